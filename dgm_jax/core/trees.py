@@ -1,0 +1,37 @@
+"""Operations on trees of arrays."""
+
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax.core.types import Array, PyTree
+
+
+def all_finite(tree: PyTree) -> Array:
+    """bool[]: no NaN and no infinity in any floating-point leaf."""
+    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves])) if leaves else jnp.array(True)
+
+
+def select_tree(condition: Array, on_true: PyTree, on_false: PyTree) -> PyTree:
+    """Leaf-wise `where` with one scalar condition; typed keys pass through it too."""
+    return jax.tree.map(lambda a, b: jax.lax.select(condition, a, b), on_true, on_false)
+
+
+def tree_size(tree: PyTree) -> int:
+    """Number of numbers in a tree."""
+    return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def tree_sha256(tree: PyTree) -> str:
+    """SHA-256 over paths, dtypes, shapes and bytes of the leaves, in tree order."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        array = np.asarray(jax.device_get(leaf))
+        digest.update(f"{jax.tree_util.keystr(path)}|{array.dtype}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
