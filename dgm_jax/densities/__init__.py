@@ -1,0 +1,9 @@
+"""Log-densities with their constants, samplers and closed-form divergences, in nats; a module a family.
+
+`gaussian`, `bernoulli`, `discretized_logistic` and `logit_laplace` work elementwise; `categorical` and
+`concrete` over a last axis of categories; `mixture` holds mixtures of Gaussians over vectors.
+"""
+
+from dgm_jax.densities import bernoulli, categorical, concrete, discretized_logistic, gaussian, logit_laplace, mixture
+
+__all__ = ["bernoulli", "categorical", "concrete", "discretized_logistic", "gaussian", "logit_laplace", "mixture"]

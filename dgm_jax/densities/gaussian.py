@@ -1,0 +1,49 @@
+"""The normal distribution, elementwise; a density over many dimensions is the sum over its axes.
+
+`loc` and `scale` (the standard deviation, positive) broadcast against `x`. Nats, constants kept.
+"""
+
+import math
+
+import jax.numpy as jnp
+
+from dgm_jax.core import Array, Key, normal, require
+
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+def log_prob(x: Array, loc: Array, scale: Array) -> Array:
+    """log N(x; loc, scale^2) = -((x - loc) / scale)^2 / 2 - log scale - log(2 pi) / 2, elementwise."""
+    scale = _positive(scale)
+    return -jnp.square((x - loc) / scale) / 2 - jnp.log(scale) - HALF_LOG_TWO_PI
+
+
+def kl(loc_q: Array, scale_q: Array, loc_p: Array, scale_p: Array) -> Array:
+    """KL(N(loc_q, scale_q^2) || N(loc_p, scale_p^2)), elementwise:
+
+    log(scale_p / scale_q) + (scale_q^2 + (loc_q - loc_p)^2) / (2 scale_p^2) - 1/2.
+    """
+    log_variance_ratio = 2 * (jnp.log(_positive(scale_q)) - jnp.log(_positive(scale_p)))
+    shift = (loc_q - loc_p) / scale_p
+    # expm1(u) - u >= 0 keeps small divergences from rounding below zero.
+    return (jnp.expm1(log_variance_ratio) - log_variance_ratio + jnp.square(shift)) / 2
+
+
+def entropy(scale: Array) -> Array:
+    """log scale + log(2 pi e) / 2, elementwise."""
+    return jnp.log(_positive(scale)) + HALF_LOG_TWO_PI + 0.5
+
+
+def sample(key: Key, loc: Array, scale: Array, shape: tuple[int, ...]) -> Array:
+    """Draws of shape `shape`, to which `loc` and `scale` broadcast; differentiable with respect to both."""
+    loc, scale = jnp.asarray(loc), jnp.asarray(_positive(scale))
+    fits = len(shape) >= max(loc.ndim, scale.ndim) and all(
+        n in (1, m) for a in (loc, scale) for n, m in zip(a.shape[::-1], tuple(shape)[::-1])
+    )
+    require(fits, f"loc {loc.shape} and scale {scale.shape} must broadcast to shape {tuple(shape)}")
+    return loc + scale * normal(key, tuple(shape), jnp.result_type(loc, scale, jnp.float32))
+
+
+def _positive(scale: Array) -> Array:
+    require(not isinstance(scale, (int, float)) or scale > 0, f"scale must be positive; got {scale}")
+    return scale
