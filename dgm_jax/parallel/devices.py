@@ -1,0 +1,179 @@
+"""Programs over many lanes and many devices.
+
+`distribute` compiles a `LaneProgram`. Two layouts:
+
+"jit"  One program in the global view on a mesh ("seed", "data"): lanes are placed along
+       "seed" without communication, each batch is sharded along "data" and keeps its
+       whole-batch meaning, so statistics over the batch stay right.
+"pmap" The same step on every device with its part of each batch, gradients averaged. Right
+       for losses that are means over examples only; a task that couples its batch is refused.
+       JAX keeps pmap in maintenance; prefer "jit".
+"""
+
+import functools
+from typing import Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from dgm_jax.core import SOLO, ConfigError, Lane, LaneProgram, Metrics, PyTree, Replica, lookup, require
+from dgm_jax.parallel.mesh import DATA, SEED, batch_sharding, lane_sharding, make_mesh, replicated
+from dgm_jax.parallel.seeds import choose_strategy, over_seeds
+
+
+class Distributed(NamedTuple):
+    """A `LaneProgram` over all lanes.
+
+    init: `(keys[L], hyper {name: [L]}) -> Lane` with a leading axis of lanes.
+    compile_advance: `(lanes, data, num_steps) -> function`, compiled ahead of time; the function is
+        `(lanes, data) -> (lanes, metrics {name: [L]})` and may reuse the memory of the lanes it is given.
+    compile_evaluate: `(lanes, data) -> function`; the function is `(lanes, data) -> {name: [L, ...]}`.
+    place_data: `data -> data` on the devices.
+    abstract: `(keys, hyper) -> Lane` of shapes with shardings, to restore a checkpoint into.
+    strategy, layout: what was chosen, for the record.
+    """
+
+    init: Callable
+    compile_advance: Callable
+    compile_evaluate: Callable
+    place_data: Callable
+    abstract: Callable
+    strategy: str
+    layout: str
+
+
+def distribute(
+    program: LaneProgram, keys, hyper, *, strategy: str = "auto", devices: str = "auto", only=None
+) -> Distributed:
+    """Compiles a lane program for the lanes of `keys[L]`.
+
+    strategy: "vmap", "map" or "auto" (see `parallel.over_seeds`).
+    devices: "auto" (= "jit"), "jit" or "pmap".
+    only: the `jax.Device`s to use; None for all of them.
+    Raises ConfigError for an unknown name; while tracing, for a batch the devices cannot share, or for pmap
+    with an objective that couples its batch.
+    """
+    require(devices in ("auto", *LAYOUTS), f"unknown devices {devices!r}; known: auto, {', '.join(LAYOUTS)}")
+    layout = "jit" if devices == "auto" else devices
+    shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
+    strategy = choose_strategy(strategy, one.train_state.params)
+    lookup({"vmap": 0, "map": 0}, strategy, "seed strategy")
+    return LAYOUTS[layout](program, keys.shape[0], strategy, jax.devices() if only is None else list(only))
+
+
+def _sharded_jit(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Distributed:
+    mesh = make_mesh(num_lanes, devices)
+    lanes_on, everywhere = lane_sharding(mesh), replicated(mesh)
+    replica = SOLO._replace(place=functools.partial(_shard_batch, mesh)) if mesh.size > 1 else SOLO
+    over = functools.partial(_over_mesh, mesh=mesh, strategy=strategy)
+    init_lane_by_lane = _over_mesh(lambda start, _: program.init(*start), mesh=mesh, strategy="map")
+    init = jax.jit(lambda keys, hyper: init_lane_by_lane((keys, hyper), ()), out_shardings=lanes_on)
+
+    @functools.partial(jax.jit, static_argnums=2, donate_argnums=0, out_shardings=lanes_on)
+    def advance(lanes: Lane, data: PyTree, num_steps: int) -> tuple[Lane, Metrics]:
+        return over(lambda lane, data: program.advance(lane, data, num_steps, replica))(lanes, data)
+
+    evaluate = jax.jit(over(program.evaluate), out_shardings=lanes_on)
+    return Distributed(
+        init=init,
+        compile_advance=lambda *arguments: advance.lower(*arguments).compile(),
+        compile_evaluate=lambda *arguments: evaluate.lower(*arguments).compile(),
+        place_data=lambda data: jax.device_put(data, everywhere),
+        abstract=functools.partial(_abstract, program, lanes_on),
+        strategy=strategy,
+        layout="jit",
+    )
+
+
+def _over_mesh(function, *, mesh, strategy):
+    """Each device along "seed" runs its own lanes by the chosen strategy; no device asks another.
+
+    Where only lanes are spread, every axis is manual and a lane computes the same bits on any
+    number of devices. Where batches are shared as well, "data" stays automatic, so that a
+    sharded batch keeps its whole-batch meaning.
+    """
+    spread = over_seeds(function, strategy)
+    if mesh.shape[SEED] == 1:
+        return spread
+    lanes_on, everywhere = PartitionSpec(SEED), PartitionSpec()
+    manual = {SEED, DATA} if mesh.shape[DATA] == 1 else {SEED}
+    return jax.shard_map(
+        spread, mesh=mesh, in_specs=(lanes_on, everywhere), out_specs=lanes_on, axis_names=manual, check_vma=False
+    )
+
+
+def _shard_batch(mesh, batch):
+    num_parts = mesh.shape[DATA]
+    if num_parts == 1:
+        return batch
+    for leaf in jax.tree.leaves(batch):
+        _check_divisible(leaf.shape[0], num_parts)
+    return jax.lax.with_sharding_constraint(batch, batch_sharding(mesh))
+
+
+def _check_divisible(batch_size: int, num_devices: int):
+    if batch_size % num_devices:
+        below = batch_size // num_devices * num_devices
+        nearest = [size for size in (below, below + num_devices) if size]
+        raise ConfigError(
+            f"a batch of {batch_size} cannot be shared by {num_devices} devices; "
+            f"nearest batch sizes that can: {', '.join(map(str, nearest))}"
+        )
+
+
+def _pmapped(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Distributed:
+    del num_lanes  # every device works on all lanes
+    num_devices = len(devices)
+    mesh = make_mesh(1, devices)
+
+    def place(batch):
+        def part(x):
+            _check_divisible(x.shape[0], num_devices)
+            size = x.shape[0] // num_devices
+            return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(DATA) * size, size)
+
+        return jax.tree.map(part, batch)
+
+    replica = Replica(
+        place=place,
+        average=functools.partial(jax.tree.map, _mean_over_devices),
+        fold_key=lambda key: jax.random.fold_in(key, jax.lax.axis_index(DATA)),
+        splits_batch=True,
+    )
+
+    @functools.partial(
+        jax.pmap,
+        axis_name=DATA,
+        in_axes=(0, None, None),
+        out_axes=None,
+        static_broadcasted_argnums=3,
+        devices=devices,
+    )
+    def advance(index, lanes, data, num_steps):
+        del index  # pmap needs one argument with an axis of devices
+        return over_seeds(lambda lane, data: program.advance(lane, data, num_steps, replica), strategy)(lanes, data)
+
+    index, evaluate = jnp.arange(num_devices), jax.jit(over_seeds(program.evaluate, strategy))
+    return Distributed(
+        init=jax.jit(jax.vmap(program.init), out_shardings=replicated(mesh)),
+        compile_advance=lambda *arguments: functools.partial(advance.lower(index, *arguments).compile(), index),
+        compile_evaluate=lambda *arguments: evaluate.lower(*arguments).compile(),
+        place_data=lambda data: jax.device_put(data, replicated(mesh)),
+        abstract=functools.partial(_abstract, program, replicated(mesh)),
+        strategy=strategy,
+        layout="pmap",
+    )
+
+
+def _mean_over_devices(x):
+    return jax.lax.pmean(x, DATA) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+
+
+def _abstract(program, sharding, keys, hyper):
+    shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
+
+
+LAYOUTS = {"jit": _sharded_jit, "pmap": _pmapped}

@@ -1,0 +1,21 @@
+"""The engine: players move, steps are scanned in chunks, states are saved between chunks."""
+
+from dgm_jax.training.averaging import average_of, averaged
+from dgm_jax.training.game import Game, look_ahead, make_game, move
+from dgm_jax.training.loop import Chunk, advance_lane, lane_program, run
+from dgm_jax.training.players import alternating, consensus, extragradient, optimistic, simultaneous
+from dgm_jax.training.schedules import SCHEDULES, learning_rate
+
+DYNAMICS = {
+    "alternating": alternating,
+    "consensus": consensus,
+    "extragradient": extragradient,
+    "optimistic": optimistic,
+    "simultaneous": simultaneous,
+}
+
+__all__ = [
+    "Chunk", "DYNAMICS", "Game", "SCHEDULES", "advance_lane", "alternating", "average_of", "averaged", "consensus",
+    "extragradient", "lane_program", "learning_rate", "look_ahead", "make_game", "move", "optimistic", "run",
+    "simultaneous",
+]

@@ -1,0 +1,41 @@
+"""Exponential moving averages of parts of the parameters, for any algorithm."""
+
+import jax
+import optax
+
+from dgm_jax.core import Algorithm
+
+AVERAGE = "average"  # the entry of the model state that holds the averaged parts
+
+
+def averaged(algorithm: Algorithm, parts: tuple[str, ...], decay=0.999) -> Algorithm:
+    """The same algorithm, which also keeps `state["average"][part]`.
+
+    a_0 = w_0 and a_t = decay a_{t-1} + (1 - decay) w_t after every step, over the parameters
+    and the model state (batch statistics) of each part, so that an averaged generator
+    is never combined with the statistics of another (Karras et al. 2018, section 4;
+    Yazici et al. 2019). Read it with `average_of`.
+    """
+
+    def collect(params, state):
+        return {part: {"params": params.get(part, {}), "state": state.get(part, {})} for part in parts}
+
+    def init(key, params, state):
+        train_state = algorithm.init(key, params, state)
+        return train_state._replace(state={**train_state.state, AVERAGE: collect(params, state)})
+
+    def step(train_state, draw):
+        moved, metrics = algorithm.step(train_state, draw)
+        new = collect(moved.params, moved.state)
+        average = optax.incremental_update(new, train_state.state[AVERAGE], 1.0 - decay)
+        return moved._replace(state={**moved.state, AVERAGE: average}), metrics
+
+    return Algorithm(init=init, step=step)
+
+
+def average_of(train_state):
+    """`(params, state)` with the averaged parts in place of the newest, where there are any."""
+    average = train_state.state.get(AVERAGE, {})
+    params = {**train_state.params, **{part: tree["params"] for part, tree in average.items()}}
+    state = {**train_state.state, **{part: tree["state"] for part, tree in average.items()}}
+    return params, jax.tree.map(lambda x: x, {k: v for k, v in state.items() if k != AVERAGE})

@@ -1,0 +1,121 @@
+"""Gradients of a game: what each player sees, and how optax moves it.
+
+The building blocks of the dynamics in `players.py`. A player's gradient is taken with
+respect to its own parts only; opponents enter as constants, unless the player looks
+ahead of their next updates.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dgm_jax.core import SOLO, Algorithm, Array, Aux, Key, Metrics, Params, Player, PyTree, Replica, TrainState, require
+
+
+class Game(NamedTuple):
+    """Players with their optimizers, and the device they run on."""
+
+    players: dict[str, Player]
+    optimizers: dict[str, optax.GradientTransformation]
+    replica: Replica = SOLO
+
+
+class Move(NamedTuple):
+    """One player's gradient at one point, with what was seen on the way."""
+
+    gradient: Params  # over the player's own parts
+    aux: Aux
+    loss: Array
+
+
+def make_game(players, optimizers, replica: Replica) -> Game:
+    """Checks that the players, their parts and their optimizers fit together.
+
+    Raises ConfigError naming the two sides that disagree.
+    """
+    require(bool(players), "a game needs at least one player, got none")
+    require(
+        set(players) == set(optimizers),
+        f"players and optimizers must have the same names, got {sorted(players)} and {sorted(optimizers)}",
+    )
+    owner = {}
+    for name, player in players.items():
+        require(player.num_updates >= 1, f"player {name!r}: num_updates must be at least 1, got {player.num_updates}")
+        for part in player.parts:
+            require(part not in owner, f"part {part!r} is owned by both {owner.get(part)!r} and {name!r}")
+            owner[part] = name
+        for opponent, steps in player.lookahead:
+            require(opponent in players, f"player {name!r} looks ahead of {opponent!r}, not one of {sorted(players)}")
+            require(steps >= 0, f"player {name!r}: lookahead must be >= 0, got {steps}")
+    return Game(dict(players), dict(optimizers), replica)
+
+
+def init_state(game: Game, key: Key, params: Params, state: PyTree) -> TrainState:
+    """The state before the first step. The key is split into noise and data streams."""
+    for name, player in game.players.items():
+        missing = [part for part in player.parts if part not in params and part not in state]
+        require(not missing, f"player {name!r} owns {missing}, but the parts are {sorted({*params, *state})}")
+    key_noise, key_data = jax.random.split(key)
+    opt_state = {name: game.optimizers[name].init(own(player, params)) for name, player in game.players.items()}
+    return TrainState(jnp.int32(0), key_noise, key_data, params, state, opt_state)
+
+
+def own(player: Player, tree: dict[str, PyTree]) -> dict[str, PyTree]:
+    """The entries of a dictionary by part that belong to the player."""
+    return {part: tree[part] for part in player.parts if part in tree}
+
+
+def move(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key) -> Move:
+    """The gradient of a player's loss with respect to its own parts, averaged over devices."""
+    player = game.players[name]
+
+    def loss(parts):
+        params = {**train_state.params, **parts}
+        for opponent, num_steps in player.lookahead:
+            params = look_ahead(game, opponent, num_steps, train_state._replace(params=params), batch, key)
+        return player.loss(params, train_state.state, batch, game.replica.fold_key(key))
+
+    (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(own(player, train_state.params))
+    return Move(*game.replica.average((gradient, aux, value)))
+
+
+def look_ahead(game: Game, name: str, num_steps: int, train_state: TrainState, batch: PyTree, key: Key) -> Params:
+    """Parameters after `num_steps` optax updates of one player, differentiable in everything.
+
+    All of them see the batch of the player that looks ahead, as Metz et al. 2017 do.
+    """
+    player = game.players[name]
+
+    def one(now, index):
+        def loss(parts):
+            return player.loss({**now.params, **parts}, now.state, batch, jax.random.fold_in(key, index))
+
+        gradient, aux = jax.grad(loss, has_aux=True)(own(player, now.params))
+        return apply(game, name, now, gradient, aux.state), None
+
+    ahead, _ = jax.lax.scan(one, train_state, jnp.arange(num_steps))
+    return ahead.params
+
+
+def apply(game: Game, name: str, train_state: TrainState, gradient: Params, state: PyTree) -> TrainState:
+    """One optax update of one player: its parameters, its optimizer state, its model state."""
+    player = game.players[name]
+    parts = own(player, train_state.params)
+    updates, opt_state = game.optimizers[name].update(gradient, train_state.opt_state[name], parts)
+    return train_state._replace(
+        params={**train_state.params, **optax.apply_updates(parts, updates)},
+        state={**train_state.state, **own(player, state)},
+        opt_state={**train_state.opt_state, name: opt_state},
+    )
+
+
+def named_metrics(name: str, seen: Move) -> Metrics:
+    """The player's loss as `NAME_loss`, beside the metrics its loss returned."""
+    return {f"{name}_loss": seen.loss, **seen.aux.metrics}
+
+
+def as_algorithm(game: Game, step) -> Algorithm:
+    """An `Algorithm` from a step function."""
+    return Algorithm(init=lambda key, params, state: init_state(game, key, params, state), step=step)

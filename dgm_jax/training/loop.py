@@ -1,0 +1,108 @@
+"""A run as chunks of compiled steps.
+
+`lane_program` turns a task into the pure functions of one lane; `parallel.distribute`
+compiles them for many lanes and devices; `run` walks over the chunks. The host acts
+only between chunks: it logs, saves, draws and looks at signals. `run` is a generator,
+so what happens between chunks is the body of the caller's `for` loop.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax.core import SOLO, Array, Lane, LaneProgram, Metrics, PyTree, Replica, Task, all_finite, require
+from dgm_jax.core import select_tree
+
+
+class Chunk(NamedTuple):
+    """What the host sees after each chunk."""
+
+    step: int  # steps made so far
+    lanes: Lane  # with a leading axis of lanes
+    metrics: dict[str, Array]  # [lanes] each: means over the chunk's steps
+
+
+def lane_program(task_of) -> LaneProgram:
+    """The run of one lane from `task_of(hyper) -> Task`.
+
+    `hyper` holds this lane's numeric hyper-parameters as scalars, traced where lanes differ.
+    """
+
+    def init(key, hyper):
+        task = task_of(hyper)
+        key_params, key_train, key_eval = jax.random.split(key, 3)
+        params, state = task.init(key_params)
+        train_state = task.algorithm(SOLO).init(key_train, params, state)
+        return Lane(train_state, jnp.int32(-1), key_eval, hyper)
+
+    def advance(lane, data, num_steps, replica):
+        return advance_lane(task_of(lane.hyper), lane, data, num_steps, replica)
+
+    def evaluate(lane, data):
+        return task_of(lane.hyper).evaluate(lane.train_state, data, lane.eval_key)
+
+    return LaneProgram(init, advance, evaluate)
+
+
+def advance_lane(task: Task, lane: Lane, data: PyTree, num_steps: int, replica: Replica) -> tuple[Lane, Metrics]:
+    """`num_steps` guarded steps under one scan; metrics are means over the steps of a well lane.
+
+    A step whose parameters, model state or losses are not finite is not taken: the lane
+    stays at its last finite state for the rest of the run, and `failed_at` says which
+    step it was. Nothing here looks across lanes, so the others do not notice.
+    """
+    require(
+        not (replica.splits_batch and task.batch_coupling),
+        f"devices='pmap' averages gradients of per-device batches, but this objective couples its batch "
+        f"({task.batch_coupling}); use devices='jit'",
+    )
+    algorithm = task.algorithm(replica)
+
+    def body(carry, _):
+        lane, sums, count = carry
+        now = lane.train_state
+        new, metrics = algorithm.step(now, lambda index: replica.place(task.draw(data, now.data_key, index)))
+        losses = [value for name, value in metrics.items() if name.endswith("_loss")]
+        well = lane.failed_at < 0
+        taken = well & all_finite((new.params, new.state, losses))
+        kept = _select_state(taken, new, now)
+        failed_at = jnp.where(well & ~taken, now.step, lane.failed_at)
+        sums = jax.tree.map(lambda total, value: jnp.where(taken, total + value, total), sums, metrics)
+        return (Lane(kept, failed_at, lane.eval_key, lane.hyper), sums, count + taken), None
+
+    def draw_shape(index):
+        return replica.place(task.draw(data, lane.train_state.data_key, index))
+
+    shapes = jax.eval_shape(lambda: algorithm.step(lane.train_state, draw_shape)[1])
+    zeros = {name: jnp.zeros(shape.shape, jnp.float32) for name, shape in shapes.items()}
+    (lane, sums, count), _ = jax.lax.scan(body, (lane, zeros, jnp.int32(0)), None, length=num_steps)
+    return lane, jax.tree.map(lambda total: jnp.where(count > 0, total / count, jnp.nan), sums)
+
+
+def _select_state(taken, new, now):
+    """The new state where it is taken; keys never change, so they need no choice."""
+    chosen = select_tree(
+        taken, (new.step, new.params, new.state, new.opt_state), (now.step, now.params, now.state, now.opt_state)
+    )
+    step, params, state, opt_state = chosen
+    return now._replace(step=step, params=params, state=state, opt_state=opt_state)
+
+
+def run(advance, lanes: Lane, data: PyTree, *, start: int, num_steps: int, chunk_steps: int) -> Iterator[Chunk]:
+    """Yields a `Chunk` after every `chunk_steps` steps until `num_steps` are made.
+
+    advance: `(lanes, data, num_steps) -> (lanes, metrics)`, compiled over lanes; it may donate
+    the lanes, so use only those of the newest chunk.
+    start: steps already in `lanes`. Chunks end at multiples of `chunk_steps`, so a run that
+    was resumed has the same chunks as one that was not.
+    """
+    require(num_steps >= 1, f"num_steps must be at least 1, got {num_steps}")
+    require(chunk_steps >= 1, f"chunk_steps must be at least 1, got {chunk_steps}")
+    step = start
+    while step < num_steps:
+        length = min(chunk_steps - step % chunk_steps, num_steps - step)
+        lanes, metrics = advance(lanes, data, length)
+        step += length
+        yield Chunk(step, lanes, metrics)

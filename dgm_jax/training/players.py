@@ -1,0 +1,160 @@
+"""Dynamics of a game: how several players, each with an optax optimizer, move.
+
+Write v(w) for the vector of all players' gradients, each with respect to its own parts.
+
+| function | update | source |
+| --- | --- | --- |
+| `alternating` | one player after the other, each from where the last one left | Goodfellow et al. 2014, algorithm 1 |
+| `simultaneous` | w - eta v(w) | Mescheder et al. 2017, algorithm 1 |
+| `extragradient` | w - eta v(w - eta v(w)) | Korpelevich 1976; Gidel et al. 2019, eq. 10 |
+| `optimistic` | w - eta (2 v(w_t) - v(w_{t-1})) | Daskalakis et al. 2018, eq. 5 |
+| `consensus` | w - eta (v + gamma grad 1/2 ||v||^2) | Mescheder et al. 2017, algorithm 2 |
+
+Each takes `(players, optimizers, replica)` and returns `Algorithm(init, step)`. With one
+player all of them but `extragradient` and `optimistic` are plain gradient descent.
+
+A player's update changes the parameters and the model state of its own parts, and nothing
+else: what a loss returns as another part's state is dropped. So the generator's step cannot
+advance the discriminator's power iteration, nor the other way round.
+
+Randomness: step t uses `fold_in(key, t)`, so a resumed run repeats its noise; batch i
+of the stream is a function of (data_key, i), so it repeats its data.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dgm_jax.core import SOLO, Algorithm, Params, Replica, TrainState, require
+from dgm_jax.training.game import Game, Move, apply, as_algorithm, make_game, move, named_metrics, own
+
+
+def alternating(players, optimizers, replica: Replica = SOLO) -> Algorithm:
+    """Players move in the order of the dictionary; each sees the others' newest parameters.
+
+    A player with `num_updates=n` makes n updates, each on a fresh batch and key: the
+    step draws sum(num_updates) batches.
+    """
+    game = make_game(players, optimizers, replica)
+    updates_per_step = sum(player.num_updates for player in game.players.values())
+
+    def step(train_state, draw):
+        key = jax.random.fold_in(train_state.key, train_state.step)
+        index = train_state.step * updates_per_step
+        moved, metrics = train_state, {}
+        for rank, (name, player) in enumerate(game.players.items()):
+            moved, seen = _updates(game, name, moved, draw, index, jax.random.fold_in(key, rank))
+            index = index + player.num_updates
+            metrics |= seen
+        return moved._replace(step=train_state.step + 1), metrics
+
+    return as_algorithm(game, step)
+
+
+def _updates(game, name, train_state, draw, index, key):
+    """`num_updates` updates of one player; the metrics are those of the last one."""
+
+    def update(now, i):
+        seen = move(game, name, now, draw(index + i), jax.random.fold_in(key, i))
+        return apply(game, name, now, seen.gradient, seen.aux.state), named_metrics(name, seen)
+
+    num_updates = game.players[name].num_updates
+    if num_updates == 1:
+        return update(train_state, 0)
+    train_state, metrics = jax.lax.scan(update, train_state, jnp.arange(num_updates))
+    return train_state, jax.tree.map(lambda x: x[-1], metrics)
+
+
+def simultaneous(players, optimizers, replica: Replica = SOLO) -> Algorithm:
+    """All players move at once from the same point, on the same batch."""
+    game = _one_update_each(players, optimizers, replica, "simultaneous")
+
+    def step(train_state, draw):
+        moves = _field(game, train_state, draw(train_state.step))
+        gradients = {name: seen.gradient for name, seen in moves.items()}
+        return _advance(game, train_state, gradients, moves)
+
+    return as_algorithm(game, step)
+
+
+def extragradient(players, optimizers, replica: Replica = SOLO) -> Algorithm:
+    """Look one simultaneous step ahead, and move from the start with the gradient found there.
+
+    The look-ahead uses the players' optimizers and leaves their states as they were.
+    Both gradients see the same batch and noise (the "same-sample" variant).
+    """
+    game = _one_update_each(players, optimizers, replica, "extragradient")
+
+    def step(train_state, draw):
+        batch = draw(train_state.step)
+        here = _field(game, train_state, batch)
+        ahead, _ = _advance(game, train_state, {name: seen.gradient for name, seen in here.items()}, here)
+        there = _field(game, train_state._replace(params=ahead.params), batch)
+        return _advance(game, train_state, {name: seen.gradient for name, seen in there.items()}, there)
+
+    return as_algorithm(game, step)
+
+
+def optimistic(players, optimizers, replica: Replica = SOLO) -> Algorithm:
+    """Simultaneous updates along 2 v(w_t) - v(w_{t-1}), with v(w_{-1}) = 0 as in optax."""
+    optimizers = {
+        name: optax.chain(optax.scale_by_optimistic_gradient(), optimizer) for name, optimizer in optimizers.items()
+    }
+    return simultaneous(players, optimizers, replica)
+
+
+def consensus(players, optimizers, replica: Replica = SOLO, *, strength=1.0) -> Algorithm:
+    """Simultaneous updates along v + strength * J^T v, where J^T v = grad of 1/2 ||v||^2.
+
+    `strength` is gamma of Mescheder et al. 2017; it may be a traced number.
+    """
+    game = _one_update_each(players, optimizers, replica, "consensus")
+
+    def step(train_state, draw):
+        batch = draw(train_state.step)
+        owned = {part: train_state.params[part] for player in game.players.values() for part in player.parts}
+
+        def field(parts):
+            moves = _field(game, train_state._replace(params={**train_state.params, **parts}), batch)
+            return _by_part(moves), moves
+
+        v, pull_back, moves = jax.vjp(field, owned, has_aux=True)
+        (jacobian_v,) = pull_back(v)
+        total = jax.tree.map(lambda g, c: g + strength * c, v, jacobian_v)
+        gradients = {name: own(player, total) for name, player in game.players.items()}
+        return _advance(game, train_state, gradients, moves)
+
+    return as_algorithm(game, step)
+
+
+def _one_update_each(players, optimizers, replica, rule) -> Game:
+    game = make_game(players, optimizers, replica)
+    for name, player in game.players.items():
+        require(
+            player.num_updates == 1,
+            f"{rule} moves every player once a step, but {name!r} asks for {player.num_updates} updates; "
+            "use `alternating`, or give the players different learning rates",
+        )
+    return game
+
+
+def _field(game: Game, train_state: TrainState, batch) -> dict[str, Move]:
+    """Every player's move at one point."""
+    key = jax.random.fold_in(train_state.key, train_state.step)
+    return {
+        name: move(game, name, train_state, batch, jax.random.fold_in(key, rank))
+        for rank, name in enumerate(game.players)
+    }
+
+
+def _by_part(moves: dict[str, Move]) -> Params:
+    return {part: grad for seen in moves.values() for part, grad in seen.gradient.items()}
+
+
+def _advance(game: Game, train_state, gradients, moves: dict[str, Move]):
+    """Applies every player's gradient at the old point."""
+    moved, metrics = train_state, {}
+    for name, seen in moves.items():
+        moved = apply(game, name, moved, gradients[name], seen.aux.state)
+        metrics |= named_metrics(name, seen)
+    return moved._replace(step=train_state.step + 1), metrics
