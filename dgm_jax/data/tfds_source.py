@@ -1,0 +1,124 @@
+"""Image sets of tensorflow-datasets, read without tensorflow.
+
+Only `data_source` over files in the array_record format works without tensorflow. (The parquet format of
+tfds 4.9.10 loses rows; tfrecord, the default, needs tensorflow; so neither is accepted.) Images are decoded
+once into one uint8 array.
+"""
+
+import os
+import pathlib
+import re
+
+import numpy as np
+
+from dgm_jax.core import ConfigError, DataError, did_you_mean, require
+from dgm_jax.data.packages import optional
+
+DATA_VARIABLE = "DGM_JAX_DATA"
+_NAME = re.compile(r"[a-zA-Z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?")
+
+
+def read_tfds(
+    name: str,
+    data_dir=None,
+    *,
+    train_split: str = "train",
+    test_split: str = "test",
+    image_key: str = "image",
+    label_key: str = "label",
+    image_size: int | None = None,
+    download: bool = False,
+) -> tuple[dict[str, np.ndarray | None], tuple[str, ...] | None, tuple[str, ...], str]:
+    """(arrays, class names, notes, source) of the tfds set `name[/config][:version]`.
+
+    data_dir: where it was prepared; by default the folder named by DGM_JAX_DATA if the set is there, else tfds's own.
+    train_split, test_split: tfds split names, slices such as "train[:90%]" included.
+    image_size: resizes to this square; needed where sizes differ.
+    download: prepare the set first, as array_record; tfds's own preparation may need tensorflow.
+    """
+    tfds = optional("tensorflow_datasets", "tensorflow-datasets")
+    optional("array_record.python.array_record_data_source", "array_record")
+    optional("PIL.Image", "pillow")
+    require(bool(_NAME.fullmatch(name)), f"expected a tfds name such as cifar10 or emnist/letters, got {name!r}")
+    builder = _prepared_builder(tfds, name, data_dir, download)
+    _check_features(builder, image_key, label_key)
+    train = _read_split(builder, train_split, image_key, label_key, image_size)
+    test = _read_split(builder, test_split, image_key, label_key, image_size)
+    names = getattr(builder.info.features[label_key], "names", None)
+    arrays = {"train_images": train[0], "train_labels": train[1], "test_images": test[0], "test_labels": test[1]}
+    slices = () if (train_split, test_split) == ("train", "test") else (f"splits {train_split} and {test_split}",)
+    resized = (f"resized to {image_size}x{image_size}",) if image_size else ()
+    source = f"tensorflow-datasets {builder.info.full_name} in {builder.data_path}"
+    return arrays, tuple(names) if names else None, (*slices, *resized), source
+
+
+def is_prepared(name: str, data_dir) -> bool:
+    """Whether `data_dir` holds files of the tfds set `name`; needs no tfds."""
+    return (pathlib.Path(data_dir) / name.split(":")[0]).is_dir()
+
+
+def _prepared_builder(tfds, name: str, data_dir, download: bool):
+    root = os.environ.get(DATA_VARIABLE)
+    if data_dir is None and root and is_prepared(name, root):
+        data_dir = root
+    builder = _builder(tfds, name, data_dir, "array_record" if download else None)
+    if not builder.is_prepared():
+        require(download, f"tfds set {name!r} is not prepared in {builder.data_dir}. Prepare it as array_record: pass "
+                "download=True (tfds's own preparation may need tensorflow), or for Fashion-MNIST run "
+                "python -m dgm_jax.data.tfds_idx --source IDX_FOLDER --data_dir FOLDER", DataError)
+        try:
+            builder.download_and_prepare(file_format="array_record")
+        except Exception as error:  # network, disk or tensorflow: any of them ends the preparation
+            raise DataError(f"tfds could not prepare {name!r} ({type(error).__name__}: {str(error)[:300]}); prepare it "
+                            "where tensorflow is installed, as array_record, and pass its data_dir") from error
+    return builder
+
+
+def _builder(tfds, name: str, data_dir, file_format: str | None):
+    keywords = {"file_format": file_format} if file_format else {}
+    try:
+        return tfds.builder(name, data_dir=None if data_dir is None else str(data_dir), **keywords)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        known = tfds.core.registered.list_imported_builders()
+        hint = did_you_mean(name.split("/")[0], known)
+        raise ConfigError(f"tensorflow-datasets knows no set {name!r}{hint}, and none is in {data_dir}") from error
+    except (ValueError, AssertionError) as error:
+        raise ConfigError(f"tensorflow-datasets cannot open {name!r}: {str(error).splitlines()[0]}") from error
+
+
+def _check_features(builder, image_key: str, label_key: str) -> None:
+    features = sorted(builder.info.features)
+    for key in (image_key, label_key):
+        require(key in features, f"tfds set {builder.info.full_name} has no feature {key!r}; it has "
+                f"{', '.join(features)}; name them with image_key= and label_key=", DataError)
+    file_format = str(getattr(builder.info.file_format, "value", builder.info.file_format))
+    require(file_format == "array_record", f"tfds set {builder.info.full_name} in {builder.data_path} is stored as "
+            f"{file_format}, which cannot be read without tensorflow; prepare it with "
+            "file_format='array_record' in another data_dir", DataError)
+
+
+def _read_split(builder, split: str, image_key: str, label_key: str, image_size: int | None):
+    base, known = re.split(r"[\[+]", split)[0], sorted(builder.info.splits)
+    require(base in known, f"tfds set {builder.info.full_name} has no split {base!r}; it has {', '.join(known)}; "
+            "choose with train_split= and test_split=, e.g. 'train[:90%]' and 'train[90%:]'")
+    source = builder.as_data_source(split=split)
+    labels, images, shapes = np.zeros(len(source), np.int32), [], set()
+    for start in range(0, len(source), 1024):
+        rows = range(start, min(start + 1024, len(source)))
+        for i, record in zip(rows, source.__getitems__(rows)):
+            labels[i] = record[label_key]
+            images.append(_resized(np.asarray(record[image_key]), image_size))
+            shapes.add(images[-1].shape)
+    require(len(shapes) == 1, f"tfds {split} images have mixed sizes, e.g. {sorted(shapes)[:3]}; fix: load with "
+            "image_size=...", DataError)
+    return np.stack(images), labels
+
+
+def _resized(image: np.ndarray, image_size: int | None) -> np.ndarray:
+    if image_size is None or image.shape[:2] == (image_size, image_size):
+        return image
+    image_module = optional("PIL.Image", "pillow")
+    grey = image.shape[-1] == 1
+    picture = image_module.fromarray(image[..., 0] if grey else image)
+    values = np.asarray(picture.resize((image_size, image_size), image_module.Resampling.LANCZOS))
+    return values[..., None] if grey else values

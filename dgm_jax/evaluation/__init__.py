@@ -1,0 +1,23 @@
+"""How good samples are, as plain functions of arrays.
+
+`mode_coverage` counts the modes of a known mixture by each published convention. `frechet_distance`,
+`kernel_distance`, `sliced_wasserstein` and `precision_recall_density_coverage` compare two sets of feature vectors,
+always as `real=`, `fake=`. `inception` gives the features of the FID network from a local file of weights.
+"""
+
+from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
+from dgm_jax.evaluation.sample_quality import (
+    KernelDistance,
+    Moments,
+    frechet_distance,
+    frechet_distance_on_device,
+    frechet_from_moments,
+    kernel_distance,
+    kernel_distance_over_subsets,
+    merge_moments,
+    moments,
+    sliced_wasserstein,
+)
+
+# Last, so that the name means the function and not the module of the same name.
+from dgm_jax.evaluation.mode_coverage import ModeCoverage, expected_valid, mode_coverage, perfect_sampler  # isort: skip

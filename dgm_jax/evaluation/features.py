@@ -1,0 +1,58 @@
+"""What the distances between two sets of feature vectors share: the checks of their input, and tiles of rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax.core import Array, DataError, require
+
+
+def require_features(*, real: Array, fake: Array, at_least: int, reason: str) -> None:
+    """`DataError` unless both are [rows, D] with the same D, `at_least` rows each, and finite where that can be seen.
+
+    Values inside a compiled program cannot be seen; there a NaN makes the result NaN.
+    """
+    for name, x in (("real", real), ("fake", fake)):
+        shape = jnp.shape(x)
+        require(
+            len(shape) == 2 and shape[1] >= 1,
+            f"{name} must be feature vectors [rows, features]; got {shape} (flatten images, or pass a network's "
+            "features of them)",
+            DataError,
+        )
+        require(shape[0] >= at_least, f"{name} has {shape[0]} rows; at least {at_least} are needed: {reason}", DataError)
+    require(
+        jnp.shape(real)[1] == jnp.shape(fake)[1],
+        f"real has {jnp.shape(real)[1]} features a row and fake has {jnp.shape(fake)[1]}; they must be the same ones",
+        DataError,
+    )
+    for name, x in (("real", real), ("fake", fake)):
+        _require_finite(name, x)
+
+
+def row_tiles(x: Array, tile_size: int) -> tuple[Array, Array]:
+    """(tiles [T, R, ...], rows int32[T, R]): x [N, ...] cut into T tiles of R <= tile_size rows, zeros at the end.
+
+    `rows` is the index of each row in x; padding has indices from N on.
+    """
+    require(tile_size >= 1, f"tile_size must be at least 1; got {tile_size}")
+    num_tiles = -(-x.shape[0] // tile_size)
+    size = -(-x.shape[0] // num_tiles)
+    padded = jnp.pad(x, [(0, num_tiles * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+    rows = jnp.arange(num_tiles * size, dtype=jnp.int32).reshape(num_tiles, size)
+    return padded.reshape(num_tiles, size, *x.shape[1:]), rows
+
+
+def as_float(x: Array) -> Array:
+    """x in its own floating type, and at least in float32."""
+    return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+
+
+def _require_finite(name: str, x: Array) -> None:
+    if isinstance(x, jax.core.Tracer):
+        return
+    # On the device where x is, so that features are not copied to the host for the check.
+    finite = (jnp if isinstance(x, jax.Array) else np).isfinite(x).all(axis=1)
+    if not bool(finite.all()):
+        bad = np.flatnonzero(~np.asarray(finite))
+        raise DataError(f"{name} has NaN or infinity in {len(bad)} of {len(finite)} rows, the first is row {bad[0]}")
