@@ -1,0 +1,26 @@
+"""Architectures as flax modules, and the convolution they share; no network knows a loss.
+
+`convolution` holds the one convolution and the one upsampling of every image model, `mlp`,
+`dcgan` and `classifier` the networks, `spectral_norm` a transform of parameters, and
+`from_flax` turns a module into the pair of pure functions `core.Network`.
+"""
+
+from dgm_jax.networks import classifier, convolution, dcgan, initializers, mlp, normalization, products, spectral_norm
+from dgm_jax.networks.activations import ACTIVATIONS, activation, leaky_relu
+from dgm_jax.networks.adapter import from_flax, from_functions
+from dgm_jax.networks.classifier import Classifier
+from dgm_jax.networks.convolution import Conv, ConvTranspose, DenseFromImage, DenseToImage
+from dgm_jax.networks.convolution import batch_norm, from_internal, group_norm, resolve_backend, to_internal
+from dgm_jax.networks.dcgan import Discriminator, Generator
+from dgm_jax.networks.initializers import INITIALIZERS
+from dgm_jax.networks.mlp import MLP, Dense
+from dgm_jax.networks.normalization import BatchNorm, GroupNorm
+from dgm_jax.networks.spectral_norm import spectral_init, spectral_normalize, spectral_norms
+
+__all__ = [
+    "ACTIVATIONS", "BatchNorm", "Classifier", "Conv", "ConvTranspose", "Dense", "DenseFromImage", "DenseToImage",
+    "Discriminator", "Generator", "GroupNorm", "INITIALIZERS", "MLP", "activation", "batch_norm", "classifier",
+    "convolution", "dcgan", "from_flax", "from_functions", "from_internal", "group_norm", "initializers",
+    "leaky_relu", "mlp", "normalization", "products", "resolve_backend", "spectral_init", "spectral_norm",
+    "spectral_normalize", "spectral_norms", "to_internal",
+]

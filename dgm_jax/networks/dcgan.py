@@ -1,0 +1,95 @@
+"""Generator and discriminator in the manner of DCGAN (Radford et al. 2016) for small images.
+
+A 28x28 image passes 28 -> 14 -> 7 with 64 and 128 channels, a 32x32 one 32 -> 16 -> 8: each
+level halves the picture with a 4x4 convolution of stride 2, or doubles it with its transpose.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dgm_jax import core
+from dgm_jax.core import Array
+from dgm_jax.networks import convolution, initializers
+from dgm_jax.networks.activations import leaky_relu
+
+
+def _check_size(height, width, levels):
+    step = 2**levels
+    core.require(
+        height % step == 0 and width % step == 0,
+        f"{levels} levels of stride 2 need a height and width divisible by {step}, got {height}x{width}",
+    )
+
+
+class Generator(nn.Module):
+    """z [B, Z] -> images [B, H, W, C] in (-1, 1).
+
+    Dense to (H / 2^levels, W / 2^levels, features 2^(levels - 1)), then `levels` transposed
+    convolutions, batch norm (if `batch_norm`) and ReLU in between, tanh at the end.
+    """
+
+    image_shape: tuple[int, int, int]
+    features: int = 64
+    levels: int = 2
+    batch_norm: bool = True
+    momentum: float = 0.9
+    init_name: str = "normal_0.02"
+    backend: str | None = None
+
+    @nn.compact
+    def __call__(self, z: Array, train: bool = False) -> Array:
+        height, width, channels = self.image_shape
+        _check_size(height, width, self.levels)
+        kernel_init, shared = initializers.weights(self.init_name), {"backend": self.backend}
+        widths = [self.features * 2**level for level in reversed(range(self.levels))]
+
+        def hidden(x, index):
+            if self.batch_norm:
+                norm = convolution.batch_norm(self.backend, momentum=self.momentum, name=f"BatchNorm_{index}")
+                x = norm(x, train)
+            return nn.relu(x)
+
+        shape = (height // 2**self.levels, width // 2**self.levels, widths[0])
+        x = convolution.DenseToImage(shape, not self.batch_norm, kernel_init, name="Dense_0", **shared)(z)
+        x = hidden(x, 0)
+        for index, width in enumerate([*widths[1:], channels]):
+            last = index == self.levels - 1
+            up = convolution.ConvTranspose(
+                width, use_bias=last or not self.batch_norm, kernel_init=kernel_init,
+                name=f"ConvTranspose_{index}", **shared,
+            )
+            x = up(x) if last else hidden(up(x), index + 1)
+        return convolution.from_internal(jnp.tanh(x), self.backend)
+
+
+class Discriminator(nn.Module):
+    """Images [B, H, W, C] -> logits [B]; a pack of m images comes as m C channels.
+
+    `levels` convolutions 4x4 of stride 2 with leaky ReLU of slope .2 and a dense head. No batch
+    norm by default (gradient penalties and spectral norm want none); with it, on all but the first level.
+    """
+
+    features: int = 64
+    levels: int = 2
+    batch_norm: bool = False
+    momentum: float = 0.9
+    init_name: str = "normal_0.02"
+    backend: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        kernel_init = initializers.weights(self.init_name)
+        x = convolution.to_internal(x, self.backend)
+        _check_size(x.shape[1], x.shape[2], self.levels)
+        for level in range(self.levels):
+            normalise = self.batch_norm and level > 0
+            x = convolution.Conv(
+                self.features * 2**level, (4, 4), 2, use_bias=not normalise, kernel_init=kernel_init,
+                backend=self.backend, name=f"Conv_{level}",
+            )(x)
+            if normalise:
+                norm = convolution.batch_norm(self.backend, momentum=self.momentum, name=f"BatchNorm_{level}")
+                x = norm(x, train)
+            x = leaky_relu(x)
+        head = convolution.DenseFromImage(1, kernel_init=kernel_init, backend=self.backend, name="Dense_0")
+        return head(x)[:, 0]

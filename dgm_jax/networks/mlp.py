@@ -1,0 +1,76 @@
+"""Multilayer perceptrons."""
+
+from typing import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dgm_jax import core
+from dgm_jax.core import Array
+from dgm_jax.networks import initializers
+from dgm_jax.networks.activations import activation
+from dgm_jax.networks.normalization import BatchNorm
+
+
+class Dense(nn.Module):
+    """x @ kernel + bias with a named initialisation of both (`networks.initializers`)."""
+
+    features: int
+    use_bias: bool = True
+    init_name: str = "torch"
+    gain: float = 1.0
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        fan_in = x.shape[-1]
+        kernel_init = initializers.weights(self.init_name, self.gain)
+        y = x @ self.param("kernel", kernel_init, (fan_in, self.features), jnp.float32)
+        if not self.use_bias:
+            return y
+        return y + self.param("bias", initializers.bias(self.init_name, fan_in), (self.features,), jnp.float32)
+
+
+class MLP(nn.Module):
+    """Dense layers of the widths `features`, the last one linear: x[*B, D] -> [*B, features[-1]].
+
+    activation: a name of `networks.ACTIVATIONS` or a function, after each hidden layer.
+    init_name: a name of `networks.INITIALIZERS`; "torch" draws weight and bias from U(+-1/sqrt(fan_in)).
+    gain: factor on the drawn weights, as in "orthogonal with gain .8".
+    batch_norm: normalise each hidden layer before its activation, with no bias in it.
+    maxout_pieces: if positive, hidden layers are the maximum over that many linear maps
+        (Goodfellow et al. 2013) and `activation` is not used.
+    squeeze: drop the last axis of a one-dimensional output, as the logit of a discriminator.
+
+    The toy networks of the literature: G of PacGAN is `MLP((400,) * 4 + (2,), "relu", "normal_0.02",
+    batch_norm=True)`, its D `MLP((200,) * 3 + (1,), init_name="normal_0.02", maxout_pieces=5, squeeze=True)`
+    (Lin et al. 2018); both players of Metz et al. 2017 `MLP((128, 128, n), "tanh", "orthogonal", gain=1.4)`
+    in the public notebook, relu and gain .8 in the paper's appendix.
+    """
+
+    features: tuple[int, ...] = (128, 128, 2)
+    activation: str | Callable = "leaky_relu"
+    init_name: str = "torch"
+    gain: float = 1.0
+    batch_norm: bool = False
+    maxout_pieces: int = 0
+    squeeze: bool = False
+    momentum: float = 0.9
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        core.require(len(self.features) > 0, "an MLP needs at least one width in `features`")
+        core.require(
+            not self.squeeze or self.features[-1] == 1,
+            f"squeeze needs one output, got features[-1] = {self.features[-1]}",
+        )
+        function = activation(self.activation)
+        pieces = max(self.maxout_pieces, 1)
+        for index, width in enumerate(self.features[:-1]):
+            name = f"Dense_{index}"
+            x = Dense(width * pieces, not self.batch_norm, self.init_name, self.gain, name=name)(x)
+            if self.batch_norm:
+                x = BatchNorm(momentum=self.momentum, name=f"BatchNorm_{index}")(x, train)
+            x = x.reshape(*x.shape[:-1], width, pieces).max(-1) if self.maxout_pieces else function(x)
+        last = len(self.features) - 1
+        x = Dense(self.features[-1], True, self.init_name, self.gain, name=f"Dense_{last}")(x)
+        return x[..., 0] if self.squeeze else x

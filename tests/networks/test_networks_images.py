@@ -1,0 +1,106 @@
+"""The image networks: shapes, equal backends, statistics, and the adapter to pure functions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgm_jax import core, networks
+
+SHAPES = [(28, 28, 1), (32, 32, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_generator_is_the_same_on_both_backends(shape):
+    z = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float32)
+    outputs, states = {}, {}
+    for backend in ("products", "lax"):
+        network = networks.from_flax(networks.Generator(shape, features=8, init_name="he", backend=backend))
+        params, state = jax.jit(network.init)(jax.random.key(0), z)
+        outputs[backend], states[backend] = jax.jit(network.apply, static_argnums=3)(params, state, z, True)
+        frozen, same = network.apply(params, state, z, False)
+        jax.tree.map(np.testing.assert_array_equal, same, state)
+    assert outputs["products"].shape == (5, *shape) == frozen.shape
+    assert np.abs(outputs["products"]).max() <= 1 and np.std(outputs["products"]) > 0.1
+    np.testing.assert_allclose(outputs["products"], outputs["lax"], atol=1e-4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), states["products"], states["lax"])
+    assert np.abs(np.asarray(states["lax"]["batch_stats"]["BatchNorm_0"]["mean"])).max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_discriminator_and_its_gradients_are_the_same_on_both_backends(shape, batch_norm):
+    x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
+    gradients = {}
+    for backend in ("products", "lax"):
+        module = networks.Discriminator(features=8, batch_norm=batch_norm, init_name="he", backend=backend)
+        network = networks.from_flax(module)
+        params, state = jax.jit(network.init)(jax.random.key(0), x)
+        assert (state == {}) != batch_norm
+
+        def loss(params, x):
+            logits, _ = network.apply(params, state, x, True)
+            assert logits.shape == (5,)
+            return jnp.mean(jax.nn.softplus(logits))
+
+        gradients[backend] = jax.jit(jax.grad(loss, (0, 1)))(params, x)
+
+    def close(a, b):
+        np.testing.assert_allclose(a, b, atol=2e-4 * max(np.abs(b).max(), 1e-3))
+
+    jax.tree.map(close, gradients["products"], gradients["lax"])
+    assert np.abs(gradients["lax"][1]).max() > 0
+
+
+def test_discriminator_without_batch_norm_sees_each_image_alone():
+    x = np.random.default_rng(0).normal(size=(4, 28, 28, 1)).astype(np.float32)
+    network = networks.from_flax(networks.Discriminator(features=8))
+    params, state = network.init(jax.random.key(0), x)
+    whole = network.apply(params, state, x, True)[0]
+    single = network.apply(params, state, x[2:3], True)[0]
+    np.testing.assert_allclose(whole[2:3], single, rtol=1e-4, atol=1e-7)
+
+
+def test_sizes_that_do_not_halve_are_refused():
+    with pytest.raises(core.ConfigError, match="divisible by 4"):
+        networks.Generator((30, 28, 1)).init(jax.random.key(0), jnp.zeros((1, 3)))
+    with pytest.raises(core.ConfigError, match="divisible by 8"):
+        networks.Discriminator(levels=3).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+
+
+def test_generator_has_three_levels_at_64():
+    shapes = jax.eval_shape(
+        lambda k: networks.Generator((64, 64, 3), levels=3).init_with_output(k, jnp.zeros((2, 100)))[0],
+        jax.random.key(0),
+    )
+    assert shapes.shape == (2, 64, 64, 3)
+
+
+@pytest.mark.parametrize("backend", ["products", "lax"])
+def test_classifier_gives_features_and_logits(backend):
+    x = np.random.default_rng(0).normal(size=(3, 28, 28, 1)).astype(np.float32)
+    network = networks.from_flax(networks.Classifier(num_classes=7, backend=backend))
+    params, state = network.init(jax.random.key(0), x)
+    (features, logits), _ = network.apply(params, state, x)
+    assert features.shape == (3, 128) and logits.shape == (3, 7) and state == {}
+    head = params["Dense_0"]
+    np.testing.assert_allclose(logits, features @ head["kernel"] + head["bias"], atol=1e-5)
+    assert np.min(features) >= 0 and np.std(features) > 0
+
+
+def test_from_functions_carries_no_state():
+    network = networks.from_functions(lambda key, x: {"w": jnp.ones(x.shape[-1])}, lambda p, x: x @ p["w"])
+    params, state = network.init(jax.random.key(0), jnp.zeros((2, 3)))
+    y, state = network.apply(params, state, jnp.ones((2, 3)), True)
+    np.testing.assert_array_equal(y, [3, 3])
+    assert state == {}
+
+
+def test_from_flax_passes_keywords_and_freezes_without_train():
+    network = networks.from_flax(networks.BatchNorm(), train=False) if False else networks.from_flax(networks.BatchNorm())
+    x = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    params, state = network.init(jax.random.key(0), x)
+    _, trained = network.apply(params, state, x, True)
+    _, frozen = network.apply(params, trained, x, False)
+    assert np.abs(np.asarray(trained["batch_stats"]["mean"])).max() > 0
+    jax.tree.map(np.testing.assert_array_equal, trained, frozen)

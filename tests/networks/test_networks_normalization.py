@@ -1,0 +1,86 @@
+"""Normalisations against their formulas in numpy, and against flax."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgm_jax import core, networks
+
+
+@pytest.mark.parametrize("axis,shape", [(-1, (6, 5)), (-1, (3, 4, 4, 5)), (0, (5, 4, 4, 3))])
+def test_batch_norm_is_its_formula(axis, shape):
+    random = np.random.default_rng(0)
+    x = (3 + 2 * random.normal(size=shape)).astype(np.float32)
+    network = networks.from_flax(networks.BatchNorm(axis=axis, momentum=0.8))
+    params, state = network.init(jax.random.key(0), x)
+    params = {"scale": jnp.linspace(0.5, 2, 5), "bias": jnp.arange(5.0)}
+    np.testing.assert_array_equal(state["batch_stats"]["mean"], 0)
+    y, new = jax.jit(lambda p, s, x: network.apply(p, s, x, True))(params, state, x)
+    moved = np.moveaxis(np.float64(x), axis, -1)
+    flat = moved.reshape(-1, 5)
+    mean, var = flat.mean(0), flat.var(0)
+    expected = (moved - mean) / np.sqrt(var + 1e-5) * np.asarray(params["scale"]) + np.asarray(params["bias"])
+    np.testing.assert_allclose(y, np.moveaxis(expected, -1, axis), atol=1e-5)
+    np.testing.assert_allclose(new["batch_stats"]["mean"], 0.2 * mean, rtol=1e-5)
+    np.testing.assert_allclose(new["batch_stats"]["var"], 0.8 + 0.2 * var, rtol=1e-5)
+    y, same = network.apply(params, new, x, False)
+    mean, var = (np.float64(new["batch_stats"][n]) for n in ("mean", "var"))
+    expected = (moved - mean) / np.sqrt(var + 1e-5) * np.asarray(params["scale"]) + np.asarray(params["bias"])
+    np.testing.assert_allclose(y, np.moveaxis(expected, -1, axis), atol=1e-5)
+    jax.tree.map(np.testing.assert_array_equal, same, new)
+
+
+def test_batch_norm_gradient_sees_the_statistics():
+    """With scale 1 the normalised batch has a fixed mean and square, so its gradient kills both directions."""
+    x = np.random.default_rng(1).normal(size=(4, 3, 3, 6)).astype(np.float32)
+    norm = networks.BatchNorm(axis=0)
+    variables = norm.init(jax.random.key(0), x)
+
+    def loss(x):
+        return jnp.sum(jnp.sin(norm.apply(variables, x, True, mutable=["batch_stats"])[0]))
+
+    gradient = np.float64(jax.grad(loss)(x))
+    assert np.abs(gradient).max() > 1e-2
+    np.testing.assert_allclose(gradient.sum((1, 2, 3)), 0, atol=1e-4)
+    direction = np.random.default_rng(2).normal(size=x.shape).astype(np.float32)
+    with jax.enable_x64(True):
+        x64, h = np.float64(x), 1e-5
+        slope = (loss(x64 + h * direction) - loss(x64 - h * direction)) / (2 * h)
+    np.testing.assert_allclose(np.vdot(gradient, direction), slope, rtol=2e-3)
+
+
+def test_batch_norm_variance_survives_a_large_mean():
+    x = np.random.default_rng(0).normal(size=(4000, 2)).astype(np.float32) * 1e-2 + 300
+    norm = networks.BatchNorm(epsilon=0.0)
+    y, _ = norm.apply(norm.init(jax.random.key(0), x), x, True, mutable=["batch_stats"])
+    np.testing.assert_allclose(np.std(y, 0), 1, atol=1e-2)  # E[x^2] - E[x]^2 in float32 would be noise
+
+
+def test_variables_exchange_with_flax():
+    x = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+    theirs = nn.BatchNorm(use_running_average=False, momentum=0.9)
+    variables = theirs.init(jax.random.key(0), x)
+    expected, expected_state = theirs.apply(variables, x, mutable=["batch_stats"])
+    y, state = networks.BatchNorm().apply(variables, x, True, mutable=["batch_stats"])
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state, expected_state)
+
+
+@pytest.mark.parametrize("num_groups", [1, 2, 6])
+@pytest.mark.parametrize("backend", ["products", "lax"])
+def test_group_norm_is_its_formula(num_groups, backend):
+    x = (1 + np.random.default_rng(0).normal(size=(3, 4, 5, 6))).astype(np.float32)
+    norm = networks.group_norm(num_groups, backend)
+    params = {"scale": jnp.linspace(0.5, 2, 6), "bias": jnp.arange(6.0)}
+    y = networks.from_internal(norm.apply({"params": params}, networks.to_internal(x, backend)), backend)
+    grouped = np.float64(x).reshape(3, 4, 5, num_groups, -1)
+    mean, var = grouped.mean((1, 2, 4), keepdims=True), grouped.var((1, 2, 4), keepdims=True)
+    normal = ((grouped - mean) / np.sqrt(var + 1e-5)).reshape(x.shape)
+    np.testing.assert_allclose(y, normal * np.asarray(params["scale"]) + np.asarray(params["bias"]), atol=1e-4)
+
+
+def test_group_norm_needs_whole_groups():
+    with pytest.raises(core.ConfigError, match="divisible by num_groups=4"):
+        networks.group_norm(4, "lax").init(jax.random.key(0), jnp.zeros((2, 4, 4, 6)))
