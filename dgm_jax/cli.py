@@ -1,0 +1,132 @@
+"""`dgm-jax list | run | ablate | report | check`.
+
+Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
+may add its own. Listing and spelling help need no JAX; an experiment is imported when it runs.
+"""
+
+import ast
+import importlib.metadata
+import importlib.util
+import pathlib
+import sys
+
+GROUP = "dgm_jax.experiments"
+USAGE = """usage: dgm-jax COMMAND ...
+
+  list                              experiments, one line each
+  run NAME [--flags]                run one; `dgm-jax run NAME --help` shows its flags
+  ablate NAME --grid FIELD=A,B ...  one run over a grid; numbers share one compiled program
+  report FOLDER                     rebuild report.html of a run folder
+  check NAME [--flags]              settings, data and shapes without training
+"""
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code (2 for a command that cannot be understood)."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if argv else 2
+    command, *rest = argv
+    try:
+        return _nearest(COMMANDS, command, "command")(rest)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _nearest(known, name: str, kind: str):
+    """`known[name]`, or a UsageError with the nearest name."""
+    if name in known:
+        return known[name]
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise UsageError(f"unknown {kind} {name!r}{hint}; known: {', '.join(sorted(known))}")
+
+
+def experiments() -> dict:
+    """Entry points of all installed experiments by name."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _load(arguments: list[str]):
+    if not arguments or arguments[0].startswith("-"):
+        raise UsageError(f"name an experiment first; known: {', '.join(sorted(experiments()))}")
+    return _nearest(experiments(), arguments[0], "experiment").load(), arguments[1:]
+
+
+def _list(arguments: list[str]) -> int:
+    if arguments:
+        raise UsageError(f"list takes no arguments, got {' '.join(arguments)}")
+    found = experiments()
+    width = max(map(len, found), default=0)
+    for name in sorted(found):
+        print(f"{name.ljust(width)}  {_first_line(found[name].module)}")
+    return 0
+
+
+def _first_line(module: str) -> str:
+    """First line of a module's docstring, read without importing the module."""
+    spec = importlib.util.find_spec(module)
+    tree = ast.parse(pathlib.Path(spec.origin).read_text("utf-8"))
+    return (ast.get_docstring(tree) or "").split("\n")[0]
+
+
+def _run(arguments: list[str]) -> int:
+    experiment, rest = _load(arguments)
+    from dgm_jax.run.launch import main as launch
+
+    return launch(experiment, rest)
+
+
+def _ablate(arguments: list[str]) -> int:
+    experiment, rest = _load(arguments)
+    cells, flags = [], []
+    if "--grid" in rest:
+        at = rest.index("--grid")
+        tail = rest[at + 1 :]
+        count = next((i for i, word in enumerate(tail) if word.startswith("--")), len(tail))
+        cells, flags = tail[:count], rest[:at] + tail[count:]
+    if not cells:
+        raise UsageError("ablate needs --grid FIELD=VALUE,VALUE ...")
+    from dgm_jax.core import DgmError
+    from dgm_jax.run.experiment import parse_grid
+    from dgm_jax.run.launch import main as launch
+
+    try:
+        grid = parse_grid(experiment, cells)
+    except DgmError as error:
+        raise UsageError(str(error)) from error
+    return launch(experiment, flags, grid)
+
+
+def _report(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        raise UsageError(f"report takes one run folder, got {len(arguments)} arguments")
+    from dgm_jax.core import DgmError
+    from dgm_jax.run import write_report
+
+    try:
+        print(f"report: {write_report(arguments[0])}")
+    except DgmError as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+def _check(arguments: list[str]) -> int:
+    experiment, rest = _load(arguments)
+    from dgm_jax.run.launch import check
+
+    return check(experiment, rest)
+
+
+COMMANDS = {"ablate": _ablate, "check": _check, "list": _list, "report": _report, "run": _run}
+
+if __name__ == "__main__":
+    sys.exit(main())

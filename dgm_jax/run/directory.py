@@ -1,0 +1,332 @@
+"""The run folder: one owner at a time, one run in its lifetime, readable whenever the run is killed.
+
+    config.json        what was asked for: the experiment's name and its settings
+    environment.json   what it ran on, and what data it saw; later starts are listed under "resumed"
+    metrics.jsonl      one row per logged step
+    checkpoints/       the business of the training room
+    figures/           pictures, with captions.json
+    summary.json       the result; its presence says that the run is finished
+    report.html        for a person
+"""
+
+import contextlib
+import io
+import os
+import pathlib
+import socket
+import sys
+import threading
+import time
+from typing import Any, Callable
+
+import filelock
+
+from dgm_jax.core import RunDirectoryError, require
+from dgm_jax.run import environment, records
+
+LOCK, OWNER, CONFIG, ENVIRONMENT = ".lock", ".owner.json", "config.json", "environment.json"
+METRICS, SUMMARY, CAPTIONS = "metrics.jsonl", "summary.json", "captions.json"
+FIGURES, CHECKPOINTS = "figures", "checkpoints"
+VOLATILE = ("out", "resume", "quiet", "progress")
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class RunDirectory:
+    """An open run folder, locked until `close` or the end of the process (however it ends).
+
+    Attributes: `path`, `experiment`, `config`; `resumed` (the folder held an unfinished run of this configuration);
+    `finished` (it held a finished one: there is nothing to do); `figures` and `checkpoints` (folders).
+    """
+
+    def __init__(self, path: pathlib.Path, experiment: str, config: dict, lock):
+        """Use `RunDirectory.create`."""
+        self.path, self.experiment, self.config = path, experiment, config
+        self.figures, self.checkpoints = path / FIGURES, path / CHECKPOINTS
+        self.resumed = self.finished = False
+        self._lock, self._rows, self._writing = lock, None, threading.RLock()
+
+    @classmethod
+    def create(cls, path, experiment: str, config: dict, resume: bool = False, *,
+               notify: Callable[[str], None] = _to_stderr, volatile: tuple[str, ...] = VOLATILE) -> "RunDirectory":
+        """Takes the folder for a run, or raises `RunDirectoryError` and leaves it as it was.
+
+        A missing or empty folder starts a run. One that holds an unfinished run of the same experiment and
+        configuration is continued with `resume`, and refused with a hint without. A finished run is refused too, or
+        with `resume` returned with `finished` set. Anything else is refused: a folder in use, another run, files that
+        are no run. `volatile` names settings that may differ between starts. `notify` gets a sentence where `resume`
+        found nothing to continue, or other versions than before.
+        """
+        config = records.plain(config, "config")
+        require("experiment" not in config, "a configuration may not have a setting named 'experiment'")
+        root = _prepare(path)
+        directory = cls(root, experiment, config, _acquire(root))
+        try:
+            directory._open(resume, notify, volatile)
+        except BaseException:
+            directory.close()
+            raise
+        return directory
+
+    def _open(self, resume, notify, volatile):
+        """Decides, under the lock, what the folder is to this run."""
+        records.write_atomically(self.path / OWNER, records.dumps(_owner_now()))
+        if not (self.path / CONFIG).exists():
+            _require_empty(self.path)
+            if resume:
+                notify(f"nothing to resume in {self.path}: starting afresh")
+            self._start()
+            return
+        _require_same_run(self.path, self.experiment, self.config, volatile)
+        if (self.path / SUMMARY).exists():
+            records.read_json(self.path / SUMMARY)
+            self.finished = True
+            require(resume, f"{self.path} holds a finished run of this configuration: choose another folder with --out, "
+                            "or rebuild its report with `dgm-jax report`", RunDirectoryError)
+            return
+        require(resume, f"{self.path} holds an unfinished run of this configuration: continue it with --resume, "
+                        "or choose another folder with --out", RunDirectoryError)
+        self.resumed = True
+        self._continue(notify)
+
+    def _start(self):
+        for folder in (self.figures, self.checkpoints):
+            folder.mkdir(exist_ok=True)
+        records.write_atomically(self.path / ENVIRONMENT, records.dumps(environment.collect_environment(), indent=2))
+        # Last, because a folder with a configuration is a run.
+        records.write_atomically(self.path / CONFIG,
+                                 records.dumps({"experiment": self.experiment, **self.config}, indent=2))
+
+    def _continue(self, notify):
+        """Makes an interrupted folder whole again and notes the new start in environment.json."""
+        for folder in (self.figures, self.checkpoints):
+            records.contained(self.path, folder).mkdir(exist_ok=True)
+        for leftover in [*self.path.glob(".*.part"), *self.figures.glob(".*.part")]:
+            leftover.unlink()
+        self.truncate_rows(lambda row: True)
+        before, now = records.read_json(self.path / ENVIRONMENT), environment.collect_environment()
+        changes = _differences(before.get("versions", {}), now["versions"])
+        changes += _differences(before.get("devices", {}), now["devices"])
+        if changes:
+            notify("resuming in another environment, so later steps may differ in their last bits: " + "; ".join(changes))
+        self._write_environment({**before, "resumed": [*before.get("resumed", []), now]})
+
+    def _write_environment(self, content):
+        records.write_atomically(self.path / ENVIRONMENT, records.dumps(content, indent=2))
+
+    def record_dataset(self, identity: dict) -> None:
+        """Writes down what data the run sees (name, source, number of examples, hash, preprocessing).
+
+        A resumed run must see the same: `RunDirectoryError` names what differs.
+        """
+        identity = records.plain(identity, "dataset")
+        content = records.read_json(self.path / ENVIRONMENT)
+        if "dataset" in content:
+            changes = _differences(content["dataset"], identity)
+            require(not changes, f"{self.path} was started on other data: {'; '.join(changes)}", RunDirectoryError)
+        self._write_environment({**content, "dataset": identity})
+
+    def append_row(self, row: dict) -> None:
+        """Adds one row to metrics.jsonl and flushes it to the disk; arrays become lists, NaN and infinity null.
+
+        Where the disk refuses (full, say) the part that was written is taken back before the error is raised.
+        """
+        line = records.dumps(row).encode() + b"\n"
+        with self._writing:
+            self._require_open()
+            if self._rows is None:
+                self._rows = open(self.path / METRICS, "ab")  # noqa: SIM115, lives as long as the folder
+            before = os.fstat(self._rows.fileno()).st_size
+            try:
+                self._rows.write(line)
+                self._rows.flush()
+                os.fsync(self._rows.fileno())
+            except OSError:
+                os.ftruncate(self._rows.fileno(), before)
+                self._close_rows()
+                raise
+
+    def read_rows(self) -> list[dict]:
+        """All complete rows of metrics.jsonl; a last line torn by a crash is left out."""
+        return read_rows(self.path)
+
+    def truncate_rows(self, keep: Callable[[dict], bool]) -> int:
+        """Keeps the rows for which `keep(row)` holds, byte for byte, and drops a torn last line.
+
+        Before training goes on from a checkpoint of step t, `truncate_rows(lambda row: row["step"] <= t)` makes room
+        for the steps that will be made again. Atomic; returns the number of rows kept.
+        """
+        with self._writing:
+            self._require_open()
+            self._close_rows()
+            path = self.path / METRICS
+            if not path.exists():
+                return 0
+            content = path.read_bytes()
+            lines = [line for line, row in records.split_rows(content, str(path)) if keep(row)]
+            if b"".join(lines) != content:
+                records.write_atomically(path, b"".join(lines))
+            return len(lines)
+
+    def write_summary(self, summary: dict) -> None:
+        """Writes summary.json, which makes the run finished. Do it last, after the figures."""
+        with self._writing:
+            self._require_open()
+            records.write_atomically(self.path / SUMMARY, records.dumps(summary, indent=2) + "\n")
+
+    def save_figure(self, name: str, figure, caption: str = "") -> pathlib.Path:
+        """Saves a matplotlib `Figure` as figures/NAME.png and its caption for the report; returns the path.
+
+        A name outside letters, digits and `. _ = , + -` is changed into one that no other name gets. Saving under an
+        old name replaces the picture.
+        """
+        self._require_open()
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", metadata={"Software": None})
+        name = records.safe_name(name)
+        path = records.contained(self.path, self.figures / f"{name}.png")
+        with self._writing:
+            captions = read_captions(self.path)
+            captions[name] = str(caption)
+            records.write_atomically(self.figures / CAPTIONS, records.dumps(captions, indent=2))
+            records.write_atomically(path, picture.getvalue())
+        return path
+
+    def _close_rows(self):
+        if self._rows is not None:
+            rows, self._rows = self._rows, None
+            rows.close()
+
+    def _require_open(self):
+        require(self._lock is not None, f"the run folder {self.path} is closed", RunDirectoryError)
+
+    def close(self) -> None:
+        """Closes the files and gives the folder back. Closing twice is fine."""
+        with self._writing:
+            self._close_rows()
+            if self._lock is not None:
+                (self.path / OWNER).unlink(missing_ok=True)
+                lock, self._lock = self._lock, None
+                lock.release()
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def read_rows(path) -> list[dict]:
+    """All complete rows of the metrics.jsonl in a run folder, also while a run is writing to it."""
+    file = pathlib.Path(path) / METRICS
+    if not file.exists():
+        return []
+    return [row for _, row in records.split_rows(records.contained(pathlib.Path(path), file).read_bytes(), str(file))]
+
+
+def read_captions(path) -> dict[str, str]:
+    """File name without ending -> caption, from figures/captions.json; empty where there is none."""
+    file = pathlib.Path(path) / FIGURES / CAPTIONS
+    return {k: str(v) for k, v in records.read_json(file).items()} if file.exists() else {}
+
+
+def _prepare(path) -> pathlib.Path:
+    """The folder, made if it was missing; refused, untouched, where it holds files that are no run."""
+    text = os.fspath(path)
+    require(text.isprintable() and text.strip() != "", f"run folder {text!r}: the name has unprintable characters or "
+            "is empty", RunDirectoryError)
+    root = pathlib.Path(text)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        root = root.resolve()
+        if not (root / CONFIG).exists():
+            _require_empty(root)
+        for name in (LOCK, OWNER, CONFIG, ENVIRONMENT, METRICS, SUMMARY, FIGURES, CHECKPOINTS):
+            records.contained(root, root / name)
+    except OSError as error:
+        raise RunDirectoryError(f"run folder {text}: {error.strerror or error}") from error
+    return root
+
+
+def _require_empty(root):
+    """A folder without config.json may hold what a start that was killed left there, and nothing else."""
+    own = {LOCK, OWNER, ENVIRONMENT, FIGURES, CHECKPOINTS}
+    foreign = sorted(p.name for p in root.iterdir()
+                     if p.name not in own and not (p.name.startswith(".") and p.name.endswith(".part")))
+    for folder in (root / FIGURES, root / CHECKPOINTS):
+        foreign += sorted(f"{folder.name}/{p.name}" for p in folder.iterdir()) if folder.is_dir() else []
+    if foreign and not (root / CONFIG).exists():  # asked again, since another start may have made it a run meanwhile
+        shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
+        raise RunDirectoryError(f"{root} is not empty and holds no run ({shown}): choose an empty or new folder with --out")
+
+
+def _owner_now() -> dict:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "start": environment.utc_now()}
+
+
+def _acquire(root):
+    """The lock of the folder, or an error that names who holds it."""
+    lock = filelock.FileLock(root / LOCK, timeout=0, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        owner = _read_owner(root)
+        who = "another process"
+        if owner:
+            who = f"process {owner.get('pid')} on host {owner.get('host')!r} since {owner.get('start')}"
+        raise RunDirectoryError(f"{root} is in use by {who}: wait for it, or choose another folder with --out") from None
+    except (OSError, NotImplementedError) as error:
+        raise RunDirectoryError(f"{root}: the folder cannot be locked: {error}") from error
+    return lock
+
+
+def _read_owner(root, patience: float = 1.0) -> dict[str, Any] | None:
+    """What the owner wrote about itself. It may be about to write, so a missing file or a dead process gets a moment."""
+    end = time.monotonic() + patience
+    while True:
+        with contextlib.suppress(RunDirectoryError):
+            owner = records.read_json(root / OWNER)
+            if owner.get("host") != socket.gethostname() or _alive(owner.get("pid")):
+                return owner
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.05)
+
+
+def _alive(pid) -> bool:
+    """Whether a process of that number exists on this machine."""
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _require_same_run(root, experiment, config, volatile):
+    """Raises with every differing setting and both of its values."""
+    stored = records.read_json(root / CONFIG)
+    held = stored.pop("experiment", None)
+    if held is None:
+        raise RunDirectoryError(f"{root / CONFIG} is not the configuration of a run: choose another folder with --out")
+    require(held == experiment, f"{root} holds another run: experiment {held!r}, and this is {experiment!r}. "
+            "Choose another folder with --out", RunDirectoryError)
+    kept = [{k: v for k, v in c.items() if k not in volatile} for c in (stored, config)]
+    changes = _differences(*kept)
+    require(not changes, f"{root} holds another run of {experiment}: {'; '.join(changes)}. "
+            "Choose another folder with --out, or the same settings", RunDirectoryError)
+
+
+def _differences(before: dict, now: dict, prefix: str = "") -> list[str]:
+    """`key: old there, new here` for every differing leaf of two JSON objects."""
+    rows = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key, "(absent)"), now.get(key, "(absent)")
+        if isinstance(old, dict) and isinstance(new, dict):
+            rows += _differences(old, new, f"{prefix}{key}.")
+        elif old != new or type(old) is not type(new) and not {type(old), type(new)} <= {int, float}:
+            rows.append(f"{prefix}{key}: {old!r} there, {new!r} here")
+    return rows

@@ -1,0 +1,191 @@
+"""What an experiment is, and how its settings become lanes of compiled programs.
+
+An `Experiment` is data: a configuration class and pure functions. `launch.main` drives it.
+Its settings expand into *arms* (a method, or a cell of an ablation), each trained with the same
+seeds. Arms that differ only in numbers share one program: their lanes ride on one axis.
+"""
+
+import dataclasses
+import itertools
+import math
+import types
+import typing
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+
+from dgm_jax.core import ConfigError, PyTree, Task, did_you_mean, require
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Settings that every experiment has; subclasses add their own, flat, about twenty in all."""
+
+    seed: int = 0
+    """Root of all randomness; seed i of the run uses fold_in(seed, i)."""
+    num_seeds: int = 5
+    """Seeds trained at once."""
+    num_steps: int = 10_000
+    """Steps of the game."""
+    log_every: int = 500
+    """Steps between two rows of metrics.jsonl; evaluation and checkpoint happen there too."""
+    out: str = ""
+    """Run folder; by default runs/NAME/DATE-TIME."""
+    resume: bool = False
+    """Continue the run in --out (without --out: the newest run of this experiment)."""
+    devices: str = "auto"
+    """auto, jit (lanes and batches sharded over all devices) or pmap (per-device batches)."""
+    strategy: str = "auto"
+    """How seeds share a device: vmap, map (one after the other) or auto."""
+    progress: str = "auto"
+    """auto, rich, lines, json or quiet."""
+
+
+VOLATILE = ("out", "resume", "devices", "progress")  # settings that may change between the starts of a run
+
+
+class Data(NamedTuple):
+    """What a run sees. arrays: put on the devices. identity: one dictionary for the record.
+    dataset: anything else that `build` and `figures` want (densities, class names)."""
+
+    arrays: PyTree
+    identity: dict[str, Any]
+    dataset: Any = None
+
+
+class ArmResult(NamedTuple):
+    """A finished arm: its settings, and the last evaluation's arrays, [num_seeds, ...] each."""
+
+    name: str
+    config: RunConfig
+    arrays: dict[str, np.ndarray]
+
+
+def _scalars(arrays, config, data) -> dict[str, np.ndarray]:
+    """The evaluation's scalars, one figure a seed: the default `finalise`."""
+    del config, data
+    return {name: value for name, value in arrays.items() if value.ndim == 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A study: settings, data, a task, and how its result is shown.
+
+    config: a frozen dataclass derived from `RunConfig`.
+    load: `config -> Data`, checked before anything compiles.
+    build: `(config, data) -> Task`; the float settings of `config` may be tracers, so Python must
+        not branch on them.
+    distribute: `parallel.distribute`, which compiles lanes for the devices at hand.
+    validate: `config -> None`, raises `DgmError` on settings that no run could use.
+    finalise: `({name: [S, ...]}, config, data) -> {metric: [S]}` on the host, at every evaluation.
+    figures: `([ArmResult], data) -> {name: (figure, caption)}` at the end.
+    snapshots: the same for a picture at each evaluation, `(ArmResult, data, step)`.
+    references: `config -> [{"metric", "published", "spread", "source"}]`.
+    headline: metrics of the table on the terminal; all of them are in summary.json.
+    arm_field: the setting, a tuple of names, that lists the arms.
+    """
+
+    name: str
+    config: type[RunConfig]
+    load: Callable[[RunConfig], Data]
+    build: Callable[[RunConfig, Data], Task]
+    distribute: Callable
+    validate: Callable[[RunConfig], None] = lambda config: None
+    finalise: Callable[..., dict[str, np.ndarray]] = _scalars
+    figures: Callable[..., dict] = lambda results, data: {}
+    snapshots: Callable[..., dict] = lambda result, data, step: {}
+    references: Callable[[RunConfig], list[dict]] = lambda config: []
+    headline: tuple[str, ...] = ()
+    explanations: dict[str, str] = dataclasses.field(default_factory=dict)
+    arm_field: str | None = None
+
+
+class Arm(NamedTuple):
+    """One cell of a run: a name and its settings."""
+
+    name: str
+    config: RunConfig
+
+
+class Group(NamedTuple):
+    """Arms that one program trains: they differ in `swept`, numbers only."""
+
+    arms: tuple[Arm, ...]
+    swept: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For progress and folder names."""
+        return self.arms[0].name if len(self.arms) == 1 else f"{self.arms[0].name} and {len(self.arms) - 1} more"
+
+
+def validate(experiment: Experiment, config: RunConfig) -> None:
+    """Raises `ConfigError` naming the setting, what it must be and what it is."""
+    for name in ("num_seeds", "num_steps", "log_every"):
+        value = getattr(config, name)
+        require(value >= 1, f"{name} must be at least 1, got {value}")
+    require(config.seed >= 0, f"seed must be at least 0, got {config.seed}")
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, float):
+            require(math.isfinite(value), f"{field.name} must be finite, got {value}")
+    for arm in arms(experiment, config):
+        experiment.validate(arm.config)
+
+
+def arms(experiment: Experiment, config: RunConfig, grid: dict[str, tuple] | None = None) -> list[Arm]:
+    """The cells of a run: every value of `arm_field` times every point of `grid`."""
+    axes = dict(grid or {})
+    known = {field.name for field in dataclasses.fields(config)}
+    for name in axes:
+        require(name in known, f"{experiment.name} has no setting {name!r}{did_you_mean(name, known)}")
+    if experiment.arm_field and experiment.arm_field not in axes:
+        axes = {experiment.arm_field: getattr(config, experiment.arm_field), **axes}
+    cells = []
+    for point in itertools.product(*axes.values()):
+        chosen = dict(zip(axes, point))
+        label = [v if k == experiment.arm_field else f"{k}={v}" for k, v in chosen.items()]
+        if experiment.arm_field:
+            chosen[experiment.arm_field] = (chosen[experiment.arm_field],)
+        cells.append(Arm(", ".join(map(str, label)) or experiment.name, dataclasses.replace(config, **chosen)))
+    names = [cell.name for cell in cells]
+    require(bool(names) and len(set(names)) == len(names), f"arms must be different and at least one, got {names}")
+    return cells
+
+
+def groups(cells: list[Arm], grid: dict[str, tuple] | None = None) -> list[Group]:
+    """Cells that share a program: equal but for float settings of the grid."""
+    swept = tuple(name for name, values in (grid or {}).items() if all(isinstance(v, float) for v in values))
+    found: dict[Any, list[Arm]] = {}
+    for cell in cells:
+        found.setdefault(dataclasses.replace(cell.config, **{name: 0.0 for name in swept}), []).append(cell)
+    return [Group(tuple(same), swept if len(same) > 1 else ()) for same in found.values()]
+
+
+def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
+    """`["learning_rate=1e-4,2e-4", "method=vanilla,packed2"]` as values of the settings' types.
+
+    Raises ConfigError naming the setting that does not exist or the value that does not fit.
+    """
+    hints = typing.get_type_hints(experiment.config)
+    grid = {}
+    for cell in cells:
+        name, equals, values = cell.partition("=")
+        require(bool(equals and values), f"--grid takes FIELD=VALUE,VALUE, got {cell!r}")
+        require(name in hints, f"{experiment.name} has no setting {name!r}{did_you_mean(name, hints)}")
+        require(name not in ("seed", *VOLATILE), f"{name} cannot be ablated")
+        grid[name] = tuple(_convert(name, value, hints[name]) for value in values.split(","))
+    return grid
+
+
+def _convert(name: str, text: str, hint):
+    """`text` as the type of the setting: float, int, bool, str, one of these or None, or an item of a tuple."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
+        hint = next(a for a in typing.get_args(hint) if a not in (type(None), ...))
+    if hint is bool:
+        require(text in ("True", "False"), f"{name} takes True or False, got {text!r}")
+        return text == "True"
+    try:
+        return hint(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} takes a {hint.__name__}, got {text!r}") from error

@@ -1,0 +1,294 @@
+"""The report: one HTML file for a person, made of nothing but what lies in the run folder.
+
+It holds its pictures, asks the network for nothing, runs no script, and escapes every text that comes from the folder.
+It can be made of a run that is still going on, or was killed.
+
+Beyond what a summary.json always has, the report shows these entries of it where they are there:
+`arms` (list of names), `explanations` (metric -> sentence), `differences` (rows of `paired_difference` with
+`metric`, `arm`, `baseline`), `dataset` (what was trained on), `timing` (arm -> figures), `notes` (sentences).
+"""
+
+import base64
+import hashlib
+import importlib.resources
+import io
+import math
+import pathlib
+from typing import Any
+
+import jinja2
+
+from dgm_jax.core import RunDirectoryError
+from dgm_jax.run import environment, records
+from dgm_jax.run.directory import CONFIG, ENVIRONMENT, FIGURES, SUMMARY, read_captions, read_rows
+from dgm_jax.run.history import History, latest_metrics
+from dgm_jax.run.statistics import differences_between_arms
+
+MAX_BYTES = 5_000_000
+_PICTURE_BYTES = 3_000_000
+_MAX_CURVES = 40
+_UNITS = {"wall_seconds": "wall time (s)", "compile_seconds": "compilation, not in the rate below (s)",
+          "seed_steps_per_second": "seed-steps per second, after compilation"}
+
+
+def write_report(path) -> pathlib.Path:
+    """Writes report.html into a run folder from the files in it, finished or not, and returns its path.
+
+    Raises `RunDirectoryError` where the folder holds no run or a file in it is damaged.
+    """
+    root = pathlib.Path(path)
+    if not (root / CONFIG).is_file():
+        raise RunDirectoryError(f"{root} holds no run: there is no {CONFIG}")
+    target = records.contained(root, root / "report.html")
+    records.write_atomically(target, _render(_content(root)))
+    return target
+
+
+def _read(root, name):
+    file = records.contained(root, root / name)
+    return records.read_json(file) if file.exists() else {}
+
+
+def _content(root: pathlib.Path) -> dict[str, Any]:
+    """Everything the template shows."""
+    config = _read(root, CONFIG)
+    surroundings, summary = _read(root, ENVIRONMENT), _read(root, SUMMARY)
+    history = History(read_rows(root))
+    arms = [str(a) for a in _list(summary.get("arms"))] or history.arms
+    metrics = _dict(summary.get("metrics")) if summary else latest_metrics(history)
+    differences = summary.get("differences")
+    if differences is None:
+        differences = differences_between_arms(metrics, arms) if len(arms) > 1 else []
+    experiment = str(config.pop("experiment", summary.get("experiment", "run")))
+    curves, curves_left_out = _curves(history)
+    return {
+        "experiment": experiment,
+        "finished": bool(summary),
+        "step": history.last_step,
+        "num_steps": summary.get("num_steps", config.get("num_steps")),
+        "facts": _facts(config, surroundings, summary),
+        "groups": _metric_groups(metrics, arms, _dict(summary.get("explanations"))),
+        "several_arms": len(arms) > 1,
+        "reference": [row for row in _list(summary.get("reference")) if isinstance(row, dict)],
+        "differences": [row for row in _list(differences) if isinstance(row, dict)],
+        "failed": [failed_seed_text(f) for f in _list(summary.get("failed_seeds"))],
+        "notes": _list(summary.get("notes")),
+        "curves": curves,
+        "curves_left_out": curves_left_out,
+        "pictures": _pictures(root),
+        "timing": _timing(summary),
+        "dataset": leaves(_dict(summary.get("dataset") or surroundings.get("dataset"))),
+        "config": leaves(config),
+        "environment": leaves({k: v for k, v in surroundings.items() if k != "dataset"}),
+        "made": environment.utc_now(),
+    }
+
+
+def _render(content: dict) -> str:
+    loader = jinja2.FunctionLoader(lambda name: importlib.resources.files("dgm_jax.run").joinpath(name).read_text("utf-8"))
+    engine = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                lstrip_blocks=True)
+    engine.filters |= {"number": number, "given": given, "interval": interval, "p_value": p_value,
+                       "sha256": lambda text: base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()}
+    try:
+        return engine.get_template("report.html.jinja").render(**content)
+    except jinja2.UndefinedError as error:
+        raise RunDirectoryError(f"{SUMMARY} lacks an entry that the report needs: {error}") from error
+
+
+def _dict(value) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value) -> list:
+    return value if isinstance(value, list) else []
+
+
+def number(value: Any, missing: str = "–") -> str:
+    """Four significant digits; integers as they are; `missing` for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return missing if value is None else str(value)
+    if isinstance(value, int) or value == 0:
+        return str(value) if value else "0"
+    if not math.isfinite(value):
+        return missing
+    digits = max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"{value:.{digits}f}" if 1e-4 <= abs(value) < 1e7 else f"{value:.3e}"
+
+
+def given(value: Any) -> str:
+    """A published figure as it was published, without digits of our own."""
+    return f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
+
+
+def interval(value: Any, missing: str = "–") -> str:
+    """`[low, high]`, or `missing` where there is no interval."""
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return f"[{number(value[0], missing)}, {number(value[1], missing)}]"
+    return missing
+
+
+def p_value(value: Any) -> str:
+    """Three decimals, or `< 0.001`."""
+    if isinstance(value, (int, float)) and value < 0.001:
+        return "< 0.001"
+    return f"{value:.3f}" if isinstance(value, (int, float)) else "–"
+
+
+def failed_seed_text(entry: Any) -> str:
+    """`seed 3 of vanilla at step 120: loss`, from a seed's number or {"seed", "arm", "step", "metric"}."""
+    if not isinstance(entry, dict):
+        return f"seed {entry}"
+    text = f"seed {entry.get('seed', '?')}"
+    text += f" of {entry['arm']}" if entry.get("arm") else ""
+    text += f" at step {entry['step']}" if entry.get("step") is not None else ""
+    reason = entry.get("reason") or entry.get("metric")
+    return text + (f": {reason}" if reason else "")
+
+
+def leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """(dotted name, text) of every leaf of a JSON object."""
+    if isinstance(value, dict):
+        return [row for key, v in value.items() for row in leaves(v, f"{prefix}.{key}" if prefix else str(key))]
+    if isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
+        return [row for i, v in enumerate(value) for row in leaves(v, f"{prefix}[{i}]")]
+    if isinstance(value, list):
+        return [(prefix, ", ".join(str(v) for v in value))]
+    return [(prefix, "–" if value is None else str(value))]
+
+
+def _facts(config, surroundings, summary):
+    """(name, text) rows at the head of the report; what is not known is left out."""
+    devices = _dict(surroundings.get("devices"))
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in _dict(devices.get("kinds")).items())
+    dataset = _dict(summary.get("dataset") or surroundings.get("dataset"))
+    git = _dict(surroundings.get("git"))
+    commit = f"{git['commit']}{' with local changes' if git.get('dirty') else ''}" if git.get("commit") else None
+    rows = [("Command", surroundings.get("command")), ("Started", surroundings.get("date")),
+            ("Device", f"{kinds} ({devices.get('processor')})" if kinds else None),
+            ("Data", dataset.get("name") or config.get("data")),
+            ("Seeds", summary.get("num_seeds", config.get("num_seeds"))),
+            ("Steps", summary.get("num_steps", config.get("num_steps"))), ("Commit", commit)]
+    return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _metric_groups(metrics: dict, arms: list[str], explanations: dict) -> list[dict]:
+    """[{"name", "explanation", "rows": [{"arm", **summary}]}]: the arms of a metric stand together."""
+    groups: dict[str, list] = {}
+    for name, summary in metrics.items():
+        arm, metric = split_arm(name, arms)
+        if isinstance(summary, dict):
+            summary = {k: summary.get(k) for k in ("mean", "standard_error", "interval_95", "per_seed")} | {"arm": arm}
+            summary["per_seed"] = _list(summary["per_seed"])
+            summary["num_seeds"] = sum(v is not None for v in summary["per_seed"])
+            groups.setdefault(metric, []).append(summary)
+    return [{"name": name, "explanation": explanations.get(name, ""), "rows": rows} for name, rows in groups.items()]
+
+
+def split_arm(name: str, arms: list[str]) -> tuple[str, str]:
+    """(arm, metric) of a metric's name in summary.json; the arm is empty where the name has no known prefix."""
+    for arm in sorted(arms, key=len, reverse=True):
+        if arm and name.startswith(f"{arm}/"):
+            return arm, name[len(arm) + 1:]
+    return "", name
+
+
+def _timing(summary) -> list[tuple[str, Any]]:
+    rows = [(text, summary[key]) for key, text in _UNITS.items() if summary.get(key) is not None]
+    for arm, figures in _dict(summary.get("timing")).items():
+        rows += [(f"{arm}: {_UNITS.get(key, key)}", value) for key, value in _dict(figures).items()]
+    return rows
+
+
+def _curves(history: History) -> tuple[list[dict], int]:
+    """[{"name", "alt", "light", "dark"}] with pictures as data addresses, and how many metrics were left out."""
+    from dgm_jax import plotting  # matplotlib takes a second to import, which a refused folder should not wait for
+
+    steps, curves = history.curves(_MAX_CURVES)
+    drawn = {theme: plotting.training_curves(steps, curves, theme=theme) for theme in ("light", "dark")}
+    rows = []
+    for name in drawn["light"]:
+        row = {"name": name, "alt": history.describe(name)}
+        for theme, figures in drawn.items():
+            picture = io.BytesIO()
+            figures[name].savefig(picture, format="png", metadata={"Software": None})
+            row[theme] = _data_address(picture.getvalue())
+        rows.append(row)
+    return rows, len(history.metrics) - len(rows)
+
+
+def _data_address(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def _pictures(root: pathlib.Path) -> list[dict]:
+    """[{"name", "caption", "source" or "problem"}] of figures/*.png in the order in which they were first saved."""
+    captions = read_captions(root)
+    places = {name: place for place, name in enumerate(captions)}
+    files = sorted((root / FIGURES).glob("*.png"), key=lambda p: (places.get(p.stem, len(places)), p.name))
+    left, rows = _PICTURE_BYTES, []
+    for index, file in enumerate(files):
+        row: dict[str, str] = {"name": file.stem, "caption": captions.get(file.stem, "")}
+        try:
+            content = _small_png(records.contained(root, file), left // (len(files) - index))
+            left -= len(content)
+            row["source"] = _data_address(content)
+        except (OSError, ValueError) as error:  # RunDirectoryError is a ValueError: a link out of the folder
+            row["problem"] = f"left out: {error}"
+        rows.append(row)
+    return rows
+
+
+def _small_png(file: pathlib.Path, budget: int) -> bytes:
+    """A PNG file's bytes, made smaller until they fit the budget; `ValueError` where that is not possible."""
+    from PIL import Image
+
+    if file.stat().st_size > 100_000_000:
+        raise ValueError("the file is larger than 100 MB")
+    content = file.read_bytes()
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise ValueError("the file is no PNG picture")
+    if len(content) <= budget:
+        return content
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+        if picture.width * picture.height > 100_000_000:
+            raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
+        picture = picture.convert("RGB")
+    for _ in range(6):
+        factor = 0.9 * math.sqrt(budget / len(content))
+        size = (max(1, int(picture.width * factor)), max(1, int(picture.height * factor)))
+        picture, smaller = picture.resize(size, Image.Resampling.LANCZOS), io.BytesIO()
+        picture.save(smaller, "PNG", optimize=True)
+        content = smaller.getvalue()
+        if len(content) <= budget:
+            return content
+    raise ValueError(f"it does not fit into {budget} bytes")
+
+
+def format_table(summary: dict) -> str:
+    """The result as plain text for a terminal: metric, mean, standard error, 95 % interval, seeds, published, within.
+
+    Ends with a line per seed that failed.
+    """
+    published = {row["metric"]: row for row in summary.get("reference", [])}
+    rows = [("metric", "mean", "SE", "95 % interval", "seeds", "published", "within")]
+    for name, metric in summary["metrics"].items():
+        row = published.get(name)
+        text, within = "", ""
+        if row:
+            spread = f" +- {given(row['spread'])}" if row.get("spread") is not None else ""
+            text = f"{given(row['published'])}{spread}"
+            within = {True: "yes", False: "no"}.get(row.get("within"), "-")
+        count = sum(v is not None for v in metric["per_seed"])
+        total = len(metric["per_seed"])
+        rows.append((name, number(metric["mean"], "-"), number(metric["standard_error"], "-"),
+                     interval(metric["interval_95"], "-"), str(count) if count == total else f"{count} of {total}",
+                     text, within))
+    if not published:
+        rows = [row[:5] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rows.insert(1, tuple("-" * w for w in widths))
+    table = ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]).rstrip()
+             for row in rows]
+    table += [f"failed: {failed_seed_text(entry)}" for entry in summary.get("failed_seeds", [])]
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in table)
