@@ -1,0 +1,47 @@
+# make demo: set up and run the main job.  make test: set up and run the tests.
+# Both need python3 (3.11 or newer, with venv) and make, nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+OUT ?=
+
+.PHONY: demo test test-newest test-slow setup setup-test benchmark clean
+
+setup: $(VENV)/.installed
+setup-test: $(VENV)/.installed-test
+
+# One install each: the pinned versions of constraints.txt hold for the Python they were tested on.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	touch $@ $(VENV)/.installed
+
+demo: setup
+	$(BIN)/python -m experiments.gan_ring --num_seeds 5 --num_steps 10000 --method vanilla packed2 $(if $(OUT),--out $(OUT))
+
+test: setup-test
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup-test
+	$(BIN)/python -m pytest -m slow
+
+# The newest Python and JAX, without pins, on a short subset.
+NEWEST ?= python3.13
+test-newest:
+	$(NEWEST) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --editable . pytest hypothesis
+	.venv-newest/bin/python -m pytest tests/training tests/objectives/test_gan_losses.py tests/objectives/test_divergences.py tests/parallel -m "not slow"
+
+benchmark: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[benchmark]"
+	$(BIN)/python -m benchmarks.gan_ring
+	$(BIN)/python -m benchmarks.gan_images
+
+clean:
+	rm -rf .venv .venv-newest .jax_cache .pytest_cache build *.egg-info

@@ -1,0 +1,141 @@
+"""The classifier whose features stand in for Inception's where no weights can be downloaded.
+
+Trained on the real training set by `python -m experiments.feature_classifier`; studies of image
+models call `features_of`, which trains it once for a data set and keeps it under runs/.
+Its distances are comparable only between models measured with the same weights: the report
+names their SHA-256 and test accuracy.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dgm_jax import core, data, parallel, training
+from dgm_jax.core import Task, require
+from dgm_jax.models.classifier import CLASSIFIER, image_classifier
+from dgm_jax.networks import Classifier, from_flax
+from dgm_jax.run import Data, Experiment, RunConfig, load_parameters, main
+from dgm_jax.run.records import read_json
+
+CHUNK = 500  # images that go through the network at once
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierConfig(RunConfig):
+    """Train a small image classifier; its last hidden layer gives the features of image metrics."""
+
+    data: str = "fashion_mnist"
+    """A set of images by name (dgm_jax.data.load)."""
+    num_seeds: int = 1
+    num_steps: int = 1_400
+    log_every: int = 350
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+
+
+class Features(NamedTuple):
+    """A trained feature extractor: `apply(images [N, H, W, C] in model range) -> [N, F]`, and who it is."""
+
+    apply: Callable
+    identity: dict
+
+
+def load(config: ClassifierConfig) -> Data:
+    """Training and test images with labels."""
+    dataset = data.load(config.data)
+    require(dataset.info.kind == "images", f"data must be a set of images, got the density {config.data!r}")
+    require(dataset.info.num_classes > 1, f"{config.data} has no classes to learn")
+    arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
+    return Data(arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset)
+
+
+def network(info: data.DatasetInfo):
+    """The architecture for a data set."""
+    return from_flax(Classifier(num_classes=info.num_classes))
+
+
+def build(config: ClassifierConfig, loaded: Data) -> Task:
+    """Adam with a cosine schedule on shuffled epochs; accuracy and cross-entropy on the test set."""
+    info = loaded.dataset.info
+    model = image_classifier(network(info), info.shape)
+    draw = data.draws(loaded.dataset, config.batch_size)
+    schedule = training.learning_rate("cosine", config.learning_rate, config.num_steps)
+
+    def evaluate(train_state, arrays, key):
+        del key
+        test, label = arrays["test"]["image"], arrays["test"]["label"]
+        probabilities = chunked(
+            lambda x: model.sample(train_state.params, train_state.state, data.to_model_range(x, info.scaling)), test
+        )
+        log_p = jnp.log(jnp.take_along_axis(probabilities, label[:, None], 1))
+        return {
+            "test_accuracy": jnp.mean((jnp.argmax(probabilities, -1) == label).astype(jnp.float32)),
+            "test_cross_entropy": -jnp.mean(log_p),
+        }
+
+    algorithm = functools.partial(training.alternating, model.players, {CLASSIFIER: optax.adam(schedule)})
+    return Task(model.init, lambda arrays, key, index: draw(arrays["train"], key, index), algorithm, evaluate)
+
+
+def chunked(function, x, size: int = CHUNK):
+    """`function` over the rows of x, `size` at a time, so that memory does not grow with their number."""
+    full = x.shape[0] // size * size
+    if full == 0:
+        return function(x)
+    out = jax.lax.map(function, x[:full].reshape(-1, size, *x.shape[1:]))
+    out = out.reshape(full, *out.shape[2:])
+    return out if full == x.shape[0] else jnp.concatenate([out, function(x[full:])])
+
+
+EXPERIMENT = Experiment(
+    name="feature_classifier",
+    config=ClassifierConfig,
+    load=load,
+    build=build,
+    distribute=parallel.distribute,
+    headline=("test_accuracy", "test_cross_entropy"),
+    explanations={
+        "test_accuracy": "Share of test images whose most probable class is the label.",
+        "test_cross_entropy": "Mean of -log p(label | image) over the test set, in nats.",
+    },
+)
+
+
+def features_of(dataset: data.Dataset, name: str, folder: str = "") -> Features:
+    """Features of the classifier in a run folder; by default runs/feature_classifier/NAME-HASH, trained if need be."""
+    path = pathlib.Path(folder) if folder else pathlib.Path("runs/feature_classifier") / _label(dataset, name)
+    if not folder and not (path / "summary.json").is_file():
+        code = main(EXPERIMENT, ["--data", name, "--out", str(path), "--resume"])
+        require(code == 0, f"training the feature classifier in {path} ended with code {code}")
+    require((path / "summary.json").is_file(), f"{path} holds no finished run of feature_classifier", core.DataError)
+    summary = read_json(path / "summary.json")
+    require(
+        summary.get("experiment") == "feature_classifier", f"{path} holds a run of {summary.get('experiment')!r}, not feature_classifier"
+    )
+    net = network(dataset.info)
+    like = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0])
+    like = {CLASSIFIER: jax.tree.map(lambda x: jax.ShapeDtypeStruct((summary["num_seeds"], *x.shape), x.dtype), like)}
+    params = jax.tree.map(lambda x: jnp.asarray(x[0]), load_parameters(path / "parameters" / "feature_classifier.npz", like))
+    identity = {
+        "features": "last hidden layer of the feature classifier",
+        "sha256": summary["final_params_sha256"]["feature_classifier"],
+        "test_accuracy": summary["metrics"]["test_accuracy"]["per_seed"][0],
+    }
+    return Features(lambda x: net.apply(params[CLASSIFIER], {}, x, train=False)[0][0], identity)
+
+
+def _label(dataset, name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name) + "-" + dataset.info.sha256[:8]
+
+
+def image_features(features: Features, dataset: data.Dataset, split: str, count: int) -> np.ndarray:
+    """Features [count, F] of the first `count` real images of a split."""
+    images = jnp.asarray(data.arrays(dataset, split)["image"][:count])
+    extract = jax.jit(lambda x: chunked(lambda rows: features.apply(data.to_model_range(rows, dataset.info.scaling)), x))
+    return np.asarray(extract(images))

@@ -1,0 +1,1 @@
+"""Studies with their published protocols: `python -m experiments.NAME --help`."""
