@@ -80,11 +80,13 @@ class Model(NamedTuple):
     init: `key -> (params, state)`.
     players: by name, in the order in which they move.
     sample: `(params, state, key, num_samples) -> samples`, the inference form.
+    decode: `(params, state, z) -> x` for models with latents, the inference form; None for others.
     """
 
     init: Callable[[Key], tuple[Params, PyTree]]
     players: dict[str, Player]
     sample: Callable[..., PyTree]
+    decode: Callable[..., PyTree] | None = None
 
 
 class Network(NamedTuple):

@@ -29,6 +29,7 @@ class Distributed(NamedTuple):
     compile_advance: `(lanes, data, num_steps) -> function`, compiled ahead of time; the function is
         `(lanes, data) -> (lanes, metrics {name: [L]})` and may reuse the memory of the lanes it is given.
     compile_evaluate: `(lanes, data) -> function`; the function is `(lanes, data) -> {name: [L, ...]}`.
+    trace: `(lanes, data) -> shapes` of one step on arrays or shapes; runs nothing, finds every error of tracing.
     place_data: `data -> data` on the devices.
     abstract: `(keys, hyper) -> Lane` of shapes with shardings, to restore a checkpoint into.
     strategy, layout: what was chosen, for the record.
@@ -37,6 +38,7 @@ class Distributed(NamedTuple):
     init: Callable
     compile_advance: Callable
     compile_evaluate: Callable
+    trace: Callable
     place_data: Callable
     abstract: Callable
     strategy: str
@@ -80,6 +82,7 @@ def _sharded_jit(program: LaneProgram, num_lanes: int, strategy: str, devices) -
         init=init,
         compile_advance=lambda *arguments: advance.lower(*arguments).compile(),
         compile_evaluate=lambda *arguments: evaluate.lower(*arguments).compile(),
+        trace=lambda lanes, data: jax.eval_shape(lambda lanes, data: advance(lanes, data, 1), lanes, data),
         place_data=lambda data: jax.device_put(data, everywhere),
         abstract=functools.partial(_abstract, program, lanes_on),
         strategy=strategy,
@@ -160,6 +163,7 @@ def _pmapped(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Di
         init=jax.jit(jax.vmap(program.init), out_shardings=replicated(mesh)),
         compile_advance=lambda *arguments: functools.partial(advance.lower(index, *arguments).compile(), index),
         compile_evaluate=lambda *arguments: evaluate.lower(*arguments).compile(),
+        trace=lambda lanes, data: jax.eval_shape(lambda lanes, data: advance(index, lanes, data, 1), lanes, data),
         place_data=lambda data: jax.device_put(data, replicated(mesh)),
         abstract=functools.partial(_abstract, program, replicated(mesh)),
         strategy=strategy,

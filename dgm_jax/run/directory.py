@@ -9,22 +9,18 @@
     report.html        for a person
 """
 
-import contextlib
 import io
 import os
 import pathlib
-import socket
 import sys
 import threading
-import time
-from typing import Any, Callable
-
-import filelock
+from typing import Callable
 
 from dgm_jax.core import RunDirectoryError, require
-from dgm_jax.run import environment, records
+from dgm_jax.run import environment, ownership, records
+from dgm_jax.run.ownership import LOCK, OWNER
 
-LOCK, OWNER, CONFIG, ENVIRONMENT = ".lock", ".owner.json", "config.json", "environment.json"
+CONFIG, ENVIRONMENT = "config.json", "environment.json"
 METRICS, SUMMARY, CAPTIONS = "metrics.jsonl", "summary.json", "captions.json"
 FIGURES, CHECKPOINTS = "figures", "checkpoints"
 VOLATILE = ("out", "resume", "quiet", "progress")
@@ -62,7 +58,7 @@ class RunDirectory:
         config = records.plain(config, "config")
         require("experiment" not in config, "a configuration may not have a setting named 'experiment'")
         root = _prepare(path)
-        directory = cls(root, experiment, config, _acquire(root))
+        directory = cls(root, experiment, config, ownership.acquire(root))
         try:
             directory._open(resume, notify, volatile)
         except BaseException:
@@ -72,7 +68,6 @@ class RunDirectory:
 
     def _open(self, resume, notify, volatile):
         """Decides, under the lock, what the folder is to this run."""
-        records.write_atomically(self.path / OWNER, records.dumps(_owner_now()))
         if not (self.path / CONFIG).exists():
             _require_empty(self.path)
             if resume:
@@ -207,9 +202,8 @@ class RunDirectory:
         with self._writing:
             self._close_rows()
             if self._lock is not None:
-                (self.path / OWNER).unlink(missing_ok=True)
                 lock, self._lock = self._lock, None
-                lock.release()
+                ownership.release(self.path, lock)
 
     def __enter__(self) -> "RunDirectory":
         return self
@@ -260,50 +254,6 @@ def _require_empty(root):
     if foreign and not (root / CONFIG).exists():  # asked again, since another start may have made it a run meanwhile
         shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
         raise RunDirectoryError(f"{root} is not empty and holds no run ({shown}): choose an empty or new folder with --out")
-
-
-def _owner_now() -> dict:
-    return {"pid": os.getpid(), "host": socket.gethostname(), "start": environment.utc_now()}
-
-
-def _acquire(root):
-    """The lock of the folder, or an error that names who holds it."""
-    lock = filelock.FileLock(root / LOCK, timeout=0, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        owner = _read_owner(root)
-        who = "another process"
-        if owner:
-            who = f"process {owner.get('pid')} on host {owner.get('host')!r} since {owner.get('start')}"
-        raise RunDirectoryError(f"{root} is in use by {who}: wait for it, or choose another folder with --out") from None
-    except (OSError, NotImplementedError) as error:
-        raise RunDirectoryError(f"{root}: the folder cannot be locked: {error}") from error
-    return lock
-
-
-def _read_owner(root, patience: float = 1.0) -> dict[str, Any] | None:
-    """What the owner wrote about itself. It may be about to write, so a missing file or a dead process gets a moment."""
-    end = time.monotonic() + patience
-    while True:
-        with contextlib.suppress(RunDirectoryError):
-            owner = records.read_json(root / OWNER)
-            if owner.get("host") != socket.gethostname() or _alive(owner.get("pid")):
-                return owner
-        if time.monotonic() > end:
-            return None
-        time.sleep(0.05)
-
-
-def _alive(pid) -> bool:
-    """Whether a process of that number exists on this machine."""
-    try:
-        os.kill(int(pid), 0)
-    except PermissionError:
-        return True
-    except (OSError, TypeError, ValueError, OverflowError):
-        return False
-    return True
 
 
 def _require_same_run(root, experiment, config, volatile):

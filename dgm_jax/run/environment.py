@@ -12,6 +12,8 @@ import sys
 
 import jax
 
+import dgm_jax
+
 PACKAGES = ("dgm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint")
 JAX_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable",
                 "jax_disable_jit", "jax_debug_nans")
@@ -30,7 +32,7 @@ def package_versions() -> dict[str, str | None]:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
+            versions[name] = dgm_jax.__version__ if name == "dgm_jax" else None
     return versions
 
 

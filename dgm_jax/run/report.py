@@ -11,7 +11,6 @@ Beyond what a summary.json always has, the report shows these entries of it wher
 import base64
 import hashlib
 import importlib.resources
-import io
 import math
 import pathlib
 from typing import Any
@@ -20,13 +19,12 @@ import jinja2
 
 from dgm_jax.core import RunDirectoryError
 from dgm_jax.run import environment, records
-from dgm_jax.run.directory import CONFIG, ENVIRONMENT, FIGURES, SUMMARY, read_captions, read_rows
+from dgm_jax.run.directory import CONFIG, ENVIRONMENT, FIGURES, SUMMARY, read_rows
 from dgm_jax.run.history import History, latest_metrics
+from dgm_jax.run.pictures import figure_address, pictures
 from dgm_jax.run.statistics import differences_between_arms
 
-MAX_BYTES = 5_000_000
-_PICTURE_BYTES = 3_000_000
-_MAX_CURVES = 40
+_MAX_CURVES = 30
 _UNITS = {"wall_seconds": "wall time (s)", "compile_seconds": "compilation, not in the rate below (s)",
           "seed_steps_per_second": "seed-steps per second, after compilation"}
 
@@ -75,8 +73,10 @@ def _content(root: pathlib.Path) -> dict[str, Any]:
         "notes": _list(summary.get("notes")),
         "curves": curves,
         "curves_left_out": curves_left_out,
-        "pictures": _pictures(root),
+        "pictures": pictures(root),
+        "num_pictures": len(list((root / FIGURES).glob("*.png"))),
         "timing": _timing(summary),
+        "program": leaves({k: summary[k] for k in ("strategy", "layout", "final_params_sha256") if summary.get(k)}),
         "dataset": leaves(_dict(summary.get("dataset") or surroundings.get("dataset"))),
         "config": leaves(config),
         "environment": leaves({k: v for k, v in surroundings.items() if k != "dataset"}),
@@ -166,7 +166,7 @@ def _facts(config, surroundings, summary):
     commit = f"{git['commit']}{' with local changes' if git.get('dirty') else ''}" if git.get("commit") else None
     rows = [("Command", surroundings.get("command")), ("Started", surroundings.get("date")),
             ("Device", f"{kinds} ({devices.get('processor')})" if kinds else None),
-            ("Data", dataset.get("name") or config.get("data")),
+            ("Data", dataset.get("identity") or dataset.get("name") or config.get("data")),
             ("Seeds", summary.get("num_seeds", config.get("num_seeds"))),
             ("Steps", summary.get("num_steps", config.get("num_steps"))), ("Commit", commit)]
     return [(name, str(value)) for name, value in rows if value is not None]
@@ -210,59 +210,9 @@ def _curves(history: History) -> tuple[list[dict], int]:
     for name in drawn["light"]:
         row = {"name": name, "alt": history.describe(name)}
         for theme, figures in drawn.items():
-            picture = io.BytesIO()
-            figures[name].savefig(picture, format="png", metadata={"Software": None})
-            row[theme] = _data_address(picture.getvalue())
+            row[theme] = figure_address(figures[name])
         rows.append(row)
     return rows, len(history.metrics) - len(rows)
-
-
-def _data_address(content: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(content).decode()
-
-
-def _pictures(root: pathlib.Path) -> list[dict]:
-    """[{"name", "caption", "source" or "problem"}] of figures/*.png in the order in which they were first saved."""
-    captions = read_captions(root)
-    places = {name: place for place, name in enumerate(captions)}
-    files = sorted((root / FIGURES).glob("*.png"), key=lambda p: (places.get(p.stem, len(places)), p.name))
-    left, rows = _PICTURE_BYTES, []
-    for index, file in enumerate(files):
-        row: dict[str, str] = {"name": file.stem, "caption": captions.get(file.stem, "")}
-        try:
-            content = _small_png(records.contained(root, file), left // (len(files) - index))
-            left -= len(content)
-            row["source"] = _data_address(content)
-        except (OSError, ValueError) as error:  # RunDirectoryError is a ValueError: a link out of the folder
-            row["problem"] = f"left out: {error}"
-        rows.append(row)
-    return rows
-
-
-def _small_png(file: pathlib.Path, budget: int) -> bytes:
-    """A PNG file's bytes, made smaller until they fit the budget; `ValueError` where that is not possible."""
-    from PIL import Image
-
-    if file.stat().st_size > 100_000_000:
-        raise ValueError("the file is larger than 100 MB")
-    content = file.read_bytes()
-    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise ValueError("the file is no PNG picture")
-    if len(content) <= budget:
-        return content
-    with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-        if picture.width * picture.height > 100_000_000:
-            raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
-        picture = picture.convert("RGB")
-    for _ in range(6):
-        factor = 0.9 * math.sqrt(budget / len(content))
-        size = (max(1, int(picture.width * factor)), max(1, int(picture.height * factor)))
-        picture, smaller = picture.resize(size, Image.Resampling.LANCZOS), io.BytesIO()
-        picture.save(smaller, "PNG", optimize=True)
-        content = smaller.getvalue()
-        if len(content) <= budget:
-            return content
-    raise ValueError(f"it does not fit into {budget} bytes")
 
 
 def format_table(summary: dict) -> str:

@@ -1,9 +1,9 @@
 """Exponential moving averages of parts of the parameters, for any algorithm."""
 
 import jax
-import optax
+import jax.numpy as jnp
 
-from dgm_jax.core import Algorithm
+from dgm_jax.core import Algorithm, require
 
 AVERAGE = "average"  # the entry of the model state that holds the averaged parts
 
@@ -14,20 +14,28 @@ def averaged(algorithm: Algorithm, parts: tuple[str, ...], decay=0.999) -> Algor
     a_0 = w_0 and a_t = decay a_{t-1} + (1 - decay) w_t after every step, over the parameters
     and the model state (batch statistics) of each part, so that an averaged generator
     is never combined with the statistics of another (Karras et al. 2018, section 4;
-    Yazici et al. 2019). Read it with `average_of`.
+    Yazici et al. 2019). Counts and keys in the state are not averaged: the newest stays. Read it with
+    `average_of`. `init` raises ConfigError for a part that there is not.
     """
 
     def collect(params, state):
         return {part: {"params": params.get(part, {}), "state": state.get(part, {})} for part in parts}
 
+    def mix(old, new):
+        if not jnp.issubdtype(new.dtype, jnp.inexact):
+            return new
+        return (decay * old + (1.0 - decay) * new).astype(new.dtype)
+
     def init(key, params, state):
+        missing = sorted({*parts} - {*params, *state})
+        require(not missing, f"cannot average {missing}: the parts are {sorted({*params, *state})}")
         train_state = algorithm.init(key, params, state)
         return train_state._replace(state={**train_state.state, AVERAGE: collect(params, state)})
 
     def step(train_state, draw):
         moved, metrics = algorithm.step(train_state, draw)
         new = collect(moved.params, moved.state)
-        average = optax.incremental_update(new, train_state.state[AVERAGE], 1.0 - decay)
+        average = jax.tree.map(mix, train_state.state[AVERAGE], new)
         return moved._replace(state={**moved.state, AVERAGE: average}), metrics
 
     return Algorithm(init=init, step=step)
@@ -38,4 +46,4 @@ def average_of(train_state):
     average = train_state.state.get(AVERAGE, {})
     params = {**train_state.params, **{part: tree["params"] for part, tree in average.items()}}
     state = {**train_state.state, **{part: tree["state"] for part, tree in average.items()}}
-    return params, jax.tree.map(lambda x: x, {k: v for k, v in state.items() if k != AVERAGE})
+    return params, {name: tree for name, tree in state.items() if name != AVERAGE}

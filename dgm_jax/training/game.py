@@ -14,6 +14,9 @@ import optax
 from dgm_jax.core import SOLO, Algorithm, Array, Aux, Key, Metrics, Params, Player, PyTree, Replica, TrainState, require
 
 
+LOOK_AHEAD = 0x6C6F6F6B  # split(key)[i] equals fold_in(key, i), so the virtual updates need a branch of their own
+
+
 class Game(NamedTuple):
     """Players with their optimizers, and the device they run on."""
 
@@ -49,6 +52,11 @@ def make_game(players, optimizers, replica: Replica) -> Game:
         for opponent, steps in player.lookahead:
             require(opponent in players, f"player {name!r} looks ahead of {opponent!r}, not one of {sorted(players)}")
             require(steps >= 0, f"player {name!r}: lookahead must be >= 0, got {steps}")
+            require(
+                not (steps and replica.splits_batch),
+                f"player {name!r} looks ahead of {opponent!r} on the whole batch, which devices='pmap' splits; "
+                "use devices='jit'",
+            )
     return Game(dict(players), dict(optimizers), replica)
 
 
@@ -87,10 +95,11 @@ def look_ahead(game: Game, name: str, num_steps: int, train_state: TrainState, b
     All of them see the batch of the player that looks ahead, as Metz et al. 2017 do.
     """
     player = game.players[name]
+    key_ahead = jax.random.fold_in(key, LOOK_AHEAD)
 
     def one(now, index):
         def loss(parts):
-            return player.loss({**now.params, **parts}, now.state, batch, jax.random.fold_in(key, index))
+            return player.loss({**now.params, **parts}, now.state, batch, jax.random.fold_in(key_ahead, index))
 
         gradient, aux = jax.grad(loss, has_aux=True)(own(player, now.params))
         return apply(game, name, now, gradient, aux.state), None

@@ -96,7 +96,7 @@ def extragradient(players, optimizers, replica: Replica = SOLO) -> Algorithm:
 
 
 def optimistic(players, optimizers, replica: Replica = SOLO) -> Algorithm:
-    """Simultaneous updates along 2 v(w_t) - v(w_{t-1}), with v(w_{-1}) = 0 as in optax."""
+    """Simultaneous updates along 2 v(w_t) - v(w_{t-1}), with v(w_{-1}) = v(w_0) as in optax: the first is plain."""
     optimizers = {
         name: optax.chain(optax.scale_by_optimistic_gradient(), optimizer) for name, optimizer in optimizers.items()
     }
@@ -112,14 +112,16 @@ def consensus(players, optimizers, replica: Replica = SOLO, *, strength=1.0) -> 
 
     def step(train_state, draw):
         batch = draw(train_state.step)
-        owned = {part: train_state.params[part] for player in game.players.values() for part in player.parts}
+        owned = {}
+        for player in game.players.values():
+            owned |= own(player, train_state.params)
 
         def field(parts):
             moves = _field(game, train_state._replace(params={**train_state.params, **parts}), batch)
             return _by_part(moves), moves
 
         v, pull_back, moves = jax.vjp(field, owned, has_aux=True)
-        (jacobian_v,) = pull_back(v)
+        (jacobian_v,) = replica.average(pull_back(v))  # each device knows its own batch's Jacobian only
         total = jax.tree.map(lambda g, c: g + strength * c, v, jacobian_v)
         gradients = {name: own(player, total) for name, player in game.players.items()}
         return _advance(game, train_state, gradients, moves)
