@@ -2,6 +2,19 @@
 
 Import the room you need: `from dgm_jax import objectives, sampling, data, training`.
 The README's index leads from each concept to its function.
+
+jaxlib 0.10.2 computes wrong sums on CPU: a matrix product followed by elementwise work and a reduction over more
+than 32,768 elements, under jit and vmap (github.com/jax-ml/jax, issue 39103). Importing this package before the
+first JAX computation turns that fusion off through XLA_FLAGS; a value of yours for the same flag is left alone.
+`tests/test_backend.py` holds the check.
 """
 
+import importlib.metadata
+import os
+
 __version__ = "0.1.0"
+
+_FLAG, _WRONG_SUMS = "--xla_cpu_experimental_ynn_fusion_type", ("0.10.2",)
+
+if importlib.metadata.version("jaxlib") in _WRONG_SUMS and _FLAG not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}=-reduce".strip()

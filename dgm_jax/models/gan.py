@@ -134,9 +134,13 @@ class _Nets(NamedTuple):
 
 
 def _discriminator_loss(net: _Nets, loss, penalty, params, state, batch, key):
-    """Real and fake go through the discriminator in one pass, so batch statistics are shared."""
+    """Real and fake go through the discriminator in one pass, so batch statistics are shared.
+
+    No stop_gradient on the fakes: a player moves its own parts only, and the opponents' updates that a generator
+    looks ahead of, like the Jacobian of consensus optimisation, must see how D's gradient depends on G.
+    """
     key_noise, key_penalty = jax.random.split(key)
-    fake = jax.lax.stop_gradient(net.generate(params, state, batch["z"])[0])
+    fake, _ = net.generate(params, state, batch["z"])
     both = jnp.concatenate([batch["x"], fake])
     logits, state = net.discriminate(params, state, both, key_noise)
     real_logits, fake_logits = jnp.split(logits, 2)

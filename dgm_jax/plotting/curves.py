@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import scipy.stats
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from dgm_jax.core import require
@@ -23,7 +24,8 @@ def training_curves(steps, arms: dict[str, dict], *, theme: str = "light") -> di
     names = list(dict.fromkeys(metric for metrics in arms.values() for metric in metrics))
     figures = {}
     for name in names:
-        figure = new_figure(6.4, 3.4, theme)
+        figure = new_figure(6.4, 3.4, theme, layout=None)  # margins by hand: twice as fast as margins by search
+        figure.subplots_adjust(left=0.1, right=0.98, top=0.91, bottom=0.15)
         axes = figure.subplots()
         for index, (arm, metrics) in enumerate(arms.items()):
             if name in metrics:
@@ -70,7 +72,9 @@ def _draw_seeds(axes: Axes, x: np.ndarray, values, name: str, style: dict) -> No
     x, values = x[there], values[there]
     mean, low, high = mean_and_band(values)
     if values.shape[1] > 1:
-        axes.plot(x, values, color=style["color"], linewidth=0.6, alpha=min(0.45, max(0.08, 3.0 / values.shape[1])))
+        alpha = min(0.45, max(0.08, 3.0 / values.shape[1]))
+        thin = [np.stack([x, one], axis=1) for one in values.T]
+        axes.add_collection(LineCollection(thin, colors=style["color"], linewidths=0.6, alpha=alpha))
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
     marker = "o" if x.size == 1 else None
     axes.plot(x, mean, linewidth=1.8, marker=marker, label=label(name) if name else None, **style)

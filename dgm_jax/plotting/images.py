@@ -84,8 +84,7 @@ def _canvas_figure(canvas, image_height, headlines, theme):
     height, width, _ = canvas.shape
     factor = max(1, min(math.floor(1600 / max(width, height)), math.ceil(64 / image_height)))
     room = 22 * len(headlines)
-    figure = new_figure((width * factor) / DOTS_PER_INCH, (height * factor + room) / DOTS_PER_INCH, theme)
-    figure.set_layout_engine("none")
+    figure = new_figure((width * factor) / DOTS_PER_INCH, (height * factor + room) / DOTS_PER_INCH, theme, layout=None)
     axes = figure.add_axes((0.0, 0.0, 1.0, height * factor / (height * factor + room)))
     axes.imshow(canvas, interpolation="nearest", extent=(0, width, height, 0))
     axes.set_axis_off()

@@ -88,7 +88,7 @@ def _panel(axes: Axes, points, means, scale, limits, name, theme):
     axes.set_ylim(bottom, top)
     axes.set_aspect("equal")
     dress(axes, theme, title=name, xlabel=", ".join(filter(None, lost)), grid=False)
-    axes.title.set_fontsize(9)
+    axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=9)
     axes.xaxis.label.set_fontsize(8)
     axes.tick_params(labelsize=7)
 

@@ -29,9 +29,9 @@ THEMES = {
 }
 
 
-def new_figure(width: float, height: float, theme: str = "light") -> Figure:
-    """An empty figure of so many inches with its Agg canvas."""
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained",
+def new_figure(width: float, height: float, theme: str = "light", layout: str | None = "constrained") -> Figure:
+    """An empty figure of so many inches with its Agg canvas; `layout` None leaves the margins to the caller."""
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout,
                     facecolor=lookup(THEMES, theme, "plotting theme").background)
     FigureCanvasAgg(figure)
     return figure

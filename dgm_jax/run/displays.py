@@ -152,6 +152,7 @@ class Rich(Quiet):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.console = rich.console.Console(file=self.stream)
+        self.console.on_broken_pipe = self.fall_silent  # rich's own answer is to end the process
         self.phases: list[tuple[str, float, rich.spinner.Spinner]] = []
         self.training = self.latest = self.live = None
 
@@ -173,6 +174,9 @@ class Rich(Quiet):
         elif kind == "notice":
             self.say(printable(event["text"]), "yellow")
         self.refresh()
+
+    def fall_silent(self):
+        self.broken = self.console.quiet = True
 
     def say(self, text, style=""):
         self.console.print(rich.text.Text(text, style=style), soft_wrap=True)

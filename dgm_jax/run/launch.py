@@ -93,10 +93,10 @@ def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) ->
         run = Run(experiment, config, data, directory, progress, Clock(time.monotonic()), len(cells) > 1)
         with watch_signals() as stop:
             results = [result for group in groups(cells, grid) for result in train(run, group, stop)]
-        summary = _summarize(run, results)
-        directory.write_summary(summary)
         for name, (figure, caption) in experiment.figures([r.arm_result for r in results], data).items():
             directory.save_figure(name, figure, caption)
+        summary = _summarize(run, results)
+        directory.write_summary(summary)  # last: a folder with a summary is finished
         report = write_report(folder)
     shown = {k: v for name in experiment.headline for k, v in summary["metrics"].items() if k.split("/")[-1] == name}
     shown = shown or summary["metrics"]

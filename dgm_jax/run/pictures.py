@@ -6,6 +6,7 @@ import math
 import pathlib
 import re
 
+import numpy as np
 from PIL import Image
 
 from dgm_jax.run import records
@@ -22,10 +23,9 @@ def data_address(content: bytes) -> str:
 
 def figure_address(figure) -> str:
     """A matplotlib figure as such an address, in 64 colours, which lines and text can do with."""
-    drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
-    with Image.open(drawn) as picture:
-        picture.convert("RGB").quantize(64).save(small, "PNG", optimize=True)
+    figure.canvas.draw()
+    pixels, small = np.asarray(figure.canvas.buffer_rgba())[..., :3], io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).quantize(64).save(small, "PNG")
     return data_address(small.getvalue())
 
 

@@ -66,6 +66,8 @@ class Progress:
         finally:
             done.set()
             beat.join()
+            if self._training is not None:
+                self._training["pauses"].append((start, self._clock()))
             self._event("phase_end", name=name, seconds=self._clock() - start, outcome=outcome)
 
     def _beat(self, name, start, done):
@@ -77,7 +79,7 @@ class Progress:
     def training(self, name: str, total: int, num_seeds: int, first_step: int = 0):
         """The steps `first_step`..`total` of one arm; `update` reports inside it."""
         start = self._clock()
-        self._training = {"name": name, "total": total, "num_seeds": num_seeds, "failed": {}, "step": first_step,
+        self._training = {"name": name, "total": total, "num_seeds": num_seeds, "failed": {}, "step": first_step, "pauses": [],
                           "window": collections.deque([(start, first_step)], maxlen=20)}
         self._event("training_start", name=name, total=total, num_seeds=num_seeds, first_step=first_step)
         outcome = "failed"
@@ -93,12 +95,15 @@ class Progress:
                         num_seeds=num_seeds, failed=state["failed"], outcome=outcome)
 
     def update(self, step: int, metrics: dict | None = None, failed: dict[int, int] | None = None) -> None:
-        """The state after `step`: metrics (name -> one figure per seed, or a number) and failed seeds (seed -> step)."""
+        """The state after `step`: metrics (name -> one figure per seed, or a number) and failed seeds (seed -> step).
+
+        The rate is that of the last twenty updates; phases within the training, such as compiling, do not count.
+        """
         state = self._training
         if state is None:
             raise RuntimeError("Progress.update belongs inside Progress.training")
         window = state["window"]
-        window.append((self._clock(), int(step)))
+        window.append((self._clock() - _covered(state["pauses"]), int(step)))
         state["step"] = int(step)
         state["failed"] = {int(seed): int(at) for seed, at in (failed or {}).items()}
         seconds, steps = window[-1][0] - window[0][0], window[-1][1] - window[0][1]
@@ -117,3 +122,12 @@ class Progress:
 
     def __exit__(self, *_):
         self.close()
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """Seconds that lie in at least one of the spans (start, end), which may be nested."""
+    total, reached = 0.0, -float("inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total

@@ -163,7 +163,7 @@ def safe_name(name: str) -> str:
     if _ALLOWED_NAME.fullmatch(name) and not _RESERVED.fullmatch(name) and not name.endswith("."):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    kept = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", name).strip("._-")[:80]
+    kept = re.sub(r"[^A-Za-z0-9_=,+-]+", "_", name).strip("_-")[:80]
     return f"{kept or 'name'}-{digest}"
 
 

@@ -24,7 +24,8 @@ from dgm_jax.run.history import History, latest_metrics
 from dgm_jax.run.pictures import figure_address, pictures
 from dgm_jax.run.statistics import differences_between_arms
 
-_MAX_CURVES = 30
+_MAX_CURVES = 24
+_CURVES_LENGTH = 1_600_000
 _UNITS = {"wall_seconds": "wall time (s)", "compile_seconds": "compilation, not in the rate below (s)",
           "seed_steps_per_second": "seed-steps per second, after compilation"}
 
@@ -205,12 +206,15 @@ def _curves(history: History) -> tuple[list[dict], int]:
     from dgm_jax import plotting  # matplotlib takes a second to import, which a refused folder should not wait for
 
     steps, curves = history.curves(_MAX_CURVES)
-    drawn = {theme: plotting.training_curves(steps, curves, theme=theme) for theme in ("light", "dark")}
-    rows = []
-    for name in drawn["light"]:
+    rows, left = [], _CURVES_LENGTH
+    for name in history.metrics[:_MAX_CURVES]:
         row = {"name": name, "alt": history.describe(name)}
-        for theme, figures in drawn.items():
-            row[theme] = figure_address(figures[name])
+        arms = {arm: {name: metrics[name]} for arm, metrics in curves.items() if name in metrics}
+        for theme in ("light", "dark"):
+            row[theme] = figure_address(plotting.training_curves(steps, arms, theme=theme)[name])
+        left -= len(row["light"]) + len(row["dark"])
+        if left < 0:
+            break
         rows.append(row)
     return rows, len(history.metrics) - len(rows)
 

@@ -135,7 +135,8 @@ def _label(dataset, name: str) -> str:
 
 
 def image_features(features: Features, dataset: data.Dataset, split: str, count: int) -> np.ndarray:
-    """Features [count, F] of the first `count` real images of a split."""
-    images = jnp.asarray(data.arrays(dataset, split)["image"][:count])
+    """Features [count, F] of `count` real images, evenly spaced over a split (which may be sorted by class)."""
+    images = data.arrays(dataset, split)["image"]
+    images = jnp.asarray(images[np.linspace(0, len(images) - 1, count).astype(int)])
     extract = jax.jit(lambda x: chunked(lambda rows: features.apply(data.to_model_range(rows, dataset.info.scaling)), x))
     return np.asarray(extract(images))

@@ -22,9 +22,14 @@ class Checkpoints:
             max_to_keep=keep, create=True, enable_async_checkpointing=False, cleanup_tmp_directories=True
         )
         self._manager = ocp.CheckpointManager(Path(folder).resolve(), options=options)
+        self._unreadable = set()
 
     def save(self, step: int, tree: PyTree) -> None:
-        """Saves `tree` under `step`; returns when it is on disk. A step that is there already stays."""
+        """Saves `tree` under `step`; returns when it is on disk. A step that is there already stays, unless it
+        could not be read."""
+        if step in self._unreadable:
+            self._manager.delete(step)
+            self._unreadable.remove(step)
         if step not in self._manager.all_steps():
             self._manager.save(step, args=ocp.args.StandardSave(tree))
 
@@ -33,13 +38,14 @@ class Checkpoints:
 
         abstract: a tree of `jax.ShapeDtypeStruct` with shardings; the arrays are placed accordingly, so a
         run may go on with another number of devices. A checkpoint that cannot be read is named
-        in `notices` and left where it is.
+        in `notices` and left where it is, until its step is saved again.
         """
         notices = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 return step, self._manager.restore(step, args=ocp.args.StandardRestore(abstract)), notices
             except Exception as error:  # orbax raises many kinds; each is reported, and the next older one tried
+                self._unreadable.add(step)
                 notices.append(f"checkpoint {step} cannot be read ({type(error).__name__}: {str(error)[:200]})")
         return 0, None, notices
 

@@ -52,11 +52,6 @@ def make_game(players, optimizers, replica: Replica) -> Game:
         for opponent, steps in player.lookahead:
             require(opponent in players, f"player {name!r} looks ahead of {opponent!r}, not one of {sorted(players)}")
             require(steps >= 0, f"player {name!r}: lookahead must be >= 0, got {steps}")
-            require(
-                not (steps and replica.splits_batch),
-                f"player {name!r} looks ahead of {opponent!r} on the whole batch, which devices='pmap' splits; "
-                "use devices='jit'",
-            )
     return Game(dict(players), dict(optimizers), replica)
 
 
@@ -92,17 +87,21 @@ def move(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key
 def look_ahead(game: Game, name: str, num_steps: int, train_state: TrainState, batch: PyTree, key: Key) -> Params:
     """Parameters after `num_steps` optax updates of one player, differentiable in everything.
 
-    All of them see the batch of the player that looks ahead, as Metz et al. 2017 do.
+    All of them see the batch of the player that looks ahead, as Metz et al. 2017 do. The opponent's
+    loss must not stop the gradient at the parameters of the player that looks. Adam's update has no
+    derivative where a gradient has been exactly zero from the start (a dead unit): give it an
+    `eps_root`, such as 1e-16, or the gradient is NaN there.
     """
     player = game.players[name]
-    key_ahead = jax.random.fold_in(key, LOOK_AHEAD)
+    key_ahead = jax.random.fold_in(game.replica.fold_key(key), LOOK_AHEAD)
 
     def one(now, index):
         def loss(parts):
             return player.loss({**now.params, **parts}, now.state, batch, jax.random.fold_in(key_ahead, index))
 
         gradient, aux = jax.grad(loss, has_aux=True)(own(player, now.params))
-        return apply(game, name, now, gradient, aux.state), None
+        gradient, state = game.replica.average((gradient, aux.state))
+        return apply(game, name, now, gradient, state), None
 
     ahead, _ = jax.lax.scan(one, train_state, jnp.arange(num_steps))
     return ahead.params

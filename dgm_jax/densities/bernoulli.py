@@ -1,0 +1,49 @@
+"""The Bernoulli law of logits, elementwise, in nats: probability of one is sigmoid(logits)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax.core import Array, DataError, require
+
+
+def log_prob(x: Array, logits: Array) -> Array:
+    """x log sigmoid(logits) + (1 - x) log sigmoid(-logits), elementwise.
+
+    A log-probability for x in {0, 1} (integer, boolean or floating). For x between them
+    it is the negative cross entropy that grey images are often trained with, which is
+    not a normalised density. Each side is a softplus, so no digits cancel where the law
+    is nearly certain, and an infinite logit that is right costs 0 nats. Raises
+    `DataError` for known x outside [0, 1], such as 8-bit pixels.
+    """
+    logits = _at_least_float32(logits)
+    if not isinstance(x, jax.core.Tracer) and np.size(x):
+        low, high = np.min(np.asarray(x)), np.max(np.asarray(x))
+        require(bool(low >= 0 and high <= 1), f"x must be in [0, 1], got values from {low} to {high}", DataError)
+    x = jnp.asarray(x).astype(logits.dtype)
+    one = jnp.where(x == 0, 0, jax.nn.softplus(-jnp.where(x == 0, 0, logits)))
+    zero = jnp.where(x == 1, 0, jax.nn.softplus(jnp.where(x == 1, 0, logits)))
+    return -(x * one + (1 - x) * zero)
+
+
+def entropy(logits: Array) -> Array:
+    """-p log p - (1 - p) log(1 - p) with p = sigmoid(logits), elementwise."""
+    size = jnp.abs(_at_least_float32(logits))
+    finite = jnp.where(jnp.isinf(size), 0, size)
+    return jnp.where(jnp.isinf(size), 0, jax.nn.softplus(-finite) + finite * jax.nn.sigmoid(-finite))
+
+
+def kl(logits_q: Array, logits_p: Array) -> Array:
+    """KL(Bernoulli(q) || Bernoulli(p)), elementwise; finite logits.
+
+    sigmoid(a) (log sigmoid(a) - log sigmoid(b)) + sigmoid(-a) (log sigmoid(-a) - log sigmoid(-b)).
+    """
+    a, b = _at_least_float32(logits_q), _at_least_float32(logits_p)
+    one = jax.nn.softplus(-b) - jax.nn.softplus(-a)
+    zero = jax.nn.softplus(b) - jax.nn.softplus(a)
+    return jax.nn.sigmoid(a) * one + jax.nn.sigmoid(-a) * zero
+
+
+def _at_least_float32(logits: Array) -> Array:
+    logits = jnp.asarray(logits)
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

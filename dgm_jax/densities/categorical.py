@@ -1,0 +1,75 @@
+"""The categorical law of logits[*B, K]: log-probability, entropy and divergences, in nats.
+
+Logits need not be normalised. A logit of -inf is a class of probability zero, and
+0 log 0 = 0: values and derivatives stay finite there. Sums are formed in at least float32.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax.core import Array, DataError, require
+
+
+def log_prob(x: Array, logits: Array) -> Array:
+    """log softmax(logits[*B, K])[x[*B]], for integer classes x: [*B].
+
+    With K = 256 this is the likelihood of an 8-bit pixel. Raises `DataError` for x that
+    is not integer (a one-hot vector, say) and for known x outside 0..K-1; inside a
+    compiled function such an x has log-probability -inf. Leading axes broadcast.
+    """
+    x, log_p = require_classes(x, jnp.shape(logits)[-1]), _log_softmax(logits)
+    shape = jnp.broadcast_shapes(x.shape, log_p.shape[:-1])
+    log_p = jnp.broadcast_to(log_p, (*shape, log_p.shape[-1]))
+    inside = (x >= 0) & (x < log_p.shape[-1])
+    index = jnp.broadcast_to(jnp.where(inside, x, 0), shape)
+    return jnp.where(inside, jnp.take_along_axis(log_p, index[..., None], axis=-1)[..., 0], -jnp.inf)
+
+
+def entropy(logits: Array) -> Array:
+    """-sum_k q_k log q_k: [*B], between 0 and log K."""
+    log_q = _log_softmax(logits)
+    return -_mean_under(log_q, log_q)
+
+
+def kl(logits_q: Array, logits_p: Array) -> Array:
+    """KL(q || p) = sum_k q_k (log q_k - log p_k): [*B]; +inf where q has a class that p lacks."""
+    log_q, log_p = _log_softmax(logits_q), _log_softmax(logits_p)
+    possible = jnp.exp(log_q) > 0
+    difference = jnp.where(possible, log_q, 0) - jnp.where(possible, log_p, 0)
+    return _mean_under(log_q, difference)
+
+
+def kl_to_uniform(logits: Array) -> Array:
+    """KL(q || uniform over K classes) = log K - H(q): [*B].
+
+    The rate of a discrete VAE's posterior against its uniform prior (Ramesh et al. 2021,
+    section 2.1; Jang et al. 2017, appendix).
+    """
+    log_q = _log_softmax(logits)
+    return _mean_under(log_q, log_q + math.log(log_q.shape[-1]))
+
+
+def require_classes(x, num_classes: int) -> Array:
+    """x as int32; `DataError` unless it is integer and, where its values are known, in 0..num_classes-1."""
+    x = x if isinstance(x, jax.Array) else jnp.asarray(x)
+    require(jnp.issubdtype(x.dtype, jnp.integer), f"classes must be integers, got {x.dtype}", DataError)
+    if not isinstance(x, jax.core.Tracer) and x.size:
+        low, high = int(np.min(x)), int(np.max(x))
+        require(low >= 0 and high < num_classes,
+                f"classes must be in 0..{num_classes - 1}, got values from {low} to {high}", DataError)
+    return x.astype(jnp.int32)
+
+
+def _log_softmax(logits: Array) -> Array:
+    logits = jnp.asarray(logits)
+    return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), axis=-1)
+
+
+def _mean_under(log_q: Array, values: Array) -> Array:
+    """sum_k q_k values_k, with nothing from the classes of probability zero."""
+    q = jnp.exp(log_q)
+    possible = q > 0
+    return jnp.sum(jnp.where(possible, q, 0) * jnp.where(possible, values, 0), axis=-1)

@@ -1,0 +1,17 @@
+"""Draws that are differentiable functions of the parameters and of fixed noise."""
+
+import jax.numpy as jnp
+
+from dgm_jax.core import Array, Key, normal
+
+
+def gaussian(key: Key, loc: Array, scale: Array) -> Array:
+    """loc + scale * e with e ~ N(0, 1), over the broadcast shape of `loc` and `scale`.
+
+    The noise is float32 and the result at least float32. `scale` is a standard
+    deviation. Kingma and Welling (2014), section 2.4; Rezende et al. (2014).
+    """
+    loc, scale = jnp.asarray(loc), jnp.asarray(scale)
+    dtype = jnp.promote_types(jnp.promote_types(loc.dtype, scale.dtype), jnp.float32)
+    noise = normal(key, jnp.broadcast_shapes(loc.shape, scale.shape))
+    return loc.astype(dtype) + scale.astype(dtype) * noise.astype(dtype)

@@ -1,0 +1,160 @@
+"""Checkpoints: what is restored is what was saved, and a broken one does not end a run."""
+
+import gc
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dgm_jax import parallel, training
+from dgm_jax.core import Aux, Lane, Player
+from dgm_jax.training.checkpoint import Checkpoints
+
+
+def lane(seed, step=0):
+    """A lane as a run carries it: NamedTuples, typed keys, int32 counters, Adam's state, empty entries."""
+    loss = lambda params, state, batch, key: (jnp.sum(params["net"]["w"] ** 2), Aux(state, {}))
+    players = {"d": Player(("net",), loss), "g": Player(("other",), loss)}
+    algorithm = training.alternating(players, {"d": optax.adam(0.1), "g": optax.sgd(0.1, momentum=0.9)})
+    params = {"net": {"w": jnp.arange(3.0) + seed, "b": jnp.float16(0.1)}, "other": {}}
+    state = {"net": {"count": jnp.int32(7), "empty": {}}, "other": {}}
+    train_state = algorithm.init(jax.random.key(seed), params, state)
+    train_state, _ = algorithm.step(train_state, lambda index: index)
+    return Lane(train_state._replace(step=jnp.int32(step)), jnp.int32(-1), jax.random.key(99), {"lr": jnp.float32(0.3)})
+
+
+def lanes(num_lanes=4, step=0):
+    return jax.tree.map(lambda *x: jnp.stack(x), *(lane(i, step) for i in range(num_lanes)))
+
+
+def abstract(tree, sharding=None):
+    sharding = sharding or NamedSharding(parallel.make_mesh(1, jax.devices()[:1]), PartitionSpec())
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
+def assert_same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
+        assert x.dtype == y.dtype and x.shape == y.shape
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "checkpoints"
+
+
+def saved(folder, *steps, keep=3):
+    checkpoints = Checkpoints(folder, keep)
+    for step in steps:
+        checkpoints.save(step, lanes(step=step))
+    checkpoints.close()
+
+
+def restore(folder, like):
+    checkpoints = Checkpoints(folder, 3)
+    found = checkpoints.restore_newest(like)
+    checkpoints.close()
+    return found
+
+
+def damage(folder, step):
+    """Cuts every file of a checkpoint short."""
+    files = [path for path in (folder / str(step)).rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+
+
+def test_round_trip(folder):
+    saved(folder, 10, 20)
+    step, tree, notices = restore(folder, abstract(lanes()))
+    assert step == 20 and notices == []
+    assert isinstance(tree, Lane) and type(tree.train_state).__name__ == "TrainState"
+    assert_same(tree, lanes(step=20))
+
+
+def test_restored_keys_draw_the_same_numbers(folder):
+    saved(folder, 1)
+    _, tree, _ = restore(folder, abstract(lanes()))
+    draw = jax.vmap(lambda key: jax.random.normal(key, (3,)))
+    np.testing.assert_array_equal(draw(tree.train_state.key), draw(lanes().train_state.key))
+
+
+def test_empty_folder(folder):
+    assert restore(folder, abstract(lanes())) == (0, None, [])
+
+
+@pytest.mark.parametrize("keep, expected", [(1, [40]), (2, [30, 40]), (3, [20, 30, 40])])
+def test_the_newest_stay(folder, keep, expected):
+    saved(folder, 10, 20, 30, 40, keep=keep)
+    assert sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) == expected
+
+
+def test_damaged_newest_falls_back_and_is_named(folder):
+    saved(folder, 10, 20, 30)
+    damage(folder, 30)
+    step, tree, notices = restore(folder, abstract(lanes()))
+    assert step == 20
+    assert_same(tree, lanes(step=20))
+    assert len(notices) == 1 and "checkpoint 30 cannot be read" in notices[0]
+
+
+def test_one_missing_file_is_enough_to_fall_back(folder):
+    saved(folder, 10, 20)
+    largest = max((p for p in (folder / "20").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    largest.unlink()
+    step, tree, notices = restore(folder, abstract(lanes()))
+    assert step == 10 and "20" in notices[0]
+    assert_same(tree, lanes(step=10))
+
+
+def test_all_damaged_means_a_fresh_start(folder):
+    saved(folder, 10, 20)
+    damage(folder, 10)
+    damage(folder, 20)
+    step, tree, notices = restore(folder, abstract(lanes()))
+    assert (step, tree) == (0, None) and ["20" in notices[0], "10" in notices[1]] == [True, True]
+
+
+def test_a_run_goes_on_past_a_damaged_checkpoint(folder):
+    """After falling back from 30 to 20 the run makes step 30 again; what it saves then is what a restart finds."""
+    saved(folder, 20, 30)
+    damage(folder, 30)
+    checkpoints = Checkpoints(folder, 3)
+    step, tree, _ = checkpoints.restore_newest(abstract(lanes()))
+    assert step == 20
+    checkpoints.save(30, lanes(step=30))
+    checkpoints.close()
+    step, tree, notices = restore(folder, abstract(lanes()))
+    assert step == 30 and notices == []
+    assert_same(tree, lanes(step=30))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # orbax drops a coroutine
+def test_another_structure_is_not_restored_silently(folder):
+    """A checkpoint of other shapes or other parts is reported, not loaded."""
+    saved(folder, 10)
+    step, tree, notices = restore(folder, abstract(lanes(num_lanes=2)))
+    gc.collect()  # so that the coroutine goes while its warning is expected
+    assert step == 0 and tree is None and "10" in notices[0]
+
+
+@pytest.mark.parametrize("saved_on, restored_on", [(4, 1), (1, 4), (2, 8)])
+def test_another_number_of_devices(folder, saved_on, restored_on):
+    """The arrays are placed as the restoring program wants them, with the same bits."""
+    num_lanes = 8
+    sharding = lambda count: parallel.lane_sharding(parallel.make_mesh(num_lanes, jax.devices()[:count]))
+    checkpoints = Checkpoints(folder, 2)
+    checkpoints.save(5, jax.device_put(lanes(num_lanes, 5), sharding(saved_on)))
+    checkpoints.close()
+    step, tree, notices = restore(folder, abstract(lanes(num_lanes), sharding(restored_on)))
+    assert step == 5 and notices == []
+    assert_same(tree, lanes(num_lanes, 5))
+    assert all(len(leaf.sharding.device_set) == restored_on for leaf in jax.tree.leaves(tree))
