@@ -5,19 +5,18 @@
 always as `real=`, `fake=`. `inception` gives the features of the FID network from a local file of weights.
 """
 
+from dgm_jax.evaluation import inception
 from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
-from dgm_jax.evaluation.sample_quality import (
-    KernelDistance,
-    Moments,
-    frechet_distance,
-    frechet_distance_on_device,
-    frechet_from_moments,
-    kernel_distance,
-    kernel_distance_over_subsets,
-    merge_moments,
-    moments,
-    sliced_wasserstein,
-)
+from dgm_jax.evaluation.sample_quality import KernelDistance, Moments, frechet_distance, frechet_distance_on_device
+from dgm_jax.evaluation.sample_quality import frechet_from_moments, kernel_distance, kernel_distance_over_subsets
+from dgm_jax.evaluation.sample_quality import merge_moments, moments, sliced_wasserstein
 
-# Last, so that the name means the function and not the module of the same name.
+# This import rebinds the name from the module to the function of the same name.
 from dgm_jax.evaluation.mode_coverage import ModeCoverage, expected_valid, mode_coverage, perfect_sampler  # isort: skip
+
+__all__ = [
+    "KernelDistance", "ModeCoverage", "Moments", "PrecisionRecall", "expected_valid", "frechet_distance",
+    "frechet_distance_on_device", "frechet_from_moments", "inception", "kernel_distance",
+    "kernel_distance_over_subsets", "merge_moments", "mode_coverage", "moments", "perfect_sampler",
+    "precision_recall_density_coverage", "sliced_wasserstein",
+]

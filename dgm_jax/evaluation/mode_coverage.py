@@ -7,6 +7,7 @@ A perfect sampler does not score 100 %: in two dimensions P(distance <= 3) = 1 -
 `perfect_sampler` with the same number of samples beside each row.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -62,15 +63,47 @@ def mode_coverage(
     threshold_sigmas: radius of validity in units of scale, `<=`; 3 in the papers above, 4 in some code.
     min_share: the share of all samples from which on a mode counts in `modes`.
 
-    Memory is linear in N K. A sample that is not finite is invalid. Raises `ConfigError` for shapes that do not fit, and for two modes at most
-    2 scale apart, which make one mode, as where a ring's first centre is repeated as its last.
+    Memory is linear in N K. A sample that is not finite is invalid. Raises `ConfigError` or `DataError` for shapes
+    that do not fit, and for two modes at most 2 scale apart: these make one mode, as where code repeats a ring's
+    first centre as its last.
     """
     samples, means, scales = _mixture(samples, means, scale)
-    num_samples, num_modes = samples.shape[0], means.shape[0]
-    require(threshold_sigmas > 0, f"threshold_sigmas must be positive; got {threshold_sigmas}")
-    require(0 <= min_share <= 1, f"min_share must lie in [0, 1]; got {min_share}")
-    log_weights = _log_weights(log_weights, num_modes)
+    _require_options(threshold_sigmas, min_share)
+    return _coverage(samples, means, scales, _log_weights(log_weights, len(means)), threshold_sigmas, min_share)
 
+
+def perfect_sampler(
+    key: Key,
+    means: Array,
+    scale: Array | float,
+    num_samples: int,
+    *,
+    log_weights: Array | None = None,
+    threshold_sigmas: float = 3.0,
+    min_share: float = 0.01,
+) -> ModeCoverage:
+    """The row of a generator that is the mixture itself: `mode_coverage` of `num_samples` fresh draws from it."""
+    require(num_samples >= 1, f"num_samples must be at least 1; got {num_samples}")
+    _, means, scales = _mixture(means, means, scale)
+    _require_options(threshold_sigmas, min_share)
+    log_weights = _log_weights(log_weights, len(means))
+    return _perfect(key, means, scales, log_weights, num_samples, threshold_sigmas, min_share)
+
+
+def expected_valid(threshold_sigmas: float = 3.0, dim: int = 2) -> float:
+    """`valid` of a perfect sampler where modes do not overlap: P(chi^2_dim <= threshold_sigmas^2).
+
+    1 - exp(-threshold_sigmas^2 / 2) in two dimensions (0.98889 at 3, not the 0.9973 of one dimension).
+    """
+    require(threshold_sigmas > 0 and dim >= 1, f"threshold {threshold_sigmas} must be positive, dim {dim} at least 1")
+    return float(gammainc(dim / 2, threshold_sigmas**2 / 2))
+
+
+@functools.partial(jax.jit, static_argnames=("threshold_sigmas", "min_share"))
+def _coverage(
+    samples: Array, means: Array, scales: Array, log_weights: Array, threshold_sigmas: float, min_share: float
+) -> ModeCoverage:
+    num_samples, num_modes = samples.shape[0], means.shape[0]
     squares = jnp.sum(jnp.square((samples[:, None, :] - means) / scales), axis=-1)
     nearest = jnp.argmin(squares, axis=-1)
     valid = jnp.min(squares, axis=-1) <= threshold_sigmas**2
@@ -93,32 +126,24 @@ def mode_coverage(
     )
 
 
-def perfect_sampler(
+@functools.partial(jax.jit, static_argnames=("num_samples", "threshold_sigmas", "min_share"))
+def _perfect(
     key: Key,
     means: Array,
-    scale: Array | float,
+    scales: Array,
+    log_weights: Array,
     num_samples: int,
-    *,
-    log_weights: Array | None = None,
-    threshold_sigmas: float = 3.0,
-    min_share: float = 0.01,
+    threshold_sigmas: float,
+    min_share: float,
 ) -> ModeCoverage:
-    """The row of a generator that is the mixture itself: `mode_coverage` of `num_samples` fresh draws from it."""
-    require(num_samples >= 1, f"num_samples must be at least 1; got {num_samples}")
-    weights = _log_weights(log_weights, len(means))
-    samples = mixture.sample(key, num_samples, weights, jnp.asarray(means), jnp.asarray(scale)).x
-    return mode_coverage(
-        samples, means, scale, log_weights=log_weights, threshold_sigmas=threshold_sigmas, min_share=min_share
-    )
+    scales = jnp.broadcast_to(scales, means.shape)
+    samples = mixture.sample(key, num_samples, log_weights, means, scales).x
+    return _coverage(samples, means, scales, log_weights, threshold_sigmas, min_share)
 
 
-def expected_valid(threshold_sigmas: float = 3.0, dim: int = 2) -> float:
-    """`valid` of a perfect sampler where modes do not overlap: P(chi^2_dim <= threshold_sigmas^2).
-
-    1 - exp(-threshold_sigmas^2 / 2) in two dimensions (0.98889 at 3, not the 0.9973 of one dimension).
-    """
-    require(threshold_sigmas > 0 and dim >= 1, f"threshold {threshold_sigmas} must be positive, dim {dim} at least 1")
-    return float(gammainc(dim / 2, threshold_sigmas**2 / 2))
+def _require_options(threshold_sigmas: float, min_share: float) -> None:
+    require(threshold_sigmas > 0, f"threshold_sigmas must be positive; got {threshold_sigmas}")
+    require(0 <= min_share <= 1, f"min_share must lie in [0, 1]; got {min_share}")
 
 
 def _mixture(samples: Array, means: Array, scale: Array | float) -> tuple[Array, Array, Array]:

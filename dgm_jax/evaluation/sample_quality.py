@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from dgm_jax.core import Array, DataError, Key, normal, require
-from dgm_jax.evaluation.features import as_float, require_features, row_tiles
+from dgm_jax.evaluation.features import as_float, require_pair, require_rows, row_tiles
 
 
 class Moments(NamedTuple):
@@ -45,7 +45,7 @@ def frechet_distance(*, real: Array, fake: Array) -> float:
             not isinstance(x, jax.core.Tracer),
             "frechet_distance works in float64 on the host; inside a compiled program use frechet_distance_on_device",
         )
-    require_features(real=real, fake=fake, at_least=2, reason="a covariance is needed")
+    require_pair(real=real, fake=fake, at_least=2, reason="a covariance is needed")
     return frechet_from_moments(*_host_moments(np.asarray(real)), *_host_moments(np.asarray(fake)))
 
 
@@ -78,24 +78,25 @@ def frechet_from_moments(mean_r: Array, cov_r: Array, mean_f: Array, cov_f: Arra
 def frechet_distance_on_device(*, real: Array, fake: Array) -> Array:
     """`frechet_distance` in the features' own precision, as a scalar that works under jit and vmap.
 
-    For curves during training. In float32 it kept six digits for up to 512 features.
+    For curves during training. Its relative error in float32 was at most 3e-6 with 2 to 512 features.
     """
-    require_features(real=real, fake=fake, at_least=2, reason="a covariance is needed")
+    require_pair(real=real, fake=fake, at_least=2, reason="a covariance is needed")
     return _frechet_on_device(as_float(real), as_float(fake))
 
 
 def moments(features: Array, *, chunk_size: int = 4096) -> Moments:
     """Count, mean and covariance of features [N, D], in one pass over chunks of rows, each centred by its own mean.
 
-    Works under jit; results of several calls go together by `merge_moments` (streams, shards).
+    Works under jit; results of several calls go together by `merge_moments` (streams, shards). The covariance of a
+    single row is 0.
     """
-    require_features(real=features, fake=features, at_least=2, reason="a covariance is needed")
+    require_rows("features", features, 1, "an empty set has no moments")
     require(chunk_size >= 1, f"chunk_size must be at least 1; got {chunk_size}")
     return _moments(as_float(features), chunk_size)
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
-    """The moments of two sets put together (Chan, Golub and LeVeque 1983, eq. 2.1); either may be empty (count 0)."""
+    """The moments of two sets put together (Chan, Golub and LeVeque 1983); either may be empty (count 0)."""
     count = a.count + b.count
     share = b.count / jnp.maximum(count, 1)
     delta = b.mean - a.mean
@@ -113,7 +114,7 @@ def kernel_distance(*, real: Array, fake: Array, tile_size: int = 512) -> Array:
     Runs over tile_size x tile_size tiles with compensated sums; works under jit and vmap. Raises `DataError` for a
     wrong rank, different D, fewer than two rows or non-finite values (in a compiled program these give NaN).
     """
-    require_features(real=real, fake=fake, at_least=2, reason="pairs of different rows are needed")
+    require_pair(real=real, fake=fake, at_least=2, reason="pairs of different rows are needed")
     return _squared_mmd(as_float(real), as_float(fake), tile_size)
 
 
@@ -128,37 +129,21 @@ def kernel_distance_over_subsets(
     """
     require(num_subsets >= 2, f"num_subsets must be at least 2 for a standard error; got {num_subsets}")
     require(subset_size >= 2, f"subset_size must be at least 2; got {subset_size}")
-    require_features(real=real, fake=fake, at_least=subset_size, reason=f"subset_size is {subset_size}")
-    real, fake = as_float(real), as_float(fake)
-    key_real, key_fake = jax.random.split(key)
-
-    def one(index):
-        x, y = _subset(key_real, real, index, subset_size), _subset(key_fake, fake, index, subset_size)
-        return _squared_mmd(x, y, tile_size)
-
-    values = lax.map(one, jnp.arange(num_subsets))
-    return KernelDistance(jnp.mean(values), jnp.std(values, ddof=1) / num_subsets**0.5)
+    require_pair(real=real, fake=fake, at_least=subset_size, reason=f"subset_size is {subset_size}")
+    return _over_subsets(key, as_float(real), as_float(fake), subset_size, num_subsets, tile_size)
 
 
 def sliced_wasserstein(key: Key, *, real: Array, fake: Array, num_projections: int = 256) -> Array:
     """Sliced 2-Wasserstein distance of two sets of the same size: the root of the mean over random directions u of
-    mean_i (sorted(real u)_i - sorted(fake u)_i)^2 (Rabin et al. 2011; Bonneel et al. 2015, section 2.3).
+    mean_i (sorted(real u)_i - sorted(fake u)_i)^2 (Rabin et al. 2011; Bonneel et al. 2015).
 
     A shift by delta gives |delta| / sqrt(D) on average over directions. Works under jit and vmap.
     """
     require(num_projections >= 1, f"num_projections must be at least 1; got {num_projections}")
-    require_features(real=real, fake=fake, at_least=1, reason="an empty set has no distribution")
+    require_pair(real=real, fake=fake, at_least=1, reason="an empty set has no distribution")
     sizes = jnp.shape(real)[0], jnp.shape(fake)[0]
     require(sizes[0] == sizes[1], f"real and fake must have as many rows; got {sizes[0]} and {sizes[1]}", DataError)
-    directions = normal(key, (num_projections, jnp.shape(real)[1]))
-
-    def one(direction):
-        project = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-        along = direction / jnp.linalg.norm(direction)
-        gap = jnp.sort(project(as_float(real), along)) - jnp.sort(project(as_float(fake), along))
-        return jnp.mean(jnp.square(gap))
-
-    return jnp.sqrt(jnp.mean(lax.map(one, directions)))
+    return _sliced_wasserstein(key, as_float(real), as_float(fake), num_projections)
 
 
 def _host_moments(x: np.ndarray, chunk_size: int = 4096) -> tuple[np.ndarray, np.ndarray]:
@@ -203,7 +188,8 @@ def _scatter(m: Moments) -> Array:
 @functools.partial(jax.jit, static_argnames="chunk_size")
 def _moments(features: Array, chunk_size: int) -> Moments:
     num_rows, dim = features.shape
-    tiles, rows = row_tiles(features, chunk_size)
+    origin = features[0]  # near the mean: what is subtracted first is not rounded away later
+    tiles, rows = row_tiles(features - origin, chunk_size)
 
     def add(total, tile):
         x, row = tile
@@ -216,13 +202,14 @@ def _moments(features: Array, chunk_size: int) -> Moments:
 
     zero = jnp.zeros((), features.dtype)
     empty = Moments(zero, jnp.zeros(dim, features.dtype), jnp.zeros((dim, dim), features.dtype))
-    return lax.scan(add, empty, (tiles, rows))[0]
+    total, _ = lax.scan(add, empty, (tiles, rows))
+    return total._replace(mean=total.mean + origin)
 
 
 @functools.partial(jax.jit, static_argnames="tile_size")
 def _squared_mmd(real: Array, fake: Array, tile_size: int) -> Array:
     # A constant taken from the kernel drops out of the distance, and with it most of what the sums would round.
-    typical = (jnp.dot(jnp.mean(real, axis=0), jnp.mean(fake, axis=0), precision=lax.Precision.HIGHEST) / real.shape[1] + 1) ** 3
+    typical = (jnp.mean(jnp.mean(real, axis=0) * jnp.mean(fake, axis=0)) + 1) ** 3
     within = _mean_kernel(real, real, typical, True, tile_size) + _mean_kernel(fake, fake, typical, True, tile_size)
     return within - 2 * _mean_kernel(real, fake, typical, False, tile_size)
 
@@ -252,7 +239,33 @@ def _mean_kernel(x: Array, y: Array, typical: Array, leave_diagonal: bool, tile_
     return total / len(x) / (len(y) - 1 if leave_diagonal else len(y))
 
 
+@functools.partial(jax.jit, static_argnames=("subset_size", "num_subsets", "tile_size"))
+def _over_subsets(
+    key: Key, real: Array, fake: Array, subset_size: int, num_subsets: int, tile_size: int
+) -> KernelDistance:
+    key_real, key_fake = jax.random.split(key)
+
+    def one(index):
+        x, y = _subset(key_real, real, index, subset_size), _subset(key_fake, fake, index, subset_size)
+        return _squared_mmd(x, y, tile_size)
+
+    values = lax.map(one, jnp.arange(num_subsets))
+    return KernelDistance(jnp.mean(values), jnp.std(values, ddof=1) / num_subsets**0.5)
+
+
 def _subset(key: Key, x: Array, index: Array, size: int) -> Array:
     blocks = len(x) // size
     order = jax.random.permutation(jax.random.fold_in(key, index // blocks), len(x))
     return x[lax.dynamic_slice_in_dim(order, (index % blocks) * size, size)]
+
+
+@functools.partial(jax.jit, static_argnames="num_projections")
+def _sliced_wasserstein(key: Key, real: Array, fake: Array, num_projections: int) -> Array:
+    directions = normal(key, (num_projections, real.shape[1]), real.dtype)
+    project = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+    def one(direction):
+        along = direction / jnp.linalg.norm(direction)
+        return jnp.mean(jnp.square(jnp.sort(project(real, along)) - jnp.sort(project(fake, along))))
+
+    return jnp.sqrt(jnp.mean(lax.map(one, directions)))

@@ -42,7 +42,8 @@ def image_strip_over_training(images, steps, *, value_range: tuple[float, float]
     axes, width = figure.axes[0], pixels.shape[2]
     for column, step in enumerate(steps):
         text = f"step {step}" if column == 0 else str(step)
-        axes.text(column * (width + 1) + width / 2, -1.5, text, ha="center", va="bottom", fontsize=8, color=THEMES[theme].text)
+        axes.text(column * (width + 1) + width / 2, -1.5, text, ha="center", va="bottom", fontsize=8,
+                  color=THEMES[theme].text)
     return figure
 
 
@@ -84,7 +85,8 @@ def _canvas_figure(canvas, image_height, headlines, theme):
     height, width, _ = canvas.shape
     factor = max(1, min(math.floor(1600 / max(width, height)), math.ceil(64 / image_height)))
     room = 22 * len(headlines)
-    figure = new_figure((width * factor) / DOTS_PER_INCH, (height * factor + room) / DOTS_PER_INCH, theme, layout=None)
+    inches = (width * factor / DOTS_PER_INCH, (height * factor + room) / DOTS_PER_INCH)
+    figure = new_figure(*inches, theme, layout=None)
     axes = figure.add_axes((0.0, 0.0, 1.0, height * factor / (height * factor + room)))
     axes.imshow(canvas, interpolation="nearest", extent=(0, width, height, 0))
     axes.set_axis_off()

@@ -78,8 +78,8 @@ class RunDirectory:
         if (self.path / SUMMARY).exists():
             records.read_json(self.path / SUMMARY)
             self.finished = True
-            require(resume, f"{self.path} holds a finished run of this configuration: choose another folder with --out, "
-                            "or rebuild its report with `dgm-jax report`", RunDirectoryError)
+            require(resume, f"{self.path} holds a finished run of this configuration: choose another folder with "
+                            "--out, or rebuild its report with `dgm-jax report`", RunDirectoryError)
             return
         require(resume, f"{self.path} holds an unfinished run of this configuration: continue it with --resume, "
                         "or choose another folder with --out", RunDirectoryError)
@@ -105,7 +105,8 @@ class RunDirectory:
         changes = _differences(before.get("versions", {}), now["versions"])
         changes += _differences(before.get("devices", {}), now["devices"])
         if changes:
-            notify("resuming in another environment, so later steps may differ in their last bits: " + "; ".join(changes))
+            notify("resuming in another environment, so later steps may differ in their last bits: "
+                   + "; ".join(changes))
         self._write_environment({**before, "resumed": [*before.get("resumed", []), now]})
 
     def _write_environment(self, content):
@@ -253,7 +254,8 @@ def _require_empty(root):
         foreign += sorted(f"{folder.name}/{p.name}" for p in folder.iterdir()) if folder.is_dir() else []
     if foreign and not (root / CONFIG).exists():  # asked again, since another start may have made it a run meanwhile
         shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
-        raise RunDirectoryError(f"{root} is not empty and holds no run ({shown}): choose an empty or new folder with --out")
+        raise RunDirectoryError(f"{root} is not empty and holds no run ({shown}): "
+                                "choose an empty or new folder with --out")
 
 
 def _require_same_run(root, experiment, config, volatile):

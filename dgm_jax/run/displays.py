@@ -66,8 +66,8 @@ def _end_text(event: dict) -> str:
     how = {"done": "", "failed": " (failed)", "interrupted": " (interrupted)"}[event["outcome"]]
     if event["event"] == "phase_end":
         return f"{printable(event['name'])}: {event['seconds']:.1f} s{how}"
-    return (f"{printable(event['name'])}: step {event['step']}/{event['total']} after {clock_text(event['seconds'])}{how}"
-            f"  seeds: {seeds_text(event['num_seeds'], event['failed'])}")
+    return (f"{printable(event['name'])}: step {event['step']}/{event['total']} after "
+            f"{clock_text(event['seconds'])}{how}  seeds: {seeds_text(event['num_seeds'], event['failed'])}")
 
 
 class Quiet:

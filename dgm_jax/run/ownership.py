@@ -32,7 +32,8 @@ def acquire(root: pathlib.Path):
         who = "another process"
         if owner:
             who = f"process {owner.get('pid')} on host {owner.get('host')!r} since {owner.get('start')}"
-        raise RunDirectoryError(f"{root} is in use by {who}: wait for it, or choose another folder with --out") from None
+        raise RunDirectoryError(f"{root} is in use by {who}: wait for it, or choose another folder "
+                                "with --out") from None
     except (OSError, NotImplementedError) as error:
         raise RunDirectoryError(f"{root}: the folder cannot be locked: {error}") from error
     records.write_atomically(root / OWNER, records.dumps(_owner_now()))
@@ -46,7 +47,7 @@ def release(root: pathlib.Path, lock) -> None:
 
 
 def _read_owner(root, patience: float = 1.0) -> dict[str, Any] | None:
-    """What the owner wrote about itself. It may be about to write, so a missing file or a dead process gets a moment."""
+    """What the owner wrote about itself; a missing file, or a dead process in it, gets a moment to be replaced."""
     end = time.monotonic() + patience
     while True:
         with contextlib.suppress(RunDirectoryError):

@@ -79,8 +79,8 @@ class Progress:
     def training(self, name: str, total: int, num_seeds: int, first_step: int = 0):
         """The steps `first_step`..`total` of one arm; `update` reports inside it."""
         start = self._clock()
-        self._training = {"name": name, "total": total, "num_seeds": num_seeds, "failed": {}, "step": first_step, "pauses": [],
-                          "window": collections.deque([(start, first_step)], maxlen=20)}
+        self._training = {"name": name, "total": total, "num_seeds": num_seeds, "failed": {}, "step": first_step,
+                          "pauses": [], "window": collections.deque([(start, first_step)], maxlen=20)}
         self._event("training_start", name=name, total=total, num_seeds=num_seeds, first_step=first_step)
         outcome = "failed"
         try:

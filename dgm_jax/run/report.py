@@ -86,13 +86,12 @@ def _content(root: pathlib.Path) -> dict[str, Any]:
 
 
 def _render(content: dict) -> str:
-    loader = jinja2.FunctionLoader(lambda name: importlib.resources.files("dgm_jax.run").joinpath(name).read_text("utf-8"))
-    engine = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                lstrip_blocks=True)
+    template = importlib.resources.files("dgm_jax.run").joinpath("report.html.jinja").read_text("utf-8")
+    engine = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     engine.filters |= {"number": number, "given": given, "interval": interval, "p_value": p_value,
                        "sha256": lambda text: base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()}
     try:
-        return engine.get_template("report.html.jinja").render(**content)
+        return engine.from_string(template).render(**content)
     except jinja2.UndefinedError as error:
         raise RunDirectoryError(f"{SUMMARY} lacks an entry that the report needs: {error}") from error
 

@@ -98,7 +98,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-@pytest.mark.parametrize("tail", [b'{"step": 3, "lo', b'{"step": 3}', b"\x00\x00\x00", b"\x00\x00\n", b'{"step": NaN}\n', b"7\n"])
+@pytest.mark.parametrize("tail", [b'{"step": 3, "lo', b'{"step": 3}', b"\x00\x00\x00", b"\x00\x00\n",
+                                  b'{"step": NaN}\n', b"7\n"])
 def test_a_torn_last_line_is_dropped(tail):
     rows = records.split_rows(b'{"step": 1}\n{"step": 2}\n' + tail, "metrics.jsonl")
     assert rows == [(b'{"step": 1}\n', {"step": 1}), (b'{"step": 2}\n', {"step": 2})]
@@ -116,7 +117,8 @@ def test_good_names_stay(name):
 
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(st.text(), st.sampled_from(
-    ["..", "../../x", "/etc/passwd", "a/b", "a\\b", "con", "NUL.png", "-rf", ".hidden", "a\x00b", "\u202egnp", "x" * 300, "~", ""])))
+    ["..", "../../x", "/etc/passwd", "a/b", "a\\b", "con", "NUL.png", "-rf", ".hidden", "a\x00b",
+     "\u202egnp", "x" * 300, "~", ""])))
 def test_any_name_becomes_one_plain_file_name(name):
     root = pathlib.Path("somewhere")
     safe = records.safe_name(name)

@@ -18,8 +18,8 @@ from dgm_jax.run.history import History, latest_metrics
 from dgm_jax.run.report import failed_seed_text, number, split_arm
 
 VOID = {"meta", "img", "source", "br", "link", "input"}
-HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "</style><b>", "{{ 7*7 }}",
-           "' onmouseover='x", "<!--", "&lt;script&gt;", "</title><script>"]
+HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "</style><b>",
+           "{{ 7*7 }}", "' onmouseover='x", "<!--", "&lt;script&gt;", "</title><script>"]
 
 
 class Page(html.parser.HTMLParser):
@@ -111,8 +111,9 @@ def test_report_of_a_finished_run(tmp_path):
     text = re.sub(r"\s+", " ", page.text)
     for words in ["gan_ring", "finished", "ring[8 modes, fresh samples]", "vanilla", "packed2",
                   "Modes that hold at least 1 % of the samples.", "seed 3 of vanilla at step 120: loss not finite",
-                  "3 of 4", "7.6 ± 0.89", "70", "within", "outside", "Table 1", "packed2 minus vanilla", "learning_rate",
-                  "0.0002", "Samples at fixed noise.", "compilation, not in the rate below (s)", "3.250", "812.0", "jax"]:
+                  "3 of 4", "7.6 ± 0.89", "70", "within", "outside", "Table 1", "packed2 minus vanilla",
+                  "learning_rate", "0.0002", "Samples at fixed noise.",
+                  "compilation, not in the rate below (s)", "3.250", "812.0", "jax"]:
         assert words in text, words
     # modes of the three good seeds are 6, 7, 8: mean 7, se 1/sqrt(3), half-width 4.302653 / sqrt(3)
     assert "7.000" in text and "0.5774" in text and "[4.516, 9.484]" in text and "6.000, 7.000, 8.000, failed" in text
@@ -155,7 +156,8 @@ def test_hostile_text_stays_text(tmp_path, hostile):
                "differences": [{"metric": hostile, "arm": hostile, "baseline": hostile, "mean": hostile,
                                 "interval_95": hostile, "p_value": hostile}],
                "explanations": {f"m{hostile}": hostile}, "notes": [hostile], "wall_seconds": hostile,
-               "timing": {hostile: {hostile: hostile}}, "dataset": {hostile: hostile, "name": hostile}, "layout": hostile}
+               "timing": {hostile: {hostile: hostile}}, "dataset": {hostile: hostile, "name": hostile},
+               "layout": hostile}
     with RunDirectory.create(tmp_path, hostile, {"note": hostile, hostile: 1}) as run:
         run.append_row({"step": 1, "arm": hostile, f"m{hostile}": [1.0, 2.0]})
         run.save_figure(hostile, plotting.training_curves([0], {hostile: {hostile: [[1.0]]}})[hostile], caption=hostile)
@@ -247,8 +249,8 @@ def test_table_without_reference_or_interval():
 
 
 @pytest.mark.parametrize("value, text", [
-    (7.6, "7.600"), (0.226, "0.2260"), (12345.678, "12346"), (0, "0"), (8, "8"), (-0.00123456, "-0.001235"), (1e-7, "1.000e-07"),
-    (3.2e9, "3.200e+09"), (None, "–"), (float("nan"), "–"), ("x", "x"), (True, "True")])
+    (7.6, "7.600"), (0.226, "0.2260"), (12345.678, "12346"), (0, "0"), (8, "8"), (-0.00123456, "-0.001235"),
+    (1e-7, "1.000e-07"), (3.2e9, "3.200e+09"), (None, "–"), (float("nan"), "–"), ("x", "x"), (True, "True")])
 def test_number(value, text):
     assert number(value) == text
 

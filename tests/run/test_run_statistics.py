@@ -105,7 +105,8 @@ def test_bootstrap_interval_against_scipy_and_normal_theory():
     assert statistics.bootstrap_interval(values, np.median, 2000) == [expected.low, expected.high]
 
 
-@pytest.mark.parametrize("values, expected", [([1.0], None), ([2.0, 2.0, np.nan, 2.0], [2.0, 2.0]), ([np.nan] * 4, None)])
+@pytest.mark.parametrize("values, expected", [
+    ([1.0], None), ([2.0, 2.0, np.nan, 2.0], [2.0, 2.0]), ([np.nan] * 4, None)])
 def test_bootstrap_of_nothing_to_draw(values, expected):
     assert statistics.bootstrap_interval(values) == expected
 
@@ -117,7 +118,8 @@ def test_interquartile_mean_by_hand(values, expected):
 
 
 @pytest.mark.parametrize("published, spread, within", [
-    (7.6, 0.89, True), (5.0, 0.1, True), (5.2, 0.1, False), (5.2, 0.25, True), (0.8, 0.1, False), (1.0, None, False), (3, None, True)])
+    (7.6, 0.89, True), (5.0, 0.1, True), (5.2, 0.1, False), (5.2, 0.25, True), (0.8, 0.1, False),
+    (1.0, None, False), (3, None, True)])
 def test_reference_is_within_where_the_intervals_meet(published, spread, within):
     metrics = {"modes": {"mean": 4.0, "interval_95": [2.9, 8.0]} if published == 7.6 else
                {"mean": 3.0, "interval_95": [1.04, 4.96]}}

@@ -1,0 +1,258 @@
+"""Features of the FID network (Inception-v3 of TensorFlow's 2015-12-05 release) from a local file of weights.
+
+No weights come with this library and none are downloaded: the file is yours, an npz of the network's tensors under
+their names in the PyTorch port that FID scores are published with (`Mixed_5b.branch1x1.conv.weight`,
+`Mixed_5b.branch1x1.bn.running_var`, ...). Where PyTorch and that state dict are at hand, this writes it:
+
+    numpy.savez("inception.npz", **{name: value.numpy() for name, value in state_dict.items()})
+
+Architecture: Szegedy et al. 2016, "Rethinking the Inception architecture", with what is peculiar to the FID release:
+average pools leave the padding out of their mean, and the last block, Mixed_7c, takes a maximum in its place.
+Checked without those weights: each kind of block against brute force, and once the whole network, with random
+weights, against PyTorch's arithmetic in double precision, from which it differed by 1e-5 at features of mean 0.5.
+"""
+
+import functools
+import pathlib
+import zipfile
+import zlib
+from typing import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from dgm_jax.core import Array, DataError, require
+from dgm_jax.evaluation.features import row_tiles
+from dgm_jax.evaluation.inception_layers import LAYERS
+
+NUM_FEATURES = 2048
+IMAGE_SIZE = 299
+BATCH_NORM_EPSILON = 1e-3
+FID_CLASSES = 1008  # rows of the FID network's last layer; the ImageNet weights of torchvision have 1000
+
+InceptionParams = dict[str, dict[str, Array]]
+
+
+def load(path) -> InceptionParams:
+    """The parameters for `features` from an npz file of the network's tensors; see the module's docstring.
+
+    Raises `DataError` that names the file, and the tensor where one is missing, misshaped or not finite. Pickled
+    content is never read.
+    """
+    path = pathlib.Path(path)
+    require(path.is_file(), f"{path}: no such file; Inception weights must be brought as an npz file", DataError)
+    require(zipfile.is_zipfile(path), f"{path}: not an npz file (a zip of named arrays), or cut short", DataError)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            tensors = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read as an npz file of arrays: {error}") from error
+    return from_tensors(tensors, source=str(path))
+
+
+def from_tensors(tensors: Mapping[str, np.ndarray], *, source: str = "the weights") -> InceptionParams:
+    """Kernels and biases by layer, batch normalisation folded in, from arrays named as in the PyTorch port.
+
+    kernel = weight gamma / sqrt(running_var + 1e-3), turned from [out, in, h, w] to [h, w, in, out];
+    bias = beta - running_mean gamma / sqrt(running_var + 1e-3). The last layer (`fc`) is not used.
+    """
+    classes = np.shape(tensors["fc.weight"])[0] if "fc.weight" in tensors else FID_CLASSES
+    require(
+        classes == FID_CLASSES,
+        f"{source}: fc.weight has {classes} rows; the FID network's has {FID_CLASSES}, and other weights of the same "
+        "architecture give distances that compare with nothing",
+        DataError,
+    )
+    params = {}
+    for name, layer in LAYERS.items():
+        vector = (layer.outputs,)
+        shape = (layer.outputs, layer.inputs, layer.height, layer.width)
+        weight = _tensor(tensors, f"{name}.conv.weight", shape, source)
+        gamma, beta = (_tensor(tensors, f"{name}.bn.{part}", vector, source) for part in ("weight", "bias"))
+        mean, variance = (_tensor(tensors, f"{name}.bn.running_{part}", vector, source) for part in ("mean", "var"))
+        require(bool(np.all(variance >= 0)), f"{source}: {name}.bn.running_var has negative values", DataError)
+        gain = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
+        kernel = (weight * gain[:, None, None, None]).transpose(2, 3, 1, 0)
+        bias = beta - mean * gain
+        params[name] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)}
+    return params
+
+
+def features(params: InceptionParams, images: Array, *, batch_size: int = 32) -> Array:
+    """pool3 features of images [N, H, W, 3] or [N, H, W, 1] (grey, repeated); float32[N, 2048].
+
+    images: in [0, 1], or uint8. They are resized to 299 x 299 by bilinear interpolation between pixel centres,
+    without a low-pass filter, and mapped to [-1, 1], as in the PyTorch port; the TensorFlow graph places its pixels
+    differently, so published values depend on the port. Runs `batch_size` images at a time; works under jit.
+    """
+    return _features(params, _images(images), batch_size)
+
+
+@functools.partial(jax.jit, static_argnames="batch_size")
+def _features(params: InceptionParams, images: Array, batch_size: int) -> Array:
+    tiles, _ = row_tiles(images, batch_size)
+    pooled = lax.map(lambda batch: _pool3(params, _prepare(batch)), tiles)
+    return pooled.reshape(-1, NUM_FEATURES)[: len(images)]
+
+
+def _tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], source: str) -> np.ndarray:
+    require(name in tensors, f"{source}: tensor {name!r} is missing; expected its shape to be {shape}", DataError)
+    value = np.asarray(tensors[name])
+    require(
+        value.shape == shape and value.dtype.kind == "f",
+        f"{source}: tensor {name!r} must be floats of shape {shape}; got {value.dtype} {value.shape}",
+        DataError,
+    )
+    require(bool(np.isfinite(value).all()), f"{source}: tensor {name!r} has NaN or infinity", DataError)
+    return value.astype(np.float64)
+
+
+def _images(images: Array) -> Array:
+    shape = jnp.shape(images)
+    require(
+        len(shape) == 4 and shape[0] >= 1 and shape[3] in (1, 3),
+        f"images must be [N, height, width, 3 or 1]; got {shape}",
+        DataError,
+    )
+    images = jnp.asarray(images)
+    if images.dtype == jnp.uint8:
+        return images
+    floats = jnp.issubdtype(images.dtype, jnp.floating)
+    require(floats, f"images must be uint8 or floats; got {images.dtype}", DataError)
+    if not isinstance(images, jax.core.Tracer):
+        low, high = float(images.min()), float(images.max())
+        require(low >= 0 and high <= 1, f"images must lie in [0, 1]; got [{low:.4g}, {high:.4g}]", DataError)
+    return images
+
+
+def _prepare(images: Array) -> Array:
+    """[B, H, W, 1 or 3] in [0, 1] or uint8 -> [B, 299, 299, 3] in [-1, 1]."""
+    scale = 255 if images.dtype == jnp.uint8 else 1
+    x = images.astype(jnp.float32) / scale
+    size = (len(x), IMAGE_SIZE, IMAGE_SIZE, x.shape[3])
+    x = jax.image.resize(x, size, "bilinear", antialias=False, precision=lax.Precision.HIGHEST)
+    return jnp.broadcast_to(2 * x - 1, (*size[:3], 3))
+
+
+def _convolve(params: InceptionParams, name: str, x: Array) -> Array:
+    """Convolution with the folded batch normalisation, and ReLU."""
+    layer, weights = LAYERS[name], params[name]
+    pad = (layer.height // 2, layer.width // 2) if layer.padded else (0, 0)
+    y = lax.conv_general_dilated(
+        x,
+        weights["kernel"],
+        window_strides=(layer.stride, layer.stride),
+        padding=[(size, size) for size in pad],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=lax.Precision.HIGHEST,
+    )
+    return jax.nn.relu(y + weights["bias"])
+
+
+def _chain(params: InceptionParams, block: str, x: Array, *names: str) -> Array:
+    for name in names:
+        x = _convolve(params, f"{block}.{name}", x)
+    return x
+
+
+def _max_pool(x: Array, stride: int, pad: int = 0) -> Array:
+    padding = [(0, 0), (pad, pad), (pad, pad), (0, 0)]
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, stride, stride, 1), padding)
+
+
+def _average_pool(x: Array) -> Array:
+    """3 x 3, stride 1, the mean over the pixels that there are: 4 in a corner, 6 at an edge."""
+    window, ones = (1, 3, 3, 1), (1, 1, 1, 1)
+    total = lax.reduce_window(x, 0.0, lax.add, window, ones, "SAME")
+    return total / lax.reduce_window(jnp.ones((1, *x.shape[1:3], 1), x.dtype), 0.0, lax.add, window, ones, "SAME")
+
+
+def _block_35(params: InceptionParams, name: str, x: Array) -> Array:
+    branches = (
+        _chain(params, name, x, "branch1x1"),
+        _chain(params, name, x, "branch5x5_1", "branch5x5_2"),
+        _chain(params, name, x, "branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
+        _chain(params, name, _average_pool(x), "branch_pool"),
+    )
+    return jnp.concatenate(branches, axis=-1)
+
+
+def _block_35_to_17(params: InceptionParams, name: str, x: Array) -> Array:
+    branches = (
+        _chain(params, name, x, "branch3x3"),
+        _chain(params, name, x, "branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
+        _max_pool(x, 2),
+    )
+    return jnp.concatenate(branches, axis=-1)
+
+
+def _block_17(params: InceptionParams, name: str, x: Array) -> Array:
+    branches = (
+        _chain(params, name, x, "branch1x1"),
+        _chain(params, name, x, "branch7x7_1", "branch7x7_2", "branch7x7_3"),
+        _chain(params, name, x, *(f"branch7x7dbl_{i}" for i in range(1, 6))),
+        _chain(params, name, _average_pool(x), "branch_pool"),
+    )
+    return jnp.concatenate(branches, axis=-1)
+
+
+def _block_17_to_8(params: InceptionParams, name: str, x: Array) -> Array:
+    branches = (
+        _chain(params, name, x, "branch3x3_1", "branch3x3_2"),
+        _chain(params, name, x, *(f"branch7x7x3_{i}" for i in range(1, 5))),
+        _max_pool(x, 2),
+    )
+    return jnp.concatenate(branches, axis=-1)
+
+
+def _block_8(params: InceptionParams, name: str, x: Array, pool=_average_pool) -> Array:
+    single = _chain(params, name, x, "branch3x3_1")
+    double = _chain(params, name, x, "branch3x3dbl_1", "branch3x3dbl_2")
+    branches = (
+        _chain(params, name, x, "branch1x1"),
+        _chain(params, name, single, "branch3x3_2a"),
+        _chain(params, name, single, "branch3x3_2b"),
+        _chain(params, name, double, "branch3x3dbl_3a"),
+        _chain(params, name, double, "branch3x3dbl_3b"),
+        _chain(params, name, pool(x), "branch_pool"),
+    )
+    return jnp.concatenate(branches, axis=-1)
+
+
+def _block_8_last(params: InceptionParams, name: str, x: Array) -> Array:
+    return _block_8(params, name, x, pool=lambda x: _max_pool(x, 1, pad=1))
+
+
+def _pool(_params: InceptionParams, _name: str, x: Array) -> Array:
+    return _max_pool(x, 2)
+
+
+# Name of the stage -> (params, name, x) -> x, in the order in which they run.
+STAGES = {
+    "Conv2d_1a_3x3": _convolve,
+    "Conv2d_2a_3x3": _convolve,
+    "Conv2d_2b_3x3": _convolve,
+    "maxpool1": _pool,
+    "Conv2d_3b_1x1": _convolve,
+    "Conv2d_4a_3x3": _convolve,
+    "maxpool2": _pool,
+    "Mixed_5b": _block_35,
+    "Mixed_5c": _block_35,
+    "Mixed_5d": _block_35,
+    "Mixed_6a": _block_35_to_17,
+    "Mixed_6b": _block_17,
+    "Mixed_6c": _block_17,
+    "Mixed_6d": _block_17,
+    "Mixed_6e": _block_17,
+    "Mixed_7a": _block_17_to_8,
+    "Mixed_7b": _block_8,
+    "Mixed_7c": _block_8_last,
+}
+
+
+def _pool3(params: InceptionParams, x: Array) -> Array:
+    for name, stage in STAGES.items():
+        x = stage(params, name, x)
+    return jnp.mean(x, axis=(1, 2))
