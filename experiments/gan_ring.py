@@ -6,8 +6,8 @@
 
 Protocol `sandlund` (default): the public repository brycesandlund/paired-discriminator, whose per-seed reports give
 at 10,000 steps over 5 seeds (mean, sample standard deviation) 7.60 +- 0.89 modes, 84.9 +- 1.2 % valid samples,
-mode TV .226 +- .072; at 50,000 steps 6.80 +- 0.84, 92.7 +- 1.6 %, .183 +- .074. Its initialisation is not published;
-PyTorch's default is used. Protocol `pacgan`: Lin et al. 2018, table 1 (10 trials, standard error), by counting a mode
+mode TV .226 +- .072; at 50,000 steps 6.80 +- 0.84, 92.7 +- 1.6 %, .183 +- .074. Its initialisation is not published,
+and it matters more than most methods; DCGAN's N(0, .02^2) with zero biases is used (INITIALISATION below). Protocol `pacgan`: Lin et al. 2018, table 1 (10 trials, standard error), by counting a mode
 with one sample. The same "GAN" is 1 mode in VEEGAN's table: compare inside one protocol only.
 """
 

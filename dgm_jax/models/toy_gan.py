@@ -37,8 +37,9 @@ class ToyProtocol(NamedTuple):
 PROTOCOLS = {
     "sandlund": ToyProtocol(
         latent_size=16,
-        generator=lambda: from_flax(MLP((128, 128, 2))),
-        discriminator=lambda: from_flax(MLP((128, 128, 1), squeeze=True)),
+        # Leaky ReLU .2; the source does not publish its initialisation: DCGAN's N(0, .02^2) with zero biases.
+        generator=lambda: from_flax(MLP((128, 128, 2), init_name="normal_0.02")),
+        discriminator=lambda: from_flax(MLP((128, 128, 1), init_name="normal_0.02", squeeze=True)),
         batch_size=256,
         learning_rate=2e-4,
         source="B. Sandlund, paired-discriminator (public repository), vanilla GAN on ring and grid",
@@ -114,7 +115,9 @@ METHODS = {
 }
 
 
-def toy_gan(protocol: ToyProtocol, method: Method, loss: str | None = None, *, penalty_weight=None, noise_scale=None) -> Model:
+def toy_gan(
+    protocol: ToyProtocol, method: Method, loss: str | None = None, *, penalty_weight=None, noise_scale=None
+) -> Model:
     """The `Model` of one method under one protocol.
 
     loss: overrides the method's and the protocol's. penalty_weight, noise_scale: override the

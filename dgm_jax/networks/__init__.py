@@ -9,8 +9,17 @@ from dgm_jax.networks import classifier, convolution, dcgan, initializers, mlp, 
 from dgm_jax.networks.activations import ACTIVATIONS, activation, leaky_relu
 from dgm_jax.networks.adapter import from_flax, from_functions
 from dgm_jax.networks.classifier import Classifier
-from dgm_jax.networks.convolution import Conv, ConvTranspose, DenseFromImage, DenseToImage
-from dgm_jax.networks.convolution import batch_norm, from_internal, group_norm, resolve_backend, to_internal
+from dgm_jax.networks.convolution import (
+    Conv,
+    ConvTranspose,
+    DenseFromImage,
+    DenseToImage,
+    batch_norm,
+    from_internal,
+    group_norm,
+    resolve_backend,
+    to_internal,
+)
 from dgm_jax.networks.dcgan import Discriminator, Generator
 from dgm_jax.networks.initializers import INITIALIZERS
 from dgm_jax.networks.mlp import MLP, Dense
@@ -18,9 +27,37 @@ from dgm_jax.networks.normalization import BatchNorm, GroupNorm
 from dgm_jax.networks.spectral_norm import spectral_init, spectral_normalize, spectral_norms
 
 __all__ = [
-    "ACTIVATIONS", "BatchNorm", "Classifier", "Conv", "ConvTranspose", "Dense", "DenseFromImage", "DenseToImage",
-    "Discriminator", "Generator", "GroupNorm", "INITIALIZERS", "MLP", "activation", "batch_norm", "classifier",
-    "convolution", "dcgan", "from_flax", "from_functions", "from_internal", "group_norm", "initializers",
-    "leaky_relu", "mlp", "normalization", "products", "resolve_backend", "spectral_init", "spectral_norm",
-    "spectral_normalize", "spectral_norms", "to_internal",
+    "ACTIVATIONS",
+    "INITIALIZERS",
+    "MLP",
+    "BatchNorm",
+    "Classifier",
+    "Conv",
+    "ConvTranspose",
+    "Dense",
+    "DenseFromImage",
+    "DenseToImage",
+    "Discriminator",
+    "Generator",
+    "GroupNorm",
+    "activation",
+    "batch_norm",
+    "classifier",
+    "convolution",
+    "dcgan",
+    "from_flax",
+    "from_functions",
+    "from_internal",
+    "group_norm",
+    "initializers",
+    "leaky_relu",
+    "mlp",
+    "normalization",
+    "products",
+    "resolve_backend",
+    "spectral_init",
+    "spectral_norm",
+    "spectral_normalize",
+    "spectral_norms",
+    "to_internal",
 ]

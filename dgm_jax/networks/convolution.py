@@ -14,7 +14,7 @@ from `flax.linen.Conv` and `flax.linen.ConvTranspose`. PyTorch's Conv2d weight i
 `kernel[::-1, ::-1].transpose(2, 3, 0, 1)`.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax

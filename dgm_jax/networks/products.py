@@ -28,22 +28,21 @@ import jax.numpy as jnp
 from dgm_jax.core import Array
 
 
-class _Shifts(NamedTuple):
-    """Static description of a stack of shifts: S[t, c, i, j, b] = x[c, s i + dy_t, s j + dx_t, b], zero outside."""
+class Shifts(NamedTuple):
+    """Static description of a stack of shifts along one axis: S[t, i] = x[s i + d_t], zero outside x."""
 
-    offsets: tuple[tuple[int, int], ...]  # (dy_t, dx_t)
+    offsets: tuple[int, ...]  # d_t
     stride: int
-    size: tuple[int, int]  # (H, W) of x
-    grid: tuple[int, int]  # range of (i, j)
+    size: int  # of x along the axis
+    length: int  # range of i
 
 
 class _Side(NamedTuple):
     """One spatial axis of one product: taps of the kernel, where x is read, where results go."""
 
     taps: slice  # of the kernel axis
-    reads: tuple[int, ...]  # input side: offset per tap; output side: the residue
-    shifts: tuple[int, ...]  # output[i] takes result[i + shift]
-    length: int  # rows (columns) of the product
+    reads: Shifts  # of x, one per tap on the input side; one residue of the axis on the output side
+    writes: Shifts  # of the output, such that output = its transpose applied to the results
 
 
 def _window(x: Array, offset: int, stride: int, length: int, axis: int) -> Array:
@@ -51,51 +50,61 @@ def _window(x: Array, offset: int, stride: int, length: int, axis: int) -> Array
     size = x.shape[axis]
     start = max(0, -(offset // stride))
     stop = min(length, (size - 1 - offset) // stride + 1)
+
+    def zeros(n):
+        return jnp.zeros(x.shape[:axis] + (n,) + x.shape[axis + 1 :], x.dtype)
+
     if start >= stop:
-        return jnp.zeros(x.shape[:axis] + (length,) + x.shape[axis + 1 :], x.dtype)
+        return zeros(length)
     first = stride * start + offset
     inner = jax.lax.slice_in_dim(x, first, first + stride * (stop - start - 1) + 1, stride, axis)
-    zeros = [jnp.zeros(x.shape[:axis] + (n,) + x.shape[axis + 1 :], x.dtype) for n in (start, length - stop)]
-    pieces = [piece for piece in (zeros[0], inner, zeros[1]) if piece.shape[axis]]
+    pieces = [zeros(start)] * (start > 0) + [inner] + [zeros(length - stop)] * (stop < length)
     return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces, axis)
 
 
-def _shift(x: Array, offsets: tuple[int, int], stride: int, grid: tuple[int, int]) -> Array:
-    return _window(_window(x, offsets[0], stride, grid[0], 1), offsets[1], stride, grid[1], 2)
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def stack_shifts(x: Array, shifts: Shifts, axis: int) -> Array:
+    """[..., size, ...] -> [T, ..., length, ...]: shifted copies of x along an axis."""
+    return jnp.stack([_window(x, offset, shifts.stride, shifts.length, axis) for offset in shifts.offsets])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def stack_shifts(x: Array, shifts: _Shifts) -> Array:
-    """[C, H, W, B] -> [T, C, h, w, B], the shifted copies of x."""
-    return jnp.stack([_shift(x, offset, shifts.stride, shifts.grid) for offset in shifts.offsets])
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def sum_shifts(z: Array, shifts: _Shifts) -> Array:
-    """[T, C, h, w, B] -> [C, H, W, B], the transpose of `stack_shifts`: add each slice where it was read."""
-    stride, (height, width) = shifts.stride, shifts.size
-    rows = [_sum_residue(z, shifts, row, column) for row, column in itertools.product(range(stride), repeat=2)]
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def sum_shifts(z: Array, shifts: Shifts, axis: int) -> Array:
+    """[T, ..., length, ...] -> [..., size, ...], the transpose of `stack_shifts`: add each copy where it was read."""
+    stride, length = shifts.stride, -(-shifts.size // shifts.stride)
+    residues = []
+    for residue in range(stride):
+        terms = [
+            _window(z[t], (residue - offset) // stride, 1, length, axis)
+            for t, offset in enumerate(shifts.offsets)
+            if (residue - offset) % stride == 0
+        ]
+        zero = jnp.zeros(z.shape[1 : axis + 1] + (length,) + z.shape[axis + 2 :], z.dtype)
+        residues.append(sum(terms[1:], terms[0]) if terms else zero)
     if stride == 1:
-        return rows[0]
-    channels, h, w, batch = rows[0].shape
-    spread = jnp.stack(rows).reshape(stride, stride, channels, h, w, batch).transpose(2, 3, 0, 4, 1, 5)
-    return spread.reshape(channels, stride * h, stride * w, batch)[:, :height, :width]
+        return residues[0]
+    spread = jnp.stack(residues, axis + 1).reshape(z.shape[1 : axis + 1] + (stride * length,) + z.shape[axis + 2 :])
+    return jax.lax.slice_in_dim(spread, 0, shifts.size, axis=axis)
 
 
-def _sum_residue(z, shifts, row, column):
-    """The rows and columns of the sum that are congruent to (row, column) modulo the stride."""
-    stride = shifts.stride
-    grid = tuple(-(-n // stride) for n in shifts.size)
-    terms = [
-        _shift(z[t], ((row - dy) // stride, (column - dx) // stride), 1, grid)
-        for t, (dy, dx) in enumerate(shifts.offsets)
-        if (row - dy) % stride == 0 and (column - dx) % stride == 0
-    ]
-    return sum(terms[1:], terms[0]) if terms else jnp.zeros((z.shape[1], *grid, z.shape[-1]), z.dtype)
+stack_shifts.defvjp(
+    lambda x, shifts, axis: (stack_shifts(x, shifts, axis), None), lambda s, axis, _, d: (sum_shifts(d, s, axis),)
+)
+sum_shifts.defvjp(
+    lambda z, shifts, axis: (sum_shifts(z, shifts, axis), None), lambda s, axis, _, d: (stack_shifts(d, s, axis),)
+)
 
 
-stack_shifts.defvjp(lambda x, shifts: (stack_shifts(x, shifts), None), lambda s, _, d: (sum_shifts(d, s),))
-sum_shifts.defvjp(lambda z, shifts: (sum_shifts(z, shifts), None), lambda s, _, d: (stack_shifts(d, s),))
+def _stack_image(x: Array, rows: Shifts, columns: Shifts) -> Array:
+    """[C, H, W, B] -> [Tx Ty C, h w B]."""
+    stacked = stack_shifts(stack_shifts(x, rows, 1), columns, 3)
+    return stacked.reshape(-1, rows.length * columns.length * x.shape[-1])
+
+
+def _sum_image(z: Array, rows: Shifts, columns: Shifts, batch: int) -> Array:
+    """[Tx Ty C, h w B] -> [C, H, W, B], the transpose of `_stack_image`."""
+    z = z.reshape(len(columns.offsets), len(rows.offsets), -1, rows.length, columns.length, batch)
+    return sum_shifts(sum_shifts(z, columns, 3), rows, 1)
 
 
 @jax.custom_vjp
@@ -115,53 +124,48 @@ product.defvjp(lambda w, x: (product(w, x), (w, x)), _product_backward)
 
 
 def _input_side(size, taps, stride, before, out):
-    return [_Side(slice(None), tuple(tap - before for tap in range(taps)), (0,), out)]
+    """All taps of an axis on the input side: one product for every row (column) of the output."""
+    reads = Shifts(tuple(tap - before for tap in range(taps)), stride, size, out)
+    return [_Side(slice(None), reads, Shifts((0,), 1, out, out))]
 
 
 def _output_side(size, taps, stride, before, out):
+    """All taps of an axis on the output side: one product for each residue of the input modulo the stride."""
     sides = []
     for residue in range(stride):
         first = (residue + before) % stride
         chosen = range(first, taps, stride)
         length = -(-(size - residue) // stride)
         if chosen and length > 0:
-            shifts = tuple((tap - before - residue) // stride for tap in chosen)
-            sides.append(_Side(slice(first, None, stride), (residue,), shifts, length))
+            # output[i] takes tap u of row s i + u - before = s (i + (u - before - residue) / s) + residue
+            writes = Shifts(tuple(-((tap - before - residue) // stride) for tap in chosen), 1, out, length)
+            sides.append(_Side(slice(first, None, stride), Shifts((residue,), stride, size, length), writes))
     return sides
 
 
-def _plan(size, kernel_shape, stride, padding, out):
+def _plan(size, kernel_shape, stride, before, out) -> list[tuple[_Side, _Side]]:
     """The products of a convolution as pairs (row side, column side), on the sides that copy least."""
     height, width, inputs, outputs = kernel_shape
     # Numbers written for each position of the result: stacked inputs, and results to be summed.
     cost = {
-        (_input_side, _input_side): height * width * inputs,
         (_output_side, _input_side): stride * width * inputs + height * outputs,
+        (_input_side, _input_side): height * width * inputs,
         (_output_side, _output_side): stride * stride * inputs + height * width * outputs,
     }
     rows, columns = min(cost, key=cost.get)
     return list(
         itertools.product(
-            rows(size[0], height, stride, padding[0], out[0]), columns(size[1], width, stride, padding[1], out[1])
+            rows(size[0], height, stride, before[0], out[0]), columns(size[1], width, stride, before[1], out[1])
         )
     )
 
 
 def _matrix(w: Array, row: _Side, column: _Side) -> Array:
-    """The taps of one product of a kernel [kh, kw, C, N] as a matrix [(shifts, N), (reads, C)]."""
+    """The taps of one product of a kernel [kh, kw, C, N] as a matrix [(writes, N), (reads, C)]."""
     w = w[row.taps, column.taps]
-    inputs, outputs = w.shape[2:]
-    w = w.reshape(len(row.shifts), len(row.reads), len(column.shifts), len(column.reads), inputs, outputs)
-    w = w.transpose(0, 2, 5, 1, 3, 4)
-    return w.reshape(len(row.shifts) * len(column.shifts) * outputs, -1)
-
-
-def _steps(row: _Side, column: _Side, stride, size, out):
-    """What one product reads and what becomes of its result, as two stacks of shifts."""
-    grid = (row.length, column.length)
-    reads = _Shifts(tuple(itertools.product(row.reads, column.reads)), stride, size, grid)
-    shifts = tuple((-dy, -dx) for dy, dx in itertools.product(row.shifts, column.shifts))
-    return reads, _Shifts(shifts, 1, out, grid)
+    rows, columns = ((len(side.writes.offsets), len(side.reads.offsets)) for side in (row, column))
+    w = w.reshape(*rows, *columns, *w.shape[2:]).transpose(2, 0, 5, 3, 1, 4)
+    return w.reshape(rows[0] * columns[0] * w.shape[2], -1)
 
 
 def conv(x: Array, w: Array, stride: int, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array:
@@ -169,15 +173,12 @@ def conv(x: Array, w: Array, stride: int, padding: tuple[tuple[int, int], tuple[
 
     x: [C, H, W, B]; w: [kh, kw, C, N]; padding: ((p, p_after), (q, q_after)). Returns [N, H', W', B].
     """
-    outputs, batch = w.shape[-1], x.shape[-1]
-    out = tuple((n + sum(p) - k) // stride + 1 for n, p, k in zip(x.shape[1:3], padding, w.shape))
-    before = (padding[0][0], padding[1][0])
+    size, batch = x.shape[1:3], x.shape[-1]
+    out = tuple((n + sum(p) - k) // stride + 1 for n, p, k in zip(size, padding, w.shape))
     total = None
-    for row, column in _plan(x.shape[1:3], w.shape, stride, before, out):
-        reads, writes = _steps(row, column, stride, x.shape[1:3], out)
-        stacked = stack_shifts(x, reads).reshape(-1, row.length * column.length * batch)
-        result = product(_matrix(w, row, column), stacked)
-        result = sum_shifts(result.reshape(len(writes.offsets), outputs, *writes.grid, batch), writes)
+    for row, column in _plan(size, w.shape, stride, (padding[0][0], padding[1][0]), out):
+        result = product(_matrix(w, row, column), _stack_image(x, row.reads, column.reads))
+        result = _sum_image(result, row.writes, column.writes, batch)
         total = result if total is None else total + result
     return total
 
@@ -187,13 +188,9 @@ def conv_adjoint(y: Array, w: Array, stride: int, padding: tuple, size: tuple[in
 
     <conv(x, w), y> = <x, conv_adjoint(y, w)>; this is what other libraries call a transposed convolution.
     """
-    inputs, batch, out = w.shape[2], y.shape[-1], y.shape[1:3]
-    before = (padding[0][0], padding[1][0])
     total = None
-    for row, column in _plan(size, w.shape, stride, before, out):
-        reads, writes = _steps(row, column, stride, size, out)
-        stacked = stack_shifts(y, writes).reshape(-1, row.length * column.length * batch)
-        result = product(_matrix(w, row, column).T, stacked)
-        result = sum_shifts(result.reshape(len(reads.offsets), inputs, *reads.grid, batch), reads)
+    for row, column in _plan(size, w.shape, stride, (padding[0][0], padding[1][0]), y.shape[1:3]):
+        result = product(_matrix(w, row, column).T, _stack_image(y, row.writes, column.writes))
+        result = _sum_image(result, row.reads, column.reads, y.shape[-1])
         total = result if total is None else total + result
     return total

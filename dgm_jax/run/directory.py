@@ -12,6 +12,7 @@
 import io
 import os
 import pathlib
+import shutil
 import sys
 import threading
 from typing import Callable
@@ -197,6 +198,19 @@ class RunDirectory:
 
     def _require_open(self):
         require(self._lock is not None, f"the run folder {self.path} is closed", RunDirectoryError)
+
+    def forget(self) -> None:
+        """Takes back a run that wrote no row, so that the folder can be used with corrected settings.
+
+        Does nothing for a run that was resumed or has rows.
+        """
+        self._require_open()
+        if self.resumed or self.finished or self.read_rows():
+            return
+        for folder in (self.figures, self.checkpoints):
+            shutil.rmtree(folder, ignore_errors=True)
+        (self.path / ENVIRONMENT).unlink(missing_ok=True)
+        (self.path / CONFIG).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Closes the files and gives the folder back. Closing twice is fine."""

@@ -61,7 +61,8 @@ def check(experiment: Experiment, argv: list[str] | None = None) -> int:
             sizes = {part: tree_size(tree) // len(keys) for part, tree in lanes.train_state.params.items()}
             compiled.trace(lanes, data.arrays)
             parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-            print(f"{group.name}: {len(keys)} lanes by {compiled.strategy}, {compiled.layout}; parameters: {parameters}")
+            where = f"{len(keys)} lanes by {compiled.strategy}, {compiled.layout}"
+            print(f"{group.name}: {where}; parameters: {parameters}")
     except DgmError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -87,13 +88,12 @@ def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) ->
         if directory.finished:
             progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
             return 0
-        with progress.phase("loading data"):
-            data = experiment.load(config)
-        directory.record_dataset(data.identity)
-        run = Run(experiment, config, data, directory, progress, Clock(time.monotonic()), len(cells) > 1)
-        with watch_signals() as stop:
-            results = [result for group in groups(cells, grid) for result in train(run, group, stop)]
-        for name, (figure, caption) in experiment.figures([r.arm_result for r in results], data).items():
+        try:
+            run, results = _train_all(experiment, config, cells, grid, directory, progress)
+        except DgmError:
+            directory.forget()
+            raise
+        for name, (figure, caption) in experiment.figures([r.arm_result for r in results], run.data).items():
             directory.save_figure(name, figure, caption)
         summary = _summarize(run, results)
         directory.write_summary(summary)  # last: a folder with a summary is finished
@@ -103,6 +103,16 @@ def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) ->
     print(format_table({**summary, "metrics": shown}))
     print(f"report: {report}")
     return DIVERGED if all(np.all(r.failed_at >= 0) for r in results) else 0
+
+
+def _train_all(experiment, config, cells, grid, directory, progress) -> tuple[Run, list[Trained]]:
+    clock = Clock(time.monotonic())
+    with progress.phase("loading data"):
+        data = experiment.load(config)
+    directory.record_dataset(data.identity)
+    run = Run(experiment, config, data, directory, progress, clock, len(cells) > 1)
+    with watch_signals() as stop:
+        return run, [result for group in groups(cells, grid) for result in train(run, group, stop)]
 
 
 def _folder(experiment, config) -> pathlib.Path:
@@ -127,7 +137,7 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
             {**row, "metric": prefix + row["metric"]} for row in run.experiment.references(r.arm_result.config)
         ]
         failed += [
-            {"seed": seed, "arm": r.arm_result.name, "step": int(at), "reason": "not finite; frozen at its last finite state"}
+            {"seed": seed, "arm": r.arm_result.name, "step": int(at), "reason": "not finite; frozen at its last state"}
             for seed, at in enumerate(r.failed_at)
             if at >= 0
         ]

@@ -115,13 +115,13 @@ def features_of(dataset: data.Dataset, name: str, folder: str = "") -> Features:
         require(code == 0, f"training the feature classifier in {path} ended with code {code}")
     require((path / "summary.json").is_file(), f"{path} holds no finished run of feature_classifier", core.DataError)
     summary = read_json(path / "summary.json")
-    require(
-        summary.get("experiment") == "feature_classifier", f"{path} holds a run of {summary.get('experiment')!r}, not feature_classifier"
-    )
+    found = summary.get("experiment")
+    require(found == "feature_classifier", f"{path} holds a run of {found!r}, not of feature_classifier")
     net = network(dataset.info)
     like = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0])
     like = {CLASSIFIER: jax.tree.map(lambda x: jax.ShapeDtypeStruct((summary["num_seeds"], *x.shape), x.dtype), like)}
-    params = jax.tree.map(lambda x: jnp.asarray(x[0]), load_parameters(path / "parameters" / "feature_classifier.npz", like))
+    trained = load_parameters(path / "parameters" / "feature_classifier.npz", like)
+    params = jax.tree.map(lambda x: jnp.asarray(x[0]), trained)
     identity = {
         "features": "last hidden layer of the feature classifier",
         "sha256": summary["final_params_sha256"]["feature_classifier"],
@@ -138,5 +138,8 @@ def image_features(features: Features, dataset: data.Dataset, split: str, count:
     """Features [count, F] of `count` real images, evenly spaced over a split (which may be sorted by class)."""
     images = data.arrays(dataset, split)["image"]
     images = jnp.asarray(images[np.linspace(0, len(images) - 1, count).astype(int)])
-    extract = jax.jit(lambda x: chunked(lambda rows: features.apply(data.to_model_range(rows, dataset.info.scaling)), x))
-    return np.asarray(extract(images))
+
+    def extract(rows):
+        return features.apply(data.to_model_range(rows, dataset.info.scaling))
+
+    return np.asarray(jax.jit(lambda x: chunked(extract, x))(images))

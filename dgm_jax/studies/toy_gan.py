@@ -62,7 +62,8 @@ def validate(config: ToyGanConfig) -> None:
     if config.loss:
         lookup(LOSSES, config.loss, "GAN loss")
     core.require(config.num_eval >= 1, f"num_eval must be at least 1, got {config.num_eval}")
-    core.require(config.batch_size is None or config.batch_size >= 1, f"batch_size must be >= 1, got {config.batch_size}")
+    batch = config.batch_size
+    core.require(batch is None or batch >= 1, f"batch_size must be at least 1, got {batch}")
     for name in ("learning_rate", "penalty_weight", "noise_scale"):
         value = getattr(config, name)
         core.require(value is None or value >= 0, f"{name} must be at least 0, got {value}")
@@ -104,8 +105,9 @@ def _algorithm(config, protocol, method, model):
     """`replica -> Algorithm`: the dynamics with an Adam for each player, averaged where the method asks for it."""
     rate = protocol.learning_rate if config.learning_rate is None else config.learning_rate
     ratio = protocol.generator_ratio if method.generator_ratio is None else method.generator_ratio
+    eps_root = 1e-16 if method.unrolling else 0.0  # Adam has no derivative at a second moment of zero
     optimizers = {
-        "discriminator": optax.adam(rate, protocol.b1, protocol.b2),
+        "discriminator": optax.adam(rate, protocol.b1, protocol.b2, eps_root=eps_root),
         "generator": optax.adam(rate * ratio, protocol.b1, protocol.b2),
     }
     name = method.dynamics or protocol.dynamics
@@ -125,7 +127,7 @@ def figures(results: list[ArmResult], loaded: Data) -> dict:
             plotting.scatter_samples(
                 result.arrays["samples"], np.asarray(density.means), scale=density.scale, title=result.name
             ),
-            f"{result.name}: samples at fixed noise, a panel for each seed; crosses are the modes, circles three sigma.",
+            f"{result.name}: samples at fixed noise, a panel a seed; crosses are the modes, circles three sigma.",
         )
         for result in results
     }
@@ -134,7 +136,6 @@ def figures(results: list[ArmResult], loaded: Data) -> dict:
 def snapshots(result: ArmResult, loaded: Data, step: int) -> dict:
     """The first seeds' samples during training."""
     density = loaded.dataset.density
-    figure = plotting.scatter_samples(
-        result.arrays["samples"][:5], np.asarray(density.means), scale=density.scale, title=f"{result.name}, step {step}"
-    )
+    samples, title = result.arrays["samples"][:5], f"{result.name}, step {step}"
+    figure = plotting.scatter_samples(samples, np.asarray(density.means), scale=density.scale, title=title)
     return {"samples": (figure, f"{result.name}: samples at fixed noise after {step} steps.")}

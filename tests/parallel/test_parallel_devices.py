@@ -84,6 +84,19 @@ def hyper(num_lanes):
     return {"learning_rate": jnp.linspace(0.5, 1.5, num_lanes)}
 
 
+@functools.cache
+def fresh_lanes(num_lanes):
+    """Lanes at step 0, compiled once: no optimizer here has initial state that depends on its settings."""
+    program = training.lane_program(lambda hyper: task_of(hyper, optimizer="sgd"))
+    return jax.jit(jax.vmap(program.init))(keys(num_lanes), hyper(num_lanes))
+
+
+def place(compiled, num_lanes):
+    """Copies of the fresh lanes where the compiled program wants them; it may take their memory."""
+    shapes = compiled.abstract(keys(num_lanes), hyper(num_lanes))
+    return jax.tree.map(lambda x, like: jax.device_put(x.copy(), like.sharding), fresh_lanes(num_lanes), shapes)
+
+
 def play(num_devices, num_lanes, num_steps=4, *, devices="jit", strategy="vmap", **task):
     """(final lanes, metrics, evaluation) on the host."""
     program = training.lane_program(lambda hyper: task_of(hyper, **task))
@@ -116,9 +129,9 @@ def gradients(num_devices, num_lanes, name, strategy="vmap", devices="jit"):
     """What one step of SGD with rate 1 takes from the parameters; also the new state and the losses."""
     program = training.lane_program(lambda hyper: task_of({"learning_rate": 1.0}, **TASKS[name]))
     compiled = parallel.distribute(
-        program, keys(num_lanes), {}, strategy=strategy, devices=devices, only=jax.devices()[:num_devices]
+        program, keys(num_lanes), hyper(num_lanes), strategy=strategy, devices=devices, only=jax.devices()[:num_devices]
     )
-    lanes, data = compiled.init(keys(num_lanes), {}), compiled.place_data(DATA)
+    lanes, data = place(compiled, num_lanes), compiled.place_data(DATA)
     before = jax.device_get(lanes.train_state.params)
     lanes, metrics = compiled.compile_advance(lanes, data, 1)(lanes, data)
     after = jax.device_get(lanes.train_state.params)
@@ -130,8 +143,7 @@ def one_device():
     return {strategy: play(1, 8, strategy=strategy) for strategy in parallel.STRATEGIES}
 
 
-@pytest.mark.parametrize("num_devices", [2, 4, 8])
-@pytest.mark.parametrize("strategy", list(parallel.STRATEGIES))
+@pytest.mark.parametrize("strategy, num_devices", [("map", 2), ("map", 4), ("map", 8), ("vmap", 8)])
 def test_seeds_on_several_devices(one_device, strategy, num_devices):
     """One after the other (map), a seed's bits do not depend on the devices; in a batched product (vmap) they may."""
     found = play(num_devices, 8, strategy=strategy)
@@ -176,8 +188,7 @@ def test_pmap_over_several_steps_with_adam():
 def test_gradient_is_that_of_the_mean_loss(devices):
     """The engine on eight devices against `jax.grad` of the mean over the whole batch, written out here."""
     critic, generator = losses()
-    program = training.lane_program(lambda hyper: task_of({"learning_rate": 1.0}, rule="simultaneous"))
-    lane = program.init(keys(1)[0], {})
+    lane = jax.tree.map(lambda x: x[0], fresh_lanes(1))
     now, batch = lane.train_state, task_of(hyper(1)).draw(DATA, lane.train_state.data_key, 0)
     by = lambda part, loss: jax.grad(
         lambda own: loss({**now.params, part: own}, now.state, batch, jax.random.key(0))[0]
@@ -194,9 +205,8 @@ def test_gradient_is_that_of_the_mean_loss(devices):
 def test_a_batch_that_cannot_be_shared(devices, num_lanes, parts):
     program = training.lane_program(lambda hyper: task_of(hyper, batch=30))
     compiled = parallel.distribute(program, keys(num_lanes), hyper(num_lanes), devices=devices)
-    lanes = compiled.init(keys(num_lanes), hyper(num_lanes))
     with pytest.raises(ConfigError) as caught:
-        compiled.compile_advance(lanes, DATA, 1)
+        compiled.compile_advance(place(compiled, num_lanes), DATA, 1)
     nearest = {8: "24, 32", 4: "28, 32"}[parts]
     assert f"batch of 30 cannot be shared by {parts} devices" in str(caught.value) and nearest in str(caught.value)
 
@@ -208,9 +218,8 @@ def test_a_batch_need_not_divide_where_it_is_not_shared():
 def test_pmap_refuses_an_objective_that_couples_its_batch():
     program = training.lane_program(lambda hyper: task_of(hyper, coupling="batch normalisation"))
     compiled = parallel.distribute(program, keys(1), hyper(1), devices="pmap")
-    lanes = compiled.init(keys(1), hyper(1))
     with pytest.raises(ConfigError, match="pmap.*couples its batch.*batch normalisation.*devices='jit'"):
-        compiled.compile_advance(lanes, DATA, 1)
+        compiled.compile_advance(place(compiled, 1), DATA, 1)
     play(8, 1, 1, devices="jit", coupling="batch normalisation")
 
 
