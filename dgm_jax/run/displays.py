@@ -78,6 +78,7 @@ class Quiet:
         self.lock, self.broken = threading.RLock(), False
 
     def event(self, event: dict) -> None:
+        """Shows one event, unless the stream is broken."""
         with self.lock:
             if self.broken:
                 return
@@ -87,10 +88,12 @@ class Quiet:
                 self.broken = True
 
     def show(self, event):
+        """What this display makes of an event."""
         if event["event"] == "notice":
             self.line(printable(event["text"]))
 
     def line(self, text):
+        """One line of text in the stream's encoding, at once."""
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
         self.stream.flush()
@@ -176,12 +179,15 @@ class Rich(Quiet):
         self.refresh()
 
     def fall_silent(self):
+        """From now on nothing is shown."""
         self.broken = self.console.quiet = True
 
     def say(self, text, style=""):
+        """A line above the live block, which stays."""
         self.console.print(rich.text.Text(text, style=style), soft_wrap=True)
 
     def refresh(self):
+        """Draws the live block, made on first use."""
         if self.live is None:
             self.live = rich.live.Live(get_renderable=self.block, console=self.console, refresh_per_second=4,
                                        transient=True, redirect_stdout=False, redirect_stderr=False)

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.stats
 
 from dgm_jax import evaluation
-from dgm_jax.core import Array, Key, normal, require
+from dgm_jax.core import Array, Key, normal, require, uniform
 from dgm_jax.densities import gaussian, mixture
 
 NUM_MODES, RADIUS, SCALE = 8, 2.0, 0.1
@@ -55,12 +55,35 @@ def truth(dim: int) -> Truth:
     return Truth(dim, jnp.asarray(means), threshold)
 
 
+class Noise(NamedTuple):
+    """What samples are made of; the same for all models, so that they differ by their parameter alone."""
+
+    exact: Array  # [m, D], samples of the data
+    choice: Array  # [m], uniform in [0, 1)
+    normal: Array  # [m, D], standard normal
+
+
+def noise(key: Key, data: Truth, num_samples: int) -> Noise:
+    """Noise for `num_samples` samples."""
+    key_exact, key_choice, key_normal = jax.random.split(key, 3)
+    return Noise(
+        data.sample(key_exact, num_samples),
+        uniform(key_choice, (num_samples,)),
+        normal(key_normal, (num_samples, data.dim)),
+    )
+
+
+def pick(choice: Array, num: int) -> Array:
+    """int32 in 0..num-1 from uniform numbers in [0, 1)."""
+    return jnp.minimum(jnp.int32(choice * num), num - 1)
+
+
 class Family(NamedTuple):
     """Models indexed by one unbounded number, `raw`.
 
     parameter: its name in natural units. natural, raw_of: to these units and back. start: where a fit begins.
     ladder: values, in natural units, at which the model is measured beside the fitted one.
-    log_prob: `(raw, kernels[n, D], x[m, D]) -> [m]`, nats. sample: `(raw, kernels, key, m) -> [m, D]`.
+    log_prob: `(raw, kernels[n, D], x[m, D]) -> [m]`, nats. sample: `(raw, kernels, Noise of m) -> [m, D]`.
     """
 
     parameter: str
@@ -84,11 +107,9 @@ def junk(data: Truth) -> Family:
         log_junk = jnp.sum(gaussian.log_prob(x, 0.0, JUNK_SCALE), axis=-1)
         return jnp.logaddexp(jax.nn.log_sigmoid(raw) + data.log_prob(x), jax.nn.log_sigmoid(-raw) + log_junk)
 
-    def sample(raw, kernels, key, n):
+    def sample(raw, kernels, noise):
         del kernels
-        key_which, key_p, key_r = jax.random.split(key, 3)
-        exact = jax.random.uniform(key_which, (n,)) < jax.nn.sigmoid(raw)
-        return jnp.where(exact[:, None], data.sample(key_p, n), JUNK_SCALE * normal(key_r, (n, data.dim)))
+        return jnp.where(noise.choice[:, None] < jax.nn.sigmoid(raw), noise.exact, JUNK_SCALE * noise.normal)
 
     ladder = (0.001, 0.01, 0.1, 0.5, 0.99)
     return Family("weight", jax.nn.sigmoid, lambda w: math.log(w / (1 - w)), 0.01, ladder, log_prob, sample, False)
@@ -111,10 +132,8 @@ def kernels(data: Truth) -> Family:
 
         return jax.lax.scan(add, jnp.full(x.shape[:1], -jnp.inf), chunks)[0]
 
-    def sample(raw, centres, key, n):
-        key_which, key_noise = jax.random.split(key)
-        which = jax.random.randint(key_which, (n,), 0, len(centres))
-        return centres[which] + jnp.exp(raw) * normal(key_noise, (n, data.dim))
+    def sample(raw, centres, noise):
+        return centres[pick(noise.choice, len(centres))] + jnp.exp(raw) * noise.normal
 
     ladder = tuple(float(w) for w in np.geomspace(1e-4, 1.0, 13).round(9))
     return Family("width", jnp.exp, math.log, 0.3, ladder, log_prob, sample, True)
@@ -123,8 +142,8 @@ def kernels(data: Truth) -> Family:
 FAMILIES = {"junk": junk, "kernels": kernels, "memorised": kernels}
 
 
-def measure(family: Family, data: Truth, raw: Array, centres: Array, x: Array, key: Key) -> dict[str, Array]:
-    """The model at `raw` on test points x ~ p [m, dim], and as many samples of it; scalars, nats and shares.
+def measure(family: Family, data: Truth, raw: Array, centres: Array, x: Array, noise: Noise) -> dict[str, Array]:
+    """The model at `raw`: its likelihood at test points x ~ p [m, dim] and its samples; scalars, nats and shares.
 
     worst_cost is the largest log p - log q over the test points; train_log_prob is there for models that remember.
     """
@@ -136,7 +155,7 @@ def measure(family: Family, data: Truth, raw: Array, centres: Array, x: Array, k
         "cost": jnp.mean(cost),
         "cost_per_dim": jnp.mean(cost) / data.dim,
         "worst_cost": jnp.max(cost),
-        "valid": data.valid(family.sample(raw, centres, key, len(x))),
+        "valid": data.valid(family.sample(raw, centres, noise)),
     }
     if family.remembers:
         found["train_log_prob"] = jnp.mean(family.log_prob(raw, centres, centres))

@@ -8,6 +8,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
 from dgm_jax.core import ConfigError, DataError
+from dgm_jax.evaluation import neighbours
 from dgm_jax.evaluation import precision_recall_density_coverage as prdc
 
 
@@ -73,6 +74,25 @@ def test_border_counts_as_inside_by_hand():
     fake[0] = 5.001
     got = prdc(real=real, fake=fake, nearest_k=1)
     assert (got.precision, got.density, got.coverage) == (0, 0, 0)
+
+
+def test_rows_that_only_fill_up_a_tile_are_no_samples():
+    """They are zeros, and a real sample at zero must not count as found by one."""
+    real, fake = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 100 + samples(10, 5, 2)
+    assert prdc(real=real, fake=fake, nearest_k=1, tile_size=3) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("dim", [2, 16, 17, 300, 2048])
+def test_distances_keep_their_bound_on_rounding(dim):
+    """`<=` on computed distances holds where it holds for the true ones, near-duplicates far from the origin included."""
+    rng = np.random.default_rng(dim)
+    x = np.concatenate([rng.normal(size=(60, dim)), rng.normal(size=(20, dim)) + 50]).astype(np.float32)
+    y = np.concatenate([x, x + 1e-4 * rng.normal(size=x.shape)]).astype(np.float32)
+    exact = np.square(x.astype(np.float64)[:, None] - y).sum(-1)
+    squares, rounding = jax.jit(neighbours._squared_distances)(x, y)
+    assert np.all(np.abs(squares - exact) <= rounding)
+    assert np.all(jax.jit(neighbours._lower_squared_distances)(x, y) + rounding <= exact * (1 + 1e-12))
+    assert np.all(rounding <= 1e-5 * (np.square(x).sum(-1)[:, None] + np.square(y).sum(-1)))
 
 
 def test_directions():

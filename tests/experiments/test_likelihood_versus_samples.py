@@ -14,7 +14,7 @@ from sklearn.neighbors import KernelDensity
 from dgm_jax import training
 from dgm_jax.core import SOLO, ConfigError
 from dgm_jax.run import Data, main
-from dgm_jax.studies.likelihood_versus_samples import JUNK_SCALE, junk, kernels, measure, truth
+from dgm_jax.studies.likelihood_versus_samples import JUNK_SCALE, junk, kernels, measure, noise, pick, truth
 from experiments import likelihood_versus_samples as experiment
 
 VALID = 1 - math.exp(-4.5)
@@ -50,7 +50,7 @@ def test_the_density_of_junk(dim):
 def test_ninety_nine_per_cent_junk_costs_log_100_in_any_dimension(dim, slack):
     data = truth(dim)
     x = data.sample(jax.random.key(0), 500)
-    found = measure(junk(data), data, jnp.float32(math.log(0.01 / 0.99)), None, x, jax.random.key(1))
+    found = measure(junk(data), data, jnp.float32(math.log(0.01 / 0.99)), None, x, noise(jax.random.key(1), data, 500))
     assert math.log(100) - slack <= float(found["cost"]) <= math.log(100) + slack
     assert float(found["worst_cost"]) <= math.log(100) + slack
     np.testing.assert_allclose(found["cost_per_dim"], found["cost"] / dim, rtol=1e-6)
@@ -65,9 +65,15 @@ def test_a_perfect_sampler_is_as_valid_in_any_dimension(dim):
     assert float(data.valid(JUNK_SCALE * jax.random.normal(jax.random.key(3), (4000, dim)))) < 1e-3
 
 
+def test_every_kernel_is_picked_equally_often():
+    picked = np.asarray(pick(jnp.concatenate([jnp.arange(0, 1, 1 / 4096), jnp.array([1 - 2.0**-24])]), 1000))
+    assert picked.min() == 0 and picked.max() == 999
+    assert set(np.bincount(picked[:-1])) <= {4, 5}
+
+
 def test_one_sample_in_a_hundred_is_exact():
     data = truth(2)
-    x = junk(data).sample(jnp.float32(math.log(0.01 / 0.99)), None, jax.random.key(0), 40_000)
+    x = junk(data).sample(jnp.float32(math.log(0.01 / 0.99)), None, noise(jax.random.key(0), data, 40_000))
     share = float(data.valid(x))
     assert abs(share - 0.01 * VALID) < 5 * math.sqrt(0.01 / 40_000)
 
@@ -86,7 +92,7 @@ def test_narrow_kernels_have_perfect_samples_and_no_likelihood():
     centres, x = data.sample(jax.random.key(0), 500), data.sample(jax.random.key(1), 500)
     family, test, train = kernels(data), [], []
     for width in (1e-2, 1e-3, 1e-4):
-        found = measure(family, data, jnp.float32(math.log(width)), centres, x, jax.random.key(2))
+        found = measure(family, data, jnp.float32(math.log(width)), centres, x, noise(jax.random.key(2), data, 500))
         test.append(float(found["test_log_prob"]))
         train.append(float(found["train_log_prob"]))
         assert float(found["valid"]) > 0.96
@@ -101,7 +107,7 @@ def test_narrow_kernels_have_perfect_samples_and_no_likelihood():
 def test_narrow_kernels_sample_their_training_points():
     data = truth(3)
     centres = data.sample(jax.random.key(0), 40)
-    x = kernels(data).sample(jnp.float32(math.log(1e-4)), centres, jax.random.key(1), 200)
+    x = kernels(data).sample(jnp.float32(math.log(1e-4)), centres, noise(jax.random.key(1), data, 200))
     nearest = np.linalg.norm(np.asarray(x)[:, None] - np.asarray(centres)[None], axis=-1)
     assert nearest.min(axis=1).max() < 1e-3
     assert len(np.unique(nearest.argmin(axis=1))) > 30

@@ -53,13 +53,19 @@ def outside(function, backend):
 
 
 def assert_same_values_and_gradients(ours, theirs, x, w, tolerance):
-    y, pull = jax.vjp(jax.jit(ours), x, w)
-    expected, expected_pull = jax.vjp(jax.jit(theirs), x, w)
-    d = np.random.default_rng(1).normal(size=expected.shape).astype(expected.dtype)
-    pairs = {"value": (y, expected)}
-    pairs |= {f"gradient of {n}": p for n, p in zip("xw", zip(pull(jnp.asarray(d)), expected_pull(jnp.asarray(d))))}
-    for name, (a, b) in pairs.items():
-        np.testing.assert_allclose(a, b, atol=tolerance * float(np.abs(b).max()), rtol=0, err_msg=name)
+    def everything(function):
+        def values(x, w):
+            y, pull = jax.vjp(function, x, w)
+            d = jnp.asarray(np.random.default_rng(1).normal(size=y.shape).astype(y.dtype))
+            return {"value": y} | dict(zip(("gradient of x", "gradient of w"), pull(d), strict=True))
+
+        return jax.jit(values)(x, w)
+
+    expected = everything(theirs)
+    for name, value in everything(ours).items():
+        largest = float(np.abs(expected[name]).max())
+        assert largest > 0.1
+        np.testing.assert_allclose(value, expected[name], atol=tolerance * largest, rtol=0, err_msg=name)
 
 
 @pytest.mark.parametrize("kernel,stride,inputs,outputs,height,width,batch,padding", CASES)
@@ -103,24 +109,29 @@ def test_upsampling_is_the_adjoint_of_downsampling(kernel, stride, inputs, outpu
     x, w = images_and_kernel(kernel, inputs, outputs, 14, 14, 3)
     y = np.random.default_rng(5).normal(size=(3, 14 // stride, 14 // stride, outputs)).astype(np.float32)
     for backend in convolution.BACKENDS:
-        down = outside(lambda x, w, b: convolution.conv(x, w, stride=stride, backend=b), backend)(x, w)
+        down = jax.jit(outside(lambda x, w, b: convolution.conv(x, w, stride=stride, backend=b), backend))(x, w)
         flipped = w[::-1, ::-1].transpose(0, 1, 3, 2)
-        up = outside(lambda y, w, b: convolution.conv_transpose(y, w, stride=stride, backend=b), backend)(y, flipped)
+        upsample = outside(lambda y, w, b: convolution.conv_transpose(y, w, stride=stride, backend=b), backend)
+        up = jax.jit(upsample)(y, flipped)
         left, right = np.vdot(np.float64(down), np.float64(y)), np.vdot(np.float64(x), np.float64(up))
         assert abs(left - right) < 1e-5 * np.linalg.norm(down) * np.linalg.norm(y)
 
 
-def test_gradient_of_a_gradient():
-    """The penalty |d/dx sum tanh conv|^2 (R1 needs its gradient in w) equals the lax backend's."""
-    x, w = images_and_kernel(4, 2, 3, 8, 8, 3)
+@pytest.mark.parametrize("per_example", [False, True])
+def test_gradient_of_a_gradient(per_example):
+    """A penalty on the squared gradient in x (as R1) has the lax backend's gradient in w."""
+    x, w = images_and_kernel(4, 3, 5, 8, 8, 3)
 
-    def penalty_gradient(backend):
+    def penalty(w, backend):
         down = outside(lambda x, w, b: convolution.conv(x, w, stride=2, backend=b), backend)
-        slope = jax.grad(lambda x, w: jnp.sum(jnp.tanh(0.1 * down(x, w))))
-        return jax.jit(jax.grad(lambda w: jnp.sum(jnp.square(slope(x, w)))))(w)
+        slope = jax.grad(lambda x: jnp.sum(jnp.tanh(0.1 * down(x, w))))
+        slopes = jax.vmap(lambda example: slope(example[None]))(x) if per_example else slope(x)
+        return jnp.sum(jnp.square(slopes))
 
-    expected = penalty_gradient("lax")
-    np.testing.assert_allclose(penalty_gradient("products"), expected, atol=1e-5 * float(np.abs(expected).max()))
+    gradient, expected = (jax.jit(jax.grad(penalty), static_argnums=1)(w, b) for b in ("products", "lax"))
+    scale = float(np.abs(expected).max())
+    assert scale > 0.1
+    np.testing.assert_allclose(gradient, expected, atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize("name", ["conv", "conv_transpose"])
@@ -135,9 +146,9 @@ def test_seeds_by_vmap_are_the_seeds_alone_and_no_convolution_is_left(name):
 
     seeds = jax.jit(jax.vmap(lambda w, x: gradients(w, x, "products")))
     together = seeds(ws, xs)
+    one = jax.jit(lambda w, x: gradients(w, x, "products"))
     for seed in range(3):
-        alone = jax.jit(lambda w, x: gradients(w, x, "products"))(ws[seed], xs[seed])
-        for a, b in zip(together, alone):
+        for a, b in zip(together, one(ws[seed], xs[seed])):
             np.testing.assert_allclose(a[seed], b, rtol=1e-4, atol=1e-4)
     assert "convolution(" not in seeds.lower(ws, xs).compile().as_text()
     lax_seeds = jax.jit(jax.vmap(lambda w, x: gradients(w, x, "lax")))
@@ -154,28 +165,32 @@ def test_inside_a_scan_as_outside():
 
     scanned = jax.jit(lambda w: jax.lax.scan(lambda w, _: (step(w), None), w, length=4)[0])(w)
     looped = jnp.asarray(w)
+    step = jax.jit(step)
     for _ in range(4):
-        looped = jax.jit(step)(looped)
+        looped = step(looped)
     np.testing.assert_allclose(scanned, looped, rtol=1e-5, atol=1e-6)
     assert np.abs(looped - w).max() > 1e-3
 
 
 @pytest.mark.parametrize("backend", convolution.BACKENDS)
-def test_parameters_exchange_with_flax(backend):
+@pytest.mark.parametrize(
+    "theirs,ours",
+    [
+        (nn.Conv(5, (4, 4), 2), networks.Conv(5, (4, 4), 2)),
+        (nn.Conv(5, (3, 3)), networks.Conv(5, (3, 3))),
+        (nn.Conv(5, (1, 1), use_bias=False), networks.Conv(5, (1, 1), use_bias=False)),
+        (nn.ConvTranspose(5, (4, 4), (2, 2)), networks.ConvTranspose(5)),
+    ],
+)
+def test_parameters_exchange_with_flax(theirs, ours, backend):
     x = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype(np.float32)
-    pairs = [
-        (nn.Conv(5, (4, 4), 2), networks.Conv(5, (4, 4), 2, backend=backend)),
-        (nn.Conv(5, (3, 3)), networks.Conv(5, (3, 3), backend=backend)),
-        (nn.Conv(5, (1, 1), use_bias=False), networks.Conv(5, (1, 1), use_bias=False, backend=backend)),
-        (nn.ConvTranspose(5, (4, 4), (2, 2)), networks.ConvTranspose(5, backend=backend)),
-    ]
-    for theirs, ours in pairs:
-        params = theirs.init(jax.random.key(0), x)
-        params = jax.tree.map(lambda p: p + 0.1, params)  # a bias that is not zero
-        y = networks.from_internal(ours.apply(params, networks.to_internal(x, backend)), backend)
-        np.testing.assert_allclose(y, theirs.apply(params, x), rtol=1e-5, atol=1e-5)
-        ours_params = ours.init(jax.random.key(0), networks.to_internal(x, backend))
-        assert jax.tree.map(jnp.shape, ours_params) == jax.tree.map(jnp.shape, params)
+    ours = ours.clone(backend=backend)
+    params = jax.jit(theirs.init)(jax.random.key(0), x)
+    params = jax.tree.map(lambda p: np.asarray(p) + 0.1, params)  # a bias that is not zero
+    apply = jax.jit(outside(lambda x, params, b: ours.apply(params, x), backend))
+    np.testing.assert_allclose(apply(x, params), theirs.apply(params, x), rtol=1e-5, atol=1e-5)
+    our_params = jax.eval_shape(lambda x: ours.init(jax.random.key(0), x), networks.to_internal(x, backend))
+    assert jax.tree.map(jnp.shape, our_params) == jax.tree.map(jnp.shape, params)
 
 
 @pytest.mark.parametrize("backend", convolution.BACKENDS)
@@ -183,13 +198,12 @@ def test_parameters_exchange_with_pytorch(backend):
     torch = pytest.importorskip("torch")
     x, w = images_and_kernel(4, 3, 5, 8, 8, 2)
     image = torch.tensor(x.transpose(0, 3, 1, 2).copy())
-    internal = networks.to_internal(x, backend)
     down = torch.nn.functional.conv2d(image, torch.tensor(w.transpose(3, 2, 0, 1).copy()), stride=2, padding=1)
-    ours = networks.from_internal(convolution.conv(internal, w, stride=2, backend=backend), backend)
+    ours = jax.jit(outside(lambda x, w, b: convolution.conv(x, w, stride=2, backend=b), backend))(x, w)
     np.testing.assert_allclose(ours, down.numpy().transpose(0, 2, 3, 1), atol=1e-4)
     weight = torch.tensor(w[::-1, ::-1].transpose(2, 3, 0, 1).copy())
     up = torch.nn.functional.conv_transpose2d(image, weight, stride=2, padding=1)
-    ours = networks.from_internal(convolution.conv_transpose(internal, w, backend=backend), backend)
+    ours = jax.jit(outside(lambda x, w, b: convolution.conv_transpose(x, w, backend=b), backend))(x, w)
     np.testing.assert_allclose(ours, up.numpy().transpose(0, 2, 3, 1), atol=1e-4)
 
 

@@ -1,5 +1,6 @@
 """The image networks: shapes, equal backends, statistics, and the adapter to pure functions."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ def test_generator_is_the_same_on_both_backends(shape):
         network = networks.from_flax(networks.Generator(shape, features=8, init_name="he", backend=backend))
         params, state = jax.jit(network.init)(jax.random.key(0), z)
         outputs[backend], states[backend] = jax.jit(network.apply, static_argnums=3)(params, state, z, True)
-        frozen, same = network.apply(params, state, z, False)
+        frozen, same = jax.jit(network.apply, static_argnums=3)(params, state, z, False)
         jax.tree.map(np.testing.assert_array_equal, same, state)
     assert outputs["products"].shape == (5, *shape) == frozen.shape
     assert np.abs(outputs["products"]).max() <= 1 and np.std(outputs["products"]) > 0.1
@@ -31,8 +32,8 @@ def test_generator_is_the_same_on_both_backends(shape):
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_discriminator_and_its_gradients_are_the_same_on_both_backends(shape, batch_norm):
     x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
-    gradients = {}
-    for backend in ("products", "lax"):
+
+    def gradients(backend):
         module = networks.Discriminator(features=8, batch_norm=batch_norm, init_name="he", backend=backend)
         network = networks.from_flax(module)
         params, state = jax.jit(network.init)(jax.random.key(0), x)
@@ -43,21 +44,23 @@ def test_discriminator_and_its_gradients_are_the_same_on_both_backends(shape, ba
             assert logits.shape == (5,)
             return jnp.mean(jax.nn.softplus(logits))
 
-        gradients[backend] = jax.jit(jax.grad(loss, (0, 1)))(params, x)
+        return jax.jit(jax.grad(loss, (0, 1)))(params, x)
+
+    ours, theirs = gradients("products"), gradients("lax")
 
     def close(a, b):
         np.testing.assert_allclose(a, b, atol=2e-4 * max(np.abs(b).max(), 1e-3))
 
-    jax.tree.map(close, gradients["products"], gradients["lax"])
-    assert np.abs(gradients["lax"][1]).max() > 0
+    jax.tree.map(close, ours, theirs)
+    assert np.abs(theirs[1]).max() > 0
 
 
 def test_discriminator_without_batch_norm_sees_each_image_alone():
     x = np.random.default_rng(0).normal(size=(4, 28, 28, 1)).astype(np.float32)
     network = networks.from_flax(networks.Discriminator(features=8))
-    params, state = network.init(jax.random.key(0), x)
-    whole = network.apply(params, state, x, True)[0]
-    single = network.apply(params, state, x[2:3], True)[0]
+    params, state = jax.jit(network.init)(jax.random.key(0), x)
+    apply = jax.jit(lambda x: network.apply(params, state, x, True)[0])
+    whole, single = apply(x), apply(x[2:3])
     np.testing.assert_allclose(whole[2:3], single, rtol=1e-4, atol=1e-7)
 
 
@@ -80,8 +83,8 @@ def test_generator_has_three_levels_at_64():
 def test_classifier_gives_features_and_logits(backend):
     x = np.random.default_rng(0).normal(size=(3, 28, 28, 1)).astype(np.float32)
     network = networks.from_flax(networks.Classifier(num_classes=7, backend=backend))
-    params, state = network.init(jax.random.key(0), x)
-    (features, logits), _ = network.apply(params, state, x)
+    params, state = jax.jit(network.init)(jax.random.key(0), x)
+    (features, logits), _ = jax.jit(network.apply)(params, state, x)
     assert features.shape == (3, 128) and logits.shape == (3, 7) and state == {}
     head = params["Dense_0"]
     np.testing.assert_allclose(logits, features @ head["kernel"] + head["bias"], atol=1e-5)
@@ -96,11 +99,24 @@ def test_from_functions_carries_no_state():
     assert state == {}
 
 
-def test_from_flax_passes_keywords_and_freezes_without_train():
-    network = networks.from_flax(networks.BatchNorm(), train=False) if False else networks.from_flax(networks.BatchNorm())
+def test_state_moves_only_in_training():
+    network = networks.from_flax(networks.BatchNorm())
     x = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
     params, state = network.init(jax.random.key(0), x)
     _, trained = network.apply(params, state, x, True)
     _, frozen = network.apply(params, trained, x, False)
     assert np.abs(np.asarray(trained["batch_stats"]["mean"])).max() > 0
     jax.tree.map(np.testing.assert_array_equal, trained, frozen)
+
+
+def test_from_flax_passes_keywords_to_every_call():
+    class Scaled(nn.Module):
+        @nn.compact
+        def __call__(self, x, factor, train=False):
+            return nn.Dense(2)(x) * factor * (2.0 if train else 1.0)
+
+    network = networks.from_flax(Scaled(), factor=3.0)
+    params, state = network.init(jax.random.key(0), jnp.ones((1, 4)))
+    expected = 3 * np.asarray(params["Dense_0"]["kernel"]).sum(0, keepdims=True)
+    np.testing.assert_allclose(network.apply(params, state, jnp.ones((1, 4)))[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(network.apply(params, state, jnp.ones((1, 4)), True)[0], 2 * expected, rtol=1e-5)
