@@ -22,10 +22,10 @@ import numpy as np
 import optax
 
 from dgm_jax import parallel, plotting, training
-from dgm_jax.core import Aux, Player, Task, lookup, require
+from dgm_jax.core import Aux, Player, Task, lookup, require, uniform
 from dgm_jax.evaluation import expected_valid
 from dgm_jax.run import Data, Experiment, RunConfig, main
-from dgm_jax.studies.likelihood_versus_samples import FAMILIES, measure, truth
+from dgm_jax.studies.likelihood_versus_samples import FAMILIES, measure, noise, pick, truth
 
 THEIS = "Theis et al. 2016, section 3.2: log 100 nats in any dimension"
 LIMIT = "closed form of isolated kernels"
@@ -79,25 +79,25 @@ def build(config: Config, loaded: Data) -> Task:
         return {"model": raw}, {"model": data.sample(key, config.num_kernels)}
 
     def draw(arrays, data_key, index):
-        key_x, key_which = jax.random.split(jax.random.fold_in(data_key, index))
-        which = jax.random.randint(key_which, (config.batch_size,), 0, config.num_kernels)
-        return {"x": data.sample(key_x, config.batch_size), "which": which}
+        key = jax.random.fold_in(data_key, index)
+        return {"choice": uniform(key, (config.batch_size,))} if name == "memorised" else {"x": data.sample(key, config.batch_size)}
 
     def loss(params, state, batch, key):
-        x = state["model"][batch["which"]] if name == "memorised" else batch["x"]
-        return -jnp.mean(family.log_prob(params["model"], state["model"], x)), Aux(state, {})
+        centres = state["model"]
+        x = centres[pick(batch["choice"], config.num_kernels)] if name == "memorised" else batch["x"]
+        return -jnp.mean(family.log_prob(params["model"], centres, x)), Aux(state, {})
 
     def evaluate(train_state, arrays, key):
-        key_x, key_q, key_p = jax.random.split(key, 3)
+        key_x, key_noise = jax.random.split(key)
         raw, centres = train_state.params["model"], train_state.state["model"]
-        x = data.sample(key_x, config.num_eval)
+        x, drawn = data.sample(key_x, config.num_eval), noise(key_noise, data, config.num_eval)
         rungs = jnp.array([family.raw_of(value) for value in family.ladder])
-        found = jax.lax.map(lambda at: measure(family, data, at, centres, x, key_q), jnp.append(rungs, raw))
+        found = jax.lax.map(lambda at: measure(family, data, at, centres, x, drawn), jnp.append(rungs, raw))
         return {
             **{name: value[-1] for name, value in found.items()},
             **{f"ladder_{name}": value[:-1] for name, value in found.items()},
             family.parameter: family.natural(raw),
-            "perfect_valid": data.valid(data.sample(key_p, config.num_eval)),
+            "perfect_valid": data.valid(drawn.exact),
         }
 
     players = {"fit": Player(("model",), loss)}
