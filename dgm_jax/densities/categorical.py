@@ -31,7 +31,9 @@ def log_prob(x: Array, logits: Array) -> Array:
 def entropy(logits: Array) -> Array:
     """-sum_k q_k log q_k: [*B], between 0 and log K."""
     log_q = _log_softmax(logits)
-    return -_mean_under(log_q, log_q)
+    # Around the largest term, so that rounding of sum q = 1 is not multiplied by log K.
+    top = jax.lax.stop_gradient(jnp.max(log_q, axis=-1, keepdims=True))
+    return -(top[..., 0] + _mean_under(log_q, log_q - top))
 
 
 def kl(logits_q: Array, logits_p: Array) -> Array:

@@ -93,9 +93,10 @@ def train(run: Run, group: Group, stop) -> list[Trained]:
             evaluate = compiled.compile_evaluate(lanes, arrays)
         advance = _timed_advance(run, group, compiled)
         evaluated, metrics = None, {}
+        end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start  # all failed: nothing to do
         with run.progress.training(group.name, config.num_steps, len(keys), start):
             for chunk in training.run(
-                advance, lanes, arrays, start=start, num_steps=config.num_steps, chunk_steps=config.log_every
+                advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
             ):
                 lanes, evaluated = chunk.lanes, jax.device_get(evaluate(chunk.lanes, arrays))
                 metrics = _log(run, group, chunk, evaluated)

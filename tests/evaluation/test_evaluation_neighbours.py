@@ -86,7 +86,7 @@ def test_rows_that_only_fill_up_a_tile_are_no_samples():
 def test_distances_keep_their_bound_on_rounding(dim):
     """`<=` on computed distances holds where it holds for the true ones, near-duplicates far from the origin included."""
     rng = np.random.default_rng(dim)
-    x = np.concatenate([rng.normal(size=(60, dim)), rng.normal(size=(20, dim)) + 50]).astype(np.float32)
+    x = np.concatenate([rng.normal(size=(30, dim)), rng.normal(size=(10, dim)) + 50]).astype(np.float32)
     y = np.concatenate([x, x + 1e-4 * rng.normal(size=x.shape)]).astype(np.float32)
     exact = np.square(x.astype(np.float64)[:, None] - y).sum(-1)
     squares, rounding = jax.jit(neighbours._squared_distances)(x, y)
