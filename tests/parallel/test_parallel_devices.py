@@ -111,11 +111,11 @@ def play(num_devices, num_lanes, num_steps=4, *, devices="jit", strategy="vmap",
     return jax.device_get(((state.params, state.state, state.opt_state), metrics, evaluated))
 
 
-def same_bits(a, b):
+def assert_same_bits(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def close(a, b, tolerance=1e-6):
+def assert_close(a, b, tolerance=1e-6):
     """Relative to the largest number of each array: a gradient's small entries are sums of large ones."""
 
     def check(x, y):
@@ -148,13 +148,13 @@ def test_seeds_on_several_devices(one_device, strategy, num_devices):
     """One after the other (map), a seed's bits do not depend on the devices; in a batched product (vmap) they may."""
     found = play(num_devices, 8, strategy=strategy)
     if strategy == "map":
-        same_bits(found, one_device[strategy])
+        assert_same_bits(found, one_device[strategy])
     else:
-        close(found, one_device[strategy], 5e-6)
+        assert_close(found, one_device[strategy], 5e-6)
 
 
 def test_strategies_agree(one_device):
-    close(one_device["map"], one_device["vmap"], 5e-6)
+    assert_close(one_device["map"], one_device["vmap"], 5e-6)
 
 
 TASKS = {
@@ -170,18 +170,18 @@ TASKS = {
 def test_gradients_of_a_sharded_batch(num_lanes, num_devices, strategy):
     """Fewer lanes than devices: the rest of the devices shares each batch, and it keeps its whole-batch meaning."""
     found = gradients(num_devices, num_lanes, "simultaneous", strategy)
-    close(found, gradients(1, num_lanes, "simultaneous"))
+    assert_close(found, gradients(1, num_lanes, "simultaneous"))
 
 
 @pytest.mark.parametrize("devices", ["jit", "pmap"])
 @pytest.mark.parametrize("name", TASKS)
 def test_one_step_is_the_same_by_jit_and_by_pmap(name, devices):
     """Every rule, with eight devices sharing the batch, takes the step of one device."""
-    close(gradients(8, 2, name, devices=devices), gradients(1, 2, name), 2e-6)
+    assert_close(gradients(8, 2, name, devices=devices), gradients(1, 2, name), 2e-6)
 
 
 def test_pmap_over_several_steps_with_adam():
-    close(play(8, 2, 10, devices="pmap", optimizer="adam"), play(1, 2, 10, optimizer="adam"), 2e-5)
+    assert_close(play(8, 2, 10, devices="pmap", optimizer="adam"), play(1, 2, 10, optimizer="adam"), 2e-5)
 
 
 @pytest.mark.parametrize("devices", ["jit", "pmap"])
@@ -195,7 +195,7 @@ def test_gradient_is_that_of_the_mean_loss(devices):
     )(now.params[part])
     expected = {"critic": by("critic", critic), "generator": jax.tree.map(lambda g: 0.5 * g, by("generator", generator))}
     found, (state, metrics) = gradients(8, 1, "simultaneous", devices=devices)
-    close(jax.tree.map(lambda g: g[0], found), expected)
+    assert_close(jax.tree.map(lambda g: g[0], found), expected)
     np.testing.assert_allclose(state["critic"]["mean"][0], 0.1 * np.mean(batch["x"], axis=0), rtol=1e-5)
     loss = critic(now.params, now.state, batch, None)[0]
     np.testing.assert_allclose(metrics["critic_loss"], [loss], rtol=1e-6)
@@ -212,7 +212,8 @@ def test_a_batch_that_cannot_be_shared(devices, num_lanes, parts):
 
 
 def test_a_batch_need_not_divide_where_it_is_not_shared():
-    play(8, 8, 1, batch=30)
+    _, metrics, _ = play(8, 8, 1, batch=30)
+    assert metrics["critic_loss"].shape == (8,) and np.isfinite(metrics["critic_loss"]).all()
 
 
 def test_pmap_refuses_an_objective_that_couples_its_batch():
@@ -247,7 +248,7 @@ def test_initial_lanes_are_the_seeds_alone(num_devices):
     compiled = parallel.distribute(program, keys(8), hyper(8), only=jax.devices()[:num_devices])
     together = compiled.init(keys(8), hyper(8))
     one = jax.jit(program.init)(keys(8)[5], {"learning_rate": hyper(8)["learning_rate"][5]})
-    same_bits(jax.tree.map(lambda x: x[5], together.train_state.params), one.train_state.params)
+    assert_same_bits(jax.tree.map(lambda x: x[5], together.train_state.params), one.train_state.params)
 
 
 @pytest.mark.parametrize("devices", ["jit", "pmap"])

@@ -1,5 +1,6 @@
 """Moving averages against their closed form."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,13 +56,13 @@ def test_average_over_ten_steps(traced):
 def test_average_starts_at_the_initial_parameters():
     now = training.averaged(counting(), ("g",), DECAY).init(jax.random.key(0), PARAMS, STATE)
     params, state = training.average_of(now)
-    jax.tree.map(np.testing.assert_array_equal, (params, state), (PARAMS, STATE))
+    chex.assert_trees_all_equal((params, state), (PARAMS, STATE))
 
 
 def test_without_averages_the_newest_come_back():
     now = counting().init(jax.random.key(0), PARAMS, STATE)
     params, state = training.average_of(now)
-    jax.tree.map(np.testing.assert_array_equal, (params, state), (PARAMS, STATE))
+    chex.assert_trees_all_equal((params, state), (PARAMS, STATE))
 
 
 def test_averaging_leaves_the_run_as_it_was():
@@ -70,8 +71,8 @@ def test_averaging_leaves_the_run_as_it_was():
     for _ in range(3):
         a, _ = plain.step(a, lambda index: index)
         b, _ = kept.step(b, lambda index: index)
-    jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
-    jax.tree.map(np.testing.assert_array_equal, a.opt_state, b.opt_state)
+    chex.assert_trees_all_equal(a.params, b.params)
+    chex.assert_trees_all_equal(a.opt_state, b.opt_state)
 
 
 def test_unknown_part_is_refused():

@@ -1,0 +1,176 @@
+"""How every benchmark here is measured.
+
+A *case* is a function that does a known amount of work and returns when the work is done. Compilation and one warm-up
+call come first and are timed apart. Then all cases run in rounds, each once a round, in an order that turns with the
+round, so that a slow minute of the machine falls on all of them alike. Cases are compared by the ratios of
+their samples of the same round. Nothing is thrown away: the file of results has every sample.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import time
+from typing import Callable, NamedTuple
+
+import jax
+
+from dgm_jax.run import environment
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+class Case(NamedTuple):
+    """call: does `count` units of work (seed-steps, say) and blocks until they are done."""
+
+    call: Callable[[], object]
+    count: float
+    compile_seconds: float = 0.0
+
+
+def compiled_case(function, state, count: float) -> Case:
+    """A case from a jitted `state -> state`; each call goes on from the last one's state, which it may overwrite."""
+    start = time.perf_counter()
+    run = function.lower(state).compile()
+    seconds = time.perf_counter() - start
+    holder = [state]
+
+    def call():
+        holder[0] = jax.block_until_ready(run(holder[0]))
+
+    return Case(call, count, seconds)
+
+
+def measure(cases: dict[str, Case], rounds: int, notify=print) -> dict[str, list[float]]:
+    """{case: seconds of each round}, after one warm-up call each."""
+    names = list(cases)
+    for name in names:
+        cases[name].call()
+    samples = {name: [] for name in names}
+    for index in range(rounds):
+        turn = index % len(names)
+        for name in names[turn:] + names[:turn]:
+            start = time.perf_counter()
+            cases[name].call()
+            samples[name].append(time.perf_counter() - start)
+        notify(f"round {index + 1} of {rounds}")
+    return samples
+
+
+def summarize(cases: dict[str, Case], samples: dict[str, list[float]]) -> dict:
+    """Per case: units per second (median, least, most), compile seconds, raw seconds."""
+    rows = {}
+    for name, seconds in samples.items():
+        rates = [cases[name].count / s for s in seconds]
+        rows[name] = {
+            "per_second": statistics.median(rates),
+            "per_second_range": [min(rates), max(rates)],
+            "count": cases[name].count,
+            "compile_seconds": cases[name].compile_seconds,
+            "samples_seconds": seconds,
+        }
+    return rows
+
+
+def ratios(rows: dict, over: str) -> dict:
+    """How many times faster each case is than the case `over`: median and range over rounds."""
+    base = [rows[over]["count"] / s for s in rows[over]["samples_seconds"]]
+    found = {}
+    for name, row in rows.items():
+        each = [row["count"] / s / b for s, b in zip(row["samples_seconds"], base)]
+        found[name] = {"median": statistics.median(each), "range": [min(each), max(each)]}
+    return found
+
+
+def torch_or_none():
+    """The torch module, or None where PyTorch is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
+def surroundings() -> dict:
+    """Versions, devices, processor, threads and how busy the machine is."""
+    found = environment.collect_environment()
+    torch = torch_or_none()
+    found["versions"]["torch"] = torch.__version__ if torch else None
+    found["threads"] = {
+        "torch": torch.get_num_threads() if torch else None,
+        "usable_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        **{name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS", "NPROC")},
+    }
+    found["load_average"] = os.getloadavg() if hasattr(os, "getloadavg") else None
+    return found
+
+
+def device_name() -> str:
+    """The kind of the first JAX device, fit for a file name."""
+    kind = jax.devices()[0].device_kind.lower()
+    return "".join(c if c.isalnum() else "_" for c in kind)
+
+
+def write(name: str, content: dict) -> pathlib.Path:
+    """results/NAME_<device>.json."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}_{device_name()}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return path
+
+
+def table(rows: dict, against: dict, unit: str) -> str:
+    """Rows for a person: rate, its range over rounds, and the ratio to the reference."""
+    width = max(map(len, rows))
+    lines = [f"{'case'.ljust(width)}  {unit:>14}  {'range':>23}  {'ratio':>6}  {'compile':>8}"]
+    for name, row in rows.items():
+        low, high = row["per_second_range"]
+        lines.append(
+            f"{name.ljust(width)}  {row['per_second']:14.1f}  {low:10.1f} to {high:9.1f}"
+            f"  {against[name]['median']:6.2f}  {row['compile_seconds']:6.1f} s"
+        )
+    return "\n".join(lines)
+
+
+def parser(description: str, **defaults) -> argparse.ArgumentParser:
+    """Flags that every benchmark has: --rounds, --steps, --seeds, --quick."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--rounds", type=int, default=defaults.get("rounds", 9), help="samples of each case")
+    made.add_argument("--steps", type=int, default=defaults["steps"], help="steps of one sample")
+    made.add_argument("--seeds", type=int, nargs="+", default=defaults["seeds"], help="numbers of seeds at once")
+    made.add_argument("--quick", action="store_true", help="a few seconds, to see that it runs; no measurement")
+    return made
+
+
+def fastest(rows: dict, prefix: str) -> str:
+    """The case with the highest median rate among those whose name begins with `prefix`, or among all."""
+    among = [name for name in rows if name.startswith(prefix)] or list(rows)
+    return max(among, key=lambda name: rows[name]["per_second"])
+
+
+def report(name: str, cases: dict[str, Case], checks: dict, arguments, unit: str, peer: str = "torch") -> dict:
+    """Measures, prints, writes; returns what was written. Ratios are to the peer's fastest case."""
+    before = surroundings()
+    samples = measure(cases, arguments.rounds)
+    rows = summarize(cases, samples)
+    reference = fastest(rows, peer)
+    against = ratios(rows, reference)
+    content = {
+        "benchmark": name,
+        "unit": unit,
+        "arguments": vars(arguments),
+        "environment": before,
+        "load_average_after": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "checks": checks,
+        "reference": reference,
+        "cases": rows,
+        "ratios": against,
+    }
+    print(table(rows, against, unit))
+    print(f"ratio: to {reference}")
+    if arguments.quick:
+        print("a quick run is no measurement: nothing is written")
+    else:
+        print(f"written: benchmarks/results/{write(name, content).name}")
+    return content
