@@ -9,6 +9,10 @@ Radford et al. 2016 in size and optimizer (Adam 2e-4, b1 .5, batch 128, weights 
 Images are scaled to [-1, 1]. No published number stands beside the distances: they are on features of our own
 classifier (test accuracy and hash in the report), whose weights no paper shares. As a scale, `floor_*` is the same
 distance between real training images and the real test images that every row is measured against.
+
+Measured with the first command (3 seeds of seed 0, 2026-11-22, two CPU cores), stopped after three of five epochs, mean
+over seeds after each: Fréchet 120.6, 70.7, 52.2 (floor 0.47), kernel 18.9, 12.0, 8.9 (floor -0.007), precision .76,
+.53, .49, recall .02, .28, .55; classifier of test accuracy .901. The full length has not been measured yet.
 """
 
 import dataclasses

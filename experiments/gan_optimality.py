@@ -4,9 +4,9 @@
     python -m experiments.gan_optimality --arm ring --num_steps 20000 --hidden 128
 
 The generator stands still, so p and q are known and so is the best discriminator: its logit is log p - log q, and
-V(G, D*) = 2 JSD(p, q) - 2 log 2 (Goodfellow et al. 2014, proposition 1 and theorem 1). A network sees samples only, and
-is trained on their cross-entropy; over training we measure on a grid how far its logit is from the optimal one and how far
-its value, by quadrature and not on samples, is below that of D*. The gap is what a GAN's "JSD" estimate lacks.
+V(G, D*) = 2 JSD(p, q) - 2 log 2 (Goodfellow et al. 2014, proposition 1 and theorem 1). A network sees samples only,
+and is trained on their cross-entropy; over training we measure on a grid how far its logit is from the optimal one and
+how far its value, by quadrature and not on samples, is below that of D*. The gap is what a GAN's "JSD" lacks.
 """
 
 import dataclasses
@@ -81,7 +81,8 @@ def build(config: Config, loaded: Data) -> Task:
         return network.apply(params["discriminator"], {}, x)[0]
 
     def loss(params, state, batch, key):
-        return gan.LOSSES["minimax"].discriminator(logits(params, batch["p"]), logits(params, batch["q"])), Aux(state, {})
+        real, fake = logits(params, batch["p"]), logits(params, batch["q"])
+        return gan.LOSSES["minimax"].discriminator(real, fake), Aux(state, {})
 
     def evaluate(train_state, arrays, key):
         found = logits(train_state.params, arrays[arm].points)

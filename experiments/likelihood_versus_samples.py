@@ -3,12 +3,12 @@
     python -m experiments.likelihood_versus_samples
     python -m experiments.likelihood_versus_samples --arm junk_8 junk_3072 memorised_16
 
-Theis, van den Oord and Bethge 2016, section 3.2, on a ring of Gaussians extended to d dimensions, whose density is known.
+Theis, van den Oord and Bethge 2016, on a ring of Gaussians extended to d dimensions, whose density is known.
 `junk_d`: q = w p + (1 - w) r with r far from the data. At w = .01, 99 % of the samples are junk, and the log-likelihood
 is at most log 100 = 4.605 nats below the truth: 4.605 / d for each dimension. Maximum likelihood then learns w.
-`kernels_d`, `memorised_d`: narrow Gaussians on 1,000 training points. As their width falls the samples become perfect and the
-test log-likelihood falls without bound, while that of the training points rises. `kernels` learns the width on fresh
-data; `memorised` on its own training points, where maximum likelihood drives it to zero.
+`kernels_d`, `memorised_d`: narrow Gaussians on 1,000 training points. As their width falls the samples become perfect
+and the test log-likelihood falls without bound, while that of the training points rises. `kernels` learns the width on
+fresh data; `memorised` on its own training points, where maximum likelihood drives it to zero.
 """
 
 import dataclasses
@@ -27,11 +27,11 @@ from dgm_jax.evaluation import expected_valid
 from dgm_jax.run import Data, Experiment, RunConfig, main
 from dgm_jax.studies.likelihood_versus_samples import FAMILIES, measure, noise, pick, truth
 
-THEIS = "Theis et al. 2016, section 3.2: log 100 nats in any dimension"
+THEIS = "Theis et al. 2016: log 100 nats in any dimension"
 LIMIT = "closed form of isolated kernels"
 PERFECT = "perfect sampler, 1 - exp(-9/2)"
 FLOOR = -20.0  # figures of log-likelihoods are cut here
-EXTREMES = {"junk": 0.01, "kernels": 1e-4}  # the rung of the ladder that the table shows: 99 % junk, the narrowest kernels
+EXTREMES = {"junk": 0.01, "kernels": 1e-4}  # rungs of the ladder that the table shows: 99 % junk, the narrowest kernels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,9 @@ def build(config: Config, loaded: Data) -> Task:
 
     def draw(arrays, data_key, index):
         key = jax.random.fold_in(data_key, index)
-        return {"choice": uniform(key, (config.batch_size,))} if name == "memorised" else {"x": data.sample(key, config.batch_size)}
+        if name == "memorised":
+            return {"choice": uniform(key, (config.batch_size,))}
+        return {"x": data.sample(key, config.batch_size)}
 
     def loss(params, state, batch, key):
         centres = state["model"]
@@ -149,12 +151,14 @@ def figures(results, loaded: Data) -> dict:
         figure = plotting.lines(ladder, likelihoods, ylabel="mean log q, nats", levels=levels, **shown)
         found[f"likelihood_{result.name}"] = (figure, f"Log-likelihood over the width, cut at {FLOOR:g} nats.")
         levels = {"perfect sampler": expected_valid()}
-        figure = plotting.lines(ladder, {"kernels": arrays["ladder_valid"].T}, ylabel="valid samples", levels=levels, **shown)
+        curves = {"kernels": arrays["ladder_valid"].T}
+        figure = plotting.lines(ladder, curves, ylabel="valid samples", levels=levels, **shown)
         found[f"valid_{result.name}"] = (figure, "Share of samples within three sigma of a mode over the width.")
     if costs:
         dims = np.array(sorted(costs))
         curves = {"measured": np.stack([costs[d] for d in dims]), "log 100 / d": math.log(100) / dims}
-        figure = plotting.lines(dims, curves, xlabel="dimensions d", ylabel="nats for each dimension", log_x=True, log_y=True)
+        labels = {"xlabel": "dimensions d", "ylabel": "nats for each dimension"}
+        figure = plotting.lines(dims, curves, log_x=True, log_y=True, **labels)
         found["cost_of_junk"] = (figure, "What 99 % junk costs in log-likelihood for each dimension.")
     return found
 
@@ -162,7 +166,7 @@ def figures(results, loaded: Data) -> dict:
 EXPERIMENT = Experiment(
     name="likelihood_versus_samples",
     config=Config,
-    load=lambda config: Data({}, {"name": "a ring of eight Gaussians, the same noise in further dimensions; known density"}),
+    load=lambda config: Data({}, {"name": "a ring of eight Gaussians and the same noise in further dimensions"}),
     build=build,
     distribute=parallel.distribute,
     validate=validate,
@@ -170,8 +174,8 @@ EXPERIMENT = Experiment(
     figures=figures,
     references=references,
     headline=(
-        "extreme_cost", "extreme_cost_per_dim", "extreme_test_log_prob", "extreme_train_log_prob", "extreme_valid", "perfect_valid",
-        "weight", "width", "true_log_prob", "test_log_prob", "train_log_prob", "valid",
+        "extreme_cost", "extreme_cost_per_dim", "extreme_test_log_prob", "extreme_train_log_prob", "extreme_valid",
+        "perfect_valid", "weight", "width", "true_log_prob", "test_log_prob", "train_log_prob", "valid",
     ),
     explanations={
         "test_log_prob": "Mean log q over fresh test points, nats, of the model that was fitted.",
@@ -185,7 +189,7 @@ EXPERIMENT = Experiment(
         "width": "The fitted width of the kernels; a mode has .1.",
         **{
             f"extreme_{name}": f"{name} with 99 % junk (junk), or kernels of width .0001 (kernels); nothing is fitted."
-            for name in ("cost", "cost_per_dim", "test_log_prob", "train_log_prob", "valid", "worst_cost", "true_log_prob")
+            for name in ("cost", "cost_per_dim", "worst_cost", "test_log_prob", "train_log_prob", "valid")
         },
     },
     arm_field="arm",

@@ -3,11 +3,12 @@
     python -m experiments.mode_covering
     python -m experiments.mode_covering --arm js_2 js_2.1 js_2.2 js_3 --num_seeds 8
 
-p = N(-d, .5^2) / 2 + N(d, .5^2) / 2 and q = N(mu, sigma^2); an arm is a divergence and d. Every seed starts from its own
-(mu, sigma) and descends the divergence, computed on a grid, with Adam. Seeds end in different local minima, so the
+p = N(-d, .5^2) / 2 + N(d, .5^2) / 2 and q = N(mu, sigma^2); an arm is a divergence and d. Every seed starts from its
+own (mu, sigma) and descends the divergence, computed on a grid, with Adam. Seeds end in different local minima, so the
 `global_*` figures are those of the best seed. KL(p || q) covers: it takes the moments of p. KL(q || p) seeks one mode.
 The Jensen-Shannon divergence, which a GAN descends where its discriminator is optimal, covers at d = 2 and seeks at
-d = 3; by quadrature and scipy.optimize the switch is at d = 2.1224.
+d = 3; by quadrature and scipy.optimize the switch is at d = 2.1224. Measured: all six minima to four digits; the
+Jensen-Shannon seeds end between the modes or on one of them, whichever is global.
 """
 
 import dataclasses
@@ -125,13 +126,12 @@ def finalise(arrays, config: Config, loaded: Data) -> dict[str, np.ndarray]:
     """Every seed's fit, and the best of them."""
     mu, sigma, value = (np.asarray(arrays[name], np.float64) for name in ("mu", "sigma", "value"))
     best = int(np.argmin(value))
-    same = np.full(value.shape, 1.0)
-    return {
-        "mu": mu, "abs_mu": np.abs(mu), "sigma": sigma, "value": value,
-        "global_abs_mu": same * np.abs(mu[best]), "global_sigma": same * sigma[best], "global_value": same * value[best],
+    own = {"mu": mu, "abs_mu": np.abs(mu), "sigma": sigma, "value": value}
+    return own | {
+        **{f"global_{name}": np.full(mu.shape, own[name][best]) for name in ("abs_mu", "sigma", "value")},
         "reaches_global": (value < value[best] + 1e-3).astype(np.float64),
         "covers": (np.abs(mu) < parse(config.arm[0])[1] / 2).astype(np.float64),
-    }  # fmt: skip
+    }
 
 
 def references(config: Config) -> list[dict]:
@@ -154,7 +154,8 @@ def figures(results, loaded: Data) -> dict:
                 loc, scale = result.arrays["mu"][best], result.arrays["sigma"][best]
                 curves[f"q of {name}"] = np.exp(gaussian.log_prob(jnp.asarray(x), loc, scale))
         figure = plotting.lines(x, curves, title=f"half-separation {half:g}", xlabel="x", ylabel="density")
-        found[f"fits_{half:g}"] = (figure, f"Two modes at +-{half:g}, and the best Gaussian of each divergence over all seeds.")
+        caption = f"Two modes at +-{half:g}, and the best Gaussian of each divergence over all seeds."
+        found[f"fits_{half:g}"] = (figure, caption)
     return found
 
 

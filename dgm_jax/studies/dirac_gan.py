@@ -77,7 +77,7 @@ def closed_form(arm: Arm, step_size: float) -> np.ndarray:
     """complex128[N]: the same eigenvalues from linear algebra alone; NaN for the gradient penalty.
 
     Near (0, 0) both losses' gradients are A w with A = [[0, s], [-s, gamma]] for w = (theta, psi): s = f'(0) = 1/2
-    for the GAN and the non-saturating GAN, 1 for the WGAN, gamma from R1 (Mescheder et al. 2018, lemmas 2.2 to 2.4).
+    for the GAN and the non-saturating GAN, 1 for the WGAN, gamma from R1 (Mescheder et al. 2018, sections 2 and 4).
     """
     game = DIRAC_GAMES[arm.game]
     if game.penalty == "gradient_penalty":

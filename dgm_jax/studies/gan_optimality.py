@@ -51,9 +51,13 @@ def _line() -> Pair:
     """Two Gaussians of different weight and width on the line, against a broad one."""
     parts = jnp.log(jnp.array([0.3, 0.7])), jnp.array([[-1.5], [1.0]]), jnp.array([0.4, 0.8])
     sample_q, log_q = _round_gaussian(1.5, 1)
-    points = np.arange(-9, 9, 0.01)[:, None]
     return Pair(
-        lambda key, n: mixture.sample(key, n, *parts).x, sample_q, lambda x: mixture.log_prob(x, *parts), log_q, points, 0.01
+        sample_p=lambda key, n: mixture.sample(key, n, *parts).x,
+        sample_q=sample_q,
+        log_p=lambda x: mixture.log_prob(x, *parts),
+        log_q=log_q,
+        points=np.arange(-9, 9, 0.01)[:, None],
+        cell=0.01,
     )
 
 

@@ -1,7 +1,7 @@
 """Two one-parameter models of a known mixture: one is mostly junk, the other remembers its training points.
 
-Theis, van den Oord and Bethge 2016, "A note on the evaluation of generative models", section 3.2: likelihood and the look of
-samples are largely independent. Both models are functions of one number `raw`, so that the engine can fit it.
+Theis, van den Oord and Bethge 2016, "A note on the evaluation of generative models": likelihood and the look of samples
+are largely independent. Both models are functions of one number `raw`, so that the engine can fit it.
 """
 
 import math
@@ -118,8 +118,8 @@ def junk(data: Truth) -> Family:
 def kernels(data: Truth) -> Family:
     """q = mean over the training points c_i of N(c_i, width^2 I): a kernel density (Parzen) estimate.
 
-    As the width falls, samples become the training points, which are perfect; the log-likelihood of other points goes to
-    minus infinity, and that of the training points to infinity: -log n - dim (log width + log(2 pi) / 2) in the limit.
+    As the width falls, samples become the training points, which are perfect; the log-likelihood of other points goes
+    to minus infinity, and that of the training points to infinity: -log n - dim (log width + log(2 pi) / 2) at last.
     """
 
     def log_prob(raw, centres, x):

@@ -97,17 +97,13 @@ def test_subsets_that_are_the_whole_set_are_the_full_estimate():
 
 
 def test_subsets_use_each_row_once_before_any_twice():
-    """Features 0..11 in 4 subsets of 3: the mean of subset means of x is the mean of x only if all rows are used.
-
-    With D = 1 and fake constant 0, MMD^2 of a subset is sum over pairs of (x_i x_j + 1)^3 - 1, so the mean over
-    disjoint subsets is a number that repeated or missing rows would change; it is checked over every partition seen.
-    """
+    """Two subsets of six out of twelve rows: the value is that of some split of the twelve into halves, which a row
+    used twice or left out would miss, and different keys give different splits."""
     real, fake = np.arange(12.0)[:, None] / 12, np.zeros((12, 1))
     keys = jax.random.split(jax.random.key(1), 20)
     run = jax.jit(
         lambda key: kernel_distance_over_subsets(key, real=real, fake=fake, subset_size=6, num_subsets=2)
     )
-    # With two subsets A and B of six, the value is (f(A) + f(B)) / 2 for some split of the twelve into halves.
     splits = [half(mask) for mask in range(1 << 12) if bin(mask).count("1") == 6]
     for key in keys:
         value = float(run(key).value)

@@ -84,7 +84,7 @@ def test_rows_that_only_fill_up_a_tile_are_no_samples():
 
 @pytest.mark.parametrize("dim", [2, 16, 17, 300, 2048])
 def test_distances_keep_their_bound_on_rounding(dim):
-    """`<=` on computed distances holds where it holds for the true ones, near-duplicates far from the origin included."""
+    """`<=` on computed distances holds where it does for the true ones, near-duplicates far off included."""
     rng = np.random.default_rng(dim)
     x = np.concatenate([rng.normal(size=(30, dim)), rng.normal(size=(10, dim)) + 50]).astype(np.float32)
     y = np.concatenate([x, x + 1e-4 * rng.normal(size=x.shape)]).astype(np.float32)

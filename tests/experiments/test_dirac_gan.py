@@ -52,7 +52,10 @@ def simulated(arm):
     return np.array(path)
 
 
-@pytest.mark.parametrize("name", [name for name, arm in ARMS.items() if arm.dynamics in ("simultaneous", "alternating")])
+IN_THE_NOTEBOOK = [name for name, arm in ARMS.items() if arm.dynamics in ("simultaneous", "alternating")]
+
+
+@pytest.mark.parametrize("name", IN_THE_NOTEBOOK)
 def test_the_engine_walks_the_notebooks_path(name):
     path = trajectory(ARMS[name], STEP, 500)
     expected = simulated(ARMS[name])
@@ -133,7 +136,7 @@ def test_moduli_at_step_size_one_fifth(name, moduli):
 @pytest.mark.parametrize("step_size", [0.2, 1.0, 4.2])
 @pytest.mark.parametrize("updates", [(1, 1), (1, 5), (2, 3)])
 def test_alternating_updates_stay_on_the_unit_circle_up_to_alpha_two(step_size, updates):
-    """Mescheder et al. 2018, lemma 2.4: with alpha = sqrt(n_g n_d) h / 2, |lambda| = 1 exactly where alpha <= 2."""
+    """Mescheder et al. 2018, section 2: with alpha = sqrt(n_g n_d) h / 2, |lambda| = 1 exactly where alpha <= 2."""
     values = spectrum(Arm("gan", "alternating"), step_size, updates)
     alpha = np.sqrt(updates[0] * updates[1]) * step_size / 2
     half_trace = 1 - alpha**2 / 2

@@ -27,7 +27,8 @@ def log_truth(x):
     means = np.zeros((8, x.shape[-1]))
     means[:, 0], means[:, 1] = 2 * np.cos(angles), 2 * np.sin(angles)
     squares = ((x[:, None, :] - means) ** 2).sum(-1) / 0.01
-    return scipy.special.logsumexp(-squares / 2, axis=-1) - math.log(8) - x.shape[-1] * math.log(0.1 * math.sqrt(2 * math.pi))
+    normalizer = math.log(8) + x.shape[-1] * math.log(0.1 * math.sqrt(2 * math.pi))
+    return scipy.special.logsumexp(-squares / 2, axis=-1) - normalizer
 
 
 def log_wide(x):
@@ -155,7 +156,8 @@ def test_arms_that_no_run_could_use(arm):
 
 def test_the_command(tmp_path):
     out = tmp_path / "run"
-    argv = ["--arm", "junk_4", "kernels_2", "--num_seeds", "2", "--num_steps", "20", "--num_kernels", "60", "--num_eval", "200"]
+    argv = ["--arm", "junk_4", "kernels_2", "--num_seeds", "2", "--num_steps", "20"]
+    argv += ["--num_kernels", "60", "--num_eval", "200"]
     assert main(experiment.EXPERIMENT, [*argv, "--out", str(out), "--progress", "quiet"]) == 0
     summary = json.loads((out / "summary.json").read_text())
     rows = {row["metric"]: row for row in summary["reference"]}

@@ -73,7 +73,8 @@ def test_the_field_is_the_published_one(name):
 def test_the_losses_are_the_value_of_the_game():
     theta, psi = 0.7, -1.1
     model = dirac_gan()
-    params, state = {"generator": jnp.float32(theta), "discriminator": jnp.float32(psi)}, model.init(jax.random.key(0))[1]
+    params = {"generator": jnp.float32(theta), "discriminator": jnp.float32(psi)}
+    _, state = model.init(jax.random.key(0))
     losses = {name: player.loss(params, state, {}, jax.random.key(0))[0] for name, player in model.players.items()}
     fake = -np.log1p(np.exp(-psi * theta))
     np.testing.assert_allclose(losses["generator"], fake, rtol=1e-6)
@@ -94,10 +95,10 @@ def test_each_players_gradient_depends_on_the_other_player(name):
     """Consensus and unrolling differentiate the gradients again: nothing may be detached on the way."""
     model = dirac_gan(DIRAC_GAMES[name])
     jacobian = jax.jacfwd(lambda w: field(model, w[0], w[1]))(jnp.array([0.4, -0.9]))
-    step = 1e-5
-    expected = np.empty((2, 2))
-    for i, (up, down) in enumerate([((0.4 + step, -0.9), (0.4 - step, -0.9)), ((0.4, -0.9 + step), (0.4, -0.9 - step))]):
-        expected[:, i] = (np.array(FIELDS[name](*up)) - np.array(FIELDS[name](*down))) / (2 * step)
+    step, point, expected = 1e-5, np.array([0.4, -0.9]), np.empty((2, 2))
+    for i, shift in enumerate(step * np.eye(2)):
+        up, down = FIELDS[name](*(point + shift)), FIELDS[name](*(point - shift))
+        expected[:, i] = (np.array(up) - np.array(down)) / (2 * step)
     np.testing.assert_allclose(jacobian, expected, atol=1e-5)
     assert abs(expected[1, 0]) > 0.1
 
