@@ -1,8 +1,12 @@
 """Recipes: one model a file, put together from networks, objectives and priors."""
 
+from dgm_jax.models.dirac_gan import DIRAC_GAMES, DiracGame, dirac_gan, dirac_optimizers
 from dgm_jax.models.gan import PENALTIES, Penalty, gan
 from dgm_jax.models.toy_gan import METHODS, PROTOCOLS, Method, ToyProtocol, toy_gan
 
-MODELS = {"gan": gan, "toy_gan": toy_gan}
+MODELS = {"dirac_gan": dirac_gan, "gan": gan, "toy_gan": toy_gan}
 
-__all__ = ["METHODS", "MODELS", "Method", "PENALTIES", "PROTOCOLS", "Penalty", "ToyProtocol", "gan", "toy_gan"]
+__all__ = [
+    "DIRAC_GAMES", "DiracGame", "METHODS", "MODELS", "Method", "PENALTIES", "PROTOCOLS", "Penalty", "ToyProtocol",
+    "dirac_gan", "dirac_optimizers", "gan", "toy_gan",
+]
