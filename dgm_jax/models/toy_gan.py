@@ -18,7 +18,7 @@ class ToyProtocol(NamedTuple):
     """One published setting. The discriminator is made for the number of packed samples.
 
     learning_rate: of the discriminator; the generator's is `generator_ratio` times that.
-    dynamics: a name of `training.DYNAMICS`.
+    dynamics: a name of `training.DYNAMICS`. batch_coupling: as in `core.Task`.
     """
 
     latent_size: int
@@ -31,6 +31,7 @@ class ToyProtocol(NamedTuple):
     b2: float = 0.999
     dynamics: str = "alternating"
     loss: str = "non_saturating"
+    batch_coupling: str | None = None
     source: str = ""
 
 
@@ -52,6 +53,7 @@ PROTOCOLS = {
         learning_rate=1e-4,
         b1=0.8,
         dynamics="simultaneous",
+        batch_coupling="batch norm of the generator",
         source="Lin et al. 2018, PacGAN, section 4.1",
     ),
     "unrolled": ToyProtocol(
@@ -88,7 +90,6 @@ class Method:
     consensus_strength: float = 0.1
     average_decay: float | None = None
     generator_ratio: float | None = None
-    batch_coupling: str | None = None
 
 
 METHODS = {

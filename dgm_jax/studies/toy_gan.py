@@ -98,7 +98,7 @@ def build(config: ToyGanConfig, loaded: Data) -> Task:
         exact = {f"perfect_{name}": getattr(perfect, name) for name in ("modes", "valid", "mode_tv", "reverse_kl")}
         return {**coverage._asdict(), **exact, "samples": samples[:SHOWN]}
 
-    return Task(model.init, draw, _algorithm(config, protocol, method, model), evaluate, method.batch_coupling)
+    return Task(model.init, draw, _algorithm(config, protocol, method, model), evaluate, protocol.batch_coupling)
 
 
 def _algorithm(config, protocol, method, model):
