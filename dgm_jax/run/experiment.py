@@ -83,6 +83,7 @@ class Experiment:
     references: `config -> [{"metric", "published", "spread", "source"}]`.
     headline: metrics of the table on the terminal; all of them are in summary.json.
     arm_field: the setting, a tuple of names, that lists the arms.
+    rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Experiment:
     headline: tuple[str, ...] = ()
     explanations: dict[str, str] = dataclasses.field(default_factory=dict)
     arm_field: str | None = None
+    rank_by: str | None = None
 
 
 class Arm(NamedTuple):

@@ -101,6 +101,7 @@ def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) ->
     shown = {k: v for name in experiment.headline for k, v in summary["metrics"].items() if k.split("/")[-1] == name}
     shown = shown or summary["metrics"]
     print(format_table({**summary, "metrics": shown}))
+    print(*summary["notes"], sep="\n", end="\n" if summary["notes"] else "")
     print(f"report: {report}")
     return DIVERGED if all(np.all(r.failed_at >= 0) for r in results) else 0
 
@@ -141,6 +142,7 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
             for seed, at in enumerate(r.failed_at)
             if at >= 0
         ]
+    rank = run.experiment.rank_by
     rate = clock.seed_steps / clock.train_seconds if clock.train_seconds else None
     return {
         "experiment": run.experiment.name,
@@ -157,6 +159,7 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
         "metrics": metrics,
         "reference": statistics.compare_with_reference(metrics, reference),
         "differences": statistics.differences_between_arms(metrics, names) if run.several_arms else [],
+        "notes": [statistics.ranking(metrics, names, rank)] if run.several_arms and rank else [],
         "explanations": run.experiment.explanations,
         "dataset": run.data.identity,
         "final_params_sha256": {r.arm_result.name: r.sha256 for r in results},

@@ -163,3 +163,12 @@ def differences_between_arms(metrics: dict, arms: Sequence[str]) -> list[dict]:
                 difference = paired_difference(other["per_seed"], base["per_seed"])
                 rows.append({"metric": metric, "arm": arm, "baseline": baseline, **difference})
     return rows
+
+
+def ranking(metrics: dict, arms: Sequence[str], name: str) -> str:
+    """One sentence with the arms in the order of the mean of a metric, smallest first; arms without a mean last."""
+    means = {arm: metrics.get(f"{arm}/{name}", {}).get("mean") for arm in arms}
+    order = sorted(arms, key=lambda arm: (means[arm] is None, means[arm]))
+    shown = (f"{i}. {arm} ({'no figure' if means[arm] is None else format(means[arm], '.4g')})"
+             for i, arm in enumerate(order, 1))
+    return f"Ranking by {name}, smallest first: {', '.join(shown)}."

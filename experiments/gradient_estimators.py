@@ -1,0 +1,163 @@
+"""Bias, variance and cost of every gradient estimator for discrete variables, against enumeration.
+
+    python -m experiments.gradient_estimators
+    python -m experiments.gradient_estimators --target 0.45 --temperature 2 1 0.5 0.1 0.0625
+
+The problem of REBAR and RELAX: d/dl E[(b - t)^2], b ~ Bernoulli(sigmoid(l)), whose exact gradient is (1 - 2t) p (1 - p);
+t = .499 makes it tiny beside what the samples say. For each estimator, probability and temperature: bias, standard
+deviation and root mean squared error of one estimate, signal-to-noise ratio |mean| / sd. Estimates cost different
+numbers of evaluations of the objective, so the ranking is by `rmse_at_budget`: root mean squared error of the mean of
+as many estimates as `budget` evaluations pay for, at the estimator's best temperature, root mean square over the
+probabilities. A biased estimator gains nothing from averaging, and that shows there.
+"""
+
+import dataclasses
+import sys
+
+import numpy as np
+
+from dgm_jax import parallel, plotting
+from dgm_jax.core import lookup, require
+from dgm_jax.run import Data, Experiment, RunConfig, main
+from dgm_jax.sampling.estimators import ESTIMATORS, HAS_TEMPERATURE
+from dgm_jax.studies import gradient_estimators as study
+
+QUADRATURE = "closed forms and quadrature over 4e6 points, t = .499"
+
+# cell -> (mean, sd), t = .499; half a unit of the last digit of the mean, 5 % of the sd
+MOMENTS = {
+    "score_function": {"p0.5": (0.0005, 0.125), "p0.2": (0.00032, 0.100)},
+    "straight_through": {"p0.5": (0.0005, 0.250), "p0.2": (-0.0957, 0.128)},
+    "reinmax": {"p0.5_tau1": (0.0005, 0.250), "p0.2_tau1": (0.00032, 0.200)},
+    "gumbel_softmax": {"p0.5_tau1": (0.000333, 0.069), "p0.5_tau0.5": (0.000429, 0.118), "p0.5_tau0.1": (0.000496, 0.288)},
+    "straight_through_gumbel_softmax": {
+        "p0.5_tau1": (0.000333, 0.183), "p0.5_tau0.5": (0.000429, 0.279), "p0.5_tau0.1": (0.000496, 0.645),
+    },
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(RunConfig):
+    """Gradient estimators side by side: which is unbiased, which is quiet, which is worth its cost?"""
+
+    estimator: tuple[str, ...] = tuple(ESTIMATORS)
+    """Names of sampling.estimators.ESTIMATORS."""
+    target: float = 0.499
+    probability: tuple[float, ...] = (0.5, 0.2)
+    temperature: tuple[float, ...] = (1.0, 0.5, 0.1)
+    num_seeds: int = 8
+    num_steps: int = 100
+    """Batches of estimates."""
+    log_every: int = 50
+    batch_size: int = 1_000
+    """Estimates a step, in every cell."""
+    budget: int = 100
+    """Evaluations of the objective that rmse_at_budget may spend."""
+
+
+def validate(config: Config) -> None:
+    """Known estimators, probabilities inside (0, 1), positive temperatures."""
+    for name in config.estimator:
+        lookup(ESTIMATORS, name, "gradient estimator")
+    for name, values in (("probability", config.probability), ("temperature", config.temperature)):
+        require(len(values) > 0 and len(set(values)) == len(values), f"{name} needs different values, got {values}")
+    require(all(0 < p < 1 for p in config.probability), f"probability must be in (0, 1), got {config.probability}")
+    require(all(0 < t < np.inf for t in config.temperature), f"temperature must be positive, got {config.temperature}")
+    require(config.batch_size >= 2, f"batch_size must be at least 2, got {config.batch_size}")
+    require(config.budget >= 4, f"budget must be at least 4 evaluations, got {config.budget}")
+
+
+def cells(config: Config) -> list[tuple]:
+    """(probability, temperature or None) of each cell."""
+    return study.settings(config.estimator[0], config.probability, config.temperature)
+
+
+def label(probability: float, temperature: float | None) -> str:
+    """p0.2_tau0.5, or p0.2."""
+    return f"p{probability:g}" + ("" if temperature is None else f"_tau{temperature:g}")
+
+
+def build(config: Config, loaded: Data):
+    """One seed: moments of one estimator in all cells."""
+    return study.moments_task(config.estimator[0], config.target, cells(config), config.batch_size)
+
+
+def finalise(arrays, config: Config, loaded: Data) -> dict[str, np.ndarray]:
+    """Per seed and cell: bias, sd, rmse, signal-to-noise; and the error that a budget buys at the best temperature."""
+    where = cells(config)
+    count, mean, variance = (np.asarray(arrays[name], np.float64) for name in ("count", "mean", "variance"))
+    probability = np.array([p for p, _ in where])
+    exact = (1 - 2 * config.target) * probability * (1 - probability)
+    bias = mean - exact
+    # The square of an average over n estimates is too large by variance / n.
+    squared_bias = np.maximum(bias**2 - variance / count[:, None], 0.0)
+    cost = study.evaluations(config.estimator[0])
+    at_budget = squared_bias + variance * cost / config.budget
+    best = np.stack([at_budget[:, probability == p].min(axis=1) for p in config.probability])
+    sd = np.sqrt(variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {"mean": mean, "bias": bias, "sd": sd, "rmse": np.sqrt(squared_bias + variance), "snr": np.abs(mean) / sd}
+    rows = {f"{name}_{label(*cell)}": value[:, i] for name, value in found.items() for i, cell in enumerate(where)}
+    total = {
+        "rmse_at_budget": np.sqrt(best.mean(axis=0)),
+        "worst_bias": bias[np.arange(len(bias)), np.abs(bias).argmax(axis=1)],
+        "best_snr": np.where(np.isfinite(found["snr"]), found["snr"], 0.0).max(axis=1),
+        "evaluations": np.full(len(count), float(cost)),
+    }
+    return total | rows
+
+
+def references(config: Config) -> list[dict]:
+    """Closed forms of the mean and the sd, at t = .499."""
+    name, rows = config.estimator[0], []
+    known = {label(*cell) for cell in cells(config)} if config.target == 0.499 else set()
+    for cell, (mean, sd) in MOMENTS.get(name, {}).items():
+        if cell in known:
+            rows.append({"metric": f"mean_{cell}", "published": mean, "spread": 5e-5, "source": QUADRATURE})
+            rows.append({"metric": f"sd_{cell}", "published": sd, "spread": 0.05 * sd, "source": QUADRATURE})
+    return rows
+
+
+def figures(results, loaded: Data) -> dict:
+    """Bias against standard deviation over the temperatures, for each probability."""
+    config, found = results[0].config, {}
+    heat = np.sort(np.array(config.temperature))
+    for p in config.probability:
+        for quantity, text in (("rmse", "root mean squared error of one estimate"), ("bias", "|bias|")):
+            curves = {}
+            for result in results:
+                name, metrics = result.config.estimator[0], finalise(result.arrays, result.config, loaded)
+                if name != "exact":
+                    own = [metrics[f"{quantity}_{label(p, t if name in HAS_TEMPERATURE else None)}"] for t in heat]
+                    curves[name] = np.abs(np.mean(own, axis=1))
+            if curves and len(heat) > 1:
+                figure = plotting.lines(heat, curves, title=f"p = {p:g}, t = {config.target:g}", xlabel="temperature",
+                                        ylabel=text, log_x=True, log_y=True)
+                found[f"{quantity}_p{p:g}"] = (figure, f"{text} over the temperature at p = {p:g}; flat where there is none.")
+    return found
+
+
+EXPERIMENT = Experiment(
+    name="gradient_estimators",
+    config=Config,
+    load=lambda config: Data({}, {"name": f"E[(b - {config.target:g})^2], b Bernoulli"}),
+    build=build,
+    distribute=parallel.distribute,
+    validate=validate,
+    finalise=finalise,
+    figures=figures,
+    references=references,
+    headline=("rmse_at_budget", "worst_bias", "best_snr", "evaluations"),
+    explanations={
+        "rmse_at_budget": "Root mean squared error of the mean of what a budget of evaluations pays for, at the best "
+        "temperature, root mean square over the probabilities.",
+        "worst_bias": "The bias of largest modulus over all cells.",
+        "best_snr": "Largest |mean| / sd over all cells; infinite for enumeration, shown as 0.",
+        "evaluations": "Points at which one estimate asks for the objective or its derivative.",
+    },
+    arm_field="estimator",
+    rank_by="rmse_at_budget",
+)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT))
