@@ -3,7 +3,7 @@
     python -m experiments.gradient_estimators
     python -m experiments.gradient_estimators --target 0.45 --temperature 2 1 0.5 0.1 0.0625
 
-The problem of REBAR and RELAX: d/dl E[(b - t)^2], b ~ Bernoulli(sigmoid(l)), whose exact gradient is (1 - 2t) p (1 - p);
+The problem of REBAR and RELAX: d/dl E[(b - t)^2], b ~ Bernoulli(sigmoid(l)), exactly (1 - 2t) p (1 - p);
 t = .499 makes it tiny beside what the samples say. For each estimator, probability and temperature: bias, standard
 deviation and root mean squared error of one estimate, signal-to-noise ratio |mean| / sd. Estimates cost different
 numbers of evaluations of the objective, so the ranking is by `rmse_at_budget`: root mean squared error of the mean of
@@ -29,7 +29,9 @@ MOMENTS = {
     "score_function": {"p0.5": (0.0005, 0.125), "p0.2": (0.00032, 0.100)},
     "straight_through": {"p0.5": (0.0005, 0.250), "p0.2": (-0.0957, 0.128)},
     "reinmax": {"p0.5_tau1": (0.0005, 0.250), "p0.2_tau1": (0.00032, 0.200)},
-    "gumbel_softmax": {"p0.5_tau1": (0.000333, 0.069), "p0.5_tau0.5": (0.000429, 0.118), "p0.5_tau0.1": (0.000496, 0.288)},
+    "gumbel_softmax": {
+        "p0.5_tau1": (0.000333, 0.069), "p0.5_tau0.5": (0.000429, 0.118), "p0.5_tau0.1": (0.000496, 0.288),
+    },
     "straight_through_gumbel_softmax": {
         "p0.5_tau1": (0.000333, 0.183), "p0.5_tau0.5": (0.000429, 0.279), "p0.5_tau0.1": (0.000496, 0.645),
     },
@@ -96,7 +98,8 @@ def finalise(arrays, config: Config, loaded: Data) -> dict[str, np.ndarray]:
     best = np.stack([at_budget[:, probability == p].min(axis=1) for p in config.probability])
     sd = np.sqrt(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = {"mean": mean, "bias": bias, "sd": sd, "rmse": np.sqrt(squared_bias + variance), "snr": np.abs(mean) / sd}
+        rmse, snr = np.sqrt(squared_bias + variance), np.abs(mean) / sd
+    found = {"mean": mean, "bias": bias, "sd": sd, "rmse": rmse, "snr": snr}
     rows = {f"{name}_{label(*cell)}": value[:, i] for name, value in found.items() for i, cell in enumerate(where)}
     total = {
         "rmse_at_budget": np.sqrt(best.mean(axis=0)),
@@ -133,7 +136,8 @@ def figures(results, loaded: Data) -> dict:
             if curves and len(heat) > 1:
                 figure = plotting.lines(heat, curves, title=f"p = {p:g}, t = {config.target:g}", xlabel="temperature",
                                         ylabel=text, log_x=True, log_y=True)
-                found[f"{quantity}_p{p:g}"] = (figure, f"{text} over the temperature at p = {p:g}; flat where there is none.")
+                caption = f"{text} over the temperature at p = {p:g}; flat where there is none."
+                found[f"{quantity}_p{p:g}"] = (figure, caption)
     return found
 
 

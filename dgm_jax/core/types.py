@@ -129,7 +129,8 @@ class Task(NamedTuple):
 
     init: `key -> (params, state)`.
     draw: `(data, data_key, index) -> batch`, a pure function: batch `index` of the
-        stream is the same whenever, and on however many devices, it is asked for.
+        stream is the same whenever, and on however many devices, it is asked for. Arrays have
+        a leading axis of examples; a scalar, such as the step of a schedule, is for all of them.
     algorithm: `replica -> Algorithm`, such as `partial(training.alternating, players, optimizers)`.
     evaluate: `(train_state, data, key) -> {name: array}`; scalars are metrics, other
         shapes go to the experiment's `finalise` and `figures`. The key is the same at

@@ -2,10 +2,12 @@
 
 `mode_coverage` counts the modes of a known mixture by each published convention. `frechet_distance`,
 `kernel_distance`, `sliced_wasserstein` and `precision_recall_density_coverage` compare two sets of feature vectors,
-always as `real=`, `fake=`. `inception` gives the features of the FID network from a local file of weights.
+always as `real=`, `fake=`. `importance_weighted` estimates log p(x) of a model with latents. `inception` gives the
+features of the FID network from a local file of weights.
 """
 
 from dgm_jax.evaluation import inception
+from dgm_jax.evaluation.importance_sampling import LikelihoodEstimate, importance_weighted
 from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
 from dgm_jax.evaluation.sample_quality import KernelDistance, Moments, frechet_distance, frechet_distance_on_device
 from dgm_jax.evaluation.sample_quality import frechet_from_moments, kernel_distance, kernel_distance_over_subsets
@@ -15,8 +17,9 @@ from dgm_jax.evaluation.sample_quality import merge_moments, moments, sliced_was
 from dgm_jax.evaluation.mode_coverage import ModeCoverage, expected_valid, mode_coverage, perfect_sampler  # isort: skip
 
 __all__ = [
-    "KernelDistance", "ModeCoverage", "Moments", "PrecisionRecall", "expected_valid", "frechet_distance",
-    "frechet_distance_on_device", "frechet_from_moments", "inception", "kernel_distance",
+    "KernelDistance", "LikelihoodEstimate", "ModeCoverage", "Moments", "PrecisionRecall", "expected_valid",
+    "frechet_distance", "frechet_distance_on_device", "frechet_from_moments", "importance_weighted", "inception",
+    "kernel_distance",
     "kernel_distance_over_subsets", "merge_moments", "mode_coverage", "moments", "perfect_sampler",
     "precision_recall_density_coverage", "sliced_wasserstein",
 ]

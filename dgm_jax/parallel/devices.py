@@ -111,9 +111,14 @@ def _shard_batch(mesh, batch):
     num_parts = mesh.shape[DATA]
     if num_parts == 1:
         return batch
-    for leaf in jax.tree.leaves(batch):
-        _check_divisible(leaf.shape[0], num_parts)
-    return jax.lax.with_sharding_constraint(batch, batch_sharding(mesh))
+
+    def shard(x):
+        if x.ndim == 0:  # the same for every example
+            return x
+        _check_divisible(x.shape[0], num_parts)
+        return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
+
+    return jax.tree.map(shard, batch)
 
 
 def _check_divisible(batch_size: int, num_devices: int):
@@ -133,6 +138,8 @@ def _pmapped(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Di
 
     def place(batch):
         def part(x):
+            if x.ndim == 0:
+                return x
             _check_divisible(x.shape[0], num_devices)
             size = x.shape[0] // num_devices
             return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(DATA) * size, size)

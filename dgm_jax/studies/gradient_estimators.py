@@ -31,8 +31,8 @@ class Moments(NamedTuple):
 def toy_gradient(key: Key, name: str, target, probability, temperature=None) -> Array:
     """One estimate of d/dl E[(b - target)^2] for b ~ Bernoulli(sigmoid(l)) with sigmoid(l) = probability: a scalar.
 
-    The problem of Tucker et al. 2017, section 5.1 (target .45), and Grathwohl et al. 2018, section 4.1 (.499). Its exact
-    value is (1 - 2 target) probability (1 - probability).
+    The problem of Tucker et al. 2017, section 5.1 (target .45), and Grathwohl et al. 2018, section 4.1 (.499). Exact
+    value: (1 - 2 target) probability (1 - probability).
     """
     logits = jnp.stack([jnp.zeros_like(probability), jnp.log(probability) - jnp.log1p(-probability)])
     options = {} if temperature is None else {"temperature": temperature}

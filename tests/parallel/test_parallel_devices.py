@@ -37,7 +37,8 @@ def losses():
         return value, Aux({**state, "critic": {"mean": mean}}, {"real_logit": jnp.mean(real)})
 
     def generator(params, state, batch, key):
-        return jnp.mean(jax.nn.softplus(-logits(params, fakes(params, batch)))), Aux(state, {})
+        value = jnp.mean(jax.nn.softplus(-logits(params, fakes(params, batch))))
+        return value * (1 + 0.1 * batch["step"]), Aux(state, {})
 
     return critic, generator
 
@@ -61,7 +62,8 @@ def task_of(hyper, rule="alternating", optimizer="sgd", lookahead=0, batch=BATCH
 
     def draw(data, data_key, index):
         del data_key  # every lane reads the same stream, so that no draw is compiled
-        return {name: jax.lax.dynamic_slice_in_dim(data[name], 8 * index, batch) for name in ("x", "z")}
+        parts = {name: jax.lax.dynamic_slice_in_dim(data[name], 8 * index, batch) for name in ("x", "z")}
+        return parts | {"step": jnp.asarray(index, jnp.float32)}  # a scalar is for all examples
 
     def evaluate(train_state, data, key):
         samples = jnp.tanh(data["z"] * jax.random.uniform(key) @ train_state.params["generator"]["w"])
