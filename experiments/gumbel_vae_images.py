@@ -14,6 +14,7 @@ latents (second command) also log p(x) by enumeration, and the exact gradient as
 
 import dataclasses
 import functools
+import math
 import sys
 
 import jax
@@ -23,8 +24,8 @@ import optax
 
 from dgm_jax import data, evaluation, parallel, plotting, sampling, training
 from dgm_jax.core import Task, lookup, require
-from dgm_jax.models.gumbel_vae import GumbelVae, bounds, exact_log_prob, flatten, gumbel_vae, log_weights
-from dgm_jax.networks import MLP, from_flax
+from dgm_jax.models.gumbel_vae import GumbelVae, bounds, exact_log_prob, gumbel_vae, log_weights
+from dgm_jax.networks import MLP, from_flax, reshaped
 from dgm_jax.run import Data, Experiment, RunConfig, main
 from dgm_jax.sampling.estimators import ESTIMATORS
 
@@ -88,18 +89,18 @@ def load(config: Config) -> Data:
     return Data(arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset)
 
 
-def networks_of(config: Config, num_pixels: int) -> GumbelVae:
+def networks_of(config: Config, shape: tuple[int, int, int]) -> GumbelVae:
     """Encoder and decoder of the settings."""
-    size = config.num_variables * config.num_classes
-    encoder = from_flax(MLP((*config.hidden, size), "relu", "glorot"))
-    decoder = from_flax(MLP((*reversed(config.hidden), num_pixels), "relu", "glorot"))
-    return GumbelVae(encoder, decoder, config.num_variables, config.num_classes, num_pixels)
+    latent = (config.num_variables, config.num_classes)
+    encoder = from_flax(MLP((*config.hidden, latent[0] * latent[1]), "relu", "glorot"))
+    decoder = from_flax(MLP((*reversed(config.hidden), math.prod(shape)), "relu", "glorot"))
+    return GumbelVae(reshaped(encoder, latent), reshaped(decoder, shape), latent[:1], latent[1])
 
 
 def build(config: Config, loaded: Data) -> Task:
     """One seed: an estimator trains encoder and decoder; bounds on log p of test images."""
     shape = loaded.dataset.info.shape
-    vae = networks_of(config, int(np.prod(shape)))
+    vae = networks_of(config, shape)
     schedule = functools.partial(sampling.temperature.exponential, rate=config.anneal_rate, floor=0.5, hold=500)
     model = gumbel_vae(vae, shape, estimator=config.estimator[0], temperature=schedule)
     draw_images = data.draws(loaded.dataset, config.batch_size)
@@ -110,8 +111,7 @@ def build(config: Config, loaded: Data) -> Task:
 
     def evaluate(train_state, arrays, key):
         params, state = train_state.params, train_state.state
-        images = data.to_model_range(arrays["test"]["image"][: config.num_eval], "unit")
-        x = flatten(images)
+        x = data.to_model_range(arrays["test"]["image"][: config.num_eval], "unit")
         key_bound, key_hard, key_sample = jax.random.split(key, 3)
 
         def weights(key, x, num):

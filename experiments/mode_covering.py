@@ -8,7 +8,8 @@ own (mu, sigma) and descends the divergence, computed on a grid, with Adam. Seed
 `global_*` figures are those of the best seed. KL(p || q) covers: it takes the moments of p. KL(q || p) seeks one mode.
 The Jensen-Shannon divergence, which a GAN descends where its discriminator is optimal, covers at d = 2 and seeks at
 d = 3; by quadrature and scipy.optimize the switch is at d = 2.1224. Measured 2026-11-22 (20 seeds): all six minima to
-four digits; of the Jensen-Shannon seeds 65 % end between the modes at d = 2 and 55 % at d = 3, where that minimum is local.
+four digits; of the Jensen-Shannon seeds 65 % end between the modes at d = 2 and 55 % at d = 3, where that minimum is
+local.
 """
 
 import dataclasses

@@ -56,10 +56,11 @@ def kl_to_uniform(logits: Array) -> Array:
 
 def require_classes(x, num_classes: int) -> Array:
     """x as int32; `DataError` unless it is integer and, where its values are known, in 0..num_classes-1."""
-    x = x if isinstance(x, jax.Array) else jnp.asarray(x)
+    known = None if isinstance(x, jax.core.Tracer) else np.asarray(x)  # under jit, jnp would trace known values too
+    x = jnp.asarray(x)
     require(jnp.issubdtype(x.dtype, jnp.integer), f"classes must be integers, got {x.dtype}", DataError)
-    if not isinstance(x, jax.core.Tracer) and x.size:
-        low, high = int(np.min(x)), int(np.max(x))
+    if known is not None and known.size:
+        low, high = int(known.min()), int(known.max())
         require(low >= 0 and high < num_classes,
                 f"classes must be in 0..{num_classes - 1}, got values from {low} to {high}", DataError)
     return x.astype(jnp.int32)

@@ -1,5 +1,6 @@
 """log p(x) of a model with latents, in one program whose memory does not grow with the number of samples."""
 
+import math
 from typing import Callable, NamedTuple
 
 import jax
@@ -13,6 +14,16 @@ class LikelihoodEstimate(NamedTuple):
 
     log_prob: Array
     effective_sample_size: Array
+
+
+def bits_per_dimension(nats: Array, num_dimensions: int) -> Array:
+    """nats / (D log 2): -log p(x) of D integers (pixels times channels) to bits for each, elementwise.
+
+    For a density of dequantised pixels (x + u) / 256 add 8 bits: its unit of volume is 256^D times larger (Theis et al.
+    2016, section 3.1).
+    """
+    require(num_dimensions >= 1, f"num_dimensions must be at least 1, got {num_dimensions}")
+    return nats / (num_dimensions * math.log(2))
 
 
 class _Sums(NamedTuple):

@@ -1,13 +1,20 @@
 """Recipes: one model a file, put together from networks, objectives and priors."""
 
+from dgm_jax.models.autoregressive import Autoregressive, Samples, TextImage, autoregressive, code_prior
 from dgm_jax.models.dirac_gan import DIRAC_GAMES, DiracGame, dirac_gan, dirac_optimizers
+from dgm_jax.models.discrete_vae import discrete_vae
 from dgm_jax.models.gan import PENALTIES, Penalty, gan
 from dgm_jax.models.gumbel_vae import GumbelVae, gumbel_vae
 from dgm_jax.models.toy_gan import METHODS, PROTOCOLS, Method, ToyProtocol, toy_gan
+from dgm_jax.models.vqvae import VqVae, vqvae
 
-MODELS = {"dirac_gan": dirac_gan, "gan": gan, "gumbel_vae": gumbel_vae, "toy_gan": toy_gan}
+MODELS = {
+    "autoregressive": autoregressive, "dirac_gan": dirac_gan, "discrete_vae": discrete_vae, "gan": gan,
+    "gumbel_vae": gumbel_vae, "toy_gan": toy_gan, "vqvae": vqvae,
+}
 
 __all__ = [
-    "DIRAC_GAMES", "DiracGame", "GumbelVae", "METHODS", "MODELS", "Method", "PENALTIES", "PROTOCOLS", "Penalty",
-    "ToyProtocol", "dirac_gan", "dirac_optimizers", "gan", "gumbel_vae", "toy_gan",
+    "Autoregressive", "DIRAC_GAMES", "DiracGame", "GumbelVae", "METHODS", "MODELS", "Method", "PENALTIES", "PROTOCOLS",
+    "Penalty", "Samples", "TextImage", "ToyProtocol", "VqVae", "autoregressive", "code_prior", "dirac_gan",
+    "dirac_optimizers", "discrete_vae", "gan", "gumbel_vae", "toy_gan", "vqvae",
 ]

@@ -2,7 +2,7 @@
 
     log p(x) >= E_q(z|x) [log p(x | z)] - sum_i KL(q(z_i | x) || uniform over K)
 
-z is an array of N independent one-hot variables of K classes. The first term's gradient in the encoder's logits comes
+z is an array of independent one-hot variables of K classes. The first term's gradient in the encoder's logits comes
 from `sampling.estimators.ESTIMATORS` (Gumbel-softmax: Jang et al. 2017, Maddison et al. 2017); the second is analytic.
 A batch is `{"x": [B, ...], "step": int32[]}`: the temperature is a function of the step.
 """
@@ -16,50 +16,70 @@ import jax.numpy as jnp
 
 from dgm_jax import sampling
 from dgm_jax.core import Array, Aux, Key, Model, Network, Player, lookup, require
-from dgm_jax.densities import bernoulli, categorical
+from dgm_jax.densities import bernoulli, categorical, logit_laplace
 from dgm_jax.objectives.elbo import ElboTerms, elbo
 from dgm_jax.sampling.estimators import ESTIMATORS, HAS_TEMPERATURE, expectation
 
 ENCODER, DECODER = "encoder", "decoder"
 
 
+def _bernoulli(out: Array, x: Array) -> Array:
+    """x in {0, 1}; out are logits."""
+    return bernoulli.log_prob(x, out)
+
+
+def _logit_laplace(out: Array, x: Array) -> Array:
+    """x in [0, 1]; out holds locations and log-scales along its last axis."""
+    return logit_laplace.log_prob(x, *jnp.split(out, 2, axis=-1))
+
+
+# (decoder's output [..., H, W, F], x [..., H, W, C]) -> log-likelihood of each pixel; and the image shown for an output.
+LIKELIHOODS = {"bernoulli": _bernoulli, "logit_laplace": _logit_laplace}
+SHOWN = {
+    "bernoulli": jax.nn.sigmoid,
+    "logit_laplace": lambda out: logit_laplace.reconstruct(jnp.split(out, 2, axis=-1)[0]),
+}
+
+
 class GumbelVae(NamedTuple):
     """What the functions below need to know about one model.
 
-    encoder: `x [B, D] -> logits [B, N K]`. decoder: `z [B, N K] -> Bernoulli logits [B, D]`.
+    encoder: `x [B, H, W, C] -> logits [B, *G, K]`. decoder: `z [B, *G, K] -> [B, H, W, F]`.
+    latent_shape: *G, such as (20,) or a grid (7, 7). num_classes: K. likelihood: a name of `LIKELIHOODS`.
     """
 
     encoder: Network
     decoder: Network
-    num_variables: int
+    latent_shape: tuple[int, ...]
     num_classes: int
-    num_pixels: int
-
-
-def flatten(x: Array) -> Array:
-    """Examples [B, ...] as vectors [B, D]."""
-    return x.reshape(x.shape[0], -1)
+    likelihood: str = "bernoulli"
 
 
 def logits_of(vae: GumbelVae, params, state, x: Array) -> Array:
-    """Posterior logits [B, N, K] of x [B, D]."""
-    logits, _ = vae.encoder.apply(params[ENCODER], state[ENCODER], x, train=False)
-    return logits.reshape(-1, vae.num_variables, vae.num_classes)
+    """Posterior logits [B, *G, K] of x [B, H, W, C]."""
+    return vae.encoder.apply(params[ENCODER], state[ENCODER], x, train=False)[0]
 
 
 def log_likelihood(vae: GumbelVae, params, state, z: Array, x: Array) -> Array:
-    """log p(x | z), summed over pixels: z [*B, N, K] (one-hot or relaxed), x [D] or [*B, D] -> [*B]."""
-    flat = z.reshape(-1, vae.num_variables * vae.num_classes)
-    logits, _ = vae.decoder.apply(params[DECODER], state[DECODER], flat, train=False)
-    return jnp.sum(bernoulli.log_prob(x, logits.reshape(*z.shape[:-2], vae.num_pixels)), axis=-1)
+    """log p(x | z), summed over pixels: z [*B, *G, K] (one-hot or relaxed), x [H, W, C] or [*B, H, W, C] -> [*B]."""
+    event = len(vae.latent_shape) + 1
+    leading = z.shape[: z.ndim - event]
+    out, _ = vae.decoder.apply(params[DECODER], state[DECODER], z.reshape(-1, *z.shape[-event:]), train=False)
+    law = lookup(LIKELIHOODS, vae.likelihood, "likelihood")
+    return jnp.sum(law(out.reshape(*leading, *out.shape[1:]), x), axis=(-3, -2, -1))
+
+
+def kl_to_prior(vae: GumbelVae, logits: Array) -> Array:
+    """KL of the posterior to the uniform prior, summed over the variables: [B] in nats."""
+    return jnp.sum(categorical.kl_to_uniform(logits), axis=tuple(range(1, 1 + len(vae.latent_shape))))
 
 
 def log_weights(key: Key, vae: GumbelVae, params, state, x: Array, num_samples: int) -> Array:
     """log p(x, z) - log q(z | x) for hard draws z ~ q: [num_samples, B], nats. With them the bound of Burda et al."""
     logits = logits_of(vae, params, state, x)
     codes = sampling.gumbel_max(key, jnp.broadcast_to(logits, (num_samples, *logits.shape)))
-    log_q = jnp.sum(categorical.log_prob(codes, logits), axis=-1)
-    log_prior = -vae.num_variables * jnp.log(vae.num_classes)
+    log_q = jnp.sum(categorical.log_prob(codes, logits), axis=tuple(range(2, codes.ndim)))
+    log_prior = -math.prod(vae.latent_shape) * math.log(vae.num_classes)
     z = jax.nn.one_hot(codes, vae.num_classes)
     return log_likelihood(vae, params, state, z, x) + log_prior - log_q
 
@@ -68,7 +88,7 @@ def bounds(key: Key, vae: GumbelVae, params, state, x: Array, temperature) -> di
     """Per example [B], nats: "hard" with one hard draw, a bound; "relaxed" with a Gumbel-softmax draw of the same noise
     at the temperature, which is not. Their difference is the relaxation gap."""
     logits = logits_of(vae, params, state, x)
-    kl = jnp.sum(categorical.kl_to_uniform(logits), axis=-1)
+    kl = kl_to_prior(vae, logits)
     perturbed = sampling.perturbed_logits(key, logits)
     hard = jax.nn.one_hot(jnp.argmax(perturbed, axis=-1), vae.num_classes)
     soft = jax.nn.softmax(perturbed / temperature)
@@ -76,19 +96,46 @@ def bounds(key: Key, vae: GumbelVae, params, state, x: Array, temperature) -> di
 
 
 def exact_log_prob(vae: GumbelVae, params, state, x: Array, max_configurations: int = 4096) -> Array:
-    """log p(x) = log sum_z p(z) p(x | z) by enumeration of all K^N latents: x [B, D] -> [B], nats."""
-    total = vae.num_classes**vae.num_variables
-    require(total <= max_configurations, f"{vae.num_classes}^{vae.num_variables} = {total} latents are more than "
+    """log p(x) = log sum_z p(z) p(x | z) by enumeration of all K^N latents: x [B, H, W, C] -> [B], nats."""
+    num_variables = math.prod(vae.latent_shape)
+    total = vae.num_classes**num_variables
+    require(total <= max_configurations, f"{vae.num_classes}^{num_variables} = {total} latents are more than "
             f"max_configurations={max_configurations}")
-    codes = jnp.stack(jnp.unravel_index(jnp.arange(total), (vae.num_classes,) * vae.num_variables), axis=-1)
-    z = jax.nn.one_hot(codes, vae.num_classes)
-    one = lambda row: jax.nn.logsumexp(log_likelihood(vae, params, state, z, row)) - jnp.log(total)
+    codes = jnp.stack(jnp.unravel_index(jnp.arange(total), (vae.num_classes,) * num_variables), axis=-1)
+    z = jax.nn.one_hot(codes.reshape(total, *vae.latent_shape), vae.num_classes)
+    one = lambda image: jax.nn.logsumexp(log_likelihood(vae, params, state, z, image)) - math.log(total)
     return jax.lax.map(one, x)
+
+
+def decode(vae: GumbelVae, params, state, z: Array) -> Array:
+    """The images [B, H, W, C] in [0, 1] shown for z [B, *G, K]."""
+    out, _ = vae.decoder.apply(params[DECODER], state[DECODER], z, train=False)
+    return lookup(SHOWN, vae.likelihood, "likelihood")(out)
+
+
+def init_of(key: Key, vae: GumbelVae, image_shape: tuple[int, int, int]):
+    """(params, state) of encoder and decoder; ConfigError where their shapes do not fit each other or the image."""
+    key_q, key_p = jax.random.split(key)
+    x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, *vae.latent_shape, vae.num_classes))
+    params_q, state_q = vae.encoder.init(key_q, x)
+    params_p, state_p = vae.decoder.init(key_p, z)
+    params, state = {ENCODER: params_q, DECODER: params_p}, {ENCODER: state_q, DECODER: state_p}
+    found = jax.eval_shape(lambda: logits_of(vae, params, state, x)).shape
+    require(found == z.shape, f"the encoder gives logits {found[1:]}, but latent_shape and num_classes say {z.shape[1:]}")
+    shown = jax.eval_shape(lambda: decode(vae, params, state, z)).shape
+    require(shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}")
+    return params, state
+
+
+def sample_of(key: Key, vae: GumbelVae, params, state, num: int) -> Array:
+    """Images decoded from the uniform prior."""
+    codes = sampling.gumbel_max(key, jnp.zeros((num, *vae.latent_shape, vae.num_classes)))
+    return decode(vae, params, state, jax.nn.one_hot(codes, vae.num_classes))
 
 
 def gumbel_vae(
     vae: GumbelVae,
-    example_shape: tuple[int, ...],
+    image_shape: tuple[int, int, int],
     *,
     estimator: str = "gumbel_softmax",
     temperature: Callable[[Array], Array] = sampling.temperature.constant,
@@ -102,37 +149,26 @@ def gumbel_vae(
     Metrics: `elbo` (for estimators that relax, of the relaxed model), `kl`, `temperature`.
     """
     estimate = lookup(ESTIMATORS, estimator, "gradient estimator")
-    size = math.prod(example_shape)
-    require(size == vae.num_pixels, f"examples {example_shape} have {size} pixels, the decoder {vae.num_pixels}")
+    lookup(LIKELIHOODS, vae.likelihood, "likelihood")
     fixed = {} if num_samples is None else {"num_samples": num_samples}
-
-    def init(key):
-        key_q, key_p = jax.random.split(key)
-        params_q, state_q = vae.encoder.init(key_q, jnp.zeros((2, vae.num_pixels)))
-        params_p, state_p = vae.decoder.init(key_p, jnp.zeros((2, vae.num_variables * vae.num_classes)))
-        return {ENCODER: params_q, DECODER: params_p}, {ENCODER: state_q, DECODER: state_p}
 
     def loss(params, state, batch, key):
         tau = temperature(batch["step"])
         options = fixed | ({"temperature": tau} if estimator in HAS_TEMPERATURE else {})
-        x = flatten(batch["x"])
-        logits = logits_of(vae, params, state, x)
+        logits = logits_of(vae, params, state, batch["x"])
 
         def one(key, logits, x):
             objective = functools.partial(log_likelihood, vae, params, state, x=x)
             return expectation(estimate, key, objective, logits, **options)
 
         keys = jax.random.split(key, logits.shape[0])
-        terms = elbo(jax.vmap(one)(keys, logits, x), jnp.sum(categorical.kl_to_uniform(logits), axis=-1))
+        terms = elbo(jax.vmap(one)(keys, logits, batch["x"]), kl_to_prior(vae, logits))
         metrics = {"elbo": jnp.mean(terms.elbo), "kl": jnp.mean(terms.kl), "temperature": tau}
         return -jnp.mean(terms.elbo), Aux(state, metrics)
 
-    def decode(params, state, z):
-        logits, _ = vae.decoder.apply(params[DECODER], state[DECODER], flatten(z), train=False)
-        return jax.nn.sigmoid(logits).reshape(-1, *example_shape)
-
-    def sample(params, state, key, num):
-        codes = sampling.gumbel_max(key, jnp.zeros((num, vae.num_variables, vae.num_classes)))
-        return decode(params, state, jax.nn.one_hot(codes, vae.num_classes))
-
-    return Model(init, {"vae": Player((ENCODER, DECODER), loss)}, sample, decode)
+    return Model(
+        lambda key: init_of(key, vae, image_shape),
+        {"vae": Player((ENCODER, DECODER), loss)},
+        lambda params, state, key, num: sample_of(key, vae, params, state, num),
+        functools.partial(decode, vae),
+    )

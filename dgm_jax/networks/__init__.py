@@ -1,13 +1,14 @@
 """Architectures as flax modules, and the convolution they share; no network knows a loss.
 
 `convolution` holds the one convolution and the one upsampling of every image model, `mlp`,
-`dcgan` and `classifier` the networks, `spectral_norm` a transform of parameters, and
+`dcgan`, `residual` and `classifier` the networks, `spectral_norm` a transform of parameters, and
 `from_flax` turns a module into the pair of pure functions `core.Network`.
 """
 
-from dgm_jax.networks import classifier, convolution, dcgan, initializers, mlp, normalization, products, spectral_norm
+from dgm_jax.networks import classifier, convolution, dcgan, initializers, mlp, normalization, products, residual
+from dgm_jax.networks import masked_convolution, spectral_norm, transformer
 from dgm_jax.networks.activations import ACTIVATIONS, activation, leaky_relu
-from dgm_jax.networks.adapter import from_flax, from_functions
+from dgm_jax.networks.adapter import from_flax, from_functions, reshaped
 from dgm_jax.networks.classifier import Classifier
 from dgm_jax.networks.convolution import (
     Conv,
@@ -22,12 +23,16 @@ from dgm_jax.networks.convolution import (
 )
 from dgm_jax.networks.dcgan import Discriminator, Generator
 from dgm_jax.networks.initializers import INITIALIZERS
+from dgm_jax.networks.masked_convolution import GatedPixelCNN, from_pixel_cnn
 from dgm_jax.networks.mlp import MLP, Dense
 from dgm_jax.networks.normalization import BatchNorm, GroupNorm
+from dgm_jax.networks.residual import ResidualBlock, ResidualDecoder, ResidualEncoder
 from dgm_jax.networks.spectral_norm import spectral_init, spectral_normalize, spectral_norms
+from dgm_jax.networks.transformer import CausalNetwork, Transformer, from_transformer
 
 __all__ = [
     "ACTIVATIONS",
+    "CausalNetwork",
     "INITIALIZERS",
     "MLP",
     "BatchNorm",
@@ -39,7 +44,12 @@ __all__ = [
     "DenseToImage",
     "Discriminator",
     "Generator",
+    "GatedPixelCNN",
     "GroupNorm",
+    "ResidualBlock",
+    "ResidualDecoder",
+    "ResidualEncoder",
+    "Transformer",
     "activation",
     "batch_norm",
     "classifier",
@@ -48,16 +58,22 @@ __all__ = [
     "from_flax",
     "from_functions",
     "from_internal",
+    "from_pixel_cnn",
+    "from_transformer",
     "group_norm",
     "initializers",
     "leaky_relu",
+    "masked_convolution",
     "mlp",
     "normalization",
     "products",
+    "residual",
+    "reshaped",
     "resolve_backend",
     "spectral_init",
     "spectral_norm",
     "spectral_normalize",
     "spectral_norms",
     "to_internal",
+    "transformer",
 ]

@@ -40,3 +40,16 @@ def from_functions(init, apply) -> Network:
         init=lambda key, x: (init(key, x), {}),
         apply=lambda params, state, x, train=False: (apply(params, x), state),
     )
+
+
+def reshaped(network: Network, output_shape: tuple[int, ...]) -> Network:
+    """A network on vectors as one on arrays: inputs [B, ...] are flattened, outputs become [B, *output_shape]."""
+
+    def init(key, x):
+        return network.init(key, x.reshape(x.shape[0], -1))
+
+    def apply(params, state, x, train=False):
+        output, state = network.apply(params, state, x.reshape(x.shape[0], -1), train)
+        return output.reshape(-1, *output_shape), state
+
+    return Network(init, apply)

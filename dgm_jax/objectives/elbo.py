@@ -69,3 +69,15 @@ RELAXED_KL = {"density": density_kl, "relaxed_mass": relaxed_mass_kl, "analytic"
 
 # Those with which the relaxed objective is a lower bound on the log-likelihood of a model: the relaxed one.
 IS_BOUND = frozenset({"density"})
+
+
+def warm_up(step, *, end=1.0, num_steps: int, shape: str = "cosine") -> Array:
+    """beta as a function of the step, from 0 at step 0 to `end` at `num_steps` and after.
+
+    shape "linear": end t, t = min(step / num_steps, 1) (Sonderby et al. 2016); "cosine": end (1 - cos(pi t)) / 2, in DALL-E
+    to 6.6 within 5,000 steps (Ramesh et al. 2021, appendix A.2).
+    """
+    require(num_steps >= 1, f"num_steps must be at least 1, got {num_steps}")
+    require(shape in ("linear", "cosine"), f"shape must be 'linear' or 'cosine', got {shape!r}")
+    t = jnp.clip(jnp.asarray(step) / num_steps, 0.0, 1.0)
+    return end * (t if shape == "linear" else (1 - jnp.cos(jnp.pi * t)) / 2)

@@ -2,7 +2,8 @@
 
 `gumbel_max` and its relatives draw from a categorical law by perturbing logits;
 `straight_through` joins a hard value to a soft gradient; `gaussian` is the Gaussian
-reparameterisation; `temperature` holds annealing schedules as functions of the step;
+reparameterisation; `with_temperature`, `top_k`, `top_p` and `guide` change the logits that
+are drawn from; `temperature` holds annealing schedules as functions of the step;
 `estimators.ESTIMATORS` is the registry of gradient estimators for E[f(one_hot)] under
 one signature. Noise is float32 whatever the dtype of the logits.
 """
@@ -10,11 +11,12 @@ one signature. Noise is float32 whatever the dtype of the logits.
 from dgm_jax.sampling import estimators, temperature
 from dgm_jax.sampling.gumbel import conditional_perturbed_logits, gumbel_max, gumbel_noise, gumbel_softmax
 from dgm_jax.sampling.gumbel import gumbel_top_k, log_gumbel_softmax, perturbed_logits
+from dgm_jax.sampling.logits import guide, top_k, top_p, with_temperature
 from dgm_jax.sampling.reparameterize import gaussian
 from dgm_jax.sampling.straight_through import straight_through, straight_through_gumbel_softmax
 
 __all__ = [
     "conditional_perturbed_logits", "estimators", "gaussian", "gumbel_max", "gumbel_noise", "gumbel_softmax",
-    "gumbel_top_k", "log_gumbel_softmax", "perturbed_logits", "straight_through",
-    "straight_through_gumbel_softmax", "temperature",
+    "guide", "gumbel_top_k", "log_gumbel_softmax", "perturbed_logits", "straight_through",
+    "straight_through_gumbel_softmax", "temperature", "top_k", "top_p", "with_temperature",
 ]

@@ -86,3 +86,13 @@ def test_bad_classes():
         categorical.log_prob(np.array([-1, 2]), logits)
     compiled = jax.jit(categorical.log_prob)(jnp.array([[0, 4], [-1, 3]]), logits)
     np.testing.assert_allclose(compiled, [[-np.log(4), -np.inf], [-np.inf, -np.log(4)]], rtol=1e-6)
+
+
+def test_known_classes_inside_a_compiled_function():
+    """They are checked, whether numpy's or JAX's, and their log-probability is the one outside."""
+    logits = jnp.array([[0.3, -1.0, 2.0], [0.0, 0.5, 0.1]])
+    for classes in (np.array([2, 0]), jnp.array([2, 0])):
+        found = jax.jit(lambda l: categorical.log_prob(classes, l))(logits)
+        np.testing.assert_allclose(found, special.log_softmax(logits, axis=-1)[[0, 1], [2, 0]], rtol=1e-5)
+        with pytest.raises(DataError, match="from 0 to 2"):
+            jax.jit(lambda l: categorical.log_prob(classes, l))(logits[:, :2])

@@ -74,3 +74,10 @@ def test_numbers_that_do_not_fit():
         evaluation.importance_weighted(jax.random.key(0), log_weights, X, 25, samples_at_once=10)
     with pytest.raises(ConfigError, match="at least 1"):
         evaluation.importance_weighted(jax.random.key(0), log_weights, X, 0)
+
+
+def test_bits_per_dimension():
+    """A uniform law over 256 levels costs 8 bits a pixel."""
+    np.testing.assert_allclose(evaluation.bits_per_dimension(784 * np.log(256), 784), 8.0, rtol=1e-6)
+    with pytest.raises(ConfigError, match="num_dimensions"):
+        evaluation.bits_per_dimension(1.0, 0)

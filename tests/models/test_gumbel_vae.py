@@ -10,11 +10,11 @@ import pytest
 
 from dgm_jax import evaluation, sampling
 from dgm_jax.core import ConfigError
-from dgm_jax.models.gumbel_vae import GumbelVae, bounds, exact_log_prob, flatten, gumbel_vae, log_weights
-from dgm_jax.networks import MLP, from_flax
+from dgm_jax.models.gumbel_vae import GumbelVae, bounds, exact_log_prob, gumbel_vae, log_weights
+from dgm_jax.networks import MLP, from_flax, reshaped
 
 SHAPE = (2, 3, 1)
-VAE = GumbelVae(from_flax(MLP((6,))), from_flax(MLP((6,))), num_variables=2, num_classes=3, num_pixels=6)
+VAE = GumbelVae(reshaped(from_flax(MLP((6,))), (2, 3)), reshaped(from_flax(MLP((6,))), SHAPE), (2,), 3)
 X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (4, *SHAPE)), jnp.float32)
 
 
@@ -95,7 +95,7 @@ def test_unbiased_estimators_have_that_gradient_on_average_and_relaxed_ones_do_n
 
 def test_bounds_and_log_p():
     params, state = trained_a_little()
-    x = flatten(X)
+    x = X
     elbo, log_p, kl = by_enumeration(params, X)
     np.testing.assert_allclose(exact_log_prob(VAE, params, state, x), log_p, rtol=1e-5)
     many = jax.vmap(lambda key: bounds(key, VAE, params, state, x, 0.5))(jax.random.split(jax.random.key(4), 4000))
@@ -133,8 +133,12 @@ def test_the_temperature_follows_the_step():
 def test_bad_input():
     with pytest.raises(ConfigError, match="gumbel_softmax"):
         gumbel_vae(VAE, SHAPE, estimator="gumbel_softmaxx")
-    with pytest.raises(ConfigError, match="784 pixels, the decoder 6"):
-        gumbel_vae(VAE, (28, 28, 1))
+    with pytest.raises(ConfigError, match=r"images \(2, 3, 1\), but examples are \(3, 2, 1\)"):
+        gumbel_vae(VAE, (3, 2, 1)).init(jax.random.key(0))
+    with pytest.raises(ConfigError, match=r"logits \(2, 3\), but latent_shape and num_classes say \(3, 2\)"):
+        gumbel_vae(VAE._replace(latent_shape=(3,), num_classes=2), SHAPE).init(jax.random.key(0))
+    with pytest.raises(ConfigError, match="likelihood"):
+        gumbel_vae(VAE._replace(likelihood="gauss"), SHAPE)
     params, state = trained_a_little()
     with pytest.raises(ConfigError, match=r"3\^2 = 9"):
-        exact_log_prob(VAE, params, state, flatten(X), max_configurations=8)
+        exact_log_prob(VAE, params, state, X, max_configurations=8)

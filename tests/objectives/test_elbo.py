@@ -113,3 +113,13 @@ def test_importance_weighted_bound():
     assert iwae.bound(jnp.full((3, 1), -jnp.inf))[0] == -jnp.inf
     with pytest.raises(ConfigError, match="S >= 1"):
         iwae.bound(jnp.zeros((0, 4)))
+
+
+def test_warm_up_in_closed_form():
+    for step, cosine, linear in ((0, 0.0, 0.0), (25, 6.6 * (1 - np.sqrt(0.5)) / 2, 1.65), (50, 3.3, 3.3), (100, 6.6, 6.6), (900, 6.6, 6.6)):
+        np.testing.assert_allclose(elbo.warm_up(step, end=6.6, num_steps=100), cosine, atol=1e-6)
+        np.testing.assert_allclose(elbo.warm_up(jnp.int32(step), end=6.6, num_steps=100, shape="linear"), linear, atol=1e-6)
+    with pytest.raises(ConfigError, match="num_steps"):
+        elbo.warm_up(1, num_steps=0)
+    with pytest.raises(ConfigError, match="shape"):
+        elbo.warm_up(1, num_steps=5, shape="sine")

@@ -1,0 +1,74 @@
+"""The convolutional encoder and decoder of VQ-VAE and discrete VAEs (van den Oord et al. 2017, section 4.1).
+
+Two 4x4 convolutions of stride 2 bring an image to a quarter of its height and width, a 3x3 one and two residual
+blocks (ReLU, 3x3, ReLU, 1x1) follow; the decoder mirrors them with transposed convolutions.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dgm_jax import core
+from dgm_jax.core import Array
+from dgm_jax.networks import convolution
+
+
+class ResidualBlock(nn.Module):
+    """x + conv 1x1 (ReLU (conv 3x3 (ReLU x))), in the internal layout; the width of x is kept."""
+
+    hidden: int
+    backend: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        width = x.shape[convolution.channel_axis(self.backend)]
+        y = convolution.Conv(self.hidden, (3, 3), backend=self.backend)(nn.relu(x))
+        return x + convolution.Conv(width, (1, 1), backend=self.backend)(nn.relu(y))
+
+
+class ResidualEncoder(nn.Module):
+    """Images [B, H, W, C] -> [B, H / 4, W / 4, features]; height and width divisible by 4.
+
+    width: channels of the hidden layers. residual_width: of the bottleneck of each block.
+    """
+
+    features: int
+    width: int = 128
+    residual_width: int = 32
+    num_blocks: int = 2
+    backend: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        core.require(
+            x.shape[1] % 4 == 0 and x.shape[2] % 4 == 0, f"height and width must be divisible by 4, got {x.shape[1:3]}"
+        )
+        shared = {"backend": self.backend}
+        x = convolution.to_internal(x, self.backend)
+        x = nn.relu(convolution.Conv(self.width // 2, (4, 4), 2, **shared)(x))
+        x = nn.relu(convolution.Conv(self.width, (4, 4), 2, **shared)(x))
+        x = convolution.Conv(self.width, (3, 3), **shared)(x)
+        for _ in range(self.num_blocks):
+            x = ResidualBlock(self.residual_width, **shared)(x)
+        x = convolution.Conv(self.features, (1, 1), **shared)(nn.relu(x))
+        return convolution.from_internal(x, self.backend)
+
+
+class ResidualDecoder(nn.Module):
+    """Codes [B, h, w, D] -> [B, 4 h, 4 w, features], the mirror of `ResidualEncoder`."""
+
+    features: int
+    width: int = 128
+    residual_width: int = 32
+    num_blocks: int = 2
+    backend: str | None = None
+
+    @nn.compact
+    def __call__(self, z: Array) -> Array:
+        shared = {"backend": self.backend}
+        x = convolution.to_internal(z, self.backend)
+        x = convolution.Conv(self.width, (3, 3), **shared)(x)
+        for _ in range(self.num_blocks):
+            x = ResidualBlock(self.residual_width, **shared)(x)
+        x = nn.relu(convolution.ConvTranspose(self.width // 2, **shared)(nn.relu(x)))
+        x = convolution.ConvTranspose(self.features, **shared)(x)
+        return convolution.from_internal(x, self.backend).astype(jnp.float32)
