@@ -40,10 +40,14 @@ class ClassifierConfig(RunConfig):
 
 
 class Features(NamedTuple):
-    """A trained feature extractor: `apply(images [N, H, W, C] in model range) -> [N, F]`, and who it is."""
+    """A trained feature extractor, `apply(images [N, H, W, C] in [-1, 1]) -> [N, F]`, and who it is.
+
+    logits: `images -> [N, K]`, those of the classifier that the features come from.
+    """
 
     apply: Callable
     identity: dict
+    logits: Callable
 
 
 def load(config: ClassifierConfig) -> Data:
@@ -127,7 +131,11 @@ def features_of(dataset: data.Dataset, name: str, folder: str = "") -> Features:
         "sha256": summary["final_params_sha256"]["feature_classifier"],
         "test_accuracy": summary["metrics"]["test_accuracy"]["per_seed"][0],
     }
-    return Features(lambda x: net.apply(params[CLASSIFIER], {}, x, train=False)[0][0], identity)
+
+    def forward(x):
+        return net.apply(params[CLASSIFIER], {}, x, train=False)[0]
+
+    return Features(lambda x: forward(x)[0], identity, lambda x: forward(x)[1])
 
 
 def _label(dataset, name: str) -> str:

@@ -171,3 +171,24 @@ def test_kmeans_bad_arguments():
         quantization.kmeans(KEY, jnp.zeros((5, 2)), 2, start="plusplus")
     with pytest.raises(ConfigError, match=r"codebook must be \(2, 2\); got \(3, 2\)"):
         quantization.kmeans(KEY, jnp.zeros((5, 2)), 2, codebook=jnp.zeros((3, 2)))
+
+
+def test_ten_steps_agree_with_vector_quantize_pytorch():
+    """Both start as if every code stood for one vector; its Laplace smoothing is turned off, ours has none."""
+    peer, torch = pytest.importorskip("vector_quantize_pytorch"), pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    codebook = rng.normal(size=(16, 4)).astype(np.float32)
+    quantizer = peer.VectorQuantize(dim=4, codebook_size=16, decay=0.9, eps=0.0, rotation_trick=False)
+    for name in ("embed", "embed_avg"):
+        getattr(quantizer._codebook, name).data.copy_(torch.tensor(codebook)[None])
+    quantizer.train()
+    state = codebook_ema.init(jnp.asarray(codebook))
+    for step in range(10):
+        z = rng.normal(size=(1, 200, 4)).astype(np.float32) + 0.1 * step
+        codes = quantization.nearest_code(jnp.asarray(z), state.codebook)
+        _, theirs, _ = quantizer(torch.tensor(z))
+        np.testing.assert_array_equal(codes, theirs.numpy())
+        state = codebook_ema.update(state, jnp.asarray(z), codes, 0.9)
+        np.testing.assert_allclose(state.codebook, quantizer._codebook.embed[0].numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(state.counts, quantizer._codebook.cluster_size[0].numpy(), rtol=1e-4)
+    assert np.abs(state.codebook - codebook).max() > 0.1
