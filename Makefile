@@ -42,6 +42,9 @@ benchmark: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[benchmark]"
 	$(BIN)/python -m benchmarks.gan_ring
 	$(BIN)/python -m benchmarks.gan_images
+	$(BIN)/python -m benchmarks.vqvae
+	$(BIN)/python -m benchmarks.nearest_code
+	$(BIN)/python -m benchmarks.token_sampling
 
 clean:
 	rm -rf .venv .venv-newest .jax_cache .pytest_cache build *.egg-info
