@@ -20,6 +20,7 @@ import rich.console
 
 from dgm_jax.core import lookup
 from dgm_jax.run import displays
+from dgm_jax.run.signals import Interrupted
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -60,7 +61,7 @@ class Progress:
         try:
             yield
             outcome = "done"
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             outcome = "interrupted"
             raise
         finally:
@@ -86,7 +87,7 @@ class Progress:
         try:
             yield self
             outcome = "done"
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             outcome = "interrupted"
             raise
         finally:

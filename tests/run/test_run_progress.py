@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import signal
 import threading
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from dgm_jax.core import ConfigError
 from dgm_jax.run import Progress, displays, progress
+from dgm_jax.run.signals import Interrupted
 
 
 class Clock:
@@ -77,6 +79,21 @@ def test_json_is_one_strict_object_per_event():
     last = events[-2]
     assert last["metrics"] == {"modes": [1.0, 2.0, 3.0, None, 6.0]} and last["failed"] == {"3": 70}
     assert last["seed_steps_per_second"] == pytest.approx(50.0) and last["eta_seconds"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(KeyboardInterrupt(), "interrupted"), (Interrupted(signal.SIGTERM), "interrupted"), (ValueError(), "failed")],
+)
+def test_how_training_ended_is_said(error, outcome):
+    """A run that a signal stopped, with its state saved, has not failed."""
+    shown, stream, clock = session("json")
+    with pytest.raises(type(error)):
+        with shown.training("a", total=100, num_seeds=1):
+            with shown.phase("saving"):
+                raise error
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [e["outcome"] for e in events if e["event"].endswith("_end")] == [outcome, outcome]
 
 
 def test_rate_counts_from_the_step_of_the_resume():
