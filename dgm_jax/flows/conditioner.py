@@ -1,0 +1,76 @@
+"""Small dense networks that give the parameters of one part of a vector from another part.
+
+The last layer starts at zero, so a flow whose zero parameters mean the identity starts as the identity.
+"""
+
+import math
+from typing import Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from dgm_jax.core import Array, Key, PyTree, normal, require
+
+
+class Conditioner(NamedTuple):
+    """init: `key -> params`. apply: `(params, x[*B, inputs]) -> [*B, outputs]`."""
+
+    init: Callable[[Key], PyTree]
+    apply: Callable[[PyTree, Array], Array]
+
+
+def dense(num_inputs: int, num_outputs: int, hidden: tuple[int, ...] = (64, 64)) -> Conditioner:
+    """Dense layers with tanh between them. Far from the data tanh saturates, so there the parameters become constant.
+
+    Kernels are drawn from N(0, 1 / inputs), biases and the whole last layer are zero. Raises `ConfigError` for widths
+    that are not positive integers.
+    """
+    return _layers((num_inputs, *_widths(hidden), num_outputs), None)
+
+
+def masked_dense(dim: int, num_params: int, hidden: tuple[int, ...] = (64, 64), reverse: bool = False) -> Conditioner:
+    """[*B, dim] -> [*B, dim * num_params]: the parameters of coordinate i depend on the coordinates before i only.
+
+    Every unit has a degree, and a connection stays where the degree does not fall (where it rises, into the last
+    layer). Inputs have the degrees 1..dim, outputs those of their coordinates, hidden units cycle through 1..dim-1.
+    With `reverse` the coordinates count from the last. Germain et al. 2015, "MADE", section 3.
+    """
+    hidden = _widths(hidden)
+    order = np.arange(dim, 0, -1) if reverse else np.arange(1, dim + 1)
+    degrees = [order] + [np.arange(width) % max(dim - 1, 1) + 1 for width in hidden]
+    masks = [after >= before[:, None] for before, after in zip(degrees, degrees[1:])]
+    masks.append(np.repeat(order, num_params) > degrees[-1][:, None])
+    return _layers((dim, *hidden, dim * num_params), tuple(masks))
+
+
+def bounded(raw: Array, bound: float) -> Array:
+    """bound * tanh(raw / bound): near the identity at 0, within [-bound, bound] everywhere."""
+    return bound * jnp.tanh(raw / bound)
+
+
+def _widths(hidden) -> tuple[int, ...]:
+    fits = isinstance(hidden, (tuple, list)) and all(isinstance(n, (int, np.integer)) and n >= 1 for n in hidden)
+    require(fits, f"hidden must be a tuple of positive widths; got {hidden!r}")
+    return tuple(hidden)
+
+
+def _layers(sizes: tuple[int, ...], masks: tuple[np.ndarray, ...] | None) -> Conditioner:
+    last = len(sizes) - 2
+
+    def init(key):
+        keys = jax.random.split(key, last + 1)
+        kernels = [normal(k, (i, o)) / math.sqrt(i) for k, i, o in zip(keys[:last], sizes, sizes[1:])]
+        kernels.append(jnp.zeros(sizes[-2:]))
+        return tuple({"kernel": k, "bias": jnp.zeros(k.shape[1])} for k in kernels)
+
+    def apply(params, x):
+        for number, layer in enumerate(params):
+            kernel = layer["kernel"] if masks is None else jnp.where(masks[number], layer["kernel"], 0)
+            # Rounded factors (TF32) would not round the same way on the way back.
+            x = jnp.dot(x, kernel, precision=lax.Precision.HIGHEST) + layer["bias"]
+            x = x if number == last else jnp.tanh(x)
+        return x
+
+    return Conditioner(init, apply)

@@ -1,0 +1,33 @@
+"""The bijections by name, each built from its dimension alone; further options by keyword."""
+
+from functools import partial
+from typing import Callable
+
+from dgm_jax.core import Bijection
+from dgm_jax.flows.activation_normalization import act_norm
+from dgm_jax.flows.affine_coupling import affine_coupling
+from dgm_jax.flows.autoregressive import inverse_autoregressive, masked_autoregressive
+from dgm_jax.flows.batch_normalization import batch_norm
+from dgm_jax.flows.chain import autoregressive_flow, coupling_flow
+from dgm_jax.flows.elementwise_affine import affine
+from dgm_jax.flows.mixing import mixing
+from dgm_jax.flows.permutation import reverse, shuffle
+from dgm_jax.flows.planar import planar
+from dgm_jax.flows.spline_coupling import spline_coupling
+
+BIJECTIONS: dict[str, Callable[..., Bijection]] = {
+    "affine": affine,
+    "affine_coupling": affine_coupling,
+    "spline_coupling": spline_coupling,
+    "masked_autoregressive": masked_autoregressive,
+    "inverse_autoregressive": inverse_autoregressive,
+    "planar": planar,
+    "reverse": reverse,
+    "shuffle": shuffle,
+    "mixing": mixing,
+    "act_norm": act_norm,
+    "batch_norm": batch_norm,
+    "coupling_flow": coupling_flow,
+    "spline_flow": partial(coupling_flow, kind="spline"),
+    "autoregressive_flow": autoregressive_flow,
+}

@@ -1,0 +1,36 @@
+"""A learned mixture of Gaussians."""
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax.core import Prior, normal, require
+from dgm_jax.densities import mixture as gaussians
+from dgm_jax.priors.shapes import latents, require_count
+
+
+def mixture(dim: int, num_components: int = 10, *, spread: float = 1.0) -> Prior:
+    """p(z) = sum_k softmax(logits)_k N(z; loc_k, diag(exp(log_scale_k))^2) over z [*B, dim], in nats.
+
+    params: {"logits": [K], "loc": [K, dim], "log_scale": [K, dim]}. At init the weights are even, the scales 1 and the
+    means drawn from N(0, spread^2): components that start equal would stay equal. Samples are differentiable in means
+    and scales, not in the weights.
+    """
+    require_count(dim, "dim")
+    require_count(num_components, "num_components")
+    known = isinstance(spread, (int, float))
+    require(not known or spread > 0, f"spread must be positive, or all components stay equal; got {spread}")
+
+    def init(key):
+        loc = spread * normal(key, (num_components, dim))
+        return {"logits": jnp.zeros(num_components), "loc": loc, "log_scale": jnp.zeros((num_components, dim))}
+
+    def parts(params):
+        return jax.nn.log_softmax(params["logits"]), params["loc"], jnp.exp(params["log_scale"])
+
+    def sample(params, key, n):
+        return gaussians.sample(key, n, *parts(params)).x
+
+    def log_prob(params, z):
+        return gaussians.log_prob(latents(z, dim), *parts(params))
+
+    return Prior(init, sample, log_prob)

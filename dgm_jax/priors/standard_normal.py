@@ -1,0 +1,26 @@
+"""The prior of the plain VAE."""
+
+import jax.numpy as jnp
+
+from dgm_jax.core import Prior, normal
+from dgm_jax.densities import gaussian
+from dgm_jax.priors.shapes import latents, require_count
+
+
+def standard_normal(dim: int) -> Prior:
+    """N(0, I) over z [*B, dim], without parameters: log p(z) = -|z|^2 / 2 - dim log(2 pi) / 2 in nats."""
+    require_count(dim, "dim")
+
+    def init(key):
+        del key
+        return {}
+
+    def sample(params, key, n):
+        del params
+        return normal(key, (n, dim))
+
+    def log_prob(params, z):
+        del params
+        return jnp.sum(gaussian.log_prob(latents(z, dim), 0.0, 1.0), -1)
+
+    return Prior(init, sample, log_prob)

@@ -1,0 +1,36 @@
+"""The log-density of a mixture with many components, a chunk of them at a time."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dgm_jax.core import Array
+from dgm_jax.densities import mixture
+from dgm_jax.priors.shapes import latents, require_count
+
+
+def streamed_log_prob(z: Array, log_weights: Array, loc: Array, scale: Array, chunk_size: int = 256) -> Array:
+    """log sum_k w_k N(z; loc_k, scale_k^2) for z [*B, D], log_weights [K], loc and scale [K, D]: [*B] in nats.
+
+    A scan over chunks of components carries the running log-sum-exp, so at most [*B, chunk_size, D] numbers exist at
+    once; gradients compute each chunk a second time instead of keeping it. The work is O(B K D). Equal to
+    `densities.mixture.log_prob` to rounding.
+    """
+    require_count(chunk_size, "chunk_size")
+    num, dim = loc.shape
+    z = latents(z, dim)
+    size = -(-num // -(-num // chunk_size))  # as many chunks, filled evenly: the last one holds something
+    fill = -num % size
+
+    def chunks(x, value):
+        return jnp.pad(x, [(0, fill)] + [(0, 0)] * (x.ndim - 1), constant_values=value).reshape(-1, size, *x.shape[1:])
+
+    @jax.checkpoint
+    def add(total, chunk):
+        return jnp.logaddexp(total, mixture.log_prob(z, *chunk)), None
+
+    # Padding has no weight and an ordinary place, so that neither its value nor its gradient disturbs.
+    stacked = chunks(log_weights, -jnp.inf), chunks(loc, 0), chunks(scale, 1)
+    start = mixture.log_prob(z, *(x[0] for x in stacked))
+    total, _ = lax.scan(add, start, tuple(x[1:] for x in stacked))
+    return total
