@@ -30,7 +30,7 @@ from dgm_jax.models import PENALTIES, Penalty, gan
 from dgm_jax.networks import Discriminator, Generator, from_flax
 from dgm_jax.objectives.gan import LOSSES
 from dgm_jax.run import Data, Experiment, RunConfig, main
-from dgm_jax.studies.feature_classifier import chunked, features_of, image_features
+from dgm_jax.studies.feature_classifier import features_of, image_features
 
 SHOWN = 64  # images of each seed in the figures
 
@@ -112,7 +112,7 @@ def build(config: Config, loaded: Data) -> Task:
         params, state = training.average_of(train_state)
         z = core.normal(key, (len(loaded.dataset["real"]), config.latent_size))
         generate = functools.partial(model.decode, params, state)
-        return {"features": chunked(lambda z: features.apply(generate(z)), z), "images": generate(z[:SHOWN])}
+        return {"features": core.chunked(lambda z: features.apply(generate(z)), z, 500), "images": generate(z[:SHOWN])}
 
     optimizers = {name: optax.adam(config.learning_rate, 0.5, 0.999) for name in model.players}
     rule = functools.partial(training.alternating, model.players, optimizers)

@@ -23,7 +23,7 @@ import numpy as np
 import optax
 
 from dgm_jax import data, evaluation, parallel, plotting, quantization, training
-from dgm_jax.core import Task, lookup, require
+from dgm_jax.core import Task, chunked, lookup, require
 from dgm_jax.models import vqvae as model_of
 from dgm_jax.models.autoregressive import code_prior
 from dgm_jax.models.vqvae import VqVae, decoded, encode, log_likelihood, log_prior
@@ -31,7 +31,6 @@ from dgm_jax.networks import ResidualDecoder, ResidualEncoder, Transformer, from
 from dgm_jax.objectives.vqvae import uniform_log_prior
 from dgm_jax.quantization import GRADIENTS
 from dgm_jax.run import Data, Experiment, RunConfig, main
-from dgm_jax.studies.feature_classifier import chunked
 
 SHOWN = 48  # images of each seed in the figures
 
@@ -127,7 +126,7 @@ def build(config: Config, loaded: Data) -> Task:
             codes = found.codes.reshape(len(x), -1).astype(jnp.float32)
             return jnp.concatenate([jnp.stack([likelihood, prior, error], axis=1), codes], axis=1)
 
-        rows = chunked(measure, arrays["test"]["image"])
+        rows = chunked(measure, arrays["test"]["image"], 500)
         likelihood, prior, error = rows[:, :3].T
         usage = quantization.codebook_usage(rows[:, 3:].astype(jnp.int32), config.num_codes)
         shown = data.to_model_range(arrays["test"]["image"][:SHOWN], scaling)

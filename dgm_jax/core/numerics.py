@@ -1,4 +1,4 @@
-"""Random draws that compile quickly, shared by every room.
+"""Random draws that compile quickly, and loops over rows, shared by every room.
 
 XLA's CPU compiler needs seconds for an N-dimensional threefry draw and milliseconds
 for a flat one; the values are the same bit for bit. So draws here are flat, then reshaped.
@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core.types import Array, Key
+from dgm_jax.core.types import Array, Key, PyTree
 
 
 def normal(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
@@ -25,3 +25,18 @@ def uniform(key: Key, shape: tuple[int, ...], dtype=jnp.float32, minval=0.0, max
 def logistic_draw(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
     """Standard logistic draws: log U - log(1 - U)."""
     return jax.random.logistic(key, (math.prod(shape),), dtype).reshape(shape)
+
+
+def chunked(function, x: Array, size: int) -> PyTree:
+    """`function` over the rows of x [N, ...], `size` at a time, so that memory does not grow with their number.
+
+    function: `[n, ...] -> tree of [n, ...]`, row by row, for n = size and for what is left over.
+    """
+    full = x.shape[0] // size * size
+    if full == 0:
+        return function(x)
+    out = jax.lax.map(function, x[:full].reshape(-1, size, *x.shape[1:]))
+    out = jax.tree.map(lambda a: a.reshape(full, *a.shape[2:]), out)
+    if full == x.shape[0]:
+        return out
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, function(x[full:]))

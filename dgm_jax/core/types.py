@@ -134,7 +134,10 @@ class Task(NamedTuple):
     algorithm: `replica -> Algorithm`, such as `partial(training.alternating, players, optimizers)`.
     evaluate: `(train_state, data, key) -> {name: array}`; scalars are metrics, other
         shapes go to the experiment's `finalise` and `figures`. The key is the same at
-        every evaluation, so samples are drawn at fixed noise.
+        every evaluation, so samples are drawn at fixed noise. Where training has a metric
+        of the same name, the evaluation's figure stands.
+    conclude: the same signature, called once, after the last step, for figures too costly to follow during training;
+        what it returns joins that of the last `evaluate`.
     batch_coupling: None where the loss is a mean over examples; otherwise the reason
         why per-device batches would change the objective (pmap refuses it).
     """
@@ -144,6 +147,7 @@ class Task(NamedTuple):
     algorithm: Callable[[Replica], Algorithm]
     evaluate: Callable[[TrainState, PyTree, Key], Metrics]
     batch_coupling: str | None = None
+    conclude: Callable[[TrainState, PyTree, Key], Metrics] | None = None
 
 
 class Lane(NamedTuple):
@@ -161,11 +165,13 @@ class LaneProgram(NamedTuple):
     init: `(key, hyper) -> Lane`.
     advance: `(lane, data, num_steps, replica) -> (Lane, metrics)`, `num_steps` static.
     evaluate: `(lane, data) -> {name: array}`.
+    conclude: the same, after the last step; `{}` where the task has nothing to add.
     """
 
     init: Callable[[Key, dict[str, Array]], Lane]
     advance: Callable[[Lane, PyTree, int, Replica], tuple[Lane, Metrics]]
     evaluate: Callable[[Lane, PyTree], Metrics]
+    conclude: Callable[[Lane, PyTree], Metrics] = lambda lane, data: {}
 
 
 class Bijection(NamedTuple):

@@ -29,6 +29,8 @@ class Distributed(NamedTuple):
     compile_advance: `(lanes, data, num_steps) -> function`, compiled ahead of time; the function is
         `(lanes, data) -> (lanes, metrics {name: [L]})` and may reuse the memory of the lanes it is given.
     compile_evaluate: `(lanes, data) -> function`; the function is `(lanes, data) -> {name: [L, ...]}`.
+    lower_conclude: `(lanes, data)` to the lowered program of what is evaluated after the last step (its `.compile()` is
+        a function as above), or None if there is nothing.
     trace: `(lanes, data) -> shapes` of one step on arrays or shapes; runs nothing, finds every error of tracing.
     place_data: `data -> data` on the devices.
     abstract: `(keys, hyper) -> Lane` of shapes with shardings, to restore a checkpoint into.
@@ -38,6 +40,7 @@ class Distributed(NamedTuple):
     init: Callable
     compile_advance: Callable
     compile_evaluate: Callable
+    lower_conclude: Callable
     trace: Callable
     place_data: Callable
     abstract: Callable
@@ -78,10 +81,12 @@ def _sharded_jit(program: LaneProgram, num_lanes: int, strategy: str, devices) -
         return over(lambda lane, data: program.advance(lane, data, num_steps, replica))(lanes, data)
 
     evaluate = jax.jit(over(program.evaluate), out_shardings=lanes_on)
+    conclude = jax.jit(over(program.conclude), out_shardings=lanes_on)
     return Distributed(
         init=init,
         compile_advance=lambda *arguments: advance.lower(*arguments).compile(),
         compile_evaluate=lambda *arguments: evaluate.lower(*arguments).compile(),
+        lower_conclude=functools.partial(_lowered_if_any, conclude),
         trace=lambda lanes, data: jax.eval_shape(lambda lanes, data: advance(lanes, data, 1), lanes, data),
         place_data=lambda data: jax.device_put(data, everywhere),
         abstract=functools.partial(_abstract, program, lanes_on),
@@ -166,16 +171,24 @@ def _pmapped(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Di
         return over_seeds(lambda lane, data: program.advance(lane, data, num_steps, replica), strategy)(lanes, data)
 
     index, evaluate = jnp.arange(num_devices), jax.jit(over_seeds(program.evaluate, strategy))
+    conclude = jax.jit(over_seeds(program.conclude, strategy))
     return Distributed(
         init=jax.jit(jax.vmap(program.init), out_shardings=replicated(mesh)),
         compile_advance=lambda *arguments: functools.partial(advance.lower(index, *arguments).compile(), index),
         compile_evaluate=lambda *arguments: evaluate.lower(*arguments).compile(),
+        lower_conclude=functools.partial(_lowered_if_any, conclude),
         trace=lambda lanes, data: jax.eval_shape(lambda lanes, data: advance(index, lanes, data, 1), lanes, data),
         place_data=lambda data: jax.device_put(data, replicated(mesh)),
         abstract=functools.partial(_abstract, program, replicated(mesh)),
         strategy=strategy,
         layout="pmap",
     )
+
+
+def _lowered_if_any(function, *arguments):
+    """The lowered function, or None where it returns nothing."""
+    lowered = function.lower(*arguments)
+    return lowered if jax.tree.leaves(lowered.out_info) else None
 
 
 def _mean_over_devices(x):

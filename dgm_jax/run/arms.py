@@ -89,8 +89,7 @@ def train(run: Run, group: Group, stop) -> list[Trained]:
     checkpoints = Checkpoints(run.directory.checkpoints / _plain(group.name))
     try:
         start, lanes = _start(run, group, compiled, checkpoints, keys, hyper)
-        with run.compiling(f"evaluation of {group.name}"):
-            evaluate = compiled.compile_evaluate(lanes, arrays)
+        evaluate = _evaluation(run, group, compiled, lanes, arrays)
         advance = _timed_advance(run, group, compiled)
         evaluated, metrics = None, {}
         end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start  # all failed: nothing to do
@@ -98,7 +97,7 @@ def train(run: Run, group: Group, stop) -> list[Trained]:
             for chunk in training.run(
                 advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
             ):
-                lanes, evaluated = chunk.lanes, jax.device_get(evaluate(chunk.lanes, arrays))
+                lanes, evaluated = chunk.lanes, evaluate(chunk.lanes, arrays, chunk.step)
                 metrics = _log(run, group, chunk, evaluated)
                 checkpoints.save(chunk.step, lanes)
                 failed = {i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0}
@@ -108,8 +107,27 @@ def train(run: Run, group: Group, stop) -> list[Trained]:
                     break
     finally:
         checkpoints.close()
-    evaluated = jax.device_get(evaluate(lanes, arrays)) if evaluated is None else evaluated
+    evaluated = evaluate(lanes, arrays, config.num_steps) if evaluated is None else evaluated
     return _results(run, group, lanes, evaluated, compiled)
+
+
+def _evaluation(run: Run, group: Group, compiled, lanes, arrays):
+    """`(lanes, data, step) -> {name: [L, ...]}` on the host; after the last step with the task's conclusion."""
+    with run.compiling(f"evaluation of {group.name}"):
+        evaluate = compiled.compile_evaluate(lanes, arrays)
+    lowered, conclude = compiled.lower_conclude(lanes, arrays), None
+    if lowered is not None:
+        with run.compiling(f"final evaluation of {group.name}"):
+            conclude = lowered.compile()
+
+    def evaluated(lanes, arrays, step):
+        found = jax.device_get(evaluate(lanes, arrays))
+        if conclude is None or step < run.config.num_steps:
+            return found
+        with run.progress.phase(f"final evaluation of {group.name}"):
+            return found | jax.device_get(conclude(lanes, arrays))
+
+    return evaluated
 
 
 def _timed_advance(run: Run, group: Group, compiled):
@@ -161,7 +179,7 @@ def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, 
     shown = {}
     for (arm, trained), (_, arrays) in zip(training_arms, evaluated_arms):
         well = trained.pop("failed_at") < 0
-        metrics = {**run.experiment.finalise(arrays, arm.config, run.data), **trained}
+        metrics = {**trained, **run.experiment.finalise(arrays, arm.config, run.data)}
         metrics = {name: np.where(well, np.asarray(value, np.float64), np.nan) for name, value in metrics.items()}
         run.directory.append_row({"step": chunk.step, "arm": arm.name, **metrics})
         result = ArmResult(arm.name, arm.config, arrays)

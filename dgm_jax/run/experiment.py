@@ -80,7 +80,8 @@ class Experiment:
     finalise: `({name: [S, ...]}, config, data) -> {metric: [S]}` on the host, at every evaluation.
     figures: `([ArmResult], data) -> {name: (figure, caption)}` at the end.
     snapshots: the same for a picture at each evaluation, `(ArmResult, data, step)`.
-    references: `config -> [{"metric", "published", "spread", "source"}]`.
+    references: `config -> [{"metric", "published", "spread", "source"}]`; `"context": True` in a row says that the
+        figure is of other data or another protocol, so no verdict is given.
     headline: metrics of the table on the terminal; all of them are in summary.json.
     arm_field: the setting, a tuple of names, that lists the arms.
     rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.

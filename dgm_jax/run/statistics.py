@@ -129,7 +129,8 @@ def compare_with_reference(summary: dict, reference: Sequence[dict]) -> list[dic
     reference: rows `{"metric", "published", "spread", "source"}`; `spread` (a standard deviation or half-width, None
     for none) is the published uncertainty. Each row comes back with `"own"` (mean), `"interval_95"` and `"within"`:
     whether the own 95 % interval (the mean itself with one seed) meets [published - spread, published + spread].
-    All three are None where the metric was not measured.
+    All three are None where the metric was not measured, `"within"` also where a row has `"context": True`: a figure of
+    other data or another protocol.
     """
     metrics = summary.get("metrics", summary)
     rows = []
@@ -137,7 +138,7 @@ def compare_with_reference(summary: dict, reference: Sequence[dict]) -> list[dic
         own = metrics.get(row["metric"], {})
         mean, interval = own.get("mean"), own.get("interval_95")
         within = None
-        if mean is not None:
+        if mean is not None and not row.get("context"):
             low, high = interval or (mean, mean)
             spread = abs(row.get("spread") or 0.0)
             within = bool(low <= row["published"] + spread and high >= row["published"] - spread)

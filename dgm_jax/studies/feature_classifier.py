@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, parallel, training
-from dgm_jax.core import Task, require
+from dgm_jax.core import Task, chunked, require
 from dgm_jax.models.classifier import CLASSIFIER, image_classifier
 from dgm_jax.networks import Classifier, from_flax
 from dgm_jax.run import Data, Experiment, RunConfig, load_parameters, main
@@ -75,7 +75,9 @@ def build(config: ClassifierConfig, loaded: Data) -> Task:
         del key
         test, label = arrays["test"]["image"], arrays["test"]["label"]
         probabilities = chunked(
-            lambda x: model.sample(train_state.params, train_state.state, data.to_model_range(x, info.scaling)), test
+            lambda x: model.sample(train_state.params, train_state.state, data.to_model_range(x, info.scaling)),
+            test,
+            CHUNK,
         )
         log_p = jnp.log(jnp.take_along_axis(probabilities, label[:, None], 1))
         return {
@@ -85,16 +87,6 @@ def build(config: ClassifierConfig, loaded: Data) -> Task:
 
     algorithm = functools.partial(training.alternating, model.players, {CLASSIFIER: optax.adam(schedule)})
     return Task(model.init, lambda arrays, key, index: draw(arrays["train"], key, index), algorithm, evaluate)
-
-
-def chunked(function, x, size: int = CHUNK):
-    """`function` over the rows of x, `size` at a time, so that memory does not grow with their number."""
-    full = x.shape[0] // size * size
-    if full == 0:
-        return function(x)
-    out = jax.lax.map(function, x[:full].reshape(-1, size, *x.shape[1:]))
-    out = out.reshape(full, *out.shape[2:])
-    return out if full == x.shape[0] else jnp.concatenate([out, function(x[full:])])
 
 
 EXPERIMENT = Experiment(
@@ -150,4 +142,4 @@ def image_features(features: Features, dataset: data.Dataset, split: str, count:
     def extract(rows):
         return features.apply(data.to_model_range(rows, dataset.info.scaling))
 
-    return np.asarray(jax.jit(lambda x: chunked(extract, x))(images))
+    return np.asarray(jax.jit(lambda x: chunked(extract, x, CHUNK))(images))

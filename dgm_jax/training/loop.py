@@ -43,7 +43,11 @@ def lane_program(task_of) -> LaneProgram:
     def evaluate(lane, data):
         return task_of(lane.hyper).evaluate(lane.train_state, data, lane.eval_key)
 
-    return LaneProgram(init, advance, evaluate)
+    def conclude(lane, data):
+        task = task_of(lane.hyper)
+        return task.conclude(lane.train_state, data, lane.eval_key) if task.conclude else {}
+
+    return LaneProgram(init, advance, evaluate, conclude)
 
 
 def advance_lane(task: Task, lane: Lane, data: PyTree, num_steps: int, replica: Replica) -> tuple[Lane, Metrics]:

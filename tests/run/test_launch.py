@@ -266,6 +266,35 @@ def test_resume_on_other_devices(undisturbed, tmp_path, devices_then):
     assert summary_of(tmp_path / "a")["final_params_sha256"] == summary_of(undisturbed)["final_params_sha256"]
 
 
+def concluding(config, data):
+    """`build` with a figure that is worked out after the last step only."""
+    def conclude(train_state, arrays, key):
+        return {"square": jnp.square(train_state.params["p"]["w"]), "late_picture": jnp.ones((2,))}
+
+    return build(config, data)._replace(conclude=conclude)
+
+
+@pytest.mark.parametrize("flags", [(), ("--strategy", "map"), ("--devices", "pmap")])
+def test_a_conclusion_joins_the_last_evaluation(tmp_path, flags):
+    seen = []
+    experiment = tiny(build=concluding, figures=lambda results, data: seen.extend(results) or {})
+    assert run(tmp_path, *flags, experiment=experiment) == 0
+    rows = rows_of(tmp_path)
+    assert ["square" in row for row in rows] == [False, False, True]
+    np.testing.assert_allclose(rows[-1]["square"], np.square(rows[-1]["w"]), rtol=1e-6)
+    assert summary_of(tmp_path)["metrics"]["square"]["per_seed"] == rows[-1]["square"]
+    assert seen[0].arrays["late_picture"].shape == (3, 2) and seen[0].arrays["picture"].shape == (3, 2)
+
+
+def test_the_evaluation_stands_where_training_has_the_same_name(tmp_path):
+    def twice(config, data):
+        task = build(config, data)
+        return task._replace(evaluate=lambda *given: task.evaluate(*given) | {"p_loss": jnp.float32(-7.0)})
+
+    assert run(tmp_path, experiment=tiny(build=twice)) == 0
+    assert [row["p_loss"] for row in rows_of(tmp_path)] == [[-7.0] * 3] * 3
+
+
 def test_a_damaged_checkpoint_costs_a_chunk_and_no_bits(undisturbed, tmp_path, capfd):
     assert run(tmp_path / "a", experiment=stopping(signal.SIGTERM, 2)) == 143
     newest = tmp_path / "a" / "checkpoints" / "plain" / "20"

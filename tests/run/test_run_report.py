@@ -93,6 +93,7 @@ def make_run(path, *, finish=True, arms=("vanilla", "packed2"), name="gan_ring",
             "wall_seconds": 12.5, "compile_seconds": 3.25, "seed_steps_per_second": 812.0,
             "failed_seeds": [{"arm": arms[0], "seed": 3, "step": 120, "reason": "loss not finite"}], "metrics": metrics,
             "reference": statistics.compare_with_reference(metrics, [
+                {"metric": first, "published": 71.0, "spread": None, "source": "Table 3", "context": True},
                 {"metric": first, "published": 7.6, "spread": 0.89, "source": "Table 1"},
                 {"metric": first, "published": 70.0, "spread": None, "source": "Table 2"}]),
             "explanations": {"modes": "Modes that hold at least 1 % of the samples."}, **(extra or {})}
@@ -111,7 +112,7 @@ def test_report_of_a_finished_run(tmp_path):
     text = re.sub(r"\s+", " ", page.text)
     for words in ["gan_ring", "finished", "ring[8 modes, fresh samples]", "vanilla", "packed2",
                   "Modes that hold at least 1 % of the samples.", "seed 3 of vanilla at step 120: loss not finite",
-                  "3 of 4", "7.6 ± 0.89", "70", "within", "outside", "Table 1", "packed2 minus vanilla",
+                  "3 of 4", "7.6 ± 0.89", "70", "within", "outside", "context", "Table 1", "packed2 minus vanilla",
                   "learning_rate", "0.0002", "Samples at fixed noise.",
                   "compilation, not in the rate below (s)", "3.250", "812.0", "jax"]:
         assert words in text, words

@@ -137,6 +137,14 @@ def test_reference_without_interval_or_figure():
     assert (gone["own"], gone["interval_95"], gone["within"]) == (None, None, None)
 
 
+def test_a_figure_of_other_data_gets_no_verdict():
+    row = {"metric": "a", "published": 1.4, "spread": None, "source": "other data", "context": True}
+    (found,) = statistics.compare_with_reference({"a": statistics.summarize([1.4])}, [row])
+    assert found["own"] == 1.4 and found["within"] is None
+    (found,) = statistics.compare_with_reference({"a": statistics.summarize([1.4])}, [row | {"context": False}])
+    assert found["within"] is True
+
+
 def test_differences_are_arm_minus_baseline():
     metrics = {name: statistics.summarize(values) for name, values in {
         "vanilla/modes": [6, 7, 8], "packed2/modes": [8, 8, 8], "packed2/own": [1, 1, 1], "p/modes": [1, 2]}.items()}
