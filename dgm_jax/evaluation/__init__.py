@@ -2,11 +2,12 @@
 
 `mode_coverage` counts the modes of a known mixture by each published convention. `frechet_distance`,
 `kernel_distance`, `sliced_wasserstein` and `precision_recall_density_coverage` compare two sets of feature vectors,
-always as `real=`, `fake=`. `importance_weighted` estimates log p(x) of a model with latents. `inception` gives the
-features of the FID network from a local file of weights.
+always as `real=`, `fake=`. `likelihood` is a ladder of estimates of log p(x) of a model with latents
+(`importance_weighted`, annealed, bidirectional), on the chains of `annealing` and `hmc`. `inception` gives the features
+of the FID network from a local file of weights.
 """
 
-from dgm_jax.evaluation import inception
+from dgm_jax.evaluation import annealing, hmc, inception, likelihood
 from dgm_jax.evaluation.importance_sampling import LikelihoodEstimate, bits_per_dimension, importance_weighted
 from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
 from dgm_jax.evaluation.sample_quality import KernelDistance, Moments, frechet_distance, frechet_distance_on_device
@@ -17,8 +18,9 @@ from dgm_jax.evaluation.sample_quality import merge_moments, moments, sliced_was
 from dgm_jax.evaluation.mode_coverage import ModeCoverage, expected_valid, mode_coverage, perfect_sampler  # isort: skip
 
 __all__ = [
-    "KernelDistance", "LikelihoodEstimate", "ModeCoverage", "Moments", "PrecisionRecall", "bits_per_dimension",
-    "expected_valid", "frechet_distance", "frechet_distance_on_device", "frechet_from_moments", "importance_weighted",
-    "inception", "kernel_distance", "kernel_distance_over_subsets", "merge_moments", "mode_coverage", "moments",
-    "perfect_sampler", "precision_recall_density_coverage", "sliced_wasserstein",
+    "KernelDistance", "LikelihoodEstimate", "ModeCoverage", "Moments", "PrecisionRecall", "annealing", "bits_per_dimension",
+    "expected_valid", "frechet_distance", "frechet_distance_on_device", "frechet_from_moments", "hmc",
+    "importance_weighted", "inception", "kernel_distance", "kernel_distance_over_subsets", "likelihood",
+    "merge_moments", "mode_coverage", "moments", "perfect_sampler", "precision_recall_density_coverage",
+    "sliced_wasserstein",
 ]

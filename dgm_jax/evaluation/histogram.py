@@ -1,0 +1,61 @@
+"""Divergences of a sampler in the plane from a known density, by counting: for posteriors that have no density."""
+
+from typing import Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax.core import Array, require
+
+
+class Cells(NamedTuple):
+    """A square grid of bins: [low, high]^2 in `num` x `num` squares."""
+
+    low: float
+    high: float
+    num: int
+
+    @property
+    def area(self) -> float:
+        """Of one bin."""
+        return ((self.high - self.low) / self.num) ** 2
+
+
+class HistogramKl(NamedTuple):
+    """kl: nats, corrected. outside: share of samples beyond the grid, which are left out. occupied: bins with samples."""
+
+    kl: Array
+    outside: Array
+    occupied: Array
+
+
+def centers(cells: Cells) -> Array:
+    """Midpoints of the bins, [num^2, 2], the first axis running slowest."""
+    step = (cells.high - cells.low) / cells.num
+    axis = cells.low + step * (jnp.arange(cells.num) + 0.5)
+    return jnp.stack(jnp.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def counts(samples: Array, cells: Cells) -> Array:
+    """float32[num^2]: how many of samples [N, 2] fall into each bin; those outside the grid into none."""
+    require(samples.ndim == 2 and samples.shape[-1] == 2, f"samples must be [N, 2], got {samples.shape}")
+    step = (cells.high - cells.low) / cells.num
+    index = jnp.floor((samples - cells.low) / step).astype(jnp.int32)
+    inside = jnp.all((index >= 0) & (index < cells.num), axis=-1)
+    flat = jnp.where(inside, index[:, 0] * cells.num + index[:, 1], cells.num**2)
+    return jnp.zeros(cells.num**2 + 1).at[flat].add(1.0)[:-1]
+
+
+def histogram_kl(found: Array, log_prob: Callable[[Array], Array], cells: Cells, num_samples: int) -> HistogramKl:
+    """KL(q || p) = sum_b q_b log(q_b / p_b) from the `counts` of samples of q and a normalised density p, nats.
+
+    p_b is the density at the midpoint times the area. Two errors are left: variation of q inside a bin is lost, which
+    lowers the KL (to nothing as bins shrink), and the entropy of counts is low by (occupied - 1) / (2 N) to first
+    order, which is added back (Miller 1955). With N = 200,000 samples in a thousand bins the correction is .0025 nats.
+    """
+    total = jnp.sum(found)
+    share = found / total
+    log_p = log_prob(centers(cells)) + jnp.log(cells.area)
+    terms = jnp.where(found > 0, share * (jnp.log(jnp.where(found > 0, share, 1.0)) - log_p), 0.0)
+    occupied = jnp.sum(found > 0)
+    return HistogramKl(jnp.sum(terms) - (occupied - 1) / (2 * total), (num_samples - total) / num_samples, occupied)

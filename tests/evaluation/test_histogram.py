@@ -1,0 +1,61 @@
+"""Counting samples in the plane, against numpy and against a KL that is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgm_jax.core import ConfigError
+from dgm_jax.evaluation.histogram import Cells, centers, counts, histogram_kl
+
+CELLS = Cells(-8.0, 8.0, 160)
+
+
+def log_normal(z):
+    return jnp.sum(jax.scipy.stats.norm.logpdf(z), axis=-1)
+
+
+def test_counts_are_those_of_numpy():
+    samples = 4 * np.random.default_rng(0).normal(size=(5_000, 2)).astype(np.float32)
+    edges = np.linspace(-8, 8, 161)
+    truth, *_ = np.histogram2d(samples[:, 0], samples[:, 1], bins=(edges, edges))
+    found = np.asarray(counts(jnp.asarray(samples), CELLS)).reshape(160, 160)
+    assert np.abs(found - truth).sum() <= 4  # a sample on an edge may fall on either side
+    assert found.sum() < 5_000
+
+
+def test_centers_are_in_the_order_of_the_counts():
+    z = centers(Cells(-1.0, 1.0, 4))
+    assert z.shape == (16, 2)
+    for i in range(16):
+        assert int(np.argmax(counts(z[i : i + 1], Cells(-1.0, 1.0, 4)))) == i
+
+
+@pytest.mark.parametrize("loc, scale", [(0.0, 1.0), (0.5, 0.7), (-1.0, 0.4)])
+def test_kl_of_gaussians(loc, scale):
+    num = 400_000
+    samples = loc + scale * np.random.default_rng(1).normal(size=(num, 2))
+    found = histogram_kl(counts(jnp.asarray(samples, jnp.float32), CELLS), log_normal, CELLS, num)
+    truth = 2 * (-np.log(scale) + (scale**2 + loc**2) / 2 - 0.5)
+    # Bins of .1 lose at most about (.1 / scale)^2 / 12 nats of two dimensions.
+    assert float(found.kl) == pytest.approx(truth, abs=0.008)
+    assert float(found.outside) < 1e-6 and 0 < int(found.occupied) <= 160**2
+
+
+def test_the_correction_removes_most_of_the_bias():
+    """Uniform samples against the uniform density: the KL is 0, that of plain counts is near (256 - 1) / (2 N)."""
+    cells, num = Cells(-4.0, 4.0, 16), 2_000
+    rng, plain, corrected = np.random.default_rng(2), [], []
+    uniform = lambda z: jnp.full(z.shape[0], -np.log(64.0))
+    for _ in range(40):
+        samples = jnp.asarray(rng.uniform(-4, 4, (num, 2)), jnp.float32)
+        found = histogram_kl(counts(samples, cells), uniform, cells, num)
+        corrected.append(float(found.kl))
+        plain.append(float(found.kl) + (int(found.occupied) - 1) / (2 * num))
+    assert np.mean(plain) == pytest.approx(255 / 4_000, rel=0.1)
+    assert abs(np.mean(corrected)) < 0.006
+
+
+def test_samples_of_another_rank():
+    with pytest.raises(ConfigError, match=r"samples must be \[N, 2\], got \(3,\)"):
+        counts(jnp.zeros(3), CELLS)
