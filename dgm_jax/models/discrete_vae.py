@@ -15,8 +15,9 @@ import jax.numpy as jnp
 
 from dgm_jax import sampling
 from dgm_jax.core import Array, Aux, Model, Player, lookup
-from dgm_jax.models.gumbel_vae import DECODER, ENCODER, LIKELIHOODS, GumbelVae, decode, init_of, kl_to_prior
+from dgm_jax.models.gumbel_vae import DECODER, ENCODER, GumbelVae, decode, init_of, kl_to_prior
 from dgm_jax.models.gumbel_vae import log_likelihood, logits_of, sample_of
+from dgm_jax.models.likelihoods import LIKELIHOODS
 from dgm_jax.objectives.elbo import elbo
 
 AUTOENCODER = "autoencoder"

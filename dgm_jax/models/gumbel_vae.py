@@ -16,36 +16,20 @@ import jax.numpy as jnp
 
 from dgm_jax import sampling
 from dgm_jax.core import Array, Aux, Key, Model, Network, Player, lookup, require
-from dgm_jax.densities import bernoulli, categorical, logit_laplace
+from dgm_jax.densities import categorical
+from dgm_jax.models import likelihoods
+from dgm_jax.models.likelihoods import LIKELIHOODS
 from dgm_jax.objectives.elbo import ElboTerms, elbo
 from dgm_jax.sampling.estimators import ESTIMATORS, HAS_TEMPERATURE, expectation
 
 ENCODER, DECODER = "encoder", "decoder"
 
 
-def _bernoulli(out: Array, x: Array) -> Array:
-    """x in {0, 1}; out are logits."""
-    return bernoulli.log_prob(x, out)
-
-
-def _logit_laplace(out: Array, x: Array) -> Array:
-    """x in [0, 1]; out holds locations and log-scales along its last axis."""
-    return logit_laplace.log_prob(x, *jnp.split(out, 2, axis=-1))
-
-
-# (decoder's output [..., H, W, F], x [..., H, W, C]) -> log-likelihood of each pixel; and the image shown for an output.
-LIKELIHOODS = {"bernoulli": _bernoulli, "logit_laplace": _logit_laplace}
-SHOWN = {
-    "bernoulli": jax.nn.sigmoid,
-    "logit_laplace": lambda out: logit_laplace.reconstruct(jnp.split(out, 2, axis=-1)[0]),
-}
-
-
 class GumbelVae(NamedTuple):
     """What the functions below need to know about one model.
 
     encoder: `x [B, H, W, C] -> logits [B, *G, K]`. decoder: `z [B, *G, K] -> [B, H, W, F]`.
-    latent_shape: *G, such as (20,) or a grid (7, 7). num_classes: K. likelihood: a name of `LIKELIHOODS`.
+    latent_shape: *G, such as (20,) or a grid (7, 7). num_classes: K. likelihood: a name of `models.likelihoods.LIKELIHOODS`.
     """
 
     encoder: Network
@@ -65,8 +49,7 @@ def log_likelihood(vae: GumbelVae, params, state, z: Array, x: Array) -> Array:
     event = len(vae.latent_shape) + 1
     leading = z.shape[: z.ndim - event]
     out, _ = vae.decoder.apply(params[DECODER], state[DECODER], z.reshape(-1, *z.shape[-event:]), train=False)
-    law = lookup(LIKELIHOODS, vae.likelihood, "likelihood")
-    return jnp.sum(law(out.reshape(*leading, *out.shape[1:]), x), axis=(-3, -2, -1))
+    return likelihoods.log_likelihood(vae.likelihood, out.reshape(*leading, *out.shape[1:]), x)
 
 
 def kl_to_prior(vae: GumbelVae, logits: Array) -> Array:
@@ -110,7 +93,7 @@ def exact_log_prob(vae: GumbelVae, params, state, x: Array, max_configurations: 
 def decode(vae: GumbelVae, params, state, z: Array) -> Array:
     """The images [B, H, W, C] in [0, 1] shown for z [B, *G, K]."""
     out, _ = vae.decoder.apply(params[DECODER], state[DECODER], z, train=False)
-    return lookup(SHOWN, vae.likelihood, "likelihood")(out)
+    return likelihoods.shown(vae.likelihood, out)
 
 
 def init_of(key: Key, vae: GumbelVae, image_shape: tuple[int, int, int]):

@@ -21,7 +21,9 @@ from dgm_jax.networks.convolution import (
     resolve_backend,
     to_internal,
 )
+from dgm_jax.networks.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
 from dgm_jax.networks.dcgan import Discriminator, Generator
+from dgm_jax.networks.implicit import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic
 from dgm_jax.networks.initializers import INITIALIZERS
 from dgm_jax.networks.masked_convolution import GatedPixelCNN, from_pixel_cnn
 from dgm_jax.networks.mlp import MLP, Dense
@@ -34,11 +36,14 @@ __all__ = [
     "ACTIVATIONS",
     "CausalNetwork",
     "INITIALIZERS",
+    "AdditiveNoiseEncoder",
     "MLP",
     "BatchNorm",
     "Classifier",
     "Conv",
     "ConvTranspose",
+    "ConvolutionalDecoder",
+    "ConvolutionalEncoder",
     "Dense",
     "DenseFromImage",
     "DenseToImage",
@@ -46,7 +51,9 @@ __all__ = [
     "Generator",
     "GatedPixelCNN",
     "GroupNorm",
+    "NoiseEncoder",
     "ResidualBlock",
+    "ResidualCritic",
     "ResidualDecoder",
     "ResidualEncoder",
     "Transformer",

@@ -8,10 +8,10 @@ dash pattern of its own beside its colour; every function takes `theme="light"` 
 from dgm_jax.plotting.curves import lines, training_curves
 from dgm_jax.plotting.fields import heatmap_on_grid
 from dgm_jax.plotting.images import image_grid, image_strip_over_training
-from dgm_jax.plotting.scatter import scatter_samples
+from dgm_jax.plotting.scatter import scatter_groups, scatter_samples
 from dgm_jax.plotting.style import PALETTE, THEMES
 
 __all__ = [
-    "PALETTE", "THEMES", "heatmap_on_grid", "image_grid", "image_strip_over_training", "lines", "scatter_samples",
-    "training_curves",
+    "PALETTE", "THEMES", "heatmap_on_grid", "image_grid", "image_strip_over_training", "lines", "scatter_groups",
+    "scatter_samples", "training_curves",
 ]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from dgm_jax.core import require
-from dgm_jax.plotting.style import THEMES, dress, new_figure
+from dgm_jax.plotting.style import THEMES, dress, legend, new_figure
 
 _MAX_POINTS = 5000
 
@@ -47,6 +47,35 @@ def scatter_samples(samples, means=None, *, scale: float | None = None, titles: 
             continue
         name = titles[index] if titles else f"seed {index}" if len(samples) > 1 else ""
         _panel(axes, samples[index], means, scale, limits, name, theme)
+    return figure
+
+
+def scatter_groups(groups, names: list[str], *, limits: tuple[float, float, float, float], titles: list[str],
+                   title: str = "", theme: str = "light") -> Figure:
+    """One panel each of several groups of points in the plane, a colour a group.
+
+    groups: [P, G, N, 2] for P panels and G groups; names: of the groups; titles: of the panels. limits: (x low, x high,
+    y low, y high) of every panel.
+    """
+    groups = np.asarray(groups, np.float64)
+    require(groups.ndim == 4 and groups.shape[-1] == 2 and groups.shape[:2] == (len(titles), len(names)),
+            f"scatter_groups: expected groups [{len(titles)}, {len(names)}, N, 2], found {groups.shape}")
+    columns = min(len(groups), 4)
+    rows = math.ceil(len(groups) / columns)
+    figure = new_figure(2.6 * columns + 1.0, 2.5 * rows + (0.35 if title else 0), theme)
+    if title:
+        figure.suptitle(title, color=THEMES[theme].text, fontsize=11)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for index, axes in enumerate(panels.flat):
+        if index >= len(groups):
+            axes.set_visible(False)
+            continue
+        dress(axes, theme, title=titles[index], grid=False)
+        for points, name, colour in zip(groups[index], names, THEMES[theme].palette * len(names)):
+            points = points[np.isfinite(points).all(axis=1)][:_MAX_POINTS]
+            axes.scatter(points[:, 0], points[:, 1], s=2, linewidths=0, color=colour, label=name, rasterized=True)
+        axes.set(xlim=limits[:2], ylim=limits[2:], aspect="equal")
+    legend(panels.flat[0], theme)
     return figure
 
 

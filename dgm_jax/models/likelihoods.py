@@ -1,0 +1,38 @@
+"""Laws of an image given a decoder's output: log p(x | z) and the image that is shown for it.
+
+A decoder's output is [*B, H, W, F]; F is the number of channels, or twice that where a pixel has a location and a scale.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax.core import Array, lookup
+from dgm_jax.densities import bernoulli, logit_laplace
+
+
+def _bernoulli(out: Array, x: Array) -> Array:
+    """x in {0, 1}; out are logits."""
+    return bernoulli.log_prob(x, out)
+
+
+def _logit_laplace(out: Array, x: Array) -> Array:
+    """x in [0, 1]; out holds locations and log-scales along its last axis."""
+    return logit_laplace.log_prob(x, *jnp.split(out, 2, axis=-1))
+
+
+# name -> (output [*B, H, W, F], x [..., H, W, C]) -> log-likelihood of each pixel.
+LIKELIHOODS = {"bernoulli": _bernoulli, "logit_laplace": _logit_laplace}
+_SHOWN = {
+    "bernoulli": jax.nn.sigmoid,
+    "logit_laplace": lambda out: logit_laplace.reconstruct(jnp.split(out, 2, axis=-1)[0]),
+}
+
+
+def log_likelihood(name: str, out: Array, x: Array) -> Array:
+    """log p(x | z) in nats, the sum over pixels: output [*B, H, W, F] and x [H, W, C] or [*B, H, W, C] -> [*B]."""
+    return jnp.sum(lookup(LIKELIHOODS, name, "likelihood")(out, x), axis=(-3, -2, -1))
+
+
+def shown(name: str, out: Array) -> Array:
+    """The images [*B, H, W, C] in [0, 1] for a decoder's output: the mean, or what the law calls its reconstruction."""
+    return lookup(_SHOWN, name, "likelihood")(out)

@@ -1,0 +1,52 @@
+"""Between images and vectors: a convolutional encoder and its mirror, for VAEs and adversarial variational Bayes.
+
+Two 4x4 convolutions of stride 2 and a dense head; backwards a dense layer and two transposed convolutions.
+"""
+
+import flax.linen as nn
+
+from dgm_jax import core
+from dgm_jax.core import Array
+from dgm_jax.networks import convolution
+
+
+class ConvolutionalEncoder(nn.Module):
+    """Images [B, H, W, C] -> vectors [B, features]; height and width divisible by 4."""
+
+    features: int
+    width: int = 32
+    hidden: int = 256
+    backend: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        core.require(
+            x.shape[1] % 4 == 0 and x.shape[2] % 4 == 0, f"height and width must be divisible by 4, got {x.shape[1:3]}"
+        )
+        shared = {"backend": self.backend}
+        x = convolution.to_internal(x, self.backend)
+        x = nn.relu(convolution.Conv(self.width, (4, 4), 2, **shared)(x))
+        x = nn.relu(convolution.Conv(2 * self.width, (4, 4), 2, **shared)(x))
+        x = nn.relu(convolution.DenseFromImage(self.hidden, **shared)(x))
+        return nn.Dense(self.features)(x)
+
+
+class ConvolutionalDecoder(nn.Module):
+    """Vectors [B, D] -> numbers [B, H, W, C] for each pixel, such as logits; height and width divisible by 4."""
+
+    image_shape: tuple[int, int, int]
+    width: int = 32
+    hidden: int = 256
+    backend: str | None = None
+
+    @nn.compact
+    def __call__(self, z: Array) -> Array:
+        height, width, channels = self.image_shape
+        core.require(
+            height % 4 == 0 and width % 4 == 0, f"height and width must be divisible by 4, got {height}x{width}"
+        )
+        shared = {"backend": self.backend}
+        x = nn.relu(nn.Dense(self.hidden)(z))
+        x = nn.relu(convolution.DenseToImage((height // 4, width // 4, 2 * self.width), **shared)(x))
+        x = nn.relu(convolution.ConvTranspose(self.width, **shared)(x))
+        return convolution.from_internal(convolution.ConvTranspose(channels, **shared)(x), self.backend)
