@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import harness
+from benchmarks import harness, torch_autoencoder
 from dgm_jax import core, parallel, quantization, training
 from dgm_jax.core import Aux, Player, Task
 from dgm_jax.networks import ResidualDecoder, ResidualEncoder, from_flax
@@ -79,36 +79,13 @@ def jax_case(images, num_seeds: int, strategy: str, num_steps: int) -> harness.C
     return harness.Case(call, num_seeds * num_steps, seconds)
 
 
-def torch_nets(torch):
-    """The same two networks; each convolution in the order of the library's parameters."""
-    nn = torch.nn
-
-    class Block(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.path = nn.Sequential(nn.ReLU(), nn.Conv2d(128, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 128, 1))
-
-        def forward(self, x):
-            return x + self.path(x)
-
-    encoder = nn.Sequential(
-        nn.Conv2d(1, 64, 4, 2, 1), nn.ReLU(), nn.Conv2d(64, 128, 4, 2, 1), nn.ReLU(), nn.Conv2d(128, 128, 3, padding=1),
-        Block(), Block(), nn.ReLU(), nn.Conv2d(128, CODE_WIDTH, 1),
-    )
-    decoder = nn.Sequential(
-        nn.Conv2d(CODE_WIDTH, 128, 3, padding=1), Block(), Block(), nn.ReLU(), nn.ConvTranspose2d(128, 64, 4, 2, 1),
-        nn.ReLU(), nn.ConvTranspose2d(64, 1, 4, 2, 1),
-    )
-    return {"encoder": encoder, "decoder": decoder}
-
-
 class TorchVqVae:
     """The same model, losses and optimizer in PyTorch."""
 
     def __init__(self, torch, device, images, channels_last: bool):
         self.torch = torch
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.nets = {name: net.to(device, memory_format=self.layout) for name, net in torch_nets(torch).items()}
+        self.nets = {name: net.to(device, memory_format=self.layout) for name, net in torch_autoencoder.make(torch, CODE_WIDTH, 1).items()}
         self.book = torch.nn.Parameter(torch.rand(CODES, CODE_WIDTH, device=device) / 10)
         weights = [w for net in self.nets.values() for w in net.parameters()] + [self.book]
         self.adam = torch.optim.Adam(weights, RATE, fused=True)
@@ -116,27 +93,8 @@ class TorchVqVae:
 
     def load(self, params):
         """Takes over the weights of the JAX model."""
-        torch, nn = self.torch, self.torch.nn
-        self.book.data.copy_(torch.tensor(np.asarray(params["codebook"])))
-        for name, net in self.nets.items():
-            own = params[name]
-            layers = [m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
-            outer = [layer for layer in layers if layer in list(net)]
-            blocks = [[layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
-                      for block in net if isinstance(getattr(block, "path", None), nn.Sequential)]
-            plain = [layer for layer in outer if isinstance(layer, nn.Conv2d)]
-            pairs = [(f"Conv_{i}", layer) for i, layer in enumerate(plain)]
-            pairs += [(f"ConvTranspose_{i}", layer)
-                      for i, layer in enumerate(layer for layer in outer if isinstance(layer, nn.ConvTranspose2d))]
-            found = [(own[key], layer) for key, layer in pairs]
-            found += [(own[f"ResidualBlock_{b}"][f"Conv_{i}"], layer)
-                      for b, block in enumerate(blocks) for i, layer in enumerate(block)]
-            for weights, layer in found:
-                kernel = np.asarray(weights["kernel"])
-                turned = isinstance(layer, nn.ConvTranspose2d)
-                kernel = kernel[::-1, ::-1].transpose(2, 3, 0, 1) if turned else kernel.transpose(3, 2, 0, 1)
-                layer.weight.data.copy_(torch.from_numpy(kernel.copy()))
-                layer.bias.data.copy_(torch.from_numpy(np.asarray(weights["bias"]).copy()))
+        self.book.data.copy_(self.torch.tensor(np.asarray(params["codebook"])))
+        torch_autoencoder.load(self.torch, self.nets, params)
 
     def batch(self):
         """Random images in [-.5, .5]."""

@@ -10,6 +10,11 @@ classifier-free guidance with blank texts. `agreement` is the share of images dr
 trained on real images alone, gives that class; `reconstruction_agreement` is what it gives real test images that went
 through the tokens, a ceiling. `distance_to_train` against `test_distance_to_train`, what real test images have: far
 below would be copying. No published number is for these data.
+
+Measured with the first command (one seed, 2026-11-23, two CPU cores, 35 minutes beside other work): agreement .92 of 200
+captions (.905 after half the steps), reconstruction_agreement .80, 1.08 bits an image token of at most 7, hard bound 1,847
+nats an image and relaxed 1,862, median distance to the training set 3.34 against 3.40 for test images. That captions
+are met more often than tokens keep the class is guidance at work: drawn images are typical of their class.
 """
 
 import sys

@@ -1,0 +1,173 @@
+"""VAEs with Gaussian posteriors on binarised images: what `vae_priors`, `elbo_surgery` and `avb_images` share."""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax import data, priors, sampling
+from dgm_jax.core import Array, Key, Network, Prior, chunked, lookup, require
+from dgm_jax.densities import gaussian
+from dgm_jax.evaluation import likelihood
+from dgm_jax.models.vae import Vae, log_prior, posterior
+from dgm_jax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, from_flax, reshaped
+from dgm_jax.objectives import elbo_surgery
+from dgm_jax.objectives.elbo import warm_up
+from dgm_jax.run import Data, RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class VaeConfig(RunConfig):
+    """Settings of a VAE on binarised images."""
+
+    data: str = "fashion_mnist"
+    """A set of images by name (dgm_jax.data.load)."""
+    binarization: str = "static"
+    """static (each pixel drawn once with probability x / 255), dynamic (anew in each batch) or threshold."""
+    num_seeds: int = 3
+    num_steps: int = 20_000
+    log_every: int = 5_000
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    """Adam's; falls to zero along a cosine."""
+    latent_size: int = 40
+    network: str = "dense"
+    """dense (two hidden layers each way) or convolutional."""
+    hidden: tuple[int, ...] = (300, 300)
+    """Widths of the dense encoder; the decoder has them in reverse."""
+    warm_up_share: float = 0.1
+    """Of the steps, over which the factor on the KL rises linearly to 1."""
+
+
+def validate(config: VaeConfig) -> None:
+    """Names and ranges, before anything is loaded."""
+    lookup(NETWORKS, config.network, "network")
+    for name in ("batch_size", "latent_size"):
+        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
+    require(0 <= config.warm_up_share <= 1, f"warm_up_share must be in [0, 1], got {config.warm_up_share}")
+    require(min(config.hidden, default=1) >= 1, f"hidden must be widths of at least 1, got {config.hidden}")
+    names = {name: name for name in ("static", "dynamic", "threshold")}
+    lookup(names, config.binarization, "binarization")
+
+
+def load(config: VaeConfig) -> Data:
+    """Binarised images, 0 or 1."""
+    dataset = data.load(config.data, scaling="unit", binarization=config.binarization)
+    require(dataset.info.kind == "images", f"data must be a set of images, got the density {config.data!r}")
+    arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
+    return Data(arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset)
+
+
+def _dense(config: VaeConfig, shape) -> tuple[Network, Network]:
+    encoder = MLP((*config.hidden, 2 * config.latent_size), "relu", "glorot")
+    decoder = MLP((*reversed(config.hidden), math.prod(shape)), "relu", "glorot")
+    return reshaped(from_flax(encoder), (2 * config.latent_size,)), reshaped(from_flax(decoder), shape)
+
+
+def _convolutional(config: VaeConfig, shape) -> tuple[Network, Network]:
+    return from_flax(ConvolutionalEncoder(2 * config.latent_size)), from_flax(ConvolutionalDecoder(shape))
+
+
+NETWORKS = {"dense": _dense, "convolutional": _convolutional}
+
+
+def networks_of(config: VaeConfig, shape: tuple[int, int, int]) -> tuple[Network, Network]:
+    """(encoder to 2 D numbers, decoder to logits of pixels) of the settings."""
+    return NETWORKS[config.network](config, shape)
+
+
+def _random_images(images: np.ndarray, num: int):
+    """`key -> [num, H, W, C]` training images in [0, 1], where the pseudo-inputs of a VampPrior start."""
+
+    def draw(key: Key):
+        which = jax.random.randint(key, (num,), 0, len(images))
+        return data.to_model_range(jnp.asarray(images)[which], "unit")
+
+    return draw
+
+
+def validate_prior(name: str) -> None:
+    """ConfigError for a prior that this study cannot build."""
+    lookup({known: 0 for known in (*priors.FROM_DIM, "vamp")}, name, "prior")
+
+
+def prior_named(name: str, config, loaded: Data, num_components: int):
+    """`encode -> Prior` by its name, as `models.vae.Vae` wants it."""
+    dim, shape = config.latent_size, loaded.dataset.info.shape
+    if name == "vamp":
+        start = _random_images(loaded.dataset.train["image"], num_components)
+        return lambda encode: priors.vamp(encode, num_components, shape, init=start)
+    validate_prior(name)
+    options = {"num_components": num_components} if name == "mixture" else {}
+    prior: Prior = priors.PRIORS[name](dim, **options)
+    return lambda encode: prior
+
+
+def recipe(config: VaeConfig, loaded: Data, prior: str = "standard_normal", num_components: int = 1) -> Vae:
+    """Networks and prior of the settings."""
+    encoder, decoder = networks_of(config, loaded.dataset.info.shape)
+    return Vae(encoder, decoder, config.latent_size, prior_named(prior, config, loaded, num_components))
+
+
+def draw_with_step(loaded: Data, batch_size: int):
+    """Batches `{"x", "step"}` of training images."""
+    draw_images = data.draws(loaded.dataset, batch_size)
+
+    def draw(arrays, data_key, index):
+        return {"x": draw_images(arrays["train"], data_key, index)["x"], "step": index}
+
+    return draw
+
+
+def linear_warm_up(config: VaeConfig):
+    """`step -> beta` of the settings."""
+    num_steps = int(config.warm_up_share * config.num_steps)
+    if num_steps == 0:
+        return lambda step: 1.0
+    return functools.partial(warm_up, num_steps=num_steps, shape="linear")
+
+
+def surgery(key: Key, vae: Vae, params, state, images: Array, chunk_size: int = 256) -> dict[str, Array]:
+    """Terms of the average KL over images [N, H, W, C] (uint8): one draw of z each, all N posteriors in q(z). Nats."""
+
+    def encode(rows):
+        return posterior(vae, params, state, data.to_model_range(rows, "unit"))
+
+    loc, scale = chunked(encode, images, 1_000)
+    z = sampling.gaussian(key, loc, scale)
+    found = elbo_surgery.decompose_gaussian(z, loc, scale, log_prior(vae, params, state, z), chunk_size=chunk_size)
+    return {
+        "average_kl": found.average_kl.mean,
+        "mutual_information": found.mutual_information.mean,
+        "marginal_kl": found.marginal_kl.mean,
+        "active_units": elbo_surgery.active_units(loc).count.astype(jnp.float32),
+    }
+
+
+def annealed(
+    key: Key, settings: likelihood.Settings, log_joint, x: Array, loc: Array, scale: Array
+) -> likelihood.Estimate:
+    """log p(x) by annealed importance sampling from N(loc, diag(scale)^2), [N, D] each, an approximate posterior.
+
+    log_joint: `(x [b, H, W, C], z [n, b, D]) -> [n, b]`, log p(x, z). The start travels with its image, so that no
+    encoder is asked again at every step.
+    """
+    shape, dim = x.shape[1:], loc.shape[-1]
+    rows = jnp.concatenate([x.reshape(len(x), -1), loc, scale], axis=-1)
+
+    def split(row):
+        return row[:, : -2 * dim].reshape(-1, *shape), row[:, -2 * dim : -dim], row[:, -dim:]
+
+    def sample(key, row, num):
+        _, loc, scale = split(row)
+        return sampling.gaussian(key, jnp.broadcast_to(loc, (num, *loc.shape)), scale)
+
+    def log_start(row, z):
+        _, loc, scale = split(row)
+        return jnp.sum(gaussian.log_prob(z, loc, scale), axis=-1)
+
+    path = likelihood.from_proposal(sample, log_start, lambda row, z: log_joint(split(row)[0], z))
+    return likelihood.annealed_importance_sampling(key, path, rows, settings, batch_size=25)

@@ -1,0 +1,146 @@
+"""VAE experiments: the parts that have a truth, the settings they refuse, and (slow) each end to end on real digits."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from dgm_jax import data, priors
+from dgm_jax.core import ConfigError
+from dgm_jax.densities import gaussian
+from dgm_jax.evaluation import likelihood
+from dgm_jax.models.vae import Vae, posterior, vae
+from dgm_jax.run import main
+from dgm_jax.studies import vae as study
+from experiments import avb_images, elbo_surgery, vae_priors
+
+SHORT = ["--data", "digits", "--num_seeds", "2", "--num_steps", "60", "--log_every", "30", "--hidden", "32",
+         "--progress", "quiet"]  # fmt: skip
+ANNEALED = ["--num_ais", "10", "--ais_steps", "5", "--num_chains", "2"]
+
+
+def test_annealing_from_a_gaussian_finds_the_evidence():
+    """z ~ N(0, 1), x | z ~ N(z, .5^2) in each of three pixels-and-latents: log p(x) in closed form."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(30, 1, 3, 1)), jnp.float32)
+    flat = x.reshape(30, 3)
+
+    def log_joint(x, z):
+        given = gaussian.log_prob(x.reshape(-1, 3), z, 0.5)
+        return jnp.sum(gaussian.log_prob(z, 0.0, 1.0) + given, axis=-1)
+
+    truth = scipy.stats.norm.logpdf(np.asarray(flat), scale=np.sqrt(1.25)).sum(1)
+    settings = likelihood.Settings(num_steps=50, num_chains=8, num_knots=3, num_pilot=8)
+    exact = study.annealed(jax.random.key(0), settings, log_joint, x, flat * 0.8, jnp.full((30, 3), np.sqrt(0.2)))
+    np.testing.assert_allclose(exact.log_prob, truth, atol=1e-4)
+    rough = study.annealed(jax.random.key(0), settings, log_joint, x, 0.5 * flat, jnp.full((30, 3), 0.7))
+    error = likelihood.average(rough).monte_carlo_error
+    assert float(jnp.mean(rough.log_prob)) == pytest.approx(truth.mean(), abs=4.5 * float(error) + 0.01)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    config = vae_priors.Config(data="digits", latent_size=2, hidden=(8,))
+    loaded = study.load(config)
+    recipe = study.recipe(config, loaded)
+    params, state = vae(recipe, loaded.dataset.info.shape).init(jax.random.key(0))
+    params = jax.tree.map(lambda w: 2 * w, params)
+    return config, loaded, recipe, params, state
+
+
+def test_surgery_of_images_is_the_sum_over_all_pairs(digits):
+    _, loaded, recipe, params, state = digits
+    images = loaded.dataset.train["image"][:50]
+    found = study.surgery(jax.random.key(3), recipe, params, state, images, chunk_size=16)
+    loc, scale = (np.asarray(a, np.float64) for a in posterior(recipe, params, state, data.to_model_range(images, "unit")))
+    z = loc + scale * np.asarray(jax.random.normal(jax.random.key(3), (100,))).reshape(50, 2)
+    pairs = scipy.stats.norm.logpdf(z[:, None], loc, scale).sum(-1)
+    own, prior = np.diag(pairs), scipy.stats.norm.logpdf(z).sum(-1)
+    aggregate = np.log(np.exp(pairs).mean(1))
+    for name, truth in (("average_kl", own - prior), ("mutual_information", own - aggregate),
+                        ("marginal_kl", aggregate - prior)):
+        assert float(found[name]) == pytest.approx(truth.mean(), abs=2e-4), name
+
+
+def test_a_vamp_prior_starts_at_training_images(digits):
+    config, loaded, *_ = digits
+    recipe = study.recipe(config, loaded, "vamp", 6)
+    assert isinstance(recipe, Vae)
+    params, _ = vae(recipe, loaded.dataset.info.shape).init(jax.random.key(1))
+    inputs = np.asarray(params["prior"]["inputs"])
+    known = {image.tobytes() for image in np.asarray(loaded.dataset.train["image"])}
+    assert inputs.shape == (6, 8, 8, 1)
+    assert all(np.round(255 * image).astype(np.uint8).tobytes() in known for image in inputs)
+
+
+@pytest.mark.parametrize("network", sorted(study.NETWORKS))
+def test_networks_go_from_images_to_latents_and_back(network):
+    config = vae_priors.Config(network=network, latent_size=3, hidden=(8,))
+    encoder, decoder = study.networks_of(config, (28, 28, 1))
+    recipe = Vae(encoder, decoder, 3, lambda encode: priors.standard_normal(3))
+    params, state = vae(recipe, (28, 28, 1)).init(jax.random.key(0))
+    x = jax.random.uniform(jax.random.key(1), (2, 28, 28, 1))
+    slopes = jax.grad(lambda p: jnp.sum(posterior(recipe, p, state, x)[0] ** 2))(params)
+    assert all(float(jnp.max(jnp.abs(leaf))) > 0 for leaf in jax.tree.leaves(slopes["encoder"]))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings", "message"),
+    [
+        (vae_priors, {"network": "dence"}, "did you mean 'dense'"),
+        (vae_priors, {"num_importance": 1001}, "multiple of 10"),
+        (vae_priors, {"warm_up_share": 1.5}, r"warm_up_share must be in \[0, 1\]"),
+        (vae_priors, {"binarization": "statik"}, "did you mean 'static'"),
+        (vae_priors, {"prior": ("vampp",)}, "did you mean 'vamp'"),
+        (elbo_surgery, {"latent": (0,)}, "latent_size must be at least 1"),
+        (elbo_surgery, {"num_surgery": 1}, "num_surgery must be 0 or >= 2"),
+        (avb_images, {"model": ("abv",)}, "did you mean 'avb'"),
+        (avb_images, {"noise_size": 9}, "multiple of 8"),
+        (avb_images, {"num_ais": 1}, "num_ais must be at least 2"),
+    ],
+)
+def test_settings_that_no_run_could_use(experiment, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        experiment.validate(experiment.Config(**settings))
+
+
+def test_adaptive_contrast_refuses_pmap(tmp_path, capsys):
+    flags = [*SHORT, "--model", "avb_adaptive_contrast", "--devices", "pmap", "--out", str(tmp_path / "run")]
+    assert main(avb_images.EXPERIMENT, flags) == 2
+    assert "couples its batch (adaptive contrast takes moments" in capsys.readouterr().err
+
+
+def metrics_of(path):
+    return json.loads((path / "summary.json").read_text())["metrics"]
+
+
+@pytest.mark.slow
+def test_vae_priors_end_to_end(tmp_path):
+    flags = [*SHORT, *ANNEALED, "--latent_size", "4", "--num_components", "10", "--num_importance", "20", "--num_eval", "30",
+             "--num_surgery", "100", "--out", str(tmp_path)]  # fmt: skip
+    assert main(vae_priors.EXPERIMENT, flags) == 0
+    found = metrics_of(tmp_path)
+    for prior in vae_priors.Config().prior:
+        kl = {name: found[f"{prior}/{name}"]["mean"] for name in ("average_kl", "mutual_information", "marginal_kl")}
+        assert kl["average_kl"] == pytest.approx(kl["mutual_information"] + kl["marginal_kl"], abs=1e-4)
+        assert 0 < kl["mutual_information"] < np.log(100)
+
+
+@pytest.mark.slow
+def test_elbo_surgery_end_to_end(tmp_path):
+    assert main(elbo_surgery.EXPERIMENT, [*SHORT, "--latent", "2", "4", "--out", str(tmp_path)]) == 0
+    found = metrics_of(tmp_path)
+    for size in (2, 4):
+        assert found[f"{size}/identity_error"]["mean"] < 1e-4
+        assert found[f"{size}/average_kl"]["mean"] == pytest.approx(found[f"{size}/analytic_kl"]["mean"], abs=0.3)
+
+
+@pytest.mark.slow
+def test_avb_images_end_to_end(tmp_path):
+    assert main(avb_images.EXPERIMENT, [*SHORT, *ANNEALED, "--out", str(tmp_path)]) == 0
+    found = metrics_of(tmp_path)
+    for model in avb_images.MODELS:
+        gap = found[f"{model}/annealed_log_prob"]["mean"] - found[f"{model}/adversarial_bound"]["mean"]
+        assert found[f"{model}/gap"]["mean"] == pytest.approx(gap, abs=1e-3)
