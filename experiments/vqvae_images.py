@@ -10,6 +10,12 @@ a discretised logistic law over the 256 levels of a pixel. A transformer over th
 game, on the codes as they are at that step; both learning rates fall to zero along a cosine. `bits_per_dim` is the
 bound -log2 p(x | e_c) - log2 p(c) on all test images, `uniform_bits_per_dim` the same with the uniform prior over
 codes. The paper's 4.67 bits are for CIFAR-10 and a uniform prior, so they stand beside no row of Fashion-MNIST.
+
+Measured with the first command (3 seeds of seed 0, 2026-11-23, two CPU cores, about 20 minutes beside other work), mean
+and 95 % interval on 10,000 test images: 3.571 [3.516, 3.626] bits a dimension with the prior, 3.824 [3.791, 3.856] with
+the uniform prior, 3.324 for the decoder alone; 3.96 bits a code of 8; squared error .0345; all 256 codes in use,
+perplexity 216 [202, 231]. Over training (500, 1,000, 1,500, 2,000 steps) the bits were
+3.80, 3.65, 3.58, 3.57.
 """
 
 import dataclasses
@@ -42,8 +48,8 @@ class Config(RunConfig):
     data: str = "fashion_mnist"
     """A set of images by name (dgm_jax.data.load)."""
     num_seeds: int = 3
-    num_steps: int = 4_000
-    log_every: int = 1_000
+    num_steps: int = 2_000
+    log_every: int = 500
     batch_size: int = 64
     num_codes: int = 256
     code_width: int = 32

@@ -44,7 +44,7 @@ def gradients(name, num_samples, num=NUM, params=None, seed=0):
     return run(PARAMS if params is None else params, noise)
 
 
-def close(a, b, errors=4.5):
+def assert_close_in_mean(a, b, errors=4.5):
     """Means over the first axis within standard errors; b may be exact."""
     for name in a:
         spread = np.asarray(a[name]).std(0) / np.sqrt(len(a[name]))
@@ -65,7 +65,7 @@ def closed_elbo(params):
 def test_gradients_of_the_elbo_have_the_closed_form_as_their_mean(name):
     value, slopes = gradients(name, 2)
     assert abs(value.mean() - closed_elbo(PARAMS)) < 4 * value.std() / np.sqrt(NUM)
-    close(slopes, jax.grad(closed_elbo)(PARAMS))
+    assert_close_in_mean(slopes, jax.grad(closed_elbo)(PARAMS))
 
 
 def test_values_and_model_gradients_do_not_depend_on_the_estimator():
@@ -80,9 +80,9 @@ def test_values_and_model_gradients_do_not_depend_on_the_estimator():
 def test_importance_weighted_gradients_agree_in_the_mean(num_samples):
     _, plain = gradients("importance_weighted", num_samples)
     _, doubly = gradients("doubly_reparameterised", num_samples, seed=1)
-    close(plain, doubly)
+    assert_close_in_mean(plain, doubly)
     if num_samples == 1:
-        close(doubly, jax.grad(closed_elbo)(PARAMS))
+        assert_close_in_mean(doubly, jax.grad(closed_elbo)(PARAMS))
 
 
 def test_doubly_reparameterised_is_the_sum_of_squared_shares_times_paths():
