@@ -3,14 +3,17 @@
     python -m benchmarks.vqvae [--rounds 7] [--steps 5] [--seeds 1 4] [--quick]
 
 Encoder and decoder of `networks.residual` (hidden 128, two residual blocks of 32), K = 512 codes of D = 64, mean squared
-error plus codebook term plus .25 commitment, Adam 3e-4, batch 128: about 21 GFLOP a step. JAX runs the library's own engine: all steps of all seeds in one compiled program, convolutions by the backend that the
-library picks. PyTorch runs eagerly, one seed after the other, channels first and channels last, fused Adam. The
-images are noise. Before anything is timed, both sides must give the same losses from the same weights and batch.
+error plus codebook term plus .25 commitment, Adam 3e-4, batch 128: about 21 GFLOP a step. JAX runs the library's own
+engine: all steps of all seeds in one compiled program, convolutions by the backend that the library picks. PyTorch runs
+eagerly, one seed after the other, channels first and channels last, fused Adam. The images are noise. "products alone"
+are the step's matrix products without all else. Before anything is timed, both sides must give the same losses from the
+same weights and batch.
 """
 
 import functools
 import sys
 import time
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +23,7 @@ import optax
 from benchmarks import harness, torch_autoencoder
 from dgm_jax import core, parallel, quantization, training
 from dgm_jax.core import Aux, Player, Task
-from dgm_jax.networks import ResidualDecoder, ResidualEncoder, from_flax
+from dgm_jax.networks import ResidualDecoder, ResidualEncoder, convolution, from_flax, products
 
 IMAGE, BATCH, NUM_IMAGES, CODES, CODE_WIDTH = (28, 28, 1), 128, 4_096, 512, 64
 RATE, TOLERANCE = 3e-4, 2e-5
@@ -77,6 +80,32 @@ def jax_case(images, num_seeds: int, strategy: str, num_steps: int) -> harness.C
         holder[0], _ = jax.block_until_ready(advance(holder[0], arrays))
 
     return harness.Case(call, num_seeds * num_steps, seconds)
+
+
+def products_case(num_steps: int) -> harness.Case:
+    """The step's matrix products and nothing else: those of every convolution forwards, and of both backward passes.
+
+    What the whole step costs beyond them is copies, elementwise work, the nearest code and Adam.
+    """
+    shapes, plain = [], products.product
+    params, state = jax.eval_shape(init, jax.random.key(0))
+    with mock.patch.object(products, "product", lambda w, x: (shapes.append((w.shape, x.shape)), plain(w, x))[1]):
+        jax.eval_shape(lambda p: loss(p, state, {"x": jnp.zeros((BATCH, *IMAGE))}, None), params)
+    rng = np.random.default_rng(0)
+    draw = lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    operands = [(draw(w), draw(x), draw((w[0], x[1]))) for w, x in shapes]
+
+    def step(carry, _):
+        total = carry
+        for w, x, d in operands:
+            # Tied to the carry, so that no product is done once for all steps.
+            w, x, d, carry = jax.lax.optimization_barrier((w, x, d, carry))
+            y, pull_back = jax.vjp(products.product, w, x)
+            total += y[0, 0] + sum(g[0, 0] for g in pull_back(d))
+        return total * 1e-9, None
+
+    run = jax.jit(lambda carry: jax.lax.scan(step, carry, None, length=num_steps)[0])
+    return harness.compiled_case(run, jnp.float32(0.0), num_steps)
 
 
 class TorchVqVae:
@@ -170,6 +199,8 @@ def main() -> int:
             name = f"jax, {num_seeds} seeds, {strategy}"
             print(f"compiling {name}")
             cases[name] = jax_case(images, num_seeds, strategy, arguments.steps)
+    if convolution.resolve_backend() == "products":
+        cases["jax, 1 seed, products alone"] = products_case(arguments.steps)
     if torch:
         for layout in (False, True):
             name = f"torch eager, channels {'last' if layout else 'first'}"
