@@ -23,7 +23,6 @@ import functools
 import math
 import sys
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax

@@ -1,6 +1,5 @@
 """The nearest code of each vector, streamed: no N x K matrix, and the same codes at any matmul precision."""
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -77,7 +76,7 @@ def require_vectors(z: Array, codebook: Array) -> tuple[int, ...]:
 
 def _search(rows: Array, codebook: Array, tile: tuple[int, int], precision, compute_dtype) -> Array:
     """int32[N]: rows in tiles, each against the codebook in tiles."""
-    (num_rows, dim), num_codes = rows.shape, codebook.shape[0]
+    num_rows, num_codes = rows.shape[0], codebook.shape[0]
     row_tile, code_tile = _even(num_rows, tile[0]), _even(num_codes, tile[1])
     centre = _centre(codebook)
     codes = codebook - centre

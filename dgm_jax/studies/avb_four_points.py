@@ -40,7 +40,7 @@ class Preset(NamedTuple):
 
 
 PRESETS = {
-    "fast": Preset(2e-4, 1e-3, 1e-3, "cosine", 0.5, 256),
+    "fast": Preset(4e-4, 2e-3, 2e-3, "cosine", 0.5, 256),
     "paper": Preset(2e-5, 1e-4, 2e-5, "constant", 0.9, 512),
 }
 
@@ -54,7 +54,7 @@ class FourPointsConfig(RunConfig):
     preset: str = "fast"
     """fast (high learning rates that fall along a cosine) or paper (for an accelerator: give --num_steps 100000)."""
     num_seeds: int = 8
-    num_steps: int = 4_000
+    num_steps: int = 3_000
     log_every: int = 1_000
     num_critic_updates: int = 2
     critic_width: int = 256
