@@ -10,6 +10,7 @@ from dgm_jax.run import main
 from experiments import vqvae_images as experiment
 
 
+@pytest.mark.slow
 def test_parts_of_the_bound_add_up_and_fall(tmp_path):
     flags = ["--data", "digits", "--num_codes", "16", "--code_width", "4", "--width", "8", "--prior_width", "8", "--num_steps",
              "120", "--log_every", "60", "--num_seeds", "1", "--batch_size", "32", "--prior_layers", "1", "--progress", "quiet",
