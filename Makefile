@@ -43,6 +43,7 @@ benchmark: setup
 	$(BIN)/python -m benchmarks.gan_ring
 	$(BIN)/python -m benchmarks.gan_images
 	$(BIN)/python -m benchmarks.vqvae
+	$(BIN)/python -m benchmarks.discrete_vae
 	$(BIN)/python -m benchmarks.nearest_code
 	$(BIN)/python -m benchmarks.token_sampling
 
