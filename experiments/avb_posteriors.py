@@ -74,7 +74,7 @@ EXPERIMENT = Experiment(
     validate=study.validate,
     figures=figures,
     snapshots=snapshots,
-    headline=("kl", "plane_kl", "critic_kl", "elbo", "bound_gap", "mean_error", "smallest_sd_ratio", "largest_sd_ratio"),
+    headline=("kl", "plane_kl", "critic_kl", "bound_gap", "mean_error", "smallest_sd_ratio", "largest_sd_ratio"),
     explanations={
         "kl": "KL(q || p), nats: quadrature (Gaussians, plane), log Z - ELBO (Gaussians, eight schools), or plane_kl.",
         "plane_kl": "KL(q || p) of the first two quantities (eight schools: mu, tau) from a histogram of draws, nats.",

@@ -1,0 +1,194 @@
+"""Approximations of one posterior that is known up to its constant: two Gaussian families and an implicit sampler.
+
+All three maximise a bound on the log-normaliser of an unnormalised log-density log f(z), f = Z p, without any data:
+
+    log Z - KL(q || p) = E_q [log f(z) - log q(z)].
+
+The families are those of `posterior_families`. What is reported of the sampler owes nothing to its critic: see
+`evaluate_family`.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dgm_jax import training
+from dgm_jax.core import Array, Key, Task, lookup, require
+from dgm_jax.densities.posteriors import POSTERIORS, Unnormalised
+from dgm_jax.evaluation.histogram import Cells, centers, counts, histogram_kl
+from dgm_jax.networks import ResidualCritic, from_flax
+from dgm_jax.objectives import divergences
+from dgm_jax.run import Data, RunConfig
+from dgm_jax.studies.posterior_families import Family, gaussian_family, implicit_family
+
+FAMILIES = ("mean_field", "full_rank", "avb")
+GRID = Cells(-6.0, 6.0, 600)  # of the quadratures over the plane
+BINS = Cells(-6.0, 6.0, 200)  # of the histograms, bins of .06
+NUM_DRAWS = 400_000  # for histograms and moments
+PART = 5_000  # draws at a time
+SHOWN = 2_000
+COUPLING = "adaptive contrast takes the moments of a batch of draws"
+
+
+@dataclasses.dataclass(frozen=True)
+class PosteriorsConfig(RunConfig):
+    """Posteriors and families of approximations."""
+
+    arm: tuple[str, ...] = tuple(f"{t}/{f}" for t in ("rosenbrock", "torus", "eight_schools") for f in FAMILIES)
+    """POSTERIOR/FAMILY: rosenbrock, torus, eight_schools, eight_schools_signed by mean_field, full_rank, avb."""
+    num_seeds: int = 3
+    num_steps: int = 4_000
+    log_every: int = 2_000
+    batch_size: int = 256
+    """Draws of q in one update."""
+    gaussian_learning_rate: float = 2e-2
+    """Of the Gaussians, Adam; all learning rates fall to zero along a cosine."""
+    learning_rate: float = 5e-4
+    """Of the sampler, Adam with b1 = .5."""
+    critic_learning_rate: float = 2e-3
+    """Of the critic, Adam with b1 = .5."""
+    num_critic_updates: int = 2
+    """Critic updates in a step, each on fresh draws."""
+    noise_size: int = 64
+    """Standard normal numbers for one draw of the sampler. With few of them its draws lie near a thin sheet, which the
+    critic takes for spread: eight schools end too wide."""
+    hidden: tuple[int, ...] = (128, 128)
+    """Widths of the sampler's hidden layers."""
+    critic_width: int = 64
+    critic_blocks: int = 2
+
+
+class Truth(NamedTuple):
+    """By quadrature: log Z in nats, mean and standard deviation of the quantities [D]."""
+
+    log_normaliser: Array
+    mean: Array
+    sd: Array
+
+
+def validate(config: PosteriorsConfig) -> None:
+    """Names and sizes, before anything is built."""
+    for name in config.arm:
+        split_arm(name)
+    for name in ("batch_size", "num_critic_updates", "noise_size", "critic_width"):
+        least = 2 if name == "batch_size" else 1
+        require(getattr(config, name) >= least, f"{name} must be at least {least}, got {getattr(config, name)}")
+    require(config.critic_blocks >= 0, f"critic_blocks must be at least 0, got {config.critic_blocks}")
+    require(bool(config.hidden) and min(config.hidden) >= 1, f"hidden must be positive widths, got {config.hidden}")
+    for name in ("gaussian_learning_rate", "learning_rate", "critic_learning_rate"):
+        require(getattr(config, name) > 0, f"{name} must be positive, got {getattr(config, name)}")
+
+
+def split_arm(name: str) -> tuple[str, str]:
+    """("torus", "avb") of "torus/avb"; ConfigError for names that do not exist."""
+    posterior, slash, family = name.partition("/")
+    require(bool(slash), f"an arm is POSTERIOR/FAMILY, such as torus/avb; got {name!r}")
+    lookup(POSTERIORS, posterior, "posterior")
+    lookup(dict.fromkeys(FAMILIES), family, "family")
+    return posterior, family
+
+
+@functools.cache
+def truth(posterior: str) -> Truth:
+    """Normaliser and moments by the midpoint rule over the plane of the first two quantities, in double precision.
+
+    Call it from the host, outside of compiled code.
+    """
+    target = POSTERIORS[posterior]
+    with jax.enable_x64(True):
+        plane = centers(GRID)
+        log_f = target.plane_log_density(plane)
+        log_normaliser = jax.nn.logsumexp(log_f) + math.log(GRID.area)
+        share = jnp.exp(log_f - jax.nn.logsumexp(log_f))
+        mean, variance = target.given_plane(plane)
+        first = jnp.concatenate([plane, mean], axis=-1)
+        second = jnp.square(first) + jnp.concatenate([0 * plane, variance], axis=-1)
+        mean = share @ first
+        found = Truth(log_normaliser, mean, jnp.sqrt(share @ second - jnp.square(mean)))
+        return Truth(*(np.asarray(value, np.float32) for value in found))
+
+
+def load(config: PosteriorsConfig) -> Data:
+    """The truth about each posterior of the run; there are no data."""
+    names = sorted({split_arm(arm)[0] for arm in config.arm})
+    return Data({name: truth(name)._asdict() for name in names}, {"name": "no data", "identity": ", ".join(names)})
+
+
+def build(config: PosteriorsConfig, loaded: Data) -> Task:
+    """One seed of one family on one posterior."""
+    posterior, name = split_arm(config.arm[0])
+    target, rates = POSTERIORS[posterior], {"q": config.gaussian_learning_rate}
+    if name == "avb":
+        critic = from_flax(ResidualCritic(config.critic_width, config.critic_blocks))
+        family = implicit_family(
+            target, config.batch_size, noise_size=config.noise_size, hidden=config.hidden, critic=critic,
+            num_critic_updates=config.num_critic_updates, num_judged=PART,
+        )  # fmt: skip
+        rates = {"q": config.learning_rate, "critic": config.critic_learning_rate}
+    else:
+        family = gaussian_family(target, config.batch_size, name == "full_rank")
+    optimizers = {
+        player: optax.adam(  # a schedule counts the updates of its player
+            training.learning_rate("cosine", rate, config.num_steps * family.players[player].num_updates),
+            b1=0.5 if name == "avb" else 0.9,
+        )
+        for player, rate in rates.items()
+    }
+
+    def evaluate(train_state, arrays, key):
+        return evaluate_family(key, family, target, train_state.params, Truth(**arrays[posterior]))
+
+    return Task(
+        init=family.init,
+        draw=lambda arrays, data_key, index: {},
+        algorithm=functools.partial(training.alternating, family.players, optimizers),
+        evaluate=evaluate,
+        batch_coupling=COUPLING if name == "avb" else None,
+    )
+
+
+def evaluate_family(key: Key, family: Family, target: Unnormalised, params, exact: Truth) -> dict[str, Array]:
+    """What `experiments.avb_posteriors` explains; NUM_DRAWS draws of q, in parts.
+
+    plane_kl: `histogram_kl` of the first two quantities. kl: for Gaussians in the plane by quadrature over GRID, in
+    more dimensions log Z - elbo; for the sampler in the plane plane_kl, in more dimensions there is none.
+    elbo: mean of log f - log q over the draws; for the sampler in the plane with the entropy of the histogram.
+    """
+
+    def part(key):
+        z = family.draw(key, params, PART)
+        log_f = target.log_density(z)
+        log_q = jnp.zeros(PART) if family.log_prob is None else family.log_prob(params, z)
+        found = target.quantities(z)
+        away = (found - exact.mean) / exact.sd
+        of_critic = jnp.zeros(()) if family.critic_kl is None else family.critic_kl(jax.random.fold_in(key, 1), params)
+        sums = (jnp.mean(log_f - log_q), jnp.mean(away, axis=0), jnp.mean(jnp.square(away), axis=0), of_critic)
+        return counts(found[:, :2], BINS), sums, found[: SHOWN * PART // NUM_DRAWS, :2]
+
+    found, sums, shown = jax.lax.map(part, jax.random.split(key, NUM_DRAWS // PART))
+    bound, first, second, of_critic = (jnp.mean(each, axis=0) for each in sums)
+    found = jnp.sum(found, axis=0)
+    ratio = jnp.sqrt(second - jnp.square(first))
+    plane = histogram_kl(found, lambda at: target.plane_log_density(at) - exact.log_normaliser, BINS, NUM_DRAWS)
+    table = {
+        "plane_kl": plane.kl, "outside": plane.outside, "mean_error": jnp.max(jnp.abs(first)),
+        "smallest_sd_ratio": jnp.min(ratio), "largest_sd_ratio": jnp.max(ratio), "z": shown.reshape(-1, 2),
+    }  # fmt: skip
+    if family.critic_kl is not None:
+        table["critic_kl"] = of_critic + exact.log_normaliser
+        if target.size > 2:
+            return table
+        bound = bound - histogram_kl(found, lambda at: jnp.zeros(at.shape[0]), BINS, NUM_DRAWS).kl
+        kl = plane.kl
+    elif target.size == 2:
+        log_p = target.log_density(centers(GRID)) - exact.log_normaliser
+        kl = divergences.kl_on_grid(family.log_prob(params, centers(GRID)), log_p, GRID.area)
+    else:
+        kl = exact.log_normaliser - bound
+    return table | {"kl": kl, "elbo": bound, "bound_gap": exact.log_normaliser - bound}
