@@ -75,8 +75,8 @@ def validate(config: Config) -> None:
 def build(config: Config, loaded) -> Task:
     """One seed of one model."""
     name, shape = config.model[0], loaded.dataset.info.shape
-    rate = functools.partial(training.learning_rate, "cosine", num_steps=config.num_steps)
-    optimizers = {"vae": optax.adam(rate(peak=config.learning_rate), b1=0.5)}
+    rate = functools.partial(training.learning_rate, "cosine")
+    optimizers = {"vae": optax.adam(rate(config.learning_rate, config.num_steps), b1=0.5)}
     beta = study.linear_warm_up(config)
     coupling = None
     if name == "vae":
@@ -85,7 +85,9 @@ def build(config: Config, loaded) -> Task:
     else:
         recipe = _adversarial(config, loaded, name == "avb_adaptive_contrast")
         model = avb_recipe(recipe, shape, num_critic_updates=config.num_critic_updates, beta=beta)
-        optimizers["critic"] = optax.adam(rate(peak=config.critic_rate), b1=0.5)
+        # A schedule counts a player's own updates.
+        critic_rate = rate(config.critic_rate, config.num_steps * config.num_critic_updates)
+        optimizers["critic"] = optax.adam(critic_rate, b1=0.5)
         coupling = BATCH_COUPLING if recipe.adaptive_contrast else None
     algorithm = functools.partial(training.alternating, model.players, optimizers)
     bound = terms if name == "vae" else adversarial_terms

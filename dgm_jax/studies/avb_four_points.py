@@ -10,7 +10,7 @@ import optax
 
 from dgm_jax import core, priors, training
 from dgm_jax.core import Task, lookup, require
-from dgm_jax.densities import gaussian
+from dgm_jax.densities import bernoulli, gaussian
 from dgm_jax.evaluation.histogram import Cells, centers, counts, histogram_kl
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
 from dgm_jax.models import vae as vae_recipe
@@ -112,9 +112,7 @@ def on_grid(decoder, params, state, z):
 
     def rows(some):
         out, _ = decoder.apply(params["decoder"], state["decoder"], some, train=False)
-        logits = out.reshape(-1, 1, 4)
-        images = jnp.eye(4)
-        return -jnp.sum(images * jax.nn.softplus(-logits) + (1 - images) * jax.nn.softplus(logits), axis=-1)
+        return jnp.sum(bernoulli.log_prob(jnp.eye(4), out.reshape(-1, 1, 4)), axis=-1)
 
     return core.chunked(rows, z, 6_400)
 
