@@ -122,6 +122,7 @@ def test_wrong_sizes_are_named():
             function(jnp.zeros((4, 3)))
 
 
+@pytest.mark.slow
 def test_a_long_run_of_nuts():
     """Eight schools by BlackJAX's NUTS: 8 chains of 2,500 draws after 500 of warm-up, within 5 standard errors."""
     blackjax = pytest.importorskip("blackjax")

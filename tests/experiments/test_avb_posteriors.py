@@ -118,6 +118,7 @@ def test_the_best_gaussian_on_the_torus(family):
     np.testing.assert_allclose(found["smallest_sd_ratio"], np.sqrt(variance) / study.truth("torus").sd[0], atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_sampler_beats_the_best_gaussian():
     """A short run on the banana, where no Gaussian has a KL below .46; the critic is near the truth."""
     found = trained("rosenbrock/avb", 800, num_seeds=1, critic_width=48, hidden=(64, 64))
@@ -160,6 +161,7 @@ def test_the_default_arms_are_fine():
     assert len(Config().arm) == 9
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "NUM_DRAWS", 20_000)
     out, arms = tmp_path / "run", ["torus/mean_field", "eight_schools/avb"]
