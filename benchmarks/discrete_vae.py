@@ -12,7 +12,6 @@ same losses from the same weights, batch and noise.
 import functools
 import math
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ import numpy as np
 import optax
 
 from benchmarks import harness, torch_autoencoder
-from dgm_jax import parallel, sampling, training
+from dgm_jax import sampling, training
 from dgm_jax.core import Task
 from dgm_jax.models import GumbelVae, discrete_vae
 from dgm_jax.networks import ResidualDecoder, ResidualEncoder, from_flax
@@ -42,22 +41,6 @@ def task(hyper) -> Task:
     optimizers = dict.fromkeys(MODEL.players, optax.adam(RATE))
     algorithm = functools.partial(training.alternating, MODEL.players, optimizers)
     return Task(MODEL.init, draw, algorithm, lambda train_state, arrays, key: {})
-
-
-def jax_case(images, num_seeds: int, strategy: str, num_steps: int) -> harness.Case:
-    """`num_steps` steps of `num_seeds` seeds in one compiled call."""
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(num_seeds))
-    compiled = parallel.distribute(training.lane_program(task), keys, {}, strategy=strategy, only=jax.devices()[:1])
-    lanes, arrays = compiled.init(keys, {}), compiled.place_data({"image": images})
-    start = time.perf_counter()
-    advance = compiled.compile_advance(lanes, arrays, num_steps)
-    seconds = time.perf_counter() - start
-    holder = [lanes]
-
-    def call():
-        holder[0], _ = jax.block_until_ready(advance(holder[0], arrays))
-
-    return harness.Case(call, num_seeds * num_steps, seconds)
 
 
 class TorchDiscreteVae:
@@ -98,20 +81,6 @@ class TorchDiscreteVae:
         self.adam.step()
 
 
-def torch_case(torch, images, channels_last: bool, num_steps: int) -> harness.Case:
-    """One seed, eagerly."""
-    device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
-    model = TorchDiscreteVae(torch, device, images, channels_last)
-
-    def call():
-        for _ in range(num_steps):
-            model.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return harness.Case(call, num_steps)
-
-
 def check_losses(torch, images) -> dict:
     """Raises unless both sides give the same loss, from the same weights and noise, before and after a step of SGD."""
     params, state = MODEL.init(jax.random.key(0))
@@ -138,22 +107,10 @@ def check_losses(torch, images) -> dict:
 
 def main() -> int:
     """Checks, measures, writes."""
-    parser = harness.parser(__doc__.splitlines()[0], rounds=7, steps=5, seeds=[1, 4])
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.rounds, arguments.steps, arguments.seeds = 2, 1, [1]
-    images = np.random.default_rng(0).integers(0, 256, (NUM_IMAGES, *IMAGE), dtype=np.uint8)
-    torch = harness.torch_or_none()
-    checks, cases = check_losses(torch, images) if torch else {}, {}
-    for num_seeds in arguments.seeds:
-        for strategy in ("map", "vmap") if num_seeds > 1 else ("map",):
-            name = f"jax, {num_seeds} seeds, {strategy}"
-            print(f"compiling {name}")
-            cases[name] = jax_case(images, num_seeds, strategy, arguments.steps)
-    if torch:
-        for layout in (False, True):
-            name = f"torch eager, channels {'last' if layout else 'first'}"
-            cases[name] = torch_case(torch, images, layout, arguments.steps)
+    arguments = harness.parse(harness.parser(__doc__.splitlines()[0], rounds=7, steps=5, seeds=[1, 4]))
+    images, torch = harness.noise_images(NUM_IMAGES), harness.torch_or_none()
+    checks = check_losses(torch, images) if torch else {}
+    cases = harness.image_cases(task, images, arguments, TorchDiscreteVae)
     harness.report("discrete_vae", cases, checks, arguments, "seed-steps/s")
     return 0
 

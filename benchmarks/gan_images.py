@@ -13,7 +13,6 @@ the same losses from the same weights and batches.
 
 import functools
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,7 @@ import numpy as np
 import optax
 
 from benchmarks import harness
-from dgm_jax import core, parallel, training
+from dgm_jax import core, training
 from dgm_jax.core import Task
 from dgm_jax.models import gan
 from dgm_jax.networks import Discriminator, Generator, from_flax
@@ -61,28 +60,6 @@ def task(hyper) -> Task:
 
     algorithm = functools.partial(training.alternating, made.players, optimizers())
     return Task(made.init, draw, algorithm, lambda train_state, arrays, key: {})
-
-
-def noise_images() -> np.ndarray:
-    """uint8 [NUM_IMAGES, 28, 28, 1]."""
-    return np.random.default_rng(0).integers(0, 256, (NUM_IMAGES, *IMAGE), dtype=np.uint8)
-
-
-def jax_case(images, num_seeds: int, strategy: str, num_steps: int) -> harness.Case:
-    """`num_steps` steps of `num_seeds` seeds in one compiled call."""
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(num_seeds))
-    program = training.lane_program(task)
-    compiled = parallel.distribute(program, keys, {}, strategy=strategy, only=jax.devices()[:1])
-    lanes, arrays = compiled.init(keys, {}), compiled.place_data({"image": images})
-    start = time.perf_counter()
-    advance = compiled.compile_advance(lanes, arrays, num_steps)
-    seconds = time.perf_counter() - start
-    holder = [lanes]
-
-    def call():
-        holder[0], _ = jax.block_until_ready(advance(holder[0], arrays))
-
-    return harness.Case(call, num_seeds * num_steps, seconds)
 
 
 class TorchGan:
@@ -173,20 +150,6 @@ class TorchGan:
         self.update("generator", self.generator_loss(self.noise()))
 
 
-def torch_case(torch, images, channels_last: bool, num_steps: int) -> harness.Case:
-    """One seed, eagerly."""
-    device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
-    peer = TorchGan(torch, device, images, channels_last)
-
-    def call():
-        for _ in range(num_steps):
-            peer.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return harness.Case(call, num_steps)
-
-
 def check_losses(torch, images) -> dict:
     """Raises unless both sides give the same losses from the same weights and batch, in both layouts of PyTorch."""
     made = model()
@@ -213,26 +176,10 @@ def check_losses(torch, images) -> dict:
 
 def main() -> int:
     """Checks, measures, writes."""
-    parser = harness.parser(__doc__.splitlines()[0], rounds=7, steps=5, seeds=[1, 3])
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.rounds, arguments.steps, arguments.seeds = 2, 1, arguments.seeds[:1]
-    torch = harness.torch_or_none()
-    if torch is None:
-        print("PyTorch is not installed (pip install dgm_jax[benchmark]): measuring JAX alone", file=sys.stderr)
-    images = noise_images()
+    arguments = harness.parse(harness.parser(__doc__.splitlines()[0], rounds=7, steps=5, seeds=[1, 3]))
+    images, torch = harness.noise_images(NUM_IMAGES), harness.torch_or_none()
     checks = check_losses(torch, images) if torch else {}
-    cases = {}
-    for num_seeds in arguments.seeds:
-        # One seed is the same program by either strategy, up to a trivial axis.
-        for strategy in ("map",) if num_seeds == 1 else parallel.STRATEGIES:
-            name = f"jax, {num_seeds} seeds, {strategy}"
-            print(f"compiling {name}")
-            cases[name] = jax_case(images, num_seeds, strategy, arguments.steps)
-    if torch:
-        for channels_last in (False, True):
-            name = f"torch eager, channels {'last' if channels_last else 'first'}"
-            cases[name] = torch_case(torch, images, channels_last, arguments.steps)
+    cases = harness.image_cases(task, images, arguments, TorchGan)
     harness.report("gan_images", cases, checks, arguments, "seed-steps/s")
     return 0
 

@@ -12,10 +12,8 @@ from the same weights and batches.
 
 import functools
 import sys
-import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -50,19 +48,7 @@ def task(dataset) -> Task:
 
 def jax_case(dataset, num_seeds: int, strategy: str, num_steps: int) -> harness.Case:
     """`num_steps` steps of `num_seeds` seeds in one compiled call."""
-    program = training.lane_program(lambda hyper: task(dataset))
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(num_seeds))
-    compiled = parallel.distribute(program, keys, {}, strategy=strategy, only=jax.devices()[:1])
-    lanes = compiled.init(keys, {})
-    start = time.perf_counter()
-    advance = compiled.compile_advance(lanes, {}, num_steps)
-    seconds = time.perf_counter() - start
-    holder = [lanes]
-
-    def call():
-        holder[0], _ = jax.block_until_ready(advance(holder[0], {}))
-
-    return harness.Case(call, num_seeds * num_steps, seconds)
+    return harness.engine_case(lambda hyper: task(dataset), {}, num_seeds, strategy, num_steps)
 
 
 class TorchGan:
@@ -128,20 +114,16 @@ class TorchGan:
 
 
 def torch_case(torch, fused: bool, threads: int, num_steps: int) -> harness.Case:
-    """One seed, eagerly."""
-    device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
-    gan = TorchGan(torch, device, fused)
+    """One seed, eagerly, with so many threads."""
+    inner = harness.eager_case(torch, TorchGan(torch, harness.torch_device(torch), fused).step, num_steps)
 
     def call():
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-        for _ in range(num_steps):
-            gan.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        inner.call()
         torch.set_num_threads(before)
 
-    return harness.Case(call, num_steps)
+    return inner._replace(call=call)
 
 
 def check_losses(torch, dataset) -> dict:
@@ -176,13 +158,8 @@ def check_losses(torch, dataset) -> dict:
 
 def main() -> int:
     """Checks, measures, writes."""
-    parser = harness.parser(__doc__.splitlines()[0], steps=500, seeds=[1, 8, 32])
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.rounds, arguments.steps, arguments.seeds = 2, 10, arguments.seeds[:1]
+    arguments = harness.parse(harness.parser(__doc__.splitlines()[0], steps=500, seeds=[1, 8, 32]))
     torch = harness.torch_or_none()
-    if torch is None:
-        print("PyTorch is not installed (pip install dgm_jax[benchmark]): measuring JAX alone", file=sys.stderr)
     dataset = data.load("ring", num_modes=8, radius=2.0, scale=0.1)
     checks = check_losses(torch, dataset) if torch else {}
     cases = {}

@@ -11,11 +11,15 @@ import json
 import os
 import pathlib
 import statistics
+import sys
 import time
 from typing import Callable, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
+from dgm_jax import parallel, training
 from dgm_jax.run import environment
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -40,6 +44,62 @@ def compiled_case(function, state, count: float) -> Case:
         holder[0] = jax.block_until_ready(run(holder[0]))
 
     return Case(call, count, seconds)
+
+
+def engine_case(task: Callable, data, num_seeds: int, strategy: str, num_steps: int) -> Case:
+    """`num_steps` steps of `num_seeds` seeds of `task(hyper) -> Task` on the library's engine, in one compiled call."""
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(num_seeds))
+    program = training.lane_program(task)
+    compiled = parallel.distribute(program, keys, {}, strategy=strategy, only=jax.devices()[:1])
+    lanes, data = compiled.init(keys, {}), compiled.place_data(data)
+    start = time.perf_counter()
+    advance = compiled.compile_advance(lanes, data, num_steps)
+    seconds = time.perf_counter() - start
+    holder = [lanes]
+
+    def call():
+        holder[0], _ = jax.block_until_ready(advance(holder[0], data))
+
+    return Case(call, num_seeds * num_steps, seconds)
+
+
+def torch_device(torch) -> str:
+    """Where PyTorch runs: on the GPU if JAX does too."""
+    return "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
+
+
+def eager_case(torch, step: Callable[[], None], num_steps: int) -> Case:
+    """`num_steps` calls of `step`, one seed, until the device is done."""
+
+    def call():
+        for _ in range(num_steps):
+            step()
+        if torch_device(torch) == "cuda":
+            torch.cuda.synchronize()
+
+    return Case(call, num_steps)
+
+
+def image_cases(task: Callable, images, arguments, peer: Callable) -> dict[str, Case]:
+    """Cases of an image model: the engine on `{"image": images}` for every number of seeds, and PyTorch, eagerly, with
+    both layouts: `peer(torch, device, images, channels_last)` has a method `step`."""
+    cases, torch = {}, torch_or_none()
+    for num_seeds in arguments.seeds:
+        # One seed is the same program by either strategy, up to a trivial axis.
+        for strategy in ("map",) if num_seeds == 1 else parallel.STRATEGIES:
+            name = f"jax, {num_seeds} seeds, {strategy}"
+            print(f"compiling {name}")
+            cases[name] = engine_case(task, {"image": images}, num_seeds, strategy, arguments.steps)
+    for channels_last in (False, True) if torch else ():
+        name = f"torch eager, channels {'last' if channels_last else 'first'}"
+        model = peer(torch, torch_device(torch), images, channels_last)
+        cases[name] = eager_case(torch, model.step, arguments.steps)
+    return cases
+
+
+def noise_images(num: int) -> np.ndarray:
+    """uint8 [num, 28, 28, 1]."""
+    return np.random.default_rng(0).integers(0, 256, (num, 28, 28, 1), dtype=np.uint8)
 
 
 def measure(cases: dict[str, Case], rounds: int, notify=print) -> dict[str, list[float]]:
@@ -141,6 +201,16 @@ def parser(description: str, **defaults) -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, nargs="+", default=defaults["seeds"], help="numbers of seeds at once")
     made.add_argument("--quick", action="store_true", help="a few seconds, to see that it runs; no measurement")
     return made
+
+
+def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
+    """The flags; `--quick` takes two rounds of one step of the fewest seeds."""
+    arguments = made.parse_args()
+    if arguments.quick:
+        arguments.rounds, arguments.steps, arguments.seeds = 2, 1, arguments.seeds[:1]
+    if torch_or_none() is None:
+        print("PyTorch is not installed (pip install dgm_jax[benchmark]): measuring JAX alone", file=sys.stderr)
+    return arguments
 
 
 def fastest(rows: dict, prefix: str) -> str:

@@ -12,7 +12,6 @@ same weights and batch.
 
 import functools
 import sys
-import time
 from unittest import mock
 
 import jax
@@ -21,7 +20,7 @@ import numpy as np
 import optax
 
 from benchmarks import harness, torch_autoencoder
-from dgm_jax import core, parallel, quantization, training
+from dgm_jax import core, quantization, training
 from dgm_jax.core import Aux, Player, Task
 from dgm_jax.networks import ResidualDecoder, ResidualEncoder, convolution, from_flax, products
 
@@ -64,24 +63,6 @@ def task(hyper) -> Task:
     return Task(init, draw, algorithm, lambda train_state, arrays, key: {})
 
 
-def jax_case(images, num_seeds: int, strategy: str, num_steps: int) -> harness.Case:
-    """`num_steps` steps of `num_seeds` seeds in one compiled call."""
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(num_seeds))
-    compiled = parallel.distribute(
-        training.lane_program(task), keys, {}, strategy=strategy, only=jax.devices()[:1]
-    )
-    lanes, arrays = compiled.init(keys, {}), compiled.place_data({"image": images})
-    start = time.perf_counter()
-    advance = compiled.compile_advance(lanes, arrays, num_steps)
-    seconds = time.perf_counter() - start
-    holder = [lanes]
-
-    def call():
-        holder[0], _ = jax.block_until_ready(advance(holder[0], arrays))
-
-    return harness.Case(call, num_seeds * num_steps, seconds)
-
-
 def products_case(num_steps: int) -> harness.Case:
     """The step's matrix products and nothing else: those of every convolution forwards, and of both backward passes.
 
@@ -114,7 +95,8 @@ class TorchVqVae:
     def __init__(self, torch, device, images, channels_last: bool):
         self.torch = torch
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.nets = {name: net.to(device, memory_format=self.layout) for name, net in torch_autoencoder.make(torch, CODE_WIDTH, 1).items()}
+        nets = torch_autoencoder.make(torch, CODE_WIDTH, 1)
+        self.nets = {name: net.to(device, memory_format=self.layout) for name, net in nets.items()}
         self.book = torch.nn.Parameter(torch.rand(CODES, CODE_WIDTH, device=device) / 10)
         weights = [w for net in self.nets.values() for w in net.parameters()] + [self.book]
         self.adam = torch.optim.Adam(weights, RATE, fused=True)
@@ -149,20 +131,6 @@ class TorchVqVae:
         self.adam.step()
 
 
-def torch_case(torch, images, channels_last: bool, num_steps: int) -> harness.Case:
-    """One seed, eagerly."""
-    device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
-    model = TorchVqVae(torch, device, images, channels_last)
-
-    def call():
-        for _ in range(num_steps):
-            model.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return harness.Case(call, num_steps)
-
-
 def check_losses(torch, images) -> dict:
     """Raises unless both sides give the same loss, from the same weights, before and after one step of SGD on it."""
     params, state = init(jax.random.key(0))
@@ -187,24 +155,12 @@ def check_losses(torch, images) -> dict:
 
 def main() -> int:
     """Checks, measures, writes."""
-    parser = harness.parser(__doc__.splitlines()[0], rounds=7, steps=5, seeds=[1, 4])
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.rounds, arguments.steps, arguments.seeds = 2, 1, [1]
-    images = np.random.default_rng(0).integers(0, 256, (NUM_IMAGES, *IMAGE), dtype=np.uint8)
-    torch = harness.torch_or_none()
-    checks, cases = check_losses(torch, images) if torch else {}, {}
-    for num_seeds in arguments.seeds:
-        for strategy in ("map", "vmap") if num_seeds > 1 else ("map",):
-            name = f"jax, {num_seeds} seeds, {strategy}"
-            print(f"compiling {name}")
-            cases[name] = jax_case(images, num_seeds, strategy, arguments.steps)
+    arguments = harness.parse(harness.parser(__doc__.splitlines()[0], rounds=7, steps=5, seeds=[1, 4]))
+    images, torch = harness.noise_images(NUM_IMAGES), harness.torch_or_none()
+    checks = check_losses(torch, images) if torch else {}
+    cases = harness.image_cases(task, images, arguments, TorchVqVae)
     if convolution.resolve_backend() == "products":
         cases["jax, 1 seed, products alone"] = products_case(arguments.steps)
-    if torch:
-        for layout in (False, True):
-            name = f"torch eager, channels {'last' if layout else 'first'}"
-            cases[name] = torch_case(torch, images, layout, arguments.steps)
     harness.report("vqvae", cases, checks, arguments, "seed-steps/s")
     return 0
 
