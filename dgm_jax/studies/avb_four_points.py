@@ -29,12 +29,12 @@ SHOWN = 2_000
 
 
 class Preset(NamedTuple):
-    """Adam's settings and the batch. The critic's rate never falls: it must keep up until the end."""
+    """Adam's settings and the batch. AVB's rates never fall: the critic must keep up until the end."""
 
     rate: float  # of AVB's encoder and decoder
     critic_rate: float
     vae_rate: float  # of the VAE
-    schedule: str  # by which the two above fall
+    vae_schedule: str  # by which that falls
     b1: float  # of AVB's two optimizers
     batch_size: int
 
@@ -52,7 +52,7 @@ class FourPointsConfig(RunConfig):
     model: tuple[str, ...] = ("vae", "avb")
     """Arms: vae (Gaussian posteriors) and avb (implicit posteriors)."""
     preset: str = "fast"
-    """fast (high learning rates that fall along a cosine) or paper (for an accelerator: give --num_steps 100000)."""
+    """fast (high learning rates) or paper (for an accelerator: give --num_steps 100000)."""
     num_seeds: int = 8
     num_steps: int = 3_000
     log_every: int = 1_000
@@ -84,21 +84,20 @@ def build(config: FourPointsConfig, loaded: Data) -> Task:
         which = jax.random.randint(jax.random.fold_in(data_key, index), (preset.batch_size,), 0, 4)
         return {"x": points()[which], "step": index}
 
-    rate = functools.partial(training.learning_rate, preset.schedule, num_steps=config.num_steps)
     if kind == "vae":
         encoder = reshaped(from_flax(MLP((*HIDDEN, 4), "elu", "glorot")), (4,))
         recipe = Vae(encoder, decoder, 2, lambda encode: prior)
         model = vae_recipe(recipe, SHAPE)
         evaluate = functools.partial(_evaluate_vae, recipe)
-        optimizers = {"vae": optax.adam(rate(peak=preset.vae_rate))}
+        rate = training.learning_rate(preset.vae_schedule, preset.vae_rate, config.num_steps)
+        optimizers = {"vae": optax.adam(rate)}
     else:
         critic = from_flax(ResidualCritic(config.critic_width))
         recipe = AdversarialVae(from_flax(NoiseEncoder((*HIDDEN, 2))), decoder, critic, prior, 2, NOISE_SIZE)
         model = avb_recipe(recipe, SHAPE, num_critic_updates=config.num_critic_updates)
         evaluate = functools.partial(_evaluate_avb, recipe)
-        optimizers = {
-            "vae": optax.adam(rate(peak=preset.rate), preset.b1), "critic": optax.adam(preset.critic_rate, preset.b1)
-        }
+        rates = {"vae": preset.rate, "critic": preset.critic_rate}
+        optimizers = {name: optax.adam(rate, preset.b1) for name, rate in rates.items()}
     algorithm = functools.partial(training.alternating, model.players, optimizers)
     return Task(model.init, draw, algorithm, evaluate)
 
