@@ -17,10 +17,9 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from dgm_jax import data, parallel, plotting, priors, training
+from dgm_jax import data, parallel, priors, training
 from dgm_jax.core import Task, lookup, require
 from dgm_jax.evaluation import likelihood
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
@@ -32,9 +31,9 @@ from dgm_jax.models.vae import posterior, terms
 from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
 from dgm_jax.objectives.adversarial_variational_bayes import moments
 from dgm_jax.run import Experiment, main
+from dgm_jax.studies import binary_images
 from dgm_jax.studies import vae as study
 
-SHOWN = 64  # images of each seed in the figures
 MODELS = ("vae", "avb", "avb_adaptive_contrast")
 NUM_MOMENTS = 64  # posterior draws behind the Gaussian from which annealing starts
 NUM_BOUND = 16  # draws of the adversarial bound for each image
@@ -99,11 +98,12 @@ def build(config: Config, loaded) -> Task:
         return {
             "claimed_elbo": jnp.mean(found.elbo),
             "test_kl": jnp.mean(found.kl),
-            "images": model.sample(params, state, key, SHOWN),
+            "images": model.sample(params, state, key, binary_images.SHOWN),
         }
 
+    draw = binary_images.draw_with_step(loaded, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe, bound)
-    return Task(model.init, study.draw_with_step(loaded, config.batch_size), algorithm, evaluate, coupling, conclude)
+    return Task(model.init, draw, algorithm, evaluate, coupling, conclude)
 
 
 def _adversarial(config: Config, loaded, adaptive_contrast: bool) -> AdversarialVae:
@@ -151,15 +151,6 @@ def _annealed(key, settings, recipe, params, state, x):
     return study.annealed(key, settings, joint, x, start.loc, start.scale)
 
 
-def figures(results, loaded) -> dict:
-    """Samples of each model's first seed, and real images."""
-    real = np.asarray(loaded.dataset.test["image"][:SHOWN])
-    found = {"real": (plotting.image_grid(real, num_columns=16, title="test images"), "Binarised test images.")}
-    for result in results:
-        figure = plotting.image_grid(result.arrays["images"][0], num_columns=16, title=result.name)
-        found[f"samples_{result.name}"] = (figure, f"Means of p(x | z), z ~ N(0, I); {result.name}, seed 0.")
-    return found
-
 
 EXPERIMENT = Experiment(
     name="avb_images",
@@ -168,7 +159,7 @@ EXPERIMENT = Experiment(
     build=build,
     distribute=parallel.distribute,
     validate=validate,
-    figures=figures,
+    figures=binary_images.figures,
     headline=("adversarial_bound", "annealed_log_prob", "gap", "alarm", "claimed_elbo", "test_kl"),
     explanations={
         "adversarial_bound": "Mean of log p(x | z) - KL by the critic (VAE: by its density), nats; 16 draws an image.",

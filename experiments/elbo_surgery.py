@@ -27,6 +27,7 @@ from dgm_jax.densities import gaussian
 from dgm_jax.models.vae import log_prior, posterior, terms, vae
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.run import Experiment, main
+from dgm_jax.studies import binary_images
 from dgm_jax.studies import vae as study
 
 SHOWN = 2_000  # codes in the figure
@@ -63,7 +64,7 @@ def build(config: Config, loaded) -> Task:
     model = vae(recipe, loaded.dataset.info.shape, beta=study.linear_warm_up(config))
     rate = training.learning_rate("cosine", config.learning_rate, config.num_steps)
     algorithm = functools.partial(training.alternating, model.players, {"vae": optax.adam(rate)})
-    draw = study.draw_with_step(loaded, config.batch_size)
+    draw = binary_images.draw_with_step(loaded, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe)
     return Task(model.init, draw, algorithm, functools.partial(_evaluate, recipe), conclude=conclude)
 

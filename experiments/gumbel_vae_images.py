@@ -24,17 +24,16 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from dgm_jax import data, evaluation, parallel, plotting, sampling, training
+from dgm_jax import data, evaluation, parallel, sampling, training
 from dgm_jax.core import Task, lookup, require
 from dgm_jax.models.gumbel_vae import GumbelVae, bounds, exact_log_prob, gumbel_vae, log_weights
 from dgm_jax.networks import MLP, from_flax, reshaped
 from dgm_jax.run import Data, Experiment, RunConfig, main
 from dgm_jax.sampling.estimators import ESTIMATORS
+from dgm_jax.studies import binary_images
 
-SHOWN = 64  # images of each seed in the figures
 MAX_CONFIGURATIONS = 4096  # latents that are enumerated
 
 JANG = {"gumbel_softmax": 101.5, "straight_through_gumbel_softmax": 107.8, "straight_through": 110.9, "muprop": 107.0,
@@ -89,10 +88,7 @@ _OPTIMIZERS = {"momentum": lambda rate: optax.sgd(rate, momentum=0.9), "adam": o
 
 def load(config: Config) -> Data:
     """Images, each pixel drawn once with probability x / 255."""
-    dataset = data.load(config.data, scaling="unit", binarization="static")
-    require(dataset.info.kind == "images", f"data must be a set of images, got the density {config.data!r}")
-    arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
-    return Data(arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset)
+    return binary_images.load(config.data, "static")
 
 
 def networks_of(config: Config, shape: tuple[int, int, int]) -> GumbelVae:
@@ -109,11 +105,8 @@ def build(config: Config, loaded: Data) -> Task:
     vae = networks_of(config, shape)
     schedule = functools.partial(sampling.temperature.exponential, rate=config.anneal_rate, floor=0.5, hold=500)
     model = gumbel_vae(vae, shape, estimator=config.estimator[0], temperature=schedule)
-    draw_images = data.draws(loaded.dataset, config.batch_size)
+    draw = binary_images.draw_with_step(loaded, config.batch_size)
     enumerable = config.num_classes**config.num_variables <= MAX_CONFIGURATIONS
-
-    def draw(arrays, data_key, index):
-        return {"x": draw_images(arrays["train"], data_key, index)["x"], "step": index}
 
     def evaluate(train_state, arrays, key):
         params, state = train_state.params, train_state.state
@@ -134,7 +127,7 @@ def build(config: Config, loaded: Data) -> Task:
             "relaxed_elbo": relaxed,
             "relaxation_gap": relaxed - hard,
             "test_kl": jnp.mean(terms["hard"].kl),
-            "images": model.sample(params, state, key_sample, SHOWN),
+            "images": model.sample(params, state, key_sample, binary_images.SHOWN),
         }
 
     optimizers = {"vae": lookup(_OPTIMIZERS, config.optimizer, "optimizer")(config.learning_rate)}
@@ -152,15 +145,6 @@ def references(config: Config) -> list[dict]:
     return [row | {"context": True} if other else row]
 
 
-def figures(results, loaded: Data) -> dict:
-    """Samples of each estimator's first seed, and real images."""
-    real = np.asarray(loaded.dataset.test["image"][:SHOWN])
-    found = {"real": (plotting.image_grid(real, num_columns=16, title="test images"), "Binarised test images.")}
-    for result in results:
-        figure = plotting.image_grid(result.arrays["images"][0], num_columns=16, title=result.name)
-        found[f"samples_{result.name}"] = (figure, f"Means of p(x | z), z from the prior; {result.name}, seed 0.")
-    return found
-
 
 EXPERIMENT = Experiment(
     name="gumbel_vae_images",
@@ -169,7 +153,7 @@ EXPERIMENT = Experiment(
     build=build,
     distribute=parallel.distribute,
     validate=validate,
-    figures=figures,
+    figures=binary_images.figures,
     references=references,
     headline=("negative_bound", "test_elbo", "relaxed_elbo", "relaxation_gap", "test_kl", "log_prob"),
     explanations={

@@ -18,17 +18,16 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from dgm_jax import data, evaluation, parallel, plotting, training
+from dgm_jax import data, evaluation, parallel, training
 from dgm_jax.core import Task, require
 from dgm_jax.evaluation import likelihood
 from dgm_jax.models.vae import log_joint, log_weights, posterior, terms, vae
 from dgm_jax.run import Data, Experiment, main
+from dgm_jax.studies import binary_images
 from dgm_jax.studies import vae as study
 
-SHOWN = 64  # images of each seed in the figures
 VAMP = "Tomczak and Welling 2018, table 1, VAE, static MNIST, other networks"
 PUBLISHED = {"standard_normal": -88.56, "vamp": -85.57}
 
@@ -71,7 +70,7 @@ def build(config: Config, loaded: Data) -> Task:
     model = vae(recipe, loaded.dataset.info.shape, beta=study.linear_warm_up(config))
     rate = training.learning_rate("cosine", config.learning_rate, config.num_steps)
     algorithm = functools.partial(training.alternating, model.players, {"vae": optax.adam(rate)})
-    draw = study.draw_with_step(loaded, config.batch_size)
+    draw = binary_images.draw_with_step(loaded, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe)
     return Task(model.init, draw, algorithm, functools.partial(_evaluate, recipe, model), conclude=conclude)
 
@@ -86,7 +85,7 @@ def _evaluate(recipe, model, train_state, arrays, key):
         "test_elbo": jnp.mean(found.elbo),
         "test_log_likelihood_term": jnp.mean(found.log_likelihood),
         "test_kl": jnp.mean(found.kl),
-        "images": model.sample(params, state, key_sample, SHOWN),
+        "images": model.sample(params, state, key_sample, binary_images.SHOWN),
     }
 
 
@@ -131,15 +130,6 @@ def references(config: Config) -> list[dict]:
     return [] if published is None else [row]
 
 
-def figures(results, loaded: Data) -> dict:
-    """Samples of each prior's first seed, and real images."""
-    real = np.asarray(loaded.dataset.test["image"][:SHOWN])
-    found = {"real": (plotting.image_grid(real, num_columns=16, title="test images"), "Binarised test images.")}
-    for result in results:
-        figure = plotting.image_grid(result.arrays["images"][0], num_columns=16, title=result.name)
-        found[f"samples_{result.name}"] = (figure, f"Means of p(x | z), z from the {result.name} prior; seed 0.")
-    return found
-
 
 EXPERIMENT = Experiment(
     name="vae_priors",
@@ -148,7 +138,7 @@ EXPERIMENT = Experiment(
     build=build,
     distribute=parallel.distribute,
     validate=validate,
-    figures=figures,
+    figures=binary_images.figures,
     references=references,
     headline=("negative_log_prob", "log_prob", "annealed_log_prob", "test_elbo", "average_kl", "mutual_information",
               "marginal_kl", "active_units"),

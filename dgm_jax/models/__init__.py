@@ -11,12 +11,14 @@ from dgm_jax.models.vae import Vae, vae
 from dgm_jax.models.vqvae import VqVae, vqvae
 
 MODELS = {
-    "adversarial_variational_bayes": adversarial_variational_bayes, "autoregressive": autoregressive, "dirac_gan": dirac_gan, "discrete_vae": discrete_vae, "gan": gan,
-    "gumbel_vae": gumbel_vae, "toy_gan": toy_gan, "vae": vae, "vqvae": vqvae,
-}
+    "adversarial_variational_bayes": adversarial_variational_bayes, "autoregressive": autoregressive,
+    "dirac_gan": dirac_gan, "discrete_vae": discrete_vae, "gan": gan, "gumbel_vae": gumbel_vae, "toy_gan": toy_gan,
+    "vae": vae, "vqvae": vqvae,
+}  # fmt: skip
 
 __all__ = [
-    "AdversarialVae", "Autoregressive", "DIRAC_GAMES", "DiracGame", "GumbelVae", "METHODS", "MODELS", "Method", "PENALTIES", "PROTOCOLS",
-    "Penalty", "Samples", "TextImage", "ToyProtocol", "Vae", "VqVae", "adversarial_variational_bayes", "autoregressive", "code_prior", "dirac_gan",
-    "dirac_optimizers", "discrete_vae", "gan", "gumbel_vae", "toy_gan", "vae", "vqvae",
-]
+    "AdversarialVae", "Autoregressive", "DIRAC_GAMES", "DiracGame", "GumbelVae", "METHODS", "MODELS", "Method",
+    "PENALTIES", "PROTOCOLS", "Penalty", "Samples", "TextImage", "ToyProtocol", "Vae", "VqVae",
+    "adversarial_variational_bayes", "autoregressive", "code_prior", "dirac_gan", "dirac_optimizers", "discrete_vae",
+    "gan", "gumbel_vae", "toy_gan", "vae", "vqvae",
+]  # fmt: skip

@@ -72,9 +72,8 @@ def log_prior(avb: AdversarialVae, params, z: Array) -> Array:
 
 def log_likelihood(avb: AdversarialVae, params, state, z: Array, x: Array) -> Array:
     """log p(x | z), summed over pixels: z [*B, D], x [H, W, C] or [*B, H, W, C] -> [*B], nats."""
-    leading = z.shape[:-1]
-    out, _ = avb.decoder.apply(params[DECODER], state[DECODER], z.reshape(-1, z.shape[-1]), train=False)
-    return likelihoods.log_likelihood(avb.likelihood, out.reshape(*leading, *out.shape[1:]), x)
+    where = params[DECODER], state[DECODER], z, x
+    return likelihoods.log_likelihood_of_latents(avb.likelihood, avb.decoder, *where)
 
 
 def log_joint(avb: AdversarialVae, params, state, z: Array, x: Array) -> Array:

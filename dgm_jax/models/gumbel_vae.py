@@ -46,10 +46,8 @@ def logits_of(vae: GumbelVae, params, state, x: Array) -> Array:
 
 def log_likelihood(vae: GumbelVae, params, state, z: Array, x: Array) -> Array:
     """log p(x | z), summed over pixels: z [*B, *G, K] (one-hot or relaxed), x [H, W, C] or [*B, H, W, C] -> [*B]."""
-    event = len(vae.latent_shape) + 1
-    leading = z.shape[: z.ndim - event]
-    out, _ = vae.decoder.apply(params[DECODER], state[DECODER], z.reshape(-1, *z.shape[-event:]), train=False)
-    return likelihoods.log_likelihood(vae.likelihood, out.reshape(*leading, *out.shape[1:]), x)
+    where = params[DECODER], state[DECODER], z, x, len(vae.latent_shape) + 1
+    return likelihoods.log_likelihood_of_latents(vae.likelihood, vae.decoder, *where)
 
 
 def kl_to_prior(vae: GumbelVae, logits: Array) -> Array:

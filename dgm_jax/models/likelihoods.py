@@ -6,7 +6,7 @@ A decoder's output is [*B, H, W, F]; F is the number of channels, or twice that 
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, lookup
+from dgm_jax.core import Array, Network, lookup
 from dgm_jax.densities import bernoulli, logit_laplace
 
 
@@ -31,6 +31,18 @@ _SHOWN = {
 def log_likelihood(name: str, out: Array, x: Array) -> Array:
     """log p(x | z) in nats, the sum over pixels: output [*B, H, W, F] and x [H, W, C] or [*B, H, W, C] -> [*B]."""
     return jnp.sum(lookup(LIKELIHOODS, name, "likelihood")(out, x), axis=(-3, -2, -1))
+
+
+def log_likelihood_of_latents(
+    name: str, decoder: Network, params, state, z: Array, x: Array, event_ndim: int = 1
+) -> Array:
+    """log p(x | z) in nats: z [*B, *E] with `event_ndim` axes of its own, x [H, W, C] or [*B, H, W, C] -> [*B].
+
+    params, state: of the decoder, `z [n, *E] -> [n, H, W, F]`, which is applied to all of *B at once.
+    """
+    leading = z.shape[: z.ndim - event_ndim]
+    out, _ = decoder.apply(params, state, z.reshape(-1, *z.shape[-event_ndim:]), train=False)
+    return log_likelihood(name, out.reshape(*leading, *out.shape[1:]), x)
 
 
 def shown(name: str, out: Array) -> Array:

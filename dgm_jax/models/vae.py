@@ -58,9 +58,8 @@ def log_prior(vae: Vae, params, state, z: Array) -> Array:
 
 def log_likelihood(vae: Vae, params, state, z: Array, x: Array) -> Array:
     """log p(x | z), summed over pixels: z [*B, D], x [H, W, C] or [*B, H, W, C] -> [*B], nats."""
-    leading = z.shape[:-1]
-    out, _ = vae.decoder.apply(params[DECODER], state[DECODER], z.reshape(-1, z.shape[-1]), train=False)
-    return likelihoods.log_likelihood(vae.likelihood, out.reshape(*leading, *out.shape[1:]), x)
+    where = params[DECODER], state[DECODER], z, x
+    return likelihoods.log_likelihood_of_latents(vae.likelihood, vae.decoder, *where)
 
 
 def log_joint(vae: Vae, params, state, z: Array, x: Array) -> Array:

@@ -35,6 +35,15 @@ def resolve_backend(backend: str | None = None) -> str:
     return core.lookup({name: name for name in BACKENDS}, backend, "convolution backend")
 
 
+def require_divisible(height: int, width: int, levels: int) -> None:
+    """ConfigError unless an image can be halved so many times."""
+    step = 2**levels
+    core.require(
+        height % step == 0 and width % step == 0,
+        f"{levels} levels of stride 2 need a height and width divisible by {step}, got {height, width}",
+    )
+
+
 def to_internal(x: Array, backend: str | None = None) -> Array:
     """[B, H, W, C] -> the internal layout."""
     core.require(x.ndim == 4, f"images must have the shape [B, H, W, C], got {x.shape}", core.DataError)

@@ -5,7 +5,6 @@ Two 4x4 convolutions of stride 2 and a dense head; backwards a dense layer and t
 
 import flax.linen as nn
 
-from dgm_jax import core
 from dgm_jax.core import Array
 from dgm_jax.networks import convolution
 
@@ -20,9 +19,7 @@ class ConvolutionalEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        core.require(
-            x.shape[1] % 4 == 0 and x.shape[2] % 4 == 0, f"height and width must be divisible by 4, got {x.shape[1:3]}"
-        )
+        convolution.require_divisible(*x.shape[1:3], 2)
         shared = {"backend": self.backend}
         x = convolution.to_internal(x, self.backend)
         x = nn.relu(convolution.Conv(self.width, (4, 4), 2, **shared)(x))
@@ -42,9 +39,7 @@ class ConvolutionalDecoder(nn.Module):
     @nn.compact
     def __call__(self, z: Array) -> Array:
         height, width, channels = self.image_shape
-        core.require(
-            height % 4 == 0 and width % 4 == 0, f"height and width must be divisible by 4, got {height}x{width}"
-        )
+        convolution.require_divisible(height, width, 2)
         shared = {"backend": self.backend}
         x = nn.relu(nn.Dense(self.hidden)(z))
         x = nn.relu(convolution.DenseToImage((height // 4, width // 4, 2 * self.width), **shared)(x))

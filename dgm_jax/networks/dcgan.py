@@ -7,18 +7,9 @@ level halves the picture with a 4x4 convolution of stride 2, or doubles it with 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dgm_jax import core
 from dgm_jax.core import Array
 from dgm_jax.networks import convolution, initializers
 from dgm_jax.networks.activations import leaky_relu
-
-
-def _check_size(height, width, levels):
-    step = 2**levels
-    core.require(
-        height % step == 0 and width % step == 0,
-        f"{levels} levels of stride 2 need a height and width divisible by {step}, got {height}x{width}",
-    )
 
 
 class Generator(nn.Module):
@@ -39,7 +30,7 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z: Array, train: bool = False) -> Array:
         height, width, channels = self.image_shape
-        _check_size(height, width, self.levels)
+        convolution.require_divisible(height, width, self.levels)
         kernel_init, shared = initializers.weights(self.init_name), {"backend": self.backend}
         widths = [self.features * 2**level for level in reversed(range(self.levels))]
 
@@ -80,7 +71,7 @@ class Discriminator(nn.Module):
     def __call__(self, x: Array, train: bool = False) -> Array:
         kernel_init = initializers.weights(self.init_name)
         x = convolution.to_internal(x, self.backend)
-        _check_size(x.shape[1], x.shape[2], self.levels)
+        convolution.require_divisible(x.shape[1], x.shape[2], self.levels)
         for level in range(self.levels):
             normalise = self.batch_norm and level > 0
             x = convolution.Conv(

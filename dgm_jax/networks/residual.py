@@ -7,7 +7,6 @@ blocks (ReLU, 3x3, ReLU, 1x1) follow; the decoder mirrors them with transposed c
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dgm_jax import core
 from dgm_jax.core import Array
 from dgm_jax.networks import convolution
 
@@ -39,9 +38,7 @@ class ResidualEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        core.require(
-            x.shape[1] % 4 == 0 and x.shape[2] % 4 == 0, f"height and width must be divisible by 4, got {x.shape[1:3]}"
-        )
+        convolution.require_divisible(*x.shape[1:3], 2)
         shared = {"backend": self.backend}
         x = convolution.to_internal(x, self.backend)
         x = nn.relu(convolution.Conv(self.width // 2, (4, 4), 2, **shared)(x))

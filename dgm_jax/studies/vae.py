@@ -17,6 +17,7 @@ from dgm_jax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, fr
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.objectives.elbo import warm_up
 from dgm_jax.run import Data, RunConfig
+from dgm_jax.studies import binary_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +56,7 @@ def validate(config: VaeConfig) -> None:
 
 def load(config: VaeConfig) -> Data:
     """Binarised images, 0 or 1."""
-    dataset = data.load(config.data, scaling="unit", binarization=config.binarization)
-    require(dataset.info.kind == "images", f"data must be a set of images, got the density {config.data!r}")
-    arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
-    return Data(arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset)
+    return binary_images.load(config.data, config.binarization)
 
 
 def _dense(config: VaeConfig, shape) -> tuple[Network, Network]:
@@ -111,15 +109,6 @@ def recipe(config: VaeConfig, loaded: Data, prior: str = "standard_normal", num_
     encoder, decoder = networks_of(config, loaded.dataset.info.shape)
     return Vae(encoder, decoder, config.latent_size, prior_named(prior, config, loaded, num_components))
 
-
-def draw_with_step(loaded: Data, batch_size: int):
-    """Batches `{"x", "step"}` of training images."""
-    draw_images = data.draws(loaded.dataset, batch_size)
-
-    def draw(arrays, data_key, index):
-        return {"x": draw_images(arrays["train"], data_key, index)["x"], "step": index}
-
-    return draw
 
 
 def linear_warm_up(config: VaeConfig):

@@ -1,0 +1,39 @@
+"""Binarised images for likelihood models: loading, batches with their step, grids of samples."""
+
+import dataclasses
+
+import numpy as np
+
+from dgm_jax import data, plotting
+from dgm_jax.core import require
+from dgm_jax.run import Data
+
+SHOWN = 64  # images of each seed in the figures
+
+
+def load(name: str, binarization: str) -> Data:
+    """A set of images by its name, every pixel 0 or 1."""
+    dataset = data.load(name, scaling="unit", binarization=binarization)
+    require(dataset.info.kind == "images", f"data must be a set of images, got the density {name!r}")
+    arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
+    return Data(arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset)
+
+
+def draw_with_step(loaded: Data, batch_size: int):
+    """Batches `{"x", "step"}` of training images."""
+    draw_images = data.draws(loaded.dataset, batch_size)
+
+    def draw(arrays, data_key, index):
+        return {"x": draw_images(arrays["train"], data_key, index)["x"], "step": index}
+
+    return draw
+
+
+def figures(results, loaded: Data) -> dict:
+    """The first seed's samples of each arm ("images"), and real images."""
+    real = np.asarray(loaded.dataset.test["image"][:SHOWN])
+    found = {"real": (plotting.image_grid(real, num_columns=16, title="test images"), "Binarised test images.")}
+    for result in results:
+        figure = plotting.image_grid(result.arrays["images"][0], num_columns=16, title=result.name)
+        found[f"samples_{result.name}"] = (figure, f"Means of p(x | z), z from the prior; {result.name}, seed 0.")
+    return found
