@@ -46,6 +46,9 @@ benchmark: setup
 	$(BIN)/python -m benchmarks.discrete_vae
 	$(BIN)/python -m benchmarks.nearest_code
 	$(BIN)/python -m benchmarks.token_sampling
+	$(BIN)/python -m benchmarks.vae
+	$(BIN)/python -m benchmarks.adversarial_variational_bayes
+	$(BIN)/python -m benchmarks.annealing
 
 clean:
 	rm -rf .venv .venv-newest .jax_cache .pytest_cache build *.egg-info

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import optax
 
-from benchmarks import harness
+from benchmarks import harness, torch_dense
 from dgm_jax import core, data, parallel, training
 from dgm_jax.core import Task
 from dgm_jax.models import METHODS, PROTOCOLS, toy_gan
@@ -55,16 +55,10 @@ class TorchGan:
     """The same model, losses, optimizer and data in PyTorch."""
 
     def __init__(self, torch, device, fused: bool):
-        nn = torch.nn
-
-        def mlp(*widths):
-            layers = []
-            for a, b in zip(widths, widths[1:]):
-                layers += [nn.Linear(a, b), nn.LeakyReLU(0.2)]
-            return nn.Sequential(*layers[:-1]).to(device)
-
         self.torch, self.device = torch, device
-        self.nets = {"generator": mlp(PROTOCOL.latent_size, 128, 128, 2), "discriminator": mlp(2, 128, 128, 1)}
+        widths = {"generator": (PROTOCOL.latent_size, 128, 128, 2), "discriminator": (2, 128, 128, 1)}
+        leaky = lambda: torch.nn.LeakyReLU(0.2)
+        self.nets = {name: torch_dense.mlp(torch, w, leaky).to(device) for name, w in widths.items()}
         options = {"lr": PROTOCOL.learning_rate, "betas": (PROTOCOL.b1, PROTOCOL.b2), "fused": fused}
         self.adam = {name: torch.optim.Adam(net.parameters(), **options) for name, net in self.nets.items()}
         angles = torch.arange(8, device=device) * (2 * torch.pi / 8)
@@ -73,11 +67,7 @@ class TorchGan:
     def load(self, params):
         """Takes over the weights of the JAX model."""
         for name, net in self.nets.items():
-            layers = [layer for layer in net if hasattr(layer, "weight")]
-            for i, layer in enumerate(layers):
-                for ours, theirs in (("kernel", layer.weight), ("bias", layer.bias)):
-                    value = np.array(params[name][f"Dense_{i}"][ours])
-                    theirs.data.copy_(self.torch.from_numpy(value.T.copy() if ours == "kernel" else value))
+            torch_dense.load(self.torch, net, params[name])
 
     def real(self, n):
         """Fresh samples of the ring."""

@@ -80,16 +80,21 @@ def eager_case(torch, step: Callable[[], None], num_steps: int) -> Case:
     return Case(call, num_steps)
 
 
-def image_cases(task: Callable, images, arguments, peer: Callable) -> dict[str, Case]:
-    """Cases of an image model: the engine on `{"image": images}` for every number of seeds, and PyTorch, eagerly, with
-    both layouts: `peer(torch, device, images, channels_last)` has a method `step`."""
-    cases, torch = {}, torch_or_none()
+def engine_cases(task: Callable, data, arguments) -> dict[str, Case]:
+    """The engine for every number of seeds, by every strategy; one seed is the same program by either."""
+    cases = {}
     for num_seeds in arguments.seeds:
-        # One seed is the same program by either strategy, up to a trivial axis.
         for strategy in ("map",) if num_seeds == 1 else parallel.STRATEGIES:
             name = f"jax, {num_seeds} seeds, {strategy}"
             print(f"compiling {name}")
-            cases[name] = engine_case(task, {"image": images}, num_seeds, strategy, arguments.steps)
+            cases[name] = engine_case(task, data, num_seeds, strategy, arguments.steps)
+    return cases
+
+
+def image_cases(task: Callable, images, arguments, peer: Callable) -> dict[str, Case]:
+    """Cases of an image model: the engine on `{"image": images}`, and PyTorch, eagerly, with both layouts:
+    `peer(torch, device, images, channels_last)` has a method `step`."""
+    cases, torch = engine_cases(task, {"image": images}, arguments), torch_or_none()
     for channels_last in (False, True) if torch else ():
         name = f"torch eager, channels {'last' if channels_last else 'first'}"
         model = peer(torch, torch_device(torch), images, channels_last)
