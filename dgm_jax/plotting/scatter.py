@@ -75,7 +75,7 @@ def scatter_groups(groups, names: list[str], *, limits: tuple[float, float, floa
             points = points[np.isfinite(points).all(axis=1)][:_MAX_POINTS]
             axes.scatter(points[:, 0], points[:, 1], s=2, linewidths=0, color=colour, label=name, rasterized=True)
         axes.set(xlim=limits[:2], ylim=limits[2:], aspect="equal")
-    legend(panels.flat[0], theme)
+    legend(panels.flat[0], theme, beside=True)
     return figure
 
 

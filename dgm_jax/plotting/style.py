@@ -53,11 +53,14 @@ def dress(axes: Axes, theme: str, *, title: str = "", xlabel: str = "", ylabel: 
         axes.set_axisbelow(True)
 
 
-def legend(axes: Axes, theme: str) -> None:
-    """A legend in the colours of a theme, where there is something to name."""
+def legend(axes: Axes, theme: str, *, beside: bool = False) -> None:
+    """A legend in the colours of a theme, where there is something to name; `beside` all panels, with larger dots."""
     handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(handles, labels, fontsize=9, frameon=False, labelcolor=THEMES[theme].text)
+    shared = {"fontsize": 9, "frameon": False, "labelcolor": THEMES[theme].text}
+    if handles and beside:
+        axes.figure.legend(handles, labels, loc="outside right upper", markerscale=5, **shared)
+    elif handles:
+        axes.legend(handles, labels, **shared)
 
 
 def label(text: object) -> str:

@@ -176,6 +176,27 @@ def shown(figure):
     return figure.axes[0].get_images()[0].get_array()
 
 
+def test_groups_have_a_panel_each_and_a_colour_a_group():
+    groups = np.random.default_rng(0).normal(size=(2, 3, 10, 2))
+    groups[1, 2, 0] = np.nan
+    figure = plotting.scatter_groups(groups, ["a", "b", "c"], limits=(-3, 3, -2, 2), titles=["left", "right"])
+    panels = figure.axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["left", "right"]
+    for panel, axes in zip(groups, panels):
+        assert (*axes.get_xlim(), *axes.get_ylim()) == (-3, 3, -2, 2)
+        for points, drawn in zip(panel, axes.collections, strict=True):
+            np.testing.assert_array_equal(drawn.get_offsets(), points[np.isfinite(points).all(1)])
+        colours = {tuple(drawn.get_facecolor()[0]) for drawn in axes.collections}
+        assert len(colours) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
+    render(figure)
+
+
+def test_groups_check_their_shapes():
+    with pytest.raises(ConfigError, match=r"expected groups \[1, 2, N, 2\], found \(1, 3, 10, 2\)"):
+        plotting.scatter_groups(np.zeros((1, 3, 10, 2)), ["a", "b"], limits=(0, 1, 0, 1), titles=["one"])
+
+
 def test_image_grid_places_images_row_by_row():
     images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 2, 3, 1), np.uint8) * 40
     canvas = shown(plotting.image_grid(images, num_columns=3))
