@@ -10,6 +10,19 @@ along a cosine). Data are binarised once (static). After training: log p(x) of t
 shares no proposal error with it; the ELBO of all test images; and the surgery over `num_surgery` training images:
 average KL = mutual information + KL of the aggregate posterior to the prior. Tomczak and Welling 2018 have for MNIST
 (static, their larger nets) -88.56 with N(0, I) and -85.57 with a VampPrior: other data, shown as context.
+
+Measured with `--data fashion_mnist --num_seeds 3` (seeds of 0, 2026-11-23, two CPU cores, 50 to 75 minutes), nats. Every
+learned prior is better than N(0, I), by 1.5 to 2.1 nats; among them Vamp and coupling flow lead by tenths:
+
+    prior                log p (importance)         minus N(0, I)      log p (annealed)  marginal KL
+    standard_normal      -233.7 [-234.0, -233.5]                       -225.8            7.69
+    mixture              -232.2 [-232.6, -231.9]    1.49 [ .92, 2.06]  -224.3            6.49
+    vamp                 -231.6 [-232.1, -231.2]    2.08 [1.40, 2.76]  -223.9            5.91
+    coupling_flow        -231.8 [-232.1, -231.6]    1.90 [1.46, 2.34]  -224.0            6.16
+    autoregressive_flow  -232.0 [-232.5, -231.4]    1.76 [1.01, 2.51]  -224.2            6.17
+
+The annealed column is of the first 100 test images, on which importance weighting is .03 to .2 lower; the other is of
+500. Mutual information is 9.14 to 9.15 under every prior (log 10,000 = 9.21): what a learned prior saves is marginal KL.
 """
 
 import dataclasses
