@@ -49,8 +49,8 @@ class Config(study.VaeConfig):
     latent_size: int = 8
     noise_size: int = 32
     """Standard normal numbers for one draw of an implicit posterior; a multiple of 8."""
-    num_steps: int = 10_000
-    log_every: int = 2_500
+    num_steps: int = 5_000
+    log_every: int = 1_250
     learning_rate: float = 5e-4
     critic_rate: float = 1e-3
     num_critic_updates: int = 1
