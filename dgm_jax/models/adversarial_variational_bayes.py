@@ -27,6 +27,7 @@ from dgm_jax.models import likelihoods
 from dgm_jax.objectives import adversarial_variational_bayes as objective
 from dgm_jax.objectives.adversarial_variational_bayes import Contrast
 from dgm_jax.objectives.elbo import ElboTerms
+from dgm_jax.priors import require_density
 
 ENCODER, DECODER, PRIOR, CRITIC = "encoder", "decoder", "prior", "critic"
 
@@ -138,6 +139,7 @@ def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
     for key_part, (name, example) in zip(keys, inputs.items()):
         params[name], state[name] = networks[name].init(key_part, example)
     params[PRIOR], state[PRIOR] = avb.prior.init(keys[3]), {}
+    require_density(avb.prior, params[PRIOR], avb.latent_size, "adversarial variational Bayes")
     out = jax.eval_shape(lambda: avb.encoder.apply(params[ENCODER], state[ENCODER], inputs[ENCODER], train=False)[0])
     require(
         isinstance(out, tuple) == avb.adaptive_contrast,

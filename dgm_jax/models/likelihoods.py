@@ -5,13 +5,23 @@ A decoder's output is [*B, H, W, F]; F is the number of channels, or twice that 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from dgm_jax.core import Array, Network, lookup
+from dgm_jax.core import Array, DataError, Network, lookup, require
 from dgm_jax.densities import bernoulli, logit_laplace
 
 
 def _bernoulli(out: Array, x: Array) -> Array:
-    """x in {0, 1}; out are logits."""
+    """x in {0, 1}; out are logits. DataError for known x that are neither."""
+    if not isinstance(x, jax.core.Tracer):
+        values = np.asarray(x)
+        other = values[(values != 0) & (values != 1)]
+        require(
+            other.size == 0,
+            f"the bernoulli likelihood needs pixels that are 0 or 1, got {other.size} others of {values.size}, such as "
+            f"{other.flat[0] if other.size else ''}: binarise them (data.load(..., binarization='static'))",
+            DataError,
+        )
     return bernoulli.log_prob(x, out)
 
 

@@ -19,6 +19,7 @@ from dgm_jax.core import Array, Aux, Key, Model, Network, Player, Prior, lookup,
 from dgm_jax.densities import gaussian
 from dgm_jax.models import likelihoods
 from dgm_jax.objectives.elbo import ElboTerms, elbo
+from dgm_jax.priors import require_density
 
 ENCODER, DECODER, PRIOR = "encoder", "decoder", "prior"
 LOG_SCALE_LIMIT = 7.0  # of |log scale| of the posterior: part of the model, far from what data ask for
@@ -101,7 +102,10 @@ def init_of(key: Key, vae: Vae, image_shape: tuple[int, int, int]):
             f"({2 * vae.latent_size},): locations and log-scales")
     shown = jax.eval_shape(lambda: decode(vae, params, state, z)).shape
     require(shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}")
-    return params | {PRIOR: prior_of(vae, params, state).init(key_prior)}, state | {PRIOR: {}}
+    prior = prior_of(vae, params, state)
+    params_prior = prior.init(key_prior)
+    require_density(prior, params_prior, vae.latent_size, "a VAE")
+    return params | {PRIOR: params_prior}, state | {PRIOR: {}}
 
 
 def sample_of(key: Key, vae: Vae, params, state, num: int) -> Array:

@@ -12,6 +12,7 @@ from dgm_jax.priors.flow import autoregressive_flow_prior, coupling_flow_prior, 
 from dgm_jax.priors.implicit_ratio import ImplicitRatio, LogNormaliser, estimate_log_normaliser, implicit_ratio
 from dgm_jax.priors.mixture import mixture
 from dgm_jax.priors.registry import FROM_DIM, PRIORS
+from dgm_jax.priors.shapes import require_density
 from dgm_jax.priors.standard_normal import standard_normal
 from dgm_jax.priors.streaming import streamed_log_prob
 from dgm_jax.priors.vamp import INPUT_RANGES, vamp
@@ -19,5 +20,5 @@ from dgm_jax.priors.vamp import INPUT_RANGES, vamp
 __all__ = [
     "FROM_DIM", "INPUT_RANGES", "ImplicitRatio", "LogNormaliser", "PRIORS", "Prior", "aggregated_posterior",
     "autoregressive_flow_prior", "coupling_flow_prior", "estimate_log_normaliser", "flow", "implicit_ratio", "mixture",
-    "spline_flow_prior", "standard_normal", "streamed_log_prob", "vamp",
+    "require_density", "spline_flow_prior", "standard_normal", "streamed_log_prob", "vamp",
 ]

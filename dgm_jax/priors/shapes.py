@@ -1,9 +1,10 @@
 """What every prior over vectors asks of its input."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, ConfigError, Prior, PyTree, require
 
 
 def require_count(value: int, name: str) -> None:
@@ -17,3 +18,16 @@ def latents(z: Array, dim: int) -> Array:
     z = jnp.asarray(z)
     require(z.ndim >= 1 and z.shape[-1] == dim, f"z must be [*B, {dim}]; got {z.shape}")
     return z
+
+
+def require_density(prior: Prior, params: PyTree, latent_size: int, needed_by: str) -> None:
+    """ConfigError unless the prior has a normalised density over vectors of `latent_size` numbers."""
+    require(
+        getattr(prior, "normalised", True),
+        f"{needed_by} needs a normalised log p(z), but {type(prior).__name__} is known up to a constant only: give its "
+        "log_normaliser (priors.estimate_log_normaliser)",
+    )
+    try:
+        jax.eval_shape(prior.log_prob, params, jnp.zeros((2, latent_size)))
+    except ConfigError as error:
+        raise ConfigError(f"{needed_by} has latent_size={latent_size}, but its prior says: {error}") from error

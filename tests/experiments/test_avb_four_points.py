@@ -54,6 +54,15 @@ def test_a_vae_whose_posterior_is_the_prior():
         assert float(found[name]) == pytest.approx(truth, abs=1e-4), name
 
 
+@pytest.mark.parametrize("model", ["vae", "avb"])
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_no_model_exceeds_the_optimum_nor_its_own_evidence(model, factor):
+    """log p <= -log 4 and ELBO <= log p, whatever the weights; draws and bins of the implicit posterior leave .01."""
+    found = evaluated(model, lambda params: jax.tree.map(lambda w: factor * w, params))
+    assert float(found["log_likelihood"]) <= -np.log(4) + 1e-4
+    assert float(found["elbo"]) <= float(found["log_likelihood"]) + (0.01 if model == "avb" else 1e-4)
+
+
 def test_the_integrals_of_a_vae_agree_with_draws():
     """Random weights: ELBO and KL by quadrature against a million draws in numpy."""
     config = Config(model=("vae",))

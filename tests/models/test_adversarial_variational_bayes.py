@@ -188,6 +188,8 @@ def test_parts_that_do_not_fit_are_named():
         make(recipe(critic(oracle), True)._replace(adaptive_contrast=False))
     with pytest.raises(ConfigError, match=r"the encoder gives z \(3,\), but latent_size=2"):
         make(good._replace(encoder=from_flax(NoiseEncoder((8, 3)))))
+    with pytest.raises(ConfigError, match=r"latent_size=2, but its prior says: z must be \[\*B, 3\]"):
+        make(good._replace(prior=priors.standard_normal(3)))
     with pytest.raises(ConfigError, match="num_critic_updates must be at least 1, got 0"):
         make(good, num_critic_updates=0)
     with pytest.raises(ConfigError, match="did you mean 'bernoulli'"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dgm_jax import priors
-from dgm_jax.core import ConfigError
+from dgm_jax.core import ConfigError, DataError
 from dgm_jax.evaluation import importance_weighted
 from dgm_jax.models import MODELS
 from dgm_jax.models.vae import PRIOR, Vae, decode, log_joint, log_prior, log_weights, posterior, prior_of, terms, vae
@@ -146,3 +146,31 @@ def test_parts_that_do_not_fit_are_named():
         vae(Vae(encoder, decoder, 1, prior, "bernouli"), SHAPE)
     with pytest.raises(ConfigError, match="latent_size must be at least 1, got 0"):
         vae(Vae(encoder, decoder, 0, prior), SHAPE)
+    with pytest.raises(ConfigError, match=r"latent_size=1, but its prior says: z must be \[\*B, 2\]; got \(2, 1\)"):
+        vae(Vae(encoder, decoder, 1, prior), SHAPE).init(jax.random.key(0))
+
+
+def test_a_prior_known_up_to_a_constant_is_refused_and_with_its_constant_taken():
+    encoder, decoder = networks(1)
+
+    def made(log_normaliser):
+        prior = priors.implicit_ratio(
+            priors.standard_normal(1), lambda params, z: params * z[..., 0], lambda key: jnp.array(0.5),
+            log_normaliser=log_normaliser,
+        )  # E exp(z / 2) = exp(1 / 8)
+        return vae(Vae(encoder, decoder, 1, lambda encode: prior), SHAPE).init(jax.random.key(0))
+
+    with pytest.raises(ConfigError, match="a VAE needs a normalised log p.*ImplicitRatio is known up to a constant"):
+        made(None)
+    assert float(made(0.125)[0][PRIOR]["ratio"]) == 0.5
+
+
+def test_grey_pixels_are_no_bernoulli_draws():
+    encoder, decoder = networks(1)
+    recipe = Vae(encoder, decoder, 1, lambda encode: priors.standard_normal(1))
+    params, state = vae(recipe, SHAPE).init(jax.random.key(0))
+    x = np.zeros((2, *SHAPE), np.float32)
+    x[1, 0, 0] = 0.25
+    with pytest.raises(DataError, match=r"pixels that are 0 or 1, got 1 others of 12, such as 0\.25"):
+        terms(jax.random.key(1), recipe, params, state, x)
+    terms(jax.random.key(1), recipe, params, state, np.round(x))
