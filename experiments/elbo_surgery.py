@@ -11,6 +11,17 @@ N(0, I) over-regularises: `marginal_kl` nats an image are lost to a prior that i
 for the training set is q(z) itself: put in its place after training it gains exactly that, `train_gain` = marginal_kl.
 But it overfits: on test images it gains `test_gain` only, each training code having a component of its own, and one
 evaluation costs n Gaussians.
+
+Measured with `--data fashion_mnist` (3 seeds of 0, 2026-11-23, two CPU cores, 27 minutes beside other work), means over
+seeds in nats, all 60,000 training images in the sums; log n = 11.00:
+
+    latents  average KL  information  of log n  marginal KL  gain on train  gain on test  active  identity error
+          2        6.37         5.82      .529          .55            .55           .52       2           3e-7
+         10       14.66        10.47      .952         4.19           4.19          -.51    9.67           1e-6
+         50       15.00        10.52      .957         4.47           4.47          -.67      13           2e-6
+
+With ten latents or more nearly every image has a code of its own, N(0, I) costs 4.2 to 4.5 nats an image, and the exact
+aggregate, which would win them back on the training set, is worse than N(0, I) on test images.
 """
 
 import dataclasses
