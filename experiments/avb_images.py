@@ -9,6 +9,17 @@ the critic says is a bound only if the critic is optimal: `adversarial_bound` is
 Gaussian with the moments of the posterior, the same for all three; `gap` = annealed - adversarial should be positive.
 `alarm` is the share of seeds where the bound exceeds the estimate by more than three standard errors. In the paper
 (Mescheder et al. 2017, table 2, MNIST) AVB without adaptive contrast claims -83.6 where annealing finds -91.2.
+
+Measured on Fashion-MNIST with the defaults (3 seeds of 0, 2026-11-23, two CPU cores, 26 minutes, part of them beside
+other work), nats:
+
+    model                  bound                    log p (annealed)         gap                    alarm
+    vae                    -238.6 [-239.1, -238.1]  -236.0 [-236.4, -235.5]   2.66 [ 2.09,  3.22]   no seed
+    avb                    -229.3 [-230.5, -228.1]  -239.2 [-240.2, -238.2]  -9.86 [-10.5, -9.27]   every seed
+    avb_adaptive_contrast  -236.6 [-237.4, -235.9]  -235.0 [-235.9, -234.1]   1.66 [ 1.33,  1.99]   no seed
+
+As in the paper the plain critic overstates and adaptive contrast does not. Of eight chains 7 count for the VAE and with
+adaptive contrast, 2.6 for plain AVB, whose annealed estimate is so the loosest.
 """
 
 import dataclasses
