@@ -39,7 +39,7 @@ test-newest:
 	.venv-newest/bin/python -m pytest tests/training tests/objectives/test_gan_losses.py tests/objectives/test_divergences.py tests/parallel -m "not slow"
 
 benchmark: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[benchmark]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[benchmark]"
 	$(BIN)/python -m benchmarks.gan_ring
 	$(BIN)/python -m benchmarks.gan_images
 	$(BIN)/python -m benchmarks.vqvae

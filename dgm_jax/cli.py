@@ -87,13 +87,15 @@ def _run(arguments: list[str]) -> int:
 
 def _ablate(arguments: list[str]) -> int:
     experiment, rest = _load(arguments)
-    cells, flags = [], []
+    cells, flags = [], rest
     if "--grid" in rest:
         at = rest.index("--grid")
         tail = rest[at + 1 :]
-        count = next((i for i, word in enumerate(tail) if word.startswith("--")), len(tail))
+        count = next((i for i, word in enumerate(tail) if word.startswith("-")), len(tail))
         cells, flags = tail[:count], rest[:at] + tail[count:]
-    if not cells:
+    if "--grid" in flags:
+        raise UsageError("give --grid once, with all its fields: --grid FIELD=VALUE,VALUE FIELD=VALUE,VALUE")
+    if not cells and not {"-h", "--help"} & set(flags):
         raise UsageError("ablate needs --grid FIELD=VALUE,VALUE ...")
     from dgm_jax.core import DgmError
     from dgm_jax.run.experiment import parse_grid

@@ -25,12 +25,6 @@ class RunDirectoryError(DgmError):
     """A run folder that is in use, finished, or holds another run."""
 
 
-class DivergedError(DgmError):
-    """Every seed of a run diverged."""
-
-    exit_code = 6
-
-
 def did_you_mean(name: str, known) -> str:
     """" (did you mean 'x'?)" with the nearest of `known`, or an empty string."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)

@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec
 
 from dgm_jax.core import SOLO, ConfigError, Lane, LaneProgram, Metrics, PyTree, Replica, lookup, require
 from dgm_jax.parallel.mesh import DATA, SEED, batch_sharding, lane_sharding, make_mesh, replicated
-from dgm_jax.parallel.seeds import choose_strategy, over_seeds
+from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
 
 class Distributed(NamedTuple):
@@ -64,7 +64,7 @@ def distribute(
     shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
     strategy = choose_strategy(strategy, one.train_state.params)
-    lookup({"vmap": 0, "map": 0}, strategy, "seed strategy")
+    lookup(STRATEGIES, strategy, "seed strategy")
     return LAYOUTS[layout](program, keys.shape[0], strategy, jax.devices() if only is None else list(only))
 
 
@@ -154,7 +154,7 @@ def _pmapped(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Di
     replica = Replica(
         place=place,
         average=functools.partial(jax.tree.map, _mean_over_devices),
-        fold_key=lambda key: jax.random.fold_in(key, jax.lax.axis_index(DATA)),
+        fold_key=_own_key if num_devices > 1 else SOLO.fold_key,
         splits_batch=True,
     )
 
@@ -189,6 +189,11 @@ def _lowered_if_any(function, *arguments):
     """The lowered function, or None where it returns nothing."""
     lowered = function.lower(*arguments)
     return lowered if jax.tree.leaves(lowered.out_info) else None
+
+
+def _own_key(key):
+    """Another key on each device."""
+    return jax.random.fold_in(key, jax.lax.axis_index(DATA))
 
 
 def _mean_over_devices(x):

@@ -91,14 +91,14 @@ def train(run: Run, group: Group, stop) -> list[Trained]:
         start, lanes = _start(run, group, compiled, checkpoints, keys, hyper)
         evaluate = _evaluation(run, group, compiled, lanes, arrays)
         advance = _timed_advance(run, group, compiled)
-        evaluated, metrics = None, {}
+        evaluated, at = None, start
         end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start  # all failed: nothing to do
         with run.progress.training(group.name, config.num_steps, len(keys), start):
             for chunk in training.run(
                 advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
             ):
                 lanes, evaluated = chunk.lanes, evaluate(chunk.lanes, arrays, chunk.step)
-                metrics = _log(run, group, chunk, evaluated)
+                metrics, at = _log(run, group, chunk, evaluated), chunk.step
                 checkpoints.save(chunk.step, lanes)
                 failed = {i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0}
                 run.progress.update(chunk.step, metrics, failed)
@@ -107,7 +107,8 @@ def train(run: Run, group: Group, stop) -> list[Trained]:
                     break
     finally:
         checkpoints.close()
-    evaluated = evaluate(lanes, arrays, config.num_steps) if evaluated is None else evaluated
+    if evaluated is None or at < config.num_steps:  # nothing was left to train, or all seeds failed on the way
+        evaluated = evaluate(lanes, arrays, config.num_steps)
     return _results(run, group, lanes, evaluated, compiled)
 
 
@@ -198,8 +199,7 @@ def _results(run: Run, group: Group, lanes: Lane, evaluated, compiled) -> list[T
         mine = slice(i * run.config.num_seeds, (i + 1) * run.config.num_seeds)
         metrics = {name: value for name, value in last[arm.name].items() if name not in ("step", "arm")}
         trained = jax.tree.map(lambda x: x[mine], params)
-        (run.directory.path / "parameters").mkdir(exist_ok=True)
-        save_parameters(run.directory.path / "parameters" / f"{_plain(arm.name)}.npz", trained)
+        save_parameters(run.directory.parameters / f"{_plain(arm.name)}.npz", trained)
         result = ArmResult(arm.name, arm.config, arrays)
         found.append(Trained(result, metrics, failed[mine], tree_sha256(trained), compiled.strategy, compiled.layout))
     return found

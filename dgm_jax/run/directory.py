@@ -5,6 +5,7 @@
     metrics.jsonl      one row per logged step
     checkpoints/       the business of the training room
     figures/           pictures, with captions.json
+    parameters/        the trained parameters of each arm
     summary.json       the result; its presence says that the run is finished
     report.html        for a person
 """
@@ -20,11 +21,12 @@ from typing import Callable
 from dgm_jax.core import RunDirectoryError, require
 from dgm_jax.run import environment, ownership, records
 from dgm_jax.run.ownership import LOCK, OWNER
+from dgm_jax.run.rows import Rows
 
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 METRICS, SUMMARY, CAPTIONS = "metrics.jsonl", "summary.json", "captions.json"
-FIGURES, CHECKPOINTS = "figures", "checkpoints"
-VOLATILE = ("out", "resume", "quiet", "progress")
+FIGURES, CHECKPOINTS, PARAMETERS = FOLDERS = ("figures", "checkpoints", "parameters")
+VOLATILE = ("out", "resume", "progress")  # settings that may differ between the starts of a run
 
 
 def _to_stderr(text: str) -> None:
@@ -35,15 +37,15 @@ class RunDirectory:
     """An open run folder, locked until `close` or the end of the process (however it ends).
 
     Attributes: `path`, `experiment`, `config`; `resumed` (the folder held an unfinished run of this configuration);
-    `finished` (it held a finished one: there is nothing to do); `figures` and `checkpoints` (folders).
+    `finished` (it held a finished one: there is nothing to do); `figures`, `checkpoints` and `parameters` (folders).
     """
 
     def __init__(self, path: pathlib.Path, experiment: str, config: dict, lock):
         """Use `RunDirectory.create`."""
         self.path, self.experiment, self.config = path, experiment, config
-        self.figures, self.checkpoints = path / FIGURES, path / CHECKPOINTS
+        self.figures, self.checkpoints, self.parameters = (path / name for name in FOLDERS)
         self.resumed = self.finished = False
-        self._lock, self._rows, self._writing = lock, None, threading.RLock()
+        self._lock, self._rows, self._writing = lock, Rows(path / METRICS), threading.RLock()
 
     @classmethod
     def create(cls, path, experiment: str, config: dict, resume: bool = False, *,
@@ -88,8 +90,8 @@ class RunDirectory:
         self._continue(notify)
 
     def _start(self):
-        for folder in (self.figures, self.checkpoints):
-            folder.mkdir(exist_ok=True)
+        for name in FOLDERS:
+            (self.path / name).mkdir(exist_ok=True)
         records.write_atomically(self.path / ENVIRONMENT, records.dumps(environment.collect_environment(), indent=2))
         # Last, because a folder with a configuration is a run.
         records.write_atomically(self.path / CONFIG,
@@ -97,14 +99,17 @@ class RunDirectory:
 
     def _continue(self, notify):
         """Makes an interrupted folder whole again and notes the new start in environment.json."""
-        for folder in (self.figures, self.checkpoints):
-            records.contained(self.path, folder).mkdir(exist_ok=True)
-        for leftover in [*self.path.glob(".*.part"), *self.figures.glob(".*.part")]:
-            leftover.unlink()
-        self.truncate_rows(lambda row: True)
         before, now = records.read_json(self.path / ENVIRONMENT), environment.collect_environment()
-        changes = _differences(before.get("versions", {}), now["versions"])
-        changes += _differences(before.get("devices", {}), now["devices"])
+        changes = _differences(before.get("jax_settings", {}), now["jax_settings"])
+        require(not changes, f"{self.path} was started with other settings of JAX: {'; '.join(changes)}. Set them as "
+                "they were, or choose another folder with --out", RunDirectoryError)
+        for folder in (self.path, *(self.path / name for name in FOLDERS)):
+            records.contained(self.path, folder).mkdir(exist_ok=True)
+            for leftover in folder.glob(".*.part"):
+                leftover.unlink()
+        self.truncate_rows(lambda row: True)
+        changes = [row for part in ("versions", "devices", "git")
+                   for row in _differences(before.get(part) or {}, now[part] or {}, f"{part}.")]
         if changes:
             notify("resuming in another environment, so later steps may differ in their last bits: "
                    + "; ".join(changes))
@@ -130,20 +135,9 @@ class RunDirectory:
 
         Where the disk refuses (full, say) the part that was written is taken back before the error is raised.
         """
-        line = records.dumps(row).encode() + b"\n"
         with self._writing:
             self._require_open()
-            if self._rows is None:
-                self._rows = open(self.path / METRICS, "ab")  # noqa: SIM115, lives as long as the folder
-            before = os.fstat(self._rows.fileno()).st_size
-            try:
-                self._rows.write(line)
-                self._rows.flush()
-                os.fsync(self._rows.fileno())
-            except OSError:
-                os.ftruncate(self._rows.fileno(), before)
-                self._close_rows()
-                raise
+            self._rows.append(row)
 
     def read_rows(self) -> list[dict]:
         """All complete rows of metrics.jsonl; a last line torn by a crash is left out."""
@@ -157,15 +151,7 @@ class RunDirectory:
         """
         with self._writing:
             self._require_open()
-            self._close_rows()
-            path = self.path / METRICS
-            if not path.exists():
-                return 0
-            content = path.read_bytes()
-            lines = [line for line, row in records.split_rows(content, str(path)) if keep(row)]
-            if b"".join(lines) != content:
-                records.write_atomically(path, b"".join(lines))
-            return len(lines)
+            return self._rows.truncate(keep)
 
     def write_summary(self, summary: dict) -> None:
         """Writes summary.json, which makes the run finished. Do it last, after the figures."""
@@ -191,11 +177,6 @@ class RunDirectory:
             records.write_atomically(path, picture.getvalue())
         return path
 
-    def _close_rows(self):
-        if self._rows is not None:
-            rows, self._rows = self._rows, None
-            rows.close()
-
     def _require_open(self):
         require(self._lock is not None, f"the run folder {self.path} is closed", RunDirectoryError)
 
@@ -207,15 +188,16 @@ class RunDirectory:
         self._require_open()
         if self.resumed or self.finished or self.read_rows():
             return
-        for folder in (self.figures, self.checkpoints):
-            shutil.rmtree(folder, ignore_errors=True)
-        (self.path / ENVIRONMENT).unlink(missing_ok=True)
+        for name in FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        # First the configuration, since what is left without one counts as an empty folder.
         (self.path / CONFIG).unlink(missing_ok=True)
+        (self.path / ENVIRONMENT).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Closes the files and gives the folder back. Closing twice is fine."""
         with self._writing:
-            self._close_rows()
+            self._rows.close()
             if self._lock is not None:
                 lock, self._lock = self._lock, None
                 ownership.release(self.path, lock)
@@ -252,7 +234,7 @@ def _prepare(path) -> pathlib.Path:
         root = root.resolve()
         if not (root / CONFIG).exists():
             _require_empty(root)
-        for name in (LOCK, OWNER, CONFIG, ENVIRONMENT, METRICS, SUMMARY, FIGURES, CHECKPOINTS):
+        for name in (LOCK, OWNER, CONFIG, ENVIRONMENT, METRICS, SUMMARY, *FOLDERS):
             records.contained(root, root / name)
     except OSError as error:
         raise RunDirectoryError(f"run folder {text}: {error.strerror or error}") from error
@@ -261,10 +243,10 @@ def _prepare(path) -> pathlib.Path:
 
 def _require_empty(root):
     """A folder without config.json may hold what a start that was killed left there, and nothing else."""
-    own = {LOCK, OWNER, ENVIRONMENT, FIGURES, CHECKPOINTS}
+    own = {LOCK, OWNER, ENVIRONMENT, *FOLDERS}
     foreign = sorted(p.name for p in root.iterdir()
                      if p.name not in own and not (p.name.startswith(".") and p.name.endswith(".part")))
-    for folder in (root / FIGURES, root / CHECKPOINTS):
+    for folder in (root / name for name in FOLDERS):
         foreign += sorted(f"{folder.name}/{p.name}" for p in folder.iterdir()) if folder.is_dir() else []
     if foreign and not (root / CONFIG).exists():  # asked again, since another start may have made it a run meanwhile
         shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")

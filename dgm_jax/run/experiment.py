@@ -41,8 +41,6 @@ class RunConfig:
     """auto, rich, lines, json or quiet."""
 
 
-VOLATILE = ("out", "resume", "devices", "progress")  # settings that may change between the starts of a run
-
 
 class Data(NamedTuple):
     """What a run sees. arrays: put on the devices. identity: one dictionary for the record.
@@ -122,18 +120,25 @@ class Group(NamedTuple):
         return self.arms[0].name if len(self.arms) == 1 else f"{self.arms[0].name} and {len(self.arms) - 1} more"
 
 
-def validate(experiment: Experiment, config: RunConfig) -> None:
-    """Raises `ConfigError` naming the setting, what it must be and what it is."""
+def validate(experiment: Experiment, config: RunConfig, grid: dict[str, tuple] | None = None) -> None:
+    """Raises `ConfigError` naming the setting, what it must be and what it is; looks at every cell of the grid."""
     for name in ("num_seeds", "num_steps", "log_every"):
         value = getattr(config, name)
         require(value >= 1, f"{name} must be at least 1, got {value}")
-    require(config.seed >= 0, f"seed must be at least 0, got {config.seed}")
+    # A key is made of 32 bits of the seed: a larger one would be some smaller seed's run.
+    require(0 <= config.seed < 2**32, f"seed must be at least 0 and less than 2**32, got {config.seed}")
+    for cell in (Arm("", config), *arms(experiment, config, grid)):
+        _require_finite(cell.config)
+    for cell in arms(experiment, config, grid):
+        experiment.validate(cell.config)
+
+
+def _require_finite(config: RunConfig) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, float):
-            require(math.isfinite(value), f"{field.name} must be finite, got {value}")
-    for arm in arms(experiment, config):
-        experiment.validate(arm.config)
+        for number in value if isinstance(value, tuple) else (value,):
+            finite = not isinstance(number, float) or math.isfinite(number)
+            require(finite, f"{field.name} must be finite, got {number}")
 
 
 def arms(experiment: Experiment, config: RunConfig, grid: dict[str, tuple] | None = None) -> list[Arm]:
@@ -148,12 +153,16 @@ def arms(experiment: Experiment, config: RunConfig, grid: dict[str, tuple] | Non
     for point in itertools.product(*axes.values()):
         chosen = dict(zip(axes, point))
         label = [v if k == experiment.arm_field else f"{k}={v}" for k, v in chosen.items()]
-        if experiment.arm_field:
-            chosen[experiment.arm_field] = (chosen[experiment.arm_field],)
-        cells.append(Arm(", ".join(map(str, label)) or experiment.name, dataclasses.replace(config, **chosen)))
+        cells.append(Arm(", ".join(map(str, label)) or experiment.name, with_settings(config, chosen)))
     names = [cell.name for cell in cells]
     require(bool(names) and len(set(names)) == len(names), f"arms must be different and at least one, got {names}")
     return cells
+
+
+def with_settings(config: RunConfig, chosen: dict[str, Any]) -> RunConfig:
+    """`config` with one value for each chosen setting; a setting that is a list gets a list of that one."""
+    values = {k: (v,) if isinstance(getattr(config, k), tuple) else v for k, v in chosen.items()}
+    return dataclasses.replace(config, **values)
 
 
 def groups(cells: list[Arm], grid: dict[str, tuple] | None = None) -> list[Group]:
@@ -168,15 +177,19 @@ def groups(cells: list[Arm], grid: dict[str, tuple] | None = None) -> list[Group
 def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
     """`["learning_rate=1e-4,2e-4", "method=vanilla,packed2"]` as values of the settings' types.
 
-    Raises ConfigError naming the setting that does not exist or the value that does not fit.
+    A setting that is a list gets a list of one item in each cell. Raises ConfigError naming the setting that does not
+    exist, the value that does not fit, or a setting of the run as a whole (`RunConfig`: seeds, steps, folders), which
+    all cells share.
     """
     hints = typing.get_type_hints(experiment.config)
+    shared = {field.name for field in dataclasses.fields(RunConfig)}
     grid = {}
     for cell in cells:
         name, equals, values = cell.partition("=")
         require(bool(equals and values), f"--grid takes FIELD=VALUE,VALUE, got {cell!r}")
         require(name in hints, f"{experiment.name} has no setting {name!r}{did_you_mean(name, hints)}")
-        require(name not in ("seed", *VOLATILE), f"{name} cannot be ablated")
+        require(name not in shared, f"{name} belongs to the run as a whole and cannot be ablated")
+        require(name not in grid, f"--grid names {name} twice")
         grid[name] = tuple(_convert(name, value, hints[name]) for value in values.split(","))
     return grid
 

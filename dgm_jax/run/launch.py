@@ -12,14 +12,13 @@ import sys
 import time
 
 import jax
-import numpy as np
 import tyro
 
-from dgm_jax.core import DgmError, tree_size
-from dgm_jax.run import statistics
+from dgm_jax.core import DgmError, RunDirectoryError, require, tree_sha256, tree_size
+from dgm_jax.run import records, statistics
 from dgm_jax.run.arms import Clock, Run, Trained, distribute, lanes_of, train
-from dgm_jax.run.directory import RunDirectory
-from dgm_jax.run.experiment import VOLATILE, Experiment, RunConfig, arms, groups, validate
+from dgm_jax.run.directory import SUMMARY, RunDirectory
+from dgm_jax.run.experiment import Data, Experiment, RunConfig, arms, groups, validate, with_settings
 from dgm_jax.run.progress import Progress
 from dgm_jax.run.report import format_table, write_report
 from dgm_jax.run.signals import Interrupted, watch_signals
@@ -30,7 +29,7 @@ DIVERGED = 6
 def main(experiment: Experiment, argv: list[str] | None = None, grid: dict[str, tuple] | None = None) -> int:
     """Runs an experiment from the command line; returns the exit code.
 
-    0 done, 2 settings, data or folder that the caller can mend, 6 every seed diverged,
+    0 done, 2 settings, data, folder or disk that the caller can mend, 6 every seed diverged,
     130 or 143 stopped by Ctrl-C or SIGTERM after saving.
     grid: settings with the values an ablation gives them.
     """
@@ -44,6 +43,9 @@ def main(experiment: Experiment, argv: list[str] | None = None, grid: dict[str, 
     except DgmError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"error: {error}; what was saved before is sound: continue with --resume", file=sys.stderr)
+        return RunDirectoryError.exit_code
 
 
 def check(experiment: Experiment, argv: list[str] | None = None) -> int:
@@ -76,18 +78,17 @@ def _parse(experiment: Experiment, argv):
 
 
 def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) -> int:
-    validate(experiment, config)
+    if experiment.arm_field in grid:  # as if its flag had been given
+        config = dataclasses.replace(config, **{experiment.arm_field: grid[experiment.arm_field]})
+        grid = {name: values for name, values in grid.items() if name != experiment.arm_field}
+    validate(experiment, config, grid)
     cells = arms(experiment, config, grid)
-    for cell in cells:
-        experiment.validate(cell.config)
     settings = dataclasses.asdict(config) | ({"grid": {k: list(v) for k, v in grid.items()}} if grid else {})
     folder = _folder(experiment, config)
-    with RunDirectory.create(
-        folder, experiment.name, settings, config.resume, notify=progress.notice, volatile=VOLATILE
-    ) as directory:
+    with RunDirectory.create(folder, experiment.name, settings, config.resume, notify=progress.notice) as directory:
         if directory.finished:
             progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
-            return 0
+            return _exit_code(records.read_json(folder / SUMMARY))
         try:
             run, results = _train_all(experiment, config, cells, grid, directory, progress)
         except DgmError:
@@ -103,17 +104,35 @@ def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) ->
     print(format_table({**summary, "metrics": shown}))
     print(*summary["notes"], sep="\n", end="\n" if summary["notes"] else "")
     print(f"report: {report}")
-    return DIVERGED if all(np.all(r.failed_at >= 0) for r in results) else 0
+    return _exit_code(summary)
+
+
+def _exit_code(summary: dict) -> int:
+    """6 where every seed of every arm has failed, else 0."""
+    total = len(summary.get("arms", ())) * summary.get("num_seeds", 0)
+    return DIVERGED if total and len(summary.get("failed_seeds", ())) == total else 0
 
 
 def _train_all(experiment, config, cells, grid, directory, progress) -> tuple[Run, list[Trained]]:
     clock = Clock(time.monotonic())
     with progress.phase("loading data"):
         data = experiment.load(config)
+        _require_same_data(experiment, config, data, grid)
     directory.record_dataset(data.identity)
     run = Run(experiment, config, data, directory, progress, clock, len(cells) > 1)
     with watch_signals() as stop:
         return run, [result for group in groups(cells, grid) for result in train(run, group, stop)]
+
+
+def _require_same_data(experiment: Experiment, config: RunConfig, data: Data, grid) -> None:
+    """All cells of a run see the same data; a setting that would change them takes a run for each value."""
+    seen = data.identity, tree_sha256(data.arrays)
+    for name, values in grid.items():
+        for value in values:
+            other = experiment.load(with_settings(config, {name: value}))
+            same = (other.identity, tree_sha256(other.arrays)) == seen
+            require(same, f"{name}={value} changes the data and cannot be ablated within one run: start a run for each "
+                    "value")
 
 
 def _folder(experiment, config) -> pathlib.Path:

@@ -36,7 +36,11 @@ def acquire(root: pathlib.Path):
                                 "with --out") from None
     except (OSError, NotImplementedError) as error:
         raise RunDirectoryError(f"{root}: the folder cannot be locked: {error}") from error
-    records.write_atomically(root / OWNER, records.dumps(_owner_now()))
+    try:
+        records.write_atomically(root / OWNER, records.dumps(_owner_now()))
+    except BaseException:
+        lock.release()
+        raise
     return lock
 
 

@@ -30,13 +30,20 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self._folder, options=options, item_names=(LANES, SEAL))
 
     def save(self, step: int, tree: PyTree) -> None:
-        """Saves `tree` under `step`; returns when it is on disk. A step that is there already stays."""
+        """Saves `tree` under `step`; returns when it is on disk. A step that is there already stays.
+
+        Raises RunDirectoryError where it cannot be written (a full disk, say); older ones are as they were.
+        """
         if step in self._manager.all_steps():
             return
         leaves = _leaves(tree)
         seal = {"sha256": tree_sha256(tree), "leaves": leaves, "leaves_sha256": _sha256(leaves)}
         items = ocp.args.Composite(**{LANES: ocp.args.StandardSave(tree), SEAL: ocp.args.JsonSave(seal)})
-        written = self._manager.save(step, args=items, force=True)
+        try:
+            written = self._manager.save(step, args=items, force=True)
+        except (OSError, ValueError) as error:  # tensorstore's errors of the disk are ValueErrors
+            reason = f"checkpoint {step} cannot be written to {self._folder}: {str(error)[:200]}"
+            raise RunDirectoryError(reason) from error
         require(written, f"checkpoint {step} was not written to {self._folder}", RunDirectoryError)
 
     def restore_newest(self, abstract: PyTree) -> tuple[int, PyTree, list[str]]:

@@ -55,7 +55,9 @@ def advance_lane(task: Task, lane: Lane, data: PyTree, num_steps: int, replica: 
 
     A step whose parameters, model state or losses are not finite is not taken: the lane
     stays at its last finite state for the rest of the run, and `failed_at` says which
-    step it was. Nothing here looks across lanes, so the others do not notice.
+    step it was. After the last step the optimizers' arrays must be finite too: Adam with
+    an infinite second moment never moves again, though its parameters stay finite. Nothing
+    here looks across lanes, so the others do not notice.
     """
     require(
         not (replica.splits_batch and task.batch_coupling),
@@ -82,7 +84,14 @@ def advance_lane(task: Task, lane: Lane, data: PyTree, num_steps: int, replica: 
     shapes = jax.eval_shape(lambda: algorithm.step(lane.train_state, draw_shape)[1])
     zeros = {name: jnp.zeros(shape.shape, jnp.float32) for name, shape in shapes.items()}
     (lane, sums, count), _ = jax.lax.scan(body, (lane, zeros, jnp.int32(0)), None, length=num_steps)
+    stuck = (lane.failed_at < 0) & ~_finite_arrays(lane.train_state.opt_state)
+    lane = lane._replace(failed_at=jnp.where(stuck, lane.train_state.step - 1, lane.failed_at))
     return lane, jax.tree.map(lambda total: jnp.where(count > 0, total / count, jnp.nan), sums)
+
+
+def _finite_arrays(opt_state: PyTree) -> Array:
+    """Whether all arrays of the optimizers are finite; scalars may not be, some start at infinity."""
+    return all_finite([x for x in jax.tree.leaves(opt_state) if x.ndim > 0])
 
 
 def _select_state(taken, new, now):

@@ -14,7 +14,7 @@ import optax
 import pytest
 
 from dgm_jax import core, parallel, training
-from dgm_jax.core import SOLO, Aux, ConfigError, Player, Task
+from dgm_jax.core import Aux, ConfigError, Player, Task
 
 BATCH = 32
 
@@ -279,7 +279,7 @@ def test_mesh_places_lanes_first(num_lanes, num_devices, shape):
 
 
 def test_fold_key_gives_devices_noise_of_their_own():
-    """Under pmap each device draws its own noise; on one device the key is untouched."""
+    """Under pmap each device draws its own noise; on one device the key is untouched, as under jit."""
     noises = []
 
     def loss(params, state, batch, key):
@@ -299,4 +299,10 @@ def test_fold_key_gives_devices_noise_of_their_own():
         lanes, _ = compiled.compile_advance(lanes, mask, 1)(lanes, mask)
         noises.append(float(lanes.train_state.params["w"][0]))
     assert len(set(noises)) == 8 and 0.0 not in noises
-    assert SOLO.fold_key(5) == 5
+    alone = []
+    for devices in ("jit", "pmap"):
+        compiled = parallel.distribute(program, keys(1), {}, devices=devices, strategy="map", only=jax.devices()[:1])
+        lanes, mask = compiled.init(keys(1), {}), compiled.place_data(jnp.ones(8))
+        lanes, _ = compiled.compile_advance(lanes, mask, 3)(lanes, mask)
+        alone.append(float(lanes.train_state.params["w"][0]))
+    assert alone[0] == pytest.approx(alone[1], rel=1e-6) and alone[0] != 0

@@ -171,6 +171,12 @@ def test_a_grid_of_numbers_is_one_program_and_equals_separate_runs(undisturbed, 
         np.testing.assert_allclose(metrics[name]["per_seed"], summary_of(alone)["metrics"]["w"]["per_seed"], rtol=1e-5)
 
 
+def test_a_grid_over_the_arms_is_their_flag(tmp_path):
+    assert run(tmp_path, grid={"kind": ("half",), "rate": (0.1, 0.2)}) == 0
+    assert summary_of(tmp_path)["arms"] == ["half, rate=0.1", "half, rate=0.2"]
+    assert summary_of(tmp_path)["config"]["kind"] == ["half"]
+
+
 def test_keys_of_seeds_differ_and_arms_share_them():
     config = Tiny(num_seeds=5)
     (group,) = groups(arms(tiny(), config, {"rate": (0.1, 0.2, 0.3)}), {"rate": (0.1, 0.2, 0.3)})
@@ -207,6 +213,38 @@ def test_all_seeds_diverged_ends_the_run_early_with_6(tmp_path):
     assert run(tmp_path, "--poison", "-100") == 6
     assert [row["step"] for row in rows_of(tmp_path)] == [10]
     assert len(summary_of(tmp_path)["failed_seeds"]) == 3
+
+
+def test_a_finished_run_that_diverged_still_says_so(tmp_path):
+    assert run(tmp_path, "--poison", "-100") == 6
+    assert run(tmp_path, "--poison", "-100", "--resume") == 6
+
+
+def test_the_conclusion_comes_although_all_seeds_diverged(tmp_path):
+    """`figures` may ask for what only the conclusion returns, so it must be there however the run ended."""
+    seen = []
+    experiment = tiny(build=concluding, figures=lambda results, data: seen.extend(results) or {})
+    assert run(tmp_path, "--poison", "-100", experiment=experiment) == 6
+    assert seen[0].arrays["late_picture"].shape == (3, 2)
+    assert "square" not in rows_of(tmp_path)[-1]
+
+
+def test_a_disk_that_refuses_ends_the_run_with_a_sentence(undisturbed, tmp_path, capfd):
+    """The row of step 20 cannot be written; after the disk has room again the run ends with the same bits."""
+    calls = []
+
+    def finalise(arrays, config, data):
+        calls.append(0)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device", "metrics.jsonl")
+        return {name: value for name, value in arrays.items() if value.ndim == 1}
+
+    assert run(tmp_path / "a", experiment=tiny(finalise=finalise)) == 2
+    said = capfd.readouterr().err
+    assert "No space left on device" in said and "--resume" in said and "Traceback" not in said
+    assert run(tmp_path / "a", "--resume") == 0
+    assert rows_of(tmp_path / "a") == rows_of(undisturbed)
+    assert summary_of(tmp_path / "a")["final_params_sha256"] == summary_of(undisturbed)["final_params_sha256"]
 
 
 def test_resuming_past_an_arm_that_diverged_adds_no_rows(tmp_path):
@@ -362,6 +400,8 @@ def test_unknown_flags_and_words_for_numbers(tmp_path, capfd, flags, words):
 def test_a_folder_of_another_run_is_refused(undisturbed, tmp_path, capfd):
     assert run(tmp_path / "a", experiment=stopping(signal.SIGTERM, 1)) == 143
     capfd.readouterr()
+    assert run(tmp_path / "a", "--resume", "--devices", "pmap") == 2  # its devices draw noise of their own
+    assert "devices" in capfd.readouterr().err
     assert run(tmp_path / "a", "--resume", "--rate", "0.2") == 2
     said = capfd.readouterr().err
     assert "rate: 0.1 there, 0.2 here" in said

@@ -2,15 +2,17 @@
 
 import json
 import os
+import resource
 import threading
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dgm_jax import plotting
 from dgm_jax.core import ConfigError, RunDirectoryError
-from dgm_jax.run import RunDirectory
+from dgm_jax.run import RunDirectory, environment
 
 CONFIG = {"num_steps": 100, "num_seeds": 3, "loss": {"name": "hinge", "weight": 0.5}, "out": "x", "resume": False}
 
@@ -95,6 +97,24 @@ def test_a_row_that_the_disk_refuses_leaves_no_part_of_itself(tmp_path, monkeypa
         assert [row["step"] for row in run.read_rows()] == [1, 3]
 
 
+def test_a_disk_that_takes_half_a_row_leaves_no_part_of_it(tmp_path):
+    """The file may not grow beyond a size within the second row: the write is short, then refused."""
+    with create(tmp_path) as run:
+        run.append_row({"step": 1})
+        before = (tmp_path / "metrics.jsonl").read_bytes()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, hard))
+            with pytest.raises(OSError, match="metrics.jsonl"):
+                run.append_row({"step": 2, "loss": [0.5] * 10_000})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (tmp_path / "metrics.jsonl").read_bytes() == before
+        run.append_row({"step": 3})
+    with create(tmp_path, resume=True) as run:
+        assert [row["step"] for row in run.read_rows()] == [1, 3]
+
+
 def test_unfinished_run_needs_resume_and_says_so(tmp_path):
     create(tmp_path).close()
     before = tree(tmp_path)
@@ -110,6 +130,7 @@ def test_resume_clears_away_half_written_files(tmp_path):
     create(tmp_path).close()
     (tmp_path / ".summary.json.0123.part").write_text('{"met')
     (tmp_path / "figures" / ".a.png.0123.part").write_text("")
+    (tmp_path / "parameters" / ".a.npz.0123.part").write_text("")
     create(tmp_path, resume=True).close()
     assert not [name for name in tree(tmp_path) if name.endswith(".part")]
 
@@ -266,6 +287,23 @@ def test_another_version_on_resume_is_noticed(tmp_path):
     said = []
     create(tmp_path, resume=True, notify=said.append).close()
     assert len(said) == 1 and "jax: '0.0.1' there" in said[0]
+
+
+@pytest.mark.parametrize("before, now, said", [("abc", "def", True), ("abc", "abc", False)])
+def test_other_code_on_resume_is_noticed(tmp_path, monkeypatch, before, now, said):
+    notices = []
+    for commit in (before, now):
+        monkeypatch.setattr(environment, "git_state", lambda commit=commit: {"commit": commit, "dirty": False})
+        create(tmp_path, resume=True, notify=notices.append).close()
+    assert any("git.commit: 'abc' there, 'def' here" in notice for notice in notices) == said
+
+
+def test_other_settings_of_jax_on_resume_are_refused(tmp_path):
+    create(tmp_path).close()
+    before = tree(tmp_path)
+    with jax.default_matmul_precision("bfloat16"), pytest.raises(RunDirectoryError, match="bfloat16") as error:
+        create(tmp_path, resume=True)
+    assert "jax_default_matmul_precision" in str(error.value) and tree(tmp_path) == before
 
 
 def test_a_closed_folder_takes_nothing(tmp_path):

@@ -1,5 +1,6 @@
 """Checkpoints: what is restored is what was saved; a damaged one is never used, and never ends a run silently."""
 
+import resource
 import shutil
 
 import jax
@@ -197,6 +198,25 @@ def test_a_lower_step_can_be_saved_after_a_damaged_one(folder):
     step, tree, notices = restore(folder, abstract(lanes()))
     assert step == 20 and notices == []
     assert_same(tree, lanes(step=20))
+
+
+def test_a_disk_that_refuses_leaves_the_older_ones(folder):
+    """No file may grow beyond 2,000 bytes, as on a full disk; what was saved before is sound."""
+    saved(folder, 10)
+    big = lanes(step=20)
+    big.train_state.params["net"]["w"] = jax.random.normal(jax.random.key(0), (4, 3_000))
+    checkpoints = Checkpoints(folder, 3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+        with pytest.raises(RunDirectoryError, match="checkpoint 20 cannot be written"):
+            checkpoints.save(20, big)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    checkpoints.close()
+    step, tree, notices = restore(folder, abstract(lanes()))
+    assert step == 10 and notices == []
+    assert_same(tree, lanes(step=10))
 
 
 def renamed(tree):

@@ -218,3 +218,28 @@ def test_evaluation_uses_the_same_noise_every_time():
     first = program.evaluate(lane, DATA)["noise"]
     moved, _ = jax.jit(lambda lane: program.advance(lane, DATA, 2, SOLO))(lane)
     assert float(program.evaluate(moved, DATA)["noise"]) == float(first)
+
+
+def test_an_optimizer_that_can_never_move_again_counts_as_failed():
+    """A gradient of 1e30 leaves parameters and loss finite, and Adam's second moment infinite."""
+
+    def loss(params, state, batch, key):
+        return jnp.sum(params["w"]["w"] * batch), Aux(state, {})
+
+    def task(hyper):
+        def draw(data, data_key, index):
+            return jnp.where(index == hyper["poison"], 1e30, 1.0)
+
+        algorithm = partial(training.alternating, {"w": Player(("w",), loss)}, {"w": optax.adam(0.1)})
+        return Task(lambda key: ({"w": {"w": jnp.zeros(3)}}, {}), draw, algorithm, lambda *_: {})
+
+    program = training.lane_program(task)
+    lanes = jax.vmap(program.init)(jax.random.split(jax.random.key(0), 2), {"poison": jnp.array([2, 99])})
+    step = jax.jit(jax.vmap(lambda lane: program.advance(lane, None, 4, SOLO)))
+    lanes, _ = step(lanes)
+    assert np.isfinite(lanes.train_state.params["w"]["w"]).all()
+    assert lanes.failed_at.tolist() == [3, -1]
+    before = np.asarray(lanes.train_state.params["w"]["w"])
+    after = np.asarray(step(lanes)[0].train_state.params["w"]["w"])
+    np.testing.assert_array_equal(after[0], before[0])
+    assert (after[1] != before[1]).all()
