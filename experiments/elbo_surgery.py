@@ -35,7 +35,7 @@ import optax
 from dgm_jax import data, parallel, plotting, priors, sampling, training
 from dgm_jax.core import Task, chunked, require
 from dgm_jax.densities import gaussian
-from dgm_jax.models.vae import log_prior, posterior, terms, vae
+from dgm_jax.models.vae import log_prior, terms, vae
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.run import Experiment, main
 from dgm_jax.studies import binary_images
@@ -55,7 +55,7 @@ class Config(study.VaeConfig):
     num_surgery: int = 0
     """Training images in the surgery; 0 for all."""
     latent_size: int = 0
-    """Not used here: see latent."""
+    """Set by each arm: give latent."""
 
 
 def _sized(config: Config) -> Config:
@@ -64,6 +64,7 @@ def _sized(config: Config) -> Config:
 
 def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
+    require(config.latent_size == 0, f"the arms set latent_size: give --latent {config.latent_size}")
     study.validate(_sized(config))
     require(config.num_surgery == 0 or config.num_surgery >= 2, f"num_surgery must be 0 or >= 2, got {config.num_surgery}")
 
@@ -91,18 +92,15 @@ def _conclude(config, recipe, train_state, arrays, key):
     """Surgery over the training set, and q(z) as the prior of train and test images."""
     params, state = train_state.params, train_state.state
     key_train, key_test = jax.random.split(key)
-    images = arrays["train"]["image"][: config.num_surgery or None]
-
-    def encode(rows):
-        return posterior(recipe, params, state, data.to_model_range(rows, "unit"))
+    images = binary_images.training_images(arrays)[: config.num_surgery or None]
 
     def log_p(z):
         return log_prior(recipe, params, state, z)
 
-    loc, scale = chunked(encode, images, 1_000)
+    loc, scale = study.posteriors(recipe, params, state, images)
     z = sampling.gaussian(key_train, loc, scale)
     found = elbo_surgery.decompose_gaussian(z, loc, scale, log_p(z))
-    test_z = sampling.gaussian(key_test, *chunked(encode, arrays["test"]["image"], 1_000))
+    test_z = sampling.gaussian(key_test, *study.posteriors(recipe, params, state, arrays["test"]["image"]))
     aggregate = priors.aggregated_posterior(loc, scale)
     log_aggregate = chunked(lambda z: aggregate.log_prob({"loc": loc, "scale": scale}, z), test_z, 256)
     bound = elbo_surgery.mutual_information_bound(len(images))

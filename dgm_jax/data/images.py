@@ -14,6 +14,8 @@ from dgm_jax.data.packages import optional
 from dgm_jax.data.tfds_source import DATA_VARIABLE, is_prepared, read_tfds
 
 SYSTEM_DATASETS = pathlib.Path("/usr") / "share" / "datasets"
+_FIRST_LABELS = (("fashion_mnist", "Fashion-MNIST", [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]),
+                 ("mnist", "MNIST", [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]))
 FASHION_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
                    "Ankle boot")
 
@@ -115,8 +117,7 @@ def _idx_or_tfds(name: str, folder: str, data_dir, class_names, tfds_options) ->
         return from_tfds(name, data_dir, **tfds_options)
     require(not tfds_options, f"{name} is read from the IDX files in {found}; the options {', '.join(tfds_options)} "
             f"are for tensorflow-datasets: leave them out, or load tfds:{name}")
-    if name == "mnist":
-        _check_not_fashion(found)
+    _check_not_the_other(name, found)
     return Decoded(read_idx_folder(found), class_names, f"IDX files in {found}")
 
 
@@ -134,10 +135,11 @@ def _find_idx(name: str, folder: str, data_dir) -> pathlib.Path | None:
     return next((p for p in _candidates(name, folder, data_dir) if is_idx_folder(p)), None)
 
 
-def _check_not_fashion(folder: pathlib.Path) -> None:
+def _check_not_the_other(name: str, folder: pathlib.Path) -> None:
     """MNIST and Fashion-MNIST have the same file names; their first training labels tell them apart."""
     labels = read_idx(idx_paths(folder)["train_labels"], 1)[:10].tolist()
-    require(labels != [9, 0, 0, 3, 0, 2, 7, 2, 5, 5], f"{folder} holds Fashion-MNIST, not MNIST", DataError)
+    for known, title, first in _FIRST_LABELS:
+        require(name == known or labels != first, f"{folder} holds {title}, not {name}", DataError)
 
 
 def _no_data_dir(name: str, data_dir, origin: str) -> None:

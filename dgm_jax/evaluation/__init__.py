@@ -8,7 +8,7 @@ of the FID network from a local file of weights.
 """
 
 from dgm_jax.evaluation import annealing, hmc, inception, likelihood
-from dgm_jax.evaluation.importance_sampling import LikelihoodEstimate, bits_per_dimension, importance_weighted
+from dgm_jax.evaluation.importance_sampling import Estimate, bits_per_dimension, importance_weighted
 from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
 from dgm_jax.evaluation.sample_quality import KernelDistance, Moments, frechet_distance, frechet_distance_on_device
 from dgm_jax.evaluation.sample_quality import frechet_from_moments, kernel_distance, kernel_distance_over_subsets
@@ -18,7 +18,7 @@ from dgm_jax.evaluation.sample_quality import merge_moments, moments, sliced_was
 from dgm_jax.evaluation.mode_coverage import ModeCoverage, expected_valid, mode_coverage, perfect_sampler  # isort: skip
 
 __all__ = [
-    "KernelDistance", "LikelihoodEstimate", "ModeCoverage", "Moments", "PrecisionRecall", "annealing", "bits_per_dimension",
+    "Estimate", "KernelDistance", "ModeCoverage", "Moments", "PrecisionRecall", "annealing", "bits_per_dimension",
     "expected_valid", "frechet_distance", "frechet_distance_on_device", "frechet_from_moments", "hmc",
     "importance_weighted", "inception", "kernel_distance", "kernel_distance_over_subsets", "likelihood",
     "merge_moments", "mode_coverage", "moments", "perfect_sampler", "precision_recall_density_coverage",

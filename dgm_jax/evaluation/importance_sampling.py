@@ -9,11 +9,14 @@ import jax.numpy as jnp
 from dgm_jax.core import Array, Key, require
 
 
-class LikelihoodEstimate(NamedTuple):
-    """log_prob [N] in nats; effective_sample_size [N], between 1 and the number of samples."""
+class Estimate(NamedTuple):
+    """Per example [N]: log_prob in nats; its standard error by the draws or chains; their effective number, and the
+    mean acceptance of transitions, both None where there is no such thing."""
 
     log_prob: Array
-    effective_sample_size: Array
+    standard_error: Array
+    effective_sample_size: Array | None = None
+    acceptance: Array | None = None
 
 
 def bits_per_dimension(nats: Array, num_dimensions: int) -> Array:
@@ -36,39 +39,63 @@ class _Sums(NamedTuple):
 
 def importance_weighted(
     key: Key, log_weights: Callable, x: Array, num_samples: int, *, batch_size: int = 100, samples_at_once: int = 10
-) -> LikelihoodEstimate:
+) -> Estimate:
     """log (1/S) sum_s p(x, z_s) / q(z_s | x) for each row of x, z_s ~ q(. | x): Burda et al. 2016, eq. 8.
 
     log_weights: `(key, x[b, ...], n) -> [n, b]`, fresh draws of log p(x, z) - log q(z | x).
     x: [N, ...]; worked on in groups of `batch_size` rows, the last one filled up with repeated rows.
-    num_samples: S, a multiple of `samples_at_once`, which are held at the same time.
+    num_samples: S, a multiple of `samples_at_once` (if that is smaller), which are held at the same time.
 
-    A lower bound in expectation. `effective_sample_size` near 1 says that it is loose.
+    A lower bound in expectation. `effective_sample_size`, between 1 and S, near 1 says that it is loose; where every
+    weight is zero log_prob is -inf and the size 0. Raises ConfigError for counts that do not fit and for no rows.
     """
-    require(num_samples >= 1 and samples_at_once >= 1, f"num_samples must be at least 1, got {num_samples}")
+    at_once = chunk_of(num_samples, samples_at_once)
+
+    def of_rows(key, rows):
+        def more(chunk, sums):
+            return _add(sums, log_weights(jax.random.fold_in(key, chunk), rows, at_once))
+
+        size = rows.shape[0]
+        empty = _Sums(jnp.full(size, -jnp.inf), jnp.zeros(size), jnp.zeros(size))
+        sums = jax.lax.fori_loop(0, num_samples // at_once, more, empty)
+        log_prob = sums.peak + jnp.log(sums.weights) - jnp.log(num_samples)
+        effective = jnp.where(sums.weights > 0, sums.weights**2 / jnp.where(sums.weights > 0, sums.squares, 1.0), 0.0)
+        return Estimate(log_prob, weight_error(effective, num_samples), effective)
+
+    return in_groups(key, of_rows, batch_size, x)
+
+
+def chunk_of(num_samples: int, samples_at_once: int, least: int = 1) -> int:
+    """How many samples are held at once: the smaller of both, which must divide num_samples."""
+    require(num_samples >= least, f"num_samples must be at least {least}, got {num_samples}")
+    require(samples_at_once >= 1, f"samples_at_once must be at least 1, got {samples_at_once}")
     at_once = min(samples_at_once, num_samples)
     require(
         num_samples % at_once == 0, f"num_samples={num_samples} must be a multiple of samples_at_once={samples_at_once}"
     )
-    num_rows = x.shape[0]
-    size = min(batch_size, num_rows)
-    num_groups = -(-num_rows // size)
-    groups = x[jnp.arange(num_groups * size) % num_rows].reshape(num_groups, size, *x.shape[1:])
+    return at_once
 
-    def one_group(group):
-        index, rows = group
-        key_group = jax.random.fold_in(key, index)
 
-        def more(chunk, sums):
-            return _add(sums, log_weights(jax.random.fold_in(key_group, chunk), rows, at_once))
+def weight_error(effective_sample_size: Array, num: int) -> Array:
+    """Delta method: the relative standard error of a mean of `num` weights is sqrt((num / ESS - 1) / (num - 1))."""
+    if num == 1:
+        return jnp.full_like(effective_sample_size, jnp.nan)
+    return jnp.sqrt(jnp.maximum(num / effective_sample_size - 1, 0) / (num - 1))
 
-        empty = _Sums(jnp.full(size, -jnp.inf), jnp.zeros(size), jnp.zeros(size))
-        sums = jax.lax.fori_loop(0, num_samples // at_once, more, empty)
-        log_prob = sums.peak + jnp.log(sums.weights) - jnp.log(num_samples)
-        return LikelihoodEstimate(log_prob, sums.weights**2 / sums.squares)
 
-    found = jax.lax.map(one_group, (jnp.arange(num_groups), groups))
-    return jax.tree.map(lambda a: a.reshape(-1)[:num_rows], found)
+def in_groups(key: Key, of_rows: Callable, batch_size: int, *arrays: Array):
+    """of_rows(key, *rows) on groups of batch_size rows, one after another; the last is filled up with repeated rows."""
+    require(batch_size >= 1, f"batch_size must be at least 1, got {batch_size}")
+    num = arrays[0].shape[0]
+    require(num >= 1, "there must be at least one row of x")
+    size = min(batch_size, num)
+    num_groups = -(-num // size)
+    place = jnp.arange(num_groups * size) % num
+    groups = tuple(a[place].reshape(num_groups, size, *a.shape[1:]) for a in arrays)
+    found = jax.lax.map(
+        lambda group: of_rows(jax.random.fold_in(key, group[0]), *group[1]), (jnp.arange(num_groups), groups)
+    )
+    return jax.tree.map(lambda a: a.reshape(-1)[:num], found)
 
 
 def _add(sums: _Sums, log_weights: Array) -> _Sums:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from dgm_jax.core import Array, Key, require
 from dgm_jax.evaluation import annealing
 from dgm_jax.evaluation.annealing import Path, Settings, from_prior, from_proposal
-from dgm_jax.evaluation.importance_sampling import bits_per_dimension, importance_weighted
+from dgm_jax.evaluation.importance_sampling import Estimate, bits_per_dimension, chunk_of, importance_weighted
+from dgm_jax.evaluation.importance_sampling import in_groups, weight_error
 from dgm_jax.objectives import iwae
 
 __all__ = [
@@ -23,16 +24,6 @@ __all__ = [
     "average", "bidirectional", "bits_per_dimension", "evidence_lower_bound", "from_prior", "from_proposal",
     "importance_weighted", "jackknife", "ladder", "overstated",
 ]
-
-
-class Estimate(NamedTuple):
-    """Per example [N]: log_prob in nats; its standard error by the draws or chains; their effective number, and the
-    mean acceptance of transitions, both None where there is no such thing."""
-
-    log_prob: Array
-    standard_error: Array
-    effective_sample_size: Array | None = None
-    acceptance: Array | None = None
 
 
 class Sandwich(NamedTuple):
@@ -76,11 +67,7 @@ def evidence_lower_bound(
 
     num_samples: at least 2, for a standard error, and a multiple of samples_at_once (if that is smaller).
     """
-    at_once = min(samples_at_once, num_samples)
-    require(num_samples >= 2 and samples_at_once >= 1, f"num_samples must be at least 2; got {num_samples}")
-    require(
-        num_samples % at_once == 0, f"num_samples={num_samples} must be a multiple of samples_at_once={samples_at_once}"
-    )
+    at_once = chunk_of(num_samples, samples_at_once, least=2)
     draw = _log_weights(path)
 
     def of_rows(key, rows):
@@ -97,7 +84,7 @@ def evidence_lower_bound(
         _, mean, squares = jax.lax.fori_loop(0, num_samples // at_once, more, empty)
         return Estimate(mean, jnp.sqrt(squares / (num_samples - 1) / num_samples))
 
-    return _in_groups(key, of_rows, batch_size, x)
+    return in_groups(key, of_rows, batch_size, x)
 
 
 def annealed_importance_sampling(
@@ -115,7 +102,7 @@ def annealed_importance_sampling(
         sizes = annealing.tune(key_pilot, path, rows, settings)
         return _over_chains(annealing.forward(key_run, path, rows, sizes, settings))
 
-    return _in_groups(key, of_rows, batch_size, x)
+    return in_groups(key, of_rows, batch_size, x)
 
 
 def bidirectional(
@@ -140,7 +127,7 @@ def bidirectional(
         upper = _over_chains(found._replace(log_weights=-found.log_weights))
         return Sandwich(lower, upper._replace(log_prob=-upper.log_prob))
 
-    return _in_groups(key, of_rows, batch_size, x, z)
+    return in_groups(key, of_rows, batch_size, x, z)
 
 
 def ladder(
@@ -156,11 +143,9 @@ def ladder(
     key_elbo, key_weights, key_annealed, key_sandwich = jax.random.split(key, 4)
     anneal = path if annealing_path is None else annealing_path
     chunks = {"batch_size": batch_size, "samples_at_once": samples_at_once}
-    found = importance_weighted(key_weights, _log_weights(path), x, num_samples, **chunks)
-    error = _weight_error(found.effective_sample_size, num_samples)
     return Ladder(
         evidence_lower_bound(key_elbo, path, x, num_samples, **chunks),
-        Estimate(found.log_prob, error, found.effective_sample_size),
+        importance_weighted(key_weights, _log_weights(path), x, num_samples, **chunks),
         annealed_importance_sampling(key_annealed, anneal, x, settings, batch_size=batch_size),
         None if simulated is None
         else bidirectional(key_sandwich, anneal, *simulated, settings, batch_size=batch_size),
@@ -176,11 +161,15 @@ def jackknife(log_weights: Array) -> Array:
     shape = jnp.shape(log_weights)
     require(len(shape) >= 1 and shape[0] >= 2, f"log_weights must be [S, *B] with S at least 2; got {shape}")
     num = shape[0]
+    # S times the logarithms themselves would leave the digits of their common level only.
+    level = jax.lax.stop_gradient(jnp.max(log_weights, axis=0))
+    level = jnp.where(jnp.isfinite(level), level, 0.0)
+    log_weights = log_weights - level
     nothing = jnp.full((1, *shape[1:]), -jnp.inf, log_weights.dtype)
     before = jnp.concatenate([nothing, jax.lax.cumlogsumexp(log_weights[:-1], axis=0)])
     after = jnp.concatenate([jax.lax.cumlogsumexp(log_weights[1:], axis=0, reverse=True), nothing])
     without = jnp.logaddexp(before, after) - math.log(num - 1)
-    return num * iwae.bound(log_weights) - (num - 1) * jnp.mean(without, axis=0)
+    return level + num * iwae.bound(log_weights) - (num - 1) * jnp.mean(without, axis=0)
 
 
 def average(estimate: Estimate) -> Average:
@@ -223,27 +212,5 @@ def _log_weights(path: Path) -> Callable:
 
 def _over_chains(found: annealing.Annealed) -> Estimate:
     size = iwae.effective_sample_size(found.log_weights)
-    error = _weight_error(size, found.log_weights.shape[0])
+    error = weight_error(size, found.log_weights.shape[0])
     return Estimate(iwae.bound(found.log_weights), error, size, found.acceptance)
-
-
-def _weight_error(effective_sample_size: Array, num: int) -> Array:
-    """Delta method: the relative standard error of a mean of `num` weights is sqrt((num / ESS - 1) / (num - 1))."""
-    if num == 1:
-        return jnp.full_like(effective_sample_size, jnp.nan)
-    return jnp.sqrt(jnp.maximum(num / effective_sample_size - 1, 0) / (num - 1))
-
-
-def _in_groups(key: Key, of_rows: Callable, batch_size: int, *arrays: Array):
-    """of_rows(key, *rows) on groups of batch_size rows, one after another; the last is filled up with repeated rows."""
-    require(batch_size >= 1, f"batch_size must be at least 1; got {batch_size}")
-    num = arrays[0].shape[0]
-    require(num >= 1, "there must be at least one row of x")
-    size = min(batch_size, num)
-    num_groups = -(-num // size)
-    place = jnp.arange(num_groups * size) % num
-    groups = tuple(a[place].reshape(num_groups, size, *a.shape[1:]) for a in arrays)
-    found = jax.lax.map(
-        lambda group: of_rows(jax.random.fold_in(key, group[0]), *group[1]), (jnp.arange(num_groups), groups)
-    )
-    return jax.tree.map(lambda a: a.reshape(-1)[:num], found)

@@ -34,15 +34,23 @@ def masked_dense(dim: int, num_params: int, hidden: tuple[int, ...] = (64, 64), 
     """[*B, dim] -> [*B, dim * num_params]: the parameters of coordinate i depend on the coordinates before i only.
 
     Every unit has a degree, and a connection stays where the degree does not fall (where it rises, into the last
-    layer). Inputs have the degrees 1..dim, outputs those of their coordinates, hidden units cycle through 1..dim-1.
-    With `reverse` the coordinates count from the last. Germain et al. 2015, "MADE", section 3.
+    layer). Inputs have the degrees 1..dim, outputs those of their coordinates, hidden units cycle through 1..dim-1, or
+    are spread evenly up to dim-1 in a layer that is narrower: every coordinate reaches a later one in any case. With
+    `reverse` the coordinates count from the last. Germain et al. 2015, "MADE", section 3.
     """
     hidden = _widths(hidden)
     order = np.arange(dim, 0, -1) if reverse else np.arange(1, dim + 1)
-    degrees = [order] + [np.arange(width) % max(dim - 1, 1) + 1 for width in hidden]
+    degrees = [order] + [_degrees(width, max(dim - 1, 1)) for width in hidden]
     masks = [after >= before[:, None] for before, after in zip(degrees, degrees[1:])]
     masks.append(np.repeat(order, num_params) > degrees[-1][:, None])
     return _layers((dim, *hidden, dim * num_params), tuple(masks))
+
+
+def _degrees(width: int, highest: int) -> np.ndarray:
+    """Degrees in 1..highest of a hidden layer; the highest is always among them."""
+    if width >= highest:
+        return np.arange(width) % highest + 1
+    return -(-np.arange(1, width + 1) * highest // width)
 
 
 def bounded(raw: Array, bound: float) -> Array:

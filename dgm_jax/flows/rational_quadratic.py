@@ -85,7 +85,9 @@ def _evaluate(xi: Array, bins: Bins) -> tuple[Array, Array]:
 
 def _find(value: Array, raw: Array, bound: float, by_height: bool) -> Bins:
     """The bin of each value, read off with masks: a gather's gradient would be a scatter."""
-    num_bins = (raw.shape[-1] + 1) // 3
+    width = jnp.shape(raw)[-1]
+    require(width >= 2 and (width + 1) % 3 == 0, f"raw must be [*B, 3 K - 1] for K bins; got {width} numbers")
+    num_bins = (width + 1) // 3
     x = _knots(raw[..., :num_bins], bound)
     y = _knots(raw[..., num_bins : 2 * num_bins], bound)
     # softplus(shift) = 1 - MIN_SLOPE, so that zero means a slope of 1.

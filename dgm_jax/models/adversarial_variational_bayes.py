@@ -146,8 +146,10 @@ def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
         f"with adaptive_contrast={avb.adaptive_contrast} the encoder must give "
         f"{'(z, loc, scale)' if avb.adaptive_contrast else 'z alone'}",
     )
-    found = (out[0] if avb.adaptive_contrast else out).shape
-    require(found == z.shape, f"the encoder gives z {found[1:]}, but latent_size={avb.latent_size}")
+    parts = out if avb.adaptive_contrast else (out,)
+    require(len(parts) in (1, 3), f"the encoder must give (z, loc, scale), got {len(parts)} arrays")
+    for name, part in zip(("z", "loc", "scale"), parts):
+        require(part.shape == z.shape, f"the encoder gives {name} {part.shape[1:]}, but latent_size={avb.latent_size}")
     shown = jax.eval_shape(lambda: decode(avb, params, state, z)).shape
     require(shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}")
     return params, state

@@ -110,8 +110,7 @@ def init_of(key: Key, vae: Vae, image_shape: tuple[int, int, int]):
 
 def sample_of(key: Key, vae: Vae, params, state, num: int) -> Array:
     """Images [num, H, W, C] decoded from the prior."""
-    key_z, _ = jax.random.split(key)
-    return decode(vae, params, state, prior_of(vae, params, state).sample(params[PRIOR], key_z, num))
+    return decode(vae, params, state, prior_of(vae, params, state).sample(params[PRIOR], key, num))
 
 
 def vae(

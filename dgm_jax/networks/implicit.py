@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array
+from dgm_jax.core import Array, require
 from dgm_jax.networks.activations import activation
 from dgm_jax.networks.mlp import MLP, Dense
 
@@ -30,8 +30,8 @@ class AdditiveNoiseEncoder(nn.Module):
 
     (x [B, X], noise [B, m E']) -> (z, loc, scale), [B, D] each, for m bases; v_i sees the i-th part of the noise alone,
     so with independent parts E z = z_0 + sum_i a_i E v_i and Var z = sum_i a_i^2 Var v_i, where the moments of v_i are
-    those of the batch: examples of a batch share them. loc and scale carry no gradient. a_i is elu(. - 5) + 1, which
-    starts near zero.
+    those of the batch: examples of a batch share them, and a batch of one is refused. loc and scale carry no gradient.
+    a_i is elu(. - 5) + 1, which starts near zero.
     """
 
     features: tuple[int, ...]
@@ -45,6 +45,9 @@ class AdditiveNoiseEncoder(nn.Module):
     @nn.compact
     def __call__(self, inputs: tuple[Array, Array]) -> tuple[Array, Array, Array]:
         x, noise = inputs
+        require(noise.shape[0] >= 2, f"moments over the batch need at least two examples, got noise {noise.shape}")
+        require(noise.shape[1] % self.num_bases == 0,
+                f"{self.num_bases} bases share the noise evenly, got {noise.shape[1]} numbers")
         function, size = activation(self.activation), self.latent_size
         hidden = function(MLP(self.features, self.activation, self.init_name, name="hidden")(x))
         center = Dense(size, True, self.init_name, name="center")(hidden)

@@ -148,10 +148,12 @@ def ratio_error(logits: Array, log_ratio: Array) -> RatioError:
 
 
 def _histogram(logits: Array, num_bins: int) -> Array:
-    """Shares [num_bins] of sigmoid(T) in equal bins, each with its lower edge; the last with both."""
-    place = jnp.clip(jnp.floor(jax.nn.sigmoid(jnp.ravel(logits)) * num_bins), 0, num_bins - 1).astype(jnp.int32)
-    counts = jnp.zeros(num_bins, jnp.result_type(logits, jnp.float32)).at[place].add(1)
-    return counts / place.size
+    """Shares [num_bins] of sigmoid(T) in equal bins, each with its lower edge; the last with both. NaN is in none."""
+    shares = jax.nn.sigmoid(jnp.ravel(logits))
+    place = jnp.clip(jnp.floor(shares * num_bins), 0, num_bins - 1)
+    place = jnp.where(jnp.isnan(shares), num_bins, place).astype(jnp.int32)  # into no bin
+    counts = jnp.zeros(num_bins + 1, jnp.result_type(logits, jnp.float32)).at[place].add(1)
+    return counts[:-1] / place.size
 
 
 def _require_draws(**logits: Array) -> None:

@@ -17,12 +17,15 @@ def bound(log_weights: Array) -> Array:
 
 
 def effective_sample_size(log_weights: Array) -> Array:
-    """(sum w)^2 / sum w^2 over the leading axis: [S, *B] -> [*B], between 1 and S (Kong 1992).
+    """(sum w)^2 / sum w^2 over the leading axis: [S, *B] -> [*B], between 1 and S (Kong 1992); 0 where all w are zero.
 
     Small against S where a few weights carry the estimate, and `bound` is then far below log p(x).
     """
     _require_samples(log_weights)
-    return jnp.exp(2 * jax.nn.logsumexp(log_weights, axis=0) - jax.nn.logsumexp(2 * log_weights, axis=0))
+    # As shares: logarithms of both sums, at a level of some thousand nats, have no digits left for their difference.
+    shares = jax.nn.softmax(log_weights, axis=0)
+    some = jnp.any(log_weights > -jnp.inf, axis=0)
+    return jnp.where(some, 1 / jnp.sum(jnp.square(jnp.where(some, shares, 1.0)), axis=0), 0.0)
 
 
 def _require_samples(log_weights):

@@ -28,6 +28,10 @@ def require_density(prior: Prior, params: PyTree, latent_size: int, needed_by: s
         "log_normaliser (priors.estimate_log_normaliser)",
     )
     try:
-        jax.eval_shape(prior.log_prob, params, jnp.zeros((2, latent_size)))
-    except ConfigError as error:
+        found = jax.eval_shape(prior.log_prob, params, jnp.zeros((2, latent_size))).shape
+        drawn = jax.eval_shape(lambda: prior.sample(params, jax.random.key(0), 2)).shape
+    except (ConfigError, TypeError, ValueError) as error:
         raise ConfigError(f"{needed_by} has latent_size={latent_size}, but its prior says: {error}") from error
+    for name, shape, wanted in (("log_prob", found, (2,)), ("sample", drawn, (2, latent_size))):
+        require(shape == wanted, f"{needed_by} has latent_size={latent_size}, so its prior's {name} of two vectors must "
+                f"be {wanted}; got {shape}")

@@ -26,7 +26,7 @@ from dgm_jax.run.statistics import differences_between_arms
 
 _MAX_CURVES = 24
 _CURVES_LENGTH = 1_600_000
-_UNITS = {"wall_seconds": "wall time (s)", "compile_seconds": "compilation, not in the rate below (s)",
+_UNITS = {"wall_seconds": "wall time since the last start (s)", "compile_seconds": "compilation, not in the rate below (s)",
           "seed_steps_per_second": "seed-steps per second, after compilation"}
 
 

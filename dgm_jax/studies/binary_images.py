@@ -12,11 +12,26 @@ SHOWN = 64  # images of each seed in the figures
 
 
 def load(name: str, binarization: str) -> Data:
-    """A set of images by its name, every pixel 0 or 1."""
+    """A set of images by its name; every pixel that training or evaluation sees is 0 or 1.
+
+    "dynamic" draws the pixels of training batches anew each time. What is evaluated, the test images and training
+    images where a figure is a sum over them (`training_images`), is drawn once in any case, as by "static".
+    """
     dataset = data.load(name, scaling="unit", binarization=binarization)
     require(dataset.info.kind == "images", f"data must be a set of images, got the density {name!r}")
+    identity = dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
-    return Data(arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset)
+    if binarization == "dynamic":
+        once = data.load(name, scaling="unit", binarization="static")
+        dataset = dataset._replace(test=once.test)
+        arrays |= {"test": data.arrays(once, "test"), "train_drawn_once": data.arrays(once)}
+        identity["evaluated_on"] = once.info.identity
+    return Data(arrays, identity, dataset)
+
+
+def training_images(arrays):
+    """Binary training images uint8 [N, H, W, C] to be summed over: the same ones at every evaluation."""
+    return arrays.get("train_drawn_once", arrays["train"])["image"]
 
 
 def draw_with_step(loaded: Data, batch_size: int):

@@ -27,7 +27,7 @@ class VaeConfig(RunConfig):
     data: str = "fashion_mnist"
     """A set of images by name (dgm_jax.data.load)."""
     binarization: str = "static"
-    """static (each pixel drawn once with probability x / 255), dynamic (anew in each batch) or threshold."""
+    """static (each pixel drawn once with probability x / 255), dynamic (anew in each training batch) or threshold."""
     num_seeds: int = 3
     num_steps: int = 20_000
     log_every: int = 5_000
@@ -48,6 +48,7 @@ def validate(config: VaeConfig) -> None:
     lookup(NETWORKS, config.network, "network")
     for name in ("batch_size", "latent_size"):
         require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
+    require(config.learning_rate > 0, f"learning_rate must be positive, got {config.learning_rate}")
     require(0 <= config.warm_up_share <= 1, f"warm_up_share must be in [0, 1], got {config.warm_up_share}")
     require(min(config.hidden, default=1) >= 1, f"hidden must be widths of at least 1, got {config.hidden}")
     names = {name: name for name in ("static", "dynamic", "threshold")}
@@ -55,8 +56,13 @@ def validate(config: VaeConfig) -> None:
 
 
 def load(config: VaeConfig) -> Data:
-    """Binarised images, 0 or 1."""
-    return binary_images.load(config.data, config.binarization)
+    """Binarised images, 0 or 1; ConfigError where a setting asks for more of them than there are."""
+    loaded = binary_images.load(config.data, config.binarization)
+    for name, split in (("num_eval", "test"), ("num_ais", "test"), ("num_surgery", "train")):
+        there = len(loaded.arrays[split]["image"])
+        asked = getattr(config, name, 0)
+        require(asked <= there, f"{name}={asked}, but {config.data} has {there} {split} images")
+    return loaded
 
 
 def _dense(config: VaeConfig, shape) -> tuple[Network, Network]:
@@ -110,7 +116,6 @@ def recipe(config: VaeConfig, loaded: Data, prior: str = "standard_normal", num_
     return Vae(encoder, decoder, config.latent_size, prior_named(prior, config, loaded, num_components))
 
 
-
 def linear_warm_up(config: VaeConfig):
     """`step -> beta` of the settings."""
     num_steps = int(config.warm_up_share * config.num_steps)
@@ -119,15 +124,16 @@ def linear_warm_up(config: VaeConfig):
     return functools.partial(warm_up, num_steps=num_steps, shape="linear")
 
 
-def surgery(key: Key, vae: Vae, params, state, images: Array, chunk_size: int = 256) -> dict[str, Array]:
+def posteriors(vae: Vae, params, state, images: Array) -> tuple[Array, Array]:
+    """(loc, scale) [N, D] of q(z | x) for images [N, H, W, C] (uint8), a thousand at a time."""
+    return chunked(lambda rows: posterior(vae, params, state, data.to_model_range(rows, "unit")), images, 1_000)
+
+
+def surgery(key: Key, vae: Vae, params, state, images: Array) -> dict[str, Array]:
     """Terms of the average KL over images [N, H, W, C] (uint8): one draw of z each, all N posteriors in q(z). Nats."""
-
-    def encode(rows):
-        return posterior(vae, params, state, data.to_model_range(rows, "unit"))
-
-    loc, scale = chunked(encode, images, 1_000)
+    loc, scale = posteriors(vae, params, state, images)
     z = sampling.gaussian(key, loc, scale)
-    found = elbo_surgery.decompose_gaussian(z, loc, scale, log_prior(vae, params, state, z), chunk_size=chunk_size)
+    found = elbo_surgery.decompose_gaussian(z, loc, scale, log_prior(vae, params, state, z))
     return {
         "average_kl": found.average_kl.mean,
         "mutual_information": found.mutual_information.mean,

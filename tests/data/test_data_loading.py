@@ -103,12 +103,15 @@ def test_a_named_folder_without_the_set_is_an_error_even_if_another_has_it(tmp_p
         data.load("fashion_mnist", data_dir=tmp_path / "empty")
 
 
-def test_fashion_files_are_not_taken_for_mnist(tmp_path):
+@pytest.mark.parametrize("name, other, labels", [("mnist", "Fashion-MNIST", [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]),
+                                                 ("fashion_mnist", "MNIST", [5, 0, 4, 1, 9, 2, 1, 3, 1, 4])])
+def test_neither_set_is_taken_for_the_other(tmp_path, name, other, labels):
     write_set(tmp_path)
     assert data.load("mnist", data_dir=tmp_path).info.class_names[3] == "3"
-    idx.write_idx(tmp_path / f"{idx.FILES['train_labels']}.gz", np.array([9, 0, 0, 3, 0, 2, 7, 2, 5, 5] * 3, np.uint8))
-    with pytest.raises(DataError, match="holds Fashion-MNIST, not MNIST"):
-        data.load("mnist", data_dir=tmp_path)
+    idx.write_idx(tmp_path / f"{idx.FILES['train_labels']}.gz", np.array(labels * 3, np.uint8))
+    with pytest.raises(DataError, match=f"holds {other}, not {name}"):
+        data.load(name, data_dir=tmp_path)
+    assert data.load({"mnist": "fashion_mnist"}.get(name, "mnist"), data_dir=tmp_path).info.num_train == 30
 
 
 DEBIAN = images.SYSTEM_DATASETS / "fashion-mnist"

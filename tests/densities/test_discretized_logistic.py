@@ -31,16 +31,17 @@ def test_masses_add_up_to_one_and_agree_with_scipy(loc, log_scale, num_values):
     np.testing.assert_allclose(np.exp(got), expected, rtol=3e-4, atol=1e-30)
 
 
-@pytest.mark.parametrize("log_scale", [-7.0, -20.0, -40.0, 0.0, 20.0, 40.0])
+@pytest.mark.parametrize("log_scale", [-7.0, -20.0, -40.0, -90.0, 0.0, 20.0, 40.0, 90.0, 95.0])
 def test_extreme_scales_stay_finite_with_finite_derivatives(log_scale):
     x = jnp.arange(256)
     value = discretized_logistic.log_prob(x, 0.1, log_scale)
     assert np.all(np.isfinite(value))
     gradients = jax.jit(jax.vmap(jax.grad(discretized_logistic.log_prob, (1, 2)), (0, None, None)))(x, 0.1, log_scale)
     assert all(np.all(np.isfinite(g)) for g in gradients)
-    if log_scale == 20.0:  # nearly all mass in the tails, and 1 / (4 scale) density between them
+    if log_scale >= 20.0:  # nearly all mass in the tails, and 1 / (4 scale) density between them
         np.testing.assert_allclose(value[0], np.log(0.5), rtol=1e-5)
-        np.testing.assert_allclose(value[100], np.log(2 / 255 / 4) - 20, rtol=1e-5)
+        np.testing.assert_allclose(value[100], np.log(2 / 255 / 4) - log_scale, rtol=1e-5)
+        np.testing.assert_allclose(gradients[1][100], -1.0, rtol=1e-5)
 
 
 def test_derivatives_against_differences_in_float64():

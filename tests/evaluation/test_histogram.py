@@ -56,6 +56,19 @@ def test_the_correction_removes_most_of_the_bias():
     assert abs(np.mean(corrected)) < 0.006
 
 
+def test_a_sample_that_is_not_finite_lies_outside():
+    """NaN turned into an integer would be a bin of its own choice."""
+    samples = jnp.array([[jnp.nan, 0.0], [0.0, jnp.inf], [jnp.nan, jnp.nan], [0.1, 0.1]])
+    found = counts(samples, CELLS)
+    assert float(jnp.sum(found)) == 1
+    uniform = lambda z: jnp.full(z.shape[:1], -2 * np.log(CELLS.high - CELLS.low))
+    assert float(histogram_kl(found, uniform, CELLS, 4).outside) == 0.75
+
+
 def test_samples_of_another_rank():
+    with pytest.raises(ConfigError, match="low < high"):
+        counts(jnp.zeros((3, 2)), CELLS._replace(low=CELLS.high))
+    with pytest.raises(ConfigError, match=r"counts of Cells.* must be \[\d+\], got \(7,\)"):
+        histogram_kl(jnp.ones(7), lambda z: z[:, 0], CELLS, 7)
     with pytest.raises(ConfigError, match=r"samples must be \[N, 2\], got \(3,\)"):
         counts(jnp.zeros(3), CELLS)

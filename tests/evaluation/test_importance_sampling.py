@@ -72,8 +72,29 @@ def test_memory_does_not_grow_with_the_number_of_samples():
 def test_numbers_that_do_not_fit():
     with pytest.raises(ConfigError, match="multiple"):
         evaluation.importance_weighted(jax.random.key(0), log_weights, X, 25, samples_at_once=10)
-    with pytest.raises(ConfigError, match="at least 1"):
-        evaluation.importance_weighted(jax.random.key(0), log_weights, X, 0)
+    for named, message in (({"num_samples": 0}, "num_samples must be at least 1, got 0"),
+                           ({"samples_at_once": 0}, "samples_at_once must be at least 1, got 0"),
+                           ({"batch_size": 0}, "batch_size must be at least 1, got 0"), ({"x": X[:0]}, "at least one row")):
+        given = {"x": X, "num_samples": 10, **named}
+        with pytest.raises(ConfigError, match=message):
+            evaluation.importance_weighted(jax.random.key(0), log_weights, **given)
+
+
+def test_the_error_is_that_of_repeated_runs():
+    """Over 400 keys: the spread of the estimates is what each run says of itself, and the average of rows takes it."""
+    run = jax.jit(jax.vmap(lambda key: evaluation.importance_weighted(key, log_weights, X, 200, samples_at_once=200)))
+    found = run(jax.random.split(jax.random.key(5), 400))
+    spread = np.asarray(found.log_prob).std(0, ddof=1)
+    np.testing.assert_allclose(np.sqrt((np.asarray(found.standard_error) ** 2).mean(0)), spread, rtol=0.2)
+    one = jax.tree.map(lambda a: a[0], found)
+    error = evaluation.likelihood.average(one).monte_carlo_error
+    np.testing.assert_allclose(error, np.linalg.norm(one.standard_error) / len(X), rtol=1e-6)
+
+
+def test_weights_that_are_all_zero():
+    none = lambda key, x, n: jnp.full((n, x.shape[0]), -jnp.inf)
+    found = evaluation.importance_weighted(jax.random.key(0), none, X, 10)
+    assert np.all(np.isneginf(found.log_prob)) and np.all(np.asarray(found.effective_sample_size) == 0)
 
 
 def test_bits_per_dimension():

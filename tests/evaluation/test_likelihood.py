@@ -224,6 +224,17 @@ def test_jackknife_removes_the_first_order_bias():
     np.testing.assert_allclose(likelihood.jackknife(far), -3 * np.log(3) - 2 * (np.log(0.5) * 3 - 200) / 3, rtol=1e-5)
 
 
+@pytest.mark.parametrize("level", [0.0, -236.3, -20_000.3])
+def test_jackknife_at_the_level_of_images(level):
+    """A common factor of the weights comes out of the logarithm: nothing is left of S times its rounding."""
+    log_weights = np.random.default_rng(3).normal(size=(1000, 4))
+    shifted = np.float32(log_weights + level)
+    w = np.exp(np.float64(shifted) - level)
+    others = np.log((w.sum(0) - w) / 999).mean(0)
+    expected = level + 1000 * np.log(w.mean(0)) - 999 * others
+    np.testing.assert_allclose(likelihood.jackknife(jnp.asarray(shifted)), expected, atol=0.003 + 2e-7 * abs(level))
+
+
 def test_the_alarm_sounds_for_a_bound_above_the_estimate():
     rng = np.random.default_rng(10)
     independent = likelihood.Estimate(jnp.asarray(LOG_P, jnp.float32), jnp.full(100, 0.02))
@@ -269,8 +280,10 @@ def test_bits_per_dimension_of_levels_and_of_dequantised_levels():
 
 def test_input_that_does_not_fit_is_named():
     key = jax.random.key(0)
-    with pytest.raises(ConfigError, match="num_samples must be at least 2; got 1"):
+    with pytest.raises(ConfigError, match="num_samples must be at least 2, got 1"):
         likelihood.evidence_lower_bound(key, PRIOR, ROWS, 1)
+    with pytest.raises(ConfigError, match="samples_at_once must be at least 1, got 0"):
+        likelihood.evidence_lower_bound(key, PRIOR, ROWS, 10, samples_at_once=0)
     with pytest.raises(ConfigError, match="multiple"):
         likelihood.evidence_lower_bound(key, PRIOR, ROWS, 15)
     with pytest.raises(ConfigError, match="batch_size"):

@@ -8,6 +8,7 @@ from scipy import stats
 
 from dgm_jax import flows
 from dgm_jax.core import ConfigError, DataError
+from dgm_jax.flows import rational_quadratic
 
 RNG = np.random.default_rng
 
@@ -15,6 +16,18 @@ RNG = np.random.default_rng
 def noisy(bijection, scale=0.3, key=0):
     rng = RNG(5)
     return jax.tree.map(lambda leaf: leaf + rng.normal(size=leaf.shape) * scale, bijection.init(jax.random.key(key)))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("hidden", [(4,), (4, 5), (9, 3, 12)])
+def test_layers_narrower_than_the_vector_leave_no_coordinate_out(hidden, reverse):
+    """The last coordinate still depends on all before it, and nothing on a later one."""
+    bijection = flows.masked_autoregressive(10, reverse=reverse, hidden=hidden)
+    params, x = noisy(bijection), jnp.asarray(RNG(0).normal(size=10), jnp.float32)
+    jacobian = np.asarray(jax.jacfwd(lambda x: bijection.forward_and_log_det(params, x)[0])(x))
+    jacobian = jacobian[::-1, ::-1] if reverse else jacobian
+    assert np.all(np.triu(jacobian, 1) == 0) and np.all(jacobian[-1] != 0)
+    assert np.all(np.any(np.tril(jacobian, -1) != 0, axis=0)[:-1])  # each but the last is seen by a later one
 
 
 @pytest.mark.parametrize("name", ["masked_autoregressive", "inverse_autoregressive"])
@@ -262,6 +275,10 @@ WRONG = {
     "order must hold each of 0..dim-1 once": lambda: flows.permutation((0, 2)),
     "chain needs at least one bijection": lambda: flows.chain(),
     "chain takes bijections": lambda: flows.chain(flows.affine),
+    r"raw must be \[\*B, 3 K - 1\] for K bins; got 7 numbers": lambda: rational_quadratic.spline_forward(
+        jnp.zeros(2), jnp.zeros((2, 7)), 3.0
+    ),
+    r"for K bins; got 4 numbers": lambda: rational_quadratic.spline_inverse(jnp.zeros(2), jnp.zeros((2, 4)), 3.0),
     r"unknown coupling 'afine' \(did you mean 'affine'\?\)": lambda: flows.coupling_flow(2, kind="afine"),
     "num_layers must be at least 1; got 0": lambda: flows.autoregressive_flow(2, 0),
     r"decay must be in \[0, 1\]; got 2": lambda: flows.batch_norm_train({}, jnp.ones((2, 2)), decay=2),

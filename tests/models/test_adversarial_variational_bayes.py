@@ -147,6 +147,13 @@ def test_additive_noise_moments_are_those_of_all_combinations():
         np.testing.assert_allclose(scale[row], np.std(z, axis=0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape, message", [((1, 4), r"two examples, got noise \(1, 4\)"), ((5, 3), "2 bases .* got 3")])
+def test_additive_noise_that_has_no_moments_is_refused(shape, message):
+    encoder = from_flax(AdditiveNoiseEncoder((8,), 2, num_bases=2, base_features=(8,)))
+    with pytest.raises(ConfigError, match=message):
+        encoder.init(jax.random.key(2), (jnp.zeros((shape[0], 3)), jnp.zeros(shape)))
+
+
 def test_additive_noise_moments_carry_no_gradient():
     encoder = from_flax(AdditiveNoiseEncoder((8,), 2, num_bases=2, base_features=(8,)))
     inputs = jax.random.normal(jax.random.key(0), (5, 3)), jax.random.normal(jax.random.key(1), (5, 4))

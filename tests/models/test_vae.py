@@ -6,13 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 
 from dgm_jax import priors
 from dgm_jax.core import ConfigError, DataError
 from dgm_jax.evaluation import importance_weighted
 from dgm_jax.models import MODELS
 from dgm_jax.models.vae import PRIOR, Vae, decode, log_joint, log_prior, log_weights, posterior, prior_of, terms, vae
-from dgm_jax.networks import MLP, from_flax, reshaped
+from dgm_jax.networks import MLP, from_flax, from_functions, reshaped
 
 SHAPE = (2, 3, 1)
 IMAGES = np.random.default_rng(0).integers(0, 2, (5, *SHAPE)).astype(np.float32)
@@ -124,14 +126,18 @@ def test_every_part_is_trained_where_the_prior_has_parameters():
 
 @pytest.mark.parametrize("name", sorted(priors.FROM_DIM))
 def test_samples_come_from_the_prior(name):
-    recipe = Vae(*networks(2), 2, lambda encode: priors.PRIORS[name](2))
+    """The decoder shows the first latent in all pixels, so the logits of the images are draws of its prior."""
+    show = from_functions(lambda key, z: {}, lambda params, z: jnp.tile(z[:, :1], 6).reshape(-1, *SHAPE))
+    recipe = Vae(networks(2)[0], show, 2, lambda encode: priors.PRIORS[name](2))
     model = vae(recipe, SHAPE)
     params, state = model.init(jax.random.key(0))
-    prior = prior_of(recipe, params, state)
-    key_z, _ = jax.random.split(jax.random.key(7))
-    expected = decode(recipe, params, state, prior.sample(params[PRIOR], key_z, 6))
-    np.testing.assert_array_equal(model.sample(params, state, jax.random.key(7), 6), expected)
-    assert expected.shape == (6, *SHAPE)
+    params[PRIOR] = jax.tree.map(lambda p: p + 0.3 * jnp.sin(jnp.arange(p.size, dtype=p.dtype)).reshape(p.shape), params[PRIOR])
+    images = np.asarray(model.sample(params, state, jax.random.key(7), 4000), np.float64)
+    assert images.shape == (4000, *SHAPE)
+    shown = scipy.special.logit(images)
+    np.testing.assert_array_equal(shown, np.broadcast_to(shown[:, :1, :1], shown.shape))
+    drawn = np.asarray(prior_of(recipe, params, state).sample(params[PRIOR], jax.random.key(8), 4000))
+    assert scipy.stats.ks_2samp(shown[:, 0, 0, 0], drawn[:, 0]).pvalue > 1e-3
 
 
 def test_parts_that_do_not_fit_are_named():
@@ -148,6 +154,20 @@ def test_parts_that_do_not_fit_are_named():
         vae(Vae(encoder, decoder, 0, prior), SHAPE)
     with pytest.raises(ConfigError, match=r"latent_size=1, but its prior says: z must be \[\*B, 2\]; got \(2, 1\)"):
         vae(Vae(encoder, decoder, 1, prior), SHAPE).init(jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"log_prob": lambda params, z: z}, r"prior's log_prob of two vectors must be \(2,\); got \(2, 1\)"),
+        ({"sample": lambda params, key, n: jnp.zeros(n)}, r"prior's sample of two vectors must be \(2, 1\); got \(2,\)"),
+        ({"log_prob": lambda params, z: jnp.sum(z * jnp.ones((3, 7)), -1)}, "latent_size=1, but its prior says"),
+    ],
+)
+def test_a_prior_of_ones_own_that_breaks_the_contract_is_named(change, message):
+    prior = priors.standard_normal(1)._replace(**change)
+    with pytest.raises(ConfigError, match=message):
+        vae(Vae(*networks(1), 1, lambda encode: prior), SHAPE).init(jax.random.key(0))
 
 
 def test_a_prior_known_up_to_a_constant_is_refused_and_with_its_constant_taken():

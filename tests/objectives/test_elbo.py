@@ -108,6 +108,9 @@ def test_importance_weighted_bound():
     expected = [np.logaddexp.reduce(column) - np.log(6) for column in log_w.T]
     np.testing.assert_allclose(iwae.bound(jnp.asarray(log_w)), expected, rtol=1e-5)
     np.testing.assert_allclose(iwae.bound(jnp.asarray(log_w[:1])), log_w[0], rtol=1e-6)
+    many = iwae.effective_sample_size(jnp.full(1000, -20_000.3))  # at the level of an image's log p(x)
+    assert float(many) == pytest.approx(1000, rel=1e-5)
+    assert iwae.effective_sample_size(jnp.full((3, 2), -jnp.inf)).tolist() == [0.0, 0.0]
     size = iwae.effective_sample_size(jnp.log(jnp.array([[1.0, 1.0], [1.0, 0.0], [2.0, 0.0]])))
     np.testing.assert_allclose(size, [16 / 6, 1.0], rtol=1e-5)
     assert iwae.bound(jnp.full((3, 1), -jnp.inf))[0] == -jnp.inf
