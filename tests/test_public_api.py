@@ -4,7 +4,6 @@ Names whose module is designed and not built are skipped, and tested from the da
 """
 
 import importlib
-import importlib.util
 import inspect
 
 import numpy as np
@@ -51,10 +50,10 @@ FUNCTIONS = {
 }
 REGISTRIES = {
     "objectives.gan.LOSSES": {"minimax", "non_saturating", "least_squares", "hinge", "wasserstein"},
-    "sampling.estimators.ESTIMATORS": set(),
-    "models.MODELS": {"gan"},
-    "flows.BIJECTIONS": set(),
-    "priors.PRIORS": set(),
+    "sampling.estimators.ESTIMATORS": {"gumbel_softmax", "straight_through_gumbel_softmax", "rebar", "relax", "vimco"},
+    "models.MODELS": {"gan", "vqvae", "discrete_vae", "autoregressive", "vae", "adversarial_variational_bayes"},
+    "flows.BIJECTIONS": {"affine_coupling", "spline_coupling", "masked_autoregressive", "inverse_autoregressive", "planar"},
+    "priors.PRIORS": {"standard_normal", "mixture", "vamp", "aggregated_posterior", "flow", "implicit_ratio"},
     "data.DENSITIES": {"ring", "grid"},
     "training.DYNAMICS": {"alternating", "simultaneous", "extragradient", "optimistic", "consensus"},
 }
@@ -62,24 +61,17 @@ FIELDS = {
     "core.Player": ("parts", "loss", "num_updates"),
     "core.Aux": ("state", "metrics"),
     "core.Algorithm": ("init", "step"),
-    "core.Bijection": ("init", "forward_and_log_det", "inverse_and_log_det"),
-    "core.Prior": ("init", "sample", "log_prob"),
+    "flows.Bijection": ("init", "forward_and_log_det", "inverse_and_log_det"),
+    "priors.Prior": ("init", "sample", "log_prob"),
     "objectives.gan.GanLoss": ("discriminator", "generator"),
     "evaluation.ModeCoverage": ("modes", "valid"),
     "sampling.estimators.Estimate": ("value", "gradient"),
     "data.Dataset": ("train", "test", "info"),
 }
-PLANNED = (
-    "quantization", "flows", "priors", "objectives.density_ratio", "objectives.elbo_surgery", "objectives.iwae",
-    "evaluation.likelihood",
-)
 
 
 def exported(name):
     """As a user reaches it: import the room, then attributes."""
-    for module in PLANNED:
-        if f"{name}.".startswith(f"{module}.") and importlib.util.find_spec(f"dgm_jax.{module}") is None:
-            pytest.skip(f"{module} is not built yet")
     room, *rest = name.split(".")
     found = importlib.import_module(f"dgm_jax.{room}")
     for part in rest:

@@ -1,0 +1,107 @@
+"""A game in one variable for tests of whole runs: w descends (w - x)^2 / 2 for noisy x around `target`."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dgm_jax import parallel, training
+from dgm_jax.core import Aux, Player, Task, lookup
+from dgm_jax.run import Data, Experiment, RunConfig, main
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiny(RunConfig):
+    """A game in one variable."""
+
+    kind: tuple[str, ...] = ("plain",)
+    """Arms: plain, or half (half the learning rate)."""
+    rate: float = 0.1
+    """Learning rate."""
+    poison: float = 1e9
+    """A seed whose first number is larger than this stops being finite at step 5."""
+
+
+def build(config, data):
+    """One variable by SGD."""
+    rate = config.rate / 2 if config.kind[0] == "half" else config.rate
+
+    def loss(params, state, batch, key):
+        sick = (params["p"]["start"] > config.poison) & (batch["index"][0] == 5)
+        value = jnp.mean((params["p"]["w"] - batch["x"]) ** 2) / 2
+        return value + jnp.where(sick, jnp.nan, 0.0), Aux(state, {"seen": jnp.mean(batch["x"])})
+
+    def init(key):
+        w = jax.random.normal(key)
+        return {"p": {"w": w, "start": w}}, {}
+
+    def draw(arrays, data_key, index):
+        noise = jax.random.normal(jax.random.fold_in(data_key, index), (8,))
+        return {"x": arrays["target"] + noise, "index": jnp.broadcast_to(index, (8,))}
+
+    def evaluate(train_state, arrays, key):
+        w = train_state.params["p"]["w"]
+        return {"w": w, "error": jnp.abs(w - arrays["target"]), "picture": jnp.stack([w, jax.random.normal(key)])}
+
+    players = {"p": Player(("p",), loss)}
+    freeze_start = optax.masked(optax.set_to_zero(), lambda tree: {"p": {"w": False, "start": True}})
+    optimizer = optax.chain(optax.sgd(rate), freeze_start)
+    return Task(init, draw, partial(training.alternating, players, {"p": optimizer}), evaluate)
+
+
+def validate(config):
+    for kind in config.kind:
+        lookup({"plain": 0, "half": 0}, kind, "kind")
+
+
+def tiny(**changes) -> Experiment:
+    return Experiment(**{
+        "name": "tiny",
+        "config": Tiny,
+        "load": lambda config: Data({"target": jnp.float32(2.0)}, {"name": "number", "identity": "number"}),
+        "build": build,
+        "distribute": partial(parallel.distribute, only=jax.devices()[:1]),
+        "validate": validate,
+        "headline": ("error",),
+        "arm_field": "kind",
+        **changes,
+    })
+
+
+def run(out, *flags, experiment=None, grid=None):
+    basic = ["--num_seeds", "3", "--num_steps", "30", "--log_every", "10", "--progress", "quiet"]
+    return main(experiment or tiny(), [*basic, "--out", str(out), *flags], grid)
+
+
+def summary_of(out):
+    return json.loads((pathlib.Path(out) / "summary.json").read_text())
+
+
+def rows_of(out):
+    return [json.loads(line) for line in (pathlib.Path(out) / "metrics.jsonl").read_text().splitlines()]
+
+
+def stopping(number, at):
+    """The tiny experiment, which sends itself a signal at its `at`-th evaluation."""
+    calls = []
+
+    def finalise(arrays, config, data):
+        calls.append(0)
+        if len(calls) == at:
+            os.kill(os.getpid(), number)
+        return {name: value for name, value in arrays.items() if value.ndim == 1}
+
+    return tiny(finalise=finalise)
+
+
+def concluding(config, data):
+    """`build` with a figure that is worked out after the last step only."""
+    def conclude(train_state, arrays, key):
+        return {"square": jnp.square(train_state.params["p"]["w"]), "late_picture": jnp.ones((2,))}
+
+    return build(config, data)._replace(conclude=conclude)
