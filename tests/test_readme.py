@@ -1,6 +1,7 @@
 """The README's index resolves, its commands exist, and its code runs."""
 
 import importlib
+import math
 import pathlib
 import re
 
@@ -31,6 +32,9 @@ def test_code_blocks_run_in_order():
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), scope)  # noqa: S102
     assert scope["metrics"]["x_loss"].shape == (8,)
+    # Better than fair coins for 64 pixels, and no better than a probability.
+    log_prob = scope["likelihoods"]["log_prob"]
+    assert log_prob.shape == (2,) and (-64 * math.log(2) < log_prob).all() and (log_prob < 0).all()
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
