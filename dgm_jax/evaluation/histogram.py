@@ -3,6 +3,7 @@
 from typing import Callable, NamedTuple
 
 import jax.numpy as jnp
+from jax.scipy.special import digamma
 
 from dgm_jax.core import Array, require
 
@@ -50,14 +51,22 @@ def counts(samples: Array, cells: Cells) -> Array:
 def histogram_kl(found: Array, log_prob: Callable[[Array], Array], cells: Cells, num_samples: int) -> HistogramKl:
     """KL(q || p) = sum_b q_b log(q_b / p_b) from the `counts` of samples of q and a normalised density p, nats.
 
-    p_b is the density at the midpoint times the area. Two errors are left: variation of q inside a bin is lost, which
-    lowers the KL (to nothing as bins shrink), and the entropy of counts is low by (occupied - 1) / (2 N) to first
-    order, which is added back (Miller 1955). With N = 200,000 samples in a thousand bins the correction is .0025 nats.
+    p_b is the density at the midpoint times the area. log q_b is log n_b - log N with Grassberger's (2003) G(n) for
+    log n, G(n) = psi(n) + (-1)^n (psi((n + 1) / 2) - psi(n / 2)) / 2: plain counts have too little entropy, by half the
+    number of bins over N to first order. Two errors are left, and the better one knows the smaller the bins should be:
+    what q varies inside a bin is lost, which lowers the KL (by the width of the bins where q has sharp edges, by its
+    square where not), and bins with about one sample raise it. With N = 800,000 samples in bins of .025 a normal law
+    has .006 from the second, and a quarter of one, cut along lines, -.009 from both.
     """
     require(found.shape == (cells.num**2,), f"counts of {cells} must be [{cells.num**2}], got {found.shape}")
     total = jnp.sum(found)
-    share = found / total
     log_p = log_prob(centers(cells)) + jnp.log(cells.area)
-    terms = jnp.where(found > 0, share * (jnp.log(jnp.where(found > 0, share, 1.0)) - log_p), 0.0)
-    occupied = jnp.sum(found > 0)
-    return HistogramKl(jnp.sum(terms) - (occupied - 1) / (2 * total), (num_samples - total) / num_samples, occupied)
+    terms = jnp.where(found > 0, found / total * (_log_count(found) - jnp.log(total) - log_p), 0.0)
+    return HistogramKl(jnp.sum(terms), (num_samples - total) / num_samples, jnp.sum(found > 0))
+
+
+def _log_count(found: Array) -> Array:
+    """G(n), see `histogram_kl`; finite for n = 0."""
+    n = jnp.maximum(found, 1.0)
+    sign = 1.0 - 2.0 * jnp.mod(n, 2.0)
+    return digamma(n) + sign * (digamma((n + 1) / 2) - digamma(n / 2)) / 2

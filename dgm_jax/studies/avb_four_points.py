@@ -23,8 +23,8 @@ from dgm_jax.run import Data, RunConfig
 SHAPE = (2, 2, 1)  # an image of four binary pixels, of which one is on
 NOISE_SIZE, HIDDEN = 64, (64, 64, 64)
 GRID = Cells(-8.0, 8.0, 640)  # of the quadratures
-BINS = Cells(-8.0, 8.0, 160)  # of the histograms of implicit posteriors
-NUM_DRAWS = 200_000  # of each implicit posterior
+BINS = Cells(-8.0, 8.0, 640)  # of the histograms of implicit posteriors: what q varies inside a bin is lost from its KL
+NUM_DRAWS = 800_000  # of each implicit posterior
 SHOWN = 2_000
 
 

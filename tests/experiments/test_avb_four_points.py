@@ -57,10 +57,10 @@ def test_a_vae_whose_posterior_is_the_prior():
 @pytest.mark.parametrize("model", ["vae", "avb"])
 @pytest.mark.parametrize("factor", [1.0, 2.0])
 def test_no_model_exceeds_the_optimum_nor_its_own_evidence(model, factor):
-    """log p <= -log 4 and ELBO <= log p, whatever the weights; draws and bins of the implicit posterior leave .01."""
+    """log p <= -log 4 and ELBO <= log p, whatever the weights; draws and bins of the implicit posterior leave .005."""
     found = evaluated(model, lambda params: jax.tree.map(lambda w: factor * w, params))
     assert float(found["log_likelihood"]) <= -np.log(4) + 1e-4
-    assert float(found["elbo"]) <= float(found["log_likelihood"]) + (0.01 if model == "avb" else 1e-4)
+    assert float(found["elbo"]) <= float(found["log_likelihood"]) + (0.005 if model == "avb" else 1e-4)
 
 
 def test_the_integrals_of_a_vae_agree_with_draws():
@@ -91,10 +91,36 @@ def test_an_implicit_posterior_that_is_gaussian(monkeypatch):
     monkeypatch.setattr(study, "from_flax", lambda module: half if module is None else plain(module))
     found = evaluated("avb", lambda params: jax.tree.map(jnp.zeros_like, params))
     truth = 2 * (np.log(2) + 1 / 8 - 1 / 2)
-    assert float(found["marginal_kl"]) == pytest.approx(truth, abs=0.01)
-    assert float(found["mutual_information"]) == pytest.approx(0.0, abs=0.01)
-    assert float(found["elbo"]) == pytest.approx(-4 * np.log(2) - truth, abs=0.01)
+    assert float(found["marginal_kl"]) == pytest.approx(truth, abs=0.003)
+    assert float(found["mutual_information"]) == pytest.approx(0.0, abs=0.003)
+    assert float(found["elbo"]) == pytest.approx(-4 * np.log(2) - truth, abs=0.005)
     assert float(found["outside"]) == 0
+
+
+def test_implicit_posteriors_that_tile_the_prior(monkeypatch):
+    """The optimum: q(z | x) is the prior on a quarter of the plane, turned by half a radian so that no bin has an edge
+    where it has. KL log 4, information log 4, marginal KL 0, and both log p and ELBO -log 4. No posterior is worse for
+    bins, whose width an edge loses: .040 nats with bins of .1, .009 with those of .025."""
+    turn = jnp.array([[np.cos(0.5), np.sin(0.5)], [-np.sin(0.5), np.cos(0.5)]], jnp.float32)
+
+    def tile(params, inputs):
+        x, noise = inputs
+        index = jnp.argmax(x.reshape(-1, 4), axis=-1)
+        signs = 2.0 * jnp.stack([index // 2, index % 2], axis=-1) - 1
+        return jnp.matmul(jnp.abs(noise[:, :2]) * signs, turn, precision="highest")
+
+    nothing = lambda key, inputs: {}
+    monkeypatch.setattr(study, "NoiseEncoder", lambda features: None)
+    monkeypatch.setattr(study, "MLP", lambda *given: by_quadrant)
+    plain = study.from_flax
+    back = lambda params, z: by_quadrant(params, jnp.matmul(z, turn.T, precision="highest"))
+    parts = {None: from_functions(nothing, tile), by_quadrant: from_functions(nothing, back)}
+    monkeypatch.setattr(study, "from_flax", lambda module: parts.get(module) or plain(module))
+    found = evaluated("avb", lambda params: params)
+    for name, truth, error in (("log_likelihood", -np.log(4), 1e-3), ("elbo", -np.log(4), 0.01),
+                               ("marginal_kl", 0.0, 0.003), ("mutual_information", np.log(4), 0.012),
+                               ("reconstruction_error", 0.0, 1e-3)):
+        assert float(found[name]) == pytest.approx(truth, abs=error), name
 
 
 def test_the_published_table_is_judged_for_the_vae_only():
