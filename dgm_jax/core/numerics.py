@@ -1,15 +1,26 @@
-"""Random draws that compile quickly, and loops over rows, shared by every room.
+"""Random draws that compile quickly, means in log space, and loops over rows, shared by every room.
 
 XLA's CPU compiler needs seconds for an N-dimensional threefry draw and milliseconds
 for a flat one; the values are the same bit for bit. So draws here are flat, then reshaped.
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core.errors import require
 from dgm_jax.core.types import Array, Key, PyTree
+
+
+class LogMeanExp(NamedTuple):
+    """value: log of the mean of exp(T), nats. standard_error: of the value, by the delta method; NaN for one entry.
+    effective_sample_size: (sum w)^2 / sum w^2 with w = exp(T); a small one says that neither can be trusted."""
+
+    value: Array
+    standard_error: Array
+    effective_sample_size: Array
 
 
 def normal(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
@@ -25,6 +36,32 @@ def uniform(key: Key, shape: tuple[int, ...], dtype=jnp.float32, minval=0.0, max
 def logistic_draw(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
     """Standard logistic draws: log U - log(1 - U)."""
     return jax.random.logistic(key, (math.prod(shape),), dtype).reshape(shape)
+
+
+def log_mean_exp(log_weights: Array) -> LogMeanExp:
+    """log of the mean of exp(T) over all entries of T, taken relative to the largest: no overflow.
+
+    Where every weight is zero the value is -inf and the size 0.
+    """
+    num = jnp.size(log_weights)
+    require(num >= 1, f"a mean needs at least one entry; got shape {jnp.shape(log_weights)}")
+    log_weights = jnp.ravel(log_weights)
+    top = jax.lax.stop_gradient(jnp.max(log_weights))
+    top = jnp.where(jnp.isneginf(top), 0.0, top)
+    weights = jnp.exp(log_weights - top)
+    mean = jnp.mean(weights)
+    error = jnp.std(weights, ddof=1) / (math.sqrt(num) * mean) if num > 1 else jnp.full_like(mean, jnp.nan)
+    squares = jnp.sum(jnp.square(weights))
+    size = jnp.square(jnp.sum(weights)) / jnp.where(squares > 0, squares, 1.0)
+    return LogMeanExp(top + jnp.log(mean), error, size)
+
+
+def even_chunks(x: Array, size: int, fill) -> Array:
+    """[N, ...] as [chunks, at most `size`, ...], as many chunks as needed and filled evenly, the last up with `fill`."""
+    num = x.shape[0]
+    size = -(-num // -(-num // size))
+    padded = jnp.pad(x, [(0, -num % size)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
+    return padded.reshape(-1, size, *x.shape[1:])
 
 
 def chunked(function, x: Array, size: int) -> PyTree:

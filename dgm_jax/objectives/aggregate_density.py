@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, even_chunks, require
 from dgm_jax.densities import gaussian
 
 
@@ -32,8 +32,8 @@ def log_densities(z: Array, loc: Array, scale: Array, chunk_size: int = 256) -> 
     num, dim = loc.shape
     own = jnp.sum(gaussian.log_prob(z, loc, scale), axis=-1)
     real = jnp.ones(num, bool)
-    posteriors = tuple(_chunks(x, chunk_size, fill) for x, fill in ((loc, 0.0), (scale, 1.0), (real, False)))
-    points = _chunks(jnp.reshape(z, (-1, dim)), chunk_size, 0.0)
+    posteriors = tuple(even_chunks(x, chunk_size, fill) for x, fill in ((loc, 0.0), (scale, 1.0), (real, False)))
+    points = even_chunks(jnp.reshape(z, (-1, dim)), chunk_size, 0.0)
 
     def of_points(some):
         return _streamed(some, posteriors)
@@ -96,14 +96,6 @@ def _streamed(points: Array, posteriors: tuple[Array, Array, Array]) -> tuple[Ar
     dtype = jnp.result_type(points, posteriors[0])
     lowest = jnp.full(points.shape, jnp.finfo(dtype).min / 4, dtype)
     return jax.lax.scan(add, (lowest[:, 0], lowest), posteriors)[0]
-
-
-def _chunks(x: Array, size: int, fill) -> Array:
-    """[N, ...] -> [chunks, at most size, ...], evenly filled."""
-    num = x.shape[0]
-    size = -(-num // -(-num // size))
-    padded = jnp.pad(x, [(0, -num % size)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
-    return padded.reshape(-1, size, *x.shape[1:])
 
 
 def _require_posteriors(z: Array, loc: Array, scale: Array) -> None:

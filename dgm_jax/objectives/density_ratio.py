@@ -19,16 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
-
-
-class LogMeanExp(NamedTuple):
-    """value: log of the mean of exp(T), nats. standard_error: of the value, by the delta method.
-    effective_sample_size: (sum w)^2 / sum w^2 with w = exp(T); a small one says that neither can be trusted."""
-
-    value: Array
-    standard_error: Array
-    effective_sample_size: Array
+from dgm_jax.core import Array, LogMeanExp, log_mean_exp, require
 
 
 class RatioError(NamedTuple):
@@ -98,23 +89,6 @@ def f_divergence_bound(logits_q1: Array, logits_q2: Array) -> Array:
     `donsker_varadhan`.
     """
     return kl_estimate(logits_q1) - jnp.expm1(log_mean_exp(logits_q2).value)
-
-
-def log_mean_exp(logits: Array) -> LogMeanExp:
-    """log of the mean of e^T over all entries, relative to the largest, with its error.
-
-    On draws of q2 it is log E_q2[e^T] = log of the integral of q2 e^T, which is 0 for T = log q1 / q2: its distance
-    from 0 in standard errors tests the ratio without knowing it.
-    """
-    _require_draws(logits=logits)
-    logits = jnp.ravel(logits)
-    num = logits.size
-    top = jax.lax.stop_gradient(jnp.max(logits))
-    weights = jnp.exp(logits - top)
-    mean = jnp.mean(weights)
-    error = jnp.std(weights, ddof=1) / (math.sqrt(num) * mean) if num > 1 else jnp.full_like(mean, jnp.nan)
-    size = jnp.square(jnp.sum(weights)) / jnp.sum(jnp.square(weights))
-    return LogMeanExp(top + jnp.log(mean), error, size)
 
 
 def diagnose(logits_q1: Array, logits_q2: Array, num_bins: int = 20) -> Diagnosis:

@@ -9,7 +9,7 @@ nats with all constants, normalised in every prior but `implicit_ratio`, which s
 from dgm_jax.core import Prior
 from dgm_jax.priors.aggregated_posterior import aggregated_posterior
 from dgm_jax.priors.flow import autoregressive_flow_prior, coupling_flow_prior, flow, spline_flow_prior
-from dgm_jax.priors.implicit_ratio import ImplicitRatio, LogNormaliser, estimate_log_normaliser, implicit_ratio
+from dgm_jax.priors.implicit_ratio import ImplicitRatio, estimate_log_normaliser, implicit_ratio
 from dgm_jax.priors.mixture import mixture
 from dgm_jax.priors.registry import FROM_DIM, PRIORS
 from dgm_jax.priors.shapes import require_density
@@ -18,7 +18,7 @@ from dgm_jax.priors.streaming import streamed_log_prob
 from dgm_jax.priors.vamp import INPUT_RANGES, vamp
 
 __all__ = [
-    "FROM_DIM", "INPUT_RANGES", "ImplicitRatio", "LogNormaliser", "PRIORS", "Prior", "aggregated_posterior",
+    "FROM_DIM", "INPUT_RANGES", "ImplicitRatio", "PRIORS", "Prior", "aggregated_posterior",
     "autoregressive_flow_prior", "coupling_flow_prior", "estimate_log_normaliser", "flow", "implicit_ratio", "mixture",
     "require_density", "spline_flow_prior", "standard_normal", "streamed_log_prob", "vamp",
 ]

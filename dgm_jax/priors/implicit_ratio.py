@@ -1,12 +1,11 @@
 """A known prior times a learned density ratio: the optimal prior without the sum over the data."""
 
-import math
 from typing import Callable, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, Prior, PyTree, require, uniform
+from dgm_jax.core import Array, Key, LogMeanExp, Prior, PyTree, log_mean_exp, require, uniform
 from dgm_jax.priors.shapes import require_count
 
 # (ratio_params, z[*B, ...]) -> T(z) [*B], the log of a density ratio: the raw logit of a discriminator.
@@ -20,16 +19,6 @@ class ImplicitRatio(NamedTuple):
     sample: Callable[[PyTree, Key, int], Array]
     log_prob: Callable[[PyTree, Array], Array]
     normalised: bool
-
-
-class LogNormaliser(NamedTuple):
-    """value: estimate of log Z in nats. standard_error: of the value, by the delta method.
-    effective_sample_size: (sum w)^2 / sum w^2 of the weights w = exp(T), in [1, n]; a small one means that neither the
-    value nor its standard error is to be trusted."""
-
-    value: Array
-    standard_error: Array
-    effective_sample_size: Array
 
 
 def implicit_ratio(
@@ -78,16 +67,10 @@ def implicit_ratio(
 
 def estimate_log_normaliser(
     key: Key, base: Prior, log_ratio: LogRatio, params: PyTree, n: int = 10_000
-) -> LogNormaliser:
+) -> LogMeanExp:
     """log 1/n sum_i exp(T(z_i)) with z_i ~ base: the log of an unbiased estimate of Z, so itself low by Jensen's gap.
 
-    `params` are those of `implicit_ratio`. Weights are taken relative to the largest: no overflow. Raises `ConfigError`
-    for n < 2, which has no standard error.
+    `params` are those of `implicit_ratio`. Raises `ConfigError` for n < 2, which has no standard error.
     """
     require(isinstance(n, int) and n >= 2, f"n must be at least 2; got {n!r}")
-    scores = log_ratio(params["ratio"], base.sample(params["base"], key, n))
-    top = jnp.max(scores)
-    weights = jnp.exp(scores - top)
-    mean = jnp.mean(weights)
-    error = jnp.std(weights, ddof=1) / (math.sqrt(n) * mean)
-    return LogNormaliser(top + jnp.log(mean), error, jnp.square(jnp.sum(weights)) / jnp.sum(jnp.square(weights)))
+    return log_mean_exp(log_ratio(params["ratio"], base.sample(params["base"], key, n)))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array
+from dgm_jax.core import Array, even_chunks
 from dgm_jax.densities import mixture
 from dgm_jax.priors.shapes import latents, require_count
 
@@ -17,20 +17,14 @@ def streamed_log_prob(z: Array, log_weights: Array, loc: Array, scale: Array, ch
     `densities.mixture.log_prob` to rounding.
     """
     require_count(chunk_size, "chunk_size")
-    num, dim = loc.shape
-    z = latents(z, dim)
-    size = -(-num // -(-num // chunk_size))  # as many chunks, filled evenly: the last one holds something
-    fill = -num % size
-
-    def chunks(x, value):
-        return jnp.pad(x, [(0, fill)] + [(0, 0)] * (x.ndim - 1), constant_values=value).reshape(-1, size, *x.shape[1:])
+    z = latents(z, loc.shape[1])
 
     @jax.checkpoint
     def add(total, chunk):
         return jnp.logaddexp(total, mixture.log_prob(z, *chunk)), None
 
     # Padding has no weight and an ordinary place, so that neither its value nor its gradient disturbs.
-    stacked = chunks(log_weights, -jnp.inf), chunks(loc, 0), chunks(scale, 1)
+    stacked = tuple(even_chunks(x, chunk_size, fill) for x, fill in ((log_weights, -jnp.inf), (loc, 0.0), (scale, 1.0)))
     start = mixture.log_prob(z, *(x[0] for x in stacked))
     total, _ = lax.scan(add, start, tuple(x[1:] for x in stacked))
     return total
