@@ -33,7 +33,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0 if argv else 2
     command, *rest = argv
     try:
-        return _nearest(COMMANDS, command, "command")(rest)
+        chosen = _nearest(COMMANDS, command, "command")
+        if rest and rest[0] in ("-h", "--help"):
+            print(USAGE, end="")
+            return 0
+        return chosen(rest)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

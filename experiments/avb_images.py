@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, parallel, priors, training
-from dgm_jax.core import Task, lookup, require
+from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
 from dgm_jax.evaluation import likelihood
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
 from dgm_jax.models import vae as vae_recipe
@@ -76,12 +76,11 @@ def validate(config: Config) -> None:
     study.validate(config)
     for name in config.model:
         lookup({known: 0 for known in MODELS}, name, "model")
-    for name in ("noise_size", "num_critic_updates", "ais_steps", "num_chains"):
-        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
-    require(config.critic_rate > 0, f"critic_rate must be positive, got {config.critic_rate}")
+    require_at_least(1, config, "noise_size", "num_critic_updates", "ais_steps", "num_chains")
+    require_positive(config, "critic_rate")
     require(config.network == "dense" or config.model == ("vae",),
             f"implicit encoders are dense, so for a fair comparison all are; got network={config.network!r}")
-    require(config.num_ais >= 2, f"num_ais must be at least 2, got {config.num_ais}")
+    require_at_least(2, config, "num_ais")
     require(config.noise_size % NUM_BASES == 0, f"noise_size must be a multiple of {NUM_BASES}, got {config.noise_size}")
 
 

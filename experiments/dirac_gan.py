@@ -19,7 +19,7 @@ import sys
 import numpy as np
 
 from dgm_jax import parallel, plotting
-from dgm_jax.core import Task, lookup, require
+from dgm_jax.core import Task, lookup, require_positive
 from dgm_jax.models.dirac_gan import DIRAC_GAMES, dirac_gan
 from dgm_jax.run import Data, Experiment, RunConfig, main
 from dgm_jax.studies.dirac_gan import ARMS, algorithm, closed_form, spectrum, trajectory
@@ -56,7 +56,7 @@ def validate(config: Config) -> None:
     """Known arms and a positive step."""
     for name in config.arm:
         lookup(ARMS, name, "arm")
-    require(config.step_size > 0, f"step_size must be positive, got {config.step_size}")
+    require_positive(config, "step_size")
 
 
 def build(config: Config, loaded: Data) -> Task:

@@ -18,7 +18,7 @@ import dataclasses
 import sys
 
 from dgm_jax import data, parallel
-from dgm_jax.core import require
+from dgm_jax.core import require_at_least
 from dgm_jax.run import Experiment, main
 from dgm_jax.studies import toy_gan
 
@@ -46,7 +46,7 @@ class Config(toy_gan.ToyGanConfig):
 def validate(config: Config) -> None:
     """The grid has at least two modes a side."""
     toy_gan.validate(config)
-    require(config.side >= 2, f"side must be at least 2, got {config.side}")
+    require_at_least(2, config, "side")
 
 
 def load(config: Config):

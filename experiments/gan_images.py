@@ -25,7 +25,7 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, evaluation, parallel, plotting, training
-from dgm_jax.core import Task, lookup, require
+from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
 from dgm_jax.models import PENALTIES, Penalty, gan
 from dgm_jax.networks import Discriminator, Generator, from_flax
 from dgm_jax.objectives.gan import LOSSES
@@ -56,8 +56,8 @@ class Config(RunConfig):
     learning_rate: float = 2e-4
     average_decay: float = 0.995
     """Samples come from a moving average of the generator; 0 follows the newest weights."""
-    num_eval: int = 5_000
-    """Generated images against as many real test images, at each evaluation."""
+    num_eval: int | None = None
+    """Generated images against as many real test images, at each evaluation; by default 5,000, or all there are."""
     classifier: str = ""
     """Run folder of `feature_classifier`; by default one under runs/, trained if it is missing."""
 
@@ -67,9 +67,10 @@ def validate(config: Config) -> None:
     lookup(LOSSES, config.loss, "GAN loss")
     if config.penalty:
         lookup(PENALTIES, config.penalty, "penalty")
-    for name in ("batch_size", "latent_size", "features", "num_eval"):
-        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
-    require(config.num_eval > 10, f"num_eval must exceed 10 (neighbourhoods), got {config.num_eval}")
+    require_at_least(1, config, "batch_size", "latent_size", "features")
+    require_at_least(11, config, "num_eval")  # neighbourhoods of ten
+    require_at_least(0, config, "penalty_weight")
+    require_positive(config, "learning_rate")
     require(0 <= config.average_decay < 1, f"average_decay must be in [0, 1), got {config.average_decay}")
 
 
@@ -77,8 +78,10 @@ def load(config: Config) -> Data:
     """Real images, the feature extractor, and the features that samples are compared with."""
     dataset = data.load(config.data)
     require(dataset.info.kind == "images", f"data must be a set of images, got the density {config.data!r}")
+    there = dataset.info.num_test
+    count = min(5_000, there) if config.num_eval is None else config.num_eval
+    require(count <= there, f"num_eval={count}, but {config.data} has {there} test images")
     features = features_of(dataset, config.data, config.classifier)
-    count = min(config.num_eval, dataset.info.num_test)
     real = image_features(features, dataset, "test", count)
     floor = _distances(real, image_features(features, dataset, "train", count))
     identity = dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}

@@ -22,7 +22,7 @@ import numpy as np
 import optax
 
 from dgm_jax import parallel, plotting, training
-from dgm_jax.core import Aux, Player, Task, lookup, require
+from dgm_jax.core import Aux, Player, Task, lookup, require_at_least, require_positive
 from dgm_jax.networks import ACTIVATIONS, MLP, from_flax
 from dgm_jax.objectives import gan
 from dgm_jax.run import Data, Experiment, RunConfig, main
@@ -53,10 +53,9 @@ def validate(config: Config) -> None:
     """Known arms, and sizes that make a network."""
     for name in config.arm:
         lookup(PAIRS, name, "arm")
-    for name in ("batch_size", "hidden"):
-        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
+    require_at_least(1, config, "batch_size", "hidden")
     lookup(ACTIVATIONS, config.activation, "activation")
-    require(config.learning_rate > 0, f"learning_rate must be positive, got {config.learning_rate}")
+    require_positive(config, "learning_rate")
 
 
 def load(config: Config) -> Data:

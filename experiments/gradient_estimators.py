@@ -17,7 +17,7 @@ import sys
 import numpy as np
 
 from dgm_jax import parallel, plotting
-from dgm_jax.core import lookup, require
+from dgm_jax.core import lookup, require, require_at_least
 from dgm_jax.run import Data, Experiment, RunConfig, main
 from dgm_jax.sampling.estimators import ESTIMATORS, HAS_TEMPERATURE
 from dgm_jax.studies import gradient_estimators as study
@@ -65,7 +65,7 @@ def validate(config: Config) -> None:
         require(len(values) > 0 and len(set(values)) == len(values), f"{name} needs different values, got {values}")
     require(all(0 < p < 1 for p in config.probability), f"probability must be in (0, 1), got {config.probability}")
     require(all(0 < t < np.inf for t in config.temperature), f"temperature must be positive, got {config.temperature}")
-    require(config.batch_size >= 2, f"batch_size must be at least 2, got {config.batch_size}")
+    require_at_least(2, config, "batch_size")
     require(config.budget >= 4, f"budget must be at least 4 evaluations, got {config.budget}")
 
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, evaluation, parallel, sampling, training
-from dgm_jax.core import Task, lookup, require
+from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
 from dgm_jax.models.gumbel_vae import GumbelVae, bounds, exact_log_prob, gumbel_vae, log_weights
 from dgm_jax.networks import MLP, from_flax, reshaped
 from dgm_jax.run import Data, Experiment, RunConfig, main
@@ -72,12 +72,13 @@ def validate(config: Config) -> None:
     for name in config.estimator:
         lookup(ESTIMATORS, name, "gradient estimator")
     lookup(_OPTIMIZERS, config.optimizer, "optimizer")
-    for name in ("num_variables", "num_classes", "batch_size", "num_importance", "num_eval"):
-        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
-    require(config.num_classes >= 2, f"num_classes must be at least 2, got {config.num_classes}")
+    require_at_least(1, config, "num_variables", "batch_size", "num_importance", "num_eval")
+    require_at_least(2, config, "num_classes")
+    require(min(config.hidden, default=1) >= 1, f"hidden must be widths of at least 1, got {config.hidden}")
     chunk = min(10, config.num_importance)
     require(config.num_importance % chunk == 0, f"num_importance must be a multiple of 10, got {config.num_importance}")
-    require(config.anneal_rate >= 0, f"anneal_rate must not be negative, got {config.anneal_rate}")
+    require_at_least(0, config, "anneal_rate")
+    require_positive(config, "learning_rate")
     exact = "exact" in config.estimator and config.num_classes**config.num_variables > MAX_CONFIGURATIONS
     latents = f"{config.num_classes}^{config.num_variables}"
     require(not exact, f"exact needs at most {MAX_CONFIGURATIONS} latents, got {latents}")
@@ -88,7 +89,7 @@ _OPTIMIZERS = {"momentum": lambda rate: optax.sgd(rate, momentum=0.9), "adam": o
 
 def load(config: Config) -> Data:
     """Images, each pixel drawn once with probability x / 255."""
-    return binary_images.load(config.data, "static")
+    return binary_images.load(config.data, "static", {"num_eval": ("test", config.num_eval)})
 
 
 def networks_of(config: Config, shape: tuple[int, int, int]) -> GumbelVae:

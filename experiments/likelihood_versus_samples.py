@@ -26,7 +26,7 @@ import numpy as np
 import optax
 
 from dgm_jax import parallel, plotting, training
-from dgm_jax.core import Aux, Player, Task, lookup, require, uniform
+from dgm_jax.core import Aux, Player, Task, lookup, require, require_at_least, require_positive, uniform
 from dgm_jax.evaluation import expected_valid
 from dgm_jax.run import Data, Experiment, RunConfig, main
 from dgm_jax.studies.likelihood_versus_samples import FAMILIES, measure, noise, pick, truth
@@ -67,9 +67,8 @@ def validate(config: Config) -> None:
     """Known arms and sizes."""
     for arm in config.arm:
         parse(arm)
-    for name in ("num_kernels", "num_eval", "batch_size"):
-        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
-    require(config.learning_rate > 0, f"learning_rate must be positive, got {config.learning_rate}")
+    require_at_least(1, config, "num_kernels", "num_eval", "batch_size")
+    require_positive(config, "learning_rate")
 
 
 def build(config: Config, loaded: Data) -> Task:

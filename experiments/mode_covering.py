@@ -23,7 +23,7 @@ import numpy as np
 import optax
 
 from dgm_jax import parallel, plotting, training
-from dgm_jax.core import Aux, Player, Task, lookup, require, uniform
+from dgm_jax.core import Aux, Player, Task, lookup, require, require_positive, uniform
 from dgm_jax.densities import gaussian, mixture
 from dgm_jax.objectives import divergences
 from dgm_jax.run import Data, Experiment, RunConfig, main
@@ -78,7 +78,7 @@ def validate(config: Config) -> None:
     """Arms that name a divergence and a distance."""
     for arm in config.arm:
         parse(arm)
-    require(config.learning_rate > 0, f"learning_rate must be positive, got {config.learning_rate}")
+    require_positive(config, "learning_rate")
 
 
 def grid(half: float) -> jax.Array:

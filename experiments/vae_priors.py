@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, evaluation, parallel, training
-from dgm_jax.core import Task, require
+from dgm_jax.core import Task, require, require_at_least
 from dgm_jax.evaluation import likelihood
 from dgm_jax.models.vae import log_joint, log_weights, posterior, terms, vae
 from dgm_jax.run import Data, Experiment, main
@@ -71,9 +71,8 @@ def validate(config: Config) -> None:
     study.validate(config)
     for name in config.prior:
         study.validate_prior(name)
-    for name in ("num_components", "num_importance", "num_eval", "num_ais", "ais_steps", "num_chains"):
-        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
-    require(config.num_surgery >= 2, f"num_surgery must be at least 2, got {config.num_surgery}")
+    require_at_least(1, config, "num_components", "num_importance", "num_eval", "num_ais", "ais_steps", "num_chains")
+    require_at_least(2, config, "num_surgery")
     require(config.num_ais <= config.num_eval,
             f"the num_ais={config.num_ais} annealed images are among the num_eval={config.num_eval} first: give fewer")
     chunk = min(10, config.num_importance)

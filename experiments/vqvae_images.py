@@ -28,7 +28,7 @@ import numpy as np
 import optax
 
 from dgm_jax import data, evaluation, parallel, plotting, quantization, training
-from dgm_jax.core import Task, chunked, lookup, require
+from dgm_jax.core import Task, chunked, lookup, require, require_at_least, require_positive
 from dgm_jax.models import vqvae as model_of
 from dgm_jax.models.autoregressive import code_prior
 from dgm_jax.models.vqvae import VqVae, decoded, encode, log_likelihood, log_prior
@@ -73,8 +73,10 @@ def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
     lookup(GRADIENTS, config.gradient, "gradient of a quantiser")
     require(config.codebook in ("average", "loss"), f"codebook must be 'average' or 'loss', got {config.codebook!r}")
-    for name in ("batch_size", "num_codes", "code_width", "width", "prior_width", "prior_layers"):
-        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
+    require_at_least(1, config, "batch_size", "num_codes", "code_width", "width", "prior_width", "prior_layers")
+    require_at_least(0, config, "threshold", "commitment_weight")
+    require_positive(config, "learning_rate")
+    require(0 <= config.decay < 1, f"decay must be in [0, 1), got {config.decay}")
     require(config.width % 2 == 0, f"width must be even, got {config.width}")
     require(config.prior_width % 4 == 0, f"prior_width must be a multiple of 4 (heads), got {config.prior_width}")
     require(not config.cosine or config.codebook == "loss", "--cosine needs --codebook loss")

@@ -57,7 +57,7 @@ def log_mean_exp(log_weights: Array) -> LogMeanExp:
 
 
 def even_chunks(x: Array, size: int, fill) -> Array:
-    """[N, ...] as [chunks, at most `size`, ...], as many chunks as needed and filled evenly, the last up with `fill`."""
+    """[N, ...] as [chunks, at most `size`, ...]: as few chunks as can be, evenly filled, the last up with `fill`."""
     num = x.shape[0]
     size = -(-num // -(-num // size))
     padded = jnp.pad(x, [(0, -num % size)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)

@@ -5,6 +5,7 @@ chunks of one compiled program: a row, a picture, a checkpoint, a look at the si
 that was killed continues at its newest checkpoint and ends with the same bits.
 """
 
+import contextvars
 import dataclasses
 import datetime
 import pathlib
@@ -24,6 +25,13 @@ from dgm_jax.run.report import format_table, write_report
 from dgm_jax.run.signals import Interrupted, watch_signals
 
 DIVERGED = 6
+
+_CHECK = contextvars.ContextVar("check", default=False)
+
+
+def is_check() -> bool:
+    """Whether `check` is what loads the data: then nothing may be trained, not even what a run needs first."""
+    return _CHECK.get()
 
 
 def main(experiment: Experiment, argv: list[str] | None = None, grid: dict[str, tuple] | None = None) -> int:
@@ -51,6 +59,7 @@ def main(experiment: Experiment, argv: list[str] | None = None, grid: dict[str, 
 def check(experiment: Experiment, argv: list[str] | None = None) -> int:
     """Settings, data and shapes of a run, without training: what would be compiled, on what."""
     config = _parse(experiment, argv)
+    token = _CHECK.set(True)
     try:
         validate(experiment, config)
         data = experiment.load(config)
@@ -68,6 +77,8 @@ def check(experiment: Experiment, argv: list[str] | None = None) -> int:
     except DgmError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    finally:
+        _CHECK.reset(token)
     print("ok")
     return 0
 

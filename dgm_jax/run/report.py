@@ -232,6 +232,7 @@ def format_table(summary: dict) -> str:
             spread = f" +- {given(row['spread'])}" if row.get("spread") is not None else ""
             text = f"{given(row['published'])}{spread}"
             within = {True: "yes", False: "no"}.get(row.get("within"), "-")
+            within += " (wide)" if row.get("within") and row.get("wide") else ""
         count = sum(v is not None for v in metric["per_seed"])
         total = len(metric["per_seed"])
         rows.append((name, number(metric["mean"], "-"), number(metric["standard_error"], "-"),

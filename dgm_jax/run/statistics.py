@@ -12,6 +12,7 @@ import scipy.stats
 from dgm_jax.core import require
 
 CONFIDENCE = 0.95
+WIDE = 3.0  # spreads to either side
 _EXACT_PAIRS = 12  # all 2^12 sign flips are quick; beyond it they are drawn at random
 
 
@@ -130,19 +131,21 @@ def compare_with_reference(summary: dict, reference: Sequence[dict]) -> list[dic
     for none) is the published uncertainty. Each row comes back with `"own"` (mean), `"interval_95"` and `"within"`:
     whether the own 95 % interval (the mean itself with one seed) meets [published - spread, published + spread].
     All three are None where the metric was not measured, `"within"` also where a row has `"context": True`: a figure of
-    other data or another protocol.
+    other data or another protocol. `"wide"`: the own interval reaches more than three spreads to either side of its
+    mean, so that meeting the published one says little; more seeds would narrow it.
     """
     metrics = summary.get("metrics", summary)
     rows = []
     for row in reference:
         own = metrics.get(row["metric"], {})
         mean, interval = own.get("mean"), own.get("interval_95")
-        within = None
+        within, wide = None, False
         if mean is not None and not row.get("context"):
             low, high = interval or (mean, mean)
             spread = abs(row.get("spread") or 0.0)
             within = bool(low <= row["published"] + spread and high >= row["published"] - spread)
-        rows.append({**row, "own": mean, "interval_95": interval, "within": within})
+            wide = row.get("spread") is not None and bool(high - low > 2 * WIDE * spread)
+        rows.append({**row, "own": mean, "interval_95": interval, "within": within, "wide": wide})
     return rows
 
 

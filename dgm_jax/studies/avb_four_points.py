@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import core, priors, training
-from dgm_jax.core import Task, lookup, require
+from dgm_jax.core import Task, lookup, require_at_least
 from dgm_jax.densities import bernoulli, gaussian
 from dgm_jax.evaluation.histogram import Cells, centers, counts, histogram_kl
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
@@ -65,8 +65,7 @@ def validate(config: FourPointsConfig) -> None:
     lookup(PRESETS, config.preset, "preset")
     for name in config.model:
         lookup({"vae": 0, "avb": 0}, name, "model")
-    for name in ("num_critic_updates", "critic_width"):
-        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
+    require_at_least(1, config, "num_critic_updates", "critic_width")
 
 
 def points():

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from dgm_jax import training
-from dgm_jax.core import Array, Key, Task, lookup, require
+from dgm_jax.core import Array, Key, Task, lookup, require, require_at_least, require_positive
 from dgm_jax.densities.posteriors import POSTERIORS, Unnormalised
 from dgm_jax.evaluation.histogram import Cells, centers, counts, histogram_kl
 from dgm_jax.networks import ResidualCritic, from_flax
@@ -76,13 +76,11 @@ def validate(config: PosteriorsConfig) -> None:
     """Names and sizes, before anything is built."""
     for name in config.arm:
         split_arm(name)
-    for name in ("batch_size", "num_critic_updates", "noise_size", "critic_width"):
-        least = 2 if name == "batch_size" else 1
-        require(getattr(config, name) >= least, f"{name} must be at least {least}, got {getattr(config, name)}")
-    require(config.critic_blocks >= 0, f"critic_blocks must be at least 0, got {config.critic_blocks}")
+    require_at_least(2, config, "batch_size")
+    require_at_least(1, config, "num_critic_updates", "noise_size", "critic_width")
+    require_at_least(0, config, "critic_blocks")
     require(bool(config.hidden) and min(config.hidden) >= 1, f"hidden must be positive widths, got {config.hidden}")
-    for name in ("gaussian_learning_rate", "learning_rate", "critic_learning_rate"):
-        require(getattr(config, name) > 0, f"{name} must be positive, got {getattr(config, name)}")
+    require_positive(config, "gaussian_learning_rate", "learning_rate", "critic_learning_rate")
 
 
 def split_arm(name: str) -> tuple[str, str]:

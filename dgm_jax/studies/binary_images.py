@@ -11,8 +11,10 @@ from dgm_jax.run import Data
 SHOWN = 64  # images of each seed in the figures
 
 
-def load(name: str, binarization: str) -> Data:
+def load(name: str, binarization: str, asked: dict[str, tuple[str, int]]) -> Data:
     """A set of images by its name; every pixel that training or evaluation sees is 0 or 1.
+
+    asked: of settings, {name: (split, number of its images)}; ConfigError where there are not so many.
 
     "dynamic" draws the pixels of training batches anew each time. What is evaluated, the test images and training
     images where a figure is a sum over them (`training_images`), is drawn once in any case, as by "static".
@@ -21,6 +23,9 @@ def load(name: str, binarization: str) -> Data:
     require(dataset.info.kind == "images", f"data must be a set of images, got the density {name!r}")
     identity = dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
+    for setting, (split, num) in asked.items():
+        there = len(arrays[split]["image"])
+        require(num <= there, f"{setting}={num}, but {name} has {there} {split} images")
     if binarization == "dynamic":
         once = data.load(name, scaling="unit", binarization="static")
         dataset = dataset._replace(test=once.test)

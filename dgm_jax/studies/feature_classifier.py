@@ -17,10 +17,10 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, parallel, training
-from dgm_jax.core import Task, chunked, require
+from dgm_jax.core import Task, chunked, require, require_at_least, require_positive
 from dgm_jax.models.classifier import CLASSIFIER, image_classifier
 from dgm_jax.networks import Classifier, from_flax
-from dgm_jax.run import Data, Experiment, RunConfig, load_parameters, main
+from dgm_jax.run import Data, Experiment, RunConfig, is_check, load_parameters, main
 from dgm_jax.run.records import read_json
 
 CHUNK = 500  # images that go through the network at once
@@ -48,6 +48,12 @@ class Features(NamedTuple):
     apply: Callable
     identity: dict
     logits: Callable
+
+
+def validate(config: ClassifierConfig) -> None:
+    """Ranges, before anything is loaded."""
+    require_at_least(1, config, "batch_size")
+    require_positive(config, "learning_rate")
 
 
 def load(config: ClassifierConfig) -> Data:
@@ -95,6 +101,7 @@ EXPERIMENT = Experiment(
     load=load,
     build=build,
     distribute=parallel.distribute,
+    validate=validate,
     headline=("test_accuracy", "test_cross_entropy"),
     explanations={
         "test_accuracy": "Share of test images whose most probable class is the label.",
@@ -104,16 +111,22 @@ EXPERIMENT = Experiment(
 
 
 def features_of(dataset: data.Dataset, name: str, folder: str = "") -> Features:
-    """Features of the classifier in a run folder; by default runs/feature_classifier/NAME-HASH, trained if need be."""
+    """Features of the classifier in a run folder; by default runs/feature_classifier/NAME-HASH, trained if need be.
+
+    `dgm-jax check` trains nothing: for it an untrained classifier stands in for one that is missing, and is announced.
+    """
     path = pathlib.Path(folder) if folder else pathlib.Path("runs/feature_classifier") / _label(dataset, name)
+    net = network(dataset.info)
     if not folder and not (path / "summary.json").is_file():
+        if is_check():
+            print(f"feature classifier: none in {path} yet; a run trains it first")
+            return _features(net, net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0], {})
         code = main(EXPERIMENT, ["--data", name, "--out", str(path), "--resume"])
         require(code == 0, f"training the feature classifier in {path} ended with code {code}")
     require((path / "summary.json").is_file(), f"{path} holds no finished run of feature_classifier", core.DataError)
     summary = read_json(path / "summary.json")
     found = summary.get("experiment")
     require(found == "feature_classifier", f"{path} holds a run of {found!r}, not of feature_classifier")
-    net = network(dataset.info)
     like = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0])
     like = {CLASSIFIER: jax.tree.map(lambda x: jax.ShapeDtypeStruct((summary["num_seeds"], *x.shape), x.dtype), like)}
     trained = load_parameters(path / "parameters" / "feature_classifier.npz", like)
@@ -123,9 +136,12 @@ def features_of(dataset: data.Dataset, name: str, folder: str = "") -> Features:
         "sha256": summary["final_params_sha256"]["feature_classifier"],
         "test_accuracy": summary["metrics"]["test_accuracy"]["per_seed"][0],
     }
+    return _features(net, params[CLASSIFIER], identity)
 
+
+def _features(net, params, identity: dict) -> Features:
     def forward(x):
-        return net.apply(params[CLASSIFIER], {}, x, train=False)[0]
+        return net.apply(params, {}, x, train=False)[0]
 
     return Features(lambda x: forward(x)[0], identity, lambda x: forward(x)[1])
 

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, sampling, training
-from dgm_jax.core import Task, lookup, require
+from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
 from dgm_jax.data import captions
 from dgm_jax.models.autoregressive import AUTOREGRESSIVE, TextImage, autoregressive
 from dgm_jax.models.discrete_vae import AUTOENCODER, RELAXATIONS, decode_tokens, discrete_vae, on_tokens, tokens_of
@@ -57,13 +57,13 @@ class TextToImageConfig(RunConfig):
 def validate(config: TextToImageConfig) -> None:
     """Names and ranges, before anything is loaded."""
     lookup(RELAXATIONS, config.relaxation, "relaxation")
-    for name in ("batch_size", "num_codes", "width", "prior_width", "prior_layers", "num_prompts"):
-        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
+    require_at_least(1, config, "batch_size", "num_codes", "width", "prior_width", "prior_layers", "num_prompts")
     require(config.width % 2 == 0, f"width must be even, got {config.width}")
     require(config.prior_width % 4 == 0, f"prior_width must be a multiple of 4 (heads), got {config.prior_width}")
     for name in ("autoencoder_share", "final_temperature"):
         require(0 < getattr(config, name) <= 1, f"{name} must be in (0, 1], got {getattr(config, name)}")
-    require(config.beta >= 0, f"beta must not be negative, got {config.beta}")
+    require_at_least(0, config, "beta", "guidance")
+    require_positive(config, "learning_rate")
 
 
 def load(config: TextToImageConfig) -> Data:

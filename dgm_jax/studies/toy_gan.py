@@ -61,12 +61,8 @@ def validate(config: ToyGanConfig) -> None:
         lookup(METHODS, name, "method")
     if config.loss:
         lookup(LOSSES, config.loss, "GAN loss")
-    core.require(config.num_eval >= 1, f"num_eval must be at least 1, got {config.num_eval}")
-    batch = config.batch_size
-    core.require(batch is None or batch >= 1, f"batch_size must be at least 1, got {batch}")
-    for name in ("learning_rate", "penalty_weight", "noise_scale"):
-        value = getattr(config, name)
-        core.require(value is None or value >= 0, f"{name} must be at least 0, got {value}")
+    core.require_at_least(1, config, "num_eval", "batch_size")
+    core.require_at_least(0, config, "learning_rate", "penalty_weight", "noise_scale")
 
 
 def load(dataset: data.Dataset) -> Data:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dgm_jax import data, priors, sampling
 from dgm_jax.core import Array, Key, Network, Prior, chunked, lookup, require
+from dgm_jax.core import require_at_least, require_positive
 from dgm_jax.densities import gaussian
 from dgm_jax.evaluation import likelihood
 from dgm_jax.models.vae import Vae, log_prior, posterior
@@ -46,9 +47,8 @@ class VaeConfig(RunConfig):
 def validate(config: VaeConfig) -> None:
     """Names and ranges, before anything is loaded."""
     lookup(NETWORKS, config.network, "network")
-    for name in ("batch_size", "latent_size"):
-        require(getattr(config, name) >= 1, f"{name} must be at least 1, got {getattr(config, name)}")
-    require(config.learning_rate > 0, f"learning_rate must be positive, got {config.learning_rate}")
+    require_at_least(1, config, "batch_size", "latent_size")
+    require_positive(config, "learning_rate")
     require(0 <= config.warm_up_share <= 1, f"warm_up_share must be in [0, 1], got {config.warm_up_share}")
     require(min(config.hidden, default=1) >= 1, f"hidden must be widths of at least 1, got {config.hidden}")
     names = {name: name for name in ("static", "dynamic", "threshold")}
@@ -57,12 +57,9 @@ def validate(config: VaeConfig) -> None:
 
 def load(config: VaeConfig) -> Data:
     """Binarised images, 0 or 1; ConfigError where a setting asks for more of them than there are."""
-    loaded = binary_images.load(config.data, config.binarization)
-    for name, split in (("num_eval", "test"), ("num_ais", "test"), ("num_surgery", "train")):
-        there = len(loaded.arrays[split]["image"])
-        asked = getattr(config, name, 0)
-        require(asked <= there, f"{name}={asked}, but {config.data} has {there} {split} images")
-    return loaded
+    splits = {"num_eval": "test", "num_ais": "test", "num_surgery": "train"}
+    asked = {name: (split, getattr(config, name, 0)) for name, split in splits.items()}
+    return binary_images.load(config.data, config.binarization, asked)
 
 
 def _dense(config: VaeConfig, shape) -> tuple[Network, Network]:

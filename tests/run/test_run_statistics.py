@@ -129,6 +129,14 @@ def test_reference_is_within_where_the_intervals_meet(published, spread, within)
     assert statistics.compare_with_reference({"metrics": metrics}, rows) == [row]
 
 
+@pytest.mark.parametrize("half_width, spread, wide", [(0.29, 0.1, False), (0.31, 0.1, True), (5.0, None, False)])
+def test_an_interval_that_says_little_is_called_wide(half_width, spread, wide):
+    metrics = {"value": {"mean": 1.0, "interval_95": [1 - half_width, 1 + half_width]}}
+    row = {"metric": "value", "published": 1.1, "spread": spread, "source": "s"}
+    (found,) = statistics.compare_with_reference(metrics, [row])
+    assert found["within"] is True and found["wide"] is wide
+
+
 def test_reference_without_interval_or_figure():
     rows = [{"metric": "a", "published": 1.0, "spread": 0.5, "source": ""},
             {"metric": "gone", "published": 1.0, "spread": 0.5, "source": ""}]

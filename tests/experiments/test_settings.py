@@ -1,0 +1,60 @@
+"""Settings of every experiment: what no run could use is refused before anything is loaded, with its name."""
+
+import dataclasses
+import importlib
+import typing
+
+import pytest
+
+from dgm_jax import cli
+from dgm_jax.core import ConfigError
+from dgm_jax.run.experiment import validate
+
+EXPERIMENTS = {name: entry.load() for name, entry in cli.experiments().items()}
+MAY_BE_NEGATIVE = {("gradient_estimators", "target")}
+
+
+def numbers(experiment):
+    """{name: -1 as its type} of settings that are a number, one that may be left out, or a list of them."""
+    hints = typing.get_type_hints(experiment.config)
+    hints = {name: hint for name, hint in hints.items() if {hint, *typing.get_args(hint)} & {int, float}}
+    return {name: (-1,) if typing.get_origin(hint) is tuple else -1 for name, hint in hints.items()}
+
+
+@pytest.mark.parametrize(
+    "name, setting",
+    [(name, s) for name, e in EXPERIMENTS.items() for s in numbers(e) if (name, s) not in MAY_BE_NEGATIVE],
+)
+def test_no_setting_takes_a_negative_number(name, setting):
+    experiment = EXPERIMENTS[name]
+    validate(experiment, experiment.config())
+    with pytest.raises(ConfigError, match=rf"{setting}.*-1"):
+        validate(experiment, dataclasses.replace(experiment.config(), **{setting: numbers(experiment)[setting]}))
+
+
+@pytest.mark.parametrize("name", [name for name, e in EXPERIMENTS.items() if "learning_rate" in numbers(e)])
+def test_a_learning_rate_that_is_swept_is_checked_too(name):
+    experiment = EXPERIMENTS[name]
+    with pytest.raises(ConfigError, match="learning_rate must be .*, got -1"):
+        validate(experiment, experiment.config(), {"learning_rate": (1e-3, -1.0)})
+
+
+def test_one_more_image_than_there_are():
+    """num_eval of the images under test; the default of gan_images is as many as there are."""
+    for name in ("gan_images", "gumbel_vae_images"):
+        experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+        with pytest.raises(ConfigError, match="num_eval=356, but digits has 355 test images"):
+            experiment.load(experiment.config(data="digits", num_eval=356))
+
+
+def test_a_check_trains_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["check", "gan_images", "--data", "digits", "--features", "8", "--num_seeds", "1"]) == 0
+    assert "feature classifier: none in runs/feature_classifier/digits-" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "-h"] for name in cli.COMMANDS)])
+def test_help_wherever_it_is_asked_for(words, capsys):
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.startswith("usage: dgm-jax COMMAND")
