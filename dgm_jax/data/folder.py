@@ -70,7 +70,8 @@ def _decode_all(found, root: pathlib.Path, image_size: int | None, bad_files: st
             rows.append((kind, path, _decode(path, root, image_size)))
         except DataError as error:
             if bad_files == "error":
-                raise DataError(f"{error}; remove the file, or load with bad_files='skip'") from error
+                raise DataError(f"{error}; remove the file, or give the option bad_files='skip'"
+                                f" (in a name: folder:{root}?bad_files=skip)") from error
             bad += 1
     return rows, bad
 
@@ -114,7 +115,7 @@ def _stack(rows, depth: int) -> np.ndarray:
     if len(shapes) > 1:
         (first, a), (second, b) = list(shapes.items())[:2]
         raise DataError(f"images of mixed sizes: {a} is {first[0]}x{first[1]}, {b} is {second[0]}x{second[1]} "
-                        "(height x width); fix: load with image_size=...")
+                        "(height x width); give the option image_size (in a name: folder:PATH?image_size=32)")
     return np.stack([_with_channels(array, depth) for _, _, array in rows])
 
 

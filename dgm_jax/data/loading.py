@@ -1,8 +1,11 @@
 """`load(name)`: from a name to a checked `Dataset`."""
 
+import ast
 import hashlib
 import inspect
 import pathlib
+import re
+import typing
 
 import jax
 import numpy as np
@@ -19,6 +22,8 @@ LOAD_OPTIONS = ("data_dir", "scaling", "binarization", "dequantization", "seed")
 
 FIXED_SAMPLES_TAG = 0x2D5E7
 
+_WITH_OPTIONS = re.compile(r"(?P<name>.+?)\?(?P<options>\w+=[^&]*(&\w+=[^&]*)*)", re.DOTALL)
+
 
 def load(
     name: str,
@@ -32,7 +37,9 @@ def load(
 ) -> Dataset:
     """The data set `name`, read, checked and described.
 
-    name: a density of `DENSITIES`; a set of `IMAGE_SETS`; or `tfds:NAME`, `folder:PATH`, `npz:PATH`, `idx:PATH`.
+    name: a density of `DENSITIES`; a set of `IMAGE_SETS`; or `tfds:NAME`, `folder:PATH`, `npz:PATH`, `idx:PATH`. It may
+        carry options, for command lines: `folder:PATH?image_size=32&bad_files=skip` is `image_size=32,
+        bad_files="skip"`.
     data_dir: where files lie (else the folder named by DGM_JAX_DATA, then the usual places).
     scaling: what a model sees, "unit" [0, 1] or "symmetric" [-1, 1].
     binarization: "none", "static" (drawn once here, with `seed`), "dynamic" (for each batch), "threshold" (x > 1/2).
@@ -45,6 +52,7 @@ def load(
     require(isinstance(name, str) and bool(name), f"expected the name of a data set, got {name!r}")
     require(isinstance(seed, int) and seed >= 0, f"seed must be a non-negative integer, got {seed!r}")
     check_choices(scaling, binarization, dequantization)
+    name, options = _with_options(name, options)
     if name in DENSITIES:
         choices = {"data_dir": (data_dir, None), "scaling": (scaling, "symmetric"),
                    "binarization": (binarization, "none"), "dequantization": (dequantization, "none")}
@@ -53,9 +61,33 @@ def load(
         return _load_density(name, seed, options)
     reader, arguments = _image_reader(name)
     own = {key: options.pop(key) for key in IMAGE_OPTIONS if key in options}
+    for key, value in own.items():
+        _check_text(name, key, value, bool if key == "allow_constant" else int)
     _check_options(name, options, OPTIONS_OF.get(reader, reader), IMAGE_OPTIONS)
     decoded = reader(*arguments, data_dir, **options)
     return _finish(name, decoded, scaling, binarization, dequantization, seed, **own)
+
+
+def _with_options(name: str, options: dict) -> tuple[str, dict]:
+    """`NAME?KEY=VALUE&...` as NAME and options: numbers, True, False and None as such, anything else as text."""
+    found = _WITH_OPTIONS.fullmatch(name)
+    if not found:
+        return name, options
+    options = dict(options)
+    for option in found["options"].split("&"):
+        key, _, text = option.partition("=")
+        require(key not in options, f"data set {name!r}: {key} is given twice")
+        require(key not in LOAD_OPTIONS, f"data set {name!r}: {key} is no option of the set: give it beside the name")
+        options[key] = _value(text)
+    return found["name"], options
+
+
+def _value(text: str):
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if value is None or isinstance(value, (bool, int, float)) else text
 
 
 def _load_density(name: str, seed: int, options: dict) -> Dataset:
@@ -94,9 +126,17 @@ def _image_reader(name: str):
 def _check_options(name: str, options: dict, function, extra: tuple[str, ...]) -> None:
     parameters = inspect.signature(function).parameters.values()
     known = [p.name for p in parameters if p.name not in ("name", "path", "data_dir")] + list(extra)
-    for option in options:
+    hints = typing.get_type_hints(function)
+    for option, value in options.items():
         require(option in known, f"data set {name!r} has no option {option!r}"
                 f"{did_you_mean(option, (*known, *LOAD_OPTIONS))}; it has: {', '.join(sorted(known))}")
+        _check_text(name, option, value, hints[option])
+
+
+def _check_text(name: str, option: str, value, hint) -> None:
+    due = str in (hint, *typing.get_args(hint)) or not isinstance(value, str)
+    kind = getattr(hint, "__name__", None) if isinstance(hint, type) else hint
+    require(due, f"data set {name!r}: {option} takes {kind}, got the text {value!r}")
 
 
 def _finish(name, decoded: Decoded, scaling, binarization, dequantization, seed, *, num_train=None, num_test=None,

@@ -63,14 +63,16 @@ def _prepared_builder(tfds, name: str, data_dir, download: bool):
         data_dir = root
     builder = _builder(tfds, name, data_dir, "array_record" if download else None)
     if not builder.is_prepared():
-        require(download, f"tfds set {name!r} is not prepared in {builder.data_dir}. Prepare it as array_record: pass "
-                "download=True (tfds's own preparation may need tensorflow), or for Fashion-MNIST run "
-                "python -m dgm_jax.data.tfds_idx --source IDX_FOLDER --data_dir FOLDER", DataError)
+        require(download, f"tfds set {name!r} is not prepared in {builder.data_dir}. Prepare it as array_record: give "
+                f"the option download=True (in a name: tfds:{name}?download=True; tfds's own preparation may need "
+                "tensorflow), or for Fashion-MNIST run python -m dgm_jax.data.tfds_idx --source IDX_FOLDER --data_dir "
+                "FOLDER", DataError)
         try:
             builder.download_and_prepare(file_format="array_record")
         except Exception as error:  # network, disk or tensorflow: any of them ends the preparation
             raise DataError(f"tfds could not prepare {name!r} ({type(error).__name__}: {str(error)[:300]}); prepare it "
-                            "where tensorflow is installed, as array_record, and pass its data_dir") from error
+                            "where tensorflow is installed, as array_record, and give its data_dir (or "
+                            "DGM_JAX_DATA)") from error
     return builder
 
 
@@ -81,7 +83,8 @@ def _builder(tfds, name: str, data_dir, file_format: str | None):
     except tfds.core.registered.DatasetNotFoundError as error:
         known = tfds.core.registered.list_imported_builders()
         hint = did_you_mean(name.split("/")[0], known)
-        raise ConfigError(f"tensorflow-datasets knows no set {name!r}{hint}, and none is in {data_dir}") from error
+        beside = "" if data_dir is None else f", and none is in {data_dir}"
+        raise ConfigError(f"tensorflow-datasets knows no set {name!r}{hint}{beside}") from error
     except (ValueError, AssertionError) as error:
         raise ConfigError(f"tensorflow-datasets cannot open {name!r}: {str(error).splitlines()[0]}") from error
 
@@ -109,8 +112,8 @@ def _read_split(builder, split: str, image_key: str, label_key: str, image_size:
             labels[i] = record[label_key]
             images.append(_resized(np.asarray(record[image_key]), image_size))
             shapes.add(images[-1].shape)
-    require(len(shapes) == 1, f"tfds {split} images have mixed sizes, e.g. {sorted(shapes)[:3]}; fix: load with "
-            "image_size=...", DataError)
+    require(len(shapes) == 1, f"tfds {split} images have mixed sizes, e.g. {sorted(shapes)[:3]}; give the option "
+            "image_size (in a name: tfds:NAME?image_size=32)", DataError)
     return np.stack(images), labels
 
 

@@ -7,6 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from dgm_jax import data
 from dgm_jax.core import ConfigError, DataError, DgmError
@@ -167,6 +168,24 @@ def test_a_part_of_a_set_is_evenly_spaced_and_said(tmp_path):
         data.load("mnist", data_dir=tmp_path, num_train=31)
 
 
+@pytest.mark.parametrize(("name", "plain", "options"), [
+    ("digits?num_train=100&num_test=50", "digits", {"num_train": 100, "num_test": 50}),
+    ("ring?num_modes=5&scale=0.05", "ring", {"num_modes": 5, "scale": 0.05}),
+])
+def test_options_in_a_name_are_those_beside_it(name, plain, options):
+    assert data.load(name).info == data.load(plain, **options).info
+
+
+def test_options_in_the_name_of_a_folder(tmp_path):
+    (tmp_path / "what?").mkdir()
+    for i, size in enumerate((6, 8, 8, 8, 8, 8)):
+        values = np.random.default_rng(i).integers(0, 256, (size, size), np.uint8)
+        Image.fromarray(values).save(tmp_path / "what?" / f"{i}.png")
+    with pytest.raises(DataError, match=r"mixed sizes.* image_size .in a name: folder:PATH\?image_size=32"):
+        data.load(f"folder:{tmp_path}/what?")
+    assert data.load(f"folder:{tmp_path}/what??image_size=4&channels=None").info.shape == (4, 4, 1)
+
+
 def test_sha256_is_that_of_the_contents(tmp_path):
     write_set(tmp_path)
     before = data.load("mnist", data_dir=tmp_path).info
@@ -236,6 +255,12 @@ def test_bad_contents_are_refused_at_load(tmp_path, arrays, message):
     ("digits", {"binarization": "dynamic", "dequantization": "uniform"}, "exclude each other"),
     ("digits", {"seed": -1}, "seed must be"),
     ("tfds:../etc", {}, "expected a tfds name"),
+    ("digits?num_train=100", {"num_train": 50}, "num_train is given twice"),
+    ("digits?num_train=many", {}, "num_train takes int, got the text 'many'"),
+    ("folder:.?image_size=big", {}, "image_size takes int . None, got the text 'big'"),
+    ("ring?scale=small", {}, "scale takes float, got the text 'small'"),
+    ("digits?seed=3", {}, "seed is no option of the set"),
+    ("digits?num_trian=3", {}, "no option 'num_trian' .did you mean 'num_train'"),
 ])
 def test_bad_arguments(name, keywords, message):
     with pytest.raises(ConfigError, match=message) as caught:
