@@ -17,7 +17,7 @@ USAGE = """usage: dgm-jax COMMAND ...
   run NAME [--flags]                run one; `dgm-jax run NAME --help` shows its flags
   ablate NAME --grid FIELD=A,B ...  one run over a grid; numbers share one compiled program
   report FOLDER                     rebuild report.html of a run folder
-  check NAME [--flags]              settings, data and shapes without training
+  check NAME [--flags] [--grid ...] settings, data and shapes without training
 """
 
 
@@ -89,8 +89,8 @@ def _run(arguments: list[str]) -> int:
     return launch(experiment, rest)
 
 
-def _ablate(arguments: list[str]) -> int:
-    experiment, rest = _load(arguments)
+def _with_grid(experiment, rest: list[str]):
+    """(grid, flags) of a command line with `--grid FIELD=VALUE,VALUE ...` somewhere."""
     cells, flags = [], rest
     if "--grid" in rest:
         at = rest.index("--grid")
@@ -99,16 +99,24 @@ def _ablate(arguments: list[str]) -> int:
         cells, flags = tail[:count], rest[:at] + tail[count:]
     if "--grid" in flags:
         raise UsageError("give --grid once, with all its fields: --grid FIELD=VALUE,VALUE FIELD=VALUE,VALUE")
-    if not cells and not {"-h", "--help"} & set(flags):
-        raise UsageError("ablate needs --grid FIELD=VALUE,VALUE ...")
+    if "--grid" in rest and not cells:
+        raise UsageError("--grid needs FIELD=VALUE,VALUE ...")
     from dgm_jax.core import DgmError
-    from dgm_jax.run.experiment import parse_grid
-    from dgm_jax.run.launch import main as launch
+    from dgm_jax.run.ablation import parse_grid
 
     try:
-        grid = parse_grid(experiment, cells)
+        return parse_grid(experiment, cells), flags
     except DgmError as error:
         raise UsageError(str(error)) from error
+
+
+def _ablate(arguments: list[str]) -> int:
+    experiment, rest = _load(arguments)
+    grid, flags = _with_grid(experiment, rest)
+    if not grid and not {"-h", "--help"} & set(flags):
+        raise UsageError("ablate needs --grid FIELD=VALUE,VALUE ...")
+    from dgm_jax.run.launch import main as launch
+
     return launch(experiment, flags, grid)
 
 
@@ -127,9 +135,10 @@ def _report(arguments: list[str]) -> int:
 
 def _check(arguments: list[str]) -> int:
     experiment, rest = _load(arguments)
+    grid, flags = _with_grid(experiment, rest)
     from dgm_jax.run.launch import check
 
-    return check(experiment, rest)
+    return check(experiment, flags, grid)
 
 
 COMMANDS = {"ablate": _ablate, "check": _check, "list": _list, "report": _report, "run": _run}

@@ -172,6 +172,7 @@ EXPERIMENT = Experiment(
     build=build,
     distribute=parallel.distribute,
     validate=validate,
+    static=("warm_up_share",),
     figures=binary_images.figures,
     headline=("adversarial_bound", "annealed_log_prob", "gap", "alarm", "claimed_elbo", "test_kl"),
     explanations={

@@ -137,6 +137,7 @@ EXPERIMENT = Experiment(
     build=build,
     distribute=parallel.distribute,
     validate=validate,
+    static=("warm_up_share",),
     figures=figures,
     headline=("test_elbo", "average_kl", "analytic_kl", "mutual_information", "information_over_log_n", "marginal_kl",
               "identity_error", "test_gain", "active_units"),

@@ -56,6 +56,7 @@ EXPERIMENT = Experiment(
     build=study.build,
     distribute=parallel.distribute,
     validate=study.validate,
+    static=("autoencoder_share",),
     figures=figures,
     snapshots=snapshots,
     headline=("agreement", "reconstruction_agreement", "bits_per_image_token", "squared_error", "hard_elbo",

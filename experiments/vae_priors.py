@@ -156,6 +156,7 @@ EXPERIMENT = Experiment(
     build=build,
     distribute=parallel.distribute,
     validate=validate,
+    static=("warm_up_share",),
     figures=binary_images.figures,
     references=references,
     headline=("negative_log_prob", "log_prob", "annealed_log_prob", "test_elbo", "average_kl", "mutual_information",

@@ -188,6 +188,7 @@ EXPERIMENT = Experiment(
     build=build,
     distribute=parallel.distribute,
     validate=validate,
+    static=("threshold",),
     figures=figures,
     snapshots=snapshots,
     headline=("bits_per_dim", "uniform_bits_per_dim", "decoder_bits_per_dim", "prior_bits", "squared_error", "usage",

@@ -15,5 +15,6 @@ from dgm_jax.run.report import format_table, write_report
 
 __all__ = [
     "Arm", "ArmResult", "Data", "Experiment", "Progress", "RunConfig", "RunDirectory", "collect_environment",
-    "environment", "format_table", "is_check", "load_parameters", "main", "save_parameters", "statistics", "write_report",
+    "environment", "format_table", "is_check", "load_parameters", "main", "save_parameters", "statistics",
+    "write_report",
 ]

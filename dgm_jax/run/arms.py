@@ -15,12 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax import training
-from dgm_jax.core import Lane, tree_sha256
+from dgm_jax.core import ConfigError, Lane, tree_sha256
 from dgm_jax.run.directory import RunDirectory
 from dgm_jax.run.experiment import Arm, ArmResult, Data, Experiment, Group, RunConfig
 from dgm_jax.run.parameters import save_parameters
 from dgm_jax.run.progress import Progress
 from dgm_jax.training.checkpoint import Checkpoints
+
+
+_PYTHON_NEEDS_A_NUMBER = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
+                          jax.errors.TracerIntegerConversionError)
 
 
 @dataclasses.dataclass
@@ -65,9 +69,22 @@ class Trained(NamedTuple):
 
 
 def distribute(experiment: Experiment, config: RunConfig, group: Group, data: Data, keys, hyper):
-    """The group's program over all its lanes: `parallel.Distributed`."""
+    """The group's program over all its lanes: `parallel.Distributed`.
+
+    Raises ConfigError for a swept setting on which Python branches.
+    """
     base = group.arms[0].config
-    program = training.lane_program(lambda hyper: experiment.build(dataclasses.replace(base, **hyper), data))
+
+    def task(hyper):
+        try:
+            return experiment.build(dataclasses.replace(base, **hyper), data)
+        except _PYTHON_NEEDS_A_NUMBER as error:
+            if not hyper:
+                raise
+            raise ConfigError(f"{experiment.name}: {' or '.join(hyper)} decides what is compiled, so its values cannot "
+                              "share a program: name it in Experiment.static") from error
+
+    program = training.lane_program(task)
     return experiment.distribute(program, keys, hyper, strategy=config.strategy, devices=config.devices)
 
 
@@ -80,11 +97,17 @@ def lanes_of(group: Group, config: RunConfig):
     return keys, {name: jnp.repeat(jnp.float32(jnp.array(v)), config.num_seeds) for name, v in values.items()}
 
 
-def train(run: Run, group: Group, stop) -> list[Trained]:
+def train_all(run: Run, found: list[Group], stop) -> list[Trained]:
+    """Trains all groups, one after the other. What cannot be built is refused before the first one starts."""
+    lanes = [lanes_of(group, run.config) for group in found]
+    programs = [distribute(run.experiment, run.config, g, run.data, *start) for g, start in zip(found, lanes)]
+    return [t for job in zip(found, programs, lanes) for t in _train(run, *job, stop)]
+
+
+def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     """Trains one group of arms to the end, or continues it from its newest checkpoint."""
     config = run.config
-    keys, hyper = lanes_of(group, config)
-    compiled = distribute(run.experiment, config, group, run.data, keys, hyper)
+    keys, hyper = start_from
     arrays = compiled.place_data(run.data.arrays)
     checkpoints = Checkpoints(run.directory.checkpoints / _plain(group.name))
     try:

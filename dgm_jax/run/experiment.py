@@ -8,13 +8,11 @@ seeds. Arms that differ only in numbers share one program: their lanes ride on o
 import dataclasses
 import itertools
 import math
-import types
-import typing
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from dgm_jax.core import ConfigError, PyTree, Task, did_you_mean, require
+from dgm_jax.core import PyTree, Task, did_you_mean, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +69,8 @@ class Experiment:
 
     config: a frozen dataclass derived from `RunConfig`.
     load: `config -> Data`, checked before anything compiles.
-    build: `(config, data) -> Task`; the float settings of `config` may be tracers, so Python must
-        not branch on them.
+    build: `(config, data) -> Task`; in an ablation the float settings of `config` are tracers, on which Python must
+        not branch, but for those in `static`.
     distribute: `parallel.distribute`, which compiles lanes for the devices at hand.
     validate: `config -> None`, raises `DgmError` on settings that no run could use.
     finalise: `({name: [S, ...]}, config, data) -> {metric: [S]}` on the host, at every evaluation.
@@ -82,6 +80,8 @@ class Experiment:
         figure is of other data or another protocol, so no verdict is given.
     headline: metrics of the table on the terminal; all of them are in summary.json.
     arm_field: the setting, a tuple of names, that lists the arms.
+    static: float settings that `build` cannot take as tracers, since Python branches on them: an ablation compiles a
+        program for each of their values. Settings that are lists of floats never become tracers.
     rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
     """
 
@@ -98,6 +98,7 @@ class Experiment:
     headline: tuple[str, ...] = ()
     explanations: dict[str, str] = dataclasses.field(default_factory=dict)
     arm_field: str | None = None
+    static: tuple[str, ...] = ()
     rank_by: str | None = None
 
 
@@ -147,6 +148,8 @@ def arms(experiment: Experiment, config: RunConfig, grid: dict[str, tuple] | Non
     known = {field.name for field in dataclasses.fields(config)}
     for name in axes:
         require(name in known, f"{experiment.name} has no setting {name!r}{did_you_mean(name, known)}")
+    names = ",".join(map(str, axes.get("data", ())))
+    require("," not in names, f"data={names}: all cells of a run share their data: start a run for each")
     if experiment.arm_field and experiment.arm_field not in axes:
         axes = {experiment.arm_field: getattr(config, experiment.arm_field), **axes}
     cells = []
@@ -165,43 +168,15 @@ def with_settings(config: RunConfig, chosen: dict[str, Any]) -> RunConfig:
     return dataclasses.replace(config, **values)
 
 
-def groups(cells: list[Arm], grid: dict[str, tuple] | None = None) -> list[Group]:
-    """Cells that share a program: equal but for float settings of the grid."""
-    swept = tuple(name for name, values in (grid or {}).items() if all(isinstance(v, float) for v in values))
+def groups(cells: list[Arm], grid: dict[str, tuple] | None = None, static: tuple[str, ...] = ()) -> list[Group]:
+    """Cells that share a program: equal but for float settings of the grid that are not `static`."""
+
+    def rides(name, values):
+        held = getattr(cells[0].config, name)  # a list of floats stays a list
+        return name not in static and not isinstance(held, tuple) and all(isinstance(v, float) for v in values)
+
+    swept = tuple(name for name, values in (grid or {}).items() if rides(name, values))
     found: dict[Any, list[Arm]] = {}
     for cell in cells:
         found.setdefault(dataclasses.replace(cell.config, **{name: 0.0 for name in swept}), []).append(cell)
     return [Group(tuple(same), swept if len(same) > 1 else ()) for same in found.values()]
-
-
-def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
-    """`["learning_rate=1e-4,2e-4", "method=vanilla,packed2"]` as values of the settings' types.
-
-    A setting that is a list gets a list of one item in each cell. Raises ConfigError naming the setting that does not
-    exist, the value that does not fit, or a setting of the run as a whole (`RunConfig`: seeds, steps, folders), which
-    all cells share.
-    """
-    hints = typing.get_type_hints(experiment.config)
-    shared = {field.name for field in dataclasses.fields(RunConfig)}
-    grid = {}
-    for cell in cells:
-        name, equals, values = cell.partition("=")
-        require(bool(equals and values), f"--grid takes FIELD=VALUE,VALUE, got {cell!r}")
-        require(name in hints, f"{experiment.name} has no setting {name!r}{did_you_mean(name, hints)}")
-        require(name not in shared, f"{name} belongs to the run as a whole and cannot be ablated")
-        require(name not in grid, f"--grid names {name} twice")
-        grid[name] = tuple(_convert(name, value, hints[name]) for value in values.split(","))
-    return grid
-
-
-def _convert(name: str, text: str, hint):
-    """`text` as the type of the setting: float, int, bool, str, one of these or None, or an item of a tuple."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
-        hint = next(a for a in typing.get_args(hint) if a not in (type(None), ...))
-    if hint is bool:
-        require(text in ("True", "False"), f"{name} takes True or False, got {text!r}")
-        return text == "True"
-    try:
-        return hint(text)
-    except ValueError as error:
-        raise ConfigError(f"{name} takes a {hint.__name__}, got {text!r}") from error

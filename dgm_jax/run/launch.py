@@ -15,11 +15,12 @@ import time
 import jax
 import tyro
 
-from dgm_jax.core import DgmError, RunDirectoryError, require, tree_sha256, tree_size
+from dgm_jax.core import DgmError, RunDirectoryError, tree_size
 from dgm_jax.run import records, statistics
-from dgm_jax.run.arms import Clock, Run, Trained, distribute, lanes_of, train
+from dgm_jax.run.ablation import shared_data
+from dgm_jax.run.arms import Clock, Run, Trained, distribute, lanes_of, train_all
 from dgm_jax.run.directory import SUMMARY, RunDirectory
-from dgm_jax.run.experiment import Data, Experiment, RunConfig, arms, groups, validate, with_settings
+from dgm_jax.run.experiment import Arm, Experiment, RunConfig, arms, groups, validate
 from dgm_jax.run.progress import Progress
 from dgm_jax.run.report import format_table, write_report
 from dgm_jax.run.signals import Interrupted, watch_signals
@@ -56,16 +57,16 @@ def main(experiment: Experiment, argv: list[str] | None = None, grid: dict[str, 
         return RunDirectoryError.exit_code
 
 
-def check(experiment: Experiment, argv: list[str] | None = None) -> int:
-    """Settings, data and shapes of a run, without training: what would be compiled, on what."""
+def check(experiment: Experiment, argv: list[str] | None = None, grid: dict[str, tuple] | None = None) -> int:
+    """Settings, data and shapes of a run or an ablation, without training: what would be compiled, on what."""
     config = _parse(experiment, argv)
     token = _CHECK.set(True)
     try:
-        validate(experiment, config)
-        data = experiment.load(config)
+        config, grid, cells = _cells(experiment, config, grid or {})
+        data = shared_data(experiment, config, grid)
         print(f"data: {data.identity.get('identity', data.identity.get('name', 'none'))}")
         print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})")
-        for group in groups(arms(experiment, config)):
+        for group in groups(cells, grid, experiment.static):
             keys, hyper = lanes_of(group, config)
             compiled = distribute(experiment, config, group, data, keys, hyper)
             lanes = compiled.abstract(keys, hyper)
@@ -88,12 +89,17 @@ def _parse(experiment: Experiment, argv):
     return tyro.cli(experiment.config, args=argv, prog=experiment.name)
 
 
-def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) -> int:
+def _cells(experiment: Experiment, config: RunConfig, grid) -> tuple[RunConfig, dict[str, tuple], list[Arm]]:
+    """The valid cells of a run, with the settings and the grid that they come from."""
     if experiment.arm_field in grid:  # as if its flag had been given
         config = dataclasses.replace(config, **{experiment.arm_field: grid[experiment.arm_field]})
         grid = {name: values for name, values in grid.items() if name != experiment.arm_field}
     validate(experiment, config, grid)
-    cells = arms(experiment, config, grid)
+    return config, grid, arms(experiment, config, grid)
+
+
+def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) -> int:
+    config, grid, cells = _cells(experiment, config, grid)
     settings = dataclasses.asdict(config) | ({"grid": {k: list(v) for k, v in grid.items()}} if grid else {})
     folder = _folder(experiment, config)
     with RunDirectory.create(folder, experiment.name, settings, config.resume, notify=progress.notice) as directory:
@@ -127,23 +133,11 @@ def _exit_code(summary: dict) -> int:
 def _train_all(experiment, config, cells, grid, directory, progress) -> tuple[Run, list[Trained]]:
     clock = Clock(time.monotonic())
     with progress.phase("loading data"):
-        data = experiment.load(config)
-        _require_same_data(experiment, config, data, grid)
+        data = shared_data(experiment, config, grid)
     directory.record_dataset(data.identity)
     run = Run(experiment, config, data, directory, progress, clock, len(cells) > 1)
     with watch_signals() as stop:
-        return run, [result for group in groups(cells, grid) for result in train(run, group, stop)]
-
-
-def _require_same_data(experiment: Experiment, config: RunConfig, data: Data, grid) -> None:
-    """All cells of a run see the same data; a setting that would change them takes a run for each value."""
-    seen = data.identity, tree_sha256(data.arrays)
-    for name, values in grid.items():
-        for value in values:
-            other = experiment.load(with_settings(config, {name: value}))
-            same = (other.identity, tree_sha256(other.arrays)) == seen
-            require(same, f"{name}={value} changes the data and cannot be ablated within one run: start a run for each "
-                    "value")
+        return run, train_all(run, groups(cells, grid, experiment.static), stop)
 
 
 def _folder(experiment, config) -> pathlib.Path:

@@ -1,15 +1,18 @@
 """An ablation: which grids are taken, what becomes of them, and what is refused with both sides named."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
+import optax
 import pytest
 
-from dgm_jax import cli
-from dgm_jax.core import ConfigError
+from dgm_jax import cli, parallel, training
+from dgm_jax.core import Aux, ConfigError, Player, Task
 from dgm_jax.run import Data, Experiment, RunConfig
-from dgm_jax.run.experiment import arms, groups, parse_grid, validate
-from dgm_jax.run.launch import main
+from dgm_jax.run.ablation import parse_grid, shared_data
+from dgm_jax.run.experiment import arms, groups, validate
+from dgm_jax.run.launch import check, main
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,20 @@ def load(config):
 
 def no_build(config, data):
     raise AssertionError("nothing may be built in these tests")
+
+
+def tiny_task(config, data):
+    """One number on its way to that of the data."""
+
+    def loss(params, state, batch, key):
+        return config.rate * (params["x"] - batch) ** 2, Aux(state, {})
+
+    return Task(
+        init=lambda key: ({"x": jnp.zeros(())}, {}),
+        draw=lambda arrays, data_key, index: arrays["x"],
+        algorithm=functools.partial(training.alternating, {"x": Player(("x",), loss)}, {"x": optax.sgd(0.1)}),
+        evaluate=lambda train_state, arrays, key: {"x": train_state.params["x"]},
+    )
 
 
 EXPERIMENT = Experiment("made_up", Settings, load, no_build, distribute=no_build, arm_field="method")
@@ -81,6 +98,65 @@ def test_numbers_share_a_program_and_shapes_do_not():
     assert [(len(group.arms), group.swept) for group in found] == [(3, ("rate",)), (3, ("rate",))]
 
 
+def test_what_python_must_know_takes_a_program_for_each_value():
+    """Lists of numbers stay lists, and numbers named as static stay numbers."""
+    grid = {"rate": (0.1, 0.2), "limit": (1.0, 2.0), "shares": (0.5, 0.25)}
+    found = groups(arms(EXPERIMENT, Settings(method=("a",)), grid), grid, static=("limit",))
+    assert [(len(group.arms), group.swept) for group in found] == [(2, ("rate",))] * 4
+    assert [group.arms[0].config.shares for group in found] == [(0.5,), (0.25,), (0.5,), (0.25,)]
+    assert [group.arms[0].config.limit for group in found] == [1.0, 1.0, 2.0, 2.0]
+
+
+def test_only_settings_that_the_data_read_are_loaded_anew():
+    loaded = []
+
+    def counting(config):
+        loaded.append(config.source)
+        return load(config)
+
+    experiment = dataclasses.replace(EXPERIMENT, load=counting)
+    grid = {"rate": (0.1, 0.2, 0.3), "method": ("a", "b"), "limit": (1.0, 2.0)}
+    assert float(shared_data(experiment, Settings(), grid).arrays["x"]) == 1.0
+    assert loaded == ["near"]
+    assert float(shared_data(experiment, Settings(), {"source": ("far",)}).arrays["x"]) == 2.0
+    with pytest.raises(ConfigError, match="source=far changes the data"):
+        shared_data(experiment, Settings(), {"source": ("near", "far")})
+
+
+def test_several_data_sets_are_refused_before_any_is_loaded():
+    @dataclasses.dataclass(frozen=True)
+    class OnData(RunConfig):
+        data: str = "digits"
+
+    experiment = Experiment("on_data", OnData, no_build, no_build, distribute=no_build)
+    with pytest.raises(ConfigError, match="data=digits,mnist_5k: all cells of a run share their data"):
+        validate(experiment, OnData(), {"data": ("digits", "mnist_5k")})
+
+
+@pytest.mark.parametrize("words", [["run"], ["check"]])
+def test_what_cannot_be_built_is_refused_before_anything_is_trained(tmp_path, capsys, words):
+    """The second arm asks Python for a number that the grid has made a tracer."""
+    built = []
+
+    def build(config, data):
+        built.append(config.method)
+        if config.method == ("b",):
+            float(config.rate)
+        return tiny_task(config, data)
+
+    experiment = dataclasses.replace(EXPERIMENT, build=build, distribute=parallel.distribute)
+    flags = ["--num_seeds", "1", "--num_steps", "2", "--log_every", "1", "--progress", "quiet"]
+    grid = {"rate": (0.1, 0.2)}
+    if words == ["check"]:
+        assert check(experiment, flags, grid) == 2
+    else:
+        assert main(experiment, [*flags, "--out", str(tmp_path / "run")], grid) == 2
+        assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert "made_up: rate decides what is compiled" in capsys.readouterr().err and ("a",) in built
+    static = dataclasses.replace(experiment, static=("rate",))
+    assert check(static, flags, grid) == 0
+
+
 @pytest.mark.parametrize("grid", [{"rate": (0.1, float("inf"))}, {"shares": (0.1, float("nan"))}])
 def test_every_cell_must_be_finite(grid):
     with pytest.raises(ConfigError, match="must be finite"):
@@ -111,7 +187,7 @@ def test_a_setting_that_changes_the_data_is_refused(tmp_path, capsys):
     "arguments, words",
     [
         (["gan_ring"], "needs --grid"),
-        (["gan_ring", "--grid"], "needs --grid"),
+        (["gan_ring", "--grid"], "--grid needs FIELD=VALUE"),
         (["gan_ring", "--grid", "num_steps=1,2"], "cannot be ablated"),
         (["gan_ring", "--grid", "learning_rate=1", "--grid", "batch_size=2"], "once"),
     ],
