@@ -58,3 +58,28 @@ def test_a_check_trains_nothing(tmp_path, monkeypatch, capsys):
 def test_help_wherever_it_is_asked_for(words, capsys):
     assert cli.main(words) == 0
     assert capsys.readouterr().out.startswith("usage: dgm-jax COMMAND")
+
+
+SMALL = {
+    "gan_images": "--data digits --features 8", "gumbel_vae_images": "--data digits --num_eval 20 --num_importance 20",
+    "text_to_image": "--data digits --num_codes 16 --width 8 --prior_width 16 --prior_layers 1 --num_prompts 10",
+    "vqvae_images": "--data digits --num_codes 16 --width 8 --prior_width 16",
+    "vae_priors": "--data digits --batch_size 96 --prior standard_normal --num_eval 10 --num_ais 4 --num_surgery 50",
+    "elbo_surgery": "--data digits --batch_size 96 --hidden 20 --latent 2",
+    "avb_images": "--data digits --batch_size 96 --model avb --num_ais 4",
+    "feature_classifier": "--data digits", "gradient_estimators": "--estimator gumbel_softmax --budget 10",
+    "avb_posteriors": "--arm torus/avb", "avb_four_points": "--model vae",
+}  # fmt: skip
+CHANGES_THE_DATA = ("gradient_estimators", "target")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, setting",
+    [(n, s) for n, e in EXPERIMENTS.items() for s in numbers(e) if "float" in str(typing.get_type_hints(e.config)[s])
+     and (n, s) != CHANGES_THE_DATA],
+)
+def test_every_number_can_be_swept(name, setting, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["check", name, *SMALL.get(name, "").split(), "--num_seeds", "1", "--grid", f"{setting}=.5,.25"]
+    assert cli.main(words) == 0, capsys.readouterr().err
