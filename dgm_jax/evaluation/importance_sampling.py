@@ -5,6 +5,7 @@ from typing import Callable, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dgm_jax.core import Array, Key, require
 
@@ -25,7 +26,8 @@ def bits_per_dimension(nats: Array, num_dimensions: int) -> Array:
     For a density of dequantised pixels (x + u) / 256 add 8 bits: its unit of volume is 256^D times larger (Theis et al.
     2016, section 3.1).
     """
-    require(num_dimensions >= 1, f"num_dimensions must be at least 1, got {num_dimensions}")
+    whole = isinstance(num_dimensions, (int, np.integer))
+    require(whole and num_dimensions >= 1, f"num_dimensions must be a number of at least 1, got {num_dimensions!r}")
     return nats / (num_dimensions * math.log(2))
 
 
@@ -53,7 +55,10 @@ def importance_weighted(
 
     def of_rows(key, rows):
         def more(chunk, sums):
-            return _add(sums, log_weights(jax.random.fold_in(key, chunk), rows, at_once))
+            new = log_weights(jax.random.fold_in(key, chunk), rows, at_once)
+            require(new.shape == (at_once, size), f"log_weights(key, x[{size}, ...], {at_once}) must return [{at_once}, "
+                    f"{size}]; got {list(new.shape)}")
+            return _add(sums, new)
 
         size = rows.shape[0]
         empty = _Sums(jnp.full(size, -jnp.inf), jnp.zeros(size), jnp.zeros(size))

@@ -29,14 +29,15 @@ class Vae(NamedTuple):
     """What the functions below need to know about one model.
 
     encoder: `x [B, H, W, C] -> [B, 2 D]`, location and log-scale. decoder: `z [B, D] -> [B, H, W, F]`.
-    prior: from the encoder as a function `x -> (loc, scale)` to a `Prior` over z; only a VampPrior looks at it.
+    prior: a `Prior` over z; or, for one that looks at the encoder (VampPrior), what makes it from the encoder as a
+        function `x -> (loc, scale)`.
     likelihood: a name of `models.likelihoods.LIKELIHOODS`.
     """
 
     encoder: Network
     decoder: Network
     latent_size: int
-    prior: Callable[[Callable], Prior]
+    prior: Prior | Callable[[Callable], Prior]
     likelihood: str = "bernoulli"
 
 
@@ -49,6 +50,8 @@ def posterior(vae: Vae, params, state, x: Array) -> tuple[Array, Array]:
 
 def prior_of(vae: Vae, params, state) -> Prior:
     """The prior, which knows the present encoder if it wants to."""
+    if not callable(vae.prior):
+        return vae.prior
     return vae.prior(functools.partial(posterior, vae, params, state))
 
 

@@ -61,6 +61,12 @@ def distribute(
     """
     require(devices in ("auto", *LAYOUTS), f"unknown devices {devices!r}; known: auto, {', '.join(LAYOUTS)}")
     layout = "jit" if devices == "auto" else devices
+    typed = hasattr(keys, "dtype") and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
+    kind = f"{keys.dtype}{list(keys.shape)}" if hasattr(keys, "dtype") else type(keys).__name__
+    require(typed and keys.ndim == 1,
+            f"keys must be typed keys [L], such as jax.random.split(jax.random.key(0), L); got {kind}")
+    others = {jnp.shape(x) for x in jax.tree.leaves(hyper) if jnp.shape(x)[:1] != keys.shape}
+    require(not others, f"hyper must hold arrays [L, ...] with L = {len(keys)}, as many as keys; got {others}")
     shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
     strategy = choose_strategy(strategy, one.train_state.params)

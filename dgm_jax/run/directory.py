@@ -230,6 +230,7 @@ def _prepare(path) -> pathlib.Path:
             "is empty", RunDirectoryError)
     root = pathlib.Path(text)
     try:
+        require(root.is_dir() or not root.exists(), f"run folder {text}: that is a file, not a folder", RunDirectoryError)
         root.mkdir(parents=True, exist_ok=True)
         root = root.resolve()
         if not (root / CONFIG).exists():

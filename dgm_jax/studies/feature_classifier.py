@@ -22,6 +22,7 @@ from dgm_jax.models.classifier import CLASSIFIER, image_classifier
 from dgm_jax.networks import Classifier, from_flax
 from dgm_jax.run import Data, Experiment, RunConfig, is_check, load_parameters, main
 from dgm_jax.run.records import read_json
+from dgm_jax.run.signals import Interrupted
 
 CHUNK = 500  # images that go through the network at once
 
@@ -122,6 +123,8 @@ def features_of(dataset: data.Dataset, name: str, folder: str = "") -> Features:
             print(f"feature classifier: none in {path} yet; a run trains it first")
             return _features(net, net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0], {})
         code = main(EXPERIMENT, ["--data", name, "--out", str(path), "--resume"])
+        if code > 128:
+            raise Interrupted(code - 128)
         require(code == 0, f"training the feature classifier in {path} ended with code {code}")
     require((path / "summary.json").is_file(), f"{path} holds no finished run of feature_classifier", core.DataError)
     summary = read_json(path / "summary.json")

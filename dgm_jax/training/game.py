@@ -45,6 +45,8 @@ def make_game(players, optimizers, replica: Replica) -> Game:
     )
     owner = {}
     for name, player in players.items():
+        require(not isinstance(player.parts, str), f"player {name!r}: parts must be a tuple of names, such as "
+                f"({player.parts!r},); got the text {player.parts!r}")
         require(player.num_updates >= 1, f"player {name!r}: num_updates must be at least 1, got {player.num_updates}")
         for part in player.parts:
             require(part not in owner, f"part {part!r} is owned by both {owner.get(part)!r} and {name!r}")
@@ -60,6 +62,8 @@ def init_state(game: Game, key: Key, params: Params, state: PyTree) -> TrainStat
     for name, player in game.players.items():
         missing = [part for part in player.parts if part not in params and part not in state]
         require(not missing, f"player {name!r} owns {missing}, but the parts are {sorted({*params, *state})}")
+        kinds = {str(x.dtype) for x in jax.tree.leaves(own(player, params)) if not jnp.issubdtype(x.dtype, jnp.inexact)}
+        require(not kinds, f"player {name!r}: parameters must be floating-point numbers, got {', '.join(sorted(kinds))}")
     key_noise, key_data = jax.random.split(key)
     opt_state = {name: game.optimizers[name].init(own(player, params)) for name, player in game.players.items()}
     return TrainState(jnp.int32(0), key_noise, key_data, params, state, opt_state)
@@ -78,10 +82,20 @@ def move(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key
         params = {**train_state.params, **parts}
         for opponent, num_steps in player.lookahead:
             params = look_ahead(game, opponent, num_steps, train_state._replace(params=params), batch, key)
-        return player.loss(params, train_state.state, batch, game.replica.fold_key(key))
+        return _loss(name, player, params, train_state.state, batch, game.replica.fold_key(key))
 
     (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(own(player, train_state.params))
     return Move(*game.replica.average((gradient, aux, value)))
+
+
+def _loss(name: str, player: Player, *arguments) -> tuple[Array, Aux]:
+    """The player's loss with its `Aux`; ConfigError for anything else."""
+    found = player.loss(*arguments)
+    fits = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Aux)
+    kind = [type(x).__name__ for x in found] if type(found) is tuple else type(found).__name__
+    require(fits, f"player {name!r}: the loss must return (scalar, Aux(state, metrics)), got {kind}")
+    require(jnp.shape(found[0]) == (), f"player {name!r}: the loss must be a scalar, got shape {jnp.shape(found[0])}")
+    return found
 
 
 def look_ahead(game: Game, name: str, num_steps: int, train_state: TrainState, batch: PyTree, key: Key) -> Params:
@@ -97,7 +111,9 @@ def look_ahead(game: Game, name: str, num_steps: int, train_state: TrainState, b
 
     def one(now, index):
         def loss(parts):
-            return player.loss({**now.params, **parts}, now.state, batch, jax.random.fold_in(key_ahead, index))
+            return _loss(
+                name, player, {**now.params, **parts}, now.state, batch, jax.random.fold_in(key_ahead, index)
+            )
 
         gradient, aux = jax.grad(loss, has_aux=True)(own(player, now.params))
         gradient, state = game.replica.average((gradient, aux.state))

@@ -33,7 +33,10 @@ def lane_program(task_of) -> LaneProgram:
     def init(key, hyper):
         task = task_of(hyper)
         key_params, key_train, key_eval = jax.random.split(key, 3)
-        params, state = task.init(key_params)
+        found = task.init(key_params)
+        fits = isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, dict) for part in found)
+        require(fits, f"Task.init must return (params, state), two dictionaries by part; got {_kinds(found)}")
+        params, state = found
         train_state = task.algorithm(SOLO).init(key_train, params, state)
         return Lane(train_state, jnp.int32(-1), key_eval, hyper)
 
@@ -41,7 +44,9 @@ def lane_program(task_of) -> LaneProgram:
         return advance_lane(task_of(lane.hyper), lane, data, num_steps, replica)
 
     def evaluate(lane, data):
-        return task_of(lane.hyper).evaluate(lane.train_state, data, lane.eval_key)
+        found = task_of(lane.hyper).evaluate(lane.train_state, data, lane.eval_key)
+        require(isinstance(found, dict), f"Task.evaluate must return a dictionary by metric; got {_kinds(found)}")
+        return found
 
     def conclude(lane, data):
         task = task_of(lane.hyper)
@@ -82,11 +87,18 @@ def advance_lane(task: Task, lane: Lane, data: PyTree, num_steps: int, replica: 
         return replica.place(task.draw(data, lane.train_state.data_key, index))
 
     shapes = jax.eval_shape(lambda: algorithm.step(lane.train_state, draw_shape)[1])
+    arrays = {name: shape.shape for name, shape in shapes.items() if shape.shape}
+    require(not arrays, f"metrics of a loss must be scalars, got shapes {arrays}")
     zeros = {name: jnp.zeros(shape.shape, jnp.float32) for name, shape in shapes.items()}
     (lane, sums, count), _ = jax.lax.scan(body, (lane, zeros, jnp.int32(0)), None, length=num_steps)
     stuck = (lane.failed_at < 0) & ~_finite_arrays(lane.train_state.opt_state)
     lane = lane._replace(failed_at=jnp.where(stuck, lane.train_state.step - 1, lane.failed_at))
     return lane, jax.tree.map(lambda total: jnp.where(count > 0, total / count, jnp.nan), sums)
+
+
+def _kinds(found) -> str:
+    """What it is, in a word; for a tuple, what its items are."""
+    return f"({', '.join(type(x).__name__ for x in found)})" if type(found) is tuple else type(found).__name__
 
 
 def _finite_arrays(opt_state: PyTree) -> Array:

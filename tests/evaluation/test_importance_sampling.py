@@ -97,8 +97,17 @@ def test_weights_that_are_all_zero():
     assert np.all(np.isneginf(found.log_prob)) and np.all(np.asarray(found.effective_sample_size) == 0)
 
 
+def test_weights_of_another_shape_are_refused():
+    """Draws first, rows second; the other way round would be summed along the wrong axis."""
+    transposed = lambda key, x, n: jnp.zeros((len(x), n))
+    with pytest.raises(ConfigError, match=r"log_weights\(key, x\[3, ...\], 5\) must return \[5, 3\]; got \[3, 5\]"):
+        evaluation.importance_weighted(jax.random.key(0), transposed, jnp.zeros((3, 2)), 10, samples_at_once=5)
+
+
 def test_bits_per_dimension():
     """A uniform law over 256 levels costs 8 bits a pixel."""
     np.testing.assert_allclose(evaluation.bits_per_dimension(784 * np.log(256), 784), 8.0, rtol=1e-6)
+    with pytest.raises(ConfigError, match=r"num_dimensions must be a number of at least 1, got \(8, 8, 1\)"):
+        evaluation.bits_per_dimension(jnp.zeros(3), (8, 8, 1))
     with pytest.raises(ConfigError, match="num_dimensions"):
         evaluation.bits_per_dimension(1.0, 0)

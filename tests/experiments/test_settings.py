@@ -2,12 +2,15 @@
 
 import dataclasses
 import importlib
+import os
+import signal
 import typing
 
 import pytest
 
 from dgm_jax import cli
 from dgm_jax.core import ConfigError
+from dgm_jax.run import Progress, main
 from dgm_jax.run.experiment import validate
 
 EXPERIMENTS = {name: entry.load() for name, entry in cli.experiments().items()}
@@ -58,6 +61,25 @@ def test_a_check_trains_nothing(tmp_path, monkeypatch, capsys):
 def test_help_wherever_it_is_asked_for(words, capsys):
     assert cli.main(words) == 0
     assert capsys.readouterr().out.startswith("usage: dgm-jax COMMAND")
+
+
+def test_a_signal_during_what_a_run_needs_first_stops_the_run(tmp_path, monkeypatch, capsys):
+    """gan_images trains its classifier first; the exit code is the signal's, and both folders can be resumed."""
+    monkeypatch.chdir(tmp_path)
+    training = Progress.training
+
+    def training_and_signal(self, name, *arguments):
+        assert name == "feature_classifier"
+        os.kill(os.getpid(), signal.SIGTERM)
+        return training(self, name, *arguments)
+
+    monkeypatch.setattr(Progress, "training", training_and_signal)
+    flags = ["--data", "digits", "--num_steps", "1", "--out", "run", "--progress", "quiet"]
+    assert main(EXPERIMENTS["gan_images"], flags) == 143
+    assert "stopped by SIGTERM; continue with --resume" in capsys.readouterr().err
+    (classifier,) = (tmp_path / "runs" / "feature_classifier").iterdir()
+    assert (classifier / "checkpoints").is_dir() and not (classifier / "summary.json").exists()
+    assert (tmp_path / "run" / "config.json").exists()
 
 
 SMALL = {

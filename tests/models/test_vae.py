@@ -140,6 +140,14 @@ def test_samples_come_from_the_prior(name):
     assert scipy.stats.ks_2samp(shown[:, 0, 0, 0], drawn[:, 0]).pvalue > 1e-3
 
 
+def test_a_prior_that_needs_no_encoder_may_stand_for_itself(trained):
+    recipe, params, state = trained
+    plain = recipe._replace(prior=priors.standard_normal(1))
+    z = jnp.linspace(-2.0, 2.0, 5)[:, None]
+    np.testing.assert_allclose(log_prior(plain, params, state, z), scipy.stats.norm.logpdf(z[:, 0]), rtol=1e-5)
+    assert vae(plain, SHAPE).init(jax.random.key(1))[0].keys() == params.keys()
+
+
 def test_parts_that_do_not_fit_are_named():
     assert MODELS["vae"] is vae
     encoder, decoder = networks(1)

@@ -313,3 +313,10 @@ def test_a_closed_folder_takes_nothing(tmp_path):
     for write in (lambda: run.append_row({"step": 1}), lambda: run.write_summary({}), lambda: run.truncate_rows(bool)):
         with pytest.raises(RunDirectoryError, match="closed"):
             write()
+
+
+def test_a_file_is_no_run_folder(tmp_path):
+    (tmp_path / "notes").write_text("kept")
+    with pytest.raises(RunDirectoryError, match="notes: that is a file, not a folder"):
+        RunDirectory.create(tmp_path / "notes", "tiny", {}, False)
+    assert (tmp_path / "notes").read_text() == "kept"
