@@ -58,17 +58,23 @@ class Config(study.VaeConfig):
     model: tuple[str, ...] = MODELS
     """Arms: vae, avb, avb_adaptive_contrast."""
     latent_size: int = 8
+    """Dimensions of z."""
     noise_size: int = 32
     """Standard normal numbers for one draw of an implicit posterior; a multiple of 8."""
     num_steps: int = 5_000
     log_every: int = 1_250
     learning_rate: float = 5e-4
+    """Of encoder and decoder, Adam with b1 = .5, falling to zero along a cosine."""
     critic_rate: float = 1e-3
+    """Of the critic, the same way."""
     num_critic_updates: int = 1
+    """Critic updates in a step, each on fresh draws."""
     num_ais: int = 100
     """Test images behind the bound and annealed importance sampling."""
     ais_steps: int = 300
+    """Distributions of the annealing."""
     num_chains: int = 8
+    """Chains of the annealing for each image."""
 
 
 def validate(config: Config) -> None:

@@ -46,14 +46,21 @@ class Config(RunConfig):
     log_every: int = 469
     """One epoch of 60,000 images in batches of 128."""
     loss: str = "non_saturating"
+    """A name of objectives.gan.LOSSES."""
     penalty: str = ""
     """r1, r2, gradient_penalty, dragan, or empty for none."""
     penalty_weight: float = 1.0
+    """Factor on the penalty."""
     spectral: bool = False
+    """Spectral normalisation of the discriminator."""
     batch_size: int = 128
+    """Real images, and as many generated ones, in a step."""
     latent_size: int = 100
+    """Dimensions of z."""
     features: int = 64
+    """Channels at the highest resolution; twice as many at each lower one."""
     learning_rate: float = 2e-4
+    """Adam's, of both players, with b1 = .5."""
     average_decay: float = 0.995
     """Samples come from a moving average of the generator; 0 follows the newest weights."""
     num_eval: int | None = None

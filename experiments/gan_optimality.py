@@ -45,6 +45,7 @@ class Config(RunConfig):
     hidden: int = 64
     """Width of the two hidden layers."""
     activation: str = "leaky_relu"
+    """A name of networks.activations."""
     learning_rate: float = 1e-2
     """Adam's, at the start; it falls to zero along a cosine."""
 

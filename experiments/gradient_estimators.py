@@ -45,8 +45,11 @@ class Config(RunConfig):
     estimator: tuple[str, ...] = tuple(ESTIMATORS)
     """Names of sampling.estimators.ESTIMATORS."""
     target: float = 0.499
+    """t of the objective (b - t)^2."""
     probability: tuple[float, ...] = (0.5, 0.2)
+    """Of b = 1: cells of the table."""
     temperature: tuple[float, ...] = (1.0, 0.5, 0.1)
+    """Of the relaxed estimators: cells of the table."""
     num_seeds: int = 8
     num_steps: int = 100
     """Batches of estimates."""

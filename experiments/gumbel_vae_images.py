@@ -49,13 +49,16 @@ class Config(RunConfig):
     estimator: tuple[str, ...] = ("gumbel_softmax", "straight_through_gumbel_softmax", "score_function_leave_one_out")
     """Names of sampling.estimators.ESTIMATORS."""
     num_variables: int = 20
+    """Categorical latents."""
     num_classes: int = 10
+    """Of each latent."""
     hidden: tuple[int, ...] = ()
     """Widths of the encoder's hidden layers; the decoder has them in reverse. Empty for linear maps."""
     num_seeds: int = 3
     num_steps: int = 20_000
     log_every: int = 5_000
     batch_size: int = 100
+    """Images in a step."""
     learning_rate: float = 3e-3
     """Published: the best of 3e-5 to 1e-3 for each method, in longer runs."""
     optimizer: str = "momentum"
@@ -63,6 +66,7 @@ class Config(RunConfig):
     anneal_rate: float = 1e-4
     """r of the temperature max(.5, exp(-r t))."""
     num_importance: int = 1_000
+    """Draws of z behind each bound."""
     num_eval: int = 1_000
     """Test images behind each bound."""
 

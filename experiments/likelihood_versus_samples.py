@@ -51,6 +51,7 @@ class Config(RunConfig):
     num_eval: int = 1_000
     """Test points, and samples of the model, at each evaluation."""
     batch_size: int = 200
+    """Fresh points in a step."""
     learning_rate: float = 0.02
     """Adam's, for the logit of w or the logarithm of the width."""
 

@@ -55,6 +55,7 @@ class Config(study.VaeConfig):
     num_components: int = 200
     """Of the mixture and of the VampPrior."""
     num_importance: int = 5_000
+    """Draws of z behind each importance-weighted bound."""
     num_eval: int = 500
     """Test images behind the importance-weighted bound."""
     num_ais: int = 100
@@ -62,6 +63,7 @@ class Config(study.VaeConfig):
     ais_steps: int = 300
     """Distributions between posterior and joint."""
     num_chains: int = 8
+    """Chains of the annealing for each image."""
     num_surgery: int = 10_000
     """Training images in the surgery."""
 

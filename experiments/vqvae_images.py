@@ -50,13 +50,17 @@ class Config(RunConfig):
     num_steps: int = 2_000
     log_every: int = 500
     batch_size: int = 64
+    """Images in a step."""
     num_codes: int = 256
+    """Entries of the codebook."""
     code_width: int = 32
+    """Dimensions of a code."""
     width: int = 64
     """Channels of the autoencoder."""
     codebook: str = "average"
     """average: moving averages of the vectors; loss: trained by the codebook term."""
     decay: float = 0.99
+    """Of the moving averages, in [0, 1)."""
     threshold: float = 0.05
     """Codes with fewer vectors a batch are put on random vectors; 0 for never."""
     gradient: str = "straight_through"
@@ -64,9 +68,13 @@ class Config(RunConfig):
     cosine: bool = False
     """Unit-length vectors and codes; needs --codebook loss."""
     commitment_weight: float = 0.25
+    """beta of van den Oord et al. 2017."""
     learning_rate: float = 1e-3
+    """Adam's, at the start; it falls to zero along a cosine."""
     prior_width: int = 96
+    """Of the transformer over codes; a multiple of 4, its heads."""
     prior_layers: int = 2
+    """Of the transformer over codes."""
 
 
 def validate(config: Config) -> None:

@@ -57,7 +57,9 @@ class FourPointsConfig(RunConfig):
     num_steps: int = 3_000
     log_every: int = 1_000
     num_critic_updates: int = 2
+    """Of AVB, in a step, each on fresh draws."""
     critic_width: int = 256
+    """Of the critic's residual blocks."""
 
 
 def validate(config: FourPointsConfig) -> None:

@@ -61,7 +61,9 @@ class PosteriorsConfig(RunConfig):
     hidden: tuple[int, ...] = (128, 128)
     """Widths of the sampler's hidden layers."""
     critic_width: int = 64
+    """Of the critic's residual blocks."""
     critic_blocks: int = 2
+    """Residual blocks of the critic."""
 
 
 class Truth(NamedTuple):

@@ -34,20 +34,27 @@ class TextToImageConfig(RunConfig):
     num_steps: int = 6_000
     log_every: int = 1_500
     batch_size: int = 64
+    """Captioned images in a step."""
     num_codes: int = 128
+    """Entries of the codebook: image tokens."""
     width: int = 64
     """Channels of the autoencoder."""
     learning_rate: float = 1e-3
+    """Adam's, of both models, at the start; it falls to zero along a cosine."""
     autoencoder_share: float = 0.5
     """Of the steps, after which the autoencoder's learning rate is zero and its tokens are fixed."""
     final_temperature: float = 0.0625
+    """Of the relaxed codes, at the end of the autoencoder's training."""
     beta: float = 1.0
     """Of the KL to the uniform prior, after a warm-up."""
     relaxation: str = "soft"
     """soft (the relaxed codes are decoded) or straight_through."""
     prior_width: int = 128
+    """Of the transformer; a multiple of 4, its heads."""
     prior_layers: int = 3
+    """Of the transformer."""
     guidance: float = 2.0
+    """Scale of classifier-free guidance; 1 is none."""
     num_prompts: int = 200
     """Images drawn at each evaluation, evenly over the classes."""
     classifier: str = ""

@@ -33,9 +33,11 @@ class VaeConfig(RunConfig):
     num_steps: int = 20_000
     log_every: int = 5_000
     batch_size: int = 100
+    """Images in a step."""
     learning_rate: float = 1e-3
     """Adam's; falls to zero along a cosine."""
     latent_size: int = 40
+    """Dimensions of z."""
     network: str = "dense"
     """dense (two hidden layers each way) or convolutional."""
     hidden: tuple[int, ...] = (300, 300)
