@@ -63,6 +63,7 @@ def test_help_wherever_it_is_asked_for(words, capsys):
     assert capsys.readouterr().out.startswith("usage: dgm-jax COMMAND")
 
 
+@pytest.mark.slow
 def test_a_signal_during_what_a_run_needs_first_stops_the_run(tmp_path, monkeypatch, capsys):
     """gan_images trains its classifier first; the exit code is the signal's, and both folders can be resumed."""
     monkeypatch.chdir(tmp_path)
