@@ -1,11 +1,13 @@
 """Seed-steps per second of adversarial variational Bayes on binary images, beside PyTorch.
 
-    python -m benchmarks.adversarial_variational_bayes [--rounds 7] [--steps 40] [--seeds 1 4] [--quick]
+    python -m benchmarks.adversarial_variational_bayes [--rounds 7] [--steps 40] [--seeds 1 4]
+        [--quick]
 
-The model of `experiments.avb_images`: encoder (784 pixels, 32 numbers of noise)-300-300-8, decoder 8-300-300-784,
-residual critic of width 256 with three blocks, Adam with b1 .5, batch 100. One step is an update of encoder and decoder
-through the critic and an update of the critic on posterior and prior draws of a fresh batch. Otherwise as
-`benchmarks.vae`. Before anything is timed, both sides must give the same losses from the same weights, batch and noise.
+The model of `experiments.avb_images`: encoder (784 pixels, 32 numbers of noise)-300-300-8, decoder
+8-300-300-784, residual critic of width 256 with three blocks, Adam with b1 .5, batch 100. One step
+is an update of encoder and decoder through the critic and an update of the critic on posterior and
+prior draws of a fresh batch. Otherwise as `benchmarks.vae`. Before anything is timed, both sides
+must give the same losses from the same weights, batch and noise.
 """
 
 import functools
@@ -21,7 +23,11 @@ from benchmarks.vae import BATCH, IMAGE, NUM_IMAGES, binary_images
 from dgm_jax import core, priors, training
 from dgm_jax.core import Task
 from dgm_jax.models.adversarial_variational_bayes import (
-    AdversarialVae, Draw, adversarial_variational_bayes, critic_logits, log_likelihood,
+    AdversarialVae,
+    Draw,
+    adversarial_variational_bayes,
+    critic_logits,
+    log_likelihood,
 )
 from dgm_jax.networks import MLP, NoiseEncoder, ResidualCritic, from_flax, reshaped
 from dgm_jax.objectives.adversarial_variational_bayes import critic_loss
@@ -36,7 +42,12 @@ def recipe() -> AdversarialVae:
     decoder = reshaped(from_flax(MLP((300, 300, PIXELS), "relu", "glorot")), IMAGE)
     encoder, critic = NoiseEncoder((300, 300, LATENT)), ResidualCritic(WIDTH, BLOCKS)
     return AdversarialVae(
-        from_flax(encoder), decoder, from_flax(critic), priors.standard_normal(LATENT), LATENT, NOISE
+        from_flax(encoder),
+        decoder,
+        from_flax(critic),
+        priors.standard_normal(LATENT),
+        LATENT,
+        NOISE,
     )
 
 
@@ -50,7 +61,12 @@ def task(hyper) -> Task:
         return {"x": arrays["image"][which].astype(jnp.float32), "step": index}
 
     optimizers = {name: optax.adam(rate, b1=B1) for name, rate in RATES.items()}
-    return Task(made.init, draw, functools.partial(training.alternating, made.players, optimizers), lambda *_: {})
+    return Task(
+        made.init,
+        draw,
+        functools.partial(training.alternating, made.players, optimizers),
+        lambda *_: {},
+    )
 
 
 class TorchAvb:
@@ -59,16 +75,25 @@ class TorchAvb:
     def __init__(self, torch, device, images):
         nn = torch.nn
         self.torch, self.device = torch, device
-        self.encoder = torch_dense.mlp(torch, (PIXELS + NOISE, 300, 300, LATENT), torch.nn.ELU).to(device)
+        self.encoder = torch_dense.mlp(torch, (PIXELS + NOISE, 300, 300, LATENT), torch.nn.ELU).to(
+            device
+        )
         self.decoder = torch_dense.mlp(torch, (LATENT, 300, 300, PIXELS), torch.nn.ReLU).to(device)
         layers = {"input": nn.Linear(PIXELS + LATENT, WIDTH), "output": nn.Linear(WIDTH, 1)}
         for block in range(BLOCKS):
-            layers |= {f"inner_{block}": nn.Linear(WIDTH, WIDTH), f"outer_{block}": nn.Linear(WIDTH, WIDTH)}
+            layers |= {
+                f"inner_{block}": nn.Linear(WIDTH, WIDTH),
+                f"outer_{block}": nn.Linear(WIDTH, WIDTH),
+            }
             nn.init.zeros_(layers[f"outer_{block}"].weight)
         self.critic = nn.ModuleDict(layers).to(device)
-        own = {"vae": [*self.encoder.parameters(), *self.decoder.parameters()], "critic": self.critic.parameters()}
+        own = {
+            "vae": [*self.encoder.parameters(), *self.decoder.parameters()],
+            "critic": self.critic.parameters(),
+        }
         self.adam = {
-            name: torch.optim.Adam(values, RATES[name], (B1, 0.999), fused=True) for name, values in own.items()
+            name: torch.optim.Adam(values, RATES[name], (B1, 0.999), fused=True)
+            for name, values in own.items()
         }
         self.images = torch.from_numpy(images.reshape(-1, PIXELS).copy()).to(device)
 
@@ -92,13 +117,17 @@ class TorchAvb:
         functional = self.torch.nn.functional
         h = functional.elu(self.critic["input"](self.torch.cat([x, z], 1)))
         for block in range(BLOCKS):
-            h = functional.elu(h + self.critic[f"outer_{block}"](self.critic[f"inner_{block}"](h).relu()))
+            h = functional.elu(
+                h + self.critic[f"outer_{block}"](self.critic[f"inner_{block}"](h).relu())
+            )
         return self.critic["output"](h)[:, 0] + 0.5 * (z * z + np.log(2 * np.pi)).sum(1)
 
     def vae_loss(self, x, noise):
         """-E_q [log p(x | z) - T(x, z)]."""
         z = self.encoder(self.torch.cat([x, noise], 1))
-        losses = self.torch.nn.functional.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="none")
+        losses = self.torch.nn.functional.binary_cross_entropy_with_logits(
+            self.decoder(z), x, reduction="none"
+        )
         return (losses.sum(1) + self.logits(x, z)).mean()
 
     def critic_loss(self, x, noise, other):
@@ -119,7 +148,9 @@ class TorchAvb:
         self.critic.requires_grad_(False)
         self.update("vae", self.vae_loss(self.draw(), self.normal(NOISE)))
         self.critic.requires_grad_(True)
-        self.update("critic", self.critic_loss(self.draw(), self.normal(NOISE), self.normal(LATENT)))
+        self.update(
+            "critic", self.critic_loss(self.draw(), self.normal(NOISE), self.normal(LATENT))
+        )
 
 
 def check_losses(torch, images) -> dict:
@@ -127,20 +158,29 @@ def check_losses(torch, images) -> dict:
     parts = recipe()
     params, state = adversarial_variational_bayes(parts, IMAGE).init(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1), BLOCKS + 2)
-    for block in range(BLOCKS):  # they are zero at the start, where any mistake in a block would pass
-        params["critic"][f"outer_{block}"]["kernel"] = 0.1 * core.normal(keys[block], (WIDTH, WIDTH))
+    # they are zero at the start, where any mistake in a block would pass
+    for block in range(BLOCKS):
+        params["critic"][f"outer_{block}"]["kernel"] = 0.1 * core.normal(
+            keys[block], (WIDTH, WIDTH)
+        )
     x, noise = jnp.asarray(images[:BATCH], jnp.float32), core.normal(keys[-2], (BATCH, NOISE))
     other = core.normal(keys[-1], (BATCH, LATENT))
 
     @jax.jit
     def losses():
-        z = parts.encoder.apply(params["encoder"], state["encoder"], (x.reshape(BATCH, -1), noise), train=False)[0]
+        z = parts.encoder.apply(
+            params["encoder"], state["encoder"], (x.reshape(BATCH, -1), noise), train=False
+        )[0]
         logits = [critic_logits(parts, params, state, x, Draw(each, None)) for each in (z, other)]
-        return jnp.mean(logits[0] - log_likelihood(parts, params, state, z, x)), critic_loss(*logits)
+        return jnp.mean(logits[0] - log_likelihood(parts, params, state, z, x)), critic_loss(
+            *logits
+        )
 
     peer = TorchAvb(torch, "cpu", images)
     peer.load(params)
-    flat, numbers, priors_z = (torch.from_numpy(np.array(a).reshape(BATCH, -1)) for a in (x, noise, other))
+    flat, numbers, priors_z = (
+        torch.from_numpy(np.array(a).reshape(BATCH, -1)) for a in (x, noise, other)
+    )
     theirs = peer.vae_loss(flat, numbers).item(), peer.critic_loss(flat, numbers, priors_z).item()
     ours = [float(v) for v in losses()]
     differences = [abs(a / b - 1) for a, b in zip(ours, theirs)]
@@ -151,7 +191,9 @@ def check_losses(torch, images) -> dict:
 
 def main() -> int:
     """Checks, measures, writes."""
-    arguments = harness.parse(harness.parser(__doc__.splitlines()[0], rounds=7, steps=40, seeds=[1, 4]))
+    arguments = harness.parse(
+        harness.parser(__doc__.splitlines()[0], rounds=7, steps=40, seeds=[1, 4])
+    )
     images, torch = binary_images(), harness.torch_or_none()
     checks = check_losses(torch, images) if torch else {}
     cases = harness.engine_cases(task, {"image": images}, arguments)

@@ -2,13 +2,15 @@
 
     python -m benchmarks.annealing [--rounds 7] [--steps 50] [--images 20] [--chains 16] [--quick]
 
-log p(x) of binary 28x28 images under a decoder 40-300-300-784 (glorot), from the prior: at every step each chain of
-each image makes an HMC transition of ten leapfrog steps, ten gradients of log p(x | z). A chain-step is one such
-transition of one chain. Step sizes are given, so the pilot run is not in it. JAX runs `evaluation.annealing.forward` in
-one compiled program; PyTorch runs the same algorithm eagerly, all chains in one batch. Before anything is timed, both
-must give the same log p(x | z) and gradient, and estimates of log p(x) that agree within four standard errors.
+log p(x) of binary 28x28 images under a decoder 40-300-300-784 (glorot), from the prior: at every
+step each chain of each image makes an HMC transition of ten leapfrog steps, ten gradients of log
+p(x | z). A chain-step is one such transition of one chain. Step sizes are given, so the pilot run
+is not in it. JAX runs `evaluation.annealing.forward` in one compiled program; PyTorch runs the same
+algorithm eagerly, all chains in one batch. Before anything is timed, both must give the same log
+p(x | z) and gradient, and estimates of log p(x) that agree within four standard errors.
 
-`checks` has the temporary memory of the compiled ladder for ten and a hundred times the draws and the steps.
+`checks` has the temporary memory of the compiled ladder for ten and a hundred times the draws and
+the steps.
 """
 
 import sys
@@ -83,7 +85,9 @@ class TorchAnnealing:
             p = p + SIZE / 2 * (beta * slope - z)
         energy = lambda z, value, p: beta * value - (z * z).sum(-1) / 2 - (p * p).sum(-1) / 2
         accept = torch.rand_like(value).log() < energy(z, value, p) - energy(at[0], at[1], first)
-        choose = lambda new, old: torch.where(accept.reshape(*accept.shape, *[1] * (new.ndim - 2)), new, old)
+        choose = lambda new, old: torch.where(
+            accept.reshape(*accept.shape, *[1] * (new.ndim - 2)), new, old
+        )
         return tuple(map(choose, (z, value, slope), at))
 
     def log_weights(self, x, num_chains: int, num_steps: int):
@@ -103,7 +107,8 @@ def forward(params, key, x, settings):
 
 
 def check(torch, params, x) -> dict:
-    """Raises unless densities and gradients are equal, and estimates of log p(x) agree within their errors."""
+    """Raises unless densities and gradients are equal, and estimates of log p(x) agree within their
+    errors."""
     settings = annealing.Settings(num_steps=200, num_chains=16, num_leapfrog=LEAPFROG)
     z = core.normal(jax.random.key(1), (4, *x.shape[:1], WIDTHS[0]))
     value, pull = jax.vjp(lambda z: log_likelihood(params, x, z), z)
@@ -112,12 +117,21 @@ def check(torch, params, x) -> dict:
     theirs = [v.numpy() for v in peer.evaluate(pixels, torch.from_numpy(np.array(z)))]
     differences = [float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs)]
     torch.manual_seed(0)
-    weights = forward(params, jax.random.key(2), x, settings), peer.log_weights(pixels, 16, 200).numpy()
+    weights = (
+        forward(params, jax.random.key(2), x, settings),
+        peer.log_weights(pixels, 16, 200).numpy(),
+    )
     means, errors = zip(*[_mean_and_error(jnp.asarray(w)) for w in weights])
     score = (means[0] - means[1]) / float(np.hypot(*errors))
     if max(differences) > TOLERANCE or abs(score) > LIMIT:
-        raise SystemExit(f"the sides do not compute the same: densities {differences}, log p {means} +- {errors}")
-    return {"relative_difference_of_densities": differences, "log_prob": means, "standard_errors": errors}
+        raise SystemExit(
+            f"the sides do not compute the same: densities {differences}, log p {means} +- {errors}"
+        )
+    return {
+        "relative_difference_of_densities": differences,
+        "log_prob": means,
+        "standard_errors": errors,
+    }
 
 
 def _mean_and_error(log_weights):
@@ -128,18 +142,27 @@ def _mean_and_error(log_weights):
 
 
 def memory(params, x) -> dict:
-    """Temporary bytes of compiled importance weighting and annealing, by numbers of draws and of steps."""
+    """Temporary bytes of compiled importance weighting and annealing, by numbers of draws and of
+    steps."""
     made = path(params)
     log_weights = lambda key, x, n: made.log_ratio(x, made.sample(key, x, n))
 
     def compiled_bytes(function):
-        return jax.jit(function).lower(jax.random.key(0), x).compile().memory_analysis().temp_size_in_bytes
+        return (
+            jax.jit(function)
+            .lower(jax.random.key(0), x)
+            .compile()
+            .memory_analysis()
+            .temp_size_in_bytes
+        )
 
     found = {}
     for num in (100, 1_000, 10_000):
         weigh = lambda key, x, num=num: likelihood.importance_weighted(key, log_weights, x, num)
         settings = annealing.Settings(num_steps=num, num_chains=16)
-        anneal = lambda key, x, settings=settings: likelihood.annealed_importance_sampling(key, made, x, settings)
+        anneal = lambda key, x, settings=settings: likelihood.annealed_importance_sampling(
+            key, made, x, settings
+        )
         found[f"importance weighting, {num} draws"] = compiled_bytes(weigh)
         found[f"annealing, {num} steps of 16 chains"] = compiled_bytes(anneal)
     return found
@@ -156,15 +179,28 @@ def main() -> int:
     x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (arguments.images, 784)), jnp.float32)
     checks = {"temporary_bytes": memory(params, x)} | (check(torch, params, x) if torch else {})
     print(*(f"{name}: {value}" for name, value in checks["temporary_bytes"].items()), sep="\n")
-    settings = annealing.Settings(num_steps=arguments.steps, num_chains=arguments.chains, num_leapfrog=LEAPFROG)
+    settings = annealing.Settings(
+        num_steps=arguments.steps, num_chains=arguments.chains, num_leapfrog=LEAPFROG
+    )
     count = arguments.images * arguments.chains * (arguments.steps - 1)
     start = time.perf_counter()
-    run = jax.jit(lambda key, x: forward(params, key, x, settings)).lower(jax.random.key(0), x).compile()
+    run = (
+        jax.jit(lambda key, x: forward(params, key, x, settings))
+        .lower(jax.random.key(0), x)
+        .compile()
+    )
     seconds = time.perf_counter() - start
-    cases = {"jax": harness.Case(lambda: jax.block_until_ready(run(jax.random.key(0), x)), count, seconds)}
+    cases = {
+        "jax": harness.Case(
+            lambda: jax.block_until_ready(run(jax.random.key(0), x)), count, seconds
+        )
+    }
     if torch:
         device = harness.torch_device(torch)
-        peer, pixels = TorchAnnealing(torch, device, params), torch.from_numpy(np.array(x)).to(device)
+        peer, pixels = (
+            TorchAnnealing(torch, device, params),
+            torch.from_numpy(np.array(x)).to(device),
+        )
         call = lambda: peer.log_weights(pixels, arguments.chains, arguments.steps).cpu()
         cases["torch eager"] = harness.Case(call, count)
     harness.report("annealing", cases, checks, arguments, "chain-steps/s")

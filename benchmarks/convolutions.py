@@ -1,11 +1,12 @@
-"""Convolutions and a whole image-GAN step: matrix products against lax.conv and, if it is there, PyTorch.
+"""Convolutions and a whole image-GAN step: matrix products against lax.conv and, if it is there,
+PyTorch.
 
     python -m benchmarks.convolutions [--quick] [--rounds 9] [--only layer,dcgan] [--batches 64,128]
 
-Each case is compiled (that time is apart), then all cases of a group run in interleaved rounds, each
-call timed to the end of its result. Times are milliseconds per step and seed: of the clock, and of this
-process on all cores together, which other work on the machine disturbs less. Raw samples, medians and
-compile times go to benchmarks/results/convolutions_<device>.json.
+Each case is compiled (that time is apart), then all cases of a group run in interleaved rounds,
+each call timed to the end of its result. Times are milliseconds per step and seed: of the clock,
+and of this process on all cores together, which other work on the machine disturbs less. Raw
+samples, medians and compile times go to benchmarks/results/convolutions_<device>.json.
 """
 
 import argparse
@@ -28,7 +29,8 @@ IMAGE = (28, 28, 1)
 
 
 def layer_program(backend, batch=128, channels=64, size=14):
-    """(state, step): one 3x3 layer forward and backward, its kernel and its input moved a little each step."""
+    """(state, step): one 3x3 layer forward and backward, its kernel and its input moved a little
+    each step."""
     key_x, key_w = jax.random.split(jax.random.key(0))
     x = convolution.to_internal(jax.random.normal(key_x, (batch, size, size, channels)), backend)
     w = 0.05 * jax.random.normal(key_w, (3, 3, channels, channels))
@@ -44,8 +46,11 @@ def layer_program(backend, batch=128, channels=64, size=14):
 
 
 def dcgan_program(backend, batch, batch_norm=True):
-    """(state, step): a discriminator and a generator update of the DCGAN of this library, Adam(2e-4, .5)."""
-    generator = networks.from_flax(networks.Generator(IMAGE, batch_norm=batch_norm, backend=backend))
+    """(state, step): a discriminator and a generator update of the DCGAN of this library,
+    Adam(2e-4, .5)."""
+    generator = networks.from_flax(
+        networks.Generator(IMAGE, batch_norm=batch_norm, backend=backend)
+    )
     critic = networks.from_flax(networks.Discriminator(backend=backend))
     adam = optax.adam(2e-4, b1=0.5)
     keys = jax.random.split(jax.random.key(0), 4)
@@ -86,8 +91,11 @@ def arrange(step, state, how, steps, seeds):
     return {
         "alone": (step, state, 1),
         "scan": (scanned, state, steps),
-        "scan of vmap": (lambda s: jax.lax.scan(lambda t, _: (jax.vmap(step)(t), None), s, length=steps)[0], many,
-                         steps * seeds),
+        "scan of vmap": (
+            lambda s: jax.lax.scan(lambda t, _: (jax.vmap(step)(t), None), s, length=steps)[0],
+            many,
+            steps * seeds,
+        ),
         "map of scan": (lambda s: jax.lax.map(scanned, s), many, steps * seeds),
     }[how]
 
@@ -109,8 +117,14 @@ def jax_case(program, how, steps, seeds):
 def torch_layer(batch=128, channels=64, size=14):
     import torch
 
-    layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
-    x = torch.randn(batch, channels, size, size).contiguous(memory_format=torch.channels_last).requires_grad_()
+    layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(
+        memory_format=torch.channels_last
+    )
+    x = (
+        torch.randn(batch, channels, size, size)
+        .contiguous(memory_format=torch.channels_last)
+        .requires_grad_()
+    )
 
     def call():
         layer.weight.grad = x.grad = None
@@ -126,13 +140,23 @@ def torch_dcgan(batch, batch_norm=True):
 
     norm = (lambda n: nn.BatchNorm2d(n)) if batch_norm else (lambda n: nn.Identity())
     g = nn.Sequential(
-        nn.Linear(NOISE, 7 * 7 * 128, bias=not batch_norm), nn.Unflatten(1, (128, 7, 7)), norm(128), nn.ReLU(),
-        nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=not batch_norm), norm(64), nn.ReLU(),
-        nn.ConvTranspose2d(64, 1, 4, 2, 1), nn.Tanh(),
+        nn.Linear(NOISE, 7 * 7 * 128, bias=not batch_norm),
+        nn.Unflatten(1, (128, 7, 7)),
+        norm(128),
+        nn.ReLU(),
+        nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=not batch_norm),
+        norm(64),
+        nn.ReLU(),
+        nn.ConvTranspose2d(64, 1, 4, 2, 1),
+        nn.Tanh(),
     ).to(memory_format=torch.channels_last)
     d = nn.Sequential(
-        nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(64, 128, 4, 2, 1), nn.LeakyReLU(0.2),
-        nn.Flatten(), nn.Linear(128 * 7 * 7, 1),
+        nn.Conv2d(1, 64, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(64, 128, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Flatten(),
+        nn.Linear(128 * 7 * 7, 1),
     ).to(memory_format=torch.channels_last)
     optimizers = [torch.optim.Adam(m.parameters(), 2e-4, betas=(0.5, 0.999)) for m in (g, d)]
     real = torch.tanh(torch.randn(batch, 1, 28, 28)).contiguous(memory_format=torch.channels_last)
@@ -151,7 +175,8 @@ def torch_dcgan(batch, batch_norm=True):
 
 
 def interleave(cases, rounds, slow_rounds):
-    """{name: [(clock, processor)]} in ms per seed-step; a round runs each case once, the slow ones less often."""
+    """{name: [(clock, processor)]} in ms per seed-step; a round runs each case once, the slow ones
+    less often."""
     samples = {name: [] for name in cases}
     for call, _, _ in cases.values():
         call()
@@ -182,10 +207,15 @@ def groups(only, batches, steps, seeds, lax_steps, lax_loops):
     ways = ("alone", "scan", "scan of vmap", "map of scan")
     makers = {}
     if "layer" in only:
-        makers["layer 3x3 64->64 14x14 batch 128"] = (lambda backend: layer_program(backend), torch_layer)
+        makers["layer 3x3 64->64 14x14 batch 128"] = (
+            lambda backend: layer_program(backend),
+            torch_layer,
+        )
     for batch in batches if "dcgan" in only else ():
         makers[f"dcgan step batch {batch}"] = (
-            lambda backend, b=batch: dcgan_program(backend, b), lambda b=batch: torch_dcgan(b))
+            lambda backend, b=batch: dcgan_program(backend, b),
+            lambda b=batch: torch_dcgan(b),
+        )
     for title, (make, make_torch) in makers.items():
         cases = {}
         for backend in convolution.BACKENDS:
@@ -193,7 +223,9 @@ def groups(only, batches, steps, seeds, lax_steps, lax_loops):
                 name = f"{backend}, {way}"
                 if is_slow(name) and not lax_loops:
                     continue
-                cases[name] = jax_case(make(backend), way, lax_steps if is_slow(name) else steps, seeds)
+                cases[name] = jax_case(
+                    make(backend), way, lax_steps if is_slow(name) else steps, seeds
+                )
         if has_torch():
             cases["torch eager channels-last"] = make_torch()
         yield title, cases
@@ -202,18 +234,26 @@ def groups(only, batches, steps, seeds, lax_steps, lax_loops):
 def summary(samples, compile_seconds):
     clock, processor = zip(*samples, strict=True)
     return {
-        "median_ms": statistics.median(clock), "min_ms": min(clock), "samples_ms": clock,
-        "median_processor_ms": statistics.median(processor), "min_processor_ms": min(processor),
-        "samples_processor_ms": processor, "compile_seconds": compile_seconds,
+        "median_ms": statistics.median(clock),
+        "min_ms": min(clock),
+        "samples_ms": clock,
+        "median_processor_ms": statistics.median(processor),
+        "min_processor_ms": min(processor),
+        "samples_processor_ms": processor,
+        "compile_seconds": compile_seconds,
     }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--slow_rounds", type=int, default=2, help="rounds of lax.conv in loops on CPU")
+    parser.add_argument(
+        "--slow_rounds", type=int, default=2, help="rounds of lax.conv in loops on CPU"
+    )
     parser.add_argument("--steps", type=int, default=10, help="steps of a scan")
-    parser.add_argument("--lax_steps", type=int, default=2, help="steps of a scan of lax.conv on CPU")
+    parser.add_argument(
+        "--lax_steps", type=int, default=2, help="steps of a scan of lax.conv on CPU"
+    )
     parser.add_argument("--no_lax_loops", action="store_true", help="leave those out")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--only", default="layer,dcgan")
@@ -223,15 +263,23 @@ def main():
     rounds, steps = (2, 3) if args.quick else (args.rounds, args.steps)
     batches = [int(b) for b in args.batches.split(",")]
     results = {}
-    for title, cases in groups(args.only.split(","), batches, steps, args.seeds, args.lax_steps,
-                               not args.no_lax_loops):
+    for title, cases in groups(
+        args.only.split(","), batches, steps, args.seeds, args.lax_steps, not args.no_lax_loops
+    ):
         samples = interleave(cases, rounds, args.slow_rounds)
         print(f"\n{title}: ms per seed-step, {args.seeds} seeds")
-        print(f"  {'':28s} {'clock: median':>14s} {'min':>9s}   {'processor: median':>17s} {'min':>9s}   compile s")
+        print(
+            f"  {'':28s} {'clock: median':>14s} {'min':>9s}   {'processor: median':>17s}"
+            f" {'min':>9s}   compile s"
+        )
         results[title] = {name: summary(values, cases[name][2]) for name, values in samples.items()}
         for name, row in results[title].items():
-            print(f"  {name:28s} {row['median_ms']:14.2f} {row['min_ms']:9.2f}   {row['median_processor_ms']:17.2f}"
-                  f" {row['min_processor_ms']:9.2f}   {row['compile_seconds']:9.1f}", flush=True)
+            print(
+                f"  {name:28s} {row['median_ms']:14.2f} {row['min_ms']:9.2f}  "
+                f" {row['median_processor_ms']:17.2f} {row['min_processor_ms']:9.2f}  "
+                f" {row['compile_seconds']:9.1f}",
+                flush=True,
+            )
         if not args.quick:
             write({title: results[title]}, vars(args))
 
@@ -239,9 +287,19 @@ def main():
 def write(results, arguments):
     """Adds the groups to the file of this device; a group that is there already is replaced."""
     device = jax.devices()[0].device_kind
-    environment = {"jax": jax.__version__, "device": device, "machine": platform.machine(), "cpus": len(os.sched_getaffinity(0)),
-                   "load_average": os.getloadavg(), "arguments": arguments}
-    path = pathlib.Path(__file__).parent / "results" / f"convolutions_{device.lower().replace(' ', '_')}.json"
+    environment = {
+        "jax": jax.__version__,
+        "device": device,
+        "machine": platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg(),
+        "arguments": arguments,
+    }
+    path = (
+        pathlib.Path(__file__).parent
+        / "results"
+        / f"convolutions_{device.lower().replace(' ', '_')}.json"
+    )
     path.parent.mkdir(exist_ok=True)
     old = json.loads(path.read_text()) if path.exists() else {}
     new = {title: {"environment": environment, "cases": cases} for title, cases in results.items()}

@@ -2,11 +2,12 @@
 
     python -m benchmarks.discrete_vae [--rounds 7] [--steps 5] [--seeds 1 4] [--quick]
 
-Encoder and decoder of `networks.residual` (hidden 128), a 7 x 7 grid of K = 128 codes, Gumbel-softmax at temperature .5,
-logit-Laplace likelihood, KL to the uniform prior with beta 1, Adam 3e-4, batch 128. JAX runs the library's model on the
-library's engine: all steps of all seeds in one compiled program. PyTorch runs eagerly, one seed after the other,
-channels first and channels last, fused Adam. The images are noise. Before anything is timed, both sides must give the
-same losses from the same weights, batch and noise.
+Encoder and decoder of `networks.residual` (hidden 128), a 7 x 7 grid of K = 128 codes,
+Gumbel-softmax at temperature .5, logit-Laplace likelihood, KL to the uniform prior with beta 1,
+Adam 3e-4, batch 128. JAX runs the library's model on the library's engine: all steps of all seeds
+in one compiled program. PyTorch runs eagerly, one seed after the other, channels first and channels
+last, fused Adam. The images are noise. Before anything is timed, both sides must give the same
+losses from the same weights, batch and noise.
 """
 
 import functools
@@ -26,7 +27,9 @@ from dgm_jax.networks import ResidualDecoder, ResidualEncoder, from_flax
 
 IMAGE, BATCH, NUM_IMAGES, CODES, TEMPERATURE = (28, 28, 1), 128, 4_096, 128, 0.5
 RATE, TOLERANCE = 3e-4, 2e-5
-VAE = GumbelVae(from_flax(ResidualEncoder(CODES)), from_flax(ResidualDecoder(2)), (7, 7), CODES, "logit_laplace")
+VAE = GumbelVae(
+    from_flax(ResidualEncoder(CODES)), from_flax(ResidualDecoder(2)), (7, 7), CODES, "logit_laplace"
+)
 MODEL = discrete_vae(VAE, IMAGE, temperature=lambda step: TEMPERATURE, beta=lambda step: 1.0)
 
 
@@ -51,7 +54,9 @@ class TorchDiscreteVae:
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         nets = torch_autoencoder.make(torch, CODES, 2)
         self.nets = {name: net.to(device, memory_format=self.layout) for name, net in nets.items()}
-        self.adam = torch.optim.Adam([w for net in self.nets.values() for w in net.parameters()], RATE, fused=True)
+        self.adam = torch.optim.Adam(
+            [w for net in self.nets.values() for w in net.parameters()], RATE, fused=True
+        )
         self.images = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(device)
 
     def batch(self):
@@ -82,7 +87,8 @@ class TorchDiscreteVae:
 
 
 def check_losses(torch, images) -> dict:
-    """Raises unless both sides give the same loss, from the same weights and noise, before and after a step of SGD."""
+    """Raises unless both sides give the same loss, from the same weights and noise, before and
+    after a step of SGD."""
     params, state = MODEL.init(jax.random.key(0))
     key, x = jax.random.key(1), images[:BATCH].astype(np.float32) / 255
     noise = np.asarray(sampling.perturbed_logits(key, jnp.zeros((BATCH, 7, 7, CODES))))
@@ -92,7 +98,10 @@ def check_losses(torch, images) -> dict:
     moved = jax.tree.map(lambda w, g: w - 1e-5 * g, params, slopes)
     peer = TorchDiscreteVae(torch, "cpu", images, channels_last=False)
     torch_autoencoder.load(torch, peer.nets, params)
-    given = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(noise.transpose(0, 3, 1, 2).copy())
+    given = (
+        torch.from_numpy(x.transpose(0, 3, 1, 2).copy()),
+        torch.from_numpy(noise.transpose(0, 3, 1, 2).copy()),
+    )
     before = peer.loss(*given)
     before.backward()
     with torch.no_grad():
@@ -101,13 +110,17 @@ def check_losses(torch, images) -> dict:
     pairs = ((value, before), (jax.jit(loss)(moved), peer.loss(*given)))
     differences = [abs(float(ours) / theirs.item() - 1) for ours, theirs in pairs]
     if max(differences) > TOLERANCE or float(pairs[1][0]) >= float(value):
-        raise SystemExit(f"the two sides do not compute the same: relative differences of losses {differences}")
+        raise SystemExit(
+            f"the two sides do not compute the same: relative differences of losses {differences}"
+        )
     return {"relative_difference_of_losses": differences}
 
 
 def main() -> int:
     """Checks, measures, writes."""
-    arguments = harness.parse(harness.parser(__doc__.splitlines()[0], rounds=7, steps=5, seeds=[1, 4]))
+    arguments = harness.parse(
+        harness.parser(__doc__.splitlines()[0], rounds=7, steps=5, seeds=[1, 4])
+    )
     images, torch = harness.noise_images(NUM_IMAGES), harness.torch_or_none()
     checks = check_losses(torch, images) if torch else {}
     cases = harness.image_cases(task, images, arguments, TorchDiscreteVae)

@@ -2,12 +2,13 @@
 
     python -m benchmarks.gan_ring [--rounds 9] [--steps 500] [--seeds 1 8 32] [--quick]
 
-Both sides train the GAN of protocol `sandlund` (G 16-128-128-2, D 2-128-128-1, leaky ReLU .2, non-saturating loss,
-Adam 2e-4 with b1 .5, batch 256) on fresh samples of the ring. One step is an update of D on 256 real and 256 fake
-points and an update of G on 256 fresh ones, draws included. JAX runs the library's own engine, with its guard
-against divergence: all steps of all seeds in one compiled program. PyTorch runs eagerly, one seed after the other, so
-its rate does not depend on the number of seeds. Before anything is timed, both sides must give the same losses
-from the same weights and batches.
+Both sides train the GAN of protocol `sandlund` (G 16-128-128-2, D 2-128-128-1, leaky ReLU .2,
+non-saturating loss, Adam 2e-4 with b1 .5, batch 256) on fresh samples of the ring. One step is an
+update of D on 256 real and 256 fake points and an update of G on 256 fresh ones, draws included.
+JAX runs the library's own engine, with its guard against divergence: all steps of all seeds in one
+compiled program. PyTorch runs eagerly, one seed after the other, so its rate does not depend on the
+number of seeds. Before anything is timed, both sides must give the same losses from the same
+weights and batches.
 """
 
 import functools
@@ -39,7 +40,9 @@ def task(dataset) -> Task:
 
     def draw(arrays, data_key, index):
         key_x, key_z = jax.random.split(data_key)
-        z = core.normal(jax.random.fold_in(key_z, index), (PROTOCOL.batch_size, PROTOCOL.latent_size))
+        z = core.normal(
+            jax.random.fold_in(key_z, index), (PROTOCOL.batch_size, PROTOCOL.latent_size)
+        )
         return {"x": draw_data(arrays, key_x, index)["x"], "z": z}
 
     algorithm = functools.partial(training.alternating, model.players, optimizers())
@@ -56,11 +59,22 @@ class TorchGan:
 
     def __init__(self, torch, device, fused: bool):
         self.torch, self.device = torch, device
-        widths = {"generator": (PROTOCOL.latent_size, 128, 128, 2), "discriminator": (2, 128, 128, 1)}
+        widths = {
+            "generator": (PROTOCOL.latent_size, 128, 128, 2),
+            "discriminator": (2, 128, 128, 1),
+        }
         leaky = lambda: torch.nn.LeakyReLU(0.2)
-        self.nets = {name: torch_dense.mlp(torch, w, leaky).to(device) for name, w in widths.items()}
-        options = {"lr": PROTOCOL.learning_rate, "betas": (PROTOCOL.b1, PROTOCOL.b2), "fused": fused}
-        self.adam = {name: torch.optim.Adam(net.parameters(), **options) for name, net in self.nets.items()}
+        self.nets = {
+            name: torch_dense.mlp(torch, w, leaky).to(device) for name, w in widths.items()
+        }
+        options = {
+            "lr": PROTOCOL.learning_rate,
+            "betas": (PROTOCOL.b1, PROTOCOL.b2),
+            "fused": fused,
+        }
+        self.adam = {
+            name: torch.optim.Adam(net.parameters(), **options) for name, net in self.nets.items()
+        }
         angles = torch.arange(8, device=device) * (2 * torch.pi / 8)
         self.centres = 2.0 * torch.stack([angles.cos(), angles.sin()], 1)
 
@@ -88,7 +102,9 @@ class TorchGan:
 
     def generator_loss(self, z):
         """Non-saturating."""
-        return self.torch.nn.functional.softplus(-self.nets["discriminator"](self.nets["generator"](z))).mean()
+        return self.torch.nn.functional.softplus(
+            -self.nets["discriminator"](self.nets["generator"](z))
+        ).mean()
 
     def update(self, name, loss):
         """One Adam step of one player."""
@@ -105,7 +121,9 @@ class TorchGan:
 
 def torch_case(torch, fused: bool, threads: int, num_steps: int) -> harness.Case:
     """One seed, eagerly, with so many threads."""
-    inner = harness.eager_case(torch, TorchGan(torch, harness.torch_device(torch), fused).step, num_steps)
+    inner = harness.eager_case(
+        torch, TorchGan(torch, harness.torch_device(torch), fused).step, num_steps
+    )
 
     def call():
         before = torch.get_num_threads()
@@ -117,16 +135,18 @@ def torch_case(torch, fused: bool, threads: int, num_steps: int) -> harness.Case
 
 
 def check_losses(torch, dataset) -> dict:
-    """Raises unless both sides give the same losses, from the same weights, before and after an update of each player.
+    """Raises unless both sides give the same losses, from the same weights, before and after an
+    update of each player.
 
-    Returns the relative differences: D before any update, G after D's, D again, G again. Adam's first step is nearly a
-    sign, so an entry of the gradient that is zero up to rounding may differ by a whole step: from the second number on
-    the tolerance is ten times wider.
+    Returns the relative differences: D before any update, G after D's, D again, G again. Adam's
+    first step is nearly a sign, so an entry of the gradient that is zero up to rounding may differ
+    by a whole step: from the second number on the tolerance is ten times wider.
     """
     model = toy_gan(PROTOCOL, METHODS["vanilla"])
     algorithm = training.alternating(model.players, optimizers())
     params, state = model.init(jax.random.key(0))
-    params = jax.tree.map(lambda w: 8 * w, params)  # at N(0, .02^2) every logit is 0 and any mistake would pass
+    # at N(0, .02^2) every logit is 0 and any mistake would pass
+    params = jax.tree.map(lambda w: 8 * w, params)
     now = algorithm.init(jax.random.key(1), params, state)
     batch = task(dataset).draw({}, jax.random.key(2), 0)
     x, z = (torch.from_numpy(np.array(batch[name])) for name in ("x", "z"))
@@ -136,13 +156,17 @@ def check_losses(torch, dataset) -> dict:
     differences = []
     for _ in range(2):
         now, metrics = step(now)
-        for name, loss in (("discriminator", lambda: peer.discriminator_loss(x, z)),
-                           ("generator", lambda: peer.generator_loss(z))):
+        for name, loss in (
+            ("discriminator", lambda: peer.discriminator_loss(x, z)),
+            ("generator", lambda: peer.generator_loss(z)),
+        ):
             theirs, ours = loss(), float(metrics[f"{name}_loss"])
             peer.update(name, theirs)
             differences.append(abs(ours / theirs.item() - 1))
     if differences[0] > TOLERANCE or max(differences) > 10 * TOLERANCE:
-        raise SystemExit(f"the two sides do not compute the same: relative differences of losses {differences}")
+        raise SystemExit(
+            f"the two sides do not compute the same: relative differences of losses {differences}"
+        )
     return {"relative_difference_of_losses": differences}
 
 

@@ -1,9 +1,10 @@
 """How every benchmark here is measured.
 
-A *case* is a function that does a known amount of work and returns when the work is done. Compilation and one warm-up
-call come first and are timed apart. Then all cases run in rounds, each once a round, in an order that turns with the
-round, so that a slow minute of the machine falls on all of them alike. Cases are compared by the ratios of
-their samples of the same round. Nothing is thrown away: the file of results has every sample.
+A *case* is a function that does a known amount of work and returns when the work is done.
+Compilation and one warm-up call come first and are timed apart. Then all cases run in rounds, each
+once a round, in an order that turns with the round, so that a slow minute of the machine falls on
+all of them alike. Cases are compared by the ratios of their samples of the same round. Nothing is
+thrown away: the file of results has every sample.
 """
 
 import argparse
@@ -34,7 +35,8 @@ class Case(NamedTuple):
 
 
 def compiled_case(function, state, count: float) -> Case:
-    """A case from a jitted `state -> state`; each call goes on from the last one's state, which it may overwrite."""
+    """A case from a jitted `state -> state`; each call goes on from the last one's state, which it
+    may overwrite."""
     start = time.perf_counter()
     run = function.lower(state).compile()
     seconds = time.perf_counter() - start
@@ -47,7 +49,8 @@ def compiled_case(function, state, count: float) -> Case:
 
 
 def engine_case(task: Callable, data, num_seeds: int, strategy: str, num_steps: int) -> Case:
-    """`num_steps` steps of `num_seeds` seeds of `task(hyper) -> Task` on the library's engine, in one compiled call."""
+    """`num_steps` steps of `num_seeds` seeds of `task(hyper) -> Task` on the library's engine, in
+    one compiled call."""
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(num_seeds))
     program = training.lane_program(task)
     compiled = parallel.distribute(program, keys, {}, strategy=strategy, only=jax.devices()[:1])
@@ -81,7 +84,8 @@ def eager_case(torch, step: Callable[[], None], num_steps: int) -> Case:
 
 
 def engine_cases(task: Callable, data, arguments) -> dict[str, Case]:
-    """The engine for every number of seeds, by every strategy; one seed is the same program by either."""
+    """The engine for every number of seeds, by every strategy; one seed is the same program by
+    either."""
     cases = {}
     for num_seeds in arguments.seeds:
         for strategy in ("map",) if num_seeds == 1 else parallel.STRATEGIES:
@@ -92,8 +96,8 @@ def engine_cases(task: Callable, data, arguments) -> dict[str, Case]:
 
 
 def image_cases(task: Callable, images, arguments, peer: Callable) -> dict[str, Case]:
-    """Cases of an image model: the engine on `{"image": images}`, and PyTorch, eagerly, with both layouts:
-    `peer(torch, device, images, channels_last)` has a method `step`."""
+    """Cases of an image model: the engine on `{"image": images}`, and PyTorch, eagerly, with both
+    layouts: `peer(torch, device, images, channels_last)` has a method `step`."""
     cases, torch = engine_cases(task, {"image": images}, arguments), torch_or_none()
     for channels_last in (False, True) if torch else ():
         name = f"torch eager, channels {'last' if channels_last else 'first'}"
@@ -164,8 +168,13 @@ def surroundings() -> dict:
     found["versions"]["torch"] = torch.__version__ if torch else None
     found["threads"] = {
         "torch": torch.get_num_threads() if torch else None,
-        "usable_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        **{name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS", "NPROC")},
+        "usable_cpus": (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        ),
+        **{
+            name: os.environ.get(name)
+            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS", "NPROC")
+        },
     }
     found["load_average"] = os.getloadavg() if hasattr(os, "getloadavg") else None
     return found
@@ -201,10 +210,16 @@ def table(rows: dict, against: dict, unit: str) -> str:
 def parser(description: str, **defaults) -> argparse.ArgumentParser:
     """Flags that every benchmark has: --rounds, --steps, --seeds, --quick."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--rounds", type=int, default=defaults.get("rounds", 9), help="samples of each case")
+    made.add_argument(
+        "--rounds", type=int, default=defaults.get("rounds", 9), help="samples of each case"
+    )
     made.add_argument("--steps", type=int, default=defaults["steps"], help="steps of one sample")
-    made.add_argument("--seeds", type=int, nargs="+", default=defaults["seeds"], help="numbers of seeds at once")
-    made.add_argument("--quick", action="store_true", help="a few seconds, to see that it runs; no measurement")
+    made.add_argument(
+        "--seeds", type=int, nargs="+", default=defaults["seeds"], help="numbers of seeds at once"
+    )
+    made.add_argument(
+        "--quick", action="store_true", help="a few seconds, to see that it runs; no measurement"
+    )
     return made
 
 
@@ -214,17 +229,23 @@ def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
     if arguments.quick:
         arguments.rounds, arguments.steps, arguments.seeds = 2, 1, arguments.seeds[:1]
     if torch_or_none() is None:
-        print("PyTorch is not installed (pip install dgm_jax[benchmark]): measuring JAX alone", file=sys.stderr)
+        print(
+            "PyTorch is not installed (pip install dgm_jax[benchmark]): measuring JAX alone",
+            file=sys.stderr,
+        )
     return arguments
 
 
 def fastest(rows: dict, prefix: str) -> str:
-    """The case with the highest median rate among those whose name begins with `prefix`, or among all."""
+    """The case with the highest median rate among those whose name begins with `prefix`, or among
+    all."""
     among = [name for name in rows if name.startswith(prefix)] or list(rows)
     return max(among, key=lambda name: rows[name]["per_second"])
 
 
-def report(name: str, cases: dict[str, Case], checks: dict, arguments, unit: str, peer: str = "torch") -> dict:
+def report(
+    name: str, cases: dict[str, Case], checks: dict, arguments, unit: str, peer: str = "torch"
+) -> dict:
     """Measures, prints, writes; returns what was written. Ratios are to the peer's fastest case."""
     before = surroundings()
     samples = measure(cases, arguments.rounds)

@@ -1,12 +1,14 @@
-"""Vectors per second to their nearest codes: streamed, by the full matrix, and by vector-quantize-pytorch.
+"""Vectors per second to their nearest codes: streamed, by the full matrix, and by
+vector-quantize-pytorch.
 
     python -m benchmarks.nearest_code [--rounds 5] [--sizes 4096x1024 65536x16384] [--quick]
 
-D = 64, float32, data and codebook N(0, 1). "full matrix" forms all N x K scores at once, the minimum by `argmin` or by
-two reductions (least score, then the lowest index that has it), and does not compare the best two again as the
-streamed search does. vector-quantize-pytorch runs its quantiser in eval mode, which also gathers the codes' vectors.
-The temporary memory of each compiled program stands in `checks`, with the number of codes that differ from the
-float64 distances on a sample of rows.
+D = 64, float32, data and codebook N(0, 1). "full matrix" forms all N x K scores at once, the
+minimum by `argmin` or by two reductions (least score, then the lowest index that has it), and does
+not compare the best two again as the streamed search does. vector-quantize-pytorch runs its
+quantiser in eval mode, which also gathers the codes' vectors. The temporary memory of each compiled
+program stands in `checks`, with the number of codes that differ from the float64 distances on a
+sample of rows.
 """
 
 import sys
@@ -37,7 +39,9 @@ def by_reductions(z, codebook):
     """The full matrix, its minimum, and the lowest index that has it."""
     found = scores(z, codebook)
     least = found == jnp.min(found, axis=1, keepdims=True)
-    return jnp.min(jnp.where(least, jnp.arange(found.shape[1], dtype=jnp.int32), found.shape[1]), axis=1)
+    return jnp.min(
+        jnp.where(least, jnp.arange(found.shape[1], dtype=jnp.int32), found.shape[1]), axis=1
+    )
 
 
 WAYS = {
@@ -61,7 +65,11 @@ def cases_of(torch, num: int, num_codes: int):
         seconds = time.perf_counter() - start
         wrong = int(np.sum(np.asarray(run(z, codebook))[rows] != truth))
         memory = run.memory_analysis().temp_size_in_bytes
-        checks[f"{num}x{num_codes}, {name}"] = {"temporary_bytes": memory, "differ_from_float64": wrong, "of": SAMPLE}
+        checks[f"{num}x{num_codes}, {name}"] = {
+            "temporary_bytes": memory,
+            "differ_from_float64": wrong,
+            "of": SAMPLE,
+        }
         call = lambda run=run: jax.block_until_ready(run(z, codebook))
         cases[f"{name}, {num}x{num_codes}"] = harness.Case(call, num, seconds)
     peer = _peer(torch, z, codebook)
@@ -99,7 +107,9 @@ def main() -> int:
         num, num_codes = map(int, size.split("x"))
         cases, checks = cases_of(torch, num, num_codes)
         print(*(f"{name}: {row}" for name, row in checks.items()), sep="\n")
-        harness.report(f"nearest_code_{size}", cases, checks, arguments, "vectors/s", peer="full matrix")
+        harness.report(
+            f"nearest_code_{size}", cases, checks, arguments, "vectors/s", peer="full matrix"
+        )
     return 0
 
 

@@ -4,7 +4,8 @@ import numpy as np
 
 
 def mlp(torch, widths: tuple[int, ...], activation):
-    """Linear layers of these widths, from input to output, with a module from `activation()` between them."""
+    """Linear layers of these widths, from input to output, with a module from `activation()`
+    between them."""
     layers = []
     for a, b in zip(widths, widths[1:]):
         layers += [torch.nn.Linear(a, b), activation()]

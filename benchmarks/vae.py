@@ -2,12 +2,13 @@
 
     python -m benchmarks.vae [--rounds 9] [--steps 100] [--seeds 1 4] [--quick]
 
-The model of `experiments.vae_priors` under N(0, I): 784-300-300-40 and back, ReLU, Bernoulli pixels, Adam 1e-3, batch
-100 drawn from binary images in uint8. JAX runs the library's own engine: all steps of all seeds in one compiled
-program. PyTorch runs eagerly, one seed after the other, as a person would write it; "pythae" is that library's `VAE`
-with these networks inside, which takes the cross-entropy of probabilities and the KL in closed form. The images are
-noise: no number here depends on what they show. Before anything is timed, all three must give the same reconstruction
-term and KL from the same weights, batch and noise.
+The model of `experiments.vae_priors` under N(0, I): 784-300-300-40 and back, ReLU, Bernoulli
+pixels, Adam 1e-3, batch 100 drawn from binary images in uint8. JAX runs the library's own engine:
+all steps of all seeds in one compiled program. PyTorch runs eagerly, one seed after the other, as a
+person would write it; "pythae" is that library's `VAE` with these networks inside, which takes the
+cross-entropy of probabilities and the KL in closed form. The images are
+noise: no number here depends on what they show. Before anything is timed, all three must give the
+same reconstruction term and KL from the same weights, batch and noise.
 """
 
 import functools
@@ -82,7 +83,9 @@ class TorchVae:
         """(reconstruction [B], KL [B])."""
         loc, log_scale = self.encoder(x).chunk(2, dim=1)
         logits = self.decoder(loc + log_scale.exp() * noise)
-        losses = self.torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none")
+        losses = self.torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, x, reduction="none"
+        )
         kl = 0.5 * (loc**2 + (2 * log_scale).exp() - 1) - log_scale
         return losses.sum(1), kl.sum(1)
 
@@ -131,7 +134,13 @@ class PythaeVae(TorchVae):
 
     def terms(self, x, noise):
         """As pythae has them: means over the batch."""
-        draw, self.model._sample_gauss = self.model._sample_gauss, lambda loc, scale: (loc + scale * noise, noise)
+        draw, self.model._sample_gauss = (
+            self.model._sample_gauss,
+            lambda loc, scale: (
+                loc + scale * noise,
+                noise,
+            ),
+        )
         found = self.model({"data": x})
         self.model._sample_gauss = draw
         return found.recon_loss, found.reg_loss
@@ -147,10 +156,14 @@ def peers() -> dict:
 
 
 def check_terms(torch, images) -> dict:
-    """Raises unless all sides give the same terms of the bound from the same weights, batch and noise."""
+    """Raises unless all sides give the same terms of the bound from the same weights, batch and
+    noise."""
     made, parts = vae(recipe(), IMAGE), recipe()
     params, state = made.init(jax.random.key(0))
-    x, noise = jnp.asarray(images[:BATCH], jnp.float32), core.normal(jax.random.key(1), (BATCH, LATENT))
+    x, noise = (
+        jnp.asarray(images[:BATCH], jnp.float32),
+        core.normal(jax.random.key(1), (BATCH, LATENT)),
+    )
 
     @jax.jit
     def terms():
@@ -159,7 +172,10 @@ def check_terms(torch, images) -> dict:
         return -jnp.mean(log_likelihood(parts, params, state, loc + scale * noise, x)), jnp.mean(kl)
 
     ours, differences = [float(v) for v in terms()], {}
-    flat, numbers = torch.from_numpy(np.array(x).reshape(BATCH, -1)), torch.from_numpy(np.array(noise))
+    flat, numbers = (
+        torch.from_numpy(np.array(x).reshape(BATCH, -1)),
+        torch.from_numpy(np.array(noise)),
+    )
     for name, peer_class in peers().items():
         peer = peer_class(torch, "cpu", images)
         peer.load(params)
@@ -167,7 +183,10 @@ def check_terms(torch, images) -> dict:
             theirs = [float(v.mean()) for v in peer.terms(flat, numbers)]
         differences[name] = [abs(a / b - 1) for a, b in zip(ours, theirs)]
     if max(map(max, differences.values())) > TOLERANCE:
-        raise SystemExit(f"the sides do not compute the same: relative differences of the two terms {differences}")
+        raise SystemExit(
+            "the sides do not compute the same: relative differences of the two terms"
+            f" {differences}"
+        )
     return {"terms": ours, "relative_difference_of_terms": differences}
 
 
@@ -178,7 +197,9 @@ def binary_images() -> np.ndarray:
 
 def main() -> int:
     """Checks, measures, writes."""
-    arguments = harness.parse(harness.parser(__doc__.splitlines()[0], rounds=9, steps=100, seeds=[1, 4]))
+    arguments = harness.parse(
+        harness.parser(__doc__.splitlines()[0], rounds=9, steps=100, seeds=[1, 4])
+    )
     images, torch = binary_images(), harness.torch_or_none()
     checks = check_terms(torch, images) if torch else {}
     cases = harness.engine_cases(task, {"image": images}, arguments)

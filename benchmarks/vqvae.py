@@ -2,12 +2,13 @@
 
     python -m benchmarks.vqvae [--rounds 7] [--steps 5] [--seeds 1 4] [--quick]
 
-Encoder and decoder of `networks.residual` (hidden 128, two residual blocks of 32), K = 512 codes of D = 64, mean squared
-error plus codebook term plus .25 commitment, Adam 3e-4, batch 128: about 21 GFLOP a step. JAX runs the library's own
-engine: all steps of all seeds in one compiled program, convolutions by the backend that the library picks. PyTorch runs
-eagerly, one seed after the other, channels first and channels last, fused Adam. The images are noise. "products alone"
-are the step's matrix products without all else. Before anything is timed, both sides must give the same losses from the
-same weights and batch.
+Encoder and decoder of `networks.residual` (hidden 128, two residual blocks of 32), K = 512 codes of
+D = 64, mean squared error plus codebook term plus .25 commitment, Adam 3e-4, batch 128: about 21
+GFLOP a step. JAX runs the library's own
+engine: all steps of all seeds in one compiled program, convolutions by the backend that the library
+picks. PyTorch runs eagerly, one seed after the other, channels first and channels last, fused Adam.
+The images are noise. "products alone" are the step's matrix products without all else. Before
+anything is timed, both sides must give the same losses from the same weights and batch.
 """
 
 import functools
@@ -26,11 +27,15 @@ from dgm_jax.networks import ResidualDecoder, ResidualEncoder, convolution, from
 
 IMAGE, BATCH, NUM_IMAGES, CODES, CODE_WIDTH = (28, 28, 1), 128, 4_096, 512, 64
 RATE, TOLERANCE = 3e-4, 2e-5
-NETS = {"encoder": from_flax(ResidualEncoder(CODE_WIDTH)), "decoder": from_flax(ResidualDecoder(IMAGE[2]))}
+NETS = {
+    "encoder": from_flax(ResidualEncoder(CODE_WIDTH)),
+    "decoder": from_flax(ResidualDecoder(IMAGE[2])),
+}
 
 
 def init(key):
-    """Parameters by part; the codebook U(-1/K, 1/K) as published code has it, times 50 so that codes differ."""
+    """Parameters by part; the codebook U(-1/K, 1/K) as published code has it, times 50 so that
+    codes differ."""
     keys = jax.random.split(key, 3)
     book = core.uniform(keys[2], (CODES, CODE_WIDTH), minval=-50 / CODES, maxval=50 / CODES)
     encoder, _ = NETS["encoder"].init(keys[0], jnp.zeros((2, *IMAGE)))
@@ -64,13 +69,16 @@ def task(hyper) -> Task:
 
 
 def products_case(num_steps: int) -> harness.Case:
-    """The step's matrix products and nothing else: those of every convolution forwards, and of both backward passes.
+    """The step's matrix products and nothing else: those of every convolution forwards, and of both
+    backward passes.
 
     What the whole step costs beyond them is copies, elementwise work, the nearest code and Adam.
     """
     shapes, plain = [], products.product
     params, state = jax.eval_shape(init, jax.random.key(0))
-    with mock.patch.object(products, "product", lambda w, x: (shapes.append((w.shape, x.shape)), plain(w, x))[1]):
+    with mock.patch.object(
+        products, "product", lambda w, x: (shapes.append((w.shape, x.shape)), plain(w, x))[1]
+    ):
         jax.eval_shape(lambda p: loss(p, state, {"x": jnp.zeros((BATCH, *IMAGE))}, None), params)
     rng = np.random.default_rng(0)
     draw = lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
@@ -132,7 +140,8 @@ class TorchVqVae:
 
 
 def check_losses(torch, images) -> dict:
-    """Raises unless both sides give the same loss, from the same weights, before and after one step of SGD on it."""
+    """Raises unless both sides give the same loss, from the same weights, before and after one step
+    of SGD on it."""
     params, state = init(jax.random.key(0))
     peer = TorchVqVae(torch, "cpu", images, channels_last=False)
     peer.load(params)
@@ -149,13 +158,17 @@ def check_losses(torch, images) -> dict:
     pairs = ((value(params), before), (value(moved), peer.loss(images)))
     differences = [abs(float(ours) / theirs.item() - 1) for ours, theirs in pairs]
     if max(differences) > TOLERANCE:
-        raise SystemExit(f"the two sides do not compute the same: relative differences of losses {differences}")
+        raise SystemExit(
+            f"the two sides do not compute the same: relative differences of losses {differences}"
+        )
     return {"relative_difference_of_losses": differences}
 
 
 def main() -> int:
     """Checks, measures, writes."""
-    arguments = harness.parse(harness.parser(__doc__.splitlines()[0], rounds=7, steps=5, seeds=[1, 4]))
+    arguments = harness.parse(
+        harness.parser(__doc__.splitlines()[0], rounds=7, steps=5, seeds=[1, 4])
+    )
     images, torch = harness.noise_images(NUM_IMAGES), harness.torch_or_none()
     checks = check_losses(torch, images) if torch else {}
     cases = harness.image_cases(task, images, arguments, TorchVqVae)

@@ -98,7 +98,9 @@ def _with_grid(experiment, rest: list[str]):
         count = next((i for i, word in enumerate(tail) if word.startswith("-")), len(tail))
         cells, flags = tail[:count], rest[:at] + tail[count:]
     if "--grid" in flags:
-        raise UsageError("give --grid once, with all its fields: --grid FIELD=VALUE,VALUE FIELD=VALUE,VALUE")
+        raise UsageError(
+            "give --grid once, with all its fields: --grid FIELD=VALUE,VALUE FIELD=VALUE,VALUE"
+        )
     if "--grid" in rest and not cells:
         raise UsageError("--grid needs FIELD=VALUE,VALUE ...")
     from dgm_jax.core import DgmError

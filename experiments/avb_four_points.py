@@ -1,25 +1,29 @@
-"""Adversarial variational Bayes against a VAE on four data points, where the plane of latents can be integrated over.
+"""Adversarial variational Bayes against a VAE on four data points, where the plane of latents can
+be integrated over.
 
     python -m experiments.avb_four_points
     python -m experiments.avb_four_points --preset paper --num_steps 100000 --log_every 10000
 
-Mescheder, Nowozin and Geiger 2017, section 5.1 and the authors' notebooks: four one-hot images of 2 x 2 pixels, z in the
-plane, Bernoulli decoder 2-64-64-64-4, encoders of the same size (Gaussian, or with 64 numbers of noise), a residual
-critic with two updates a step. The exact optimum is log p = -log 4 = -1.386 with marginal KL 0; Gaussian posteriors
-cannot tile the prior, so the VAE stops near -1.57. log p(x) is the quadrature of the decoder over [-8, 8]^2; the ELBO
-and KL of the VAE are integrals too, those of AVB come from 800,000 draws of each posterior in a histogram (bins of .025).
+Mescheder, Nowozin and Geiger 2017, section 5.1 and the authors' notebooks: four one-hot images of 2
+x 2 pixels, z in the plane, Bernoulli decoder 2-64-64-64-4, encoders of the same size (Gaussian, or
+with 64 numbers of noise), a residual critic with two updates a step. The exact optimum is log p =
+-log 4 = -1.386 with marginal KL 0; Gaussian posteriors cannot tile the prior, so the VAE stops near
+-1.57. log p(x) is the quadrature of the decoder over [-8, 8]^2; the ELBO and KL of the VAE are
+integrals too, those of AVB come from 800,000 draws of each posterior in a histogram (bins of .025).
 `critic_elbo` is what the critic says of the same model, `overstatement` how much that is too high.
 
-Measured with `--num_seeds 8` (preset `fast`, seeds of 0, 2026-11-23, two CPU cores, 19 minutes), medians: VAE log p
--1.569, ELBO -1.698, marginal KL .145, which is the paper's VAE; AVB log p -1.432 (worst seed -1.437, each at least .13
-above the VAE's), ELBO -1.472, marginal KL .041, reconstruction .018 a pixel, still rising when it stopped. The critic's
-ELBO lies between .045 below and .121 above the independent one.
+Measured with `--num_seeds 8` (preset `fast`, seeds of 0, 2026-11-23, two CPU cores, 19 minutes),
+medians: VAE log p -1.569, ELBO -1.698, marginal KL .145, which is the paper's VAE; AVB log p -1.432
+(worst seed -1.437, each at least .13 above the VAE's), ELBO -1.472, marginal KL .041,
+reconstruction .018 a pixel, still rising when it stopped. The critic's ELBO lies between .045 below
+and .121 above the independent one.
 
-The second command with `--num_seeds 1 --model avb` (seed 0, 2026-11-23, two CPU cores, about two hours, one checkpoint
-resumed): log p -1.405 (published -1.403), ELBO -1.417 (-1.421), marginal KL .011 (.026), reconstruction .0080 a pixel
-(.0058), critic's ELBO -1.412; the four posteriors are the quarters of the prior. Log p was -1.443 after 30,000 steps and
--1.419 after 50,000. ELBO and KL are those of its final parameters with the bins of today: that run had bins of .1, which
-lose what a sharp edge does inside them, and said -1.399 and .007.
+The second command with `--num_seeds 1 --model avb` (seed 0, 2026-11-23, two CPU cores, about two
+hours, one checkpoint resumed): log p -1.405 (published -1.403), ELBO -1.417 (-1.421), marginal KL
+.011 (.026), reconstruction .0080 a pixel (.0058), critic's ELBO -1.412; the four posteriors are the
+quarters of the prior. Log p was -1.443 after 30,000 steps and -1.419 after 50,000. ELBO and KL are
+those of its final parameters with the bins of today: that run had bins of .1, which lose what a
+sharp edge does inside them, and said -1.399 and .007.
 """
 
 import dataclasses
@@ -31,15 +35,24 @@ from dgm_jax import parallel, plotting
 from dgm_jax.run import Data, Experiment, main
 from dgm_jax.studies import avb_four_points as study
 
-# The table as quoted from memory; its VAE column is confirmed to .002 nats by a NumPy run of the authors' protocol, which
-# is what the VAE is judged by. The AVB column is not confirmed, so it is context.
+# The table as quoted from memory; its VAE column is confirmed to .002 nats by a NumPy run of the
+# authors' protocol, which is what the VAE is judged by. The AVB column is not confirmed, so it is
+# context.
 PAPER = "Mescheder et al. 2017, four points, quoted from memory"
 PUBLISHED = {
-    "vae": {"log_likelihood": (-1.568, 0.01), "elbo": (-1.697, 0.01), "reconstruction_error": (88.5e-3, None),
-            "marginal_kl": (0.165, None)},
-    "avb": {"log_likelihood": (-1.403, None), "elbo": (-1.421, None), "reconstruction_error": (5.77e-3, None),
-            "marginal_kl": (0.026, None)},
-}  # fmt: skip
+    "vae": {
+        "log_likelihood": (-1.568, 0.01),
+        "elbo": (-1.697, 0.01),
+        "reconstruction_error": (88.5e-3, None),
+        "marginal_kl": (0.165, None),
+    },
+    "avb": {
+        "log_likelihood": (-1.403, None),
+        "elbo": (-1.421, None),
+        "reconstruction_error": (5.77e-3, None),
+        "marginal_kl": (0.026, None),
+    },
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +69,8 @@ def references(config: Config) -> list[dict]:
     """The paper's table; a verdict where a tolerance is known."""
     rows = PUBLISHED[config.model[0]]
     return [
-        {"metric": k, "published": v, "spread": s, "source": PAPER} | ({"context": True} if s is None else {})
+        {"metric": k, "published": v, "spread": s, "source": PAPER}
+        | ({"context": True} if s is None else {})
         for k, (v, s) in rows.items()
     ]
 
@@ -64,7 +78,9 @@ def references(config: Config) -> list[dict]:
 def _posteriors(result, num_seeds: int):
     z = np.asarray(result.arrays["z"])[:num_seeds]
     titles = [f"{result.name}, seed {i}" for i in range(len(z))]
-    return plotting.scatter_groups(z, [f"x = {i}" for i in range(4)], limits=(-4, 4, -4, 4), titles=titles)
+    return plotting.scatter_groups(
+        z, [f"x = {i}" for i in range(4)], limits=(-4, 4, -4, 4), titles=titles
+    )
 
 
 def figures(results, loaded: Data) -> dict:
@@ -75,7 +91,12 @@ def figures(results, loaded: Data) -> dict:
 
 def snapshots(result, loaded: Data, step: int) -> dict:
     """The first seed's posteriors during training."""
-    return {"posteriors": (_posteriors(result, 1), f"{result.name}: draws of q(z | x) after {step} steps.")}
+    return {
+        "posteriors": (
+            _posteriors(result, 1),
+            f"{result.name}: draws of q(z | x) after {step} steps.",
+        )
+    }
 
 
 EXPERIMENT = Experiment(
@@ -88,10 +109,19 @@ EXPERIMENT = Experiment(
     figures=figures,
     snapshots=snapshots,
     references=references,
-    headline=("log_likelihood", "reconstruction_error", "elbo", "marginal_kl", "mutual_information", "critic_elbo",
-              "overstatement"),
+    headline=(
+        "log_likelihood",
+        "reconstruction_error",
+        "elbo",
+        "marginal_kl",
+        "mutual_information",
+        "critic_elbo",
+        "overstatement",
+    ),
     explanations={
-        "log_likelihood": "Mean of log p(x) over the four points, by quadrature; at most -log 4 = -1.386.",
+        "log_likelihood": (
+            "Mean of log p(x) over the four points, by quadrature; at most -log 4 = -1.386."
+        ),
         "reconstruction_error": "-E_q log p(x | z) / 4, nats a pixel.",
         "elbo": "E_q log p(x | z) - KL(q(z | x) || p(z)), independent of the critic.",
         "marginal_kl": "KL of the aggregated posterior to the prior; 0 at the optimum.",

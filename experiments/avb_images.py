@@ -3,23 +3,26 @@
     python -m experiments.avb_images
     python -m experiments.avb_images --model vae avb --num_steps 100000
 
-A VAE, AVB, and AVB with adaptive contrast, all with one decoder (dense, latents N(0, I)) and encoders of one size. What
-the critic says is a bound only if the critic is optimal: `adversarial_bound` is it (for the VAE the ELBO), on the first
-`num_ais` test images; `annealed_log_prob` estimates log p(x) of the same images without critic or encoder density, from a
-Gaussian with the moments of the posterior, the same for all three; `gap` = annealed - adversarial should be positive.
-`alarm` is the share of seeds where the bound exceeds the estimate by more than three standard errors. In the paper
-(Mescheder et al. 2017, MNIST; quoted from memory) AVB without adaptive contrast claims -83.6 where annealing finds -91.2.
+A VAE, AVB, and AVB with adaptive contrast, all with one decoder (dense, latents N(0, I)) and
+encoders of one size. What the critic says is a bound only if the critic is optimal:
+`adversarial_bound` is it (for the VAE the ELBO), on the first `num_ais` test images;
+`annealed_log_prob` estimates log p(x) of the same images without critic or encoder density, from a
+Gaussian with the moments of the posterior, the same for all three; `gap` = annealed - adversarial
+should be positive. `alarm` is the share of seeds where the bound exceeds the estimate by more than
+three standard errors. In the paper (Mescheder et al. 2017, MNIST; quoted from memory) AVB without
+adaptive contrast claims -83.6 where annealing finds -91.2.
 
-Measured on Fashion-MNIST with the defaults (3 seeds of 0, 2026-11-23, two CPU cores, 26 minutes, part of them beside
-other work), nats:
+Measured on Fashion-MNIST with the defaults (3 seeds of 0, 2026-11-23, two CPU cores, 26 minutes,
+part of them beside other work), nats:
 
-    model                  bound                    log p (annealed)         gap                    alarm
-    vae                    -238.6 [-239.1, -238.1]  -236.0 [-236.4, -235.5]   2.66 [ 2.09,  3.22]   no seed
-    avb                    -229.3 [-230.5, -228.1]  -239.2 [-240.2, -238.2]  -9.86 [-10.5, -9.27]   every seed
-    avb_adaptive_contrast  -236.6 [-237.4, -235.9]  -235.0 [-235.9, -234.1]   1.66 [ 1.33,  1.99]   no seed
+    model         bound                    log p (annealed)         gap                   alarm
+    vae           -238.6 [-239.1, -238.1]  -236.0 [-236.4, -235.5]   2.66 [ 2.09,  3.22]  no seed
+    avb           -229.3 [-230.5, -228.1]  -239.2 [-240.2, -238.2]  -9.86 [-10.5, -9.27]  every seed
+    avb_adaptive  -236.6 [-237.4, -235.9]  -235.0 [-235.9, -234.1]   1.66 [ 1.33,  1.99]  no seed
 
-As in the paper the plain critic overstates and adaptive contrast does not. Of eight chains 7 count for the VAE and with
-adaptive contrast, 2.6 for plain AVB, whose annealed estimate is so the loosest.
+As in the paper the plain critic overstates and adaptive contrast does not. Of eight chains 7 count
+for the VAE and with adaptive contrast, 2.6 for plain AVB, whose annealed estimate is so the
+loosest.
 """
 
 import dataclasses
@@ -35,7 +38,12 @@ from dgm_jax.core import Task, lookup, require, require_at_least, require_positi
 from dgm_jax.evaluation import likelihood
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
 from dgm_jax.models import vae as vae_recipe
-from dgm_jax.models.adversarial_variational_bayes import BATCH_COUPLING, AdversarialVae, draw_posterior, log_joint
+from dgm_jax.models.adversarial_variational_bayes import (
+    BATCH_COUPLING,
+    AdversarialVae,
+    draw_posterior,
+    log_joint,
+)
 from dgm_jax.models.adversarial_variational_bayes import terms as adversarial_terms
 from dgm_jax.models.vae import log_joint as vae_log_joint
 from dgm_jax.models.vae import posterior, terms
@@ -84,10 +92,16 @@ def validate(config: Config) -> None:
         lookup({known: 0 for known in MODELS}, name, "model")
     require_at_least(1, config, "noise_size", "num_critic_updates", "ais_steps", "num_chains")
     require_positive(config, "critic_rate")
-    require(config.network == "dense" or config.model == ("vae",),
-            f"implicit encoders are dense, so for a fair comparison all are; got network={config.network!r}")
+    require(
+        config.network == "dense" or config.model == ("vae",),
+        "implicit encoders are dense, so for a fair comparison all are; got"
+        f" network={config.network!r}",
+    )
     require_at_least(2, config, "num_ais")
-    require(config.noise_size % NUM_BASES == 0, f"noise_size must be a multiple of {NUM_BASES}, got {config.noise_size}")
+    require(
+        config.noise_size % NUM_BASES == 0,
+        f"noise_size must be a multiple of {NUM_BASES}, got {config.noise_size}",
+    )
 
 
 def build(config: Config, loaded) -> Task:
@@ -133,9 +147,14 @@ def _adversarial(config: Config, loaded, adaptive_contrast: bool) -> Adversarial
     _, decoder = study.networks_of(config, loaded.dataset.info.shape)
     prior = priors.standard_normal(config.latent_size)
     return AdversarialVae(
-        from_flax(encoder), decoder, from_flax(ResidualCritic(256, 3)), prior, config.latent_size, config.noise_size,
+        from_flax(encoder),
+        decoder,
+        from_flax(ResidualCritic(256, 3)),
+        prior,
+        config.latent_size,
+        config.noise_size,
         adaptive_contrast,
-    )  # fmt: skip
+    )
 
 
 def _conclude(config, recipe, bound, train_state, arrays, key):
@@ -143,7 +162,10 @@ def _conclude(config, recipe, bound, train_state, arrays, key):
     params, state = train_state.params, train_state.state
     key_bound, key_ais = jax.random.split(key)
     x = data.to_model_range(arrays["test"]["image"][: config.num_ais], "unit")
-    draws = [bound(jax.random.fold_in(key_bound, i), recipe, params, state, x).elbo for i in range(NUM_BOUND)]
+    draws = [
+        bound(jax.random.fold_in(key_bound, i), recipe, params, state, x).elbo
+        for i in range(NUM_BOUND)
+    ]
     claimed = jnp.mean(jnp.stack(draws), axis=0)
     settings = likelihood.Settings(num_steps=config.ais_steps, num_chains=config.num_chains)
     found = _annealed(key_ais, settings, recipe, params, state, x)
@@ -170,7 +192,6 @@ def _annealed(key, settings, recipe, params, state, x):
     return study.annealed(key, settings, joint, x, start.loc, start.scale)
 
 
-
 EXPERIMENT = Experiment(
     name="avb_images",
     config=Config,
@@ -182,7 +203,10 @@ EXPERIMENT = Experiment(
     figures=binary_images.figures,
     headline=("adversarial_bound", "annealed_log_prob", "gap", "alarm", "claimed_elbo", "test_kl"),
     explanations={
-        "adversarial_bound": "Mean of log p(x | z) - KL by the critic (VAE: by its density), nats; 16 draws an image.",
+        "adversarial_bound": (
+            "Mean of log p(x | z) - KL by the critic (VAE: by its density), nats; 16 draws an"
+            " image."
+        ),
         "annealed_log_prob": "log p(x) of the same images by annealed importance sampling, nats.",
         "annealed_error": "Its Monte-Carlo standard error by the spread of chains, nats.",
         "annealed_sample_size": "Of the chains' weights; near 1 the estimate is loose.",

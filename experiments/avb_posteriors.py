@@ -1,18 +1,22 @@
-"""Adversarial variational Bayes without data: an implicit sampler and Gaussians against posteriors that are known.
+"""Adversarial variational Bayes without data: an implicit sampler and Gaussians against posteriors
+that are known.
 
     python -m experiments.avb_posteriors
     python -m experiments.avb_posteriors --arm torus/avb torus/full_rank --num_seeds 1
-    python -m experiments.avb_posteriors --arm eight_schools_signed/avb --critic_width 256 --critic_blocks 5 \
-        --batch_size 512 --learning_rate 1e-4 --critic_learning_rate 2e-4 --num_steps 10000
+    python -m experiments.avb_posteriors --arm eight_schools_signed/avb --critic_width 256 \
+        --critic_blocks 5 --batch_size 512 --learning_rate 1e-4 --critic_learning_rate 2e-4 \
+        --num_steps 10000
 
-Mescheder, Nowozin and Geiger 2017, section 5.2, and the public notebook, which show plots and no figures. Densities:
-`dgm_jax.densities.posteriors`; families: `dgm_jax.studies.posterior_families`. In the plane the KL of the Gaussians is
-a quadrature, that of the sampler comes from 400,000 draws in a histogram (bins of .06 on [-6, 6]^2, counts corrected
-after Grassberger; the Gaussians, counted in the same way, come out .003 nats above their quadrature). Eight schools
-have ten numbers: its Gaussians get log Z - ELBO, all three the KL of the pair (mu, tau), and moments against a
+Mescheder, Nowozin and Geiger 2017, section 5.2, and the public notebook, which show plots and no
+figures. Densities: `dgm_jax.densities.posteriors`; families: `dgm_jax.studies.posterior_families`.
+In the plane the KL of the Gaussians is a quadrature, that of the sampler comes from 400,000 draws
+in a histogram (bins of .06 on [-6, 6]^2, counts corrected after Grassberger; the Gaussians, counted
+in the same way, come out .003 nats above their quadrature). Eight schools have ten numbers: its
+Gaussians get log Z - ELBO, all three the KL of the pair (mu, tau), and moments against a
 quadrature. `critic_kl` is what the critic says of the sampler.
 
-Measured on two CPU cores (2026-11-23, first command, seeds 0-2, about five minutes), means over seeds, nats:
+Measured on two CPU cores (2026-11-23, first command, seeds 0-2, about five minutes), means over
+seeds, nats:
 
 | | mean field | full rank | sampler | its critic says |
 | --- | --- | --- | --- | --- |
@@ -23,8 +27,8 @@ Measured on two CPU cores (2026-11-23, first command, seeds 0-2, about five minu
 | eight_schools, mean_error, in sd | .28 | .12 | .12 | |
 | eight_schools, sd ratios | .55 to .98 | .58 to .95 | 1.02 to 1.21 | |
 
-In ten dimensions the critic lags: it says less than nothing where (mu, tau) alone are .066 off, and the sampler ends
-too wide. The Gaussians are too narrow.
+In ten dimensions the critic lags: it says less than nothing where (mu, tau) alone are .066 off, and
+the sampler ends too wide. The Gaussians are too narrow.
 """
 
 import dataclasses
@@ -49,7 +53,10 @@ class Config(study.PosteriorsConfig):
 
 def _density(posterior: str, loaded: Data):
     """log p over the picture, [y, x], blank where the density is below e^-12."""
-    log_p = POSTERIORS[posterior].plane_log_density(centers(PICTURE)) - loaded.arrays[posterior]["log_normaliser"]
+    log_p = (
+        POSTERIORS[posterior].plane_log_density(centers(PICTURE))
+        - loaded.arrays[posterior]["log_normaliser"]
+    )
     log_p = np.asarray(log_p, np.float64).reshape(PICTURE.num, PICTURE.num).T
     return np.where(log_p > -12, log_p, np.nan)
 
@@ -59,16 +66,25 @@ def _draws_over_density(result, loaded: Data, title: str):
     xlabel, ylabel = AXES.get(posterior, ("a", "b"))
     axis = np.asarray(centers(PICTURE)).reshape(PICTURE.num, PICTURE.num, 2)[0, :, 1]
     return plotting.heatmap_on_grid(
-        _density(posterior, loaded), axis, axis, titles=[title], colour_label="exact log-density, nats", xlabel=xlabel,
-        ylabel=ylabel, points=np.asarray(result.arrays["z"])[0][:600],
-    )  # fmt: skip
+        _density(posterior, loaded),
+        axis,
+        axis,
+        titles=[title],
+        colour_label="exact log-density, nats",
+        xlabel=xlabel,
+        ylabel=ylabel,
+        points=np.asarray(result.arrays["z"])[0][:600],
+    )
 
 
 def figures(results, loaded: Data) -> dict:
     """Draws of the first seed over the exact density, one picture an arm."""
     caption = "{}, first seed: 600 draws (first two quantities) over the exact log-density."
     return {
-        f"draws_{r.name.replace('/', '_')}": (_draws_over_density(r, loaded, r.name), caption.format(r.name))
+        f"draws_{r.name.replace('/', '_')}": (
+            _draws_over_density(r, loaded, r.name),
+            caption.format(r.name),
+        )
         for r in results
     }
 
@@ -76,7 +92,12 @@ def figures(results, loaded: Data) -> dict:
 def snapshots(result, loaded: Data, step: int) -> dict:
     """The same during training."""
     title = f"{result.name}, step {step}"
-    return {"draws": (_draws_over_density(result, loaded, title), f"{title}: draws over the exact log-density.")}
+    return {
+        "draws": (
+            _draws_over_density(result, loaded, title),
+            f"{title}: draws over the exact log-density.",
+        )
+    }
 
 
 EXPERIMENT = Experiment(
@@ -88,13 +109,35 @@ EXPERIMENT = Experiment(
     validate=study.validate,
     figures=figures,
     snapshots=snapshots,
-    headline=("kl", "plane_kl", "critic_kl", "bound_gap", "mean_error", "smallest_sd_ratio", "largest_sd_ratio"),
+    headline=(
+        "kl",
+        "plane_kl",
+        "critic_kl",
+        "bound_gap",
+        "mean_error",
+        "smallest_sd_ratio",
+        "largest_sd_ratio",
+    ),
     explanations={
-        "kl": "KL(q || p), nats: quadrature (Gaussians, plane), log Z - ELBO (Gaussians, eight schools), or plane_kl.",
-        "plane_kl": "KL(q || p) of the first two quantities (eight schools: mu, tau) from a histogram of draws, nats.",
-        "critic_kl": "log Z + E_q [T + log r - log f], nats: what the critic says; below kl where it lags behind.",
-        "elbo": "E_q [log f - log q], nats; for the sampler with the entropy of the histogram; at most log Z.",
-        "bound_gap": "log Z - elbo, log Z by quadrature: equals kl but for errors of draws and bins.",
+        "kl": (
+            "KL(q || p), nats: quadrature (Gaussians, plane), log Z - ELBO (Gaussians, eight"
+            " schools), or plane_kl."
+        ),
+        "plane_kl": (
+            "KL(q || p) of the first two quantities (eight schools: mu, tau) from a histogram of"
+            " draws, nats."
+        ),
+        "critic_kl": (
+            "log Z + E_q [T + log r - log f], nats: what the critic says; below kl where it lags"
+            " behind."
+        ),
+        "elbo": (
+            "E_q [log f - log q], nats; for the sampler with the entropy of the histogram; at most"
+            " log Z."
+        ),
+        "bound_gap": (
+            "log Z - elbo, log Z by quadrature: equals kl but for errors of draws and bins."
+        ),
         "mean_error": "Largest |E_q - E_p| of a quantity, in posterior standard deviations.",
         "smallest_sd_ratio": "Smallest ratio of standard deviations, q to p, of a quantity.",
         "largest_sd_ratio": "The largest such ratio.",

@@ -1,27 +1,31 @@
-"""The KL term of a VAE taken apart over the whole training set, and what is wrong with both obvious priors.
+"""The KL term of a VAE taken apart over the whole training set, and what is wrong with both obvious
+priors.
 
     python -m experiments.elbo_surgery
     python -m experiments.elbo_surgery --latent 2 --num_surgery 10000
 
-Hoffman and Johnson 2016: over the n training images, average KL(q(z | x_i) || p(z)) = mutual information of index and z
-+ KL(q(z) || p(z)), with q(z) the average of all n posteriors, summed exactly (each z meets all n). The information is at
-most log n (log 60,000 = 11.0). `identity_error` is the difference of the two sides as computed.
+Hoffman and Johnson 2016: over the n training images, average KL(q(z | x_i) || p(z)) = mutual
+information of index and z + KL(q(z) || p(z)), with q(z) the average of all n posteriors, summed
+exactly (each z meets all n). The information is at most log n (log 60,000 = 11.0). `identity_error`
+is the difference of the two sides as computed.
 
-N(0, I) over-regularises: `marginal_kl` nats an image are lost to a prior that is not where the codes are. The best prior
-for the training set is q(z) itself: put in its place after training it gains exactly that, `train_gain` = marginal_kl.
-But it overfits: on test images it gains `test_gain` only, each training code having a component of its own, and one
-evaluation costs n Gaussians.
+N(0, I) over-regularises: `marginal_kl` nats an image are lost to a prior that is not where the
+codes are. The best prior for the training set is q(z) itself: put in its place after training it
+gains exactly that, `train_gain` = marginal_kl. But it overfits: on test images it gains `test_gain`
+only, each training code having a component of its own, and one evaluation costs n Gaussians.
 
-Measured with `--data fashion_mnist` (3 seeds of 0, 2026-11-23, two CPU cores, 27 minutes beside other work), means over
-seeds in nats, all 60,000 training images in the sums; log n = 11.00:
+Measured with `--data fashion_mnist` (3 seeds of 0, 2026-11-23, two CPU cores, 27 minutes beside
+other work), means over seeds in nats, all 60,000 training images in the sums; log n = 11.00:
 
-    latents  average KL  information  of log n  marginal KL  gain on train  gain on test  active  identity error
-          2        6.37         5.82      .529          .55            .55           .52       2           3e-7
-         10       14.66        10.47      .952         4.19           4.19          -.51    9.67           1e-6
-         50       15.00        10.52      .957         4.47           4.47          -.67      13           2e-6
+    latents  average KL  infor-   of     marginal  gain on  gain on  active  identity
+                         mation   log n  KL        train    test             error
+          2        6.37    5.82   .529       .55      .55      .52      2        3e-7
+         10       14.66   10.47   .952      4.19     4.19     -.51   9.67        1e-6
+         50       15.00   10.52   .957      4.47     4.47     -.67     13        2e-6
 
-With ten latents or more nearly every image has a code of its own, N(0, I) costs 4.2 to 4.5 nats an image, and the exact
-aggregate, which would win them back on the training set, is worse than N(0, I) on test images.
+With ten latents or more nearly every image has a code of its own, N(0, I) costs 4.2 to 4.5 nats an
+image, and the exact aggregate, which would win them back on the training set, is worse than N(0, I)
+on test images.
 """
 
 import dataclasses
@@ -64,9 +68,14 @@ def _sized(config: Config) -> Config:
 
 def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
-    require(config.latent_size == 0, f"the arms set latent_size: give --latent {config.latent_size}")
+    require(
+        config.latent_size == 0, f"the arms set latent_size: give --latent {config.latent_size}"
+    )
     study.validate(_sized(config))
-    require(config.num_surgery == 0 or config.num_surgery >= 2, f"num_surgery must be 0 or >= 2, got {config.num_surgery}")
+    require(
+        config.num_surgery == 0 or config.num_surgery >= 2,
+        f"num_surgery must be 0 or >= 2, got {config.num_surgery}",
+    )
 
 
 def build(config: Config, loaded) -> Task:
@@ -78,7 +87,9 @@ def build(config: Config, loaded) -> Task:
     algorithm = functools.partial(training.alternating, model.players, {"vae": optax.adam(rate)})
     draw = binary_images.draw_with_step(loaded, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe)
-    return Task(model.init, draw, algorithm, functools.partial(_evaluate, recipe), conclude=conclude)
+    return Task(
+        model.init, draw, algorithm, functools.partial(_evaluate, recipe), conclude=conclude
+    )
 
 
 def _evaluate(recipe, train_state, arrays, key):
@@ -100,9 +111,13 @@ def _conclude(config, recipe, train_state, arrays, key):
     loc, scale = study.posteriors(recipe, params, state, images)
     z = sampling.gaussian(key_train, loc, scale)
     found = elbo_surgery.decompose_gaussian(z, loc, scale, log_p(z))
-    test_z = sampling.gaussian(key_test, *study.posteriors(recipe, params, state, arrays["test"]["image"]))
+    test_z = sampling.gaussian(
+        key_test, *study.posteriors(recipe, params, state, arrays["test"]["image"])
+    )
     aggregate = priors.aggregated_posterior(loc, scale)
-    log_aggregate = chunked(lambda z: aggregate.log_prob({"loc": loc, "scale": scale}, z), test_z, 256)
+    log_aggregate = chunked(
+        lambda z: aggregate.log_prob({"loc": loc, "scale": scale}, z), test_z, 256
+    )
     bound = elbo_surgery.mutual_information_bound(len(images))
     analytic = jnp.sum(gaussian.kl(loc, scale, 0.0, 1.0), axis=-1)
     return {
@@ -111,7 +126,9 @@ def _conclude(config, recipe, train_state, arrays, key):
         "mutual_information": found.mutual_information.mean,
         "information_over_log_n": found.mutual_information.mean / bound,
         "marginal_kl": found.marginal_kl.mean,
-        "identity_error": jnp.abs(found.average_kl.mean - found.mutual_information.mean - found.marginal_kl.mean),
+        "identity_error": jnp.abs(
+            found.average_kl.mean - found.mutual_information.mean - found.marginal_kl.mean
+        ),
         "train_gain": found.marginal_kl.mean,
         "test_gain": jnp.mean(log_aggregate - log_p(test_z)),
         "active_units": elbo_surgery.active_units(loc).count.astype(jnp.float32),
@@ -139,18 +156,36 @@ EXPERIMENT = Experiment(
     validate=validate,
     static=("warm_up_share",),
     figures=figures,
-    headline=("test_elbo", "average_kl", "analytic_kl", "mutual_information", "information_over_log_n", "marginal_kl",
-              "identity_error", "test_gain", "active_units"),
+    headline=(
+        "test_elbo",
+        "average_kl",
+        "analytic_kl",
+        "mutual_information",
+        "information_over_log_n",
+        "marginal_kl",
+        "identity_error",
+        "test_gain",
+        "active_units",
+    ),
     explanations={
         "test_elbo": "One-draw ELBO of the test images, nats.",
-        "average_kl": "Mean over training images of log q(z | x) - log p(z) at one draw each, nats.",
+        "average_kl": (
+            "Mean over training images of log q(z | x) - log p(z) at one draw each, nats."
+        ),
         "analytic_kl": "The same in closed form: the difference is the error of one draw an image.",
         "mutual_information": "Of image index and z under q, nats; at most log n.",
         "information_over_log_n": "mutual_information / log n.",
-        "marginal_kl": "KL of the aggregated posterior to N(0, I), nats: what the best prior would save.",
+        "marginal_kl": (
+            "KL of the aggregated posterior to N(0, I), nats: what the best prior would save."
+        ),
         "identity_error": "|average_kl - mutual_information - marginal_kl|.",
-        "train_gain": "Gain of the ELBO of training images when q(z) replaces N(0, I): marginal_kl.",
-        "test_gain": "Gain of the ELBO of test images by the same prior: less, or negative, where it overfits.",
+        "train_gain": (
+            "Gain of the ELBO of training images when q(z) replaces N(0, I): marginal_kl."
+        ),
+        "test_gain": (
+            "Gain of the ELBO of test images by the same prior: less, or negative, where it"
+            " overfits."
+        ),
         "active_units": "Latents whose posterior mean varies by more than .01 over images.",
     },
     arm_field="latent",

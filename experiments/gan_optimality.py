@@ -3,13 +3,14 @@
     python -m experiments.gan_optimality
     python -m experiments.gan_optimality --arm ring --num_steps 20000 --hidden 128
 
-The generator stands still, so p and q are known and so is the best discriminator: its logit is log p - log q, and
-V(G, D*) = 2 JSD(p, q) - 2 log 2 (Goodfellow et al. 2014, proposition 1 and theorem 1). A network sees samples only,
-and is trained on their cross-entropy; over training we measure on a grid how far its logit is from the optimal one and
-how far its value, by quadrature and not on samples, is below that of D*. The gap is what a GAN's "JSD" lacks.
-Measured (2026-11-22, 5 seeds, 4,000 steps, mean): gaps of .0001, .0006 and .0025 nats below JSDs of .0538, .1795 and
-.3431 (line, plane, ring). The logit is off by .025, .076 and .176 (root mean square) where D* is between .01 and .99;
-beyond that it may be off by more, where neither V nor any sample says much about it.
+The generator stands still, so p and q are known and so is the best discriminator: its logit is log
+p - log q, and V(G, D*) = 2 JSD(p, q) - 2 log 2 (Goodfellow et al. 2014, proposition 1 and theorem
+1). A network sees samples only, and is trained on their cross-entropy; over training we measure on
+a grid how far its logit is from the optimal one and how far its value, by quadrature and not on
+samples, is below that of D*. The gap is what a GAN's "JSD" lacks. Measured (2026-11-22, 5 seeds,
+4,000 steps, mean): gaps of .0001, .0006 and .0025 nats below JSDs of .0538, .1795 and .3431 (line,
+plane, ring). The logit is off by .025, .076 and .176 (root mean square) where D* is between .01 and
+.99; beyond that it may be off by more, where neither V nor any sample says much about it.
 """
 
 import dataclasses
@@ -28,7 +29,10 @@ from dgm_jax.objectives import gan
 from dgm_jax.run import Data, Experiment, RunConfig, main
 from dgm_jax.studies.gan_optimality import PAIRS, distances, tabulate
 
-SOURCE = "Goodfellow et al. 2014, theorem 1: 2 JSD - 2 log 2 by quadrature in double precision; +- .01 nats is our aim"
+SOURCE = (
+    "Goodfellow et al. 2014, theorem 1: 2 JSD - 2 log 2 by quadrature in double precision; +- .01"
+    " nats is our aim"
+)
 OPTIMAL_VALUES = {"mixture_1d": -1.27869, "mixture_2d": -1.02722, "ring": -0.70016}
 
 
@@ -62,7 +66,10 @@ def validate(config: Config) -> None:
 def load(config: Config) -> Data:
     """The grid of every arm goes to the device; the samplers stay functions."""
     pairs = {arm: PAIRS[arm]() for arm in config.arm}
-    identity = {"name": ", ".join(pairs), "kind": "densities known in closed form, fresh samples in every step"}
+    identity = {
+        "name": ", ".join(pairs),
+        "kind": "densities known in closed form, fresh samples in every step",
+    }
     return Data({arm: tabulate(pair) for arm, pair in pairs.items()}, identity, pairs)
 
 
@@ -78,7 +85,10 @@ def build(config: Config, loaded: Data) -> Task:
 
     def draw(arrays, data_key, index):
         key_p, key_q = jax.random.split(jax.random.fold_in(data_key, index))
-        return {"p": pair.sample_p(key_p, config.batch_size), "q": pair.sample_q(key_q, config.batch_size)}
+        return {
+            "p": pair.sample_p(key_p, config.batch_size),
+            "q": pair.sample_q(key_q, config.batch_size),
+        }
 
     def logits(params, x):
         return network.apply(params["discriminator"], {}, x)[0]
@@ -92,7 +102,11 @@ def build(config: Config, loaded: Data) -> Task:
         return {**distances(found, arrays[arm], pair.cell), "logits": found}
 
     players = {"discriminator": Player(("discriminator",), loss)}
-    optimizers = {"discriminator": optax.adam(training.learning_rate("cosine", config.learning_rate, config.num_steps))}
+    optimizers = {
+        "discriminator": optax.adam(
+            training.learning_rate("cosine", config.learning_rate, config.num_steps)
+        )
+    }
     return Task(init, draw, functools.partial(training.simultaneous, players, optimizers), evaluate)
 
 
@@ -112,17 +126,25 @@ def figures(results, loaded: Data) -> dict:
         grid, pair = loaded.arrays[result.name], loaded.dataset[result.name]
         best = np.clip(gan.optimal_logits(grid.log_p, grid.log_q), -8, 8)
         network = np.clip(result.arrays["logits"], -8, 8)
-        caption = f"{result.name}: logit of the trained discriminator and log p - log q, both cut at +-8."
+        caption = (
+            f"{result.name}: logit of the trained discriminator and log p - log q, both cut at +-8."
+        )
         if pair.points.shape[-1] == 1:
             curves = {"optimal": best, "network": network.T}
-            figure = plotting.lines(pair.points[:, 0], curves, title=result.name, xlabel="x", ylabel="logit")
+            figure = plotting.lines(
+                pair.points[:, 0], curves, title=result.name, xlabel="x", ylabel="logit"
+            )
         else:
             axis = np.unique(pair.points[:, 0])
             middle = np.abs(axis) < 4
-            panels = np.stack([best, network[0], network[0] - best]).reshape(3, len(axis), len(axis))
+            panels = np.stack([best, network[0], network[0] - best]).reshape(
+                3, len(axis), len(axis)
+            )
             panels, axis = panels[:, middle][:, :, middle], axis[middle]
             titles = ["log p - log q", "network", "difference"]
-            figure = plotting.heatmap_on_grid(panels, axis, axis, titles=titles, colour_label="logit", signed=True)
+            figure = plotting.heatmap_on_grid(
+                panels, axis, axis, titles=titles, colour_label="logit", signed=True
+            )
         found[f"logit_{result.name}"] = (figure, caption)
     return found
 
@@ -136,14 +158,23 @@ EXPERIMENT = Experiment(
     validate=validate,
     figures=figures,
     references=references,
-    headline=("value", "gap", "jsd", "js_lower_bound", "logit_rms_undecided", "logit_max_undecided"),
+    headline=(
+        "value",
+        "gap",
+        "jsd",
+        "js_lower_bound",
+        "logit_rms_undecided",
+        "logit_max_undecided",
+    ),
     explanations={
         "value": "V(G, D) of the network, by quadrature: no sampling error.",
         "optimal_value": "V(G, D*) = 2 JSD(p, q) - 2 log 2 on the same grid.",
         "gap": "optimal_value - value in nats, at least 0: what the network lacks.",
         "jsd": "The Jensen-Shannon divergence of p and q, by quadrature.",
         "js_lower_bound": "log 2 + value / 2: what the network says about the JSD, from below.",
-        "logit_rms": "Root mean square of logit - (log p - log q) under (p + q) / 2, tails included.",
+        "logit_rms": (
+            "Root mean square of logit - (log p - log q) under (p + q) / 2, tails included."
+        ),
         "logit_rms_undecided": "The same where D* is between .01 and .99, inside 99 % of the mass.",
         "logit_max_undecided": "The largest such distance there.",
         "probability_rms": "Root mean square of D - D* under (p + q) / 2.",

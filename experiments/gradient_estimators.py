@@ -3,12 +3,14 @@
     python -m experiments.gradient_estimators
     python -m experiments.gradient_estimators --target 0.45 --temperature 2 1 0.5 0.1 0.0625
 
-The problem of REBAR and RELAX: d/dl E[(b - t)^2], b ~ Bernoulli(sigmoid(l)), exactly (1 - 2t) p (1 - p);
-t = .499 makes it tiny beside what the samples say. For each estimator, probability and temperature: bias, standard
-deviation and root mean squared error of one estimate, signal-to-noise ratio |mean| / sd. Estimates cost different
-numbers of evaluations of the objective, so the ranking is by `rmse_at_budget`: root mean squared error of the mean of
-as many estimates as `budget` evaluations pay for, at the estimator's best temperature, root mean square over the
-probabilities. A biased estimator gains nothing from averaging, and that shows there.
+The problem of REBAR and RELAX: d/dl E[(b - t)^2], b ~ Bernoulli(sigmoid(l)), exactly (1 - 2t) p (1
+- p); t = .499 makes it tiny beside what the samples say. For each estimator, probability and
+  temperature: bias, standard
+deviation and root mean squared error of one estimate, signal-to-noise ratio |mean| / sd. Estimates
+cost different numbers of evaluations of the objective, so the ranking is by `rmse_at_budget`: root
+mean squared error of the mean of as many estimates as `budget` evaluations pay for, at the
+estimator's best temperature, root mean square over the probabilities. A biased estimator gains
+nothing from averaging, and that shows there.
 """
 
 import dataclasses
@@ -30,17 +32,22 @@ MOMENTS = {
     "straight_through": {"p0.5": (0.0005, 0.250), "p0.2": (-0.0957, 0.128)},
     "reinmax": {"p0.5_tau1": (0.0005, 0.250), "p0.2_tau1": (0.00032, 0.200)},
     "gumbel_softmax": {
-        "p0.5_tau1": (0.000333, 0.069), "p0.5_tau0.5": (0.000429, 0.118), "p0.5_tau0.1": (0.000496, 0.288),
+        "p0.5_tau1": (0.000333, 0.069),
+        "p0.5_tau0.5": (0.000429, 0.118),
+        "p0.5_tau0.1": (0.000496, 0.288),
     },
     "straight_through_gumbel_softmax": {
-        "p0.5_tau1": (0.000333, 0.183), "p0.5_tau0.5": (0.000429, 0.279), "p0.5_tau0.1": (0.000496, 0.645),
+        "p0.5_tau1": (0.000333, 0.183),
+        "p0.5_tau0.5": (0.000429, 0.279),
+        "p0.5_tau0.1": (0.000496, 0.645),
     },
-}  # fmt: skip
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(RunConfig):
-    """Gradient estimators side by side: which is unbiased, which is quiet, which is worth its cost?"""
+    """Gradient estimators side by side: which is unbiased, which is quiet, which is worth its
+    cost?"""
 
     estimator: tuple[str, ...] = tuple(ESTIMATORS)
     """Names of sampling.estimators.ESTIMATORS."""
@@ -65,9 +72,18 @@ def validate(config: Config) -> None:
     for name in config.estimator:
         lookup(ESTIMATORS, name, "gradient estimator")
     for name, values in (("probability", config.probability), ("temperature", config.temperature)):
-        require(len(values) > 0 and len(set(values)) == len(values), f"{name} needs different values, got {values}")
-    require(all(0 < p < 1 for p in config.probability), f"probability must be in (0, 1), got {config.probability}")
-    require(all(0 < t < np.inf for t in config.temperature), f"temperature must be positive, got {config.temperature}")
+        require(
+            len(values) > 0 and len(set(values)) == len(values),
+            f"{name} needs different values, got {values}",
+        )
+    require(
+        all(0 < p < 1 for p in config.probability),
+        f"probability must be in (0, 1), got {config.probability}",
+    )
+    require(
+        all(0 < t < np.inf for t in config.temperature),
+        f"temperature must be positive, got {config.temperature}",
+    )
     require_at_least(2, config, "batch_size")
     require(config.budget >= 4, f"budget must be at least 4 evaluations, got {config.budget}")
 
@@ -88,9 +104,12 @@ def build(config: Config, loaded: Data):
 
 
 def finalise(arrays, config: Config, loaded: Data) -> dict[str, np.ndarray]:
-    """Per seed and cell: bias, sd, rmse, signal-to-noise; and the error that a budget buys at the best temperature."""
+    """Per seed and cell: bias, sd, rmse, signal-to-noise; and the error that a budget buys at the
+    best temperature."""
     where = cells(config)
-    count, mean, variance = (np.asarray(arrays[name], np.float64) for name in ("count", "mean", "variance"))
+    count, mean, variance = (
+        np.asarray(arrays[name], np.float64) for name in ("count", "mean", "variance")
+    )
     probability = np.array([p for p, _ in where])
     exact = (1 - 2 * config.target) * probability * (1 - probability)
     bias = mean - exact
@@ -103,7 +122,11 @@ def finalise(arrays, config: Config, loaded: Data) -> dict[str, np.ndarray]:
     with np.errstate(divide="ignore", invalid="ignore"):
         rmse, snr = np.sqrt(squared_bias + variance), np.abs(mean) / sd
     found = {"mean": mean, "bias": bias, "sd": sd, "rmse": rmse, "snr": snr}
-    rows = {f"{name}_{label(*cell)}": value[:, i] for name, value in found.items() for i, cell in enumerate(where)}
+    rows = {
+        f"{name}_{label(*cell)}": value[:, i]
+        for name, value in found.items()
+        for i, cell in enumerate(where)
+    }
     total = {
         "rmse_at_budget": np.sqrt(best.mean(axis=0)),
         "worst_bias": bias[np.arange(len(bias)), np.abs(bias).argmax(axis=1)],
@@ -119,8 +142,12 @@ def references(config: Config) -> list[dict]:
     known = {label(*cell) for cell in cells(config)} if config.target == 0.499 else set()
     for cell, (mean, sd) in MOMENTS.get(name, {}).items():
         if cell in known:
-            rows.append({"metric": f"mean_{cell}", "published": mean, "spread": 5e-5, "source": QUADRATURE})
-            rows.append({"metric": f"sd_{cell}", "published": sd, "spread": 0.05 * sd, "source": QUADRATURE})
+            rows.append(
+                {"metric": f"mean_{cell}", "published": mean, "spread": 5e-5, "source": QUADRATURE}
+            )
+            rows.append(
+                {"metric": f"sd_{cell}", "published": sd, "spread": 0.05 * sd, "source": QUADRATURE}
+            )
     return rows
 
 
@@ -129,16 +156,32 @@ def figures(results, loaded: Data) -> dict:
     config, found = results[0].config, {}
     heat = np.sort(np.array(config.temperature))
     for p in config.probability:
-        for quantity, text in (("rmse", "root mean squared error of one estimate"), ("bias", "|bias|")):
+        for quantity, text in (
+            ("rmse", "root mean squared error of one estimate"),
+            ("bias", "|bias|"),
+        ):
             curves = {}
             for result in results:
-                name, metrics = result.config.estimator[0], finalise(result.arrays, result.config, loaded)
+                name, metrics = (
+                    result.config.estimator[0],
+                    finalise(result.arrays, result.config, loaded),
+                )
                 if name != "exact":
-                    own = [metrics[f"{quantity}_{label(p, t if name in HAS_TEMPERATURE else None)}"] for t in heat]
+                    own = [
+                        metrics[f"{quantity}_{label(p, t if name in HAS_TEMPERATURE else None)}"]
+                        for t in heat
+                    ]
                     curves[name] = np.abs(np.mean(own, axis=1))
             if curves and len(heat) > 1:
-                figure = plotting.lines(heat, curves, title=f"p = {p:g}, t = {config.target:g}", xlabel="temperature",
-                                        ylabel=text, log_x=True, log_y=True)
+                figure = plotting.lines(
+                    heat,
+                    curves,
+                    title=f"p = {p:g}, t = {config.target:g}",
+                    xlabel="temperature",
+                    ylabel=text,
+                    log_x=True,
+                    log_y=True,
+                )
                 caption = f"{text} over the temperature at p = {p:g}; flat where there is none."
                 found[f"{quantity}_p{p:g}"] = (figure, caption)
     return found
@@ -156,8 +199,10 @@ EXPERIMENT = Experiment(
     references=references,
     headline=("rmse_at_budget", "worst_bias", "best_snr", "evaluations"),
     explanations={
-        "rmse_at_budget": "Root mean squared error of the mean of what a budget of evaluations pays for, at the best "
-        "temperature, root mean square over the probabilities.",
+        "rmse_at_budget": (
+            "Root mean squared error of the mean of what a budget of evaluations pays for, at the"
+            " best temperature, root mean square over the probabilities."
+        ),
         "worst_bias": "The bias of largest modulus over all cells.",
         "best_snr": "Largest |mean| / sd over all cells; infinite for enumeration, shown as 0.",
         "evaluations": "Points at which one estimate asks for the objective or its derivative.",

@@ -1,20 +1,24 @@
-"""A VAE with categorical latents on binarised images: which gradient estimator trains the better model?
+"""A VAE with categorical latents on binarised images: which gradient estimator trains the better
+model?
 
     python -m experiments.gumbel_vae_images
-    python -m experiments.gumbel_vae_images --num_variables 3 --num_classes 10 --estimator exact gumbel_softmax
+    python -m experiments.gumbel_vae_images --num_variables 3 --num_classes 10 \
+        --estimator exact gumbel_softmax
     python -m experiments.gumbel_vae_images --data mnist_5k --num_steps 5000
 
-Jang et al. 2017, section 4.2, "VAE Cat": 784 - (20 x 10) - 784 with linear maps, statically binarised images, a uniform
-prior, one draw in training (two for leave-one-out), momentum .9, the temperature max(.5, exp(-r t)) renewed every 500
-steps; test: the importance-weighted bound with m = 1000 hard draws, on the first `num_eval` test images. Their numbers
-are for MNIST and stand in the report as context only, since this is Fashion-MNIST. Beside the bound: one-draw bound,
-relaxed bound at the current temperature (no bound of this model), and their difference, the relaxation gap; with few
-latents (second command) also log p(x) by enumeration, and the exact gradient as an estimator.
+Jang et al. 2017, section 4.2, "VAE Cat": 784 - (20 x 10) - 784 with linear maps, statically
+binarised images, a uniform prior, one draw in training (two for leave-one-out), momentum .9, the
+temperature max(.5, exp(-r t)) renewed every 500 steps; test: the importance-weighted bound with m =
+1000 hard draws, on the first `num_eval` test images. Their numbers are for MNIST and stand in the
+report as context only, since this is Fashion-MNIST. Beside the bound: one-draw bound, relaxed bound
+at the current temperature (no bound of this model), and their difference, the relaxation gap; with
+few latents (second command) also log p(x) by enumeration, and the exact gradient as an estimator.
 
-Measured with the first command (3 seeds of seed 0, 2026-11-23, two CPU cores, 35 minutes beside other work), the negative
-bound with m = 1000 in nats, mean and 95 % interval: Gumbel-softmax 249.0 [248.6, 249.5], straight-through Gumbel-softmax
-249.5 [249.2, 249.8], score function with leave-one-out 254.7 [251.6, 257.9]; relaxation gaps 9.5, 5.3 and 4.4 nats. The
-order is that of Jang et al.
+Measured with the first command (3 seeds of seed 0, 2026-11-23, two CPU cores, 35 minutes beside
+other work), the negative bound with m = 1000 in nats, mean and 95 % interval: Gumbel-softmax 249.0
+[248.6, 249.5], straight-through Gumbel-softmax 249.5 [249.2, 249.8], score function with
+leave-one-out 254.7 [251.6, 257.9]; relaxation gaps 9.5, 5.3 and 4.4 nats. The order is that of Jang
+et al.
 """
 
 import dataclasses
@@ -36,8 +40,13 @@ from dgm_jax.studies import binary_images
 
 MAX_CONFIGURATIONS = 4096  # latents that are enumerated
 
-JANG = {"gumbel_softmax": 101.5, "straight_through_gumbel_softmax": 107.8, "straight_through": 110.9, "muprop": 107.0,
-        "score_function": 110.6}  # fmt: skip
+JANG = {
+    "gumbel_softmax": 101.5,
+    "straight_through_gumbel_softmax": 107.8,
+    "straight_through": 110.9,
+    "muprop": 107.0,
+    "score_function": 110.6,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +55,19 @@ class Config(RunConfig):
 
     data: str = "fashion_mnist"
     """A set of images by name (dgm_jax.data.load), binarised once."""
-    estimator: tuple[str, ...] = ("gumbel_softmax", "straight_through_gumbel_softmax", "score_function_leave_one_out")
+    estimator: tuple[str, ...] = (
+        "gumbel_softmax",
+        "straight_through_gumbel_softmax",
+        "score_function_leave_one_out",
+    )
     """Names of sampling.estimators.ESTIMATORS."""
     num_variables: int = 20
     """Categorical latents."""
     num_classes: int = 10
     """Of each latent."""
     hidden: tuple[int, ...] = ()
-    """Widths of the encoder's hidden layers; the decoder has them in reverse. Empty for linear maps."""
+    """Widths of the encoder's hidden layers; the decoder has them in reverse. Empty for linear
+    maps."""
     num_seeds: int = 3
     num_steps: int = 20_000
     log_every: int = 5_000
@@ -78,12 +92,21 @@ def validate(config: Config) -> None:
     lookup(_OPTIMIZERS, config.optimizer, "optimizer")
     require_at_least(1, config, "num_variables", "batch_size", "num_importance", "num_eval")
     require_at_least(2, config, "num_classes")
-    require(min(config.hidden, default=1) >= 1, f"hidden must be widths of at least 1, got {config.hidden}")
+    require(
+        min(config.hidden, default=1) >= 1,
+        f"hidden must be widths of at least 1, got {config.hidden}",
+    )
     chunk = min(10, config.num_importance)
-    require(config.num_importance % chunk == 0, f"num_importance must be a multiple of 10, got {config.num_importance}")
+    require(
+        config.num_importance % chunk == 0,
+        f"num_importance must be a multiple of 10, got {config.num_importance}",
+    )
     require_at_least(0, config, "anneal_rate")
     require_positive(config, "learning_rate")
-    exact = "exact" in config.estimator and config.num_classes**config.num_variables > MAX_CONFIGURATIONS
+    exact = (
+        "exact" in config.estimator
+        and config.num_classes**config.num_variables > MAX_CONFIGURATIONS
+    )
     latents = f"{config.num_classes}^{config.num_variables}"
     require(not exact, f"exact needs at most {MAX_CONFIGURATIONS} latents, got {latents}")
 
@@ -108,7 +131,9 @@ def build(config: Config, loaded: Data) -> Task:
     """One seed: an estimator trains encoder and decoder; bounds on log p of test images."""
     shape = loaded.dataset.info.shape
     vae = networks_of(config, shape)
-    schedule = functools.partial(sampling.temperature.exponential, rate=config.anneal_rate, floor=0.5, hold=500)
+    schedule = functools.partial(
+        sampling.temperature.exponential, rate=config.anneal_rate, floor=0.5, hold=500
+    )
     model = gumbel_vae(vae, shape, estimator=config.estimator[0], temperature=schedule)
     draw = binary_images.draw_with_step(loaded, config.batch_size)
     enumerable = config.num_classes**config.num_variables <= MAX_CONFIGURATIONS
@@ -121,7 +146,9 @@ def build(config: Config, loaded: Data) -> Task:
         def weights(key, x, num):
             return log_weights(key, vae, params, state, x, num)
 
-        found = evaluation.importance_weighted(key_bound, weights, x, config.num_importance, batch_size=100)
+        found = evaluation.importance_weighted(
+            key_bound, weights, x, config.num_importance, batch_size=100
+        )
         terms = bounds(key_hard, vae, params, state, x, schedule(train_state.step))
         hard, relaxed = jnp.mean(terms["hard"].elbo), jnp.mean(terms["relaxed"].elbo)
         exact = {"log_prob": jnp.mean(exact_log_prob(vae, params, state, x))} if enumerable else {}
@@ -136,7 +163,12 @@ def build(config: Config, loaded: Data) -> Task:
         }
 
     optimizers = {"vae": lookup(_OPTIMIZERS, config.optimizer, "optimizer")(config.learning_rate)}
-    return Task(model.init, draw, functools.partial(training.alternating, model.players, optimizers), evaluate)
+    return Task(
+        model.init,
+        draw,
+        functools.partial(training.alternating, model.players, optimizers),
+        evaluate,
+    )
 
 
 def references(config: Config) -> list[dict]:
@@ -150,7 +182,6 @@ def references(config: Config) -> list[dict]:
     return [row | {"context": True} if other else row]
 
 
-
 EXPERIMENT = Experiment(
     name="gumbel_vae_images",
     config=Config,
@@ -160,12 +191,23 @@ EXPERIMENT = Experiment(
     validate=validate,
     figures=binary_images.figures,
     references=references,
-    headline=("negative_bound", "test_elbo", "relaxed_elbo", "relaxation_gap", "test_kl", "log_prob"),
+    headline=(
+        "negative_bound",
+        "test_elbo",
+        "relaxed_elbo",
+        "relaxation_gap",
+        "test_kl",
+        "log_prob",
+    ),
     explanations={
-        "negative_bound": "-log p(x) <= this: importance-weighted bound with hard draws, nats an image.",
+        "negative_bound": (
+            "-log p(x) <= this: importance-weighted bound with hard draws, nats an image."
+        ),
         "effective_sample_size": "Of the importance weights; near 1 the bound is loose.",
         "test_elbo": "One hard draw, analytic KL: a bound on log p(x), nats.",
-        "relaxed_elbo": "A relaxed draw at the current temperature with the same KL: not a bound of this model.",
+        "relaxed_elbo": (
+            "A relaxed draw at the current temperature with the same KL: not a bound of this model."
+        ),
         "relaxation_gap": "relaxed_elbo - test_elbo on the same noise.",
         "test_kl": "KL of the posterior to the uniform prior, nats.",
         "log_prob": "log p(x) by enumeration of all latents, nats.",

@@ -3,13 +3,14 @@
     python -m experiments.mode_covering
     python -m experiments.mode_covering --arm js_2 js_2.1 js_2.2 js_3 --num_seeds 8
 
-p = N(-d, .5^2) / 2 + N(d, .5^2) / 2 and q = N(mu, sigma^2); an arm is a divergence and d. Every seed starts from its
-own (mu, sigma) and descends the divergence, computed on a grid, with Adam. Seeds end in different local minima, so the
-`global_*` figures are those of the best seed. KL(p || q) covers: it takes the moments of p. KL(q || p) seeks one mode.
-The Jensen-Shannon divergence, which a GAN descends where its discriminator is optimal, covers at d = 2 and seeks at
-d = 3; by quadrature and scipy.optimize the switch is at d = 2.1224. Measured 2026-11-22 (20 seeds): all six minima to
-four digits; of the Jensen-Shannon seeds 65 % end between the modes at d = 2 and 55 % at d = 3, where that minimum is
-local.
+p = N(-d, .5^2) / 2 + N(d, .5^2) / 2 and q = N(mu, sigma^2); an arm is a divergence and d. Every
+seed starts from its own (mu, sigma) and descends the divergence, computed on a grid, with Adam.
+Seeds end in different local minima, so the `global_*` figures are those of the best seed. KL(p ||
+q) covers: it takes the moments of p. KL(q || p) seeks one mode. The Jensen-Shannon divergence,
+which a GAN descends where its discriminator is optimal, covers at d = 2 and seeks at d = 3; by
+quadrature and scipy.optimize the switch is at d = 2.1224. Measured 2026-11-22 (20 seeds): all six
+minima to four digits; of the Jensen-Shannon seeds 65 % end between the modes at d = 2 and 55 % at d
+= 3, where that minimum is local.
 """
 
 import dataclasses
@@ -29,7 +30,8 @@ from dgm_jax.objectives import divergences
 from dgm_jax.run import Data, Experiment, RunConfig, main
 
 SCALE = 0.5  # of both modes
-SPACING = 0.05  # of the grid: the midpoint rule is exact to rounding for a Gaussian of twice that scale and more
+# of the grid: the midpoint rule is exact to rounding for a Gaussian of twice that scale and more
+SPACING = 0.05
 
 DIVERGENCES = {
     "kl": divergences.kl_on_grid,
@@ -37,7 +39,10 @@ DIVERGENCES = {
     "js": divergences.js_on_grid,
 }
 
-MINIMA = "global minimum by quadrature and scipy.optimize (KL: moments of p), +- half a unit of the last digit"
+MINIMA = (
+    "global minimum by quadrature and scipy.optimize (KL: moments of p), +- half a unit of the last"
+    " digit"
+)
 # arm -> |mu|, sigma and value at the global minimum, with half a unit of the last digit
 GLOBAL = {
     "kl_2": ((0.0, 5e-4), (2.0616, 5e-5), (0.72355, 5e-6)),
@@ -70,7 +75,10 @@ def parse(arm: str) -> tuple[str, float]:
         half = float(distance)
     except ValueError:
         half = math.nan
-    require(0 < half <= 20, f"arm {arm!r} must end in half the distance of the modes, in (0, 20], got {distance!r}")
+    require(
+        0 < half <= 20,
+        f"arm {arm!r} must end in half the distance of the modes, in (0, 20], got {distance!r}",
+    )
     return name, half
 
 
@@ -89,7 +97,9 @@ def grid(half: float) -> jax.Array:
 
 def log_p(x, half: float):
     """log density of the two modes; [G] -> [G]."""
-    return mixture.log_prob(x[:, None], jnp.log(jnp.full(2, 0.5)), jnp.array([[-half], [half]]), SCALE)
+    return mixture.log_prob(
+        x[:, None], jnp.log(jnp.full(2, 0.5)), jnp.array([[-half], [half]]), SCALE
+    )
 
 
 def divergence(arm: str, loc, scale):
@@ -115,10 +125,20 @@ def build(config: Config, loaded: Data) -> Task:
 
     def evaluate(train_state, arrays, key):
         own = train_state.params["gaussian"]
-        return {"mu": own["loc"], "sigma": jnp.exp(own["log_scale"]), "value": value(train_state.params)}
+        return {
+            "mu": own["loc"],
+            "sigma": jnp.exp(own["log_scale"]),
+            "value": value(train_state.params),
+        }
 
-    players = {"fit": Player(("gaussian",), lambda params, state, batch, key: (value(params), Aux(state, {})))}
-    optimizers = {"fit": optax.adam(training.learning_rate("cosine", config.learning_rate, config.num_steps))}
+    players = {
+        "fit": Player(
+            ("gaussian",), lambda params, state, batch, key: (value(params), Aux(state, {}))
+        )
+    }
+    optimizers = {
+        "fit": optax.adam(training.learning_rate("cosine", config.learning_rate, config.num_steps))
+    }
     algorithm = functools.partial(training.simultaneous, players, optimizers)
     return Task(init, lambda arrays, data_key, index: {}, algorithm, evaluate)
 
@@ -129,7 +149,10 @@ def finalise(arrays, config: Config, loaded: Data) -> dict[str, np.ndarray]:
     best = int(np.argmin(value))
     own = {"mu": mu, "abs_mu": np.abs(mu), "sigma": sigma, "value": value}
     return own | {
-        **{f"global_{name}": np.full(mu.shape, own[name][best]) for name in ("abs_mu", "sigma", "value")},
+        **{
+            f"global_{name}": np.full(mu.shape, own[name][best])
+            for name in ("abs_mu", "sigma", "value")
+        },
         "reaches_global": (value < value[best] + 1e-3).astype(np.float64),
         "covers": (np.abs(mu) < parse(config.arm[0])[1] / 2).astype(np.float64),
     }
@@ -139,7 +162,9 @@ def references(config: Config) -> list[dict]:
     """The global minimum of this arm."""
     names = ("global_abs_mu", "global_sigma", "global_value")
     rows = zip(names, GLOBAL.get(config.arm[0], ()))
-    return [{"metric": name, "published": v, "spread": s, "source": MINIMA} for name, (v, s) in rows]
+    return [
+        {"metric": name, "published": v, "spread": s, "source": MINIMA} for name, (v, s) in rows
+    ]
 
 
 def figures(results, loaded: Data) -> dict:
@@ -154,8 +179,12 @@ def figures(results, loaded: Data) -> dict:
                 best = np.argmin(result.arrays["value"])
                 loc, scale = result.arrays["mu"][best], result.arrays["sigma"][best]
                 curves[f"q of {name}"] = np.exp(gaussian.log_prob(jnp.asarray(x), loc, scale))
-        figure = plotting.lines(x, curves, title=f"half-separation {half:g}", xlabel="x", ylabel="density")
-        caption = f"Two modes at +-{half:g}, and the best Gaussian of each divergence over all seeds."
+        figure = plotting.lines(
+            x, curves, title=f"half-separation {half:g}", xlabel="x", ylabel="density"
+        )
+        caption = (
+            f"Two modes at +-{half:g}, and the best Gaussian of each divergence over all seeds."
+        )
         found[f"fits_{half:g}"] = (figure, caption)
     return found
 
@@ -163,7 +192,9 @@ def figures(results, loaded: Data) -> dict:
 EXPERIMENT = Experiment(
     name="mode_covering",
     config=Config,
-    load=lambda config: Data({}, {"name": f"two Gaussians of scale {SCALE} in one dimension, known density"}),
+    load=lambda config: Data(
+        {}, {"name": f"two Gaussians of scale {SCALE} in one dimension, known density"}
+    ),
     build=build,
     distribute=parallel.distribute,
     validate=validate,
@@ -173,10 +204,14 @@ EXPERIMENT = Experiment(
     headline=("global_abs_mu", "global_sigma", "global_value", "covers", "reaches_global"),
     explanations={
         "value": "The divergence of this arm at the end, in nats.",
-        "global_abs_mu": "|mu| of the seed with the smallest value; the sign is a matter of the start.",
+        "global_abs_mu": (
+            "|mu| of the seed with the smallest value; the sign is a matter of the start."
+        ),
         "global_sigma": "sigma of the same seed.",
         "global_value": "Its value, in nats.",
-        "covers": "1 where |mu| < d / 2: the fit lies between the modes. The mean is the share of seeds.",
+        "covers": (
+            "1 where |mu| < d / 2: the fit lies between the modes. The mean is the share of seeds."
+        ),
         "reaches_global": "1 where the seed's value is within .001 nats of the best one.",
     },
     arm_field="arm",

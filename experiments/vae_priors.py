@@ -1,19 +1,24 @@
-"""Which prior? One VAE on binarised images under five of them: likelihood, and the ELBO taken apart.
+"""Which prior? One VAE on binarised images under five of them: likelihood, and the ELBO taken
+apart.
 
     python -m experiments.vae_priors
-    python -m experiments.vae_priors --prior standard_normal vamp --network convolutional --num_steps 50000
+    python -m experiments.vae_priors --prior standard_normal vamp --network convolutional \
+        --num_steps 50000
 
-The prior is the only thing that changes: N(0, I), a learned mixture, a VampPrior, a coupling flow, an autoregressive
-flow, all trained jointly with encoder and decoder (784-300-300-40 and back, linear warm-up of the KL, Adam falling
-along a cosine). Data are binarised once (static). After training: log p(x) of the first `num_eval` test images by
-5,000-sample importance weighting, and of the first `num_ais` by annealed importance sampling from the posterior, whose
-transitions leave the proposal's errors behind (but a mode that q misses altogether both may miss); the ELBO of all test images; and the surgery over `num_surgery` training images:
-average KL = mutual information + KL of the aggregate posterior to the prior. Tomczak and Welling 2018 have for MNIST
-(static, their larger nets) -85.57 with a VampPrior; -88.56 with N(0, I) is quoted from memory of the same table. Other
-data, shown as context.
+The prior is the only thing that changes: N(0, I), a learned mixture, a VampPrior, a coupling flow,
+an autoregressive flow, all trained jointly with encoder and decoder (784-300-300-40 and back,
+linear warm-up of the KL, Adam falling along a cosine). Data are binarised once (static). After
+training: log p(x) of the first `num_eval` test images by 5,000-sample importance weighting, and of
+the first `num_ais` by annealed importance sampling from the posterior, whose
+transitions leave the proposal's errors behind (but a mode that q misses altogether both may miss);
+the ELBO of all test images; and the surgery over `num_surgery` training images: average KL = mutual
+information + KL of the aggregate posterior to the prior. Tomczak and Welling 2018 have for MNIST
+(static, their larger nets) -85.57 with a VampPrior; -88.56 with N(0, I) is quoted from memory of
+the same table. Other data, shown as context.
 
-Measured with `--data fashion_mnist --num_seeds 3` (seeds of 0, 2026-11-23, two CPU cores, 50 to 75 minutes), nats. Every
-learned prior is better than N(0, I), by 1.5 to 2.1 nats; among them Vamp and coupling flow lead by tenths:
+Measured with `--data fashion_mnist --num_seeds 3` (seeds of 0, 2026-11-23, two CPU cores, 50 to 75
+minutes), nats. Every learned prior is better than N(0, I), by 1.5 to 2.1 nats; among them Vamp and
+coupling flow lead by tenths:
 
     prior                log p (importance)         minus N(0, I)      log p (annealed)  marginal KL
     standard_normal      -233.7 [-234.0, -233.5]                       -225.8            7.69
@@ -22,8 +27,10 @@ learned prior is better than N(0, I), by 1.5 to 2.1 nats; among them Vamp and co
     coupling_flow        -231.8 [-232.1, -231.6]    1.90 [1.46, 2.34]  -224.0            6.16
     autoregressive_flow  -232.0 [-232.5, -231.4]    1.76 [1.01, 2.51]  -224.2            6.17
 
-The annealed column is of the first 100 test images, on which importance weighting is .03 to .2 lower; the other is of
-500. Mutual information is 9.14 to 9.15 under every prior (log 10,000 = 9.21): what a learned prior saves is marginal KL.
+The annealed column is of the first 100 test images, on which importance weighting is .03 to .2
+lower; the other is of
+500. Mutual information is 9.14 to 9.15 under every prior (log 10,000 = 9.21): what a learned prior
+saves is marginal KL.
 """
 
 import dataclasses
@@ -50,7 +57,13 @@ PUBLISHED = {"standard_normal": (-88.56, f"{VAMP}; quoted from memory"), "vamp":
 class Config(study.VaeConfig):
     """Priors of a VAE, by test likelihood and surgery."""
 
-    prior: tuple[str, ...] = ("standard_normal", "mixture", "vamp", "coupling_flow", "autoregressive_flow")
+    prior: tuple[str, ...] = (
+        "standard_normal",
+        "mixture",
+        "vamp",
+        "coupling_flow",
+        "autoregressive_flow",
+    )
     """Arms: standard_normal, mixture, vamp, coupling_flow, spline_flow, autoregressive_flow."""
     num_components: int = 200
     """Of the mixture and of the VampPrior."""
@@ -73,12 +86,27 @@ def validate(config: Config) -> None:
     study.validate(config)
     for name in config.prior:
         study.validate_prior(name)
-    require_at_least(1, config, "num_components", "num_importance", "num_eval", "num_ais", "ais_steps", "num_chains")
+    require_at_least(
+        1,
+        config,
+        "num_components",
+        "num_importance",
+        "num_eval",
+        "num_ais",
+        "ais_steps",
+        "num_chains",
+    )
     require_at_least(2, config, "num_surgery")
-    require(config.num_ais <= config.num_eval,
-            f"the num_ais={config.num_ais} annealed images are among the num_eval={config.num_eval} first: give fewer")
+    require(
+        config.num_ais <= config.num_eval,
+        f"the num_ais={config.num_ais} annealed images are among the num_eval={config.num_eval}"
+        " first: give fewer",
+    )
     chunk = min(10, config.num_importance)
-    require(config.num_importance % chunk == 0, f"num_importance must be a multiple of 10, got {config.num_importance}")
+    require(
+        config.num_importance % chunk == 0,
+        f"num_importance must be a multiple of 10, got {config.num_importance}",
+    )
 
 
 def build(config: Config, loaded: Data) -> Task:
@@ -89,7 +117,9 @@ def build(config: Config, loaded: Data) -> Task:
     algorithm = functools.partial(training.alternating, model.players, {"vae": optax.adam(rate)})
     draw = binary_images.draw_with_step(loaded, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe)
-    return Task(model.init, draw, algorithm, functools.partial(_evaluate, recipe, model), conclude=conclude)
+    return Task(
+        model.init, draw, algorithm, functools.partial(_evaluate, recipe, model), conclude=conclude
+    )
 
 
 def _evaluate(recipe, model, train_state, arrays, key):
@@ -116,7 +146,9 @@ def _conclude(config, recipe, train_state, arrays, key):
 
     images = binary_images.training_images(arrays)[: config.num_surgery]
     test = data.to_model_range(arrays["test"]["image"][: config.num_eval], "unit")
-    found = evaluation.importance_weighted(key_weights, weights, test, config.num_importance, batch_size=100)
+    found = evaluation.importance_weighted(
+        key_weights, weights, test, config.num_importance, batch_size=100
+    )
     mean = jnp.mean(found.log_prob)
     return {
         "log_prob": mean,
@@ -130,7 +162,8 @@ def _conclude(config, recipe, train_state, arrays, key):
 
 
 def _annealed(key, config, recipe, params, state, x):
-    """Annealed importance sampling from the posterior: a mean over images, and how far to trust it."""
+    """Annealed importance sampling from the posterior: a mean over images, and how far to trust
+    it."""
     settings = likelihood.Settings(num_steps=config.ais_steps, num_chains=config.num_chains)
     joint = lambda x, z: log_joint(recipe, params, state, z, x)
     found = study.annealed(key, settings, joint, x, *posterior(recipe, params, state, x))
@@ -148,7 +181,15 @@ def references(config: Config) -> list[dict]:
     if known is None:
         return []
     published, source = known
-    return [{"metric": "log_prob", "published": published, "spread": None, "source": source, "context": True}]
+    return [
+        {
+            "metric": "log_prob",
+            "published": published,
+            "spread": None,
+            "source": source,
+            "context": True,
+        }
+    ]
 
 
 EXPERIMENT = Experiment(
@@ -161,14 +202,25 @@ EXPERIMENT = Experiment(
     static=("warm_up_share",),
     figures=binary_images.figures,
     references=references,
-    headline=("negative_log_prob", "log_prob", "annealed_log_prob", "test_elbo", "average_kl", "mutual_information",
-              "marginal_kl", "active_units"),
+    headline=(
+        "negative_log_prob",
+        "log_prob",
+        "annealed_log_prob",
+        "test_elbo",
+        "average_kl",
+        "mutual_information",
+        "marginal_kl",
+        "active_units",
+    ),
     explanations={
         "log_prob": "Importance-weighted bound on log p(x) of test images, nats.",
         "log_prob_error": "Its Monte-Carlo standard error by the spread of weights, nats.",
         "negative_log_prob": "-log_prob, by which the priors are ranked.",
         "effective_sample_size": "Of the importance weights; near 1 the bound is loose.",
-        "annealed_log_prob": "log p(x) by annealed importance sampling from q(z | x), nats, on the first num_ais images.",
+        "annealed_log_prob": (
+            "log p(x) by annealed importance sampling from q(z | x), nats, on the first num_ais"
+            " images."
+        ),
         "annealed_error": "Its Monte-Carlo standard error by the spread of chains, nats.",
         "log_prob_same": "The importance-weighted bound on these same images.",
         "test_elbo": "One-draw ELBO of all test images, nats.",

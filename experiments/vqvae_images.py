@@ -1,21 +1,24 @@
-"""A VQ-VAE with an autoregressive prior on real images: reconstructions, codebook usage, bits per dimension, samples.
+"""A VQ-VAE with an autoregressive prior on real images: reconstructions, codebook usage, bits per
+dimension, samples.
 
     python -m experiments.vqvae_images --data fashion_mnist --num_seeds 3
     python -m experiments.vqvae_images --gradient rotation
     python -m experiments.vqvae_images --codebook loss --cosine
 
-After van den Oord et al. 2017, section 4.1 (two strided convolutions, two residual blocks, beta .25, Adam; Sonnet's
-version with a moving-average codebook, decay .99), smaller: `width` 64 where they have 128 or 256. The likelihood is
-a discretised logistic law over the 256 levels of a pixel. A transformer over the 7 x 7 codes is trained in the same
-game, on the codes as they are at that step; both learning rates fall to zero along a cosine. `bits_per_dim` is the
-bound -log2 p(x | e_c) - log2 p(c) on all test images, `uniform_bits_per_dim` the same with the uniform prior over
-codes. The paper's 4.67 bits are for CIFAR-10 and a uniform prior, so they stand beside no row of Fashion-MNIST.
+After van den Oord et al. 2017, section 4.1 (two strided convolutions, two residual blocks, beta
+.25, Adam; Sonnet's version with a moving-average codebook, decay .99), smaller: `width` 64 where
+they have 128 or 256. The likelihood is a discretised logistic law over the 256 levels of a pixel. A
+transformer over the 7 x 7 codes is trained in the same game, on the codes as they are at that step;
+both learning rates fall to zero along a cosine. `bits_per_dim` is the bound -log2 p(x | e_c) - log2
+p(c) on all test images, `uniform_bits_per_dim` the same with the uniform prior over codes. The
+paper's 4.67 bits are for CIFAR-10 and a uniform prior, so they stand beside no row of
+Fashion-MNIST.
 
-Measured with the first command (3 seeds of seed 0, 2026-11-23, two CPU cores, about 20 minutes beside other work), mean
-and 95 % interval on 10,000 test images: 3.571 [3.516, 3.626] bits a dimension with the prior, 3.824 [3.791, 3.856] with
-the uniform prior, 3.324 for the decoder alone; 3.96 bits a code of 8; squared error .0345; all 256 codes in use,
-perplexity 216 [202, 231]. Over training (500, 1,000, 1,500, 2,000 steps) the bits were
-3.80, 3.65, 3.58, 3.57.
+Measured with the first command (3 seeds of seed 0, 2026-11-23, two CPU cores, about 20 minutes
+beside other work), mean and 95 % interval on 10,000 test images: 3.571 [3.516, 3.626] bits a
+dimension with the prior, 3.824 [3.791, 3.856] with the uniform prior, 3.324 for the decoder alone;
+3.96 bits a code of 8; squared error .0345; all 256 codes in use, perplexity 216 [202, 231]. Over
+training (500, 1,000, 1,500, 2,000 steps) the bits were 3.80, 3.65, 3.58, 3.57.
 """
 
 import dataclasses
@@ -32,7 +35,13 @@ from dgm_jax.core import Task, chunked, lookup, require, require_at_least, requi
 from dgm_jax.models import vqvae as model_of
 from dgm_jax.models.autoregressive import code_prior
 from dgm_jax.models.vqvae import VqVae, decoded, encode, log_likelihood, log_prior
-from dgm_jax.networks import ResidualDecoder, ResidualEncoder, Transformer, from_flax, from_transformer
+from dgm_jax.networks import (
+    ResidualDecoder,
+    ResidualEncoder,
+    Transformer,
+    from_flax,
+    from_transformer,
+)
 from dgm_jax.objectives.vqvae import uniform_log_prior
 from dgm_jax.quantization import GRADIENTS
 from dgm_jax.run import Data, Experiment, RunConfig, main
@@ -80,22 +89,35 @@ class Config(RunConfig):
 def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
     lookup(GRADIENTS, config.gradient, "gradient of a quantiser")
-    require(config.codebook in ("average", "loss"), f"codebook must be 'average' or 'loss', got {config.codebook!r}")
-    require_at_least(1, config, "batch_size", "num_codes", "code_width", "width", "prior_width", "prior_layers")
+    require(
+        config.codebook in ("average", "loss"),
+        f"codebook must be 'average' or 'loss', got {config.codebook!r}",
+    )
+    require_at_least(
+        1, config, "batch_size", "num_codes", "code_width", "width", "prior_width", "prior_layers"
+    )
     require_at_least(0, config, "threshold", "commitment_weight")
     require_positive(config, "learning_rate")
     require(0 <= config.decay < 1, f"decay must be in [0, 1), got {config.decay}")
     require(config.width % 2 == 0, f"width must be even, got {config.width}")
-    require(config.prior_width % 4 == 0, f"prior_width must be a multiple of 4 (heads), got {config.prior_width}")
+    require(
+        config.prior_width % 4 == 0,
+        f"prior_width must be a multiple of 4 (heads), got {config.prior_width}",
+    )
     require(not config.cosine or config.codebook == "loss", "--cosine needs --codebook loss")
 
 
 def load(config: Config) -> Data:
     """Real images in [-1, 1]."""
     dataset = data.load(config.data)
-    require(dataset.info.kind == "images", f"data must be a set of images, got the density {config.data!r}")
+    require(
+        dataset.info.kind == "images",
+        f"data must be a set of images, got the density {config.data!r}",
+    )
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
-    return Data(arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset)
+    return Data(
+        arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
+    )
 
 
 def recipe(config: Config, shape: tuple[int, int, int]) -> VqVae:
@@ -103,7 +125,11 @@ def recipe(config: Config, shape: tuple[int, int, int]) -> VqVae:
     grid = (shape[0] // 4, shape[1] // 4)
     average = config.codebook == "average"
     transformer = Transformer(
-        config.num_codes, math.prod(grid), width=config.prior_width, num_layers=config.prior_layers, grid=grid
+        config.num_codes,
+        math.prod(grid),
+        width=config.prior_width,
+        num_layers=config.prior_layers,
+        grid=grid,
     )
     return VqVae(
         from_flax(ResidualEncoder(config.code_width, config.width)),
@@ -121,7 +147,8 @@ def recipe(config: Config, shape: tuple[int, int, int]) -> VqVae:
 
 
 def build(config: Config, loaded: Data) -> Task:
-    """One seed: autoencoder and prior move in turn; the bound and the codebook's usage on all test images."""
+    """One seed: autoencoder and prior move in turn; the bound and the codebook's usage on all test
+    images."""
     shape, scaling = loaded.dataset.info.shape, loaded.dataset.info.scaling
     vae = recipe(config, shape)
     model = model_of(vae, shape)
@@ -136,7 +163,9 @@ def build(config: Config, loaded: Data) -> Task:
             x = data.to_model_range(images, scaling)
             _, found = encode(vae, params, state, x)
             likelihood = log_likelihood(vae, params, state, found.quantized, x)
-            error = jnp.mean(jnp.square(decoded(vae, params, state, found.quantized) - x), axis=(1, 2, 3))
+            error = jnp.mean(
+                jnp.square(decoded(vae, params, state, found.quantized) - x), axis=(1, 2, 3)
+            )
             prior = log_prior(vae, params, found.codes)
             codes = found.codes.reshape(len(x), -1).astype(jnp.float32)
             return jnp.concatenate([jnp.stack([likelihood, prior, error], axis=1), codes], axis=1)
@@ -153,7 +182,9 @@ def build(config: Config, loaded: Data) -> Task:
             "squared_error": jnp.mean(error),
             "usage": usage.num_used / config.num_codes,
             "perplexity": usage.perplexity,
-            "reconstructions": decoded(vae, params, state, encode(vae, params, state, shown)[1].quantized),
+            "reconstructions": decoded(
+                vae, params, state, encode(vae, params, state, shown)[1].quantized
+            ),
             "samples": model.sample(params, state, key, SHOWN),
         }
 
@@ -172,19 +203,31 @@ def snapshots(result, loaded: Data, step: int) -> dict:
     """Samples of each seed at fixed noise."""
     del loaded
     images = np.concatenate(result.arrays["samples"][:, :24])
-    figure = plotting.image_grid(images, num_columns=24, value_range=(-1.0, 1.0), title=f"step {step}")
+    figure = plotting.image_grid(
+        images, num_columns=24, value_range=(-1.0, 1.0), title=f"step {step}"
+    )
     return {"samples": (figure, f"Samples at fixed noise after {step} steps; each seed has a row.")}
 
 
 def figures(results, loaded: Data) -> dict:
     """Real images, their reconstructions, and samples of prior and decoder."""
     real = np.asarray(loaded.dataset.test["image"][:SHOWN])
-    found = {"real": (plotting.image_grid(real, num_columns=16, title="test images"), "Real test images.")}
+    found = {
+        "real": (
+            plotting.image_grid(real, num_columns=16, title="test images"),
+            "Real test images.",
+        )
+    }
     for result in results:
-        for name, text in (("reconstructions", "Those images through the codes"), ("samples", "Not selected samples")):
+        for name, text in (
+            ("reconstructions", "Those images through the codes"),
+            ("samples", "Not selected samples"),
+        ):
             for seed, images in enumerate(result.arrays[name]):
                 title = f"{name}, seed {seed}"
-                figure = plotting.image_grid(images, num_columns=16, value_range=(-1.0, 1.0), title=title)
+                figure = plotting.image_grid(
+                    images, num_columns=16, value_range=(-1.0, 1.0), title=title
+                )
                 found[f"{name}_seed_{seed}"] = (figure, f"{text}; seed {seed}.")
     return found
 
@@ -199,10 +242,20 @@ EXPERIMENT = Experiment(
     static=("threshold",),
     figures=figures,
     snapshots=snapshots,
-    headline=("bits_per_dim", "uniform_bits_per_dim", "decoder_bits_per_dim", "prior_bits", "squared_error", "usage",
-              "perplexity"),
+    headline=(
+        "bits_per_dim",
+        "uniform_bits_per_dim",
+        "decoder_bits_per_dim",
+        "prior_bits",
+        "squared_error",
+        "usage",
+        "perplexity",
+    ),
     explanations={
-        "bits_per_dim": "Bound on -log2 p(x) a pixel on all test images: decoder and trained prior; integer pixels.",
+        "bits_per_dim": (
+            "Bound on -log2 p(x) a pixel on all test images: decoder and trained prior; integer"
+            " pixels."
+        ),
         "uniform_bits_per_dim": "The same with the uniform prior over codes.",
         "decoder_bits_per_dim": "The decoder's part of both.",
         "prior_bits": "-log2 p(c) a code; log2 K for the uniform prior.",

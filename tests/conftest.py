@@ -1,7 +1,8 @@
-"""What JAX reads once, at its import: eight devices on the CPU, and a cache of compiled programs; and tidying.
+"""What JAX reads once, at its import: eight devices on the CPU, and a cache of compiled programs;
+and tidying.
 
-Eight fake devices let the tests of `dgm_jax.parallel` run anywhere. NPROC sizes XLA's pool of threads: with fewer
-threads than devices, JAX 0.10 on the CPU deadlocks in collectives.
+Eight fake devices let the tests of `dgm_jax.parallel` run anywhere. NPROC sizes XLA's pool of
+threads: with fewer threads than devices, JAX 0.10 on the CPU deadlocks in collectives.
 """
 
 import gc
@@ -18,7 +19,9 @@ if FLAG not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}=8".strip()
 os.environ.setdefault("NPROC", "32")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".jax_cache"))
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".jax_cache")
+)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 

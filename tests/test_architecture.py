@@ -27,7 +27,14 @@ MAY_IMPORT = {
     "priors": {"flows", "densities", "core"},
     "evaluation": {"objectives", "densities", "core"},
     "models": {
-        "networks", "priors", "objectives", "quantization", "sampling", "densities", "flows", "core",
+        "networks",
+        "priors",
+        "objectives",
+        "quantization",
+        "sampling",
+        "densities",
+        "flows",
+        "core",
     },
     "run": {"training", "plotting", "core"},
     "cli": {"run", "training", "plotting", "core"},
@@ -49,11 +56,38 @@ AT_HOME = {
     "filelock": {"run"},
     "tyro": {"run", "cli"},
 }
-FILES = {"os", "io", "pathlib", "shutil", "tempfile", "glob", "subprocess", "socket", "urllib", "pickle"}
+FILES = {
+    "os",
+    "io",
+    "pathlib",
+    "shutil",
+    "tempfile",
+    "glob",
+    "subprocess",
+    "socket",
+    "urllib",
+    "pickle",
+}
 
 PER_DEVICE = {
-    "pmap", "shard_map", "pjit", "psum", "pmean", "pmax", "pmin", "all_gather", "all_to_all", "ppermute", "axis_index",
-    "axis_size", "psum_scatter", "with_sharding_constraint", "NamedSharding", "PartitionSpec", "Mesh", "make_mesh",
+    "pmap",
+    "shard_map",
+    "pjit",
+    "psum",
+    "pmean",
+    "pmax",
+    "pmin",
+    "all_gather",
+    "all_to_all",
+    "ppermute",
+    "axis_index",
+    "axis_size",
+    "psum_scatter",
+    "with_sharding_constraint",
+    "NamedSharding",
+    "PartitionSpec",
+    "Mesh",
+    "make_mesh",
 }
 COMPILES = {"jit", "pjit", "pmap", "shard_map"}
 
@@ -61,12 +95,17 @@ COMPILES = {"jit", "pjit", "pmap", "shard_map"}
 @functools.cache
 def trees():
     """{path relative to the root: syntax tree} of every module."""
-    files = [f for top in ("dgm_jax", "experiments", "benchmarks") for f in sorted((ROOT / top).rglob("*.py"))]
+    files = [
+        f
+        for top in ("dgm_jax", "experiments", "benchmarks")
+        for f in sorted((ROOT / top).rglob("*.py"))
+    ]
     return {f.relative_to(ROOT): ast.parse(f.read_text("utf-8"), str(f)) for f in files}
 
 
 def room(path):
-    """"training" for dgm_jax/training/loop.py, "cli" for dgm_jax/cli.py, "" for dgm_jax/__init__.py."""
+    """ "training" for dgm_jax/training/loop.py, "cli" for dgm_jax/cli.py, "" for
+    dgm_jax/__init__.py."""
     if path.parts[0] != "dgm_jax":
         return None
     if len(path.parts) == 2:
@@ -126,7 +165,12 @@ def test_a_room_imports_only_what_it_may(name):
 
 
 def test_the_package_itself_imports_no_room():
-    wrong = [target for path in modules_of("") for target in imports(path) if target.startswith("dgm_jax")]
+    wrong = [
+        target
+        for path in modules_of("")
+        for target in imports(path)
+        if target.startswith("dgm_jax")
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -134,8 +178,16 @@ def test_experiments_do_not_import_each_other():
     wrong = []
     for path in trees():
         if path.parts[0] == "experiments":
-            wrong += [f"{path} imports {target}" for target in imports(path) if target.split(".")[0] == "experiments"]
-            wrong += [f"{path} imports {target}" for target in imports(path) if target.startswith("dgm_jax.cli")]
+            wrong += [
+                f"{path} imports {target}"
+                for target in imports(path)
+                if target.split(".")[0] == "experiments"
+            ]
+            wrong += [
+                f"{path} imports {target}"
+                for target in imports(path)
+                if target.startswith("dgm_jax.cli")
+            ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -155,9 +207,15 @@ def test_a_package_stays_at_home(package):
 def test_the_maths_touches_no_file(name):
     wrong = []
     for path in modules_of(name):
-        wrong += [f"{path} imports {target}" for target in imports(path) if target.split(".")[0] in FILES]
+        wrong += [
+            f"{path} imports {target}" for target in imports(path) if target.split(".")[0] in FILES
+        ]
         for node in ast.walk(trees()[path]):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("open", "print"):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("open", "print")
+            ):
                 wrong.append(f"{path}:{node.lineno} calls {node.func.id}")
     assert not wrong, "\n".join(wrong)
 
@@ -167,18 +225,22 @@ def test_devices_are_the_business_of_parallel():
     wrong = []
     for path in trees():
         if room(path) not in (None, "parallel"):
-            wrong += [f"{path} uses {name}" for name in sorted(set(names(trees()[path])) & PER_DEVICE)]
+            wrong += [
+                f"{path} uses {name}" for name in sorted(set(names(trees()[path])) & PER_DEVICE)
+            ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_compilation_is_the_business_of_those_who_run_things():
-    """The maths, networks and models are plain functions. Metrics of finished samples (`evaluation`) and studies are
-    called from the host, so they may compile."""
+    """The maths, networks and models are plain functions. Metrics of finished samples
+    (`evaluation`) and studies are called from the host, so they may compile."""
     may = {"parallel", "training", "run", "evaluation", "studies"}
     wrong = []
     for path in trees():
         if room(path) is not None and room(path) not in may:
-            wrong += [f"{path} uses {name}" for name in sorted(set(names(trees()[path])) & COMPILES)]
+            wrong += [
+                f"{path} uses {name}" for name in sorted(set(names(trees()[path])) & COMPILES)
+            ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -189,7 +251,11 @@ def test_seeds_are_mapped_in_parallel_only():
         if room(path) in ("networks", "objectives", "models", *MATHS):
             for node in ast.walk(trees()[path]):
                 if isinstance(node, ast.FunctionDef):
-                    wrong += [f"{path}:{node.lineno} {node.name}" for a in arguments(node) if a in ("num_seeds", "seeds")]
+                    wrong += [
+                        f"{path}:{node.lineno} {node.name}"
+                        for a in arguments(node)
+                        if a in ("num_seeds", "seeds")
+                    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -222,7 +288,11 @@ def bases(path):
         return own | inherited(name)
 
     def inherited(name):
-        above = [b.id for b in classes[name].bases if isinstance(b, ast.Name)] if name in classes else []
+        above = (
+            [b.id for b in classes[name].bases if isinstance(b, ast.Name)]
+            if name in classes
+            else []
+        )
         return set().union(*map(methods, above))
 
     return {name: inherited(name) for name in classes}
@@ -248,7 +318,10 @@ def test_every_public_function_has_a_docstring():
 KEY_LATER = {
     "gradient_penalty": "the signature that the outside relies on: (critic, real, fake, key)",
     "dragan_penalty": "as gradient_penalty",
-    "expectation": "(estimator, key, objective, logits): what follows the estimator is the estimator's own signature",
+    "expectation": (
+        "(estimator, key, objective, logits): what follows the estimator is the estimator's own"
+        " signature"
+    ),
     "init_state": "the engine's own functions take the game first",
     "move": "the engine's own functions take the game first",
     "look_ahead": "the engine's own functions take the game first",
@@ -270,22 +343,33 @@ def test_a_key_comes_first():
 
 
 def test_no_module_draws_from_numpys_global_generator():
-    """Randomness comes from keys, or from a `numpy.random.Generator` made from a seed on the spot."""
+    """Randomness comes from keys, or from a `numpy.random.Generator` made from a seed on the
+    spot."""
     allowed = {"default_rng", "Generator", "SeedSequence", "PCG64", "Philox"}
     wrong = []
     for path in trees():
         for node in ast.walk(trees()[path]):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "random":
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Attribute)
+                and node.value.attr == "random"
+            ):
                 root = node.value.value
-                if isinstance(root, ast.Name) and root.id in ("np", "numpy") and node.attr not in allowed:
+                if (
+                    isinstance(root, ast.Name)
+                    and root.id in ("np", "numpy")
+                    and node.attr not in allowed
+                ):
                     wrong.append(f"{path}:{node.lineno} np.random.{node.attr}")
-        wrong += [f"{path} imports random" for target in imports(path) if target.split(".")[0] == "random"]
+        wrong += [
+            f"{path} imports random" for target in imports(path) if target.split(".")[0] == "random"
+        ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_every_room_says_what_it_exports():
-    """`__init__` of a room has a docstring; where it has `__all__`, it names everything the file imports, and nothing
-    else (a module that is meant to be used as a name of the room counts)."""
+    """`__init__` of a room has a docstring; where it has `__all__`, it names everything the file
+    imports, and nothing else (a module that is meant to be used as a name of the room counts)."""
     wrong = []
     for name in ROOMS:
         path = pathlib.Path("dgm_jax") / name / "__init__.py"
@@ -295,15 +379,33 @@ def test_every_room_says_what_it_exports():
         listed = [
             element.value
             for node in tree.body
-            if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "__all__" for t in node.targets)
+            if isinstance(node, ast.Assign)
+            and any(getattr(t, "id", "") == "__all__" for t in node.targets)
             for element in node.value.elts
         ]
-        defined = {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+        defined = {
+            t.id
+            for n in tree.body
+            if isinstance(n, ast.Assign)
+            for t in n.targets
+            if isinstance(t, ast.Name)
+        }
         defined |= {n.target.id for n in tree.body if isinstance(n, ast.AnnAssign)}
-        imported = {a.asname or a.name for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names}
-        modules = {p.stem for p in trees() if room(p) == name} | {p.parts[2] for p in trees() if room(p) == name}
+        imported = {
+            a.asname or a.name for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names
+        }
+        modules = {p.stem for p in trees() if room(p) == name} | {
+            p.parts[2] for p in trees() if room(p) == name
+        }
         if listed:
-            wrong += [f"{path}: {x} is listed but not there" for x in set(listed) - imported - defined - modules]
-            wrong += [f"{path}: {x} is not in __all__" for x in imported - set(listed) - modules if x[0] != "_"]
+            wrong += [
+                f"{path}: {x} is listed but not there"
+                for x in set(listed) - imported - defined - modules
+            ]
+            wrong += [
+                f"{path}: {x} is not in __all__"
+                for x in imported - set(listed) - modules
+                if x[0] != "_"
+            ]
             wrong += [f"{path}: {x} is listed twice" for x in set(listed) if listed.count(x) > 1]
     assert not wrong, "\n".join(wrong)

@@ -1,6 +1,7 @@
 """The names that the outside relies on, with the leading parameters they are called by.
 
-Names whose module is designed and not built are skipped, and tested from the day the module is there.
+Names whose module is designed and not built are skipped, and tested from the day the module is
+there.
 """
 
 import importlib
@@ -9,7 +10,8 @@ import inspect
 import numpy as np
 import pytest
 
-# dotted name below dgm_jax -> leading parameters as callers write them (a keyword is written NAME=).
+# dotted name below dgm_jax -> leading parameters as callers write them (a keyword is written
+# NAME=).
 FUNCTIONS = {
     "sampling.gumbel_max": "key, logits",
     "sampling.gumbel_softmax": "key, logits, temperature",
@@ -50,12 +52,44 @@ FUNCTIONS = {
 }
 REGISTRIES = {
     "objectives.gan.LOSSES": {"minimax", "non_saturating", "least_squares", "hinge", "wasserstein"},
-    "sampling.estimators.ESTIMATORS": {"gumbel_softmax", "straight_through_gumbel_softmax", "rebar", "relax", "vimco"},
-    "models.MODELS": {"gan", "vqvae", "discrete_vae", "autoregressive", "vae", "adversarial_variational_bayes"},
-    "flows.BIJECTIONS": {"affine_coupling", "spline_coupling", "masked_autoregressive", "inverse_autoregressive", "planar"},
-    "priors.PRIORS": {"standard_normal", "mixture", "vamp", "aggregated_posterior", "flow", "implicit_ratio"},
+    "sampling.estimators.ESTIMATORS": {
+        "gumbel_softmax",
+        "straight_through_gumbel_softmax",
+        "rebar",
+        "relax",
+        "vimco",
+    },
+    "models.MODELS": {
+        "gan",
+        "vqvae",
+        "discrete_vae",
+        "autoregressive",
+        "vae",
+        "adversarial_variational_bayes",
+    },
+    "flows.BIJECTIONS": {
+        "affine_coupling",
+        "spline_coupling",
+        "masked_autoregressive",
+        "inverse_autoregressive",
+        "planar",
+    },
+    "priors.PRIORS": {
+        "standard_normal",
+        "mixture",
+        "vamp",
+        "aggregated_posterior",
+        "flow",
+        "implicit_ratio",
+    },
     "data.DENSITIES": {"ring", "grid"},
-    "training.DYNAMICS": {"alternating", "simultaneous", "extragradient", "optimistic", "consensus"},
+    "training.DYNAMICS": {
+        "alternating",
+        "simultaneous",
+        "extragradient",
+        "optimistic",
+        "consensus",
+    },
 }
 FIELDS = {
     "core.Player": ("parts", "loss", "num_updates"),
@@ -91,20 +125,31 @@ def test_function_is_called_as_promised(name):
     leading = [word for word in wanted if not word.endswith("=")]
     assert list(parameters)[: len(leading)] == leading
     for word in leading:
-        assert parameters[word].kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+        assert parameters[word].kind in (
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.POSITIONAL_ONLY,
+        )
     for word in wanted:
         if word.endswith("="):
             assert parameters[word[:-1]].kind != inspect.Parameter.POSITIONAL_ONLY
     required = [
-        p.name for p in parameters.values()
+        p.name
+        for p in parameters.values()
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     ]
     if wanted:
-        assert set(required) <= {word.rstrip("=") for word in wanted}, f"{name} asks for more: {required}"
+        assert set(required) <= {word.rstrip("=") for word in wanted}, (
+            f"{name} asks for more: {required}"
+        )
 
 
 def test_the_logit_laplace_epsilon_is_a_tenth():
-    assert inspect.signature(exported("densities.logit_laplace.log_prob")).parameters["epsilon"].default == 0.1
+    assert (
+        inspect.signature(exported("densities.logit_laplace.log_prob"))
+        .parameters["epsilon"]
+        .default
+        == 0.1
+    )
 
 
 @pytest.mark.parametrize("name", REGISTRIES)
@@ -126,7 +171,11 @@ def test_bundle_has_its_fields(name):
 
 def test_estimators_share_one_signature():
     for name, estimator in exported("sampling.estimators.ESTIMATORS").items():
-        assert list(inspect.signature(estimator).parameters)[:3] == ["key", "objective", "logits"], name
+        assert list(inspect.signature(estimator).parameters)[:3] == [
+            "key",
+            "objective",
+            "logits",
+        ], name
 
 
 def test_calls_from_outside():
@@ -136,13 +185,20 @@ def test_calls_from_outside():
     from dgm_jax import data, densities, evaluation, objectives, sampling
 
     key, logits = jax.random.key(0), np.zeros((2, 5), np.float32)
-    assert sampling.gumbel_max(key, logits).shape == (2,) and sampling.gumbel_max(key, logits).dtype == np.int32
+    assert (
+        sampling.gumbel_max(key, logits).shape == (2,)
+        and sampling.gumbel_max(key, logits).dtype == np.int32
+    )
     soft = sampling.gumbel_softmax(key, logits, 0.5)
     np.testing.assert_allclose(soft.sum(-1), 1.0, rtol=1e-5)
     hard = jax.nn.one_hot(soft.argmax(-1), 5)
     np.testing.assert_array_equal(sampling.straight_through(hard, soft), hard)
     np.testing.assert_allclose(densities.categorical.kl(logits, logits), 0.0, atol=1e-6)
-    np.testing.assert_allclose(objectives.gan.value(np.zeros(3), np.zeros(3)), -2 * np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(
+        objectives.gan.value(np.zeros(3), np.zeros(3)), -2 * np.log(2), rtol=1e-6
+    )
     ring = data.load("ring")
-    coverage = evaluation.mode_coverage(np.asarray(ring.density.means), ring.density.means, ring.density.scale)
+    coverage = evaluation.mode_coverage(
+        np.asarray(ring.density.means), ring.density.means, ring.density.scale
+    )
     assert int(coverage.modes) == 8 and float(coverage.valid) == 1.0

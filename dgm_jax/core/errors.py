@@ -26,7 +26,7 @@ class RunDirectoryError(DgmError):
 
 
 def did_you_mean(name: str, known) -> str:
-    """" (did you mean 'x'?)" with the nearest of `known`, or an empty string."""
+    """ " (did you mean 'x'?)" with the nearest of `known`, or an empty string."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
@@ -50,7 +50,8 @@ def require(condition: bool, message: str, error: type[DgmError] = ConfigError) 
 
 
 def require_at_least(least: float, settings, *names: str) -> None:
-    """`ConfigError` unless each named attribute of `settings` is at least `least` (or None: left out)."""
+    """`ConfigError` unless each named attribute of `settings` is at least `least` (or None: left
+    out)."""
     for name in names:
         value = getattr(settings, name)
         require(value is None or value >= least, f"{name} must be at least {least}, got {value}")
@@ -59,4 +60,6 @@ def require_at_least(least: float, settings, *names: str) -> None:
 def require_positive(settings, *names: str) -> None:
     """`ConfigError` unless each named attribute of `settings` is above 0."""
     for name in names:
-        require(getattr(settings, name) > 0, f"{name} must be positive, got {getattr(settings, name)}")
+        require(
+            getattr(settings, name) > 0, f"{name} must be positive, got {getattr(settings, name)}"
+        )

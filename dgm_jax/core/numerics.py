@@ -15,8 +15,11 @@ from dgm_jax.core.types import Array, Key, PyTree
 
 
 class LogMeanExp(NamedTuple):
-    """value: log of the mean of exp(T), nats. standard_error: of the value, by the delta method; NaN for one entry.
-    effective_sample_size: (sum w)^2 / sum w^2 with w = exp(T); a small one says that neither can be trusted."""
+    """value: log of the mean of exp(T), nats.
+    standard_error: of the value, by the delta method; NaN for one entry.
+    effective_sample_size: (sum w)^2 / sum w^2 with w = exp(T); a small one says that neither can be
+        trusted.
+    """
 
     value: Array
     standard_error: Array
@@ -50,14 +53,19 @@ def log_mean_exp(log_weights: Array) -> LogMeanExp:
     top = jnp.where(jnp.isneginf(top), 0.0, top)
     weights = jnp.exp(log_weights - top)
     mean = jnp.mean(weights)
-    error = jnp.std(weights, ddof=1) / (math.sqrt(num) * mean) if num > 1 else jnp.full_like(mean, jnp.nan)
+    error = (
+        jnp.std(weights, ddof=1) / (math.sqrt(num) * mean)
+        if num > 1
+        else jnp.full_like(mean, jnp.nan)
+    )
     squares = jnp.sum(jnp.square(weights))
     size = jnp.square(jnp.sum(weights)) / jnp.where(squares > 0, squares, 1.0)
     return LogMeanExp(top + jnp.log(mean), error, size)
 
 
 def even_chunks(x: Array, size: int, fill) -> Array:
-    """[N, ...] as [chunks, at most `size`, ...]: as few chunks as can be, evenly filled, the last up with `fill`."""
+    """[N, ...] as [chunks, at most `size`, ...]: as few chunks as can be, evenly filled, the last
+    up with `fill`."""
     num = x.shape[0]
     size = -(-num // -(-num // size))
     padded = jnp.pad(x, [(0, -num % size)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
@@ -65,7 +73,8 @@ def even_chunks(x: Array, size: int, fill) -> Array:
 
 
 def chunked(function, x: Array, size: int) -> PyTree:
-    """`function` over the rows of x [N, ...], `size` at a time, so that memory does not grow with their number.
+    """`function` over the rows of x [N, ...], `size` at a time, so that memory does not grow with
+    their number.
 
     function: `[n, ...] -> tree of [n, ...]`, row by row, for n = size and for what is left over.
     """

@@ -12,7 +12,11 @@ from dgm_jax.core.types import Array, PyTree
 def all_finite(tree: PyTree) -> Array:
     """bool[]: no NaN and no infinity in any floating-point leaf."""
     leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves])) if leaves else jnp.array(True)
+    return (
+        jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
+        if leaves
+        else jnp.array(True)
+    )
 
 
 def select_tree(condition: Array, on_true: PyTree, on_false: PyTree) -> PyTree:

@@ -24,14 +24,17 @@ Metrics = dict[str, Array]
 class Aux(NamedTuple):
     """What a loss returns beside its value."""
 
-    state: dict[str, PyTree]  # model state by part after this evaluation (batch statistics, codebooks)
+    # model state by part after this evaluation (batch statistics, codebooks)
+    state: dict[str, PyTree]
     metrics: Metrics  # scalars for a person to look at
 
 
 class LossFn(Protocol):
     """`(params, state, batch, key) -> (loss, Aux)`; `loss` is a scalar to be minimised."""
 
-    def __call__(self, params: Params, state: PyTree, batch: PyTree, key: Key) -> tuple[Array, Aux]: ...
+    def __call__(
+        self, params: Params, state: PyTree, batch: PyTree, key: Key
+    ) -> tuple[Array, Aux]: ...
 
 
 class Player(NamedTuple):
@@ -136,8 +139,8 @@ class Task(NamedTuple):
         shapes go to the experiment's `finalise` and `figures`. The key is the same at
         every evaluation, so samples are drawn at fixed noise. Where training has a metric
         of the same name, the evaluation's figure stands.
-    conclude: the same signature, called once, after the last step, for figures too costly to follow during training;
-        what it returns joins that of the last `evaluate`.
+    conclude: the same signature, called once, after the last step, for figures too costly to follow
+        during training; what it returns joins that of the last `evaluate`.
     batch_coupling: None where the loss is a mean over examples; otherwise the reason
         why per-device batches would change the objective (pmap refuses it).
     """

@@ -1,9 +1,9 @@
 """Data by name: `load(name) -> Dataset(train, test, info, density)`.
 
-2-D densities with exact log-densities are sampled on the device inside the compiled step; images are decoded once,
-kept as uint8, checked before anything compiles, and drawn in an epoch-exact shuffle that is a pure function of
-(arrays, key, index). Pixel range, binarisation and dequantisation are part of `info.identity`. `captions` puts labelled
-images into words.
+2-D densities with exact log-densities are sampled on the device inside the compiled step; images
+are decoded once, kept as uint8, checked before anything compiles, and drawn in an epoch-exact
+shuffle that is a pure function of (arrays, key, index). Pixel range, binarisation and
+dequantisation are part of `info.identity`. `captions` puts labelled images into words.
 """
 
 from dgm_jax.data import captions
@@ -12,12 +12,37 @@ from dgm_jax.data.dataset import Dataset, DatasetInfo, Density2D
 from dgm_jax.data.densities2d import DENSITIES
 from dgm_jax.data.images import IMAGE_SETS, PREFIXES
 from dgm_jax.data.loading import load
-from dgm_jax.data.pixels import dynamic_binarize, model_input, static_binarize, threshold_binarize, to_model_range
+from dgm_jax.data.pixels import (
+    dynamic_binarize,
+    model_input,
+    static_binarize,
+    threshold_binarize,
+    to_model_range,
+)
 from dgm_jax.data.pixels import to_uint8, uniform_dequantize
 from dgm_jax.data.streams import arrays, draws, permuted, shuffled_positions
 
 __all__ = [
-    "DENSITIES", "Dataset", "DatasetInfo", "Density2D", "IMAGE_SETS", "PREFIXES", "arrays", "captions",
-    "check_batch_size", "check_images", "check_labels", "draws", "dynamic_binarize", "load", "model_input", "permuted",
-    "shuffled_positions", "static_binarize", "threshold_binarize", "to_model_range", "to_uint8", "uniform_dequantize",
+    "DENSITIES",
+    "Dataset",
+    "DatasetInfo",
+    "Density2D",
+    "IMAGE_SETS",
+    "PREFIXES",
+    "arrays",
+    "captions",
+    "check_batch_size",
+    "check_images",
+    "check_labels",
+    "draws",
+    "dynamic_binarize",
+    "load",
+    "model_input",
+    "permuted",
+    "shuffled_positions",
+    "static_binarize",
+    "threshold_binarize",
+    "to_model_range",
+    "to_uint8",
+    "uniform_dequantize",
 ]

@@ -9,16 +9,26 @@ from dgm_jax.core import ConfigError, DataError, require
 
 RANGES = {"unit": (0.0, 1.0), "symmetric": (-1.0, 1.0)}
 PIXELS = ("uint8", "unit", "symmetric")
-_MIXED = ("expected one array (N, H, W, C), not a collection of arrays of mixed sizes; "
-          "fix: resize all images to one size and np.stack them")
+_MIXED = (
+    "expected one array (N, H, W, C), not a collection of arrays of mixed sizes; "
+    "fix: resize all images to one size and np.stack them"
+)
 
 
 def check_images(
-    images, labels=None, *, split="train", pixels="uint8", num_classes=None, batch_size=None, allow_constant=False
+    images,
+    labels=None,
+    *,
+    split="train",
+    pixels="uint8",
+    num_classes=None,
+    batch_size=None,
+    allow_constant=False,
 ) -> None:
     """Raises `DataError` unless the arrays are images `[N, H, W, C]` as declared.
 
-    pixels: what they must hold: "uint8" (0..255), or floats in "unit" [0, 1] or "symmetric" [-1, 1].
+    pixels: what they must hold: "uint8" (0..255), or floats in "unit" [0, 1] or "symmetric" [-1,
+        1].
     labels: integers `[N]` in 0..num_classes-1; without `num_classes` at least class 0 must occur.
     batch_size: when given, at least so many examples (`ConfigError` names both numbers).
     allow_constant: accept images in which all pixels are equal.
@@ -42,12 +52,19 @@ def check_layout(images: np.ndarray, split: str) -> None:
         images.dtype != object,
         f"{split} images: an object array of shape {shape}; {_MIXED}",
     )
-    fix = {3: "; fix for grey images: images = images[..., None]", 2: "; fix: images = images.reshape(N, H, W, C)"}
+    fix = {
+        3: "; fix for grey images: images = images[..., None]",
+        2: "; fix: images = images.reshape(N, H, W, C)",
+    }
     _require(
         images.ndim == 4,
-        f"{split} images: expected rank 4 (N, H, W, C), got rank {images.ndim} {shape}{fix.get(images.ndim, '')}",
+        f"{split} images: expected rank 4 (N, H, W, C), got rank {images.ndim}"
+        f" {shape}{fix.get(images.ndim, '')}",
     )
-    _require(images.size > 0, f"{split} images: empty array of shape {shape}; expected at least one image")
+    _require(
+        images.size > 0,
+        f"{split} images: empty array of shape {shape}; expected at least one image",
+    )
     channels = shape[-1]
     if channels in (1, 3):
         return
@@ -67,14 +84,20 @@ def check_labels(labels, num_images: int, *, split: str, num_classes: int | None
         fix = "; fix: labels = labels.astype('int32')" if labels.dtype.kind in "fb" else ""
         raise DataError(f"{split} labels: expected integers, got dtype {labels.dtype}{fix}")
     hint = "; fix for one-hot rows: labels = labels.argmax(-1)" if labels.ndim == 2 else ""
-    _require(labels.ndim == 1, f"{split} labels: expected shape ({num_images},), got {labels.shape}{hint}")
+    _require(
+        labels.ndim == 1,
+        f"{split} labels: expected shape ({num_images},), got {labels.shape}{hint}",
+    )
     _require(len(labels) == num_images, f"{split}: {num_images} images but {len(labels)} labels")
     low, high = int(labels.min()), int(labels.max())
     top = "K-1" if num_classes is None else num_classes - 1
     _require(low >= 0, f"{split} labels: expected 0..{top}, got {low}..{high}")
     if num_classes is None:
-        _require(low == 0, f"{split} labels: {low}..{high}, no example of class 0; expected 0..K-1, which looks "
-                 "off by one; fix: labels = labels - labels.min(), or state num_classes")
+        _require(
+            low == 0,
+            f"{split} labels: {low}..{high}, no example of class 0; expected 0..K-1, which looks "
+            "off by one; fix: labels = labels - labels.min(), or state num_classes",
+        )
     elif high >= num_classes:
         off = low >= 1 and high == num_classes
         fix = "off by one; fix: labels = labels - 1" if off else f"num_classes is {num_classes}"
@@ -83,7 +106,11 @@ def check_labels(labels, num_images: int, *, split: str, num_classes: int | None
 
 def check_batch_size(num_examples: int, batch_size: int, *, split: str = "train") -> None:
     """Raises `ConfigError` unless 1 <= batch_size <= num_examples."""
-    if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool) or batch_size < 1:
+    if (
+        not isinstance(batch_size, (int, np.integer))
+        or isinstance(batch_size, bool)
+        or batch_size < 1
+    ):
         raise ConfigError(f"batch_size must be a positive integer, got {batch_size!r}")
     require(
         batch_size <= num_examples,
@@ -101,21 +128,29 @@ def _as_array(images, split: str) -> np.ndarray:
 
 def _check_values(images: np.ndarray, split: str, pixels: str) -> None:
     kind, dtype = images.dtype.kind, images.dtype
-    wanted = "uint8 0..255" if pixels == "uint8" else f"floats in [{RANGES[pixels][0]:g}, {RANGES[pixels][1]:g}]"
+    wanted = (
+        "uint8 0..255"
+        if pixels == "uint8"
+        else f"floats in [{RANGES[pixels][0]:g}, {RANGES[pixels][1]:g}]"
+    )
     name = f"{split} images"
     _require(kind in "fiub", f"{name}: expected {wanted}, got dtype {dtype}")
     if kind == "f":
         bad = ~np.isfinite(images)
         if bad.any():
             where = np.flatnonzero(bad.any(axis=(1, 2, 3)))
-            raise DataError(f"{name}: {int(bad.sum())} pixels are NaN or infinite in {len(where)} of {len(images)} "
-                            f"images, first in image {where[0]}; expected {wanted}")
+            raise DataError(
+                f"{name}: {int(bad.sum())} pixels are NaN or infinite in {len(where)} of"
+                f" {len(images)} images, first in image {where[0]}; expected {wanted}"
+            )
     if dtype == np.uint8 and pixels == "uint8":
         return
     low, high, mean = float(images.min()), float(images.max()), float(images.mean(dtype=np.float64))
     got = f"{dtype} with min {low:g}, max {high:g}, mean {mean:.4g}"
     if pixels == "uint8":
-        raise DataError(f"{name}: expected {wanted}, got {got}{_to_uint8_fix(kind, dtype, low, high)}")
+        raise DataError(
+            f"{name}: expected {wanted}, got {got}{_to_uint8_fix(kind, dtype, low, high)}"
+        )
     fix = "" if dtype != np.uint8 else f"; fix: images = data.to_model_range(images, {pixels!r})"
     _require(kind == "f", f"{name}: expected {wanted}, got {got}{fix}")
     inside = RANGES[pixels][0] <= low and high <= RANGES[pixels][1]
@@ -126,30 +161,50 @@ def _to_uint8_fix(kind: str, dtype: np.dtype, low: float, high: float) -> str:
     if kind == "b":
         return "; fix: images = images.astype('uint8') * 255"
     if low < 0:
-        return "; fix for [-1, 1]: images = ((images + 1) * 127.5).round().astype('uint8')" if low >= -1 else ""
+        return (
+            "; fix for [-1, 1]: images = ((images + 1) * 127.5).round().astype('uint8')"
+            if low >= -1
+            else ""
+        )
     if kind == "f" and high <= 1:
         return "; fix for [0, 1]: images = (images * 255).round().astype('uint8')"
     if high <= 255:
-        return "; fix for 0..255: images = images.round().astype('uint8')" if kind == "f" else (
-            "; fix: images = images.astype('uint8')")
-    return "; fix for 16-bit pixels: images = (images / 257).round().astype('uint8')" if dtype == np.uint16 else ""
+        return (
+            "; fix for 0..255: images = images.round().astype('uint8')"
+            if kind == "f"
+            else ("; fix: images = images.astype('uint8')")
+        )
+    return (
+        "; fix for 16-bit pixels: images = (images / 257).round().astype('uint8')"
+        if dtype == np.uint16
+        else ""
+    )
 
 
 def _range_fix(pixels: str, low: float, high: float) -> str:
     if low >= 0 and 1 < high <= 255:
-        return "; these look like 0..255; fix: images = images / 255" + (" * 2 - 1" if pixels == "symmetric" else "")
+        return "; these look like 0..255; fix: images = images / 255" + (
+            " * 2 - 1" if pixels == "symmetric" else ""
+        )
     if pixels == "unit" and -1 <= low and high <= 1:
-        return "; these look like [-1, 1]; fix: images = (images + 1) / 2, or load with scaling='unit'"
+        return (
+            "; these look like [-1, 1]; fix: images = (images + 1) / 2, or load with scaling='unit'"
+        )
     return ""
 
 
 def _check_constant(images: np.ndarray, split: str) -> None:
     flat = images.reshape(len(images), -1)
-    same = np.flatnonzero(flat.min(axis=1) == flat.max(axis=1)) if flat.shape[1] > 1 else np.array([], int)
+    same = (
+        np.flatnonzero(flat.min(axis=1) == flat.max(axis=1))
+        if flat.shape[1] > 1
+        else np.array([], int)
+    )
     if len(same):
         raise DataError(
-            f"{split} images: {len(same)} of {len(images)} images are constant (all pixels equal), first image "
-            f"{same[0]} with value {flat[same[0], 0]:g}; remove them, or load with allow_constant=True"
+            f"{split} images: {len(same)} of {len(images)} images are constant (all pixels equal),"
+            f" first image {same[0]} with value {flat[same[0], 0]:g}; remove them, or load with"
+            " allow_constant=True"
         )
 
 

@@ -67,8 +67,14 @@ class DatasetInfo:
         if self.kind == "density":
             return f"{self.name}[{', '.join((*self.notes, 'fresh samples'))}]"
         drawn = f" (seed {self.seed})" if self.binarization == "static" else ""
-        binary = () if self.binarization == "none" else (f"{self.binarization} binarization{drawn}",)
-        noise = "no dequantization" if self.dequantization == "none" else f"{self.dequantization} dequantization"
+        binary = (
+            () if self.binarization == "none" else (f"{self.binarization} binarization{drawn}",)
+        )
+        noise = (
+            "no dequantization"
+            if self.dequantization == "none"
+            else f"{self.dequantization} dequantization"
+        )
         return f"{self.name}[{', '.join((sizes, self.scaling, *binary, noise, *self.notes))}]"
 
 

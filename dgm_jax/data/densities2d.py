@@ -35,7 +35,9 @@ def circles(radii: tuple[float, ...] = (1.0, 2.0), scale: float = 0.1) -> Densit
     def log_prob(x: Array) -> Array:
         r = _length(x)[..., None]
         bessel = jnp.log(jax.scipy.special.i0e(r * radius / scale**2))
-        return jax.nn.logsumexp(-0.5 * ((r - radius) / scale) ** 2 + bessel, axis=-1) - log_normalizer
+        return (
+            jax.nn.logsumexp(-0.5 * ((r - radius) / scale) ** 2 + bessel, axis=-1) - log_normalizer
+        )
 
     return Density2D(sample, log_prob)
 
@@ -45,12 +47,15 @@ def pinwheel(
 ) -> Density2D:
     """Arms of a pinwheel (after Johnson et al. 2016) with an exact density.
 
-    In the frame of arm k a point u ~ N((1, 0), diag(radial_scale^2, tangential_scale^2)) is turned by the
-    angle 2 pi k / num_arms + twist |u|. Turning by a function of the radius keeps areas, so
+    In the frame of arm k a point u ~ N((1, 0), diag(radial_scale^2, tangential_scale^2)) is turned
+    by the angle 2 pi k / num_arms + twist |u|. Turning by a function of the radius keeps areas, so
     p(x) = mean_k N(u_k(x)); the usual recipe turns by exp(u_0), which has no closed inverse.
     """
     require(num_arms >= 1, f"num_arms must be at least 1, got {num_arms}")
-    require(radial_scale > 0 and tangential_scale > 0, "radial_scale and tangential_scale must be positive")
+    require(
+        radial_scale > 0 and tangential_scale > 0,
+        "radial_scale and tangential_scale must be positive",
+    )
     scales = jnp.array([radial_scale, tangential_scale], jnp.float32)
     centre = jnp.array([1.0, 0.0], jnp.float32)
     arms = jnp.asarray(2 * np.pi * np.arange(num_arms) / num_arms, jnp.float32)
@@ -76,15 +81,21 @@ def checkerboard(side: int = 4, width: float = 2.0) -> Density2D:
 
     log p = -log(number of cells * width^2) on a cell, and -inf elsewhere.
     """
-    require(side >= 1 and width > 0, f"side must be at least 1 and width positive, got {side} and {width}")
-    cells = np.array([(i, j) for i in range(side) for j in range(side) if (i + j) % 2 == 0], np.float32)
+    require(
+        side >= 1 and width > 0,
+        f"side must be at least 1 and width positive, got {side} and {width}",
+    )
+    cells = np.array(
+        [(i, j) for i in range(side) for j in range(side) if (i + j) % 2 == 0], np.float32
+    )
     corners = jnp.asarray(cells)
     log_density = -math.log(len(cells) * width**2)
 
     def sample(key: Key, n: int) -> Array:
         key_cell, key_place = jax.random.split(key)
         which = jax.random.randint(key_cell, (n,), 0, len(cells))
-        # Two parts in a million off the border: rounding must not carry a sample into an empty cell.
+        # Two parts in a million off the border: rounding must not carry a sample into an empty
+        # cell.
         place = uniform(key_place, (n, 2), minval=2.0**-20, maxval=1 - 2.0**-20)
         return (corners[which] + place - side / 2) * width
 
@@ -106,7 +117,8 @@ def banana(curvature: float = 0.5, scale_x: float = 1.0, scale_y: float = 0.3) -
 
 
 def rosenbrock(a: float = 0.5, b: float = 5.0, centre: float = 1.0) -> Density2D:
-    """p proportional to exp(-a (x - centre)^2 - b (y - x^2)^2) (Pagani, Wiegand and Nadarajah 2022).
+    """p proportional to exp(-a (x - centre)^2 - b (y - x^2)^2) (Pagani, Wiegand and Nadarajah
+    2022).
 
     So x ~ N(centre, 1 / (2 a)) and y | x ~ N(x^2, 1 / (2 b)), and the constant is sqrt(a b) / pi.
     """
@@ -131,16 +143,31 @@ def _parabola(centre: float, scale_x: float, scale_y: float, bend) -> Density2D:
 
 def _rotate(x: Array, angle: Array) -> Array:
     cos, sin = jnp.cos(angle), jnp.sin(angle)
-    return jnp.stack([cos * x[..., 0] - sin * x[..., 1], sin * x[..., 0] + cos * x[..., 1]], axis=-1)
+    return jnp.stack(
+        [cos * x[..., 0] - sin * x[..., 1], sin * x[..., 0] + cos * x[..., 1]], axis=-1
+    )
 
 
 def _length(x: Array) -> Array:
-    # The inner where keeps the gradient at the origin finite: d sqrt(s) at 0 is infinite, times 0 is NaN.
+    # The inner where keeps the gradient at the origin finite: d sqrt(s) at 0 is infinite, times 0
+    # is NaN.
     squares = jnp.sum(x**2, axis=-1)
     return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
 
 
 DENSITIES = {
     f.__name__: f
-    for f in (ring, grid, mixture, spiral, two_spirals, two_moons, circles, pinwheel, checkerboard, banana, rosenbrock)
+    for f in (
+        ring,
+        grid,
+        mixture,
+        spiral,
+        two_spirals,
+        two_moons,
+        circles,
+        pinwheel,
+        checkerboard,
+        banana,
+        rosenbrock,
+    )
 }

@@ -28,8 +28,8 @@ def check_expansion(what: str, num_bytes: int, packed_bytes: int) -> None:
     """Refuses contents that claim more than 100 times their packed size (above 64 MiB)."""
     require(
         num_bytes <= max(SMALL_BYTES, MAX_EXPANSION * packed_bytes),
-        f"{what}: {packed_bytes} bytes claim to unpack to {num_bytes}, more than {MAX_EXPANSION} times as many; "
-        "it is not read",
+        f"{what}: {packed_bytes} bytes claim to unpack to {num_bytes}, more than {MAX_EXPANSION}"
+        " times as many; it is not read",
         DataError,
     )
 
@@ -48,7 +48,11 @@ def read_idx(path, rank: int) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as an IDX file: {error}") from error
     found = f"{len(body)}" if len(body) <= count else f"more than {count}"
-    require(len(body) == count, f"{path}: the header says {shape}, {count} bytes; found {found}", DataError)
+    require(
+        len(body) == count,
+        f"{path}: the header says {shape}, {count} bytes; found {found}",
+        DataError,
+    )
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
@@ -65,8 +69,11 @@ def idx_paths(folder) -> dict[str, pathlib.Path]:
     """Paths of those of the four files that are in `folder`, by the keys of `FILES`."""
     folder = pathlib.Path(folder)
     candidates = {key: (folder / f"{name}.gz", folder / name) for key, name in FILES.items()}
-    return {key: next(p for p in paths if p.is_file()) for key, paths in candidates.items() if any(
-        p.is_file() for p in paths)}
+    return {
+        key: next(p for p in paths if p.is_file())
+        for key, paths in candidates.items()
+        if any(p.is_file() for p in paths)
+    }
 
 
 def is_idx_folder(folder) -> bool:
@@ -75,10 +82,13 @@ def is_idx_folder(folder) -> bool:
 
 
 def read_idx_folder(folder) -> dict[str, np.ndarray]:
-    """`{train_images [N, H, W, 1], train_labels [N], test_images, test_labels}` of a folder of four files."""
+    """`{train_images [N, H, W, 1], train_labels [N], test_images, test_labels}` of a folder of four
+    files."""
     paths = idx_paths(folder)
     missing = [f"{name}[.gz]" for key, name in FILES.items() if key not in paths]
-    require(not missing, f"{folder}: expected four IDX files, missing {', '.join(missing)}", DataError)
+    require(
+        not missing, f"{folder}: expected four IDX files, missing {', '.join(missing)}", DataError
+    )
     out = {}
     for key, path in paths.items():
         values = read_idx(path, 3 if key.endswith("images") else 1)
@@ -88,8 +98,12 @@ def read_idx_folder(folder) -> dict[str, np.ndarray]:
 
 def _shape(header: bytes, rank: int, path: pathlib.Path) -> tuple[int, ...]:
     expected = f"expected an IDX file of rank {rank} of unsigned bytes"
-    require(len(header) == 4 + 4 * rank, f"{path}: {expected}, got only {len(header)} bytes", DataError)
+    require(
+        len(header) == 4 + 4 * rank, f"{path}: {expected}, got only {len(header)} bytes", DataError
+    )
     zero, kind, found = struct.unpack(">HBB", header[:4])
     good = zero == 0 and kind == 8 and found == rank
-    require(good, f"{path}: {expected} (magic 0000 08 {rank:02x}), got {header[:4].hex(' ')}", DataError)
+    require(
+        good, f"{path}: {expected} (magic 0000 08 {rank:02x}), got {header[:4].hex(' ')}", DataError
+    )
     return struct.unpack(f">{rank}I", header[4:])

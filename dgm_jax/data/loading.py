@@ -37,25 +37,33 @@ def load(
 ) -> Dataset:
     """The data set `name`, read, checked and described.
 
-    name: a density of `DENSITIES`; a set of `IMAGE_SETS`; or `tfds:NAME`, `folder:PATH`, `npz:PATH`, `idx:PATH`. It may
-        carry options, for command lines: `folder:PATH?image_size=32&bad_files=skip` is `image_size=32,
-        bad_files="skip"`.
+    name: a density of `DENSITIES`; a set of `IMAGE_SETS`; or `tfds:NAME`, `folder:PATH`,
+        `npz:PATH`, `idx:PATH`. It may carry options, for command lines:
+        `folder:PATH?image_size=32&bad_files=skip` is `image_size=32, bad_files="skip"`.
     data_dir: where files lie (else the folder named by DGM_JAX_DATA, then the usual places).
     scaling: what a model sees, "unit" [0, 1] or "symmetric" [-1, 1].
-    binarization: "none", "static" (drawn once here, with `seed`), "dynamic" (for each batch), "threshold" (x > 1/2).
+    binarization: "none", "static" (drawn once here, with `seed`), "dynamic" (for each batch),
+        "threshold" (x > 1/2).
     dequantization: "none" or "uniform", (x + u) / 256 for each batch; it excludes binarisation.
-    options: of the density (`num_modes`, `scale`, ...) with `num_train`, `num_test`; or of the image source
-        (`image_size`, `bad_files`, `train_split`, `download`, ...) with `num_train`, `num_test` (that many, evenly
-        spaced, so that sorted sets keep their classes), `num_classes` and `allow_constant`.
+    options: of the density (`num_modes`, `scale`, ...) with `num_train`, `num_test`; or of the
+        image source (`image_size`, `bad_files`, `train_split`, `download`, ...) with `num_train`,
+        `num_test` (that many, evenly spaced, so that sorted sets keep their classes), `num_classes`
+        and `allow_constant`.
     Raises `ConfigError` for an unknown name or option, `DataError` for contents that do not fit.
     """
     require(isinstance(name, str) and bool(name), f"expected the name of a data set, got {name!r}")
-    require(isinstance(seed, int) and seed >= 0, f"seed must be a non-negative integer, got {seed!r}")
+    require(
+        isinstance(seed, int) and seed >= 0, f"seed must be a non-negative integer, got {seed!r}"
+    )
     check_choices(scaling, binarization, dequantization)
     name, options = _with_options(name, options)
     if name in DENSITIES:
-        choices = {"data_dir": (data_dir, None), "scaling": (scaling, "symmetric"),
-                   "binarization": (binarization, "none"), "dequantization": (dequantization, "none")}
+        choices = {
+            "data_dir": (data_dir, None),
+            "scaling": (scaling, "symmetric"),
+            "binarization": (binarization, "none"),
+            "dequantization": (dequantization, "none"),
+        }
         for key, (value, default) in choices.items():
             require(value == default, f"{name} is a 2-D density; {key}={value!r} is for images")
         return _load_density(name, seed, options)
@@ -69,7 +77,8 @@ def load(
 
 
 def _with_options(name: str, options: dict) -> tuple[str, dict]:
-    """`NAME?KEY=VALUE&...` as NAME and options: numbers, True, False and None as such, anything else as text."""
+    """`NAME?KEY=VALUE&...` as NAME and options: numbers, True, False and None as such, anything
+    else as text."""
     found = _WITH_OPTIONS.fullmatch(name)
     if not found:
         return name, options
@@ -77,7 +86,10 @@ def _with_options(name: str, options: dict) -> tuple[str, dict]:
     for option in found["options"].split("&"):
         key, _, text = option.partition("=")
         require(key not in options, f"data set {name!r}: {key} is given twice")
-        require(key not in LOAD_OPTIONS, f"data set {name!r}: {key} is no option of the set: give it beside the name")
+        require(
+            key not in LOAD_OPTIONS,
+            f"data set {name!r}: {key} is no option of the set: give it beside the name",
+        )
         options[key] = _value(text)
     return found["name"], options
 
@@ -93,20 +105,39 @@ def _value(text: str):
 def _load_density(name: str, seed: int, options: dict) -> Dataset:
     num_train, num_test = options.pop("num_train", 100_000), options.pop("num_test", 10_000)
     for key, value in (("num_train", num_train), ("num_test", num_test)):
-        require(isinstance(value, int) and value >= 1, f"{key} must be a positive integer, got {value!r}")
+        require(
+            isinstance(value, int) and value >= 1,
+            f"{key} must be a positive integer, got {value!r}",
+        )
     _check_options(name, options, DENSITIES[name], ("num_train", "num_test"))
     density = DENSITIES[name](**options)
     defaults = {key: p.default for key, p in inspect.signature(DENSITIES[name]).parameters.items()}
     notes = tuple(f"{key}={value}" for key, value in (defaults | options).items())
-    # A tag keeps these keys apart from those of a run with the same seed: split(key)[i] is fold_in(key, i).
-    key_train, key_test = jax.random.split(jax.random.fold_in(jax.random.key(seed), FIXED_SAMPLES_TAG))
-    arrays = {"train": {"x": np.asarray(density.sample(key_train, num_train), np.float32)},
-              "test": {"x": np.asarray(density.sample(key_test, num_test), np.float32)}}
+    # A tag keeps these keys apart from those of a run with the same seed: split(key)[i] is
+    # fold_in(key, i).
+    key_train, key_test = jax.random.split(
+        jax.random.fold_in(jax.random.key(seed), FIXED_SAMPLES_TAG)
+    )
+    arrays = {
+        "train": {"x": np.asarray(density.sample(key_train, num_train), np.float32)},
+        "test": {"x": np.asarray(density.sample(key_test, num_test), np.float32)},
+    }
     definition = f"{name}({', '.join(notes)}) seed {seed} train {num_train} test {num_test}"
     info = DatasetInfo(
-        name=name, kind="density", shape=(2,), num_classes=0, class_names=(), num_train=num_train, num_test=num_test,
-        pixels="none: points of the plane", binarization="none", dequantization="none", scaling="none",
-        source="sampled from an exact density", sha256=hashlib.sha256(definition.encode()).hexdigest(), seed=seed,
+        name=name,
+        kind="density",
+        shape=(2,),
+        num_classes=0,
+        class_names=(),
+        num_train=num_train,
+        num_test=num_test,
+        pixels="none: points of the plane",
+        binarization="none",
+        dequantization="none",
+        scaling="none",
+        source="sampled from an exact density",
+        sha256=hashlib.sha256(definition.encode()).hexdigest(),
+        seed=seed,
         notes=notes,
     )
     return Dataset(arrays["train"], arrays["test"], info, density)
@@ -128,8 +159,11 @@ def _check_options(name: str, options: dict, function, extra: tuple[str, ...]) -
     known = [p.name for p in parameters if p.name not in ("name", "path", "data_dir")] + list(extra)
     hints = typing.get_type_hints(function)
     for option, value in options.items():
-        require(option in known, f"data set {name!r} has no option {option!r}"
-                f"{did_you_mean(option, (*known, *LOAD_OPTIONS))}; it has: {', '.join(sorted(known))}")
+        require(
+            option in known,
+            f"data set {name!r} has no option {option!r}"
+            f"{did_you_mean(option, (*known, *LOAD_OPTIONS))}; it has: {', '.join(sorted(known))}",
+        )
         _check_text(name, option, value, hints[option])
 
 
@@ -139,35 +173,63 @@ def _check_text(name: str, option: str, value, hint) -> None:
     require(due, f"data set {name!r}: {option} takes {kind}, got the text {value!r}")
 
 
-def _finish(name, decoded: Decoded, scaling, binarization, dequantization, seed, *, num_train=None, num_test=None,
-            num_classes=None, allow_constant=False) -> Dataset:
+def _finish(
+    name,
+    decoded: Decoded,
+    scaling,
+    binarization,
+    dequantization,
+    seed,
+    *,
+    num_train=None,
+    num_test=None,
+    num_classes=None,
+    allow_constant=False,
+) -> Dataset:
     if num_classes is None and decoded.class_names:
         num_classes = len(decoded.class_names)
     arrays, held_out = _with_test(decoded.arrays, num_classes, allow_constant)
     parts, notes = {}, [*decoded.notes, *held_out]
     for split, limit in (("train", num_train), ("test", num_test)):
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-        check_images(images, labels, split=split, num_classes=num_classes, allow_constant=allow_constant)
+        check_images(
+            images, labels, split=split, num_classes=num_classes, allow_constant=allow_constant
+        )
         num_classes = num_classes or int(np.max(labels)) + 1
         if limit is not None:
             images, labels, note = _evenly(images, labels, limit, split)
             notes.append(note)
         images = _binarized(images, binarization, (seed, len(parts)))
-        parts[split] = {"image": np.ascontiguousarray(images), "label": np.asarray(labels, np.int32)}
+        parts[split] = {
+            "image": np.ascontiguousarray(images),
+            "label": np.asarray(labels, np.int32),
+        }
     _require_same_shape(parts)
     info = DatasetInfo(
-        name=name, kind="images", shape=parts["train"]["image"].shape[1:], num_classes=num_classes,
+        name=name,
+        kind="images",
+        shape=parts["train"]["image"].shape[1:],
+        num_classes=num_classes,
         class_names=decoded.class_names or tuple(str(k) for k in range(num_classes)),
-        num_train=len(parts["train"]["label"]), num_test=len(parts["test"]["label"]),
-        pixels=_pixels(scaling, binarization, dequantization), binarization=binarization,
-        dequantization=dequantization, scaling=scaling, source=decoded.source, sha256=tree_sha256(parts), seed=seed,
+        num_train=len(parts["train"]["label"]),
+        num_test=len(parts["test"]["label"]),
+        pixels=_pixels(scaling, binarization, dequantization),
+        binarization=binarization,
+        dequantization=dequantization,
+        scaling=scaling,
+        source=decoded.source,
+        sha256=tree_sha256(parts),
+        seed=seed,
         notes=tuple(notes),
     )
     return Dataset(parts["train"], parts["test"], info)
 
 
-def _with_test(arrays: dict, num_classes: int | None, allow_constant: bool) -> tuple[dict, tuple[str, ...]]:
-    """Labels of zeros where there are none; the last fifth of each class as test split where there is none."""
+def _with_test(
+    arrays: dict, num_classes: int | None, allow_constant: bool
+) -> tuple[dict, tuple[str, ...]]:
+    """Labels of zeros where there are none; the last fifth of each class as test split where there
+    is none."""
     arrays = dict(arrays)
     for split in ("train", "test"):
         if arrays[f"{split}_images"] is not None and arrays[f"{split}_labels"] is None:
@@ -176,22 +238,34 @@ def _with_test(arrays: dict, num_classes: int | None, allow_constant: bool) -> t
         return arrays, ()
     images, labels = np.asarray(arrays["train_images"]), np.asarray(arrays["train_labels"])
     # Checked before the cut, so that a message counts images as the source does.
-    check_images(images, labels, split="train", num_classes=num_classes, allow_constant=allow_constant)
+    check_images(
+        images, labels, split="train", num_classes=num_classes, allow_constant=allow_constant
+    )
     test = np.zeros(len(labels), bool)
     for kind in np.unique(labels):
         members = np.flatnonzero(labels == kind)
         test[members[len(members) - len(members) // 5 :]] = True
-    require(bool(test.any()), f"{len(labels)} images have no test split and are too few to hold out a fifth of a class",
-            DataError)
-    cut = {"train_images": images[~test], "train_labels": labels[~test],
-           "test_images": images[test], "test_labels": labels[test]}
+    require(
+        bool(test.any()),
+        f"{len(labels)} images have no test split and are too few to hold out a fifth of a class",
+        DataError,
+    )
+    cut = {
+        "train_images": images[~test],
+        "train_labels": labels[~test],
+        "test_images": images[test],
+        "test_labels": labels[test],
+    }
     return cut, ("last fifth of each class held out as test",)
 
 
 def _evenly(images, labels, limit: int, split: str):
     total = len(images)
     if not isinstance(limit, int) or not 1 <= limit <= total:
-        raise ConfigError(f"num_{split} must be between 1 and the {total} examples of the {split} split, got {limit!r}")
+        raise ConfigError(
+            f"num_{split} must be between 1 and the {total} examples of the {split} split, got"
+            f" {limit!r}"
+        )
     chosen = np.arange(limit) * total // limit
     return images[chosen], labels[chosen], f"{limit} of {total} {split} examples, evenly spaced"
 
@@ -213,4 +287,8 @@ def _pixels(scaling: str, binarization: str, dequantization: str) -> str:
 
 def _require_same_shape(parts: dict) -> None:
     train, test = parts["train"]["image"].shape[1:], parts["test"]["image"].shape[1:]
-    require(train == test, f"train images are {train} but test images are {test}; they must agree", DataError)
+    require(
+        train == test,
+        f"train images are {train} but test images are {test}; they must agree",
+        DataError,
+    )

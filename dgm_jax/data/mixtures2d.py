@@ -19,11 +19,19 @@ def isotropic_mixture(means, weights, scale: float, *, has_modes: bool = True) -
     """
     require(scale > 0, f"scale must be positive, got {scale}")
     means, weights = np.asarray(means, np.float64), np.asarray(weights, np.float64)
-    require(means.ndim == 2 and means.shape[1] == 2, f"means must have shape (K, 2), got {means.shape}")
-    require(weights.shape == means.shape[:1], f"{len(means)} means need as many weights, got shape {weights.shape}")
+    require(
+        means.ndim == 2 and means.shape[1] == 2, f"means must have shape (K, 2), got {means.shape}"
+    )
+    require(
+        weights.shape == means.shape[:1],
+        f"{len(means)} means need as many weights, got shape {weights.shape}",
+    )
     require(bool(np.all(weights > 0)), f"weights must be positive, got {weights.tolist()}")
     weights = weights / weights.sum()
-    centres, log_weights = jnp.asarray(means, jnp.float32), jnp.asarray(np.log(weights), jnp.float32)
+    centres, log_weights = (
+        jnp.asarray(means, jnp.float32),
+        jnp.asarray(np.log(weights), jnp.float32),
+    )
     thresholds = jnp.asarray(np.cumsum(weights)[:-1], jnp.float32)
     log_normalizer = math.log(2 * math.pi * scale**2)
 
@@ -34,7 +42,10 @@ def isotropic_mixture(means, weights, scale: float, *, has_modes: bool = True) -
 
     def log_prob(x: Array) -> Array:
         scaled = (x[..., None, :] - centres) / scale
-        return jax.nn.logsumexp(log_weights - 0.5 * jnp.sum(scaled**2, axis=-1), axis=-1) - log_normalizer
+        return (
+            jax.nn.logsumexp(log_weights - 0.5 * jnp.sum(scaled**2, axis=-1), axis=-1)
+            - log_normalizer
+        )
 
     if not has_modes:
         return Density2D(sample, log_prob)
@@ -77,7 +88,11 @@ def mixture(
 
 
 def spiral(
-    turns: float = 2.0, radius: float = 2.0, scale: float = 0.1, arms: int = 1, num_components: int = 200
+    turns: float = 2.0,
+    radius: float = 2.0,
+    scale: float = 0.1,
+    arms: int = 1,
+    num_components: int = 200,
 ) -> Density2D:
     """An Archimedean spiral r = radius * angle / (2 pi turns), blurred by N(0, scale^2 I).
 
@@ -85,7 +100,9 @@ def spiral(
     so the log-density is exact for what is sampled. Steps longer than `scale` would show as
     beads and are refused.
     """
-    require(arms >= 1 and turns > 0 and radius > 0, "a spiral needs arms >= 1, turns > 0 and radius > 0")
+    require(
+        arms >= 1 and turns > 0 and radius > 0, "a spiral needs arms >= 1, turns > 0 and radius > 0"
+    )
     fine = np.linspace(0, 2 * np.pi * turns, 20_001)
     curve = radius / fine[-1] * fine[:, None] * np.stack([np.cos(fine), np.sin(fine)], axis=-1)
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=-1))])
@@ -93,19 +110,25 @@ def spiral(
     arm = np.stack([np.interp(even, length, curve[:, i]) for i in (0, 1)], axis=-1)
     _require_smooth(length[-1] / num_components, scale, num_components)
     turned = [arm @ _rotation(2 * np.pi * k / arms).T for k in range(arms)]
-    return isotropic_mixture(np.concatenate(turned), np.ones(arms * num_components), scale, has_modes=False)
+    return isotropic_mixture(
+        np.concatenate(turned), np.ones(arms * num_components), scale, has_modes=False
+    )
 
 
-def two_spirals(turns: float = 1.5, radius: float = 2.0, scale: float = 0.1, num_components: int = 150) -> Density2D:
+def two_spirals(
+    turns: float = 1.5, radius: float = 2.0, scale: float = 0.1, num_components: int = 150
+) -> Density2D:
     """Two spirals, each turned half a circle against the other."""
     return spiral(turns, radius, scale, 2, num_components)
 
 
 def two_moons(scale: float = 0.1, num_components: int = 50) -> Density2D:
-    """Two half circles of radius 1, the geometry of `sklearn.datasets.make_moons`, blurred by N(0, scale^2 I).
+    """Two half circles of radius 1, the geometry of `sklearn.datasets.make_moons`, blurred by N(0,
+    scale^2 I).
 
-    The upper moon is (cos t, sin t), the lower (1 - cos t, 1/2 - sin t), t in (0, pi), each a mixture
-    of `num_components` equal Gaussians at equal steps of t: the log-density is exact for that mixture.
+    The upper moon is (cos t, sin t), the lower (1 - cos t, 1/2 - sin t), t in (0, pi), each a
+    mixture of `num_components` equal Gaussians at equal steps of t: the log-density is exact for
+    that mixture.
     """
     t = np.pi * (np.arange(num_components) + 0.5) / num_components
     upper = np.stack([np.cos(t), np.sin(t)], axis=-1)
@@ -116,7 +139,8 @@ def two_moons(scale: float = 0.1, num_components: int = 50) -> Density2D:
 
 
 def require_separated(means: np.ndarray, scale: float) -> None:
-    """`ConfigError` unless any two centres are more than 6 scale apart: modes that can be told apart."""
+    """`ConfigError` unless any two centres are more than 6 scale apart: modes that can be told
+    apart."""
     means = np.asarray(means, np.float64)
     if len(means) < 2:
         return
@@ -124,7 +148,8 @@ def require_separated(means: np.ndarray, scale: float) -> None:
     nearest = float(distance[np.triu_indices(len(means), 1)].min())
     require(
         nearest > 6 * scale,
-        f"the nearest of {len(means)} centres are {nearest:.4g} apart; modes need more than 6 scale = {6 * scale:.4g}",
+        f"the nearest of {len(means)} centres are {nearest:.4g} apart; modes need more than 6 scale"
+        f" = {6 * scale:.4g}",
     )
 
 

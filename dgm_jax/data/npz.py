@@ -1,4 +1,5 @@
-"""Images from an npz file: zip members are checked before a byte is unpacked, and pickles never are."""
+"""Images from an npz file: zip members are checked before a byte is unpacked, and pickles never
+are."""
 
 import math
 import pathlib
@@ -28,19 +29,40 @@ def read_npz(path) -> dict[str, np.ndarray | None]:
     require(zipfile.is_zipfile(path), f"{path}: not an npz file (a zip of arrays)", DataError)
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
-            keys = {"train_images": _one(names, TRAIN_IMAGES, path), "train_labels": _one(names, TRAIN_LABELS, path),
-                    "test_images": _one(names, TEST_IMAGES, path), "test_labels": _one(names, TEST_LABELS, path)}
-            require(keys["train_images"] is not None, f"{path}: no array named one of {', '.join(TRAIN_IMAGES)}; "
-                    f"found {', '.join(sorted(names)) or 'none'}", DataError)
+            names = {
+                name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")
+            }
+            keys = {
+                "train_images": _one(names, TRAIN_IMAGES, path),
+                "train_labels": _one(names, TRAIN_LABELS, path),
+                "test_images": _one(names, TEST_IMAGES, path),
+                "test_labels": _one(names, TEST_LABELS, path),
+            }
+            require(
+                keys["train_images"] is not None,
+                f"{path}: no array named one of {', '.join(TRAIN_IMAGES)}; "
+                f"found {', '.join(sorted(names)) or 'none'}",
+                DataError,
+            )
             return {key: name and _member(archive, name, path) for key, name in keys.items()}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except (
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise DataError(f"{path}: cannot be read as npz: {error}") from error
 
 
 def _one(names: set[str], accepted: tuple[str, ...], path: pathlib.Path) -> str | None:
     found = [name for name in accepted if name in names]
-    require(len(found) <= 1, f"{path}: both {' and '.join(found)} are there; keep one of them", DataError)
+    require(
+        len(found) <= 1,
+        f"{path}: both {' and '.join(found)} are there; keep one of them",
+        DataError,
+    )
     return found[0] if found else None
 
 
@@ -50,11 +72,19 @@ def _member(archive: zipfile.ZipFile, name: str, path: pathlib.Path) -> np.ndarr
     check_expansion(what, info.file_size, info.compress_size)
     with archive.open(info) as stream:
         shape, fortran, dtype, header_bytes = _header(stream, what)
-        require(not dtype.hasobject, f"{what} is an object array (shape {shape}), which only pickle can read and "
-                "pickle is never read; fix: np.stack images of one size into a uint8 array", DataError)
+        require(
+            not dtype.hasobject,
+            f"{what} is an object array (shape {shape}), which only pickle can read and "
+            "pickle is never read; fix: np.stack images of one size into a uint8 array",
+            DataError,
+        )
         count = math.prod(shape) * dtype.itemsize
-        require(header_bytes + count == info.file_size, f"{what}: the header says {shape} {dtype}, {count} bytes; "
-                f"found {info.file_size - header_bytes}", DataError)
+        require(
+            header_bytes + count == info.file_size,
+            f"{what}: the header says {shape} {dtype}, {count} bytes; "
+            f"found {info.file_size - header_bytes}",
+            DataError,
+        )
         body = stream.read(count)
     require(len(body) == count, f"{what}: truncated after {len(body)} of {count} bytes", DataError)
     values = np.frombuffer(body, dtype)
@@ -62,10 +92,17 @@ def _member(archive: zipfile.ZipFile, name: str, path: pathlib.Path) -> np.ndarr
 
 
 def _header(stream, what: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     try:
         version = np.lib.format.read_magic(stream)
-        require(version in readers, f"{what}: npy format {version} is not read; save with np.savez", DataError)
+        require(
+            version in readers,
+            f"{what}: npy format {version} is not read; save with np.savez",
+            DataError,
+        )
         shape, fortran, dtype = readers[version](stream)
     except DataError:
         raise

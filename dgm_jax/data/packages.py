@@ -12,5 +12,6 @@ def optional(module: str, package: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"this data set needs the package {package} ({error}); install it with: pip install dgm_jax[data]"
+            f"this data set needs the package {package} ({error}); install it with: pip install"
+            " dgm_jax[data]"
         ) from error

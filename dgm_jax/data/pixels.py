@@ -11,8 +11,8 @@ from dgm_jax.data.dataset import BINARIZATIONS, DEQUANTIZATIONS, SCALINGS
 def to_model_range(images: Array, scaling: str) -> Array:
     """uint8 0..255 to float32: "unit" x / 255 in [0, 1]; "symmetric" (2 x - 255) / 255 in [-1, 1].
 
-    Both ends are exact: 255 becomes 1, and 0 becomes 0 or -1. The reciprocal is written out because XLA
-    replaces a division by it under jit only, and the last bit would depend on compilation.
+    Both ends are exact: 255 becomes 1, and 0 becomes 0 or -1. The reciprocal is written out because
+    XLA replaces a division by it under jit only, and the last bit would depend on compilation.
     """
     _check_scaling(scaling)
     _check_uint8(images)
@@ -37,7 +37,9 @@ def static_binarize(images: np.ndarray, seed: int | tuple[int, ...]) -> np.ndarr
     rng = np.random.default_rng(seed)
     blocks = [images[i : i + 4096] for i in range(0, len(images), 4096)]
     # u is one of 0..254 with equal probability, so P(u < x) = x / 255 exactly.
-    return np.concatenate([(rng.integers(0, 255, b.shape, np.uint8) < b) * np.uint8(255) for b in blocks])
+    return np.concatenate(
+        [(rng.integers(0, 255, b.shape, np.uint8) < b) * np.uint8(255) for b in blocks]
+    )
 
 
 def dynamic_binarize(key: Key, x: Array) -> Array:
@@ -51,17 +53,23 @@ def threshold_binarize(x: Array, threshold: float = 0.5) -> Array:
 
 
 def uniform_dequantize(key: Key, images: Array) -> Array:
-    """uint8 0..255 to float32 in [0, 1): (x + u) / 256 with u uniform (Theis et al. 2016, section 3.1).
+    """uint8 0..255 to float32 in [0, 1): (x + u) / 256 with u uniform (Theis et al. 2016, section
+    3.1).
 
     u is a multiple of 2^-16: 8 + 16 bits are what float32 holds, so x + u is exact, never
     rounds up to the next pixel value or to 1, and floor(256 y) gives x back.
     """
     _check_uint8(images)
-    u = jax.random.bits(key, (images.size,), jnp.uint16).reshape(images.shape).astype(jnp.float32) / 65536.0
+    u = (
+        jax.random.bits(key, (images.size,), jnp.uint16).reshape(images.shape).astype(jnp.float32)
+        / 65536.0
+    )
     return (images.astype(jnp.float32) + u) / 256.0
 
 
-def model_input(key: Key, images: Array, *, scaling: str, binarization: str, dequantization: str) -> Array:
+def model_input(
+    key: Key, images: Array, *, scaling: str, binarization: str, dequantization: str
+) -> Array:
     """What a model sees of stored uint8 images: float32 of the same shape.
 
     "static" and "threshold" binarisation were applied at load, so only "dynamic" draws here.
@@ -79,11 +87,18 @@ def model_input(key: Key, images: Array, *, scaling: str, binarization: str, deq
 def check_choices(scaling: str, binarization: str, dequantization: str) -> None:
     """Raises `ConfigError` for an unknown choice or a pair that contradicts itself."""
     _check_scaling(scaling)
-    require(binarization in BINARIZATIONS, f"binarization is one of {BINARIZATIONS}, got {binarization!r}")
-    require(dequantization in DEQUANTIZATIONS, f"dequantization is one of {DEQUANTIZATIONS}, got {dequantization!r}")
+    require(
+        binarization in BINARIZATIONS,
+        f"binarization is one of {BINARIZATIONS}, got {binarization!r}",
+    )
+    require(
+        dequantization in DEQUANTIZATIONS,
+        f"dequantization is one of {DEQUANTIZATIONS}, got {dequantization!r}",
+    )
     require(
         binarization == "none" or dequantization == "none",
-        f"binarization {binarization!r} and dequantization {dequantization!r} exclude each other: choose one",
+        f"binarization {binarization!r} and dequantization {dequantization!r} exclude each other:"
+        " choose one",
     )
 
 

@@ -20,7 +20,8 @@ MAX_EXAMPLES = 2**30
 
 
 def arrays(dataset: Dataset, split: str = "train") -> dict[str, Array]:
-    """The arrays of one split, which the engine puts on the device once: `{"image", "label"}` or `{"x"}`."""
+    """The arrays of one split, which the engine puts on the device once: `{"image", "label"}` or
+    `{"x"}`."""
     return dict(_split(dataset, split))
 
 
@@ -29,11 +30,13 @@ def draws(
 ) -> Callable[[PyTree, Key, Array], dict[str, Array]]:
     """`draw(data, data_key, index) -> batch`, where `data = arrays(dataset, split)`.
 
-    Images: `{"x": float32[B, H, W, C], "label": int32[B]}`. Batch `index` holds the positions index * B + 0..B-1
-    of an endless stream of epochs; every epoch visits every example once, in an order of its own, and a batch
-    may span the border of two epochs. Pixels are gathered as uint8 and converted on the device as `info` says.
-    Densities: `{"x": float32[B, 2]}`, fresh from `density.sample`; with `fresh=False` from the stored sample,
-    epoch by epoch (the protocol of papers with a fixed training set).
+    Images: `{"x": float32[B, H, W, C], "label": int32[B]}`. Batch `index` holds the positions index
+        * B + 0..B-1
+    of an endless stream of epochs; every epoch visits every example once, in an order of its own,
+    and a batch may span the border of two epochs. Pixels are gathered as uint8 and converted on the
+    device as `info` says.
+    Densities: `{"x": float32[B, 2]}`, fresh from `density.sample`; with `fresh=False` from the
+    stored sample, epoch by epoch (the protocol of papers with a fixed training set).
     index: int32 from 0 to 2^31 - 1; the epoch arithmetic does not overflow for any of them.
     Raises `ConfigError` if the batch is larger than the stored data.
     """
@@ -56,20 +59,28 @@ def draws(
         batch = {name: jnp.asarray(array)[where] for name, array in data.items()}
         if "image" not in batch:
             return batch
-        x = model_input(key_noise, batch.pop("image"), scaling=info.scaling, binarization=info.binarization,
-                        dequantization=info.dequantization)
+        x = model_input(
+            key_noise,
+            batch.pop("image"),
+            scaling=info.scaling,
+            binarization=info.binarization,
+            dequantization=info.dequantization,
+        )
         return {"x": x, **batch}
 
     return draw
 
 
 def shuffled_positions(key: Key, index: Array, batch_size: int, num_examples: int) -> Array:
-    """int32[batch_size]: the examples at positions index * batch_size + 0.. of the shuffled stream of epochs.
+    """int32[batch_size]: the examples at positions index * batch_size + 0.. of the shuffled stream
+    of epochs.
 
     Requires batch_size <= num_examples <= 2^30, so that a batch spans at most two epochs.
     """
     check_batch_size(num_examples, batch_size)
-    require(num_examples <= MAX_EXAMPLES, f"at most 2^30 examples can be shuffled, got {num_examples}")
+    require(
+        num_examples <= MAX_EXAMPLES, f"at most 2^30 examples can be shuffled, got {num_examples}"
+    )
     epoch, offset = epoch_and_offset(index, batch_size, num_examples)
     position = offset + jnp.arange(batch_size, dtype=jnp.int32)
     next_epoch = position >= num_examples
@@ -79,17 +90,20 @@ def shuffled_positions(key: Key, index: Array, batch_size: int, num_examples: in
 
 
 def permuted(key: Key, positions: Array, num_examples: int, epoch: Array = 0) -> Array:
-    """Images of `positions` (int32, in 0..num_examples-1) under the pseudo-random permutation of (key, epoch)."""
+    """Images of `positions` (int32, in 0..num_examples-1) under the pseudo-random permutation of
+    (key, epoch)."""
     require(1 <= num_examples <= MAX_EXAMPLES, f"expected 1 to 2^30 examples, got {num_examples}")
     shifts, salts = _round_keys(key, epoch, num_examples)
     return _swap_or_not(jnp.asarray(positions, jnp.int32), shifts, salts, num_examples)
 
 
 def epoch_and_offset(index: Array, batch_size: int, num_examples: int) -> tuple[Array, Array]:
-    """divmod(index * batch_size, num_examples) as int32, for every index in 0..2^31-1 without overflow.
+    """divmod(index * batch_size, num_examples) as int32, for every index in 0..2^31-1 without
+    overflow.
 
-    The product would leave int32 after 2^31 / batch_size steps. So the index is divided digit by digit, as in long
-    division, with digits small enough that remainder * base + digit * batch_size < 2^32.
+    The product would leave int32 after 2^31 / batch_size steps. So the index is divided digit by
+    digit, as in long division, with digits small enough that remainder * base + digit * batch_size
+    < 2^32.
     """
     bits = max(1, 31 - num_examples.bit_length())
     index = jnp.asarray(index).astype(jnp.uint32)
@@ -103,10 +117,12 @@ def epoch_and_offset(index: Array, batch_size: int, num_examples: int) -> tuple[
 
 
 def _swap_or_not(x: Array, shifts: Array, salts: Array, n: int) -> Array:
-    """The swap-or-not shuffle (Hoang, Morris and Rogaway 2012, figure 1): a permutation of 0..n-1 for any n.
+    """The swap-or-not shuffle (Hoang, Morris and Rogaway 2012, figure 1): a permutation of 0..n-1
+    for any n.
 
-    Each round pairs x with shift - x mod n and swaps the pair or not, by one hashed bit of its larger member. Each
-    round is its own inverse, so the whole is a bijection; unlike a Feistel network it needs no walk back into range.
+    Each round pairs x with shift - x mod n and swaps the pair or not, by one hashed bit of its
+    larger member. Each round is its own inverse, so the whole is a bijection; unlike a Feistel
+    network it needs no walk back into range.
     """
     if n == 1:
         return jnp.zeros_like(x)
@@ -118,12 +134,14 @@ def _swap_or_not(x: Array, shifts: Array, salts: Array, n: int) -> Array:
         bit = _hash(jnp.maximum(x, partner).astype(jnp.uint32), salt) >> 31
         return jnp.where(bit == 1, partner, x), None
 
-    # A loop, so that XLA cannot fuse the rounds into the gather of pixels and repeat them for each pixel.
+    # A loop, so that XLA cannot fuse the rounds into the gather of pixels and repeat them for each
+    # pixel.
     return jax.lax.scan(swap, x, (shifts, salts), unroll=8)[0]
 
 
 def _round_keys(key: Key, epoch: Array, n: int) -> tuple[Array, Array]:
-    """shifts int32[R] in 0..n-1 and salts uint32[R]: words drawn from the key, hashed with the epoch."""
+    """shifts int32[R] in 0..n-1 and salts uint32[R]: words drawn from the key, hashed with the
+    epoch."""
     words = jax.random.bits(key, (2 * NUM_ROUNDS,))
     shift_words, salts = jnp.split(_hash(jnp.asarray(epoch).astype(jnp.uint32), words), 2)
     return (shift_words % jnp.uint32(n)).astype(jnp.int32), salts

@@ -1,10 +1,12 @@
-"""Prepares Fashion-MNIST for tensorflow-datasets from its four IDX files, without tensorflow or network.
+"""Prepares Fashion-MNIST for tensorflow-datasets from its four IDX files, without tensorflow or
+network.
 
     python -m dgm_jax.data.tfds_idx --source /usr/share/datasets/fashion-mnist --data_dir DIR
 
-Afterwards `tfds.data_source("fashion_mnist", data_dir=DIR)` and `load("fashion_mnist", data_dir=DIR)` read it. The
-class is tfds's own, with its name, version and features; only the reading of the files is replaced, because tfds reads
-them through tensorflow. PNG encoding goes through pillow.
+Afterwards `tfds.data_source("fashion_mnist", data_dir=DIR)` and
+`load("fashion_mnist", data_dir=DIR)` read it. The class is tfds's own, with its name, version and
+features; only the reading of the files is replaced, because tfds reads them through tensorflow. PNG
+encoding goes through pillow.
 """
 
 import argparse
@@ -22,7 +24,8 @@ PUBLISHED_TIMES = {"train": 1504176606, "t10k": 1504176627}
 
 
 def builder_class(source):
-    """tfds's FashionMNIST, reading the IDX files of `source`; not registered, stored as fashion_mnist."""
+    """tfds's FashionMNIST, reading the IDX files of `source`; not registered, stored as
+    fashion_mnist."""
     mnist = optional("tensorflow_datasets.image_classification", "tensorflow-datasets")
     image_module = optional("PIL.Image", "pillow")
 
@@ -45,10 +48,11 @@ def builder_class(source):
 
 
 def verify(source) -> dict[str, bool]:
-    """For each of the four files whether it is the published one, by the SHA-256 that tfds has on record.
+    """For each of the four files whether it is the published one, by the SHA-256 that tfds has on
+    record.
 
-    A gzip header holds a name and a time, which distributions strip; they are put back before hashing, so a
-    file passes if its compressed contents are those that were published.
+    A gzip header holds a name and a time, which distributions strip; they are put back before
+    hashing, so a file passes if its compressed contents are those that were published.
     """
     mnist = optional("tensorflow_datasets.image_classification", "tensorflow-datasets")
     recorded = {info.filename: info.checksum for info in mnist.FashionMNIST.url_infos.values()}
@@ -65,7 +69,11 @@ def prepare(source, data_dir) -> pathlib.Path:
     """Writes `data_dir/fashion_mnist/VERSION` in the array_record format; returns that folder."""
     require(pathlib.Path(source).is_dir(), f"{source}: no such folder", DataError)
     images = read_idx_folder(source)["train_images"]
-    require(images.shape[1:] == (28, 28, 1), f"{source}: Fashion-MNIST images are 28x28, got {images.shape}", DataError)
+    require(
+        images.shape[1:] == (28, 28, 1),
+        f"{source}: Fashion-MNIST images are 28x28, got {images.shape}",
+        DataError,
+    )
     builder = builder_class(source)(data_dir=str(data_dir), file_format="array_record")
     builder.download_and_prepare()
     return pathlib.Path(builder.data_path)
@@ -73,10 +81,14 @@ def prepare(source, data_dir) -> pathlib.Path:
 
 def main(arguments=None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m dgm_jax.data.tfds_idx", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m dgm_jax.data.tfds_idx", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--source", required=True, help="folder with the four IDX files")
     parser.add_argument("--data_dir", required=True, help="tfds data folder to write to")
-    parser.add_argument("--require_verified", action="store_true", help="refuse files other than the published ones")
+    parser.add_argument(
+        "--require_verified", action="store_true", help="refuse files other than the published ones"
+    )
     options = parser.parse_args(arguments)
     try:
         verified = verify(options.source)
@@ -96,7 +108,14 @@ def _with_published_header(data: bytes, name: str) -> bytes:
     if data[:2] != b"\x1f\x8b" or len(data) < 10:
         return gzip.compress(data)
     time = PUBLISHED_TIMES[name.split("-")[0]]
-    return b"\x1f\x8b\x08\x08" + struct.pack("<I", time) + b"\x00\x03" + name.encode() + b"\x00" + data[10:]
+    return (
+        b"\x1f\x8b\x08\x08"
+        + struct.pack("<I", time)
+        + b"\x00\x03"
+        + name.encode()
+        + b"\x00"
+        + data[10:]
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Image sets of tensorflow-datasets, read without tensorflow.
 
-Only `data_source` over files in the array_record format works without tensorflow. (The parquet format of
-tfds 4.9.10 loses rows; tfrecord, the default, needs tensorflow; so neither is accepted.) Images are decoded
-once into one uint8 array.
+Only `data_source` over files in the array_record format works without tensorflow. (The parquet
+format of tfds 4.9.10 loses rows; tfrecord, the default, needs tensorflow; so neither is accepted.)
+Images are decoded once into one uint8 array.
 """
 
 import os
@@ -31,7 +31,8 @@ def read_tfds(
 ) -> tuple[dict[str, np.ndarray | None], tuple[str, ...] | None, tuple[str, ...], str]:
     """(arrays, class names, notes, source) of the tfds set `name[/config][:version]`.
 
-    data_dir: where it was prepared; by default the folder named by DGM_JAX_DATA if the set is there, else tfds's own.
+    data_dir: where it was prepared; by default the folder named by DGM_JAX_DATA if the set is
+        there, else tfds's own.
     train_split, test_split: tfds split names, slices such as "train[:90%]" included.
     image_size: resizes to this square; needed where sizes differ.
     download: prepare the set first, as array_record; tfds's own preparation may need tensorflow.
@@ -39,14 +40,26 @@ def read_tfds(
     tfds = optional("tensorflow_datasets", "tensorflow-datasets")
     optional("array_record.python.array_record_data_source", "array_record")
     optional("PIL.Image", "pillow")
-    require(bool(_NAME.fullmatch(name)), f"expected a tfds name such as cifar10 or emnist/letters, got {name!r}")
+    require(
+        bool(_NAME.fullmatch(name)),
+        f"expected a tfds name such as cifar10 or emnist/letters, got {name!r}",
+    )
     builder = _prepared_builder(tfds, name, data_dir, download)
     _check_features(builder, image_key, label_key)
     train = _read_split(builder, train_split, image_key, label_key, image_size)
     test = _read_split(builder, test_split, image_key, label_key, image_size)
     names = getattr(builder.info.features[label_key], "names", None)
-    arrays = {"train_images": train[0], "train_labels": train[1], "test_images": test[0], "test_labels": test[1]}
-    slices = () if (train_split, test_split) == ("train", "test") else (f"splits {train_split} and {test_split}",)
+    arrays = {
+        "train_images": train[0],
+        "train_labels": train[1],
+        "test_images": test[0],
+        "test_labels": test[1],
+    }
+    slices = (
+        ()
+        if (train_split, test_split) == ("train", "test")
+        else (f"splits {train_split} and {test_split}",)
+    )
     resized = (f"resized to {image_size}x{image_size}",) if image_size else ()
     source = f"tensorflow-datasets {builder.info.full_name} in {builder.data_path}"
     return arrays, tuple(names) if names else None, (*slices, *resized), source
@@ -63,16 +76,22 @@ def _prepared_builder(tfds, name: str, data_dir, download: bool):
         data_dir = root
     builder = _builder(tfds, name, data_dir, "array_record" if download else None)
     if not builder.is_prepared():
-        require(download, f"tfds set {name!r} is not prepared in {builder.data_dir}. Prepare it as array_record: give "
-                f"the option download=True (in a name: tfds:{name}?download=True; tfds's own preparation may need "
-                "tensorflow), or for Fashion-MNIST run python -m dgm_jax.data.tfds_idx --source IDX_FOLDER --data_dir "
-                "FOLDER", DataError)
+        require(
+            download,
+            f"tfds set {name!r} is not prepared in {builder.data_dir}. Prepare it as array_record:"
+            f" give the option download=True (in a name: tfds:{name}?download=True; tfds's own"
+            " preparation may need tensorflow), or for Fashion-MNIST run python -m"
+            " dgm_jax.data.tfds_idx --source IDX_FOLDER --data_dir FOLDER",
+            DataError,
+        )
         try:
             builder.download_and_prepare(file_format="array_record")
         except Exception as error:  # network, disk or tensorflow: any of them ends the preparation
-            raise DataError(f"tfds could not prepare {name!r} ({type(error).__name__}: {str(error)[:300]}); prepare it "
-                            "where tensorflow is installed, as array_record, and give its data_dir (or "
-                            "DGM_JAX_DATA)") from error
+            raise DataError(
+                f"tfds could not prepare {name!r} ({type(error).__name__}: {str(error)[:300]});"
+                " prepare it where tensorflow is installed, as array_record, and give its data_dir"
+                " (or DGM_JAX_DATA)"
+            ) from error
     return builder
 
 
@@ -86,24 +105,37 @@ def _builder(tfds, name: str, data_dir, file_format: str | None):
         beside = "" if data_dir is None else f", and none is in {data_dir}"
         raise ConfigError(f"tensorflow-datasets knows no set {name!r}{hint}{beside}") from error
     except (ValueError, AssertionError) as error:
-        raise ConfigError(f"tensorflow-datasets cannot open {name!r}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(
+            f"tensorflow-datasets cannot open {name!r}: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _check_features(builder, image_key: str, label_key: str) -> None:
     features = sorted(builder.info.features)
     for key in (image_key, label_key):
-        require(key in features, f"tfds set {builder.info.full_name} has no feature {key!r}; it has "
-                f"{', '.join(features)}; name them with image_key= and label_key=", DataError)
+        require(
+            key in features,
+            f"tfds set {builder.info.full_name} has no feature {key!r}; it has "
+            f"{', '.join(features)}; name them with image_key= and label_key=",
+            DataError,
+        )
     file_format = str(getattr(builder.info.file_format, "value", builder.info.file_format))
-    require(file_format == "array_record", f"tfds set {builder.info.full_name} in {builder.data_path} is stored as "
-            f"{file_format}, which cannot be read without tensorflow; prepare it with "
-            "file_format='array_record' in another data_dir", DataError)
+    require(
+        file_format == "array_record",
+        f"tfds set {builder.info.full_name} in {builder.data_path} is stored as "
+        f"{file_format}, which cannot be read without tensorflow; prepare it with "
+        "file_format='array_record' in another data_dir",
+        DataError,
+    )
 
 
 def _read_split(builder, split: str, image_key: str, label_key: str, image_size: int | None):
     base, known = re.split(r"[\[+]", split)[0], sorted(builder.info.splits)
-    require(base in known, f"tfds set {builder.info.full_name} has no split {base!r}; it has {', '.join(known)}; "
-            "choose with train_split= and test_split=, e.g. 'train[:90%]' and 'train[90%:]'")
+    require(
+        base in known,
+        f"tfds set {builder.info.full_name} has no split {base!r}; it has {', '.join(known)}; "
+        "choose with train_split= and test_split=, e.g. 'train[:90%]' and 'train[90%:]'",
+    )
     source = builder.as_data_source(split=split)
     labels, images, shapes = np.zeros(len(source), np.int32), [], set()
     for start in range(0, len(source), 1024):
@@ -112,8 +144,12 @@ def _read_split(builder, split: str, image_key: str, label_key: str, image_size:
             labels[i] = record[label_key]
             images.append(_resized(np.asarray(record[image_key]), image_size))
             shapes.add(images[-1].shape)
-    require(len(shapes) == 1, f"tfds {split} images have mixed sizes, e.g. {sorted(shapes)[:3]}; give the option "
-            "image_size (in a name: tfds:NAME?image_size=32)", DataError)
+    require(
+        len(shapes) == 1,
+        f"tfds {split} images have mixed sizes, e.g. {sorted(shapes)[:3]}; give the option "
+        "image_size (in a name: tfds:NAME?image_size=32)",
+        DataError,
+    )
     return np.stack(images), labels
 
 

@@ -1,14 +1,29 @@
-"""Log-densities with their constants, samplers and closed-form divergences, in nats; a module a family.
+"""Log-densities with their constants, samplers and closed-form divergences, in nats; a module a
+family.
 
-`gaussian`, `bernoulli`, `discretized_logistic` and `logit_laplace` work elementwise; `categorical` and
-`concrete` over a last axis of categories; `mixture` holds mixtures of Gaussians over vectors,
+`gaussian`, `bernoulli`, `discretized_logistic` and `logit_laplace` work elementwise; `categorical`
+and `concrete` over a last axis of categories; `mixture` holds mixtures of Gaussians over vectors,
 `posteriors` densities known up to a constant.
 """
 
-from dgm_jax.densities import bernoulli, categorical, concrete, discretized_logistic, gaussian, logit_laplace, mixture
+from dgm_jax.densities import (
+    bernoulli,
+    categorical,
+    concrete,
+    discretized_logistic,
+    gaussian,
+    logit_laplace,
+    mixture,
+)
 from dgm_jax.densities import posteriors
 
 __all__ = [
-    "bernoulli", "categorical", "concrete", "discretized_logistic", "gaussian", "logit_laplace", "mixture",
+    "bernoulli",
+    "categorical",
+    "concrete",
+    "discretized_logistic",
+    "gaussian",
+    "logit_laplace",
+    "mixture",
     "posteriors",
 ]

@@ -19,7 +19,11 @@ def log_prob(x: Array, logits: Array) -> Array:
     logits = _at_least_float32(logits)
     if not isinstance(x, jax.core.Tracer) and np.size(x):
         low, high = np.min(np.asarray(x)), np.max(np.asarray(x))
-        require(bool(low >= 0 and high <= 1), f"x must be in [0, 1], got values from {low} to {high}", DataError)
+        require(
+            bool(low >= 0 and high <= 1),
+            f"x must be in [0, 1], got values from {low} to {high}",
+            DataError,
+        )
     x = jnp.asarray(x).astype(logits.dtype)
     one = jnp.where(x == 0, 0, jax.nn.softplus(-jnp.where(x == 0, 0, logits)))
     zero = jnp.where(x == 1, 0, jax.nn.softplus(jnp.where(x == 1, 0, logits)))
@@ -30,7 +34,9 @@ def entropy(logits: Array) -> Array:
     """-p log p - (1 - p) log(1 - p) with p = sigmoid(logits), elementwise."""
     size = jnp.abs(_at_least_float32(logits))
     finite = jnp.where(jnp.isinf(size), 0, size)
-    return jnp.where(jnp.isinf(size), 0, jax.nn.softplus(-finite) + finite * jax.nn.sigmoid(-finite))
+    return jnp.where(
+        jnp.isinf(size), 0, jax.nn.softplus(-finite) + finite * jax.nn.sigmoid(-finite)
+    )
 
 
 def kl(logits_q: Array, logits_p: Array) -> Array:

@@ -25,7 +25,9 @@ def log_prob(x: Array, logits: Array) -> Array:
     log_p = jnp.broadcast_to(log_p, (*shape, log_p.shape[-1]))
     inside = (x >= 0) & (x < log_p.shape[-1])
     index = jnp.broadcast_to(jnp.where(inside, x, 0), shape)
-    return jnp.where(inside, jnp.take_along_axis(log_p, index[..., None], axis=-1)[..., 0], -jnp.inf)
+    return jnp.where(
+        inside, jnp.take_along_axis(log_p, index[..., None], axis=-1)[..., 0], -jnp.inf
+    )
 
 
 def entropy(logits: Array) -> Array:
@@ -55,14 +57,21 @@ def kl_to_uniform(logits: Array) -> Array:
 
 
 def require_classes(x, num_classes: int) -> Array:
-    """x as int32; `DataError` unless it is integer and, where its values are known, in 0..num_classes-1."""
-    known = None if isinstance(x, jax.core.Tracer) else np.asarray(x)  # under jit, jnp would trace known values too
+    """x as int32; `DataError` unless it is integer and, where its values are known, in
+    0..num_classes-1."""
+    # under jit, jnp would trace known values too
+    known = None if isinstance(x, jax.core.Tracer) else np.asarray(x)
     x = jnp.asarray(x)
-    require(jnp.issubdtype(x.dtype, jnp.integer), f"classes must be integers, got {x.dtype}", DataError)
+    require(
+        jnp.issubdtype(x.dtype, jnp.integer), f"classes must be integers, got {x.dtype}", DataError
+    )
     if known is not None and known.size:
         low, high = int(known.min()), int(known.max())
-        require(low >= 0 and high < num_classes,
-                f"classes must be in 0..{num_classes - 1}, got values from {low} to {high}", DataError)
+        require(
+            low >= 0 and high < num_classes,
+            f"classes must be in 0..{num_classes - 1}, got values from {low} to {high}",
+            DataError,
+        )
     return x.astype(jnp.int32)
 
 

@@ -23,7 +23,10 @@ def log_prob(log_y: Array, logits: Array, temperature) -> Array:
     a known one that is not) and broadcasts against [*B].
     """
     if not isinstance(temperature, jax.core.Tracer):
-        require(bool(np.all(np.asarray(temperature) > 0)), f"temperature must be positive, got {temperature}")
+        require(
+            bool(np.all(np.asarray(temperature) > 0)),
+            f"temperature must be positive, got {temperature}",
+        )
     dtype = jnp.promote_types(jnp.result_type(log_y, logits), jnp.float32)
     log_y, logits = jnp.broadcast_arrays(jnp.asarray(log_y, dtype), jnp.asarray(logits, dtype))
     temperature = jnp.asarray(temperature, dtype)
@@ -31,6 +34,8 @@ def log_prob(log_y: Array, logits: Array, temperature) -> Array:
     s = jnp.where(masked, 0, logits) - temperature[..., None] * jnp.where(empty, 0, log_y)
     log_ratio = jnp.where(masked, 0, jax.nn.log_softmax(jnp.where(masked, -jnp.inf, s), axis=-1))
     rank = jnp.sum(~masked, axis=-1)
-    log_factorials = jnp.asarray([math.lgamma(max(n, 1)) for n in range(logits.shape[-1] + 1)], dtype)
+    log_factorials = jnp.asarray(
+        [math.lgamma(max(n, 1)) for n in range(logits.shape[-1] + 1)], dtype
+    )
     density = log_factorials[rank] + (rank - 1) * jnp.log(temperature) + jnp.sum(log_ratio, axis=-1)
     return jnp.where(jnp.any(masked != empty, axis=-1), -jnp.inf, density)

@@ -33,6 +33,8 @@ def log_prob(x: Array, loc: Array, log_scale: Array, num_values: int = 256) -> A
     below, above = jax.nn.log_sigmoid(upper), jax.nn.log_sigmoid(-lower)
     gap = 2 * half * rate
     series = jnp.log(2 * half) - log_scale - gap / 2
-    inside = below + above + jnp.where(gap < 1e-3, series, jnp.log(-jnp.expm1(-jnp.maximum(gap, 1e-3))))
+    inside = (
+        below + above + jnp.where(gap < 1e-3, series, jnp.log(-jnp.expm1(-jnp.maximum(gap, 1e-3))))
+    )
     log_mass = jnp.where(x == 0, below, jnp.where(x == num_values - 1, above, inside))
     return jnp.where((x >= 0) & (x < num_values), log_mass, -jnp.inf)

@@ -13,7 +13,8 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 def log_prob(x: Array, loc: Array, scale: Array) -> Array:
-    """log N(x; loc, scale^2) = -((x - loc) / scale)^2 / 2 - log scale - log(2 pi) / 2, elementwise."""
+    """log N(x; loc, scale^2) = -((x - loc) / scale)^2 / 2 - log scale - log(2 pi) / 2,
+    elementwise."""
     scale = _positive(scale)
     return -jnp.square((x - loc) / scale) / 2 - jnp.log(scale) - HALF_LOG_TWO_PI
 
@@ -35,7 +36,8 @@ def entropy(scale: Array) -> Array:
 
 
 def sample(key: Key, loc: Array, scale: Array, shape: tuple[int, ...]) -> Array:
-    """Draws of shape `shape`, to which `loc` and `scale` broadcast; differentiable with respect to both."""
+    """Draws of shape `shape`, to which `loc` and `scale` broadcast; differentiable with respect to
+    both."""
     loc, scale = jnp.asarray(loc), jnp.asarray(_positive(scale))
     fits = len(shape) >= max(loc.ndim, scale.ndim) and all(
         n in (1, m) for a in (loc, scale) for n, m in zip(a.shape[::-1], tuple(shape)[::-1])
@@ -45,5 +47,7 @@ def sample(key: Key, loc: Array, scale: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _positive(scale: Array) -> Array:
-    require(not isinstance(scale, (int, float)) or scale > 0, f"scale must be positive; got {scale}")
+    require(
+        not isinstance(scale, (int, float)) or scale > 0, f"scale must be positive; got {scale}"
+    )
     return scale

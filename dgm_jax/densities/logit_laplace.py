@@ -18,7 +18,11 @@ def log_prob(x: Array, loc: Array, log_scale: Array, epsilon: float = 0.1) -> Ar
     x: floating, in [0, 1] (`DataError` for integers: divide 8-bit pixels by 255).
     """
     x = jnp.asarray(x)
-    require(jnp.issubdtype(x.dtype, jnp.floating), f"x must be floating, in [0, 1], got {x.dtype}", DataError)
+    require(
+        jnp.issubdtype(x.dtype, jnp.floating),
+        f"x must be floating, in [0, 1], got {x.dtype}",
+        DataError,
+    )
     dtype = jnp.promote_types(jnp.result_type(x, loc, log_scale), jnp.float32)
     loc, log_scale = jnp.asarray(loc, dtype), jnp.asarray(log_scale, dtype)
     v = shrink(x.astype(dtype), epsilon)
@@ -30,13 +34,15 @@ def log_prob(x: Array, loc: Array, log_scale: Array, epsilon: float = 0.1) -> Ar
 
 
 def shrink(x: Array, epsilon: float = 0.1) -> Array:
-    """(1 - 2 epsilon) x + epsilon: [0, 1] -> [epsilon, 1 - epsilon], away from the poles of the logit."""
+    """(1 - 2 epsilon) x + epsilon: [0, 1] -> [epsilon, 1 - epsilon], away from the poles of the
+    logit."""
     _require_epsilon(epsilon)
     return (1 - 2 * epsilon) * x + epsilon
 
 
 def reconstruct(loc: Array, epsilon: float = 0.1) -> Array:
-    """The pixel that DALL-E shows for `loc`: (sigmoid(loc) - epsilon) / (1 - 2 epsilon), cut to [0, 1].
+    """The pixel that DALL-E shows for `loc`: (sigmoid(loc) - epsilon) / (1 - 2 epsilon), cut to [0,
+    1].
 
     The image of the median under the inverse of `shrink`.
     """

@@ -1,23 +1,24 @@
 """Densities known up to a constant: what approximate posteriors are held against. Nats.
 
-Two shapes in the plane and one Bayesian model, of the notebook to Mescheder, Nowozin and Geiger 2017 ("Adversarial
-variational Bayes", section 5.2, and the public `Stan-example.ipynb`):
+Two shapes in the plane and one Bayesian model, of the notebook to Mescheder, Nowozin and Geiger
+2017 ("Adversarial variational Bayes", section 5.2, and the public `Stan-example.ipynb`):
 
 | name | log-density, up to a constant |
 | --- | --- |
 | `rosenbrock` | -(a - 1)^2 - (b^2 - a)^2: a banana; given b, a ~ N((1 + b^2) / 2, 1 / 4) |
 | `torus` | -(a^2 + b^2 - 2)^2: a ring of radius sqrt 2 |
 | `eight_schools` | log p(y, mu, log tau, eta), with its constants: tau > 0 by its logarithm |
-| `eight_schools_signed` | log p(y, mu, tau, eta) with tau ~ N(0, 1), as in the notebook: two modes |
+| `eight_schools_signed` | log p(y, mu, tau, eta), tau ~ N(0, 1), as in the notebook: two modes |
 
 Eight schools, non-centred, with the notebook's scaled data (not Rubin's):
 
-    y_j ~ N(mu + tau eta_j, sigma_j^2),    mu, eta_j ~ N(0, 1),    tau ~ N(0, 1) or its absolute value.
+    y_j ~ N(mu + tau eta_j, sigma_j^2),  mu, eta_j ~ N(0, 1),  tau ~ N(0, 1) or its absolute value.
 
-(tau, eta) -> (-tau, -eta) leaves the likelihood as it is, so with tau ~ N(0, 1) the posterior has two mirrored modes.
-Here tau > 0 means tau ~ half-normal, 2 N(tau; 0, 1), in the coordinate log tau with the Jacobian tau. Both have the
-same evidence p(y). Given (mu, tau) the eta_j are independent Gaussians, and y_j ~ N(mu, sigma_j^2 + tau^2): so every
-moment and the evidence are integrals over a plane.
+(tau, eta) -> (-tau, -eta) leaves the likelihood as it is, so with tau ~ N(0, 1) the posterior has
+two mirrored modes. Here tau > 0 means tau ~ half-normal, 2 N(tau; 0, 1), in the coordinate log tau
+with the Jacobian tau. Both have the same evidence p(y). Given (mu, tau) the eta_j are independent
+Gaussians, and y_j ~ N(mu, sigma_j^2 + tau^2): so every moment and the evidence are integrals over a
+plane.
 """
 
 import functools
@@ -36,9 +37,12 @@ STANDARD_ERRORS = (0.8, 0.5, 0.8, 0.6, 0.5, 0.6, 0.5, 0.4)  # sigma
 class Unnormalised(NamedTuple):
     """A density of D numbers z without its constant, and what is known of it.
 
-    log_density: z [*B, D] -> [*B], nats. quantities: z -> [*B, D], the numbers to report (tau in place of log tau).
-    plane_log_density: the first two quantities [*B, 2] -> [*B], their marginal with the *same* constant; -inf where
-    they cannot be. given_plane: the same [*B, 2] -> mean and variance of the other quantities, [*B, D - 2] each.
+    log_density: z [*B, D] -> [*B], nats. quantities: z -> [*B, D], the numbers to report (tau in
+        place of log tau).
+    plane_log_density: the first two quantities [*B, 2] -> [*B], their marginal with the *same*
+        constant; -inf where
+    they cannot be. given_plane: the same [*B, 2] -> mean and variance of the other quantities, [*B,
+    D - 2] each.
     """
 
     size: int
@@ -55,19 +59,27 @@ def rosenbrock(z: Array) -> Array:
 
 
 def torus(z: Array) -> Array:
-    """-(|z|^2 - 2)^2: [*B, 2] -> [*B]. Its integral is pi^(3/2) erfc(-2) / 2, as |z|^2 is uniform in area."""
+    """-(|z|^2 - 2)^2: [*B, 2] -> [*B]. Its integral is pi^(3/2) erfc(-2) / 2, as |z|^2 is uniform
+    in area."""
     first, second = _split(z, 2)
     return -jnp.square(jnp.square(first) + jnp.square(second[..., 0]) - 2)
 
 
 def eight_schools(z: Array, signed: bool = False) -> Array:
-    """log p(y, z) with all constants: z [*B, 10] = (mu, log tau, eta), or with `signed` (mu, tau, eta); -> [*B]."""
+    """log p(y, z) with all constants: z [*B, 10] = (mu, log tau, eta), or with `signed` (mu, tau,
+    eta); -> [*B]."""
     mu, rest = _split(z, 2 + len(EFFECTS))
     eta = rest[..., 1:]
     tau, log_prior = _log_prior_tau(rest[..., 0], signed)
     effects = mu[..., None] + tau[..., None] * eta
-    log_likelihood = jnp.sum(gaussian.log_prob(jnp.array(EFFECTS), effects, jnp.array(STANDARD_ERRORS)), axis=-1)
-    log_prior = log_prior + gaussian.log_prob(mu, 0.0, 1.0) + jnp.sum(gaussian.log_prob(eta, 0.0, 1.0), axis=-1)
+    log_likelihood = jnp.sum(
+        gaussian.log_prob(jnp.array(EFFECTS), effects, jnp.array(STANDARD_ERRORS)), axis=-1
+    )
+    log_prior = (
+        log_prior
+        + gaussian.log_prob(mu, 0.0, 1.0)
+        + jnp.sum(gaussian.log_prob(eta, 0.0, 1.0), axis=-1)
+    )
     return log_likelihood + log_prior
 
 
@@ -77,7 +89,8 @@ def eight_schools_quantities(z: Array, signed: bool = False) -> Array:
 
 
 def eight_schools_plane(plane: Array, signed: bool = False) -> Array:
-    """log p(y, mu, tau), eta integrated out: [*B, 2] -> [*B]; of tau itself, and -inf for tau <= 0 if not signed."""
+    """log p(y, mu, tau), eta integrated out: [*B, 2] -> [*B]; of tau itself, and -inf for tau <= 0
+    if not signed."""
     mu, rest = _split(plane, 2)
     tau = rest[..., 0]
     scale = jnp.sqrt(jnp.square(jnp.array(STANDARD_ERRORS)) + jnp.square(rest))
@@ -87,7 +100,8 @@ def eight_schools_plane(plane: Array, signed: bool = False) -> Array:
 
 
 def eight_schools_given_plane(plane: Array) -> tuple[Array, Array]:
-    """Mean tau (y - mu) / (sigma^2 + tau^2), variance sigma^2 / (sigma^2 + tau^2) of eta: [*B, 2] -> [*B, 8] each."""
+    """Mean tau (y - mu) / (sigma^2 + tau^2), variance sigma^2 / (sigma^2 + tau^2) of eta: [*B, 2]
+    -> [*B, 8] each."""
     mu, tau = _split(plane, 2)
     squares = jnp.square(jnp.array(STANDARD_ERRORS))
     total = squares + jnp.square(tau)
@@ -105,12 +119,17 @@ def _log_prior_tau(coordinate: Array, signed: bool) -> tuple[Array, Array]:
 def _split(z: Array, size: int) -> tuple[Array, Array]:
     """The first coordinate [*B] and the others [*B, size - 1]."""
     shape = jnp.shape(z)
-    require(len(shape) >= 1 and shape[-1] == size, f"the last axis must have {size} coordinates; got {shape}")
+    require(
+        len(shape) >= 1 and shape[-1] == size,
+        f"the last axis must have {size} coordinates; got {shape}",
+    )
     return z[..., 0], z[..., 1:]
 
 
 def _in_the_plane(log_density) -> Unnormalised:
-    return Unnormalised(2, log_density, lambda z: z, log_density, lambda plane: (plane[..., 2:], plane[..., 2:]))
+    return Unnormalised(
+        2, log_density, lambda z: z, log_density, lambda plane: (plane[..., 2:], plane[..., 2:])
+    )
 
 
 def _schools(signed: bool) -> Unnormalised:

@@ -1,26 +1,60 @@
 """How good samples are, as plain functions of arrays.
 
-`mode_coverage` counts the modes of a known mixture by each published convention. `frechet_distance`,
-`kernel_distance`, `sliced_wasserstein` and `precision_recall_density_coverage` compare two sets of feature vectors,
-always as `real=`, `fake=`. `likelihood` is a ladder of estimates of log p(x) of a model with latents
-(`importance_weighted`, annealed, bidirectional), on the chains of `annealing` and `hmc`. `inception` gives the features
-of the FID network from a local file of weights.
+`mode_coverage` counts the modes of a known mixture by each published convention.
+`frechet_distance`, `kernel_distance`, `sliced_wasserstein` and `precision_recall_density_coverage`
+compare two sets of feature vectors, always as `real=`, `fake=`. `likelihood` is a ladder of
+estimates of log p(x) of a model with latents (`importance_weighted`, annealed, bidirectional), on
+the chains of `annealing` and `hmc`. `inception` gives the features of the FID network from a local
+file of weights.
 """
 
 from dgm_jax.evaluation import annealing, hmc, inception, likelihood
 from dgm_jax.evaluation.importance_sampling import Estimate, bits_per_dimension, importance_weighted
 from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
-from dgm_jax.evaluation.sample_quality import KernelDistance, Moments, frechet_distance, frechet_distance_on_device
-from dgm_jax.evaluation.sample_quality import frechet_from_moments, kernel_distance, kernel_distance_over_subsets
+from dgm_jax.evaluation.sample_quality import (
+    KernelDistance,
+    Moments,
+    frechet_distance,
+    frechet_distance_on_device,
+)
+from dgm_jax.evaluation.sample_quality import (
+    frechet_from_moments,
+    kernel_distance,
+    kernel_distance_over_subsets,
+)
 from dgm_jax.evaluation.sample_quality import merge_moments, moments, sliced_wasserstein
 
 # This import rebinds the name from the module to the function of the same name.
-from dgm_jax.evaluation.mode_coverage import ModeCoverage, expected_valid, mode_coverage, perfect_sampler  # isort: skip
+# isort: skip
+from dgm_jax.evaluation.mode_coverage import (
+    ModeCoverage,
+    expected_valid,
+    mode_coverage,
+    perfect_sampler,
+)
 
 __all__ = [
-    "Estimate", "KernelDistance", "ModeCoverage", "Moments", "PrecisionRecall", "annealing", "bits_per_dimension",
-    "expected_valid", "frechet_distance", "frechet_distance_on_device", "frechet_from_moments", "hmc",
-    "importance_weighted", "inception", "kernel_distance", "kernel_distance_over_subsets", "likelihood",
-    "merge_moments", "mode_coverage", "moments", "perfect_sampler", "precision_recall_density_coverage",
+    "Estimate",
+    "KernelDistance",
+    "ModeCoverage",
+    "Moments",
+    "PrecisionRecall",
+    "annealing",
+    "bits_per_dimension",
+    "expected_valid",
+    "frechet_distance",
+    "frechet_distance_on_device",
+    "frechet_from_moments",
+    "hmc",
+    "importance_weighted",
+    "inception",
+    "kernel_distance",
+    "kernel_distance_over_subsets",
+    "likelihood",
+    "merge_moments",
+    "mode_coverage",
+    "moments",
+    "perfect_sampler",
+    "precision_recall_density_coverage",
     "sliced_wasserstein",
 ]

@@ -1,7 +1,9 @@
-"""Hamiltonian Monte Carlo on a family of densities base(z) exp(beta log_ratio(z)), for many chains at once.
+"""Hamiltonian Monte Carlo on a family of densities base(z) exp(beta log_ratio(z)), for many chains
+at once.
 
-Both log-densities and their gradients travel with the chain, so a change of beta costs no evaluation, and a transition
-of L leapfrog steps costs L of each (Neal 2011, "MCMC using Hamiltonian dynamics", section 5.2).
+Both log-densities and their gradients travel with the chain, so a change of beta costs no
+evaluation, and a transition of L leapfrog steps costs L of each (Neal 2011, "MCMC using Hamiltonian
+dynamics", section 5.2).
 """
 
 from typing import Callable, NamedTuple
@@ -15,7 +17,8 @@ LogDensity = Callable[[Array], Array]  # z [C, B, *E] -> [C, B]
 
 
 class Point(NamedTuple):
-    """Chains z [C, B, *E] with log base(z) and log_ratio(z) [C, B], and their gradients [C, B, *E]."""
+    """Chains z [C, B, *E] with log base(z) and log_ratio(z) [C, B], and their gradients [C, B,
+    *E]."""
 
     z: Array
     base: Array
@@ -32,10 +35,15 @@ def point(log_base: LogDensity, log_ratio: LogDensity, z: Array) -> Point:
 
 
 def transition(
-    key: Key, start: Point, evaluate: Callable[[Array], Point], beta: Array, step_size: Array, num_leapfrog: int
+    key: Key,
+    start: Point,
+    evaluate: Callable[[Array], Point],
+    beta: Array,
+    step_size: Array,
+    num_leapfrog: int,
 ) -> tuple[Point, Array]:
-    """One transition that leaves base(z) exp(beta log_ratio(z)) invariant, reversibly: the new `Point`, and the
-    probability [C, B] with which each chain's proposal was accepted.
+    """One transition that leaves base(z) exp(beta log_ratio(z)) invariant, reversibly: the new
+    `Point`, and the probability [C, B] with which each chain's proposal was accepted.
 
     evaluate: z -> Point. step_size: [B], for unit mass. A proposal that is not finite is rejected.
     """
@@ -55,10 +63,15 @@ def transition(
     (end, last), _ = jax.lax.scan(leapfrog, (start, momentum), length=num_leapfrog)
     # The differences first: two energies of thousands of nats differ by less than one.
     change = (end.base - start.base) + beta * (end.ratio - start.ratio) - _kinetic(last, momentum)
-    finite = jnp.isfinite(change) & jnp.all(jnp.isfinite(slope(end)), axis=tuple(range(2, end.z.ndim)))
+    finite = jnp.isfinite(change) & jnp.all(
+        jnp.isfinite(slope(end)), axis=tuple(range(2, end.z.ndim))
+    )
     probability = jnp.where(finite, jnp.exp(jnp.minimum(change, 0)), 0)
     accept = jax.random.uniform(key_accept, probability.shape, probability.dtype) < probability
-    return jax.tree.map(lambda new, old: jnp.where(_as_event(accept, new.ndim), new, old), end, start), probability
+    return (
+        jax.tree.map(lambda new, old: jnp.where(_as_event(accept, new.ndim), new, old), end, start),
+        probability,
+    )
 
 
 def _with_slope(function: LogDensity, z: Array) -> tuple[Array, Array]:

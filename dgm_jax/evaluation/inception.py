@@ -1,15 +1,19 @@
-"""Features of the FID network (Inception-v3 of TensorFlow's 2015-12-05 release) from a local file of weights.
+"""Features of the FID network (Inception-v3 of TensorFlow's 2015-12-05 release) from a local file
+of weights.
 
-No weights come with this library and none are downloaded: the file is yours, an npz of the network's tensors under
-their names in the PyTorch port that FID scores are published with (`Mixed_5b.branch1x1.conv.weight`,
-`Mixed_5b.branch1x1.bn.running_var`, ...). Where PyTorch and that state dict are at hand, this writes it:
+No weights come with this library and none are downloaded: the file is yours, an npz of the
+network's tensors under their names in the PyTorch port that FID scores are published with
+(`Mixed_5b.branch1x1.conv.weight`, `Mixed_5b.branch1x1.bn.running_var`, ...). Where PyTorch and that
+state dict are at hand, this writes it:
 
     numpy.savez("inception.npz", **{name: value.numpy() for name, value in state_dict.items()})
 
-Architecture: Szegedy et al. 2016, "Rethinking the Inception architecture", with what is peculiar to the FID release:
-average pools leave the padding out of their mean, and the last block, Mixed_7c, takes a maximum in its place.
-Checked without those weights: each kind of block against brute force, and once the whole network, with random
-weights, against PyTorch's arithmetic in double precision, from which it differed by 1e-5 at features of mean 0.5.
+Architecture: Szegedy et al. 2016, "Rethinking the Inception architecture", with what is peculiar to
+    the FID release:
+average pools leave the padding out of their mean, and the last block, Mixed_7c, takes a maximum in
+its place. Checked without those weights: each kind of block against brute force, and once the whole
+network, with random weights, against PyTorch's arithmetic in double precision, from which it
+differed by 1e-5 at features of mean 0.5.
 """
 
 import functools
@@ -30,20 +34,30 @@ from dgm_jax.evaluation.inception_layers import LAYERS
 NUM_FEATURES = 2048
 IMAGE_SIZE = 299
 BATCH_NORM_EPSILON = 1e-3
-FID_CLASSES = 1008  # rows of the FID network's last layer; the ImageNet weights of torchvision have 1000
+# rows of the FID network's last layer; the ImageNet weights of torchvision have 1000
+FID_CLASSES = 1008
 
 InceptionParams = dict[str, dict[str, Array]]
 
 
 def load(path) -> InceptionParams:
-    """The parameters for `features` from an npz file of the network's tensors; see the module's docstring.
+    """The parameters for `features` from an npz file of the network's tensors; see the module's
+    docstring.
 
-    Raises `DataError` that names the file, and the tensor where one is missing, misshaped or not finite. Pickled
-    content is never read.
+    Raises `DataError` that names the file, and the tensor where one is missing, misshaped or not
+    finite. Pickled content is never read.
     """
     path = pathlib.Path(path)
-    require(path.is_file(), f"{path}: no such file; Inception weights must be brought as an npz file", DataError)
-    require(zipfile.is_zipfile(path), f"{path}: not an npz file (a zip of named arrays), or cut short", DataError)
+    require(
+        path.is_file(),
+        f"{path}: no such file; Inception weights must be brought as an npz file",
+        DataError,
+    )
+    require(
+        zipfile.is_zipfile(path),
+        f"{path}: not an npz file (a zip of named arrays), or cut short",
+        DataError,
+    )
     try:
         with np.load(path, allow_pickle=False) as archive:
             tensors = {name: archive[name] for name in archive.files}
@@ -52,17 +66,21 @@ def load(path) -> InceptionParams:
     return from_tensors(tensors, source=str(path))
 
 
-def from_tensors(tensors: Mapping[str, np.ndarray], *, source: str = "the weights") -> InceptionParams:
-    """Kernels and biases by layer, batch normalisation folded in, from arrays named as in the PyTorch port.
+def from_tensors(
+    tensors: Mapping[str, np.ndarray], *, source: str = "the weights"
+) -> InceptionParams:
+    """Kernels and biases by layer, batch normalisation folded in, from arrays named as in the
+    PyTorch port.
 
-    kernel = weight gamma / sqrt(running_var + 1e-3), turned from [out, in, h, w] to [h, w, in, out];
-    bias = beta - running_mean gamma / sqrt(running_var + 1e-3). The last layer (`fc`) is not used.
+    kernel = weight gamma / sqrt(running_var + 1e-3), turned from [out, in, h, w] to [h, w, in,
+    out]; bias = beta - running_mean gamma / sqrt(running_var + 1e-3). The last layer (`fc`) is not
+    used.
     """
     classes = np.shape(tensors["fc.weight"])[0] if "fc.weight" in tensors else FID_CLASSES
     require(
         classes == FID_CLASSES,
-        f"{source}: fc.weight has {classes} rows; the FID network's has {FID_CLASSES}, and other weights of the same "
-        "architecture give distances that compare with nothing",
+        f"{source}: fc.weight has {classes} rows; the FID network's has {FID_CLASSES}, and other"
+        " weights of the same architecture give distances that compare with nothing",
         DataError,
     )
     params = {}
@@ -70,22 +88,36 @@ def from_tensors(tensors: Mapping[str, np.ndarray], *, source: str = "the weight
         vector = (layer.outputs,)
         shape = (layer.outputs, layer.inputs, layer.height, layer.width)
         weight = _tensor(tensors, f"{name}.conv.weight", shape, source)
-        gamma, beta = (_tensor(tensors, f"{name}.bn.{part}", vector, source) for part in ("weight", "bias"))
-        mean, variance = (_tensor(tensors, f"{name}.bn.running_{part}", vector, source) for part in ("mean", "var"))
-        require(bool(np.all(variance >= 0)), f"{source}: {name}.bn.running_var has negative values", DataError)
+        gamma, beta = (
+            _tensor(tensors, f"{name}.bn.{part}", vector, source) for part in ("weight", "bias")
+        )
+        mean, variance = (
+            _tensor(tensors, f"{name}.bn.running_{part}", vector, source)
+            for part in ("mean", "var")
+        )
+        require(
+            bool(np.all(variance >= 0)),
+            f"{source}: {name}.bn.running_var has negative values",
+            DataError,
+        )
         gain = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
         kernel = (weight * gain[:, None, None, None]).transpose(2, 3, 1, 0)
         bias = beta - mean * gain
-        params[name] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)}
+        params[name] = {
+            "kernel": jnp.asarray(kernel, jnp.float32),
+            "bias": jnp.asarray(bias, jnp.float32),
+        }
     return params
 
 
 def features(params: InceptionParams, images: Array, *, batch_size: int = 32) -> Array:
     """pool3 features of images [N, H, W, 3] or [N, H, W, 1] (grey, repeated); float32[N, 2048].
 
-    images: in [0, 1], or uint8. They are resized to 299 x 299 by bilinear interpolation between pixel centres,
-    without a low-pass filter, and mapped to [-1, 1], as in the PyTorch port; the TensorFlow graph places its pixels
-    differently, so published values depend on the port. Runs `batch_size` images at a time; works under jit.
+    images: in [0, 1], or uint8. They are resized to 299 x 299 by bilinear interpolation between
+        pixel centres,
+    without a low-pass filter, and mapped to [-1, 1], as in the PyTorch port; the TensorFlow graph
+    places its pixels differently, so published values depend on the port. Runs `batch_size` images
+    at a time; works under jit.
     """
     return _features(params, _images(images), batch_size)
 
@@ -97,15 +129,24 @@ def _features(params: InceptionParams, images: Array, batch_size: int) -> Array:
     return pooled.reshape(-1, NUM_FEATURES)[: len(images)]
 
 
-def _tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], source: str) -> np.ndarray:
-    require(name in tensors, f"{source}: tensor {name!r} is missing; expected its shape to be {shape}", DataError)
+def _tensor(
+    tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], source: str
+) -> np.ndarray:
+    require(
+        name in tensors,
+        f"{source}: tensor {name!r} is missing; expected its shape to be {shape}",
+        DataError,
+    )
     value = np.asarray(tensors[name])
     require(
         value.shape == shape and value.dtype.kind == "f",
-        f"{source}: tensor {name!r} must be floats of shape {shape}; got {value.dtype} {value.shape}",
+        f"{source}: tensor {name!r} must be floats of shape {shape}; got {value.dtype}"
+        f" {value.shape}",
         DataError,
     )
-    require(bool(np.isfinite(value).all()), f"{source}: tensor {name!r} has NaN or infinity", DataError)
+    require(
+        bool(np.isfinite(value).all()), f"{source}: tensor {name!r} has NaN or infinity", DataError
+    )
     return value.astype(np.float64)
 
 
@@ -123,7 +164,11 @@ def _images(images: Array) -> Array:
     require(floats, f"images must be uint8 or floats; got {images.dtype}", DataError)
     if not isinstance(images, jax.core.Tracer):
         low, high = float(images.min()), float(images.max())
-        require(low >= 0 and high <= 1, f"images must lie in [0, 1]; got [{low:.4g}, {high:.4g}]", DataError)
+        require(
+            low >= 0 and high <= 1,
+            f"images must lie in [0, 1]; got [{low:.4g}, {high:.4g}]",
+            DataError,
+        )
     return images
 
 
@@ -166,7 +211,9 @@ def _average_pool(x: Array) -> Array:
     """3 x 3, stride 1, the mean over the pixels that there are: 4 in a corner, 6 at an edge."""
     window, ones = (1, 3, 3, 1), (1, 1, 1, 1)
     total = lax.reduce_window(x, 0.0, lax.add, window, ones, "SAME")
-    return total / lax.reduce_window(jnp.ones((1, *x.shape[1:3], 1), x.dtype), 0.0, lax.add, window, ones, "SAME")
+    return total / lax.reduce_window(
+        jnp.ones((1, *x.shape[1:3], 1), x.dtype), 0.0, lax.add, window, ones, "SAME"
+    )
 
 
 def _block_35(params: InceptionParams, name: str, x: Array) -> Array:

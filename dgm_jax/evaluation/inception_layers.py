@@ -99,7 +99,11 @@ def _layers() -> dict[str, Convolution]:
         "Mixed_7b": _layers_8(1280),
         "Mixed_7c": _layers_8(2048),
     }
-    return _stem() | {f"{block}.{name}": layer for block, layers in blocks.items() for name, layer in layers.items()}
+    return _stem() | {
+        f"{block}.{name}": layer
+        for block, layers in blocks.items()
+        for name, layer in layers.items()
+    }
 
 
 LAYERS: dict[str, Convolution] = _layers()

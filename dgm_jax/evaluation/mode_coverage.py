@@ -1,10 +1,12 @@
-"""Which modes of a known mixture a set of samples covers, each published convention under its own name.
+"""Which modes of a known mixture a set of samples covers, each published convention under its own
+name.
 
-The mixture has K round modes `means` [K, D] of standard deviation `scale`. A sample belongs to the mode that is
-nearest in units of `scale`, and is *valid* when that distance is at most `threshold_sigmas`. Papers then count in
-different ways, and the numbers cannot be compared across conventions (nor across protocols: see the source of each).
-A perfect sampler does not score 100 %: in two dimensions P(distance <= 3) = 1 - exp(-9/2) = 98.89 %. Put
-`perfect_sampler` with the same number of samples beside each row.
+The mixture has K round modes `means` [K, D] of standard deviation `scale`. A sample belongs to the
+mode that is nearest in units of `scale`, and is *valid* when that distance is at most
+`threshold_sigmas`. Papers then count in different ways, and the numbers cannot be compared across
+conventions (nor across protocols: see the source of each). A perfect sampler does not score 100 %:
+in two dimensions P(distance <= 3) = 1 - exp(-9/2) = 98.89 %. Put `perfect_sampler` with the same
+number of samples beside each row.
 """
 
 import functools
@@ -24,17 +26,22 @@ from dgm_jax.objectives import divergences
 
 
 class ModeCoverage(NamedTuple):
-    """Scalars. c_k is the number of valid samples at mode k, n = sum c_k, N the number of all samples, w the weights.
+    """Scalars. c_k is the number of valid samples at mode k, n = sum c_k, N the number of all
+    samples, w the weights.
 
-    modes: int32, number of k with c_k >= max(1, min_share N): modes that hold at least 1 % of *all* samples (the
-        paired-discriminator reports of B. Sandlund). With 100 modes and more no sampler reaches that everywhere.
+    modes: int32, number of k with c_k >= max(1, min_share N): modes that hold at least 1 % of *all*
+        samples (the paired-discriminator reports of B. Sandlund). With 100 modes and more no
+        sampler reaches that everywhere.
     valid: n / N in [0, 1]; "high-quality samples" in VEEGAN and PacGAN.
-    modes_any_hit: int32, number of k with c_k >= 1 (Srivastava et al. 2017, VEEGAN; Lin et al. 2018, PacGAN).
-    mode_tv: total variation (sum_k |c_k / N - w_k| + (N - n) / N) / 2 between the histogram over the K modes and a
-        bucket of invalid samples, and the target (w, 0).
-    reverse_kl: KL(c / n || w) in nats, over the valid samples only, so invalid mass does not show in it (Lin et al.
-        2018, table 1); in [0, log K] for equal weights, log(K / k) for k modes covered evenly; NaN without a valid one.
-    reverse_kl_bias: (K - 1) / (2 n), what `reverse_kl` of a perfect sampler is on average, to first order.
+    modes_any_hit: int32, number of k with c_k >= 1 (Srivastava et al. 2017, VEEGAN; Lin et al.
+        2018, PacGAN).
+    mode_tv: total variation (sum_k |c_k / N - w_k| + (N - n) / N) / 2 between the histogram over
+        the K modes and a bucket of invalid samples, and the target (w, 0).
+    reverse_kl: KL(c / n || w) in nats, over the valid samples only, so invalid mass does not show
+        in it (Lin et al. 2018, table 1); in [0, log K] for equal weights, log(K / k) for k modes
+        covered evenly; NaN without a valid one.
+    reverse_kl_bias: (K - 1) / (2 n), what `reverse_kl` of a perfect sampler is on average, to first
+        order.
     entropy: of c / n in nats; log K - reverse_kl for equal weights; NaN without a valid sample.
     """
 
@@ -58,18 +65,22 @@ def mode_coverage(
 ) -> ModeCoverage:
     """Coverage of the modes `means` by `samples`; works under jit and vmap.
 
-    samples: [N, D]. means: [K, D]. scale: standard deviation, a scalar, [K] one for each mode, or [K, D].
+    samples: [N, D]. means: [K, D]. scale: standard deviation, a scalar, [K] one for each mode, or
+        [K, D].
     log_weights: [K], normalised log-probabilities of the modes; equal weights by default.
-    threshold_sigmas: radius of validity in units of scale, `<=`; 3 in the papers above, 4 in some code.
+    threshold_sigmas: radius of validity in units of scale, `<=`; 3 in the papers above, 4 in some
+        code.
     min_share: the share of all samples from which on a mode counts in `modes`.
 
-    Memory is linear in N K. A sample that is not finite is invalid. Raises `ConfigError` or `DataError` for shapes
-    that do not fit, and for two modes at most 2 scale apart: these make one mode, as where code repeats a ring's
-    first centre as its last.
+    Memory is linear in N K. A sample that is not finite is invalid. Raises `ConfigError` or
+    `DataError` for shapes that do not fit, and for two modes at most 2 scale apart: these make one
+    mode, as where code repeats a ring's first centre as its last.
     """
     samples, means, scales = _mixture(samples, means, scale)
     _require_options(threshold_sigmas, min_share)
-    return _coverage(samples, means, scales, _log_weights(log_weights, len(means)), threshold_sigmas, min_share)
+    return _coverage(
+        samples, means, scales, _log_weights(log_weights, len(means)), threshold_sigmas, min_share
+    )
 
 
 def perfect_sampler(
@@ -82,7 +93,8 @@ def perfect_sampler(
     threshold_sigmas: float = 3.0,
     min_share: float = 0.01,
 ) -> ModeCoverage:
-    """The row of a generator that is the mixture itself: `mode_coverage` of `num_samples` fresh draws from it."""
+    """The row of a generator that is the mixture itself: `mode_coverage` of `num_samples` fresh
+    draws from it."""
     require(num_samples >= 1, f"num_samples must be at least 1; got {num_samples}")
     _, means, scales = _mixture(means, means, scale)
     _require_options(threshold_sigmas, min_share)
@@ -93,15 +105,24 @@ def perfect_sampler(
 def expected_valid(threshold_sigmas: float = 3.0, dim: int = 2) -> float:
     """`valid` of a perfect sampler where modes do not overlap: P(chi^2_dim <= threshold_sigmas^2).
 
-    1 - exp(-threshold_sigmas^2 / 2) in two dimensions (0.98889 at 3, not the 0.9973 of one dimension).
+    1 - exp(-threshold_sigmas^2 / 2) in two dimensions (0.98889 at 3, not the 0.9973 of one
+    dimension).
     """
-    require(threshold_sigmas > 0 and dim >= 1, f"threshold {threshold_sigmas} must be positive, dim {dim} at least 1")
+    require(
+        threshold_sigmas > 0 and dim >= 1,
+        f"threshold {threshold_sigmas} must be positive, dim {dim} at least 1",
+    )
     return float(gammainc(dim / 2, threshold_sigmas**2 / 2))
 
 
 @functools.partial(jax.jit, static_argnames=("threshold_sigmas", "min_share"))
 def _coverage(
-    samples: Array, means: Array, scales: Array, log_weights: Array, threshold_sigmas: float, min_share: float
+    samples: Array,
+    means: Array,
+    scales: Array,
+    log_weights: Array,
+    threshold_sigmas: float,
+    min_share: float,
 ) -> ModeCoverage:
     num_samples, num_modes = samples.shape[0], means.shape[0]
     squares = jnp.sum(jnp.square((samples[:, None, :] - means) / scales), axis=-1)
@@ -119,7 +140,10 @@ def _coverage(
         modes=jnp.sum(counts >= enough, dtype=jnp.int32),
         valid=num_valid / num_samples,
         modes_any_hit=jnp.sum(counts > 0, dtype=jnp.int32),
-        mode_tv=(jnp.sum(jnp.abs(share - jnp.exp(log_weights))) + (num_samples - num_valid) / num_samples) / 2,
+        mode_tv=(
+            jnp.sum(jnp.abs(share - jnp.exp(log_weights))) + (num_samples - num_valid) / num_samples
+        )
+        / 2,
         reverse_kl=jnp.where(num_valid > 0, reverse_kl, jnp.nan),
         reverse_kl_bias=(num_modes - 1) / (2 * num_valid) if num_modes > 1 else jnp.zeros(()),
         entropy=0.0 - jnp.sum(xlogy(among_valid, among_valid)),
@@ -153,11 +177,15 @@ def _mixture(samples: Array, means: Array, scale: Array | float) -> tuple[Array,
     got = jnp.shape(samples)
     require(
         len(got) == 2 and got[0] >= 1 and got[1] == shape[1],
-        f"samples must be [N, {shape[1]}] with N >= 1, the dimensions of the means {shape}; got {got}",
+        f"samples must be [N, {shape[1]}] with N >= 1, the dimensions of the means {shape}; got"
+        f" {got}",
         DataError,
     )
     allowed = ((), shape[:1], shape, (shape[0], 1))
-    require(jnp.shape(scale) in allowed, f"scale must be a scalar, {shape[:1]} or {shape}; got {jnp.shape(scale)}")
+    require(
+        jnp.shape(scale) in allowed,
+        f"scale must be a scalar, {shape[:1]} or {shape}; got {jnp.shape(scale)}",
+    )
     if not isinstance(scale, jax.core.Tracer):
         require(bool(np.all(np.asarray(scale) > 0)), f"scale must be positive; got {scale}")
         _require_separate(means, float(np.min(np.asarray(scale))))
@@ -176,8 +204,9 @@ def _require_separate(means: Array, scale: float) -> None:
     first = int(np.argmin(distance[:, 1]))
     require(
         distance[first, 1] > 2 * scale,
-        f"means {first} and {int(neighbour[first, 1])} are {distance[first, 1]:.3g} apart, not more than "
-        f"2 scale = {2 * scale:.3g}: they are one mode, and counting them as two would overstate the coverage",
+        f"means {first} and {int(neighbour[first, 1])} are {distance[first, 1]:.3g} apart, not more"
+        f" than 2 scale = {2 * scale:.3g}: they are one mode, and counting them as two would"
+        " overstate the coverage",
     )
 
 
@@ -185,8 +214,14 @@ def _log_weights(log_weights: Array | None, num_modes: int) -> Array:
     if log_weights is None:
         return jnp.full((num_modes,), -math.log(num_modes))
     got = jnp.shape(log_weights)
-    require(got == (num_modes,), f"log_weights must be [{num_modes}], one for each of the means; got {got}")
+    require(
+        got == (num_modes,),
+        f"log_weights must be [{num_modes}], one for each of the means; got {got}",
+    )
     if not isinstance(log_weights, jax.core.Tracer):
         total = float(np.sum(np.exp(np.asarray(log_weights, np.float64))))
-        require(abs(total - 1) < 1e-4, f"log_weights must be normalised; their exponentials add up to {total:.6g}")
+        require(
+            abs(total - 1) < 1e-4,
+            f"log_weights must be normalised; their exponentials add up to {total:.6g}",
+        )
     return jnp.asarray(log_weights)

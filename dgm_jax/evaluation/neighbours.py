@@ -1,10 +1,11 @@
 """Precision, recall, density and coverage: distances between samples through nearest neighbours.
 
-Each sample of a set carries a ball whose radius is the distance to its k-th nearest neighbour in its own set, not
-counting itself. The union of the balls is the set's estimated support (Kynkaanniemi et al. 2019, "Improved precision
-and recall metric for assessing generative models", eq. 1-2; Naeem et al. 2020, "Reliable fidelity and diversity
-metrics for generative models", section 3). A point on the border counts as inside (`<=`): a set against itself has
-precision, recall and coverage 1, where public code with `<` gives less, even 0 with duplicates.
+Each sample of a set carries a ball whose radius is the distance to its k-th nearest neighbour in
+its own set, not counting itself. The union of the balls is the set's estimated support
+(Kynkaanniemi et al. 2019, "Improved precision and recall metric for assessing generative models",
+eq. 1-2; Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", section
+3). A point on the border counts as inside (`<=`): a set against itself has precision, recall and
+coverage 1, where public code with `<` gives less, even 0 with duplicates.
 """
 
 import functools
@@ -17,8 +18,9 @@ from jax import lax
 from dgm_jax.core import Array, require
 from dgm_jax.evaluation.features import as_float, require_pair, row_tiles
 
-# Up to this many features the distance is a sum of squared differences: exact for tight, far-off clusters, such as
-# modes in the plane. Beyond it |x|^2 + |y|^2 - 2 x.y, a matrix product, which is about ten times as fast.
+# Up to this many features the distance is a sum of squared differences: exact for tight, far-off
+# clusters, such as modes in the plane. Beyond it |x|^2 + |y|^2 - 2 x.y, a matrix product, which is
+# about ten times as fast.
 _FEW_FEATURES = 16
 
 
@@ -38,16 +40,21 @@ def precision_recall_density_coverage(
 
     real: [N, D], fake: [M, D]; raw features, compared by the Euclidean distance.
 
-    precision: share of fake samples inside at least one real ball (fidelity; a collapsed generator scores high).
-    recall: share of real samples inside at least one fake ball (diversity; a collapsed generator scores low).
-    density: mean number of real balls that hold a fake sample, over k; may exceed 1. Its mean is 1 for two samples of
-        one distribution, and it is (k + 1) / k for a set against itself: each point lies in its own ball and k others.
-    coverage: share of real balls that hold a fake sample. For two samples of one distribution its mean is
-        1 - prod_{i<k} (N - 1 - i) / (N + M - 1 - i), about 1 - 2^-k for N = M (0.969 at k = 5).
+    precision: share of fake samples inside at least one real ball (fidelity; a collapsed generator
+        scores high).
+    recall: share of real samples inside at least one fake ball (diversity; a collapsed generator
+        scores low).
+    density: mean number of real balls that hold a fake sample, over k; may exceed 1. Its mean is 1
+        for two samples of one distribution, and it is (k + 1) / k for a set against itself: each
+        point lies in its own ball and k others.
+    coverage: share of real balls that hold a fake sample. For two samples of one distribution its
+        mean is 1 - prod_{i<k} (N - 1 - i) / (N + M - 1 - i), about 1 - 2^-k for N = M (0.969 at k =
+        5).
 
-    Runs over tiles of `tile_size` rows: memory is linear in N + M (tile_size of them at a time). Works under jit and
-    vmap. Two distances that agree to rounding count as equal. Raises `DataError` for a wrong rank, different D, fewer
-    than k + 1 rows or non-finite values (inside a compiled program these give NaN).
+    Runs over tiles of `tile_size` rows: memory is linear in N + M (tile_size of them at a time).
+    Works under jit and vmap. Two distances that agree to rounding count as equal. Raises
+    `DataError` for a wrong rank, different D, fewer than k + 1 rows or non-finite values (inside a
+    compiled program these give NaN).
     """
     require(nearest_k >= 1, f"nearest_k must be at least 1; got {nearest_k}")
     reason = f"a ball reaches to the neighbour number {nearest_k}, the sample itself not counted"
@@ -57,7 +64,8 @@ def precision_recall_density_coverage(
 
 @functools.partial(jax.jit, static_argnames=("nearest_k", "tile_size"))
 def _compare(real: Array, fake: Array, nearest_k: int, tile_size: int) -> PrecisionRecall:
-    if real.shape[1] > _FEW_FEATURES:  # the size of the vectors sets the rounding of the product form
+    # the size of the vectors sets the rounding of the product form
+    if real.shape[1] > _FEW_FEATURES:
         centre = jnp.mean(real, axis=0)
         real, fake = real - centre, fake - centre
     real_radii = _squared_radii(real, nearest_k, tile_size)
@@ -75,7 +83,9 @@ def _compare(real: Array, fake: Array, nearest_k: int, tile_size: int) -> Precis
         return found, jnp.sum(inside_real, axis=1, dtype=jnp.int32)
 
     nobody = jnp.zeros(len(real), bool)
-    (recalled, covered), num_balls = lax.scan(compare_tile, (nobody, nobody), (tiles, tile_radii, rows))
+    (recalled, covered), num_balls = lax.scan(
+        compare_tile, (nobody, nobody), (tiles, tile_radii, rows)
+    )
     num_balls = num_balls.reshape(-1)[: len(fake)].astype(real.dtype)
     scores = PrecisionRecall(
         precision=jnp.mean(num_balls > 0, dtype=real.dtype),
@@ -95,14 +105,16 @@ def _squared_radii(x: Array, nearest_k: int, tile_size: int) -> Array:
         rows, index = tile
         squares, _ = _squared_distances(rows, x)
         squares = jnp.where(index[:, None] == jnp.arange(len(x)), jnp.inf, squares)
-        # A maximum and not [:, -1]: with that slice XLA sorts whole rows, some 30 times as slow on CPU.
+        # A maximum and not [:, -1]: with that slice XLA sorts whole rows, some 30 times as slow on
+        # CPU.
         return jnp.max(-lax.top_k(-squares, nearest_k)[0], axis=1)
 
     return lax.map(radius, (tiles, rows)).reshape(-1)[: len(x)]
 
 
 def _lower_squared_distances(x: Array, y: Array) -> Array:
-    """Squared distances [R, N] less what rounding can have added to them and taken from a radius."""
+    """Squared distances [R, N] less what rounding can have added to them and taken from a
+    radius."""
     squares, rounding = _squared_distances(x, y)
     return squares - 2 * rounding
 

@@ -1,8 +1,10 @@
-"""Distances between the distributions of two sets of feature vectors: Fréchet, kernel and sliced Wasserstein.
+"""Distances between the distributions of two sets of feature vectors: Fréchet, kernel and sliced
+Wasserstein.
 
-The features are yours: raw coordinates, a classifier's last hidden layer, or Inception's (`inception.features`).
-Values can be compared only for the same features *and* the same numbers of samples: the Fréchet distance is biased
-upwards by about 1/N, the kernel distance is not biased (Binkowski et al. 2018, "Demystifying MMD GANs", section 4).
+The features are yours: raw coordinates, a classifier's last hidden layer, or Inception's
+(`inception.features`). Values can be compared only for the same features *and* the same numbers of
+samples: the Fréchet distance is biased upwards by about 1/N, the kernel distance is not biased
+(Binkowski et al. 2018, "Demystifying MMD GANs", section 4).
 """
 
 import functools
@@ -26,46 +28,54 @@ class Moments(NamedTuple):
 
 
 class KernelDistance(NamedTuple):
-    """The mean over subsets, and its standard error: the deviation between subsets over the root of their number."""
+    """The mean over subsets, and its standard error: the deviation between subsets over the root of
+    their number."""
 
     value: Array
     standard_error: Array
 
 
 def frechet_distance(*, real: Array, fake: Array) -> float:
-    """|mu_r - mu_f|^2 + tr(C_r + C_f - 2 (C_r C_f)^(1/2)), the squared Fréchet distance of the Gaussians that have
-    the moments of real [N, D] and fake [M, D] (Dowson and Landau 1982; Heusel et al. 2017, "FID").
+    """|mu_r - mu_f|^2 + tr(C_r + C_f - 2 (C_r C_f)^(1/2)), the squared Fréchet distance of the
+    Gaussians that have the moments of real [N, D] and fake [M, D] (Dowson and Landau 1982; Heusel
+    et al. 2017, "FID").
 
     In float64 on the host, see `frechet_from_moments`; equal sets give 0 to rounding.
-    Raises `DataError` for a wrong rank, different D, fewer than two rows or non-finite values. Within a compiled
-    program use `frechet_distance_on_device`.
+    Raises `DataError` for a wrong rank, different D, fewer than two rows or non-finite values.
+    Within a compiled program use `frechet_distance_on_device`.
     """
     for x in (real, fake):
         require(
             not isinstance(x, jax.core.Tracer),
-            "frechet_distance works in float64 on the host; inside a compiled program use frechet_distance_on_device",
+            "frechet_distance works in float64 on the host; inside a compiled program use"
+            " frechet_distance_on_device",
         )
     require_pair(real=real, fake=fake, at_least=2, reason="a covariance is needed")
     return frechet_from_moments(*_host_moments(np.asarray(real)), *_host_moments(np.asarray(fake)))
 
 
 def frechet_from_moments(mean_r: Array, cov_r: Array, mean_f: Array, cov_f: Array) -> float:
-    """`frechet_distance` from means [D] and covariances [D, D], such as stored statistics; float64, on the host.
+    """`frechet_distance` from means [D] and covariances [D, D], such as stored statistics; float64,
+    on the host.
 
-    With C = R^T R, tr (C_r C_f)^(1/2) is the sum of the singular values of R_r R_f^T: nothing can turn complex, and
-    singular covariances (fewer rows than features, features that are always 0) need no special care.
-    Raises `DataError` for shapes that do not fit, non-finite values, and matrices that are not covariances.
+    With C = R^T R, tr (C_r C_f)^(1/2) is the sum of the singular values of R_r R_f^T: nothing can
+    turn complex, and singular covariances (fewer rows than features, features that are always 0)
+    need no special care. Raises `DataError` for shapes that do not fit, non-finite values, and
+    matrices that are not covariances.
     """
     dim = np.size(mean_r)
     roots = []
     for name, mean, cov in (("real", mean_r, cov_r), ("fake", mean_f, cov_f)):
         require(
             np.shape(mean) == (dim,) and np.shape(cov) == (dim, dim),
-            f"moments must be [D] and [D, D] with D = {dim} for both; {name} has {np.shape(mean)} and {np.shape(cov)}",
+            f"moments must be [D] and [D, D] with D = {dim} for both; {name} has {np.shape(mean)}"
+            f" and {np.shape(cov)}",
             DataError,
         )
         require(
-            bool(np.isfinite(mean).all() and np.isfinite(cov).all()), f"{name} moments have NaN or infinity", DataError
+            bool(np.isfinite(mean).all() and np.isfinite(cov).all()),
+            f"{name} moments have NaN or infinity",
+            DataError,
         )
         roots.append(_covariance_root(name, np.asarray(cov, np.float64)))
     root_r, root_f = roots
@@ -78,17 +88,19 @@ def frechet_from_moments(mean_r: Array, cov_r: Array, mean_f: Array, cov_f: Arra
 def frechet_distance_on_device(*, real: Array, fake: Array) -> Array:
     """`frechet_distance` in the features' own precision, as a scalar that works under jit and vmap.
 
-    For curves during training. Its relative error in float32 was at most 3e-6 with 2 to 512 features.
+    For curves during training. Its relative error in float32 was at most 3e-6 with 2 to 512
+    features.
     """
     require_pair(real=real, fake=fake, at_least=2, reason="a covariance is needed")
     return _frechet_on_device(as_float(real), as_float(fake))
 
 
 def moments(features: Array, *, chunk_size: int = 4096) -> Moments:
-    """Count, mean and covariance of features [N, D], in one pass over chunks of rows, each centred by its own mean.
+    """Count, mean and covariance of features [N, D], in one pass over chunks of rows, each centred
+    by its own mean.
 
-    Works under jit; results of several calls go together by `merge_moments` (streams, shards). The covariance of a
-    single row is 0.
+    Works under jit; results of several calls go together by `merge_moments` (streams, shards). The
+    covariance of a single row is 0.
     """
     require_rows("features", features, 1, "an empty set has no moments")
     require(chunk_size >= 1, f"chunk_size must be at least 1; got {chunk_size}")
@@ -96,7 +108,8 @@ def moments(features: Array, *, chunk_size: int = 4096) -> Moments:
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
-    """The moments of two sets put together (Chan, Golub and LeVeque 1983); either may be empty (count 0)."""
+    """The moments of two sets put together (Chan, Golub and LeVeque 1983); either may be empty
+    (count 0)."""
     count = a.count + b.count
     share = b.count / jnp.maximum(count, 1)
     delta = b.mean - a.mean
@@ -107,42 +120,57 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
 def kernel_distance(*, real: Array, fake: Array, tile_size: int = 512) -> Array:
     """Kernel (Inception) distance: unbiased MMD^2 with k(x, y) = (x.y / D + 1)^3; a scalar.
 
-    mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j) over all pairs of real [N, D]
-    and fake [M, D] (Gretton et al. 2012, eq. 3; Binkowski et al. 2018, section 4). Its mean is 0 for two samples of
-    one distribution, so a single value may be negative.
+    mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j) over all pairs
+    of real [N, D] and fake [M, D] (Gretton et al. 2012, eq. 3; Binkowski et al. 2018, section 4).
+    Its mean is 0 for two samples of one distribution, so a single value may be negative.
 
-    Runs over tile_size x tile_size tiles with compensated sums; works under jit and vmap. Raises `DataError` for a
-    wrong rank, different D, fewer than two rows or non-finite values (in a compiled program these give NaN).
+    Runs over tile_size x tile_size tiles with compensated sums; works under jit and vmap. Raises
+    `DataError` for a wrong rank, different D, fewer than two rows or non-finite values (in a
+    compiled program these give NaN).
     """
     require_pair(real=real, fake=fake, at_least=2, reason="pairs of different rows are needed")
     return _squared_mmd(as_float(real), as_float(fake), tile_size)
 
 
 def kernel_distance_over_subsets(
-    key: Key, *, real: Array, fake: Array, subset_size: int = 1000, num_subsets: int = 100, tile_size: int = 512
+    key: Key,
+    *,
+    real: Array,
+    fake: Array,
+    subset_size: int = 1000,
+    num_subsets: int = 100,
+    tile_size: int = 512,
 ) -> KernelDistance:
-    """Mean and standard error of `kernel_distance` over random subsets, the form in which KID is published.
+    """Mean and standard error of `kernel_distance` over random subsets, the form in which KID is
+    published.
 
-    Subsets are consecutive blocks of a random permutation, and of a new one when it is used up. While
-    num_subsets * subset_size fits into both sets they are disjoint and the standard error is that of the estimate;
-    beyond that subsets share rows and it is too small.
+    Subsets are consecutive blocks of a random permutation, and of a new one when it is used up.
+    While num_subsets * subset_size fits into both sets they are disjoint and the standard error is
+    that of the estimate; beyond that subsets share rows and it is too small.
     """
-    require(num_subsets >= 2, f"num_subsets must be at least 2 for a standard error; got {num_subsets}")
+    require(
+        num_subsets >= 2, f"num_subsets must be at least 2 for a standard error; got {num_subsets}"
+    )
     require(subset_size >= 2, f"subset_size must be at least 2; got {subset_size}")
     require_pair(real=real, fake=fake, at_least=subset_size, reason=f"subset_size is {subset_size}")
     return _over_subsets(key, as_float(real), as_float(fake), subset_size, num_subsets, tile_size)
 
 
 def sliced_wasserstein(key: Key, *, real: Array, fake: Array, num_projections: int = 256) -> Array:
-    """Sliced 2-Wasserstein distance of two sets of the same size: the root of the mean over random directions u of
-    mean_i (sorted(real u)_i - sorted(fake u)_i)^2 (Rabin et al. 2011; Bonneel et al. 2015).
+    """Sliced 2-Wasserstein distance of two sets of the same size: the root of the mean over random
+    directions u of mean_i (sorted(real u)_i - sorted(fake u)_i)^2 (Rabin et al. 2011; Bonneel et
+    al. 2015).
 
     A shift by delta gives |delta| / sqrt(D) on average over directions. Works under jit and vmap.
     """
     require(num_projections >= 1, f"num_projections must be at least 1; got {num_projections}")
     require_pair(real=real, fake=fake, at_least=1, reason="an empty set has no distribution")
     sizes = jnp.shape(real)[0], jnp.shape(fake)[0]
-    require(sizes[0] == sizes[1], f"real and fake must have as many rows; got {sizes[0]} and {sizes[1]}", DataError)
+    require(
+        sizes[0] == sizes[1],
+        f"real and fake must have as many rows; got {sizes[0]} and {sizes[1]}",
+        DataError,
+    )
     return _sliced_wasserstein(key, as_float(real), as_float(fake), num_projections)
 
 
@@ -159,8 +187,8 @@ def _covariance_root(name: str, cov: np.ndarray) -> np.ndarray:
     slack = 1e-5 * max(values[-1], 0.0)
     require(
         values[0] >= -slack and np.abs(cov - cov.T).max() <= slack,
-        f"the {name} covariance is not symmetric with eigenvalues >= 0; the smallest is {values[0]:.3g}, "
-        f"the largest {values[-1]:.3g}",
+        f"the {name} covariance is not symmetric with eigenvalues >= 0; the smallest is"
+        f" {values[0]:.3g}, the largest {values[-1]:.3g}",
         DataError,
     )
     return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
@@ -176,9 +204,12 @@ def _frechet_on_device(real: Array, fake: Array) -> Array:
 
     (mean_r, root_r), (mean_f, root_f) = root(real), root(fake)
     product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-    # tr(C_r + C_f - 2 (C_r C_f)^(1/2)) = min over rotations Q of |R_r - Q R_f|^2, which does not cancel.
+    # tr(C_r + C_f - 2 (C_r C_f)^(1/2)) = min over rotations Q of |R_r - Q R_f|^2, which does not
+    # cancel.
     u, _, v = jnp.linalg.svd(product(root_r, root_f.T))
-    return jnp.sum(jnp.square(mean_r - mean_f)) + jnp.sum(jnp.square(root_r - product(product(u, v), root_f)))
+    return jnp.sum(jnp.square(mean_r - mean_f)) + jnp.sum(
+        jnp.square(root_r - product(product(u, v), root_f))
+    )
 
 
 def _scatter(m: Moments) -> Array:
@@ -208,9 +239,12 @@ def _moments(features: Array, chunk_size: int) -> Moments:
 
 @functools.partial(jax.jit, static_argnames="tile_size")
 def _squared_mmd(real: Array, fake: Array, tile_size: int) -> Array:
-    # A constant taken from the kernel drops out of the distance, and with it most of what the sums would round.
+    # A constant taken from the kernel drops out of the distance, and with it most of what the sums
+    # would round.
     typical = (jnp.mean(jnp.mean(real, axis=0) * jnp.mean(fake, axis=0)) + 1) ** 3
-    within = _mean_kernel(real, real, typical, True, tile_size) + _mean_kernel(fake, fake, typical, True, tile_size)
+    within = _mean_kernel(real, real, typical, True, tile_size) + _mean_kernel(
+        fake, fake, typical, True, tile_size
+    )
     return within - 2 * _mean_kernel(real, fake, typical, False, tile_size)
 
 
@@ -226,13 +260,19 @@ def _mean_kernel(x: Array, y: Array, typical: Array, leave_diagonal: bool, tile_
         if leave_diagonal:
             counts &= i[:, None] != j
         value = jnp.sum(jnp.sum(jnp.where(counts, products**3 - typical, 0.0), axis=1))
-        # Kahan's sum: thousands of tiles are added in float32, and small differences of the means are the result.
+        # Kahan's sum: thousands of tiles are added in float32, and small differences of the means
+        # are the result.
         addend = value - total[1]
         new = total[0] + addend
         return new, (new - total[0]) - addend
 
     def add_row(total, left):
-        return lax.scan(lambda t, right: (add_tile(t, left, right), None), total, (y_tiles, y_rows))[0], None
+        return (
+            lax.scan(lambda t, right: (add_tile(t, left, right), None), total, (y_tiles, y_rows))[
+                0
+            ],
+            None,
+        )
 
     zero = jnp.zeros((), x.dtype)
     total = lax.scan(add_row, (zero, zero), (x_tiles, x_rows))[0][0]
@@ -246,7 +286,10 @@ def _over_subsets(
     key_real, key_fake = jax.random.split(key)
 
     def one(index):
-        x, y = _subset(key_real, real, index, subset_size), _subset(key_fake, fake, index, subset_size)
+        x, y = (
+            _subset(key_real, real, index, subset_size),
+            _subset(key_fake, fake, index, subset_size),
+        )
         return _squared_mmd(x, y, tile_size)
 
     values = lax.map(one, jnp.arange(num_subsets))

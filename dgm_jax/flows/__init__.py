@@ -1,9 +1,10 @@
 """Bijections of vectors with their log-determinants, under one contract.
 
-`BIJECTIONS[name](dim) -> Bijection(init, forward_and_log_det, inverse_and_log_det)`: `init(key)` gives the parameters,
-`forward_and_log_det(params, x[*B, dim])` gives y [*B, dim] and log|det dy/dx| [*B] in nats, and the inverse the way
-back with log|det dx/dy|. All but `reverse` and `shuffle` are the identity at init. `chain` and `invert` build new ones
-from old; `coupling_flow` and `autoregressive_flow` are the usual stacks. Couplings need dim >= 2.
+`BIJECTIONS[name](dim) -> Bijection(init, forward_and_log_det, inverse_and_log_det)`: `init(key)`
+gives the parameters, `forward_and_log_det(params, x[*B, dim])` gives y [*B, dim] and log|det dy/dx|
+[*B] in nats, and the inverse the way back with log|det dx/dy|. All but `reverse` and `shuffle` are
+the identity at init. `chain` and `invert` build new ones from old; `coupling_flow` and
+`autoregressive_flow` are the usual stacks. Couplings need dim >= 2.
 """
 
 from dgm_jax.core import Bijection
@@ -24,8 +25,31 @@ from dgm_jax.flows.registry import BIJECTIONS
 from dgm_jax.flows.spline_coupling import spline_coupling
 
 __all__ = [
-    "BIJECTIONS", "Bijection", "Conditioner", "act_norm", "act_norm_from_data", "affine", "affine_coupling",
-    "autoregressive_flow", "batch_norm", "batch_norm_train", "chain", "coupling", "coupling_flow", "dense",
-    "inverse_autoregressive", "invert", "masked_autoregressive", "masked_dense", "mixing", "num_spline_params",
-    "permutation", "planar", "reverse", "shuffle", "spline_coupling", "spline_forward", "spline_inverse",
+    "BIJECTIONS",
+    "Bijection",
+    "Conditioner",
+    "act_norm",
+    "act_norm_from_data",
+    "affine",
+    "affine_coupling",
+    "autoregressive_flow",
+    "batch_norm",
+    "batch_norm_train",
+    "chain",
+    "coupling",
+    "coupling_flow",
+    "dense",
+    "inverse_autoregressive",
+    "invert",
+    "masked_autoregressive",
+    "masked_dense",
+    "mixing",
+    "num_spline_params",
+    "permutation",
+    "planar",
+    "reverse",
+    "shuffle",
+    "spline_coupling",
+    "spline_forward",
+    "spline_inverse",
 ]

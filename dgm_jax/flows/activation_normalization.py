@@ -9,7 +9,8 @@ from dgm_jax.flows.events import event, require_dim
 def act_norm(dim: int) -> Bijection:
     """y = (x - loc) exp(-log_scale); log|det dy/dx| = -sum log_scale.
 
-    params: {"loc": [dim], "log_scale": [dim]}, zero at init, the identity; `act_norm_from_data` gives the values to
+    params: {"loc": [dim], "log_scale": [dim]}, zero at init, the identity; `act_norm_from_data`
+        gives the values to
     start from where data are at hand. Kingma and Dhariwal 2018, "Glow", section 3.1.
     """
     require_dim(dim)
@@ -32,13 +33,16 @@ def act_norm(dim: int) -> Bijection:
 
 
 def act_norm_from_data(x: Array) -> PyTree:
-    """Parameters with which `act_norm` gives x [*B, dim] the mean 0 and the variance 1 over its leading axes.
+    """Parameters with which `act_norm` gives x [*B, dim] the mean 0 and the variance 1 over its
+    leading axes.
 
-    For a layer within a chain, x is what the layers before it make of the data. A coordinate that does not vary keeps
-    its scale (log_scale 0). Raises `DataError` without a leading axis.
+    For a layer within a chain, x is what the layers before it make of the data. A coordinate that
+    does not vary keeps its scale (log_scale 0). Raises `DataError` without a leading axis.
     """
     x = jnp.asarray(x)
-    require(x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError)
+    require(
+        x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError
+    )
     x = event(x, x.shape[-1]).reshape(-1, x.shape[-1])
     variance = jnp.var(x, 0)
     return {"loc": jnp.mean(x, 0), "log_scale": jnp.log(jnp.where(variance > 0, variance, 1)) / 2}

@@ -18,8 +18,9 @@ def affine_coupling(
 ) -> Bijection:
     """y_moved = x_moved exp(s(x_kept)) + t(x_kept); log|det dy/dx| = sum s.
 
-    s = bound tanh(raw / bound) stays within +-log_scale_bound, so the slope within [exp(-3), exp(3)] by default. The
-    identity at init. `mask`, `flip` and errors as in `coupling`. Dinh et al. 2017, section 3.2.
+    s = bound tanh(raw / bound) stays within +-log_scale_bound, so the slope within [exp(-3),
+    exp(3)] by default. The identity at init. `mask`, `flip` and errors as in `coupling`. Dinh et
+    al. 2017, section 3.2.
     """
     require_positive(log_scale_bound, "log_scale_bound")
 

@@ -1,7 +1,9 @@
-"""Affine autoregressive maps: each coordinate is scaled and shifted by functions of those before it.
+"""Affine autoregressive maps: each coordinate is scaled and shifted by functions of those before
+it.
 
-Which side is noise is the caller's choice, and with it the name: where y is noise, x -> y in one pass evaluates
-densities quickly (a masked autoregressive flow); where x is noise, it samples quickly (an inverse autoregressive flow).
+Which side is noise is the caller's choice, and with it the name: where y is noise, x -> y in one
+pass evaluates densities quickly (a masked autoregressive flow); where x is noise, it samples
+quickly (an inverse autoregressive flow).
 """
 
 import jax.numpy as jnp
@@ -14,14 +16,19 @@ from dgm_jax.flows.invert import invert
 
 
 def masked_autoregressive(
-    dim: int, *, hidden: tuple[int, ...] = (64, 64), reverse: bool = False, log_scale_bound: float = 3.0
+    dim: int,
+    *,
+    hidden: tuple[int, ...] = (64, 64),
+    reverse: bool = False,
+    log_scale_bound: float = 3.0,
 ) -> Bijection:
     """y_i = x_i exp(s_i(x_<i)) + t_i(x_<i); log|det dy/dx| = sum_i s_i.
 
-    Forward is the direction in which a density is evaluated, from data x to noise y: one pass of a MADE. The inverse
-    goes coordinate by coordinate in `dim` passes (a scan, differentiable in both modes). s is within +-log_scale_bound.
-    The Jacobian is lower triangular, with `reverse` upper. The identity at init. Papamakarios et al. 2017, "Masked
-    autoregressive flow for density estimation", section 3.1.
+    Forward is the direction in which a density is evaluated, from data x to noise y: one pass of a
+    MADE. The inverse goes coordinate by coordinate in `dim` passes (a scan, differentiable in both
+    modes). s is within +-log_scale_bound. The Jacobian is lower triangular, with `reverse` upper.
+    The identity at init. Papamakarios et al. 2017, "Masked autoregressive flow for density
+    estimation", section 3.1.
     """
     require_dim(dim)
     require_positive(log_scale_bound, "log_scale_bound")
@@ -56,13 +63,20 @@ def masked_autoregressive(
 
 
 def inverse_autoregressive(
-    dim: int, *, hidden: tuple[int, ...] = (64, 64), reverse: bool = False, log_scale_bound: float = 3.0
+    dim: int,
+    *,
+    hidden: tuple[int, ...] = (64, 64),
+    reverse: bool = False,
+    log_scale_bound: float = 3.0,
 ) -> Bijection:
     """`masked_autoregressive` the other way round: forward takes `dim` passes, the inverse one.
 
-    With x as noise, forward draws samples one coordinate after another and the inverse evaluates their density: the
-    autoregressive flow of a prior. To turn noise into samples in one pass, as in the posteriors of Kingma et al. 2016,
-    "Improving variational inference with inverse autoregressive flow", section 4, take `masked_autoregressive` and feed
-    noise to its forward direction.
+    With x as noise, forward draws samples one coordinate after another and the inverse evaluates
+    their density: the autoregressive flow of a prior. To turn noise into samples in one pass, as in
+    the posteriors of Kingma et al. 2016, "Improving variational inference with inverse
+    autoregressive flow", section 4, take `masked_autoregressive` and feed noise to its forward
+    direction.
     """
-    return invert(masked_autoregressive(dim, hidden=hidden, reverse=reverse, log_scale_bound=log_scale_bound))
+    return invert(
+        masked_autoregressive(dim, hidden=hidden, reverse=reverse, log_scale_bound=log_scale_bound)
+    )

@@ -1,9 +1,10 @@
 """Batch normalisation as a bijection, and the training step in which it is none.
 
-With the statistics of its own batch, the map of one example depends on the others: it is not a function of x and has no
-inverse of its own. So the bijection here normalises with stored statistics, in every call, and
-`batch_norm_train` is the other form, for training by hand: it normalises with the batch and returns the moved
-statistics. Only the first fits in a `chain`; where a layer is wanted that simply trains, `act_norm` is the one.
+With the statistics of its own batch, the map of one example depends on the others: it is not a
+function of x and has no inverse of its own. So the bijection here normalises with stored
+statistics, in every call, and `batch_norm_train` is the other form, for training by hand: it
+normalises with the batch and returns the moved statistics. Only the first fits in a `chain`; where
+a layer is wanted that simply trains, `act_norm` is the one.
 """
 
 import jax.numpy as jnp
@@ -18,7 +19,8 @@ EPSILON = 1e-5
 def batch_norm(dim: int, *, epsilon: float = EPSILON) -> Bijection:
     """y = (x - mean) / sqrt(variance + epsilon); log|det dy/dx| = -sum log(variance + epsilon) / 2.
 
-    params: {"mean": [dim], "variance": [dim]}, running statistics that receive no gradient. At init 0 and 1 - epsilon:
+    params: {"mean": [dim], "variance": [dim]}, running statistics that receive no gradient. At init
+        0 and 1 - epsilon:
     the identity. Dinh et al. 2017, "Density estimation using Real NVP", section 3.7 and appendix E.
     """
     require_dim(dim)
@@ -43,15 +45,19 @@ def batch_norm(dim: int, *, epsilon: float = EPSILON) -> Bijection:
 def batch_norm_train(
     params: PyTree, x: Array, *, decay: float = 0.99, epsilon: float = EPSILON
 ) -> tuple[Array, Array, PyTree]:
-    """(y, log_det, params) of x [*B, dim]: normalised with the batch, statistics moved a share 1 - decay towards it.
+    """(y, log_det, params) of x [*B, dim]: normalised with the batch, statistics moved a share 1 -
+    decay towards it.
 
-    Gradients pass through the batch's mean and variance. log_det [*B] is what the formula of `batch_norm` says with
-    these statistics held fixed, the practice of Dinh et al. 2017; it is not the log-determinant of the whole batch's
-    map. The variance is the biased one. Raises `DataError` without a leading axis.
+    Gradients pass through the batch's mean and variance. log_det [*B] is what the formula of
+    `batch_norm` says with these statistics held fixed, the practice of Dinh et al. 2017; it is not
+    the log-determinant of the whole batch's map. The variance is the biased one. Raises `DataError`
+    without a leading axis.
     """
     require(0 <= decay <= 1, f"decay must be in [0, 1]; got {decay}")
     x = event(x, params["mean"].shape[-1])
-    require(x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError)
+    require(
+        x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError
+    )
     rows = x.reshape(-1, x.shape[-1])
     mean, variance = jnp.mean(rows, 0), jnp.var(rows, 0)
     y, log_det = _normalise(x, mean, variance + epsilon)

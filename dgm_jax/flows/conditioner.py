@@ -1,6 +1,7 @@
 """Small dense networks that give the parameters of one part of a vector from another part.
 
-The last layer starts at zero, so a flow whose zero parameters mean the identity starts as the identity.
+The last layer starts at zero, so a flow whose zero parameters mean the identity starts as the
+identity.
 """
 
 import math
@@ -22,21 +23,26 @@ class Conditioner(NamedTuple):
 
 
 def dense(num_inputs: int, num_outputs: int, hidden: tuple[int, ...] = (64, 64)) -> Conditioner:
-    """Dense layers with tanh between them. Far from the data tanh saturates, so there the parameters become constant.
+    """Dense layers with tanh between them. Far from the data tanh saturates, so there the
+    parameters become constant.
 
-    Kernels are drawn from N(0, 1 / inputs), biases and the whole last layer are zero. Raises `ConfigError` for widths
-    that are not positive integers.
+    Kernels are drawn from N(0, 1 / inputs), biases and the whole last layer are zero. Raises
+    `ConfigError` for widths that are not positive integers.
     """
     return _layers((num_inputs, *_widths(hidden), num_outputs), None)
 
 
-def masked_dense(dim: int, num_params: int, hidden: tuple[int, ...] = (64, 64), reverse: bool = False) -> Conditioner:
-    """[*B, dim] -> [*B, dim * num_params]: the parameters of coordinate i depend on the coordinates before i only.
+def masked_dense(
+    dim: int, num_params: int, hidden: tuple[int, ...] = (64, 64), reverse: bool = False
+) -> Conditioner:
+    """[*B, dim] -> [*B, dim * num_params]: the parameters of coordinate i depend on the coordinates
+    before i only.
 
-    Every unit has a degree, and a connection stays where the degree does not fall (where it rises, into the last
-    layer). Inputs have the degrees 1..dim, outputs those of their coordinates, hidden units cycle through 1..dim-1, or
-    are spread evenly up to dim-1 in a layer that is narrower: every coordinate reaches a later one in any case. With
-    `reverse` the coordinates count from the last. Germain et al. 2015, "MADE", section 3.
+    Every unit has a degree, and a connection stays where the degree does not fall (where it rises,
+    into the last layer). Inputs have the degrees 1..dim, outputs those of their coordinates, hidden
+    units cycle through 1..dim-1, or are spread evenly up to dim-1 in a layer that is narrower:
+    every coordinate reaches a later one in any case. With `reverse` the coordinates count from the
+    last. Germain et al. 2015, "MADE", section 3.
     """
     hidden = _widths(hidden)
     order = np.arange(dim, 0, -1) if reverse else np.arange(1, dim + 1)
@@ -59,7 +65,9 @@ def bounded(raw: Array, bound: float) -> Array:
 
 
 def _widths(hidden) -> tuple[int, ...]:
-    fits = isinstance(hidden, (tuple, list)) and all(isinstance(n, (int, np.integer)) and n >= 1 for n in hidden)
+    fits = isinstance(hidden, (tuple, list)) and all(
+        isinstance(n, (int, np.integer)) and n >= 1 for n in hidden
+    )
     require(fits, f"hidden must be a tuple of positive widths; got {hidden!r}")
     return tuple(hidden)
 
@@ -69,13 +77,17 @@ def _layers(sizes: tuple[int, ...], masks: tuple[np.ndarray, ...] | None) -> Con
 
     def init(key):
         keys = jax.random.split(key, last + 1)
-        kernels = [normal(k, (i, o)) / math.sqrt(i) for k, i, o in zip(keys[:last], sizes, sizes[1:])]
+        kernels = [
+            normal(k, (i, o)) / math.sqrt(i) for k, i, o in zip(keys[:last], sizes, sizes[1:])
+        ]
         kernels.append(jnp.zeros(sizes[-2:]))
         return tuple({"kernel": k, "bias": jnp.zeros(k.shape[1])} for k in kernels)
 
     def apply(params, x):
         for number, layer in enumerate(params):
-            kernel = layer["kernel"] if masks is None else jnp.where(masks[number], layer["kernel"], 0)
+            kernel = (
+                layer["kernel"] if masks is None else jnp.where(masks[number], layer["kernel"], 0)
+            )
             # Rounded factors (TF32) would not round the same way on the way back.
             x = jnp.dot(x, kernel, precision=lax.Precision.HIGHEST) + layer["bias"]
             x = x if number == last else jnp.tanh(x)

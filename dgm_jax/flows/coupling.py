@@ -26,10 +26,10 @@ def coupling(
 ) -> Bijection:
     """y_kept = x_kept, y_moved = f(x_moved; c(x_kept)); log|det dy/dx| = sum log f'.
 
-    c is a dense network with `num_params` = P outputs for each moved coordinate. `mask` "halves" keeps the first
-    dim // 2 coordinates, "alternating" those with an even index; with `flip` these move and the others are kept.
-    Dinh et al. 2017, "Density estimation using Real NVP", section 3.2. Raises `ConfigError` for dim < 2, where nothing
-    could decide, and for an unknown mask.
+    c is a dense network with `num_params` = P outputs for each moved coordinate. `mask` "halves"
+    keeps the first dim // 2 coordinates, "alternating" those with an even index; with `flip` these
+    move and the others are kept. Dinh et al. 2017, "Density estimation using Real NVP", section
+    3.2. Raises `ConfigError` for dim < 2, where nothing could decide, and for an unknown mask.
     """
     require_dim(dim, at_least=2)
     require(mask in MASKS, f"mask must be one of {', '.join(MASKS)}; got {mask!r}")
@@ -62,8 +62,11 @@ def _join(parts: tuple[Array, Array], mask: str) -> Array:
     dim = sum(part.shape[-1] for part in parts)
 
     def spread(part, start):
-        """Every other place from `start` on, zeros between: padding, whose gradient needs no scatter."""
+        """Every other place from `start` on, zeros between: padding, whose gradient needs no
+        scatter."""
         end = dim - start - (2 * part.shape[-1] - 1)
-        return lax.pad(part, jnp.zeros((), part.dtype), [(0, 0, 0)] * (part.ndim - 1) + [(start, end, 1)])
+        return lax.pad(
+            part, jnp.zeros((), part.dtype), [(0, 0, 0)] * (part.ndim - 1) + [(start, end, 1)]
+        )
 
     return spread(parts[0], 0) + spread(parts[1], 1)

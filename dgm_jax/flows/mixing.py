@@ -9,20 +9,27 @@ from dgm_jax.flows.events import event, require_dim
 
 
 def mixing(dim: int) -> Bijection:
-    """y = L U x with L unit lower triangular and U upper triangular; log|det dy/dx| = sum log diag U.
+    """y = L U x with L unit lower triangular and U upper triangular; log|det dy/dx| = sum log diag
+    U.
 
-    U = diag(exp(log_diagonal)) + strictly upper part. The inverse solves two triangular systems, so neither direction
-    costs a determinant. The permutation P that Glow puts before L is the identity here, and so is the map at init: with
-    P from a random rotation, integers would have to travel among the trained parameters. Put a `permutation` after it
-    for another P. Kingma and Dhariwal 2018, "Glow", section 3.2.
+    U = diag(exp(log_diagonal)) + strictly upper part. The inverse solves two triangular systems, so
+    neither direction costs a determinant. The permutation P that Glow puts before L is the identity
+    here, and so is the map at init: with P from a random rotation, integers would have to travel
+    among the trained parameters. Put a `permutation` after it for another P. Kingma and Dhariwal
+    2018, "Glow", section 3.2.
 
-    params: {"lower": [dim, dim], "upper": [dim, dim], "log_diagonal": [dim]}; only the strict triangles are read.
+    params: {"lower": [dim, dim], "upper": [dim, dim], "log_diagonal": [dim]}; only the strict
+        triangles are read.
     """
     require_dim(dim)
 
     def init(key):
         del key
-        return {"lower": jnp.zeros((dim, dim)), "upper": jnp.zeros((dim, dim)), "log_diagonal": jnp.zeros(dim)}
+        return {
+            "lower": jnp.zeros((dim, dim)),
+            "upper": jnp.zeros((dim, dim)),
+            "log_diagonal": jnp.zeros(dim),
+        }
 
     def forward(params, x):
         x = event(x, dim)

@@ -1,4 +1,5 @@
-"""Fixed rearrangements of the coordinates; their log-determinant is 0 and they have no parameters."""
+"""Fixed rearrangements of the coordinates; their log-determinant is 0 and they have no
+parameters."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,11 @@ from dgm_jax.flows.events import event, require_dim
 def permutation(order: tuple[int, ...]) -> Bijection:
     """y_i = x_order[i]. Raises `ConfigError` unless `order` holds each of 0..dim-1 once."""
     order = np.asarray(order)
-    fits = order.ndim == 1 and order.size >= 1 and np.array_equal(np.sort(order), np.arange(order.size))
+    fits = (
+        order.ndim == 1
+        and order.size >= 1
+        and np.array_equal(np.sort(order), np.arange(order.size))
+    )
     require(bool(fits), f"order must hold each of 0..dim-1 once; got {order.tolist()}")
     back = np.argsort(order)
 

@@ -15,10 +15,11 @@ MIN_SLOPE = 1e-3  # the smallest slope along w: what keeps the inverse apart fro
 def planar(dim: int) -> Bijection:
     """y = x + u' tanh(w.x + b); log|det dy/dx| = log(1 + (1 - tanh^2(w.x + b)) w.u').
 
-    u' = u + (m(w.u) - w.u) w / |w|^2 gives w.u' = m(w.u) with m(a) = 0.001 - 1 + softplus(a + c), m(0) = 0. So w.u' is
-    above -1 and the map invertible, and u = 0, as at init, is the identity to rounding (the paper's m has no offsets:
-    there m(0) = log 2 - 1). For the inverse, v + w.u' tanh(v) = w.y + b, which rises in v, is solved for v. Rezende and
-    Mohamed 2015, "Variational inference with normalizing flows", eq. 10-12 and appendix A.1.
+    u' = u + (m(w.u) - w.u) w / |w|^2 gives w.u' = m(w.u) with m(a) = 0.001 - 1 + softplus(a + c),
+    m(0) = 0. So w.u' is above -1 and the map invertible, and u = 0, as at init, is the identity to
+    rounding (the paper's m has no offsets: there m(0) = log 2 - 1). For the inverse, v + w.u'
+    tanh(v) = w.y + b, which rises in v, is solved for v. Rezende and Mohamed 2015, "Variational
+    inference with normalizing flows", eq. 10-12 and appendix A.1.
 
     params: {"u": [dim], "w": [dim], "b": []}.
     """
@@ -61,8 +62,9 @@ def _log_slope(bend: Array, strength: Array) -> Array:
 def _solve(target: Array, strength: Array) -> Array:
     """The root v of v + strength tanh(v) = target, elementwise.
 
-    Bisection without gradient, from the bracket target +- |strength| down to rounding. The two Newton steps that follow
-    hardly move the value; they carry the derivatives, right up to the third.
+    Bisection without gradient, from the bracket target +- |strength| down to rounding. The two
+    Newton steps that follow hardly move the value; they carry the derivatives, right up to the
+    third.
     """
     halvings = jnp.finfo(jnp.result_type(target, strength)).nmant + 8
     goal, slope = lax.stop_gradient((target, strength))

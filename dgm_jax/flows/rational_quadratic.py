@@ -1,9 +1,12 @@
-"""Monotone rational-quadratic splines of one variable, elementwise, with the identity outside [-bound, bound].
+"""Monotone rational-quadratic splines of one variable, elementwise, with the identity outside
+[-bound, bound].
 
-Durkan et al. 2019, "Neural spline flows", section 3.1 and eq. 4-8. With knots (x_k, y_k), slopes d_k > 0 there,
-xi = (x - x_k) / (x_{k+1} - x_k) and s_k = (y_{k+1} - y_k) / (x_{k+1} - x_k), bin k has
+Durkan et al. 2019, "Neural spline flows", section 3.1 and eq. 4-8. With knots (x_k, y_k), slopes
+d_k > 0 there, xi = (x - x_k) / (x_{k+1} - x_k) and s_k = (y_{k+1} - y_k) / (x_{k+1} - x_k), bin k
+has
 
-    y = y_k + (y_{k+1} - y_k) (s_k xi^2 + d_k xi (1 - xi)) / (s_k + (d_k + d_{k+1} - 2 s_k) xi (1 - xi)).
+    y = y_k + (y_{k+1} - y_k) (s_k xi^2 + d_k xi (1 - xi))
+              / (s_k + (d_k + d_{k+1} - 2 s_k) xi (1 - xi)).
 """
 
 import math
@@ -37,10 +40,11 @@ def num_spline_params(num_bins: int) -> int:
 
 
 def spline_forward(x: Array, raw: Array, bound: float) -> tuple[Array, Array]:
-    """(y, log dy/dx) of x [*B] with raw parameters [*B, 3 K - 1]; zero parameters are the identity to rounding.
+    """(y, log dy/dx) of x [*B] with raw parameters [*B, 3 K - 1]; zero parameters are the identity
+    to rounding.
 
-    Widths and heights are softmax shares, at least 0.001 of the range; slopes softplus, at least 0.001, and 1 at both
-    ends so that the tails join on smoothly.
+    Widths and heights are softmax shares, at least 0.001 of the range; slopes softplus, at least
+    0.001, and 1 at both ends so that the tails join on smoothly.
     """
     inside = jnp.abs(x) <= bound
     # Outside, the spline is evaluated at 0 and thrown away: its gradient there is finite too.
@@ -54,15 +58,19 @@ def spline_forward(x: Array, raw: Array, bound: float) -> tuple[Array, Array]:
 def spline_inverse(y: Array, raw: Array, bound: float) -> tuple[Array, Array]:
     """(x, log dx/dy) of y [*B]: the root in [0, 1] of a xi^2 + b xi + c = 0 in the bin of y.
 
-    The root is 2 c / (-b - sqrt(b^2 - 4 a c)), which loses no digits where a is near 0 (Durkan et al. 2019, eq. 6-8);
-    one Newton step takes off what rounding left of it.
+    The root is 2 c / (-b - sqrt(b^2 - 4 a c)), which loses no digits where a is near 0 (Durkan et
+    al. 2019, eq. 6-8); one Newton step takes off what rounding left of it.
     """
     inside = jnp.abs(y) <= bound
     safe = jnp.where(inside, y, 0)
     bins = _find(safe, raw, bound, by_height=True)
     slope = bins.height / bins.width
     rise, bend = safe - bins.y, bins.next_slope + bins.slope - 2 * slope
-    a, b, c = bins.height * (slope - bins.slope) + rise * bend, bins.height * bins.slope - rise * bend, -slope * rise
+    a, b, c = (
+        bins.height * (slope - bins.slope) + rise * bend,
+        bins.height * bins.slope - rise * bend,
+        -slope * rise,
+    )
     square = b * b - 4 * a * c
     tiny = jnp.finfo(square.dtype).tiny
     root = jnp.sqrt(jnp.where(square > tiny, square, tiny))
@@ -86,12 +94,17 @@ def _evaluate(xi: Array, bins: Bins) -> tuple[Array, Array]:
 def _find(value: Array, raw: Array, bound: float, by_height: bool) -> Bins:
     """The bin of each value, read off with masks: a gather's gradient would be a scatter."""
     width = jnp.shape(raw)[-1]
-    require(width >= 2 and (width + 1) % 3 == 0, f"raw must be [*B, 3 K - 1] for K bins; got {width} numbers")
+    require(
+        width >= 2 and (width + 1) % 3 == 0,
+        f"raw must be [*B, 3 K - 1] for K bins; got {width} numbers",
+    )
     num_bins = (width + 1) // 3
     x = _knots(raw[..., :num_bins], bound)
     y = _knots(raw[..., num_bins : 2 * num_bins], bound)
     # softplus(shift) = 1 - MIN_SLOPE, so that zero means a slope of 1.
-    slopes = MIN_SLOPE + jax.nn.softplus(raw[..., 2 * num_bins :] + math.log(math.expm1(1 - MIN_SLOPE)))
+    slopes = MIN_SLOPE + jax.nn.softplus(
+        raw[..., 2 * num_bins :] + math.log(math.expm1(1 - MIN_SLOPE))
+    )
     slopes = jnp.pad(slopes, [(0, 0)] * (slopes.ndim - 1) + [(1, 1)], constant_values=1)
     inner = (y if by_height else x)[..., 1:-1]
     number = jnp.sum(value[..., None] >= inner, -1)

@@ -19,9 +19,11 @@ def spline_coupling(
 ) -> Bijection:
     """y_moved = spline(x_moved; c(x_kept)) elementwise on [-bound, bound], the identity outside.
 
-    The identity (to rounding) at init. `mask`, `flip` and errors as in `coupling`. Durkan et al. 2019, "Neural spline
-    flows", section 3.2; the spline itself is in `rational_quadratic`.
+    The identity (to rounding) at init. `mask`, `flip` and errors as in `coupling`. Durkan et al.
+    2019, "Neural spline flows", section 3.2; the spline itself is in `rational_quadratic`.
     """
     require_positive(bound, "bound")
     forward, inverse = partial(spline_forward, bound=bound), partial(spline_inverse, bound=bound)
-    return coupling(dim, num_spline_params(num_bins), forward, inverse, hidden=hidden, mask=mask, flip=flip)
+    return coupling(
+        dim, num_spline_params(num_bins), forward, inverse, hidden=hidden, mask=mask, flip=flip
+    )

@@ -1,7 +1,16 @@
 """Recipes: one model a file, put together from networks, objectives and priors."""
 
-from dgm_jax.models.adversarial_variational_bayes import AdversarialVae, adversarial_variational_bayes
-from dgm_jax.models.autoregressive import Autoregressive, Samples, TextImage, autoregressive, code_prior
+from dgm_jax.models.adversarial_variational_bayes import (
+    AdversarialVae,
+    adversarial_variational_bayes,
+)
+from dgm_jax.models.autoregressive import (
+    Autoregressive,
+    Samples,
+    TextImage,
+    autoregressive,
+    code_prior,
+)
 from dgm_jax.models.dirac_gan import DIRAC_GAMES, DiracGame, dirac_gan, dirac_optimizers
 from dgm_jax.models.discrete_vae import discrete_vae
 from dgm_jax.models.gan import PENALTIES, Penalty, gan
@@ -11,14 +20,43 @@ from dgm_jax.models.vae import Vae, vae
 from dgm_jax.models.vqvae import VqVae, vqvae
 
 MODELS = {
-    "adversarial_variational_bayes": adversarial_variational_bayes, "autoregressive": autoregressive,
-    "dirac_gan": dirac_gan, "discrete_vae": discrete_vae, "gan": gan, "gumbel_vae": gumbel_vae, "toy_gan": toy_gan,
-    "vae": vae, "vqvae": vqvae,
-}  # fmt: skip
+    "adversarial_variational_bayes": adversarial_variational_bayes,
+    "autoregressive": autoregressive,
+    "dirac_gan": dirac_gan,
+    "discrete_vae": discrete_vae,
+    "gan": gan,
+    "gumbel_vae": gumbel_vae,
+    "toy_gan": toy_gan,
+    "vae": vae,
+    "vqvae": vqvae,
+}
 
 __all__ = [
-    "AdversarialVae", "Autoregressive", "DIRAC_GAMES", "DiracGame", "GumbelVae", "METHODS", "MODELS", "Method",
-    "PENALTIES", "PROTOCOLS", "Penalty", "Samples", "TextImage", "ToyProtocol", "Vae", "VqVae",
-    "adversarial_variational_bayes", "autoregressive", "code_prior", "dirac_gan", "dirac_optimizers", "discrete_vae",
-    "gan", "gumbel_vae", "toy_gan", "vae", "vqvae",
-]  # fmt: skip
+    "AdversarialVae",
+    "Autoregressive",
+    "DIRAC_GAMES",
+    "DiracGame",
+    "GumbelVae",
+    "METHODS",
+    "MODELS",
+    "Method",
+    "PENALTIES",
+    "PROTOCOLS",
+    "Penalty",
+    "Samples",
+    "TextImage",
+    "ToyProtocol",
+    "Vae",
+    "VqVae",
+    "adversarial_variational_bayes",
+    "autoregressive",
+    "code_prior",
+    "dirac_gan",
+    "dirac_optimizers",
+    "discrete_vae",
+    "gan",
+    "gumbel_vae",
+    "toy_gan",
+    "vae",
+    "vqvae",
+]

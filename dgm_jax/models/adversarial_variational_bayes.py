@@ -3,16 +3,17 @@
     encoder, decoder:  max  E_q [log p(x | z) - T(x, z)]
     critic:            min  E_q [-log sigmoid T(x, z)] + E_p(z) [-log sigmoid(-T(x, z))]
 
-with z = encoder(x, noise). The optimal critic is T* = log q(z | x) - log p(z) (Mescheder, Nowozin and Geiger 2017,
-proposition 1), so E_q T estimates KL(q || p), and the gradient that passes through T's own parameters has mean zero
-(proposition 2). T is a network minus the log-density of what the posterior is contrasted with, which comes from the
-prior object: the network then has only log q(z | x) to learn. With adaptive contrast (section 4) that is the Gaussian
-r with the moments of q(z | x), the critic sees z standardised by them, and
+with z = encoder(x, noise). The optimal critic is T* = log q(z | x) - log p(z) (Mescheder, Nowozin
+and Geiger 2017, proposition 1), so E_q T estimates KL(q || p), and the gradient that passes through
+T's own parameters has mean zero (proposition 2). T is a network minus the log-density of what the
+posterior is contrasted with, which comes from the prior object: the network then has only log q(z |
+x) to learn. With adaptive contrast (section 4) that is the Gaussian r with the moments of q(z | x),
+the critic sees z standardised by them, and
 
     KL(q || p) = E_q [T + log r(z | x) - log p(z)].
 
-A critic that lags behind overstates the bound: hold `elbo` against an estimate of log p(x) that does not know T. A
-batch is `{"x": [B, H, W, C], "step": int32[]}`.
+A critic that lags behind overstates the bound: hold `elbo` against an estimate of log p(x) that
+does not know T. A batch is `{"x": [B, H, W, C], "step": int32[]}`.
 """
 
 import functools
@@ -35,10 +36,13 @@ ENCODER, DECODER, PRIOR, CRITIC = "encoder", "decoder", "prior", "critic"
 class AdversarialVae(NamedTuple):
     """What the functions below need to know about one model.
 
-    encoder: `(x [B, X], noise [B, E]) -> z [B, D]`, X the pixels of an image; with adaptive contrast
-        `-> (z, loc, scale)`, the moments of q(z | x) without gradient (`networks.AdditiveNoiseEncoder`).
-    decoder: `z [B, D] -> [B, H, W, F]`. critic: `(x [B, X], z [B, D]) -> logits [B]`. prior: a normalised `Prior`.
-    noise_size: E, standard normal numbers for one draw. likelihood: a name of `models.likelihoods.LIKELIHOODS`.
+    encoder: `(x [B, X], noise [B, E]) -> z [B, D]`, X the pixels of an image; with adaptive
+        contrast `-> (z, loc, scale)`, the moments of q(z | x) without gradient
+        (`networks.AdditiveNoiseEncoder`).
+    decoder: `z [B, D] -> [B, H, W, F]`. critic: `(x [B, X], z [B, D]) -> logits [B]`. prior: a
+        normalised `Prior`.
+    noise_size: E, standard normal numbers for one draw. likelihood: a name of
+        `models.likelihoods.LIKELIHOODS`.
     """
 
     encoder: Network
@@ -52,7 +56,8 @@ class AdversarialVae(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """z [B, D] ~ q(z | x), and the Gaussian with q's moments that adaptive contrast works with (None without it)."""
+    """z [B, D] ~ q(z | x), and the Gaussian with q's moments that adaptive contrast works with
+    (None without it)."""
 
     z: Array
     contrast: Contrast | None
@@ -83,7 +88,8 @@ def log_joint(avb: AdversarialVae, params, state, z: Array, x: Array) -> Array:
 
 
 def critic_logits(avb: AdversarialVae, params, state, x: Array, draw: Draw) -> Array:
-    """T(x, z) [B]: the logit that z was drawn from the posterior, not from the prior (or from r)."""
+    """T(x, z) [B]: the logit that z was drawn from the posterior, not from the prior (or from
+    r)."""
     flat = x.reshape(x.shape[0], -1)
     if draw.contrast is None:
         z, offset = draw.z, log_prior(avb, params, draw.z)
@@ -95,7 +101,8 @@ def critic_logits(avb: AdversarialVae, params, state, x: Array, draw: Draw) -> A
 
 
 def kl_estimate(avb: AdversarialVae, params, state, x: Array, draw: Draw) -> Array:
-    """The critic's KL(q(. | x) || p) at one draw, [B] nats: T, and log r - log p where the contrast is r."""
+    """The critic's KL(q(. | x) || p) at one draw, [B] nats: T, and log r - log p where the contrast
+    is r."""
     logits = critic_logits(avb, params, state, x, draw)
     if draw.contrast is None:
         return logits
@@ -103,7 +110,8 @@ def kl_estimate(avb: AdversarialVae, params, state, x: Array, draw: Draw) -> Arr
 
 
 def terms(key: Key, avb: AdversarialVae, params, state, x: Array, beta=1.0) -> ElboTerms:
-    """The adversarial bound of each example, [B] nats: a bound only as far as the critic is optimal."""
+    """The adversarial bound of each example, [B] nats: a bound only as far as the critic is
+    optimal."""
     draw = draw_posterior(key, avb, params, state, x)
     kl = kl_estimate(avb, params, state, x, draw)
     return objective.terms(log_likelihood(avb, params, state, draw.z, x), kl, beta)
@@ -116,7 +124,8 @@ def decode(avb: AdversarialVae, params, state, z: Array) -> Array:
 
 
 def _critic_loss(avb: AdversarialVae, params, state, batch, key):
-    """Posterior draws against prior draws (or, standardised, against N(0, I)); no gradient reaches the encoder."""
+    """Posterior draws against prior draws (or, standardised, against N(0, I)); no gradient reaches
+    the encoder."""
     key_posterior, key_other = jax.random.split(key)
     x = batch["x"]
     draw = jax.lax.stop_gradient(draw_posterior(key_posterior, avb, params, state, x))
@@ -140,7 +149,9 @@ def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
         params[name], state[name] = networks[name].init(key_part, example)
     params[PRIOR], state[PRIOR] = avb.prior.init(keys[3]), {}
     require_density(avb.prior, params[PRIOR], avb.latent_size, "adversarial variational Bayes")
-    out = jax.eval_shape(lambda: avb.encoder.apply(params[ENCODER], state[ENCODER], inputs[ENCODER], train=False)[0])
+    out = jax.eval_shape(
+        lambda: avb.encoder.apply(params[ENCODER], state[ENCODER], inputs[ENCODER], train=False)[0]
+    )
     require(
         isinstance(out, tuple) == avb.adaptive_contrast,
         f"with adaptive_contrast={avb.adaptive_contrast} the encoder must give "
@@ -149,9 +160,14 @@ def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
     parts = out if avb.adaptive_contrast else (out,)
     require(len(parts) in (1, 3), f"the encoder must give (z, loc, scale), got {len(parts)} arrays")
     for name, part in zip(("z", "loc", "scale"), parts):
-        require(part.shape == z.shape, f"the encoder gives {name} {part.shape[1:]}, but latent_size={avb.latent_size}")
+        require(
+            part.shape == z.shape,
+            f"the encoder gives {name} {part.shape[1:]}, but latent_size={avb.latent_size}",
+        )
     shown = jax.eval_shape(lambda: decode(avb, params, state, z)).shape
-    require(shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}")
+    require(
+        shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}"
+    )
     return params, state
 
 
@@ -164,19 +180,25 @@ def adversarial_variational_bayes(
 ) -> Model:
     """The model and its two players, "vae" (encoder, decoder, prior) and "critic".
 
-    num_critic_updates: of the critic in one step, each on fresh data and noise (2 in the authors' four-point problem).
+    num_critic_updates: of the critic in one step, each on fresh data and noise (2 in the authors'
+        four-point problem).
     beta: `step -> factor on the KL`.
 
-    Metrics: `elbo` (the critic's), `log_likelihood`, `kl`. With adaptive contrast the moments of the bases are those of
+    Metrics: `elbo` (the critic's), `log_likelihood`, `kl`. With adaptive contrast the moments of
+        the bases are those of
     the batch, so the loss couples its batch: see `BATCH_COUPLING`.
     """
     lookup(likelihoods.LIKELIHOODS, avb.likelihood, "likelihood")
-    require(num_critic_updates >= 1, f"num_critic_updates must be at least 1, got {num_critic_updates}")
+    require(
+        num_critic_updates >= 1, f"num_critic_updates must be at least 1, got {num_critic_updates}"
+    )
 
     def loss(params, state, batch, key):
         found = terms(key, avb, params, state, batch["x"], beta(batch["step"]))
         plain = {"log_likelihood": jnp.mean(found.log_likelihood), "kl": jnp.mean(found.kl)}
-        return -jnp.mean(found.elbo), Aux(state, {"elbo": plain["log_likelihood"] - plain["kl"], **plain})
+        return -jnp.mean(found.elbo), Aux(
+            state, {"elbo": plain["log_likelihood"] - plain["kl"], **plain}
+        )
 
     def sample(params, state, key, num):
         return decode(avb, params, state, avb.prior.sample(params[PRIOR], key, num))
@@ -185,7 +207,9 @@ def adversarial_variational_bayes(
         "vae": Player((ENCODER, DECODER, PRIOR), loss),
         "critic": Player((CRITIC,), functools.partial(_critic_loss, avb), num_critic_updates),
     }
-    return Model(lambda key: init_of(key, avb, image_shape), players, sample, functools.partial(decode, avb))
+    return Model(
+        lambda key: init_of(key, avb, image_shape), players, sample, functools.partial(decode, avb)
+    )
 
 
 BATCH_COUPLING = "adaptive contrast takes moments of the noise bases over the batch"

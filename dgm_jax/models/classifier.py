@@ -23,10 +23,14 @@ def image_classifier(network: Network, image_shape: tuple[int, int, int]) -> Mod
 
     def loss(params, state, batch, key):
         del key
-        (_, logits), new = network.apply(params[CLASSIFIER], state[CLASSIFIER], batch["x"], train=True)
+        (_, logits), new = network.apply(
+            params[CLASSIFIER], state[CLASSIFIER], batch["x"], train=True
+        )
         error = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]))
         accuracy = jnp.mean(jnp.argmax(logits, -1) == batch["label"])
-        return error, Aux({**state, CLASSIFIER: new}, {"train_accuracy": accuracy.astype(jnp.float32)})
+        return error, Aux(
+            {**state, CLASSIFIER: new}, {"train_accuracy": accuracy.astype(jnp.float32)}
+        )
 
     def probabilities(params, state, images):
         (_, logits), _ = network.apply(params[CLASSIFIER], state[CLASSIFIER], images, train=False)

@@ -1,13 +1,16 @@
-"""The Dirac-GAN: one number against one number, small enough that its dynamics are known in closed form.
+"""The Dirac-GAN: one number against one number, small enough that its dynamics are known in closed
+form.
 
-Data are a point at 0, the generator puts a point at theta, the critic is linear with slope psi (Mescheder, Geiger and
-Nowozin 2018, "Which training methods for GANs do actually converge?", definition 2.1). Both sides stand still at
-theta = psi = 0. With f(t) = -log(1 + e^-t) the paper writes the game as min_theta max_psi f(psi theta) + f(0), where
-the critic is large on fakes; our logits are large on real examples, so here the logit of x is -psi x and all losses of
-`objectives.gan.LOSSES` keep their signs. The game is `models.gan` with two one-parameter networks: everything that
-composes with a GAN composes with it.
+Data are a point at 0, the generator puts a point at theta, the critic is linear with slope psi
+(Mescheder, Geiger and Nowozin 2018, "Which training methods for GANs do actually converge?",
+definition 2.1). Both sides stand still at theta = psi = 0. With f(t) = -log(1 + e^-t) the paper
+writes the game as min_theta max_psi f(psi theta) + f(0), where the critic is large on fakes; our
+logits are large on real examples, so here the logit of x is -psi x and all losses of
+`objectives.gan.LOSSES` keep their signs. The game is `models.gan` with two one-parameter networks:
+everything that composes with a GAN composes with it.
 
-The generator is the first of the players, so `training.alternating` moves it before the discriminator.
+The generator is the first of the players, so `training.alternating` moves it before the
+discriminator.
 """
 
 from typing import NamedTuple
@@ -25,10 +28,13 @@ from dgm_jax.objectives.gan import LOSSES
 class DiracGame(NamedTuple):
     """What is played.
 
-    loss: a name of `objectives.gan.LOSSES`; "minimax" is the saturating GAN, "wasserstein" the WGAN.
-    penalty, weight: a name of `models.PENALTIES` and its factor. R1 with weight gamma adds gamma / 2 psi^2; the
-        gradient penalty with weight w adds w (|psi| - 1)^2, which is lambda / 2 (|psi| - 1)^2 for w = lambda / 2.
-    clip: after every update of the discriminator psi is projected to [-clip, clip]; None for no projection.
+    loss: a name of `objectives.gan.LOSSES`; "minimax" is the saturating GAN, "wasserstein" the
+        WGAN.
+    penalty, weight: a name of `models.PENALTIES` and its factor. R1 with weight gamma adds gamma /
+        2 psi^2; the gradient penalty with weight w adds w (|psi| - 1)^2, which is lambda / 2 (|psi|
+        - 1)^2 for w = lambda / 2.
+    clip: after every update of the discriminator psi is projected to [-clip, clip]; None for no
+        projection.
     half_consensus: factor of the term of `half_consensus`.
     """
 
@@ -52,17 +58,28 @@ DIRAC_GAMES = {
 }
 
 
-def dirac_gan(game: DiracGame = DIRAC_GAMES["gan"], start=(1.0, 1.0), updates: tuple[int, int] = (1, 1)) -> Model:
-    """The `Model` with params `{"generator": theta, "discriminator": psi}`, scalars that begin at `start`.
+def dirac_gan(
+    game: DiracGame = DIRAC_GAMES["gan"], start=(1.0, 1.0), updates: tuple[int, int] = (1, 1)
+) -> Model:
+    """The `Model` with params `{"generator": theta, "discriminator": psi}`, scalars that begin at
+    `start`.
 
     updates: of the generator and of the discriminator in one step of `training.alternating`.
-    Nothing in this game is random: the losses ignore their batch, which may be empty. `sample` returns theta, repeated.
+    Nothing in this game is random: the losses ignore their batch, which may be empty. `sample`
+    returns theta, repeated.
     """
     theta, psi = start
-    penalty = Penalty(lookup(PENALTIES, game.penalty, "penalty"), game.weight) if game.penalty else None
+    penalty = (
+        Penalty(lookup(PENALTIES, game.penalty, "penalty"), game.weight) if game.penalty else None
+    )
     model = gan(
-        from_functions(lambda key, z: jnp.asarray(theta, z.dtype), lambda params, z: jnp.broadcast_to(params, z.shape)),
-        from_functions(lambda key, x: jnp.asarray(psi, x.dtype), lambda params, x: -params * x[..., 0]),
+        from_functions(
+            lambda key, z: jnp.asarray(theta, z.dtype),
+            lambda params, z: jnp.broadcast_to(params, z.shape),
+        ),
+        from_functions(
+            lambda key, x: jnp.asarray(psi, x.dtype), lambda params, x: -params * x[..., 0]
+        ),
         lookup(LOSSES, game.loss, "GAN loss"),
         latent_size=1,
         example_shape=(1,),
@@ -76,23 +93,31 @@ def dirac_gan(game: DiracGame = DIRAC_GAMES["gan"], start=(1.0, 1.0), updates: t
 
 
 def _alone(player: Player, half_consensus_strength: float) -> Player:
-    """The player on the one batch there is: a real example at 0 and a latent that the generator does not use."""
+    """The player on the one batch there is: a real example at 0 and a latent that the generator
+    does not use."""
 
     def loss(params, state, batch, key) -> tuple[Array, Aux]:
         del batch
-        value, aux = player.loss(params, state, {"x": jnp.zeros((1, 1)), "z": jnp.zeros((1, 1))}, key)
+        value, aux = player.loss(
+            params, state, {"x": jnp.zeros((1, 1)), "z": jnp.zeros((1, 1))}, key
+        )
         if half_consensus_strength:
-            value = value + half_consensus_strength * half_consensus(params[GENERATOR], params[DISCRIMINATOR])
+            value = value + half_consensus_strength * half_consensus(
+                params[GENERATOR], params[DISCRIMINATOR]
+            )
         return value, aux
 
     return player._replace(loss=loss)
 
 
 def dirac_optimizers(game: DiracGame, step_size) -> dict[str, optax.GradientTransformation]:
-    """Gradient descent for both players, with the discriminator's projection where the game has one."""
+    """Gradient descent for both players, with the discriminator's projection where the game has
+    one."""
     descent = {GENERATOR: optax.sgd(step_size), DISCRIMINATOR: optax.sgd(step_size)}
     if game.clip is not None:
-        descent[DISCRIMINATOR] = optax.chain(descent[DISCRIMINATOR], project_to_box(-game.clip, game.clip))
+        descent[DISCRIMINATOR] = optax.chain(
+            descent[DISCRIMINATOR], project_to_box(-game.clip, game.clip)
+        )
     return descent
 
 
@@ -111,9 +136,10 @@ def project_to_box(low: float, high: float) -> optax.GradientTransformation:
 def half_consensus(theta: Array, psi: Array) -> Array:
     """(theta^2 + psi^2) / 2 f'(t) stop_gradient(f'(t)) at t = psi theta, f'(t) = sigmoid(-t).
 
-    The value is ||v||^2 / 2 of the saturating game, whose gradient is the consensus term of Mescheder, Nowozin and
-    Geiger 2017 (`training.consensus`). The public notebook halves the part of that gradient that comes from f'; to hold
-    one of the two factors constant does the same. The two agree to first order at the equilibrium, not away from it.
+    The value is ||v||^2 / 2 of the saturating game, whose gradient is the consensus term of
+    Mescheder, Nowozin and Geiger 2017 (`training.consensus`). The public notebook halves the part
+    of that gradient that comes from f'; to hold one of the two factors constant does the same. The
+    two agree to first order at the equilibrium, not away from it.
     """
     slope = jax.nn.sigmoid(-psi * theta)
     return (jnp.square(theta) + jnp.square(psi)) / 2 * slope * jax.lax.stop_gradient(slope)

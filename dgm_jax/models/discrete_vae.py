@@ -1,10 +1,12 @@
-"""DALL-E's discrete VAE (Ramesh et al. 2021, section 2.1): image tokens by Gumbel-softmax, ready for a transformer.
+"""DALL-E's discrete VAE (Ramesh et al. 2021, section 2.1): image tokens by Gumbel-softmax, ready
+for a transformer.
 
     loss = -E_q [log p(x | z)] + beta KL(q(z | x) || uniform),   z relaxed at temperature tau
 
-Encoder and decoder are convolutional, z is a grid of one-hot codes, the likelihood logit-Laplace on pixels in [0, 1]. Both
-tau and beta are functions of the step (`sampling.temperature.cosine`, `objectives.elbo.warm_up`). A batch is
-`{"x": [B, H, W, C], "step": int32[]}`. Tokens are the most probable codes. Evaluate with the functions of
+Encoder and decoder are convolutional, z is a grid of one-hot codes, the likelihood logit-Laplace on
+pixels in [0, 1]. Both tau and beta are functions of the step (`sampling.temperature.cosine`,
+`objectives.elbo.warm_up`). A batch is `{"x": [B, H, W, C], "step": int32[]}`. Tokens are the most
+probable codes. Evaluate with the functions of
 `models.gumbel_vae`: hard, relaxed and importance-weighted bounds.
 """
 
@@ -21,12 +23,18 @@ from dgm_jax.models.likelihoods import LIKELIHOODS
 from dgm_jax.objectives.elbo import elbo
 
 AUTOENCODER = "autoencoder"
-RELAXATIONS = {"soft": sampling.gumbel_softmax, "straight_through": sampling.straight_through_gumbel_softmax}
+RELAXATIONS = {
+    "soft": sampling.gumbel_softmax,
+    "straight_through": sampling.straight_through_gumbel_softmax,
+}
 
 
 def tokens_of(vae: GumbelVae, params, state, x: Array) -> Array:
-    """The most probable codes int32[B, *G], with no gradient: what DALL-E's transformer is trained on (section 2.2)."""
-    return jnp.argmax(jax.lax.stop_gradient(logits_of(vae, params, state, x)), axis=-1).astype(jnp.int32)
+    """The most probable codes int32[B, *G], with no gradient: what DALL-E's transformer is trained
+    on (section 2.2)."""
+    return jnp.argmax(jax.lax.stop_gradient(logits_of(vae, params, state, x)), axis=-1).astype(
+        jnp.int32
+    )
 
 
 def decode_tokens(vae: GumbelVae, params, state, tokens: Array) -> Array:
@@ -42,9 +50,11 @@ def discrete_vae(
     beta: Callable[[Array], Array],
     relaxation: str = "soft",
 ) -> Model:
-    """The model and its one player, `autoencoder`; the loss is in nats an image, a mean over examples.
+    """The model and its one player, `autoencoder`; the loss is in nats an image, a mean over
+    examples.
 
-    temperature, beta: `step -> scalar`. relaxation: "soft" decodes the relaxed codes, "straight_through" the hard ones
+    temperature, beta: `step -> scalar`. relaxation: "soft" decodes the relaxed codes,
+        "straight_through" the hard ones
     with the relaxed ones' gradient.
 
     Metrics: `relaxed_elbo` (with beta 1), `kl`, `temperature`, `beta`.
@@ -56,7 +66,9 @@ def discrete_vae(
         tau, weight = temperature(batch["step"]), beta(batch["step"])
         logits = logits_of(vae, params, state, batch["x"])
         z = relax(key, logits, tau)
-        terms = elbo(log_likelihood(vae, params, state, z, batch["x"]), kl_to_prior(vae, logits), weight)
+        terms = elbo(
+            log_likelihood(vae, params, state, z, batch["x"]), kl_to_prior(vae, logits), weight
+        )
         metrics = {
             "relaxed_elbo": jnp.mean(terms.log_likelihood - terms.kl),
             "kl": jnp.mean(terms.kl),
@@ -74,12 +86,16 @@ def discrete_vae(
 
 
 def on_tokens(player: Player, vae: GumbelVae) -> Player:
-    """A player whose batch has `x` as codes, such as `autoregressive`'s, made to read images: `x` is tokenised first.
+    """A player whose batch has `x` as codes, such as `autoregressive`'s, made to read images: `x`
+    is tokenised first.
 
-    The tokeniser is held constant, so both can be trained in one game; the codes settle as its learning rate falls.
+    The tokeniser is held constant, so both can be trained in one game; the codes settle as its
+    learning rate falls.
     """
 
     def loss(params, state, batch, key):
-        return player.loss(params, state, {**batch, "x": tokens_of(vae, params, state, batch["x"])}, key)
+        return player.loss(
+            params, state, {**batch, "x": tokens_of(vae, params, state, batch["x"])}, key
+        )
 
     return player._replace(loss=loss)

@@ -78,10 +78,15 @@ def gan(
     def init(key):
         key_g, key_d, key_u = jax.random.split(key, 3)
         params_g, state_g = generator.init(key_g, jnp.zeros((2, latent_size)))
-        params_d, state_d = discriminator.init(key_d, objective.pack(jnp.zeros((2 * packing, *example_shape)), packing))
+        params_d, state_d = discriminator.init(
+            key_d, objective.pack(jnp.zeros((2 * packing, *example_shape)), packing)
+        )
         u = spectral_norm.spectral_init(key_u, params_d) if spectral else {}
         params = {GENERATOR: params_g, DISCRIMINATOR: params_d}
-        return params, {GENERATOR: {"network": state_g}, DISCRIMINATOR: {"network": state_d, "spectral": u}}
+        return params, {
+            GENERATOR: {"network": state_g},
+            DISCRIMINATOR: {"network": state_d, "spectral": u},
+        }
 
     def discriminator_loss(params, state, batch, key):
         return _discriminator_loss(net, loss, penalty, params, state, batch, key)
@@ -114,7 +119,9 @@ class _Nets(NamedTuple):
 
     def generate(self, params, state, z):
         """Fakes in training mode, and the state with the generator's new statistics."""
-        fake, network = self.generator.apply(params[GENERATOR], state[GENERATOR]["network"], z, train=True)
+        fake, network = self.generator.apply(
+            params[GENERATOR], state[GENERATOR]["network"], z, train=True
+        )
         return fake, {**state, GENERATOR: {"network": network}}
 
     def discriminate(self, params, state, x, key):
@@ -136,8 +143,9 @@ class _Nets(NamedTuple):
 def _discriminator_loss(net: _Nets, loss, penalty, params, state, batch, key):
     """Real and fake go through the discriminator in one pass, so batch statistics are shared.
 
-    No stop_gradient on the fakes: a player moves its own parts only, and the opponents' updates that a generator
-    looks ahead of, like the Jacobian of consensus optimisation, must see how D's gradient depends on G.
+    No stop_gradient on the fakes: a player moves its own parts only, and the opponents' updates
+    that a generator looks ahead of, like the Jacobian of consensus optimisation, must see how D's
+    gradient depends on G.
     """
     key_noise, key_penalty = jax.random.split(key)
     fake, _ = net.generate(params, state, batch["z"])

@@ -2,9 +2,10 @@
 
     log p(x) >= E_q(z|x) [log p(x | z)] - sum_i KL(q(z_i | x) || uniform over K)
 
-z is an array of independent one-hot variables of K classes. The first term's gradient in the encoder's logits comes
-from `sampling.estimators.ESTIMATORS` (Gumbel-softmax: Jang et al. 2017, Maddison et al. 2017); the second is analytic.
-A batch is `{"x": [B, ...], "step": int32[]}`: the temperature is a function of the step.
+z is an array of independent one-hot variables of K classes. The first term's gradient in the
+encoder's logits comes from `sampling.estimators.ESTIMATORS` (Gumbel-softmax: Jang et al. 2017,
+Maddison et al. 2017); the second is analytic. A batch is `{"x": [B, ...], "step": int32[]}`: the
+temperature is a function of the step.
 """
 
 import functools
@@ -29,7 +30,8 @@ class GumbelVae(NamedTuple):
     """What the functions below need to know about one model.
 
     encoder: `x [B, H, W, C] -> logits [B, *G, K]`. decoder: `z [B, *G, K] -> [B, H, W, F]`.
-    latent_shape: *G, such as (20,) or a grid (7, 7). num_classes: K. likelihood: a name of `models.likelihoods.LIKELIHOODS`.
+    latent_shape: *G, such as (20,) or a grid (7, 7). num_classes: K. likelihood: a name of
+        `models.likelihoods.LIKELIHOODS`.
     """
 
     encoder: Network
@@ -45,18 +47,22 @@ def logits_of(vae: GumbelVae, params, state, x: Array) -> Array:
 
 
 def log_likelihood(vae: GumbelVae, params, state, z: Array, x: Array) -> Array:
-    """log p(x | z), summed over pixels: z [*B, *G, K] (one-hot or relaxed), x [H, W, C] or [*B, H, W, C] -> [*B]."""
+    """log p(x | z), summed over pixels: z [*B, *G, K] (one-hot or relaxed), x [H, W, C] or [*B, H,
+    W, C] -> [*B]."""
     where = params[DECODER], state[DECODER], z, x, len(vae.latent_shape) + 1
     return likelihoods.log_likelihood_of_latents(vae.likelihood, vae.decoder, *where)
 
 
 def kl_to_prior(vae: GumbelVae, logits: Array) -> Array:
     """KL of the posterior to the uniform prior, summed over the variables: [B] in nats."""
-    return jnp.sum(categorical.kl_to_uniform(logits), axis=tuple(range(1, 1 + len(vae.latent_shape))))
+    return jnp.sum(
+        categorical.kl_to_uniform(logits), axis=tuple(range(1, 1 + len(vae.latent_shape)))
+    )
 
 
 def log_weights(key: Key, vae: GumbelVae, params, state, x: Array, num_samples: int) -> Array:
-    """log p(x, z) - log q(z | x) for hard draws z ~ q: [num_samples, B], nats. With them the bound of Burda et al."""
+    """log p(x, z) - log q(z | x) for hard draws z ~ q: [num_samples, B], nats. With them the bound
+    of Burda et al."""
     logits = logits_of(vae, params, state, x)
     codes = sampling.gumbel_max(key, jnp.broadcast_to(logits, (num_samples, *logits.shape)))
     log_q = jnp.sum(categorical.log_prob(codes, logits), axis=tuple(range(2, codes.ndim)))
@@ -66,25 +72,39 @@ def log_weights(key: Key, vae: GumbelVae, params, state, x: Array, num_samples: 
 
 
 def bounds(key: Key, vae: GumbelVae, params, state, x: Array, temperature) -> dict[str, ElboTerms]:
-    """Per example [B], nats: "hard" with one hard draw, a bound; "relaxed" with a Gumbel-softmax draw of the same noise
-    at the temperature, which is not. Their difference is the relaxation gap."""
+    """Per example [B], nats: "hard" with one hard draw, a bound; "relaxed" with a Gumbel-softmax
+    draw of the same noise at the temperature, which is not. Their difference is the relaxation
+    gap."""
     logits = logits_of(vae, params, state, x)
     kl = kl_to_prior(vae, logits)
     perturbed = sampling.perturbed_logits(key, logits)
     hard = jax.nn.one_hot(jnp.argmax(perturbed, axis=-1), vae.num_classes)
     soft = jax.nn.softmax(perturbed / temperature)
-    return {name: elbo(log_likelihood(vae, params, state, z, x), kl) for name, z in (("hard", hard), ("relaxed", soft))}
+    return {
+        name: elbo(log_likelihood(vae, params, state, z, x), kl)
+        for name, z in (("hard", hard), ("relaxed", soft))
+    }
 
 
-def exact_log_prob(vae: GumbelVae, params, state, x: Array, max_configurations: int = 4096) -> Array:
-    """log p(x) = log sum_z p(z) p(x | z) by enumeration of all K^N latents: x [B, H, W, C] -> [B], nats."""
+def exact_log_prob(
+    vae: GumbelVae, params, state, x: Array, max_configurations: int = 4096
+) -> Array:
+    """log p(x) = log sum_z p(z) p(x | z) by enumeration of all K^N latents: x [B, H, W, C] -> [B],
+    nats."""
     num_variables = math.prod(vae.latent_shape)
     total = vae.num_classes**num_variables
-    require(total <= max_configurations, f"{vae.num_classes}^{num_variables} = {total} latents are more than "
-            f"max_configurations={max_configurations}")
-    codes = jnp.stack(jnp.unravel_index(jnp.arange(total), (vae.num_classes,) * num_variables), axis=-1)
+    require(
+        total <= max_configurations,
+        f"{vae.num_classes}^{num_variables} = {total} latents are more than "
+        f"max_configurations={max_configurations}",
+    )
+    codes = jnp.stack(
+        jnp.unravel_index(jnp.arange(total), (vae.num_classes,) * num_variables), axis=-1
+    )
     z = jax.nn.one_hot(codes.reshape(total, *vae.latent_shape), vae.num_classes)
-    one = lambda image: jax.nn.logsumexp(log_likelihood(vae, params, state, z, image)) - math.log(total)
+    one = lambda image: (
+        jax.nn.logsumexp(log_likelihood(vae, params, state, z, image)) - math.log(total)
+    )
     return jax.lax.map(one, x)
 
 
@@ -95,16 +115,22 @@ def decode(vae: GumbelVae, params, state, z: Array) -> Array:
 
 
 def init_of(key: Key, vae: GumbelVae, image_shape: tuple[int, int, int]):
-    """(params, state) of encoder and decoder; ConfigError where their shapes do not fit each other or the image."""
+    """(params, state) of encoder and decoder; ConfigError where their shapes do not fit each other
+    or the image."""
     key_q, key_p = jax.random.split(key)
     x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, *vae.latent_shape, vae.num_classes))
     params_q, state_q = vae.encoder.init(key_q, x)
     params_p, state_p = vae.decoder.init(key_p, z)
     params, state = {ENCODER: params_q, DECODER: params_p}, {ENCODER: state_q, DECODER: state_p}
     found = jax.eval_shape(lambda: logits_of(vae, params, state, x)).shape
-    require(found == z.shape, f"the encoder gives logits {found[1:]}, but latent_shape and num_classes say {z.shape[1:]}")
+    require(
+        found == z.shape,
+        f"the encoder gives logits {found[1:]}, but latent_shape and num_classes say {z.shape[1:]}",
+    )
     shown = jax.eval_shape(lambda: decode(vae, params, state, z)).shape
-    require(shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}")
+    require(
+        shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}"
+    )
     return params, state
 
 
@@ -122,9 +148,11 @@ def gumbel_vae(
     temperature: Callable[[Array], Array] = sampling.temperature.constant,
     num_samples: int | None = None,
 ) -> Model:
-    """The model and its one player, who minimises the negative bound in nats, the mean over examples.
+    """The model and its one player, who minimises the negative bound in nats, the mean over
+    examples.
 
-    estimator: a name of `sampling.estimators.ESTIMATORS`. temperature: `step -> tau`, used where the estimator has one.
+    estimator: a name of `sampling.estimators.ESTIMATORS`. temperature: `step -> tau`, used where
+        the estimator has one.
     num_samples: draws an example; None for the estimator's own least number.
 
     Metrics: `elbo` (for estimators that relax, of the relaxed model), `kl`, `temperature`.

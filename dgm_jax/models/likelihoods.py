@@ -1,6 +1,7 @@
 """Laws of an image given a decoder's output: log p(x | z) and the image that is shown for it.
 
-A decoder's output is [*B, H, W, F]; F is the number of channels, or twice that where a pixel has a location and a scale.
+A decoder's output is [*B, H, W, F]; F is the number of channels, or twice that where a pixel has a
+location and a scale.
 """
 
 import jax
@@ -18,8 +19,9 @@ def _bernoulli(out: Array, x: Array) -> Array:
         other = values[(values != 0) & (values != 1)]
         require(
             other.size == 0,
-            f"the bernoulli likelihood needs pixels that are 0 or 1, got {other.size} others of {values.size}, such as "
-            f"{other.flat[0] if other.size else ''}: binarise them (data.load(..., binarization='static'))",
+            f"the bernoulli likelihood needs pixels that are 0 or 1, got {other.size} others of"
+            f" {values.size}, such as {other.flat[0] if other.size else ''}: binarise them"
+            " (data.load(..., binarization='static'))",
             DataError,
         )
     return bernoulli.log_prob(x, out)
@@ -39,16 +41,19 @@ _SHOWN = {
 
 
 def log_likelihood(name: str, out: Array, x: Array) -> Array:
-    """log p(x | z) in nats, the sum over pixels: output [*B, H, W, F] and x [H, W, C] or [*B, H, W, C] -> [*B]."""
+    """log p(x | z) in nats, the sum over pixels: output [*B, H, W, F] and x [H, W, C] or [*B, H, W,
+    C] -> [*B]."""
     return jnp.sum(lookup(LIKELIHOODS, name, "likelihood")(out, x), axis=(-3, -2, -1))
 
 
 def log_likelihood_of_latents(
     name: str, decoder: Network, params, state, z: Array, x: Array, event_ndim: int = 1
 ) -> Array:
-    """log p(x | z) in nats: z [*B, *E] with `event_ndim` axes of its own, x [H, W, C] or [*B, H, W, C] -> [*B].
+    """log p(x | z) in nats: z [*B, *E] with `event_ndim` axes of its own, x [H, W, C] or [*B, H, W,
+    C] -> [*B].
 
-    params, state: of the decoder, `z [n, *E] -> [n, H, W, F]`, which is applied to all of *B at once.
+    params, state: of the decoder, `z [n, *E] -> [n, H, W, F]`, which is applied to all of *B at
+        once.
     """
     leading = z.shape[: z.ndim - event_ndim]
     out, _ = decoder.apply(params, state, z.reshape(-1, *z.shape[-event_ndim:]), train=False)
@@ -56,5 +61,6 @@ def log_likelihood_of_latents(
 
 
 def shown(name: str, out: Array) -> Array:
-    """The images [*B, H, W, C] in [0, 1] for a decoder's output: the mean, or what the law calls its reconstruction."""
+    """The images [*B, H, W, C] in [0, 1] for a decoder's output: the mean, or what the law calls
+    its reconstruction."""
     return lookup(_SHOWN, name, "likelihood")(out)

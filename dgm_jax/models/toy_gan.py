@@ -38,17 +38,22 @@ class ToyProtocol(NamedTuple):
 PROTOCOLS = {
     "sandlund": ToyProtocol(
         latent_size=16,
-        # Leaky ReLU .2; the source does not publish its initialisation: DCGAN's N(0, .02^2) with zero biases.
+        # Leaky ReLU .2; the source does not publish its initialisation: DCGAN's N(0, .02^2) with
+        # zero biases.
         generator=lambda: from_flax(MLP((128, 128, 2), init_name="normal_0.02")),
         discriminator=lambda: from_flax(MLP((128, 128, 1), init_name="normal_0.02", squeeze=True)),
         batch_size=256,
         learning_rate=2e-4,
-        source="B. Sandlund, paired-discriminator (public repository), vanilla GAN on ring and grid",
+        source=(
+            "B. Sandlund, paired-discriminator (public repository), vanilla GAN on ring and grid"
+        ),
     ),
     "pacgan": ToyProtocol(
         latent_size=2,
         generator=lambda: from_flax(MLP((400,) * 4 + (2,), "relu", "normal_0.02", batch_norm=True)),
-        discriminator=lambda: from_flax(MLP((200,) * 3 + (1,), init_name="normal_0.02", maxout_pieces=5, squeeze=True)),
+        discriminator=lambda: from_flax(
+            MLP((200,) * 3 + (1,), init_name="normal_0.02", maxout_pieces=5, squeeze=True)
+        ),
         batch_size=100,
         learning_rate=1e-4,
         b1=0.8,
@@ -59,7 +64,9 @@ PROTOCOLS = {
     "unrolled": ToyProtocol(
         latent_size=256,
         generator=lambda: from_flax(MLP((128, 128, 2), "tanh", "orthogonal", gain=1.4)),
-        discriminator=lambda: from_flax(MLP((128, 128, 1), "tanh", "orthogonal", gain=1.4, squeeze=True)),
+        discriminator=lambda: from_flax(
+            MLP((128, 128, 1), "tanh", "orthogonal", gain=1.4, squeeze=True)
+        ),
         batch_size=512,
         learning_rate=1e-4,
         generator_ratio=10.0,
@@ -104,7 +111,9 @@ METHODS = {
     "unrolled5": Method(unrolling=5),
     "r1": Method(penalty="r1", penalty_weight=1.0),
     "dragan": Method(penalty="dragan", penalty_weight=10.0),
-    "wgan_gp": Method(loss="wasserstein", penalty="gradient_penalty", penalty_weight=0.1, critic_updates=5),
+    "wgan_gp": Method(
+        loss="wasserstein", penalty="gradient_penalty", penalty_weight=0.1, critic_updates=5
+    ),
     "spectral": Method(spectral=True),
     "instance_noise": Method(noise_scale=0.1),
     "averaged": Method(average_decay=0.999),
@@ -117,7 +126,12 @@ METHODS = {
 
 
 def toy_gan(
-    protocol: ToyProtocol, method: Method, loss: str | None = None, *, penalty_weight=None, noise_scale=None
+    protocol: ToyProtocol,
+    method: Method,
+    loss: str | None = None,
+    *,
+    penalty_weight=None,
+    noise_scale=None,
 ) -> Model:
     """The `Model` of one method under one protocol.
 

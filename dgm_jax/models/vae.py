@@ -1,10 +1,12 @@
 """A VAE with a Gaussian posterior, under any prior.
 
-    log p(x) >= E_q(z|x) [log p(x | z) + log p(z)] + H(q(. | x)),    q(z | x) = N(loc(x), diag(scale(x))^2)
+    log p(x) >= E_q(z|x) [log p(x | z) + log p(z)] + H(q(. | x)),
+    q(z | x) = N(loc(x), diag(scale(x))^2)
 
-Kingma and Welling 2014, with the prior of `priors` that is asked for: standard normal, a learned mixture, VampPrior, a
-flow. The entropy is analytic; log p(x | z) and log p(z) are one draw, so every prior is treated alike. A batch is
-`{"x": [B, H, W, C], "step": int32[]}`: beta is a function of the step.
+Kingma and Welling 2014, with the prior of `priors` that is asked for: standard normal, a learned
+mixture, VampPrior, a flow. The entropy is analytic; log p(x | z) and log p(z) are one draw, so
+every prior is treated alike. A batch is `{"x": [B, H, W, C], "step": int32[]}`: beta is a function
+of the step.
 """
 
 import functools
@@ -22,15 +24,17 @@ from dgm_jax.objectives.elbo import ElboTerms, elbo
 from dgm_jax.priors import require_density
 
 ENCODER, DECODER, PRIOR = "encoder", "decoder", "prior"
-LOG_SCALE_LIMIT = 7.0  # of |log scale| of the posterior: part of the model, far from what data ask for
+# of |log scale| of the posterior: part of the model, far from what data ask for
+LOG_SCALE_LIMIT = 7.0
 
 
 class Vae(NamedTuple):
     """What the functions below need to know about one model.
 
-    encoder: `x [B, H, W, C] -> [B, 2 D]`, location and log-scale. decoder: `z [B, D] -> [B, H, W, F]`.
-    prior: a `Prior` over z; or, for one that looks at the encoder (VampPrior), what makes it from the encoder as a
-        function `x -> (loc, scale)`.
+    encoder: `x [B, H, W, C] -> [B, 2 D]`, location and log-scale. decoder:
+        `z [B, D] -> [B, H, W, F]`.
+    prior: a `Prior` over z; or, for one that looks at the encoder (VampPrior), what makes it from
+        the encoder as a function `x -> (loc, scale)`.
     likelihood: a name of `models.likelihoods.LIKELIHOODS`.
     """
 
@@ -72,7 +76,8 @@ def log_joint(vae: Vae, params, state, z: Array, x: Array) -> Array:
 
 
 def terms(key: Key, vae: Vae, params, state, x: Array, beta=1.0) -> ElboTerms:
-    """The bound of each example and its terms, [B] nats, from one draw of z; kl is -H(q) - log p(z)."""
+    """The bound of each example and its terms, [B] nats, from one draw of z; kl is -H(q) - log
+    p(z)."""
     loc, scale = posterior(vae, params, state, x)
     z = sampling.gaussian(key, loc, scale)
     kl = -jnp.sum(gaussian.entropy(scale), axis=-1) - log_prior(vae, params, state, z)
@@ -94,17 +99,23 @@ def decode(vae: Vae, params, state, z: Array) -> Array:
 
 
 def init_of(key: Key, vae: Vae, image_shape: tuple[int, int, int]):
-    """(params, state) of encoder, decoder and prior; ConfigError where shapes do not fit each other or the image."""
+    """(params, state) of encoder, decoder and prior; ConfigError where shapes do not fit each other
+    or the image."""
     key_q, key_p, key_prior = jax.random.split(key, 3)
     x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, vae.latent_size))
     params_q, state_q = vae.encoder.init(key_q, x)
     params_p, state_p = vae.decoder.init(key_p, z)
     params, state = {ENCODER: params_q, DECODER: params_p}, {ENCODER: state_q, DECODER: state_p}
     found = jax.eval_shape(lambda: vae.encoder.apply(params_q, state_q, x, train=False)[0]).shape
-    require(found == (2, 2 * vae.latent_size), f"the encoder gives {found[1:]}, but latent_size={vae.latent_size} needs "
-            f"({2 * vae.latent_size},): locations and log-scales")
+    require(
+        found == (2, 2 * vae.latent_size),
+        f"the encoder gives {found[1:]}, but latent_size={vae.latent_size} needs "
+        f"({2 * vae.latent_size},): locations and log-scales",
+    )
     shown = jax.eval_shape(lambda: decode(vae, params, state, z)).shape
-    require(shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}")
+    require(
+        shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}"
+    )
     prior = prior_of(vae, params, state)
     params_prior = prior.init(key_prior)
     require_density(prior, params_prior, vae.latent_size, "a VAE")
@@ -117,9 +128,13 @@ def sample_of(key: Key, vae: Vae, params, state, num: int) -> Array:
 
 
 def vae(
-    recipe: Vae, image_shape: tuple[int, int, int], *, beta: Callable[[Array], Array] = lambda step: 1.0
+    recipe: Vae,
+    image_shape: tuple[int, int, int],
+    *,
+    beta: Callable[[Array], Array] = lambda step: 1.0,
 ) -> Model:
-    """The model and its one player, who minimises the negative bound in nats, the mean over examples.
+    """The model and its one player, who minimises the negative bound in nats, the mean over
+    examples.
 
     beta: `step -> factor on the KL`, such as `partial(objectives.elbo.warm_up, num_steps=n)`.
 

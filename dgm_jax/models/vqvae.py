@@ -1,11 +1,13 @@
-"""VQ-VAE (van den Oord et al. 2017): an autoencoder whose latents are a grid of codes, and a prior over the codes.
+"""VQ-VAE (van den Oord et al. 2017): an autoencoder whose latents are a grid of codes, and a prior
+over the codes.
 
     z = encoder(x),  c_i = nearest code of z_i,  log p(x) >= log p(x | e_c) + log p(c)
 
-A game of up to two players. `autoencoder` owns encoder and decoder and minimises -log p(x | e_c) plus the commitment
-term; the codebook follows the moving average of its vectors (or is a third part, trained by the codebook term).
-`prior` owns the law of the codes and minimises -log p(c), with the encoder as it is. Let both learning rates fall to
-zero together and the prior ends on settled codes. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1].
+A game of up to two players. `autoencoder` owns encoder and decoder and minimises -log p(x | e_c)
+plus the commitment term; the codebook follows the moving average of its vectors (or is a third
+part, trained by the codebook term). `prior` owns the law of the codes and minimises -log p(c), with
+the encoder as it is. Let both learning rates fall to zero together and the prior ends on settled
+codes. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1].
 """
 
 import math
@@ -22,13 +24,15 @@ from dgm_jax.quantization import Quantized, codebook_ema
 
 ENCODER, DECODER, CODEBOOK, PRIOR = "encoder", "decoder", "codebook", "prior"
 LEVELS = 256  # of a pixel
-LOG_SCALE_FLOOR = -7.0  # of the decoder's logistic law: a seventh of a pixel level, below which nothing is gained
+# of the decoder's logistic law: a seventh of a pixel level, below which nothing is gained
+LOG_SCALE_FLOOR = -7.0
 
 
 class VqVae(NamedTuple):
     """What the functions below need to know about one model.
 
-    encoder: `x [B, H, W, C] -> z [B, h, w, D]`. decoder: `[B, h, w, D] -> [B, H, W, 2 C]`, locations and log-scales.
+    encoder: `x [B, H, W, C] -> z [B, h, w, D]`. decoder: `[B, h, w, D] -> [B, H, W, 2 C]`,
+        locations and log-scales.
     grid: (h, w). prior: of codes int[*B, h, w], or None for the uniform one alone.
     decay: of the codebook's moving average; None trains the codebook by the codebook term.
     threshold: codes with fewer vectors a batch, on average, are put on random vectors; 0 for never.
@@ -78,30 +82,41 @@ def decoded(vae: VqVae, params, state, quantized: Array) -> Array:
 
 
 def log_likelihood(vae: VqVae, params, state, quantized: Array, x: Array) -> Array:
-    """log p(x | e): [B] in nats, the sum over pixels of a discretised logistic law of 256 levels."""
+    """log p(x | e): [B] in nats, the sum over pixels of a discretised logistic law of 256
+    levels."""
     loc, log_scale = law_of(vae, params, state, quantized)
     levels = jnp.round((x + 1) * ((LEVELS - 1) / 2)).astype(jnp.int32)
     return jnp.sum(discretized_logistic.log_prob(levels, loc, log_scale, LEVELS), axis=(1, 2, 3))
 
 
 def log_prior(vae: VqVae, params, codes: Array) -> Array:
-    """log p(c) of codes [B, h, w]: [B], by the trained prior, or by the uniform one where there is none."""
+    """log p(c) of codes [B, h, w]: [B], by the trained prior, or by the uniform one where there is
+    none."""
     if vae.prior is None:
-        return jnp.full(codes.shape[0], objective.uniform_log_prior(math.prod(vae.grid), vae.num_codes))
+        return jnp.full(
+            codes.shape[0], objective.uniform_log_prior(math.prod(vae.grid), vae.num_codes)
+        )
     return vae.prior.log_prob(params[PRIOR], codes)
 
 
 def vqvae(vae: VqVae, image_shape: tuple[int, int, int]) -> Model:
     """The model with its players.
 
-    Metrics: `log_likelihood`, `commitment` (nats and squared units an image), `batch_perplexity`, `revived`; of the
+    Metrics: `log_likelihood`, `commitment` (nats and squared units an image), `batch_perplexity`,
+        `revived`; of the
     prior `prior_bits_per_code`.
     """
     sizes = (vae.num_codes, vae.width)
     require(min(sizes) >= 1, f"num_codes and width must be positive, got {sizes}")
-    require(vae.threshold == 0 or vae.decay is not None, "revival (threshold > 0) needs a codebook of moving averages")
-    require(not (vae.cosine and vae.decay is not None), "cosine codes need a codebook trained by the codebook term "
-            "(decay=None): their mean is not of unit norm")
+    require(
+        vae.threshold == 0 or vae.decay is not None,
+        "revival (threshold > 0) needs a codebook of moving averages",
+    )
+    require(
+        not (vae.cosine and vae.decay is not None),
+        "cosine codes need a codebook trained by the codebook term "
+        "(decay=None): their mean is not of unit norm",
+    )
 
     def init(key):
         keys = jax.random.split(key, 4)
@@ -109,7 +124,10 @@ def vqvae(vae: VqVae, image_shape: tuple[int, int, int]) -> Model:
         images = jnp.zeros((2, *image_shape))
         shape = jax.eval_shape(lambda: vae.encoder.apply(params_e, state_e, images, train=False)[0])
         expected = (2, *vae.grid, vae.width)
-        require(shape.shape == expected, f"the encoder gives {shape.shape[1:]}, but grid and width say {expected[1:]}")
+        require(
+            shape.shape == expected,
+            f"the encoder gives {shape.shape[1:]}, but grid and width say {expected[1:]}",
+        )
         params_d, state_d = vae.decoder.init(keys[1], jnp.zeros(expected))
         book = core.normal(keys[2], (vae.num_codes, vae.width))
         params = {ENCODER: params_e, DECODER: params_d}
@@ -117,7 +135,8 @@ def vqvae(vae: VqVae, image_shape: tuple[int, int, int]) -> Model:
         if vae.decay is None:
             params[CODEBOOK] = book
         else:
-            # On the brink of revival: a code that the first batch does not use starts on a vector of that batch.
+            # On the brink of revival: a code that the first batch does not use starts on a vector
+            # of that batch.
             state[CODEBOOK] = codebook_ema.init(book, count=vae.threshold or 1.0)
         if vae.prior is not None:
             params[PRIOR] = vae.prior.init(keys[3])

@@ -5,7 +5,16 @@
 `from_flax` turns a module into the pair of pure functions `core.Network`.
 """
 
-from dgm_jax.networks import classifier, convolution, dcgan, initializers, mlp, normalization, products, residual
+from dgm_jax.networks import (
+    classifier,
+    convolution,
+    dcgan,
+    initializers,
+    mlp,
+    normalization,
+    products,
+    residual,
+)
 from dgm_jax.networks import masked_convolution, spectral_norm, transformer
 from dgm_jax.networks.activations import ACTIVATIONS, activation, leaky_relu
 from dgm_jax.networks.adapter import from_flax, from_functions, reshaped

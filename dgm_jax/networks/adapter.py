@@ -43,7 +43,8 @@ def from_functions(init, apply) -> Network:
 
 
 def reshaped(network: Network, output_shape: tuple[int, ...]) -> Network:
-    """A network on vectors as one on arrays: inputs [B, ...] are flattened, outputs become [B, *output_shape]."""
+    """A network on vectors as one on arrays: inputs [B, ...] are flattened, outputs become [B,
+    *output_shape]."""
 
     def init(key, x):
         return network.init(key, x.reshape(x.shape[0], -1))

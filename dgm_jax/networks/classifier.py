@@ -1,4 +1,5 @@
-"""A small convolutional classifier whose last hidden layer gives features for distances between images."""
+"""A small convolutional classifier whose last hidden layer gives features for distances between
+images."""
 
 import flax.linen as nn
 import jax.numpy as jnp

@@ -29,7 +29,8 @@ BACKENDS = ("products", "lax")
 
 
 def resolve_backend(backend: str | None = None) -> str:
-    """The backend's name; for None, "products" on CPU and "lax" elsewhere. ConfigError for another name."""
+    """The backend's name; for None, "products" on CPU and "lax" elsewhere. ConfigError for another
+    name."""
     if backend is None:
         return "products" if jax.default_backend() == "cpu" else "lax"
     return core.lookup({name: name for name in BACKENDS}, backend, "convolution backend")
@@ -40,13 +41,16 @@ def require_divisible(height: int, width: int, levels: int) -> None:
     step = 2**levels
     core.require(
         height % step == 0 and width % step == 0,
-        f"{levels} levels of stride 2 need a height and width divisible by {step}, got {height, width}",
+        f"{levels} levels of stride 2 need a height and width divisible by {step}, got"
+        f" {height, width}",
     )
 
 
 def to_internal(x: Array, backend: str | None = None) -> Array:
     """[B, H, W, C] -> the internal layout."""
-    core.require(x.ndim == 4, f"images must have the shape [B, H, W, C], got {x.shape}", core.DataError)
+    core.require(
+        x.ndim == 4, f"images must have the shape [B, H, W, C], got {x.shape}", core.DataError
+    )
     return x.transpose(3, 1, 2, 0) if resolve_backend(backend) == "products" else x
 
 
@@ -65,30 +69,44 @@ def _pads(padding, sizes, kernel_size, stride):
     if padding == "VALID":
         return ((0, 0), (0, 0))
     if padding == "SAME":
-        totals = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(sizes, kernel_size)]
+        totals = [
+            max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(sizes, kernel_size)
+        ]
         return tuple((total // 2, total - total // 2) for total in totals)
-    core.require(not isinstance(padding, str), f"padding must be 'SAME', 'VALID' or pairs of numbers, got {padding!r}")
+    core.require(
+        not isinstance(padding, str),
+        f"padding must be 'SAME', 'VALID' or pairs of numbers, got {padding!r}",
+    )
     return tuple((int(before), int(after)) for before, after in padding)
 
 
-def conv(x: Array, kernel: Array, *, stride: int = 1, padding="SAME", backend: str | None = None) -> Array:
-    """Cross-correlation of x in the internal layout with kernel [kh, kw, in, out]; the same for both backends.
+def conv(
+    x: Array, kernel: Array, *, stride: int = 1, padding="SAME", backend: str | None = None
+) -> Array:
+    """Cross-correlation of x in the internal layout with kernel [kh, kw, in, out]; the same for
+    both backends.
 
     padding: "SAME" (lax's), "VALID", or ((top, bottom), (left, right)).
     """
     backend = resolve_backend(backend)
     sizes, channels = (x.shape[1:3], x.shape[channel_axis(backend)])
     core.require(
-        kernel.shape[2] == channels, f"the kernel {kernel.shape} takes {kernel.shape[2]} channels, got {channels}"
+        kernel.shape[2] == channels,
+        f"the kernel {kernel.shape} takes {kernel.shape[2]} channels, got {channels}",
     )
     pads = _pads(padding, sizes, kernel.shape[:2], stride)
     if backend == "products":
         return products.conv(x, kernel, stride, pads)
-    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
-def conv_transpose(x: Array, kernel: Array, *, stride: int = 2, backend: str | None = None) -> Array:
-    """Upsampling by `stride`: the transpose of the "SAME" convolution with the spatially flipped kernel.
+def conv_transpose(
+    x: Array, kernel: Array, *, stride: int = 2, backend: str | None = None
+) -> Array:
+    """Upsampling by `stride`: the transpose of the "SAME" convolution with the spatially flipped
+    kernel.
 
     x in the internal layout, [H, W] -> [stride H, stride W]; kernel [kh, kw, in, out] as in
     `lax.conv_transpose` and `flax.linen.ConvTranspose` (which do not flip it).
@@ -96,7 +114,8 @@ def conv_transpose(x: Array, kernel: Array, *, stride: int = 2, backend: str | N
     backend = resolve_backend(backend)
     channels = x.shape[channel_axis(backend)]
     core.require(
-        kernel.shape[2] == channels, f"the kernel {kernel.shape} takes {kernel.shape[2]} channels, got {channels}"
+        kernel.shape[2] == channels,
+        f"the kernel {kernel.shape} takes {kernel.shape[2]} channels, got {channels}",
     )
     if backend == "lax":
         return jax.lax.conv_transpose(
@@ -104,7 +123,9 @@ def conv_transpose(x: Array, kernel: Array, *, stride: int = 2, backend: str | N
         )
     size = (stride * x.shape[1], stride * x.shape[2])
     flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
-    return products.conv_adjoint(x, flipped, stride, _pads("SAME", size, kernel.shape[:2], stride), size)
+    return products.conv_adjoint(
+        x, flipped, stride, _pads("SAME", size, kernel.shape[:2], stride), size
+    )
 
 
 class Conv(nn.Module):
@@ -129,7 +150,8 @@ class Conv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-    """Upsampling by `stride` in the internal layout, with `flax.linen.ConvTranspose`'s parameters."""
+    """Upsampling by `stride` in the internal layout, with `flax.linen.ConvTranspose`'s
+    parameters."""
 
     features: int
     kernel_size: tuple[int, int] = (4, 4)
@@ -144,7 +166,9 @@ class ConvTranspose(nn.Module):
         axis = channel_axis(self.backend)
         shape = (*self.kernel_size, x.shape[axis], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        return _add_bias(self, conv_transpose(x, kernel, stride=self.stride, backend=self.backend), axis)
+        return _add_bias(
+            self, conv_transpose(x, kernel, stride=self.stride, backend=self.backend), axis
+        )
 
 
 def _add_bias(module, y, axis):
@@ -157,7 +181,8 @@ def _add_bias(module, y, axis):
 class DenseToImage(nn.Module):
     """A dense layer from vectors [B, D] to an image of shape (H, W, C) in the internal layout.
 
-    Parameters are those of a dense layer whose output is reshaped to [B, H, W, C]: kernel [D, H W C].
+    Parameters are those of a dense layer whose output is reshaped to [B, H, W, C]: kernel [D, H W
+    C].
     """
 
     shape: tuple[int, int, int]
@@ -170,7 +195,11 @@ class DenseToImage(nn.Module):
         height, width, channels = self.shape
         size = height * width * channels
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], size), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (size,), jnp.float32) if self.use_bias else None
+        bias = (
+            self.param("bias", nn.initializers.zeros, (size,), jnp.float32)
+            if self.use_bias
+            else None
+        )
         if resolve_backend(self.backend) == "lax":
             y = x @ kernel if bias is None else x @ kernel + bias
             return y.reshape(-1, *self.shape)
@@ -196,9 +225,15 @@ class DenseFromImage(nn.Module):
             flat = x.reshape(x.shape[0], -1)
         else:
             flat = x.transpose(1, 2, 0, 3).reshape(-1, x.shape[-1]).T
-        kernel = self.param("kernel", self.kernel_init, (flat.shape[-1], self.features), jnp.float32)
+        kernel = self.param(
+            "kernel", self.kernel_init, (flat.shape[-1], self.features), jnp.float32
+        )
         y = flat @ kernel
-        return y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32) if self.use_bias else y
+        return (
+            y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+            if self.use_bias
+            else y
+        )
 
 
 def batch_norm(backend: str | None = None, **settings) -> BatchNorm:
@@ -207,6 +242,7 @@ def batch_norm(backend: str | None = None, **settings) -> BatchNorm:
 
 
 def group_norm(num_groups: int, backend: str | None = None, **settings) -> GroupNorm:
-    """`GroupNorm` over the channels of the internal layout; `num_groups=1` is layer normalisation."""
+    """`GroupNorm` over the channels of the internal layout; `num_groups=1` is layer
+    normalisation."""
     axis = channel_axis(backend)
     return GroupNorm(num_groups, axis=axis, batch_axis=-1 if axis == 0 else 0, **settings)

@@ -1,6 +1,8 @@
-"""Between images and vectors: a convolutional encoder and its mirror, for VAEs and adversarial variational Bayes.
+"""Between images and vectors: a convolutional encoder and its mirror, for VAEs and adversarial
+variational Bayes.
 
-Two 4x4 convolutions of stride 2 and a dense head; backwards a dense layer and two transposed convolutions.
+Two 4x4 convolutions of stride 2 and a dense head; backwards a dense layer and two transposed
+convolutions.
 """
 
 import flax.linen as nn
@@ -29,7 +31,8 @@ class ConvolutionalEncoder(nn.Module):
 
 
 class ConvolutionalDecoder(nn.Module):
-    """Vectors [B, D] -> numbers [B, H, W, C] for each pixel, such as logits; height and width divisible by 4."""
+    """Vectors [B, D] -> numbers [B, H, W, C] for each pixel, such as logits; height and width
+    divisible by 4."""
 
     image_shape: tuple[int, int, int]
     width: int = 32
@@ -42,6 +45,10 @@ class ConvolutionalDecoder(nn.Module):
         convolution.require_divisible(height, width, 2)
         shared = {"backend": self.backend}
         x = nn.relu(nn.Dense(self.hidden)(z))
-        x = nn.relu(convolution.DenseToImage((height // 4, width // 4, 2 * self.width), **shared)(x))
+        x = nn.relu(
+            convolution.DenseToImage((height // 4, width // 4, 2 * self.width), **shared)(x)
+        )
         x = nn.relu(convolution.ConvTranspose(self.width, **shared)(x))
-        return convolution.from_internal(convolution.ConvTranspose(channels, **shared)(x), self.backend)
+        return convolution.from_internal(
+            convolution.ConvTranspose(channels, **shared)(x), self.backend
+        )

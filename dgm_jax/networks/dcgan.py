@@ -36,18 +36,25 @@ class Generator(nn.Module):
 
         def hidden(x, index):
             if self.batch_norm:
-                norm = convolution.batch_norm(self.backend, momentum=self.momentum, name=f"BatchNorm_{index}")
+                norm = convolution.batch_norm(
+                    self.backend, momentum=self.momentum, name=f"BatchNorm_{index}"
+                )
                 x = norm(x, train)
             return nn.relu(x)
 
         shape = (height // 2**self.levels, width // 2**self.levels, widths[0])
-        x = convolution.DenseToImage(shape, not self.batch_norm, kernel_init, name="Dense_0", **shared)(z)
+        x = convolution.DenseToImage(
+            shape, not self.batch_norm, kernel_init, name="Dense_0", **shared
+        )(z)
         x = hidden(x, 0)
         for index, width in enumerate([*widths[1:], channels]):
             last = index == self.levels - 1
             up = convolution.ConvTranspose(
-                width, use_bias=last or not self.batch_norm, kernel_init=kernel_init,
-                name=f"ConvTranspose_{index}", **shared,
+                width,
+                use_bias=last or not self.batch_norm,
+                kernel_init=kernel_init,
+                name=f"ConvTranspose_{index}",
+                **shared,
             )
             x = up(x) if last else hidden(up(x), index + 1)
         return convolution.from_internal(jnp.tanh(x), self.backend)
@@ -57,7 +64,8 @@ class Discriminator(nn.Module):
     """Images [B, H, W, C] -> logits [B]; a pack of m images comes as m C channels.
 
     `levels` convolutions 4x4 of stride 2 with leaky ReLU of slope .2 and a dense head. No batch
-    norm by default (gradient penalties and spectral norm want none); with it, on all but the first level.
+    norm by default (gradient penalties and spectral norm want none); with it, on all but the first
+    level.
     """
 
     features: int = 64
@@ -75,12 +83,21 @@ class Discriminator(nn.Module):
         for level in range(self.levels):
             normalise = self.batch_norm and level > 0
             x = convolution.Conv(
-                self.features * 2**level, (4, 4), 2, use_bias=not normalise, kernel_init=kernel_init,
-                backend=self.backend, name=f"Conv_{level}",
+                self.features * 2**level,
+                (4, 4),
+                2,
+                use_bias=not normalise,
+                kernel_init=kernel_init,
+                backend=self.backend,
+                name=f"Conv_{level}",
             )(x)
             if normalise:
-                norm = convolution.batch_norm(self.backend, momentum=self.momentum, name=f"BatchNorm_{level}")
+                norm = convolution.batch_norm(
+                    self.backend, momentum=self.momentum, name=f"BatchNorm_{level}"
+                )
                 x = norm(x, train)
             x = leaky_relu(x)
-        head = convolution.DenseFromImage(1, kernel_init=kernel_init, backend=self.backend, name="Dense_0")
+        head = convolution.DenseFromImage(
+            1, kernel_init=kernel_init, backend=self.backend, name="Dense_0"
+        )
         return head(x)[:, 0]

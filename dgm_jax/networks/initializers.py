@@ -81,7 +81,8 @@ def weights(name: str, gain: float = 1.0):
 
 
 def bias(name: str, fan_in: int):
-    """The bias that belongs to an initialisation: uniform like the weights for "torch", zero for the others."""
+    """The bias that belongs to an initialisation: uniform like the weights for "torch", zero for
+    the others."""
     core.lookup(INITIALIZERS, name, "initialisation")
 
     def draw(key, shape, dtype=jnp.float32):

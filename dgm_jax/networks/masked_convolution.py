@@ -1,13 +1,14 @@
 """A gated PixelCNN: masked convolutions over a grid of codes (van den Oord et al. 2016b).
 
-Two stacks look at what comes before a position in raster order. The *vertical* one sees all rows above,
-the *horizontal* one the codes to the left in the same row and, through a 1x1 convolution, the vertical
-one; together they see every earlier position and leave no blind spot (figure 1, right, of the paper).
+Two stacks look at what comes before a position in raster order. The *vertical* one sees all rows
+above, the *horizontal* one the codes to the left in the same row and, through a 1x1 convolution,
+the vertical one; together they see every earlier position and leave no blind spot (figure 1, right,
+of the paper).
 
 The masks of the paper are made by where a kernel lies, so no product is with a masked zero:
 
     vertical    mask A   shift down by one row       B   kernel (1 + k // 2, k), zeros above only
-    horizontal  mask A   shift right by one column   B   kernel (1, 1 + k // 2), zeros to the left only
+    horizontal  mask A   shift right by one column   B   kernel (1, 1 + k // 2), zeros on the left
 
 A shift once at the entrance is mask A of the first layer; the layers after it have mask B.
 """
@@ -36,7 +37,8 @@ def _gate(x: Array, axis: int) -> Array:
 
 
 class GatedPixelCNN(nn.Module):
-    """codes int[B, H, W] in 0..num_codes-1 -> logits float32[B, H, W, num_codes] of p(code | those before it).
+    """codes int[B, H, W] in 0..num_codes-1 -> logits float32[B, H, W, num_codes] of p(code | those
+    before it).
 
     The order is raster scan: rows from above, each from the left.
 
@@ -47,7 +49,8 @@ class GatedPixelCNN(nn.Module):
     A position sees L (k-1)/2 + 1 rows above and L (k-1)/2 columns to each side of it there, and
     L (k-1)/2 + 1 codes to its left, for L layers: all that come before it if
     H - 1 <= L (k-1)/2 + 1 and W - 1 <= L (k-1)/2.
-    Raises ConfigError for sizes that do not fit, DataError for codes that are not integers [B, H, W].
+    Raises ConfigError for sizes that do not fit, DataError for codes that are not integers [B, H,
+    W].
     """
 
     num_codes: int
@@ -62,8 +65,14 @@ class GatedPixelCNN(nn.Module):
         _check(self)
         codes = jnp.asarray(codes)
         fits = codes.ndim == 3 and jnp.issubdtype(codes.dtype, jnp.integer)
-        core.require(fits, f"codes must be integers [B, H, W], got {codes.dtype}{list(codes.shape)}", core.DataError)
-        table = self.param("code_embedding", lambda key: core.normal(key, (self.num_codes, self.width)))
+        core.require(
+            fits,
+            f"codes must be integers [B, H, W], got {codes.dtype}{list(codes.shape)}",
+            core.DataError,
+        )
+        table = self.param(
+            "code_embedding", lambda key: core.normal(key, (self.num_codes, self.width))
+        )
         x = convolution.to_internal(table[codes], self.backend)
         vertical, horizontal = _shift(x, 1), _shift(x, 2)
         for layer in range(self.num_layers):
@@ -74,14 +83,25 @@ class GatedPixelCNN(nn.Module):
 
     def _conv(self, features, kernel_size, padding, name):
         draw = initializers.weights("he", 0.7)
-        return Conv(features, kernel_size, padding=padding, kernel_init=draw, backend=self.backend, name=name)
+        return Conv(
+            features,
+            kernel_size,
+            padding=padding,
+            kernel_init=draw,
+            backend=self.backend,
+            name=name,
+        )
 
     def _layer(self, vertical, horizontal, layer):
         """One gated layer with mask B (van den Oord et al. 2016b, figure 2)."""
         axis, half = convolution.channel_axis(self.backend), self.kernel_size // 2
         seen = ((half, 0), (half, half))
-        above = self._conv(2 * self.width, (half + 1, self.kernel_size), seen, f"vertical_{layer}")(vertical)
-        left = self._conv(2 * self.width, (1, half + 1), ((0, 0), (half, 0)), f"horizontal_{layer}")(horizontal)
+        above = self._conv(2 * self.width, (half + 1, self.kernel_size), seen, f"vertical_{layer}")(
+            vertical
+        )
+        left = self._conv(
+            2 * self.width, (1, half + 1), ((0, 0), (half, 0)), f"horizontal_{layer}"
+        )(horizontal)
         left = left + self._conv(2 * self.width, (1, 1), "VALID", f"joint_{layer}")(above)
         out = self._conv(self.width, (1, 1), "VALID", f"residual_{layer}")(_gate(left, axis))
         return _gate(above, axis), horizontal + out
@@ -89,13 +109,16 @@ class GatedPixelCNN(nn.Module):
 
 def _check(module: GatedPixelCNN) -> None:
     for name in ("num_codes", "width", "num_layers", "hidden"):
-        core.require(getattr(module, name) >= 1, f"{name} must be at least 1, got {getattr(module, name)}")
+        core.require(
+            getattr(module, name) >= 1, f"{name} must be at least 1, got {getattr(module, name)}"
+        )
     odd = module.kernel_size >= 3 and module.kernel_size % 2 == 1
     core.require(odd, f"kernel_size must be odd and at least 3, got {module.kernel_size}")
 
 
 def from_pixel_cnn(module: GatedPixelCNN, grid: tuple[int, int]) -> CausalNetwork:
-    """The pure functions of a PixelCNN on a grid (H, W) as a sequence of H W tokens in raster order; no cache.
+    """The pure functions of a PixelCNN on a grid (H, W) as a sequence of H W tokens in raster
+    order; no cache.
 
     Raises ConfigError for sizes that do not fit, DataError for tokens that are not [B, H W].
     """

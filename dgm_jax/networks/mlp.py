@@ -27,24 +27,28 @@ class Dense(nn.Module):
         y = x @ self.param("kernel", kernel_init, (fan_in, self.features), jnp.float32)
         if not self.use_bias:
             return y
-        return y + self.param("bias", initializers.bias(self.init_name, fan_in), (self.features,), jnp.float32)
+        return y + self.param(
+            "bias", initializers.bias(self.init_name, fan_in), (self.features,), jnp.float32
+        )
 
 
 class MLP(nn.Module):
     """Dense layers of the widths `features`, the last one linear: x[*B, D] -> [*B, features[-1]].
 
     activation: a name of `networks.ACTIVATIONS` or a function, after each hidden layer.
-    init_name: a name of `networks.INITIALIZERS`; "torch" draws weight and bias from U(+-1/sqrt(fan_in)).
+    init_name: a name of `networks.INITIALIZERS`; "torch" draws weight and bias from
+        U(+-1/sqrt(fan_in)).
     gain: factor on the drawn weights, as in "orthogonal with gain .8".
     batch_norm: normalise each hidden layer before its activation, with no bias in it.
     maxout_pieces: if positive, hidden layers are the maximum over that many linear maps
         (Goodfellow et al. 2013) and `activation` is not used.
     squeeze: drop the last axis of a one-dimensional output, as the logit of a discriminator.
 
-    The toy networks of the literature: G of PacGAN is `MLP((400,) * 4 + (2,), "relu", "normal_0.02",
-    batch_norm=True)`, its D `MLP((200,) * 3 + (1,), init_name="normal_0.02", maxout_pieces=5, squeeze=True)`
-    (Lin et al. 2018); both players of Metz et al. 2017 `MLP((128, 128, n), "tanh", "orthogonal", gain=1.4)`
-    in the public notebook, relu and gain .8 in the paper's appendix.
+    The toy networks of the literature: G of PacGAN is
+    `MLP((400,) * 4 + (2,), "relu", "normal_0.02", batch_norm=True)`, its D
+    `MLP((200,) * 3 + (1,), init_name="normal_0.02", maxout_pieces=5, squeeze=True)` (Lin et al.
+    2018); both players of Metz et al. 2017 `MLP((128, 128, n), "tanh", "orthogonal", gain=1.4)` in
+    the public notebook, relu and gain .8 in the paper's appendix.
     """
 
     features: tuple[int, ...] = (128, 128, 2)
@@ -70,7 +74,11 @@ class MLP(nn.Module):
             x = Dense(width * pieces, not self.batch_norm, self.init_name, self.gain, name=name)(x)
             if self.batch_norm:
                 x = BatchNorm(momentum=self.momentum, name=f"BatchNorm_{index}")(x, train)
-            x = x.reshape(*x.shape[:-1], width, pieces).max(-1) if self.maxout_pieces else function(x)
+            x = (
+                x.reshape(*x.shape[:-1], width, pieces).max(-1)
+                if self.maxout_pieces
+                else function(x)
+            )
         last = len(self.features) - 1
         x = Dense(self.features[-1], True, self.init_name, self.gain, name=f"Dense_{last}")(x)
         return x[..., 0] if self.squeeze else x

@@ -29,7 +29,8 @@ from dgm_jax.core import Array
 
 
 class Shifts(NamedTuple):
-    """Static description of a stack of shifts along one axis: S[t, i] = x[s i + d_t], zero outside x."""
+    """Static description of a stack of shifts along one axis: S[t, i] = x[s i + d_t], zero outside
+    x."""
 
     offsets: tuple[int, ...]  # d_t
     stride: int
@@ -65,12 +66,15 @@ def _window(x: Array, offset: int, stride: int, length: int, axis: int) -> Array
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def stack_shifts(x: Array, shifts: Shifts, axis: int) -> Array:
     """[..., size, ...] -> [T, ..., length, ...]: shifted copies of x along an axis."""
-    return jnp.stack([_window(x, offset, shifts.stride, shifts.length, axis) for offset in shifts.offsets])
+    return jnp.stack(
+        [_window(x, offset, shifts.stride, shifts.length, axis) for offset in shifts.offsets]
+    )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def sum_shifts(z: Array, shifts: Shifts, axis: int) -> Array:
-    """[T, ..., length, ...] -> [..., size, ...], the transpose of `stack_shifts`: add each copy where it was read."""
+    """[T, ..., length, ...] -> [..., size, ...], the transpose of `stack_shifts`: add each copy
+    where it was read."""
     stride, length = shifts.stride, -(-shifts.size // shifts.stride)
     residues = []
     for residue in range(stride):
@@ -83,15 +87,19 @@ def sum_shifts(z: Array, shifts: Shifts, axis: int) -> Array:
         residues.append(sum(terms[1:], terms[0]) if terms else zero)
     if stride == 1:
         return residues[0]
-    spread = jnp.stack(residues, axis + 1).reshape(z.shape[1 : axis + 1] + (stride * length,) + z.shape[axis + 2 :])
+    spread = jnp.stack(residues, axis + 1).reshape(
+        z.shape[1 : axis + 1] + (stride * length,) + z.shape[axis + 2 :]
+    )
     return jax.lax.slice_in_dim(spread, 0, shifts.size, axis=axis)
 
 
 stack_shifts.defvjp(
-    lambda x, shifts, axis: (stack_shifts(x, shifts, axis), None), lambda s, axis, _, d: (sum_shifts(d, s, axis),)
+    lambda x, shifts, axis: (stack_shifts(x, shifts, axis), None),
+    lambda s, axis, _, d: (sum_shifts(d, s, axis),),
 )
 sum_shifts.defvjp(
-    lambda z, shifts, axis: (sum_shifts(z, shifts, axis), None), lambda s, axis, _, d: (stack_shifts(d, s, axis),)
+    lambda z, shifts, axis: (sum_shifts(z, shifts, axis), None),
+    lambda s, axis, _, d: (stack_shifts(d, s, axis),),
 )
 
 
@@ -109,13 +117,15 @@ def _sum_image(z: Array, rows: Shifts, columns: Shifts, batch: int) -> Array:
 
 @jax.custom_vjp
 def product(w: Array, x: Array) -> Array:
-    """The matrix product [N, K] x [K, M] for long M, with a backward pass that XLA's CPU runs fast."""
+    """The matrix product [N, K] x [K, M] for long M, with a backward pass that XLA's CPU runs
+    fast."""
     return w @ x
 
 
 def _product_backward(operands, d):
     w, x = operands
-    # The longer operand first, and a transposed weight in memory: both reach faster product kernels.
+    # The longer operand first, and a transposed weight in memory: both reach faster product
+    # kernels.
     dw = (x @ d.T).T if x.shape[0] >= d.shape[0] else d @ x.T
     return dw, jax.lax.optimization_barrier(w.T) @ d
 
@@ -130,21 +140,28 @@ def _input_side(size, taps, stride, before, out):
 
 
 def _output_side(size, taps, stride, before, out):
-    """All taps of an axis on the output side: one product for each residue of the input modulo the stride."""
+    """All taps of an axis on the output side: one product for each residue of the input modulo the
+    stride."""
     sides = []
     for residue in range(stride):
         first = (residue + before) % stride
         chosen = range(first, taps, stride)
         length = -(-(size - residue) // stride)
         if chosen and length > 0:
-            # output[i] takes tap u of row s i + u - before = s (i + (u - before - residue) / s) + residue
-            writes = Shifts(tuple(-((tap - before - residue) // stride) for tap in chosen), 1, out, length)
-            sides.append(_Side(slice(first, None, stride), Shifts((residue,), stride, size, length), writes))
+            # output[i] takes tap u of row s i + u - before = s (i + (u - before - residue) / s) +
+            # residue
+            writes = Shifts(
+                tuple(-((tap - before - residue) // stride) for tap in chosen), 1, out, length
+            )
+            sides.append(
+                _Side(slice(first, None, stride), Shifts((residue,), stride, size, length), writes)
+            )
     return sides
 
 
 def _plan(size, kernel_shape, stride, before, out) -> list[tuple[_Side, _Side]]:
-    """The products of a convolution as pairs (row side, column side), on the sides that copy least."""
+    """The products of a convolution as pairs (row side, column side), on the sides that copy
+    least."""
     height, width, inputs, outputs = kernel_shape
     # Numbers written for each position of the result: stacked inputs, and results to be summed.
     cost = {
@@ -155,7 +172,8 @@ def _plan(size, kernel_shape, stride, before, out) -> list[tuple[_Side, _Side]]:
     rows, columns = min(cost, key=cost.get)
     return list(
         itertools.product(
-            rows(size[0], height, stride, before[0], out[0]), columns(size[1], width, stride, before[1], out[1])
+            rows(size[0], height, stride, before[0], out[0]),
+            columns(size[1], width, stride, before[1], out[1]),
         )
     )
 
@@ -168,10 +186,14 @@ def _matrix(w: Array, row: _Side, column: _Side) -> Array:
     return w.reshape(rows[0] * columns[0] * w.shape[2], -1)
 
 
-def conv(x: Array, w: Array, stride: int, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array:
-    """Cross-correlation y[n, i, j, b] = sum_{u, v, c} w[u, v, c, n] x[c, s i + u - p, s j + v - q, b].
+def conv(
+    x: Array, w: Array, stride: int, padding: tuple[tuple[int, int], tuple[int, int]]
+) -> Array:
+    """Cross-correlation y[n, i, j, b] = sum_{u, v, c} w[u, v, c, n] x[c, s i + u - p, s j + v - q,
+    b].
 
-    x: [C, H, W, B]; w: [kh, kw, C, N]; padding: ((p, p_after), (q, q_after)). Returns [N, H', W', B].
+    x: [C, H, W, B]; w: [kh, kw, C, N]; padding: ((p, p_after), (q, q_after)). Returns [N, H', W',
+        B].
     """
     size, batch = x.shape[1:3], x.shape[-1]
     out = tuple((n + sum(p) - k) // stride + 1 for n, p, k in zip(size, padding, w.shape))
@@ -184,9 +206,11 @@ def conv(x: Array, w: Array, stride: int, padding: tuple[tuple[int, int], tuple[
 
 
 def conv_adjoint(y: Array, w: Array, stride: int, padding: tuple, size: tuple[int, int]) -> Array:
-    """The exact transpose of `conv` as a map of x: [N, H', W', B] -> [C, *size, B], with the same w [kh, kw, C, N].
+    """The exact transpose of `conv` as a map of x: [N, H', W', B] -> [C, *size, B], with the same w
+    [kh, kw, C, N].
 
-    <conv(x, w), y> = <x, conv_adjoint(y, w)>; this is what other libraries call a transposed convolution.
+    <conv(x, w), y> = <x, conv_adjoint(y, w)>; this is what other libraries call a transposed
+    convolution.
     """
     total = None
     for row, column in _plan(size, w.shape, stride, (padding[0][0], padding[1][0]), y.shape[1:3]):

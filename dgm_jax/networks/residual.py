@@ -1,7 +1,9 @@
-"""The convolutional encoder and decoder of VQ-VAE and discrete VAEs (van den Oord et al. 2017, section 4.1).
+"""The convolutional encoder and decoder of VQ-VAE and discrete VAEs (van den Oord et al. 2017,
+section 4.1).
 
-Two 4x4 convolutions of stride 2 bring an image to a quarter of its height and width, a 3x3 one and two residual
-blocks (ReLU, 3x3, ReLU, 1x1) follow; the decoder mirrors them with transposed convolutions.
+Two 4x4 convolutions of stride 2 bring an image to a quarter of its height and width, a 3x3 one and
+two residual blocks (ReLU, 3x3, ReLU, 1x1) follow; the decoder mirrors them with transposed
+convolutions.
 """
 
 import flax.linen as nn

@@ -18,7 +18,11 @@ _TINY = 1e-12  # for kernels that are exactly zero; PyTorch's value
 def _kernels(params):
     """{path: kernel} for the leaves with at least two axes."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves if leaf.ndim >= 2}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in leaves
+        if leaf.ndim >= 2
+    }
 
 
 def _unit(x):
@@ -26,7 +30,8 @@ def _unit(x):
 
 
 def _power_iteration(kernel, u, num_iterations):
-    """(sigma, u): v = W u / |W u|, u = W^T v / |W^T v|, sigma = v^T W u; u and v carry no gradient."""
+    """(sigma, u): v = W u / |W u|, u = W^T v / |W^T v|, sigma = v^T W u; u and v carry no
+    gradient."""
     matrix = kernel.reshape(-1, kernel.shape[-1])
     fixed = jax.lax.stop_gradient(matrix)
     u = jax.lax.stop_gradient(u)
@@ -37,10 +42,14 @@ def _power_iteration(kernel, u, num_iterations):
 
 
 def spectral_init(key: Key, params: PyTree) -> dict[str, Array]:
-    """A random unit vector u [out] for every kernel of `params` (every leaf with two axes or more)."""
+    """A random unit vector u [out] for every kernel of `params` (every leaf with two axes or
+    more)."""
     kernels = _kernels(params)
     keys = jax.random.split(key, max(len(kernels), 1))
-    return {path: _unit(core.normal(k, kernel.shape[-1:])) for k, (path, kernel) in zip(keys, kernels.items())}
+    return {
+        path: _unit(core.normal(k, kernel.shape[-1:]))
+        for k, (path, kernel) in zip(keys, kernels.items())
+    }
 
 
 def spectral_normalize(
@@ -51,7 +60,10 @@ def spectral_normalize(
     sigma = v^T W u with u and v held constant (Miyato et al. 2018, eq. 11 and algorithm 1), so the
     gradient reaches W through both W and sigma. `num_iterations=0` uses u as it is.
     """
-    estimates = {path: _power_iteration(w, u_state[path], num_iterations) for path, w in _kernels(params).items()}
+    estimates = {
+        path: _power_iteration(w, u_state[path], num_iterations)
+        for path, w in _kernels(params).items()
+    }
 
     def divide(path, leaf):
         if leaf.ndim < 2:
@@ -59,9 +71,12 @@ def spectral_normalize(
         sigma, _ = estimates[jax.tree_util.keystr(path, simple=True, separator="/")]
         return leaf / jnp.maximum(sigma, _TINY)
 
-    return jax.tree_util.tree_map_with_path(divide, params), {path: u for path, (_, u) in estimates.items()}
+    return jax.tree_util.tree_map_with_path(divide, params), {
+        path: u for path, (_, u) in estimates.items()
+    }
 
 
 def spectral_norms(params: PyTree, u_state: dict[str, Array]) -> dict[str, Array]:
-    """{path: sigma}, the estimates of the spectral norms at the kept vectors, without a further iteration."""
+    """{path: sigma}, the estimates of the spectral norms at the kept vectors, without a further
+    iteration."""
     return {path: _power_iteration(w, u_state[path], 0)[0] for path, w in _kernels(params).items()}

@@ -1,4 +1,5 @@
-"""A decoder-only transformer over discrete tokens, in one pass or position by position with a cache.
+"""A decoder-only transformer over discrete tokens, in one pass or position by position with a
+cache.
 
 The input is shifted right behind a learned start token, so the logits at position t are those of
 p(x_t | x_<t): they see tokens 0..t-1 and no other. Three ways share the parameters and agree:
@@ -25,7 +26,8 @@ from dgm_jax.networks import initializers
 
 
 class Cache(NamedTuple):
-    """Keys and values of the positions seen so far, a pair of arrays [B, heads, context_length, D] per layer."""
+    """Keys and values of the positions seen so far, a pair of arrays [B, heads, context_length, D]
+    per layer."""
 
     keys: tuple[Array, ...]
     values: tuple[Array, ...]
@@ -35,8 +37,8 @@ class CausalNetwork(NamedTuple):
     """Pure functions of an autoregressive network over sequences of tokens 0..vocab_size-1.
 
     init: `key -> params`.
-    logits: `(params, tokens[B, T], key=None) -> float32[B, T, V]`; logits at t depend on tokens before t
-        only. A key turns dropout on.
+    logits: `(params, tokens[B, T], key=None) -> float32[B, T, V]`; logits at t depend on tokens
+        before t only. A key turns dropout on.
     init_cache: `batch -> cache`. prefill: `(params, tokens[B, P]) -> (cache, logits[B, P, V])`.
     step: `(params, cache, token[B], position) -> (cache, logits[B, V])`: `token` is the one before
         `position` (of any value at position 0), the logits are those of the token at `position`.
@@ -53,13 +55,17 @@ class CausalNetwork(NamedTuple):
 
 
 def require_tokens(tokens, vocab_size: int, name: str = "tokens") -> Array:
-    """tokens[B, T] as int32; DataError for another rank or dtype and for known ids outside 0..vocab_size-1."""
+    """tokens[B, T] as int32; DataError for another rank or dtype and for known ids outside
+    0..vocab_size-1."""
     tokens = tokens if isinstance(tokens, jax.Array) else jnp.asarray(tokens)
-    core.require(tokens.ndim == 2, f"{name} must have the shape [B, T], got {tokens.shape}", core.DataError)
+    core.require(
+        tokens.ndim == 2, f"{name} must have the shape [B, T], got {tokens.shape}", core.DataError
+    )
     integer = jnp.issubdtype(tokens.dtype, jnp.integer)
     core.require(integer, f"{name} must be integers, got {tokens.dtype}", core.DataError)
     if not isinstance(tokens, jax.core.Tracer) and tokens.size:
-        ids = np.asarray(tokens)  # a known array that a traced function holds, too: its reduction must not be traced
+        # a known array that a traced function holds, too: its reduction must not be traced
+        ids = np.asarray(tokens)
         low, high = int(ids.min()), int(ids.max())
         message = f"{name} must be ids in 0..{vocab_size - 1}, got ids from {low} to {high}"
         core.require(low >= 0 and high < vocab_size, message, core.DataError)
@@ -67,7 +73,8 @@ def require_tokens(tokens, vocab_size: int, name: str = "tokens") -> Array:
 
 
 class Block(nn.Module):
-    """Pre-LN attention and a GELU MLP of 4 x width, each added to the residual stream x [B, T, width] (float32)."""
+    """Pre-LN attention and a GELU MLP of 4 x width, each added to the residual stream x [B, T,
+    width] (float32)."""
 
     width: int
     num_heads: int
@@ -78,7 +85,9 @@ class Block(nn.Module):
 
     def setup(self):
         def dense(features, gain=1.0):
-            return nn.Dense(features, dtype=self.dtype, kernel_init=initializers.weights(self.init_name, gain))
+            return nn.Dense(
+                features, dtype=self.dtype, kernel_init=initializers.weights(self.init_name, gain)
+            )
 
         self.norm_attention = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32)
         self.query_key_value = dense(3 * self.width)
@@ -94,7 +103,9 @@ class Block(nn.Module):
         causal = jnp.arange(length)[None, :] <= jnp.arange(length)[:, None]
         return self._finish(x, _attend(query, keys, values, causal), train), keys, values
 
-    def step(self, x: Array, keys: Array, values: Array, position: Array) -> tuple[Array, Array, Array]:
+    def step(
+        self, x: Array, keys: Array, values: Array, position: Array
+    ) -> tuple[Array, Array, Array]:
         """The same for one position: x [B, 1, width], caches [B, heads, S, D] in and out."""
         query, key, value = self._heads(x)
         keys = jax.lax.dynamic_update_slice_in_dim(keys, key, position, axis=2)
@@ -122,20 +133,26 @@ class Block(nn.Module):
 
 
 def _attend(query, keys, values, mask):
-    """softmax(q k^T / sqrt(D)) v with scores and softmax in float32: [B, heads, Q, D] in the dtype of the values."""
+    """softmax(q k^T / sqrt(D)) v with scores and softmax in float32: [B, heads, Q, D] in the dtype
+    of the values."""
     scores = jnp.einsum("bhqd,bhsd->bhqs", query, keys, preferred_element_type=jnp.float32)
-    weights = jax.nn.softmax(jnp.where(mask, scores / math.sqrt(query.shape[-1]), -jnp.inf), axis=-1)
-    mixed = jnp.einsum("bhqs,bhsd->bhqd", weights.astype(values.dtype), values, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(
+        jnp.where(mask, scores / math.sqrt(query.shape[-1]), -jnp.inf), axis=-1
+    )
+    mixed = jnp.einsum(
+        "bhqs,bhsd->bhqd", weights.astype(values.dtype), values, preferred_element_type=jnp.float32
+    )
     return mixed.astype(values.dtype)
 
 
 class Transformer(nn.Module):
     """tokens int[B, T] -> logits float32[B, T, vocab_size] of p(x_t | x_<t), T <= context_length.
 
-    num_prefix: leading text positions, as in a stream of text and image (Ramesh et al. 2021, section 2.2).
-    grid: (h, w) of the image that follows them, context_length = num_prefix + h w: the position of an
-        image token is then the sum of a row and a column embedding; None learns one per position.
-        Positions are those of the token that is predicted.
+    num_prefix: leading text positions, as in a stream of text and image (Ramesh et al. 2021,
+        section 2.2).
+    grid: (h, w) of the image that follows them, context_length = num_prefix + h w: the position of
+        an image token is then the sum of a row and a column embedding; None learns one per
+        position. Positions are those of the token that is predicted.
     pad_id: the id that fills texts up; as an input it has an embedding of its own at each of the
         `num_prefix` positions (Ramesh et al. 2021, section 2.2). As an output it is one id.
     dropout: share of every sublayer's output that is dropped in training; at 0 no key is needed.
@@ -165,7 +182,8 @@ class Transformer(nn.Module):
         draw = initializers.weights(self.init_name, self.gain)
 
         def table(name, rows):
-            # Drawn as [width, rows]: every row is as large as a row of weights that reads `width` numbers.
+            # Drawn as [width, rows]: every row is as large as a row of weights that reads `width`
+            # numbers.
             return self.param(name, lambda key: draw(key, (self.width, rows), jnp.float32).T)
 
         self.token_embedding = table("token_embedding", self.vocab_size)
@@ -177,7 +195,9 @@ class Transformer(nn.Module):
         else:
             self.row_embedding = table("row_embedding", self.grid[0])
             self.column_embedding = table("column_embedding", self.grid[1])
-            self.prefix_embedding = table("prefix_embedding", self.num_prefix) if self.num_prefix else None
+            self.prefix_embedding = (
+                table("prefix_embedding", self.num_prefix) if self.num_prefix else None
+            )
         gain = self.gain / math.sqrt(2 * self.num_layers)
         self.blocks = [
             Block(self.width, self.num_heads, self.dropout, self.dtype, self.init_name, gain)
@@ -190,17 +210,20 @@ class Transformer(nn.Module):
         return self._pass(tokens, train)[0]
 
     def prefill(self, tokens: Array) -> tuple[Cache, Array]:
-        """(cache of the positions 0..P-1, logits [B, P, V]) of a prompt int[B, P]; `step` goes on at position P."""
+        """(cache of the positions 0..P-1, logits [B, P, V]) of a prompt int[B, P]; `step` goes on
+        at position P."""
         logits, pairs = self._pass(tokens, False)
         room = ((0, 0), (0, 0), (0, self.context_length - logits.shape[1]), (0, 0))
         keys, values = ([jnp.pad(pair[i], room) for pair in pairs] for i in range(2))
         return Cache(tuple(keys), tuple(values)), logits
 
     def step(self, cache: Cache, token: Array, position) -> tuple[Cache, Array]:
-        """(cache, logits [B, V]) of the token at `position`, given the token int[B] before it and the cache.
+        """(cache, logits [B, V]) of the token at `position`, given the token int[B] before it and
+        the cache.
 
-        `position` may be traced: positions count up from 0 or from the length of the prompt. At 0 the
-        start token is read whatever `token` is. A position beyond the context that is known raises DataError.
+        `position` may be traced: positions count up from 0 or from the length of the prompt. At 0
+        the start token is read whatever `token` is. A position beyond the context that is known
+        raises DataError.
         """
         if isinstance(position, (int, np.integer)):
             fits = 0 <= position < self.context_length
@@ -213,15 +236,20 @@ class Transformer(nn.Module):
         return Cache(tuple(keys), tuple(values)), self.head(self.norm(x))[:, 0]
 
     def init_cache(self, batch: int) -> Cache:
-        """The empty cache of a batch: zeros in the compute dtype, `context_length` positions long."""
+        """The empty cache of a batch: zeros in the compute dtype, `context_length` positions
+        long."""
         shape = (batch, self.num_heads, self.context_length, self.width // self.num_heads)
-        keys, values = ([jnp.zeros(shape, self.dtype) for _ in range(self.num_layers)] for _ in range(2))
+        keys, values = (
+            [jnp.zeros(shape, self.dtype) for _ in range(self.num_layers)] for _ in range(2)
+        )
         return Cache(tuple(keys), tuple(values))
 
     def _pass(self, tokens, train):
         tokens = require_tokens(tokens, self.vocab_size)
         length = tokens.shape[1]
-        message = f"tokens must be 1..{self.context_length} positions long (context_length), got {length}"
+        message = (
+            f"tokens must be 1..{self.context_length} positions long (context_length), got {length}"
+        )
         core.require(1 <= length <= self.context_length, message, core.DataError)
         x = self._embed(jnp.pad(tokens[:, :-1], ((0, 0), (1, 0))), jnp.arange(length))
         pairs = []
@@ -231,16 +259,23 @@ class Transformer(nn.Module):
         return self.head(self.norm(x)), pairs
 
     def _embed(self, before, positions):
-        """[B, Q, width] of the tokens `before`[B, Q] the positions [Q], with the embeddings of the positions."""
+        """[B, Q, width] of the tokens `before`[B, Q] the positions [Q], with the embeddings of the
+        positions."""
         x = self.token_embedding[before]
         if self.pad_id is not None:
             padded = (before == self.pad_id) & (positions >= 1) & (positions <= self.num_prefix)
-            x = jnp.where(padded[..., None], self.pad_embedding[jnp.clip(positions - 1, 0, self.num_prefix - 1)], x)
+            x = jnp.where(
+                padded[..., None],
+                self.pad_embedding[jnp.clip(positions - 1, 0, self.num_prefix - 1)],
+                x,
+            )
         x = jnp.where((positions == 0)[:, None], self.start_embedding, x)
         if self.grid is None:
             return x + self.position_embedding[positions]
         place = jnp.maximum(positions - self.num_prefix, 0)
-        where = self.row_embedding[place // self.grid[1]] + self.column_embedding[place % self.grid[1]]
+        where = (
+            self.row_embedding[place // self.grid[1]] + self.column_embedding[place % self.grid[1]]
+        )
         if self.num_prefix:
             prefix = self.prefix_embedding[jnp.minimum(positions, self.num_prefix - 1)]
             where = jnp.where((positions < self.num_prefix)[:, None], prefix, where)
@@ -250,23 +285,40 @@ class Transformer(nn.Module):
 def _check(module: Transformer) -> None:
     """ConfigError for sizes that do not fit."""
     for name in ("vocab_size", "context_length", "width", "num_layers", "num_heads"):
-        core.require(getattr(module, name) >= 1, f"{name} must be at least 1, got {getattr(module, name)}")
-    width, heads, length, prefix = module.width, module.num_heads, module.context_length, module.num_prefix
-    core.require(width % heads == 0, f"width must be divisible by num_heads, got {width} and {heads}")
+        core.require(
+            getattr(module, name) >= 1, f"{name} must be at least 1, got {getattr(module, name)}"
+        )
+    width, heads, length, prefix = (
+        module.width,
+        module.num_heads,
+        module.context_length,
+        module.num_prefix,
+    )
+    core.require(
+        width % heads == 0, f"width must be divisible by num_heads, got {width} and {heads}"
+    )
     core.require(0 <= module.dropout < 1, f"dropout must be in [0, 1), got {module.dropout}")
-    core.require(0 <= prefix <= length, f"num_prefix must be in 0..{length} (context_length), got {prefix}")
+    core.require(
+        0 <= prefix <= length, f"num_prefix must be in 0..{length} (context_length), got {prefix}"
+    )
     if module.grid is not None:
         expected = prefix + math.prod(module.grid)
-        message = f"context_length must be num_prefix + h w = {expected} with grid={module.grid}, got {length}"
+        message = (
+            f"context_length must be num_prefix + h w = {expected} with grid={module.grid}, got"
+            f" {length}"
+        )
         core.require(length == expected, message)
     if module.pad_id is not None:
         core.require(prefix >= 1, "pad_id needs num_prefix, the number of text positions")
         last = module.vocab_size - 1
-        core.require(0 <= module.pad_id <= last, f"pad_id must be in 0..{last}, got {module.pad_id}")
+        core.require(
+            0 <= module.pad_id <= last, f"pad_id must be in 0..{last}, got {module.pad_id}"
+        )
 
 
 def from_transformer(module: Transformer) -> CausalNetwork:
-    """The pure functions of a transformer, with a cache. Raises ConfigError for sizes that do not fit."""
+    """The pure functions of a transformer, with a cache. Raises ConfigError for sizes that do not
+    fit."""
     _check(module)
 
     def init(key):
@@ -282,4 +334,6 @@ def from_transformer(module: Transformer) -> CausalNetwork:
     def step(params, cache, token, position):
         return module.apply({"params": params}, cache, token, position, method="step")
 
-    return CausalNetwork(module.vocab_size, module.context_length, init, logits, module.init_cache, prefill, step)
+    return CausalNetwork(
+        module.vocab_size, module.context_length, init, logits, module.init_cache, prefill, step
+    )

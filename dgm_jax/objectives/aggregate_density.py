@@ -1,6 +1,8 @@
-"""log q(z) of the aggregated posterior q(z) = 1/N sum_j q(z | x_j): exact and streamed, or estimated from a batch.
+"""log q(z) of the aggregated posterior q(z) = 1/N sum_j q(z | x_j): exact and streamed, or
+estimated from a batch.
 
-Nats. The exact form is a sum over all N data points for each z, a chunk at a time. The batch forms see B of the N.
+Nats. The exact form is a sum over all N data points for each z, a chunk at a time. The batch forms
+see B of the N.
 """
 
 import math
@@ -14,7 +16,8 @@ from dgm_jax.densities import gaussian
 
 
 class LogDensities(NamedTuple):
-    """own [*S, N]: log q(z_i | x_i). joint [*S, N]: log q(z_i). by_dimension [*S, N, D]: log q(z_id), the marginals."""
+    """own [*S, N]: log q(z_i | x_i). joint [*S, N]: log q(z_i). by_dimension [*S, N, D]: log
+    q(z_id), the marginals."""
 
     own: Array
     joint: Array
@@ -22,17 +25,22 @@ class LogDensities(NamedTuple):
 
 
 def log_densities(z: Array, loc: Array, scale: Array, chunk_size: int = 256) -> LogDensities:
-    """Of draws z [*S, N, D] under their own posterior N(loc_i, scale_i^2) and under the average of all N.
+    """Of draws z [*S, N, D] under their own posterior N(loc_i, scale_i^2) and under the average of
+    all N.
 
-    loc, scale: [N, D]. Running log-sum-exps over chunks of posteriors, for a chunk of draws at a time, so at most
-    [chunk_size, chunk_size, D] numbers exist at once; gradients compute a chunk again instead of keeping it.
+    loc, scale: [N, D]. Running log-sum-exps over chunks of posteriors, for a chunk of draws at a
+        time, so at most
+    [chunk_size, chunk_size, D] numbers exist at once; gradients compute a chunk again instead of
+    keeping it.
     """
     _require_posteriors(z, loc, scale)
     require(chunk_size >= 1, f"chunk_size must be at least 1; got {chunk_size}")
     num, dim = loc.shape
     own = jnp.sum(gaussian.log_prob(z, loc, scale), axis=-1)
     real = jnp.ones(num, bool)
-    posteriors = tuple(even_chunks(x, chunk_size, fill) for x, fill in ((loc, 0.0), (scale, 1.0), (real, False)))
+    posteriors = tuple(
+        even_chunks(x, chunk_size, fill) for x, fill in ((loc, 0.0), (scale, 1.0), (real, False))
+    )
     points = even_chunks(jnp.reshape(z, (-1, dim)), chunk_size, 0.0)
 
     def of_points(some):
@@ -42,35 +50,42 @@ def log_densities(z: Array, loc: Array, scale: Array, chunk_size: int = 256) -> 
     rows = own.size
     joint, by_dimension = joint.reshape(-1)[:rows], by_dimension.reshape(-1, dim)[:rows]
     log_num = math.log(num)
-    return LogDensities(own, joint.reshape(own.shape) - log_num, by_dimension.reshape(z.shape) - log_num)
+    return LogDensities(
+        own, joint.reshape(own.shape) - log_num, by_dimension.reshape(z.shape) - log_num
+    )
 
 
 def minibatch_weighted(log_q: Array, num_data: int) -> Array:
     """log (1 / (N B)) sum_j q(z_i | x_j): [B, B, *E] -> [B, *E]. Biased, and not by little.
 
-    log_q[i, j] = log q(z_i | x_j), the own posteriors on the diagonal; trailing axes, such as latent dimensions, are
-    kept. Chen et al. 2018, section 4.1 ("minibatch-weighted sampling"). The average of a density over the batch is
-    divided by another N: mutual information comes out too large, up to log N + log B, more than there can be.
+    log_q[i, j] = log q(z_i | x_j), the own posteriors on the diagonal; trailing axes, such as
+    latent dimensions, are kept. Chen et al. 2018, section 4.1 ("minibatch-weighted sampling"). The
+    average of a density over the batch is divided by another N: mutual information comes out too
+    large, up to log N + log B, more than there can be.
     """
     _require_batch(log_q, num_data)
     return jax.nn.logsumexp(log_q, axis=1) - math.log(num_data * log_q.shape[0])
 
 
 def minibatch_stratified(log_q: Array, num_data: int) -> Array:
-    """log sum_j W_ij q(z_i | x_j) with W_ii = 1 / N and (N - 1) / (N (B - 1)) elsewhere: [B, B, *E] -> [B, *E].
+    """log sum_j W_ij q(z_i | x_j) with W_ii = 1 / N and (N - 1) / (N (B - 1)) elsewhere: [B, B, *E]
+    -> [B, *E].
 
-    The exponential is unbiased for q(z_i), over batches of B different points out of N that hold point i; so its
-    logarithm is low on average, and mutual information high. Each row of W sums to one. Arguments as
-    `minibatch_weighted`.
+    The exponential is unbiased for q(z_i), over batches of B different points out of N that hold
+    point i; so its logarithm is low on average, and mutual information high. Each row of W sums to
+    one. Arguments as `minibatch_weighted`.
 
-    Chen et al. 2018, appendix C.2 ("minibatch stratified sampling"), mark one other point of the batch and give it the
-    weight (N - B + 1) / (N (B - 1)), the rest 1 / (B - 1): the weights here are the mean over which one is marked, with
-    the same expectation and no more variance. (The matrix of the authors' code misplaces the marks, so that rows do not
-    sum to one.)
+    Chen et al. 2018, appendix C.2 ("minibatch stratified sampling"), mark one other point of the
+    batch and give it the weight (N - B + 1) / (N (B - 1)), the rest 1 / (B - 1): the weights here
+    are the mean over which one is marked, with the same expectation and no more variance. (The
+    matrix of the authors' code misplaces the marks, so that rows do not sum to one.)
     """
     _require_batch(log_q, num_data)
     batch = log_q.shape[0]
-    require(batch >= 2 or num_data == 1, f"a batch of one says nothing about the other {num_data - 1} points")
+    require(
+        batch >= 2 or num_data == 1,
+        f"a batch of one says nothing about the other {num_data - 1} points",
+    )
     weights = stratified_weights(batch, num_data)
     weights = weights.reshape(weights.shape + (1,) * (log_q.ndim - 2)).astype(log_q.dtype)
     return jax.nn.logsumexp(log_q + jnp.log(weights), axis=1)
@@ -88,9 +103,14 @@ def _streamed(points: Array, posteriors: tuple[Array, Array, Array]) -> tuple[Ar
     @jax.checkpoint
     def add(total, chunk):
         loc, scale, real = chunk
-        elementwise = jnp.where(real[:, None], gaussian.log_prob(points[:, None], loc, scale), -jnp.inf)
+        elementwise = jnp.where(
+            real[:, None], gaussian.log_prob(points[:, None], loc, scale), -jnp.inf
+        )
         joint = jax.nn.logsumexp(jnp.sum(elementwise, axis=-1), axis=1)
-        return (jnp.logaddexp(total[0], joint), jnp.logaddexp(total[1], jax.nn.logsumexp(elementwise, axis=1))), None
+        return (
+            jnp.logaddexp(total[0], joint),
+            jnp.logaddexp(total[1], jax.nn.logsumexp(elementwise, axis=1)),
+        ), None
 
     # A finite start adds exactly nothing, and unlike -inf it has a gradient.
     dtype = jnp.result_type(points, posteriors[0])
@@ -102,11 +122,15 @@ def _require_posteriors(z: Array, loc: Array, scale: Array) -> None:
     shape, other, points = jnp.shape(loc), jnp.shape(scale), jnp.shape(z)
     require(
         len(shape) == 2 and min(shape) >= 1 and other == shape and points[-2:] == shape,
-        f"loc and scale must be [N, D] and z [*S, N, D]; got loc {shape}, scale {other}, z {points}",
+        f"loc and scale must be [N, D] and z [*S, N, D]; got loc {shape}, scale {other}, z"
+        f" {points}",
     )
 
 
 def _require_batch(log_q: Array, num_data: int) -> None:
     shape = jnp.shape(log_q)
     require(len(shape) >= 2 and shape[0] == shape[1] >= 1, f"log_q must be [B, B, *E]; got {shape}")
-    require(num_data >= shape[0], f"num_data must be the size of the data set, at least B = {shape[0]}; got {num_data}")
+    require(
+        num_data >= shape[0],
+        f"num_data must be the size of the data set, at least B = {shape[0]}; got {num_data}",
+    )

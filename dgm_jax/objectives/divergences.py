@@ -7,10 +7,11 @@ Everything takes log-probabilities or log-densities. `-inf` is a legal value (0 
 gradient is NaN at it. Nothing is renormalised: distributions that do not sum to one give what the
 sums above say.
 
-The `_on_grid` forms integrate over the last axis by the midpoint rule: the sum of the integrand times
-`spacing`, each point standing for the middle of a cell. Where the integrand vanishes at both ends this
-equals the trapezoid rule. A grid in two dimensions is passed flattened, with the area of a cell as
-`spacing`. The grid must hold the mass of both densities; `spacing * exp(log_p).sum()` tells.
+The `_on_grid` forms integrate over the last axis by the midpoint rule: the sum of the integrand
+times `spacing`, each point standing for the middle of a cell. Where the integrand vanishes at both
+ends this equals the trapezoid rule. A grid in two dimensions is passed flattened, with the area of
+a cell as `spacing`. The grid must hold the mass of both densities; `spacing * exp(log_p).sum()`
+tells.
 """
 
 import math
@@ -22,7 +23,8 @@ from dgm_jax.core import Array, require
 
 
 def kl(log_p: Array, log_q: Array) -> Array:
-    """KL(p || q) = sum_k p_k (log p_k - log q_k) over the last axis; [*B, K] x [*B, K] -> [*B], nats.
+    """KL(p || q) = sum_k p_k (log p_k - log q_k) over the last axis; [*B, K] x [*B, K] -> [*B],
+    nats.
 
     `inf` where p has an atom that q lacks (these terms send back no gradient).
     """
@@ -54,7 +56,8 @@ def js_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
 
 
 def total_variation_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
-    """Total variation distance of two densities by the midpoint rule; [*B, G] -> [*B], in [0, 1]."""
+    """Total variation distance of two densities by the midpoint rule; [*B, G] -> [*B], in [0,
+    1]."""
     return total_variation(log_p, log_q) * _positive(spacing)
 
 
@@ -68,11 +71,16 @@ def _kl_terms(log_p: Array, log_q: Array) -> Array:
 def _js_terms(log_p: Array, log_q: Array) -> Array:
     both = jnp.isfinite(log_p) & jnp.isfinite(log_q)
     log_ratio = jnp.where(both, log_p, 0.0) - jnp.where(both, log_q, 0.0)
-    return (jnp.exp(log_p) + jnp.exp(log_q)) / 2 * jnp.where(both, _js_per_mass(log_ratio), math.log(2))
+    return (
+        (jnp.exp(log_p) + jnp.exp(log_q))
+        / 2
+        * jnp.where(both, _js_per_mass(log_ratio), math.log(2))
+    )
 
 
 def _js_per_mass(log_ratio: Array) -> Array:
-    """h(d) = log 2 - H(sigmoid(d)), H the binary entropy: what a unit of mass of m adds to the JSD."""
+    """h(d) = log 2 - H(sigmoid(d)), H the binary entropy: what a unit of mass of m adds to the
+    JSD."""
     size = jnp.abs(log_ratio)
     half = jnp.minimum(size / 2, 1.0)
     # log 2 - H cancels near d = 0; the same number written with tanh does not.
@@ -89,12 +97,16 @@ def _pair(log_p: Array, log_q: Array) -> tuple[Array, Array]:
     log_p, log_q = jnp.asarray(log_p), jnp.asarray(log_q)
     require(
         log_p.ndim > 0 and log_q.ndim > 0 and log_p.shape[-1] == log_q.shape[-1],
-        f"p and q must share their last axis, the atoms or the grid; got log_p {log_p.shape} and log_q {log_q.shape}",
+        f"p and q must share their last axis, the atoms or the grid; got log_p {log_p.shape} and"
+        f" log_q {log_q.shape}",
     )
     dtype = jnp.promote_types(jnp.result_type(log_p, log_q), jnp.float32)
     return log_p.astype(dtype), log_q.astype(dtype)
 
 
 def _positive(spacing: float) -> float:
-    require(not isinstance(spacing, (int, float)) or spacing > 0, f"spacing must be positive; got {spacing}")
+    require(
+        not isinstance(spacing, (int, float)) or spacing > 0,
+        f"spacing must be positive; got {spacing}",
+    )
     return spacing

@@ -1,4 +1,5 @@
-"""The evidence lower bound with its terms apart, and the KL of relaxed discrete latents in its three forms.
+"""The evidence lower bound with its terms apart, and the KL of relaxed discrete latents in its
+three forms.
 
     log p(x) >= E_q(z|x) [log p(x | z)] - KL(q(z | x) || p(z))
 
@@ -27,26 +28,39 @@ def elbo(log_likelihood: Array, kl: Array, beta=1.0) -> ElboTerms:
 
     log_likelihood: [*B], one draw of log p(x | z) or a mean of several; the sum over pixels.
     kl: [*B], KL(q || p) or an estimate of it; the sum over latents.
-    beta: factor on the rate (Higgins et al. 2017); may be traced. 1 is the bound of the model, above 1 a looser one.
-    Raises ConfigError where the two shapes differ: a term that was not summed over pixels or latents.
+    beta: factor on the rate (Higgins et al. 2017); may be traced. 1 is the bound of the model,
+        above 1 a looser one.
+    Raises ConfigError where the two shapes differ: a term that was not summed over pixels or
+    latents.
     """
     shapes = jnp.shape(log_likelihood), jnp.shape(kl)
-    require(shapes[0] == shapes[1], f"log_likelihood and kl must have one shape [*B], got {shapes[0]} and {shapes[1]}")
+    require(
+        shapes[0] == shapes[1],
+        f"log_likelihood and kl must have one shape [*B], got {shapes[0]} and {shapes[1]}",
+    )
     return ElboTerms(log_likelihood - beta * kl, log_likelihood, kl)
 
 
-def density_kl(log_y: Array, logits_q: Array, logits_p: Array, temperature_q, temperature_p) -> Array:
+def density_kl(
+    log_y: Array, logits_q: Array, logits_p: Array, temperature_q, temperature_p
+) -> Array:
     """log q(log y) - log p(log y), both Concrete densities: [*B], one for each variable.
 
-    The relaxed model's own KL, one draw of it: with log y drawn from q, E[log p(x | y) - this] is a lower bound on the
-    relaxed model's log p(x). Maddison et al. 2017, eq. 20. With a low temperature_p the prior's density has poles at
-    the vertices; they take (temperature_p, temperature_q) = (2/5, 2/3) for 8 states.
+    The relaxed model's own KL, one draw of it: with log y drawn from q, E[log p(x | y) - this] is a
+    lower bound on the relaxed model's log p(x). Maddison et al. 2017, eq. 20. With a low
+    temperature_p the prior's density has poles at the vertices; they take (temperature_p,
+    temperature_q) = (2/5, 2/3) for 8 states.
     """
-    return concrete.log_prob(log_y, logits_q, temperature_q) - concrete.log_prob(log_y, logits_p, temperature_p)
+    return concrete.log_prob(log_y, logits_q, temperature_q) - concrete.log_prob(
+        log_y, logits_p, temperature_p
+    )
 
 
-def relaxed_mass_kl(log_y: Array, logits_q: Array, logits_p: Array, temperature_q=None, temperature_p=None) -> Array:
-    """sum_k y_k (log q_k - log p_k): the discrete log-ratio, read at the relaxed point: [*B]. Not a bound.
+def relaxed_mass_kl(
+    log_y: Array, logits_q: Array, logits_p: Array, temperature_q=None, temperature_p=None
+) -> Array:
+    """sum_k y_k (log q_k - log p_k): the discrete log-ratio, read at the relaxed point: [*B]. Not a
+    bound.
 
     Maddison et al. 2017, eq. 21. Its mean tends to KL(q || p) as the temperature goes to zero.
     """
@@ -55,27 +69,32 @@ def relaxed_mass_kl(log_y: Array, logits_q: Array, logits_p: Array, temperature_
     return jnp.sum(jnp.where(y > 0, y * ratio, 0), axis=-1)
 
 
-def analytic_kl(log_y: Array, logits_q: Array, logits_p: Array, temperature_q=None, temperature_p=None) -> Array:
-    """KL(q || p) of the discrete laws, whatever the draw: [*B]. With a relaxed draw in the likelihood not a bound.
+def analytic_kl(
+    log_y: Array, logits_q: Array, logits_p: Array, temperature_q=None, temperature_p=None
+) -> Array:
+    """KL(q || p) of the discrete laws, whatever the draw: [*B]. With a relaxed draw in the
+    likelihood not a bound.
 
-    Maddison et al. 2017, eq. 22; the choice of Jang et al. 2017 and of DALL-E's dVAE (Ramesh et al. 2021). With a hard
-    draw in the likelihood it is the discrete model's bound.
+    Maddison et al. 2017, eq. 22; the choice of Jang et al. 2017 and of DALL-E's dVAE (Ramesh et al.
+    2021). With a hard draw in the likelihood it is the discrete model's bound.
     """
     return categorical.kl(logits_q, logits_p)
 
 
-# The three KL terms of a relaxed discrete model (Maddison et al. 2017, appendix C.2), under one signature.
+# The three KL terms of a relaxed discrete model (Maddison et al. 2017, appendix C.2), under one
+# signature.
 RELAXED_KL = {"density": density_kl, "relaxed_mass": relaxed_mass_kl, "analytic": analytic_kl}
 
-# Those with which the relaxed objective is a lower bound on the log-likelihood of a model: the relaxed one.
+# Those with which the relaxed objective is a lower bound on the log-likelihood of a model: the
+# relaxed one.
 IS_BOUND = frozenset({"density"})
 
 
 def warm_up(step, *, end=1.0, num_steps: int, shape: str = "cosine") -> Array:
     """beta as a function of the step, from 0 at step 0 to `end` at `num_steps` and after.
 
-    shape "linear": end t, t = min(step / num_steps, 1) (Sonderby et al. 2016); "cosine": end (1 - cos(pi t)) / 2, in DALL-E
-    to 6.6 within 5,000 steps (Ramesh et al. 2021, appendix A.2).
+    shape "linear": end t, t = min(step / num_steps, 1) (Sonderby et al. 2016); "cosine": end (1 -
+    cos(pi t)) / 2, in DALL-E to 6.6 within 5,000 steps (Ramesh et al. 2021, appendix A.2).
     """
     require(num_steps >= 1, f"num_steps must be at least 1, got {num_steps}")
     require(shape in ("linear", "cosine"), f"shape must be 'linear' or 'cosine', got {shape!r}")

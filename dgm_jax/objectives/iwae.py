@@ -1,4 +1,5 @@
-"""Importance-weighted bounds on log p(x) from log-weights log w = log p(x, z) - log q(z | x), z ~ q."""
+"""Importance-weighted bounds on log p(x) from log-weights log w = log p(x, z) - log q(z | x), z ~
+q."""
 
 import jax
 import jax.numpy as jnp
@@ -9,20 +10,23 @@ from dgm_jax.core import Array, require
 def bound(log_weights: Array) -> Array:
     """log (1/S) sum_s w_s over the leading axis: [S, *B] -> [*B], in nats.
 
-    A lower bound on log p(x) in expectation, the ELBO for S = 1, never looser with more samples, and tight as S grows
-    (Burda, Grosse and Salakhutdinov 2016, theorem 1). -inf where every weight is zero.
+    A lower bound on log p(x) in expectation, the ELBO for S = 1, never looser with more samples,
+    and tight as S grows (Burda, Grosse and Salakhutdinov 2016, theorem 1). -inf where every weight
+    is zero.
     """
     _require_samples(log_weights)
     return jax.nn.logsumexp(log_weights, axis=0) - jnp.log(log_weights.shape[0])
 
 
 def effective_sample_size(log_weights: Array) -> Array:
-    """(sum w)^2 / sum w^2 over the leading axis: [S, *B] -> [*B], between 1 and S (Kong 1992); 0 where all w are zero.
+    """(sum w)^2 / sum w^2 over the leading axis: [S, *B] -> [*B], between 1 and S (Kong 1992); 0
+    where all w are zero.
 
     Small against S where a few weights carry the estimate, and `bound` is then far below log p(x).
     """
     _require_samples(log_weights)
-    # As shares: logarithms of both sums, at a level of some thousand nats, have no digits left for their difference.
+    # As shares: logarithms of both sums, at a level of some thousand nats, have no digits left for
+    # their difference.
     shares = jax.nn.softmax(log_weights, axis=0)
     some = jnp.any(log_weights > -jnp.inf, axis=0)
     return jnp.where(some, 1 / jnp.sum(jnp.square(jnp.where(some, shares, 1.0)), axis=0), 0.0)
@@ -30,4 +34,7 @@ def effective_sample_size(log_weights: Array) -> Array:
 
 def _require_samples(log_weights):
     shape = jnp.shape(log_weights)
-    require(len(shape) >= 1 and shape[0] >= 1, f"log_weights must be [S, *B] with S >= 1 samples, got {shape}")
+    require(
+        len(shape) >= 1 and shape[0] >= 1,
+        f"log_weights must be [S, *B] with S >= 1 samples, got {shape}",
+    )

@@ -1,13 +1,14 @@
 """Penalties on the gradient of a critic with respect to its input.
 
-A critic is any function `x[B, ...] -> [B]`; it returns logits, never probabilities. Each penalty looks at
-the gradient of one example at a time (`vmap` of `grad`, the critic seeing a batch of one), so it is a mean
-over examples whatever the batch: invariant to order and to duplication, and the norm runs over all axes
-of one example. A critic that mixes the examples of its batch (batch normalisation) has no such gradient;
-here it would be judged on batches of one.
+A critic is any function `x[B, ...] -> [B]`; it returns logits, never probabilities. Each penalty
+looks at the gradient of one example at a time (`vmap` of `grad`, the critic seeing a batch of one),
+so it is a mean over examples whatever the batch: invariant to order and to duplication, and the
+norm runs over all axes of one example. A critic that mixes the examples of its batch (batch
+normalisation) has no such gradient; here it would be judged on batches of one.
 
 All return a scalar, the mean over the batch, without a weight: the loss adds `weight * penalty`.
-Nothing is detached. The player that owns the critic differentiates with respect to the critic alone.
+Nothing is detached. The player that owns the critic differentiates with respect to the critic
+alone.
 """
 
 from typing import Callable
@@ -21,14 +22,20 @@ Critic = Callable[[Array], Array]
 
 
 def gradient_penalty(
-    critic: Critic, real: Array, fake: Array, key: Key, *, target: float = 1.0, one_sided: bool = False
+    critic: Critic,
+    real: Array,
+    fake: Array,
+    key: Key,
+    *,
+    target: float = 1.0,
+    one_sided: bool = False,
 ) -> Array:
     """E (||grad critic(x)|| - target)^2 at x = u real + (1 - u) fake, u ~ U[0, 1) for each example.
 
-    Gulrajani et al. 2017, "Improved training of Wasserstein GANs", eq. 3 without its weight (10 there).
-    `one_sided=True` squares max(0, ||grad|| - target) instead, so that only steep critics pay.
-    `target=0.0` gives the zero-centred form. Exact at a vanishing gradient: the value is target^2 and
-    what flows back is zero, with no constant added inside the root.
+    Gulrajani et al. 2017, "Improved training of Wasserstein GANs", eq. 3 without its weight (10
+    there). `one_sided=True` squares max(0, ||grad|| - target) instead, so that only steep critics
+    pay. `target=0.0` gives the zero-centred form. Exact at a vanishing gradient: the value is
+    target^2 and what flows back is zero, with no constant added inside the root.
 
     Args:
         critic: `x[B, ...] -> [B]`.
@@ -39,7 +46,8 @@ def gradient_penalty(
     real, fake = _floating(real), _floating(fake)
     require(
         real.shape == fake.shape,
-        f"interpolation pairs each real example with a fake one; got real {real.shape} and fake {fake.shape}",
+        f"interpolation pairs each real example with a fake one; got real {real.shape} and fake"
+        f" {fake.shape}",
     )
     dtype = jnp.result_type(real, fake)
     weight = uniform(key, (real.shape[0],), jnp.promote_types(dtype, jnp.float32))
@@ -48,14 +56,21 @@ def gradient_penalty(
 
 
 def dragan_penalty(
-    critic: Critic, real: Array, key: Key, *, scale: float = 0.5, target: float = 1.0, one_sided: bool = False
+    critic: Critic,
+    real: Array,
+    key: Key,
+    *,
+    scale: float = 0.5,
+    target: float = 1.0,
+    one_sided: bool = False,
 ) -> Array:
     """E (||grad critic(x + scale n)|| - target)^2 at real x, n ~ N(0, I): smooth around the data.
 
     Kodali et al. 2017, "On convergence and stability of GANs", with their covariance c I
-    equal to scale^2 I, and without their weight. Programs called DRAGAN differ in the noise: many add
-    u std(batch) / 2 with u ~ U[0, 1) (not centred, and tied to the batch), then move a random part of the
-    way there. Here the noise is centred, Gaussian, in the unit of the data, and independent of the batch.
+    equal to scale^2 I, and without their weight. Programs called DRAGAN differ in the noise: many
+    add u std(batch) / 2 with u ~ U[0, 1) (not centred, and tied to the batch), then move a random
+    part of the way there. Here the noise is centred, Gaussian, in the unit of the data, and
+    independent of the batch.
 
     Args:
         critic: `x[B, ...] -> [B]`.
@@ -71,14 +86,16 @@ def dragan_penalty(
 def r1_penalty(critic: Critic, real: Array) -> Array:
     """E ||grad critic(x)||^2 / 2 at real x; the loss adds `gamma * r1_penalty(...)`.
 
-    The half is inside (Mescheder et al. 2018, "Which training methods for GANs do actually converge?",
-    eq. 9: gamma / 2 E ||grad||^2). Code that leaves it out means half the gamma for the same penalty.
+    The half is inside (Mescheder et al. 2018, "Which training methods for GANs do actually
+    converge?", eq. 9: gamma / 2 E ||grad||^2). Code that leaves it out means half the gamma for the
+    same penalty.
     """
     return jnp.mean(_squared_norms(critic, _floating(real))) / 2
 
 
 def r2_penalty(critic: Critic, fake: Array) -> Array:
-    """E ||grad critic(x)||^2 / 2 at fake x: R1 on the generator's samples (Mescheder et al. 2018, eq. 10)."""
+    """E ||grad critic(x)||^2 / 2 at fake x: R1 on the generator's samples (Mescheder et al. 2018,
+    eq. 10)."""
     return jnp.mean(_squared_norms(critic, _floating(fake))) / 2
 
 
@@ -95,7 +112,10 @@ def _squared_norms(critic: Critic, x: Array) -> Array:
 
     def one(example: Array) -> Array:
         logits = critic(example[None])
-        require(logits.shape == (1,), f"a critic maps [B, ...] to [B]; for B = 1 it returned shape {logits.shape}")
+        require(
+            logits.shape == (1,),
+            f"a critic maps [B, ...] to [B]; for B = 1 it returned shape {logits.shape}",
+        )
         return logits[0]
 
     gradients = jax.vmap(jax.grad(one))(x)
@@ -107,6 +127,7 @@ def _floating(x: Array) -> Array:
     x = jnp.asarray(x)
     require(
         x.ndim > 0 and x.size > 0 and jnp.issubdtype(x.dtype, jnp.floating),
-        f"a gradient penalty needs a non-empty batch [B, ...] of floats; got {x.dtype}{list(x.shape)}",
+        "a gradient penalty needs a non-empty batch [B, ...] of floats; got"
+        f" {x.dtype}{list(x.shape)}",
     )
     return x

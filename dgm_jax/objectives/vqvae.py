@@ -1,7 +1,7 @@
 """The VQ-VAE objective and the bounds on log p(x) that it stands for (van den Oord et al. 2017).
 
-The posterior is a point mass on the codes c of a grid, so E_q[log p(x | z)] - KL(q || p) = log p(x | z_q) + log p(c), a
-lower bound on log p(x) for any prior over codes.
+The posterior is a point mass on the codes c of a grid, so E_q[log p(x | z)] - KL(q || p) = log p(x
+| z_q) + log p(c), a lower bound on log p(x) for any prior over codes.
 """
 
 import math
@@ -12,30 +12,46 @@ from dgm_jax.core import Array, require
 
 
 def loss(
-    log_likelihood: Array, codebook_loss: Array, commitment_loss: Array, *, commitment_weight=0.25, codebook_weight=1.0
+    log_likelihood: Array,
+    codebook_loss: Array,
+    commitment_loss: Array,
+    *,
+    commitment_weight=0.25,
+    codebook_weight=1.0,
 ) -> Array:
-    """mean over examples of -log p(x | z_q) + codebook_weight |sg(z) - e|^2 + commitment_weight |z - sg(e)|^2.
+    """mean over examples of -log p(x | z_q) + codebook_weight |sg(z) - e|^2 + commitment_weight |z
+    - sg(e)|^2.
 
     van den Oord et al. 2017, eq. 3: the weight beta = .25 is on the term that moves the *encoder*.
 
     log_likelihood: [B], summed over pixels, in nats, of the straight-through reconstruction.
-    codebook_loss, commitment_loss: [B, *G], summed over the code's dimensions, one for each place of the grid; they are
-        summed over the grid here, so all three terms are per example and a doubled batch changes nothing.
+    codebook_loss, commitment_loss: [B, *G], summed over the code's dimensions, one for each place
+        of the grid; they are summed over the grid here, so all three terms are per example and a
+        doubled batch changes nothing.
     codebook_weight: 0 where the codebook follows a moving average.
     """
     batch = jnp.shape(log_likelihood)
     require(len(batch) == 1, f"log_likelihood must be [B], one figure an example, got {batch}")
     for name, term in (("codebook_loss", codebook_loss), ("commitment_loss", commitment_loss)):
-        require(jnp.shape(term)[:1] == batch, f"{name} must be [B, *G] with B = {batch[0]}, got {jnp.shape(term)}")
+        require(
+            jnp.shape(term)[:1] == batch,
+            f"{name} must be [B, *G] with B = {batch[0]}, got {jnp.shape(term)}",
+        )
     places = tuple(range(1, jnp.ndim(codebook_loss)))
-    codebook_term, commitment_term = jnp.sum(codebook_loss, axis=places), jnp.sum(commitment_loss, axis=places)
-    return jnp.mean(codebook_weight * codebook_term + commitment_weight * commitment_term - log_likelihood)
+    codebook_term, commitment_term = (
+        jnp.sum(codebook_loss, axis=places),
+        jnp.sum(commitment_loss, axis=places),
+    )
+    return jnp.mean(
+        codebook_weight * codebook_term + commitment_weight * commitment_term - log_likelihood
+    )
 
 
 def uniform_log_prior(num_places: int, num_codes: int) -> float:
     """-G log K: the log-probability of any G codes under the uniform prior over K, in nats."""
     require(
-        num_places >= 1 and num_codes >= 1, f"num_places and num_codes must be positive, got {num_places}, {num_codes}"
+        num_places >= 1 and num_codes >= 1,
+        f"num_places and num_codes must be positive, got {num_places}, {num_codes}",
     )
     return -num_places * math.log(num_codes)
 

@@ -5,6 +5,13 @@ from dgm_jax.parallel.mesh import batch_sharding, lane_sharding, make_mesh, repl
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
 __all__ = [
-    "STRATEGIES", "Distributed", "batch_sharding", "choose_strategy", "distribute", "lane_sharding", "make_mesh",
-    "over_seeds", "replicated",
+    "STRATEGIES",
+    "Distributed",
+    "batch_sharding",
+    "choose_strategy",
+    "distribute",
+    "lane_sharding",
+    "make_mesh",
+    "over_seeds",
+    "replicated",
 ]

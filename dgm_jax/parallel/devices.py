@@ -17,7 +17,17 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from dgm_jax.core import SOLO, ConfigError, Lane, LaneProgram, Metrics, PyTree, Replica, lookup, require
+from dgm_jax.core import (
+    SOLO,
+    ConfigError,
+    Lane,
+    LaneProgram,
+    Metrics,
+    PyTree,
+    Replica,
+    lookup,
+    require,
+)
 from dgm_jax.parallel.mesh import DATA, SEED, batch_sharding, lane_sharding, make_mesh, replicated
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
@@ -27,11 +37,14 @@ class Distributed(NamedTuple):
 
     init: `(keys[L], hyper {name: [L]}) -> Lane` with a leading axis of lanes.
     compile_advance: `(lanes, data, num_steps) -> function`, compiled ahead of time; the function is
-        `(lanes, data) -> (lanes, metrics {name: [L]})` and may reuse the memory of the lanes it is given.
-    compile_evaluate: `(lanes, data) -> function`; the function is `(lanes, data) -> {name: [L, ...]}`.
-    lower_conclude: `(lanes, data)` to the lowered program of what is evaluated after the last step (its `.compile()` is
-        a function as above), or None if there is nothing.
-    trace: `(lanes, data) -> shapes` of one step on arrays or shapes; runs nothing, finds every error of tracing.
+        `(lanes, data) -> (lanes, metrics {name: [L]})` and may reuse the memory of the lanes it is
+        given.
+    compile_evaluate: `(lanes, data) -> function`; the function is
+        `(lanes, data) -> {name: [L, ...]}`.
+    lower_conclude: `(lanes, data)` to the lowered program of what is evaluated after the last step
+        (its `.compile()` is a function as above), or None if there is nothing.
+    trace: `(lanes, data) -> shapes` of one step on arrays or shapes; runs nothing, finds every
+        error of tracing.
     place_data: `data -> data` on the devices.
     abstract: `(keys, hyper) -> Lane` of shapes with shardings, to restore a checkpoint into.
     strategy, layout: what was chosen, for the record.
@@ -56,22 +69,32 @@ def distribute(
     strategy: "vmap", "map" or "auto" (see `parallel.over_seeds`).
     devices: "auto" (= "jit"), "jit" or "pmap".
     only: the `jax.Device`s to use; None for all of them.
-    Raises ConfigError for an unknown name; while tracing, for a batch the devices cannot share, or for pmap
-    with an objective that couples its batch.
+    Raises ConfigError for an unknown name; while tracing, for a batch the devices cannot share, or
+    for pmap with an objective that couples its batch.
     """
-    require(devices in ("auto", *LAYOUTS), f"unknown devices {devices!r}; known: auto, {', '.join(LAYOUTS)}")
+    require(
+        devices in ("auto", *LAYOUTS),
+        f"unknown devices {devices!r}; known: auto, {', '.join(LAYOUTS)}",
+    )
     layout = "jit" if devices == "auto" else devices
     typed = hasattr(keys, "dtype") and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
     kind = f"{keys.dtype}{list(keys.shape)}" if hasattr(keys, "dtype") else type(keys).__name__
-    require(typed and keys.ndim == 1,
-            f"keys must be typed keys [L], such as jax.random.split(jax.random.key(0), L); got {kind}")
+    require(
+        typed and keys.ndim == 1,
+        f"keys must be typed keys [L], such as jax.random.split(jax.random.key(0), L); got {kind}",
+    )
     others = {jnp.shape(x) for x in jax.tree.leaves(hyper) if jnp.shape(x)[:1] != keys.shape}
-    require(not others, f"hyper must hold arrays [L, ...] with L = {len(keys)}, as many as keys; got {others}")
+    require(
+        not others,
+        f"hyper must hold arrays [L, ...] with L = {len(keys)}, as many as keys; got {others}",
+    )
     shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
     strategy = choose_strategy(strategy, one.train_state.params)
     lookup(STRATEGIES, strategy, "seed strategy")
-    return LAYOUTS[layout](program, keys.shape[0], strategy, jax.devices() if only is None else list(only))
+    return LAYOUTS[layout](
+        program, keys.shape[0], strategy, jax.devices() if only is None else list(only)
+    )
 
 
 def _sharded_jit(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Distributed:
@@ -93,7 +116,9 @@ def _sharded_jit(program: LaneProgram, num_lanes: int, strategy: str, devices) -
         compile_advance=lambda *arguments: advance.lower(*arguments).compile(),
         compile_evaluate=lambda *arguments: evaluate.lower(*arguments).compile(),
         lower_conclude=functools.partial(_lowered_if_any, conclude),
-        trace=lambda lanes, data: jax.eval_shape(lambda lanes, data: advance(lanes, data, 1), lanes, data),
+        trace=lambda lanes, data: jax.eval_shape(
+            lambda lanes, data: advance(lanes, data, 1), lanes, data
+        ),
         place_data=lambda data: jax.device_put(data, everywhere),
         abstract=functools.partial(_abstract, program, lanes_on),
         strategy=strategy,
@@ -114,7 +139,12 @@ def _over_mesh(function, *, mesh, strategy):
     lanes_on, everywhere = PartitionSpec(SEED), PartitionSpec()
     manual = {SEED, DATA} if mesh.shape[DATA] == 1 else {SEED}
     return jax.shard_map(
-        spread, mesh=mesh, in_specs=(lanes_on, everywhere), out_specs=lanes_on, axis_names=manual, check_vma=False
+        spread,
+        mesh=mesh,
+        in_specs=(lanes_on, everywhere),
+        out_specs=lanes_on,
+        axis_names=manual,
+        check_vma=False,
     )
 
 
@@ -174,16 +204,22 @@ def _pmapped(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Di
     )
     def advance(index, lanes, data, num_steps):
         del index  # pmap needs one argument with an axis of devices
-        return over_seeds(lambda lane, data: program.advance(lane, data, num_steps, replica), strategy)(lanes, data)
+        return over_seeds(
+            lambda lane, data: program.advance(lane, data, num_steps, replica), strategy
+        )(lanes, data)
 
     index, evaluate = jnp.arange(num_devices), jax.jit(over_seeds(program.evaluate, strategy))
     conclude = jax.jit(over_seeds(program.conclude, strategy))
     return Distributed(
         init=jax.jit(jax.vmap(program.init), out_shardings=replicated(mesh)),
-        compile_advance=lambda *arguments: functools.partial(advance.lower(index, *arguments).compile(), index),
+        compile_advance=lambda *arguments: functools.partial(
+            advance.lower(index, *arguments).compile(), index
+        ),
         compile_evaluate=lambda *arguments: evaluate.lower(*arguments).compile(),
         lower_conclude=functools.partial(_lowered_if_any, conclude),
-        trace=lambda lanes, data: jax.eval_shape(lambda lanes, data: advance(index, lanes, data, 1), lanes, data),
+        trace=lambda lanes, data: jax.eval_shape(
+            lambda lanes, data: advance(index, lanes, data, 1), lanes, data
+        ),
         place_data=lambda data: jax.device_put(data, replicated(mesh)),
         abstract=functools.partial(_abstract, program, replicated(mesh)),
         strategy=strategy,

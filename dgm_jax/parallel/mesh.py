@@ -17,7 +17,9 @@ def make_mesh(num_lanes: int, devices=None) -> Mesh:
     """
     devices = np.asarray(jax.devices() if devices is None else devices)
     num_seed = math.gcd(num_lanes, devices.size)
-    return Mesh(devices.reshape(num_seed, -1), (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto))
+    return Mesh(
+        devices.reshape(num_seed, -1), (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto)
+    )
 
 
 def lane_sharding(mesh: Mesh) -> NamedSharding:

@@ -13,18 +13,22 @@ from dgm_jax.plotting.style import dress, label, legend, line_style, new_figure
 
 
 def training_curves(steps, arms: dict[str, dict], *, theme: str = "light") -> dict[str, Figure]:
-    """One figure per metric: for each arm the mean over seeds, its 95 % band, and every seed as a thin line.
+    """One figure per metric: for each arm the mean over seeds, its 95 % band, and every seed as a
+    thin line.
 
-    steps: [T]. arms: arm -> metric -> [T, S] (or [T] for one seed); NaN where a seed has no figure, and a row of NaN
-    where the arm was not logged at that step. The band is the Student interval of the mean over the seeds that are
-    left at that step. Returns metric -> Figure, in the order in which metrics first appear.
+    steps: [T]. arms: arm -> metric -> [T, S] (or [T] for one seed); NaN where a seed has no figure,
+        and a row of NaN
+    where the arm was not logged at that step. The band is the Student interval of the mean over the
+    seeds that are left at that step. Returns metric -> Figure, in the order in which metrics first
+    appear.
     """
     steps = np.asarray(steps, np.float64)
     require(steps.ndim == 1, f"training_curves: expected steps of shape [T], found {steps.shape}")
     names = list(dict.fromkeys(metric for metrics in arms.values() for metric in metrics))
     figures = {}
     for name in names:
-        figure = new_figure(6.4, 3.4, theme, layout=None)  # margins by hand: twice as fast as margins by search
+        # margins by hand: twice as fast as margins by search
+        figure = new_figure(6.4, 3.4, theme, layout=None)
         figure.subplots_adjust(left=0.1, right=0.98, top=0.91, bottom=0.15)
         axes = figure.subplots()
         for index, (arm, metrics) in enumerate(arms.items()):
@@ -37,8 +41,18 @@ def training_curves(steps, arms: dict[str, dict], *, theme: str = "light") -> di
     return figures
 
 
-def lines(x, curves: dict[str, object], *, title: str = "", xlabel: str = "", ylabel: str = "", log_x: bool = False,
-          log_y: bool = False, levels: dict[str, float] | None = None, theme: str = "light") -> Figure:
+def lines(
+    x,
+    curves: dict[str, object],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    log_x: bool = False,
+    log_y: bool = False,
+    levels: dict[str, float] | None = None,
+    theme: str = "light",
+) -> Figure:
     """Named curves over a common axis.
 
     x: [T]. curves: name -> [T], or [T, S] for S repetitions (drawn with mean and 95 % band).
@@ -62,11 +76,14 @@ def lines(x, curves: dict[str, object], *, title: str = "", xlabel: str = "", yl
 
 
 def _draw_seeds(axes: Axes, x: np.ndarray, values, name: str, style: dict) -> None:
-    """Mean, band and thin lines of [T, S]; rows without any figure are left out, so that lines stay connected."""
+    """Mean, band and thin lines of [T, S]; rows without any figure are left out, so that lines stay
+    connected."""
     values = np.asarray(values, np.float64)
     values = values[:, None] if values.ndim == 1 else values
-    require(values.ndim == 2 and values.shape[0] == x.size,
-            f"curve {name!r}: expected shape [{x.size}] or [{x.size}, S], found {values.shape}")
+    require(
+        values.ndim == 2 and values.shape[0] == x.size,
+        f"curve {name!r}: expected shape [{x.size}] or [{x.size}, S], found {values.shape}",
+    )
     values = np.where(np.isfinite(values), values, np.nan)
     there = np.isfinite(values).any(axis=1)
     x, values = x[there], values[there]
@@ -74,17 +91,21 @@ def _draw_seeds(axes: Axes, x: np.ndarray, values, name: str, style: dict) -> No
     if values.shape[1] > 1:
         alpha = min(0.45, max(0.08, 3.0 / values.shape[1]))
         thin = [np.stack([x, one], axis=1) for one in values.T]
-        axes.add_collection(LineCollection(thin, colors=style["color"], linewidths=0.6, alpha=alpha))
+        axes.add_collection(
+            LineCollection(thin, colors=style["color"], linewidths=0.6, alpha=alpha)
+        )
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
     marker = "o" if x.size == 1 else None
     axes.plot(x, mean, linewidth=1.8, marker=marker, label=label(name) if name else None, **style)
 
 
 def mean_and_band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean [T] over the finite entries of [T, S], and the ends of its 95 % Student interval (NaN below two)."""
+    """Mean [T] over the finite entries of [T, S], and the ends of its 95 % Student interval (NaN
+    below two)."""
     count = np.isfinite(values).sum(axis=1)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)  # rows with no or one figure give NaN, as they should
+        # rows with no or one figure give NaN, as they should
+        warnings.simplefilter("ignore", RuntimeWarning)
         mean = np.nanmean(values, axis=1)
         error = np.nanstd(values, axis=1, ddof=1) / np.sqrt(count)
         half = error * scipy.stats.t.ppf(0.975, np.maximum(count - 1, 1))

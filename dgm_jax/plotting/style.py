@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from dgm_jax.core import lookup
 
-# Okabe and Ito 2008, "Color universal design"; their yellow, too pale for a thin line on white, is left out.
+# Okabe and Ito 2008, "Color universal design"; their yellow, too pale for a thin line on white, is
+# left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 2, 2)))
 DOTS_PER_INCH = 110
@@ -25,19 +26,36 @@ class Theme(NamedTuple):
 
 THEMES = {
     "light": Theme("#ffffff", "#24292f", "#d9dde2", PALETTE),
-    "dark": Theme("#161b22", "#d5dae0", "#39414b", ("#4BA3DB", "#F0803C", "#2FC79A", *PALETTE[3:6], "#A0A0A0")),
+    "dark": Theme(
+        "#161b22", "#d5dae0", "#39414b", ("#4BA3DB", "#F0803C", "#2FC79A", *PALETTE[3:6], "#A0A0A0")
+    ),
 }
 
 
-def new_figure(width: float, height: float, theme: str = "light", layout: str | None = "constrained") -> Figure:
-    """An empty figure of so many inches with its Agg canvas; `layout` None leaves the margins to the caller."""
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout,
-                    facecolor=lookup(THEMES, theme, "plotting theme").background)
+def new_figure(
+    width: float, height: float, theme: str = "light", layout: str | None = "constrained"
+) -> Figure:
+    """An empty figure of so many inches with its Agg canvas; `layout` None leaves the margins to
+    the caller."""
+    figure = Figure(
+        figsize=(width, height),
+        dpi=DOTS_PER_INCH,
+        layout=layout,
+        facecolor=lookup(THEMES, theme, "plotting theme").background,
+    )
     FigureCanvasAgg(figure)
     return figure
 
 
-def dress(axes: Axes, theme: str, *, title: str = "", xlabel: str = "", ylabel: str = "", grid: bool = True) -> None:
+def dress(
+    axes: Axes,
+    theme: str,
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    grid: bool = True,
+) -> None:
     """Gives axes the colours of a theme, and their texts."""
     colours = THEMES[theme]
     axes.set_facecolor(colours.background)
@@ -54,7 +72,8 @@ def dress(axes: Axes, theme: str, *, title: str = "", xlabel: str = "", ylabel: 
 
 
 def legend(axes: Axes, theme: str, *, beside: bool = False) -> None:
-    """A legend in the colours of a theme, where there is something to name; `beside` all panels, with larger dots."""
+    """A legend in the colours of a theme, where there is something to name; `beside` all panels,
+    with larger dots."""
     handles, labels = axes.get_legend_handles_labels()
     shared = {"fontsize": 9, "frameon": False, "labelcolor": THEMES[theme].text}
     if handles and beside:
@@ -64,11 +83,15 @@ def legend(axes: Axes, theme: str, *, beside: bool = False) -> None:
 
 
 def label(text: object) -> str:
-    """Text that matplotlib draws as it is: no mathematics between dollars, no control characters, at most 120 long.
+    """Text that matplotlib draws as it is: no mathematics between dollars, no control characters,
+    at most 120 long.
 
-    A leading underscore, by which matplotlib hides a label from the legend, gets a hair space before it.
+    A leading underscore, by which matplotlib hides a label from the legend, gets a hair space
+    before it.
     """
-    clean = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(text)).replace("$", r"\$")
+    clean = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(text)).replace(
+        "$", r"\$"
+    )
     clean = clean if len(clean) <= 120 else clean[:117] + "..."
     return f"\u200a{clean}" if clean.startswith("_") else clean
 
@@ -76,5 +99,7 @@ def label(text: object) -> str:
 def line_style(index: int, theme: str) -> dict:
     """Colour and dashes of the index-th line; the pairs repeat after 28."""
     palette = THEMES[theme].palette
-    return {"color": palette[index % len(palette)],
-            "linestyle": DASHES[(index % len(palette) + index // len(palette)) % len(DASHES)]}
+    return {
+        "color": palette[index % len(palette)],
+        "linestyle": DASHES[(index % len(palette) + index // len(palette)) % len(DASHES)],
+    }

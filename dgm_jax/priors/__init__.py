@@ -1,14 +1,21 @@
-"""Distributions over latents under one contract, `Prior(init, sample, log_prob)`, so that an ablation swaps names.
+"""Distributions over latents under one contract, `Prior(init, sample, log_prob)`, so that an
+ablation swaps names.
 
-`init(key)` gives the parameters, `sample(params, key, n)` draws z [n, dim], `log_prob(params, z[*B, dim])` is [*B] in
-nats with all constants, normalised in every prior but `implicit_ratio`, which says so. `PRIORS` names them all;
-`PRIORS[name](dim)` builds those in `FROM_DIM`, the others need the encoder, the data or a discriminator (see
-`registry`). `streamed_log_prob` evaluates a mixture of many components a chunk at a time.
+`init(key)` gives the parameters, `sample(params, key, n)` draws z [n, dim],
+`log_prob(params, z[*B, dim])` is [*B] in nats with all constants, normalised in every prior but
+`implicit_ratio`, which says so. `PRIORS` names them all; `PRIORS[name](dim)` builds those in
+`FROM_DIM`, the others need the encoder, the data or a discriminator (see `registry`).
+`streamed_log_prob` evaluates a mixture of many components a chunk at a time.
 """
 
 from dgm_jax.core import Prior
 from dgm_jax.priors.aggregated_posterior import aggregated_posterior
-from dgm_jax.priors.flow import autoregressive_flow_prior, coupling_flow_prior, flow, spline_flow_prior
+from dgm_jax.priors.flow import (
+    autoregressive_flow_prior,
+    coupling_flow_prior,
+    flow,
+    spline_flow_prior,
+)
 from dgm_jax.priors.implicit_ratio import ImplicitRatio, estimate_log_normaliser, implicit_ratio
 from dgm_jax.priors.mixture import mixture
 from dgm_jax.priors.registry import FROM_DIM, PRIORS
@@ -18,7 +25,21 @@ from dgm_jax.priors.streaming import streamed_log_prob
 from dgm_jax.priors.vamp import INPUT_RANGES, vamp
 
 __all__ = [
-    "FROM_DIM", "INPUT_RANGES", "ImplicitRatio", "PRIORS", "Prior", "aggregated_posterior",
-    "autoregressive_flow_prior", "coupling_flow_prior", "estimate_log_normaliser", "flow", "implicit_ratio", "mixture",
-    "require_density", "spline_flow_prior", "standard_normal", "streamed_log_prob", "vamp",
+    "FROM_DIM",
+    "INPUT_RANGES",
+    "ImplicitRatio",
+    "PRIORS",
+    "Prior",
+    "aggregated_posterior",
+    "autoregressive_flow_prior",
+    "coupling_flow_prior",
+    "estimate_log_normaliser",
+    "flow",
+    "implicit_ratio",
+    "mixture",
+    "require_density",
+    "spline_flow_prior",
+    "standard_normal",
+    "streamed_log_prob",
+    "vamp",
 ]

@@ -10,13 +10,16 @@ from dgm_jax.priors.streaming import streamed_log_prob
 
 
 def aggregated_posterior(loc: Array, scale: Array, chunk_size: int = 256) -> Prior:
-    """q(z) = 1/N sum_i N(z; loc_i, diag(scale_i)^2) with loc and scale [N, D] of all N training points, in nats.
+    """q(z) = 1/N sum_i N(z; loc_i, diag(scale_i)^2) with loc and scale [N, D] of all N training
+    points, in nats.
 
-    Exact, and as dear as that: O(N D) for one z, streamed in chunks of `chunk_size` points. Averaged over the data, the
-    KL term of the ELBO is KL(q || p) + mutual information, so no other prior has a better ELBO on these data (Hoffman
-    and Johnson 2016, "ELBO surgery"; Tomczak and Welling 2018, "VAE with a VampPrior"); it overfits to them as easily.
+    Exact, and as dear as that: O(N D) for one z, streamed in chunks of `chunk_size` points.
+    Averaged over the data, the KL term of the ELBO is KL(q || p) + mutual information, so no other
+    prior has a better ELBO on these data (Hoffman and Johnson 2016, "ELBO surgery"; Tomczak and
+    Welling 2018, "VAE with a VampPrior"); it overfits to them as easily.
 
-    params: {"loc": [N, D], "scale": [N, D]}; init returns the arrays given here. Nothing is to be learned: put the
+    params: {"loc": [N, D], "scale": [N, D]}; init returns the arrays given here. Nothing is to be
+        learned: put the
     posteriors of the encoder of the day in their place.
     """
     _require_posteriors(loc, scale)

@@ -9,10 +9,12 @@ from dgm_jax.priors.standard_normal import standard_normal
 
 
 def flow(bijection: Bijection, dim: int) -> Prior:
-    """z = f(e), e ~ N(0, I), with f the forward direction: log p(z) = log N(f^-1(z); 0, I) + log|det df^-1/dz|.
+    """z = f(e), e ~ N(0, I), with f the forward direction: log p(z) = log N(f^-1(z); 0, I) +
+    log|det df^-1/dz|.
 
-    So samples take the forward direction and densities the inverse. A bijection that is quick the other way, such as
-    `masked_autoregressive`, goes in as `invert(bijection)`. params: those of the bijection. Nats.
+    So samples take the forward direction and densities the inverse. A bijection that is quick the
+    other way, such as `masked_autoregressive`, goes in as `invert(bijection)`. params: those of the
+    bijection. Nats.
     """
     require_count(dim, "dim")
     require(isinstance(bijection, Bijection), f"bijection must be a Bijection; got {bijection!r}")
@@ -29,21 +31,33 @@ def flow(bijection: Bijection, dim: int) -> Prior:
 
 
 def coupling_flow_prior(
-    dim: int, num_layers: int = 4, hidden: tuple[int, ...] = (64, 64), kind: str = "affine", **options
+    dim: int,
+    num_layers: int = 4,
+    hidden: tuple[int, ...] = (64, 64),
+    kind: str = "affine",
+    **options,
 ) -> Prior:
-    """`flow` through `flows.coupling_flow`: samples and densities both in one pass. N(0, I) at init."""
+    """`flow` through `flows.coupling_flow`: samples and densities both in one pass. N(0, I) at
+    init."""
     return flow(coupling_flow(dim, num_layers, hidden, kind, **options), dim)
 
 
 def autoregressive_flow_prior(
-    dim: int, num_layers: int = 2, hidden: tuple[int, ...] = (64, 64), *, log_scale_bound: float = 3.0
+    dim: int,
+    num_layers: int = 2,
+    hidden: tuple[int, ...] = (64, 64),
+    *,
+    log_scale_bound: float = 3.0,
 ) -> Prior:
-    """`flow` through the inverse of `flows.autoregressive_flow`: densities in one pass a layer, samples in `dim`.
+    """`flow` through the inverse of `flows.autoregressive_flow`: densities in one pass a layer,
+    samples in `dim`.
 
-    The "AF prior" of Chen et al. 2017, "Variational lossy autoencoder", section 3.2, whose ELBO is that of an inverse
-    autoregressive posterior with the prior N(0, I). N(0, I) at init.
+    The "AF prior" of Chen et al. 2017, "Variational lossy autoencoder", section 3.2, whose ELBO is
+    that of an inverse autoregressive posterior with the prior N(0, I). N(0, I) at init.
     """
-    return flow(invert(autoregressive_flow(dim, num_layers, hidden, log_scale_bound=log_scale_bound)), dim)
+    return flow(
+        invert(autoregressive_flow(dim, num_layers, hidden, log_scale_bound=log_scale_bound)), dim
+    )
 
 
 spline_flow_prior = functools.partial(coupling_flow_prior, kind="spline")

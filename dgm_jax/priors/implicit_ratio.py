@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from dgm_jax.core import Array, Key, LogMeanExp, Prior, PyTree, log_mean_exp, require, uniform
 from dgm_jax.priors.shapes import require_count
 
-# (ratio_params, z[*B, ...]) -> T(z) [*B], the log of a density ratio: the raw logit of a discriminator.
+# (ratio_params, z[*B, ...]) -> T(z) [*B], the log of a density ratio: the raw logit of a
+# discriminator.
 LogRatio = Callable[[PyTree, Array], Array]
 
 
@@ -31,15 +32,18 @@ def implicit_ratio(
 ) -> ImplicitRatio:
     """p(z) = base(z) exp(T(z)) / Z with Z = E_base exp(T), in nats.
 
-    Takahashi et al. 2019, "Variational autoencoder with implicit optimal priors": with T = log q(z) / base(z), learned
-    by a discriminator, p is the aggregated posterior q, and KL(q(z|x) || p) = KL(q(z|x) || base) - E T.
+    Takahashi et al. 2019, "Variational autoencoder with implicit optimal priors": with T = log q(z)
+    / base(z), learned by a discriminator, p is the aggregated posterior q, and KL(q(z|x) || p) =
+    KL(q(z|x) || base) - E T.
 
-    log_prob is log base(z) + T(z), NOT normalised and marked so, unless `log_normaliser` is given: then it is less
-    that. For an imperfect T, Z is not 1, and a likelihood without it is none; `estimate_log_normaliser` estimates it.
+    log_prob is log base(z) + T(z), NOT normalised and marked so, unless `log_normaliser` is given:
+    then it is less that. For an imperfect T, Z is not 1, and a likelihood without it is none;
+    `estimate_log_normaliser` estimates it.
 
-    sample is sampling-importance-resampling: each draw picks one of `num_candidates` candidates of its own from the
-    base, with probabilities proportional to exp(T). Draws are independent; their law tends to p as the candidates
-    grow in number, and is the base for one. No gradient passes through the choice.
+    sample is sampling-importance-resampling: each draw picks one of `num_candidates` candidates of
+    its own from the base, with probabilities proportional to exp(T). Draws are independent; their
+    law tends to p as the candidates grow in number, and is the base for one. No gradient passes
+    through the choice.
 
     params: {"base": ..., "ratio": ...}.
     """
@@ -68,9 +72,11 @@ def implicit_ratio(
 def estimate_log_normaliser(
     key: Key, base: Prior, log_ratio: LogRatio, params: PyTree, n: int = 10_000
 ) -> LogMeanExp:
-    """log 1/n sum_i exp(T(z_i)) with z_i ~ base: the log of an unbiased estimate of Z, so itself low by Jensen's gap.
+    """log 1/n sum_i exp(T(z_i)) with z_i ~ base: the log of an unbiased estimate of Z, so itself
+    low by Jensen's gap.
 
-    `params` are those of `implicit_ratio`. Raises `ConfigError` for n < 2, which has no standard error.
+    `params` are those of `implicit_ratio`. Raises `ConfigError` for n < 2, which has no standard
+    error.
     """
     require(isinstance(n, int) and n >= 2, f"n must be at least 2; got {n!r}")
     return log_mean_exp(log_ratio(params["ratio"], base.sample(params["base"], key, n)))

@@ -9,20 +9,29 @@ from dgm_jax.priors.shapes import latents, require_count
 
 
 def mixture(dim: int, num_components: int = 10, *, spread: float = 1.0) -> Prior:
-    """p(z) = sum_k softmax(logits)_k N(z; loc_k, diag(exp(log_scale_k))^2) over z [*B, dim], in nats.
+    """p(z) = sum_k softmax(logits)_k N(z; loc_k, diag(exp(log_scale_k))^2) over z [*B, dim], in
+    nats.
 
-    params: {"logits": [K], "loc": [K, dim], "log_scale": [K, dim]}. At init the weights are even, the scales 1 and the
-    means drawn from N(0, spread^2): components that start equal would stay equal. Samples are differentiable in means
-    and scales, not in the weights.
+    params: {"logits": [K], "loc": [K, dim], "log_scale": [K, dim]}. At init the weights are even,
+        the scales 1 and the
+    means drawn from N(0, spread^2): components that start equal would stay equal. Samples are
+    differentiable in means and scales, not in the weights.
     """
     require_count(dim, "dim")
     require_count(num_components, "num_components")
     known = isinstance(spread, (int, float))
-    require(not known or spread > 0, f"spread must be positive, or all components stay equal; got {spread}")
+    require(
+        not known or spread > 0,
+        f"spread must be positive, or all components stay equal; got {spread}",
+    )
 
     def init(key):
         loc = spread * normal(key, (num_components, dim))
-        return {"logits": jnp.zeros(num_components), "loc": loc, "log_scale": jnp.zeros((num_components, dim))}
+        return {
+            "logits": jnp.zeros(num_components),
+            "loc": loc,
+            "log_scale": jnp.zeros((num_components, dim)),
+        }
 
     def parts(params):
         return jax.nn.log_softmax(params["logits"]), params["loc"], jnp.exp(params["log_scale"])

@@ -1,16 +1,23 @@
 """The priors by name.
 
-Those in `FROM_DIM` are built from the dimension of the latents alone, `PRIORS[name](dim)`, with options by keyword. The
-others need parts that only a model has: `flow(bijection, dim)`, `aggregated_posterior(loc, scale)` the posteriors of
-all data, `vamp(encode, num_components, input_shape)` the encoder, `implicit_ratio(base, log_ratio, init_ratio)` a
-discriminator. An autoregressive prior over grids of codes is a network, so it stands in `models.autoregressive`.
+Those in `FROM_DIM` are built from the dimension of the latents alone, `PRIORS[name](dim)`, with
+options by keyword. The others need parts that only a model has: `flow(bijection, dim)`,
+`aggregated_posterior(loc, scale)` the posteriors of all data,
+`vamp(encode, num_components, input_shape)` the encoder,
+`implicit_ratio(base, log_ratio, init_ratio)` a discriminator. An autoregressive prior over grids of
+codes is a network, so it stands in `models.autoregressive`.
 """
 
 from typing import Callable
 
 from dgm_jax.core import Prior
 from dgm_jax.priors.aggregated_posterior import aggregated_posterior
-from dgm_jax.priors.flow import autoregressive_flow_prior, coupling_flow_prior, flow, spline_flow_prior
+from dgm_jax.priors.flow import (
+    autoregressive_flow_prior,
+    coupling_flow_prior,
+    flow,
+    spline_flow_prior,
+)
 from dgm_jax.priors.implicit_ratio import implicit_ratio
 from dgm_jax.priors.mixture import mixture
 from dgm_jax.priors.standard_normal import standard_normal
@@ -28,4 +35,6 @@ PRIORS: dict[str, Callable[..., Prior]] = {
     "implicit_ratio": implicit_ratio,
 }
 
-FROM_DIM = frozenset({"standard_normal", "mixture", "coupling_flow", "spline_flow", "autoregressive_flow"})
+FROM_DIM = frozenset(
+    {"standard_normal", "mixture", "coupling_flow", "spline_flow", "autoregressive_flow"}
+)

@@ -8,7 +8,8 @@ from dgm_jax.priors.shapes import latents, require_count
 
 
 def standard_normal(dim: int) -> Prior:
-    """N(0, I) over z [*B, dim], without parameters: log p(z) = -|z|^2 / 2 - dim log(2 pi) / 2 in nats."""
+    """N(0, I) over z [*B, dim], without parameters: log p(z) = -|z|^2 / 2 - dim log(2 pi) / 2 in
+    nats."""
     require_count(dim, "dim")
 
     def init(key):

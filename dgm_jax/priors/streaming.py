@@ -9,12 +9,15 @@ from dgm_jax.densities import mixture
 from dgm_jax.priors.shapes import latents, require_count
 
 
-def streamed_log_prob(z: Array, log_weights: Array, loc: Array, scale: Array, chunk_size: int = 256) -> Array:
-    """log sum_k w_k N(z; loc_k, scale_k^2) for z [*B, D], log_weights [K], loc and scale [K, D]: [*B] in nats.
+def streamed_log_prob(
+    z: Array, log_weights: Array, loc: Array, scale: Array, chunk_size: int = 256
+) -> Array:
+    """log sum_k w_k N(z; loc_k, scale_k^2) for z [*B, D], log_weights [K], loc and scale [K, D]:
+    [*B] in nats.
 
-    A scan over chunks of components carries the running log-sum-exp, so at most [*B, chunk_size, D] numbers exist at
-    once; gradients compute each chunk a second time instead of keeping it. The work is O(B K D). Equal to
-    `densities.mixture.log_prob` to rounding.
+    A scan over chunks of components carries the running log-sum-exp, so at most [*B, chunk_size, D]
+    numbers exist at once; gradients compute each chunk a second time instead of keeping it. The
+    work is O(B K D). Equal to `densities.mixture.log_prob` to rounding.
     """
     require_count(chunk_size, "chunk_size")
     z = latents(z, loc.shape[1])
@@ -23,8 +26,12 @@ def streamed_log_prob(z: Array, log_weights: Array, loc: Array, scale: Array, ch
     def add(total, chunk):
         return jnp.logaddexp(total, mixture.log_prob(z, *chunk)), None
 
-    # Padding has no weight and an ordinary place, so that neither its value nor its gradient disturbs.
-    stacked = tuple(even_chunks(x, chunk_size, fill) for x, fill in ((log_weights, -jnp.inf), (loc, 0.0), (scale, 1.0)))
+    # Padding has no weight and an ordinary place, so that neither its value nor its gradient
+    # disturbs.
+    stacked = tuple(
+        even_chunks(x, chunk_size, fill)
+        for x, fill in ((log_weights, -jnp.inf), (loc, 0.0), (scale, 1.0))
+    )
     start = mixture.log_prob(z, *(x[0] for x in stacked))
     total, _ = lax.scan(add, start, tuple(x[1:] for x in stacked))
     return total

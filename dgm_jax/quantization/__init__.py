@@ -1,10 +1,10 @@
 """Vectors to codes and back.
 
-`nearest_code` searches a codebook without an N x K matrix; `vector_quantize` adds the gradients and losses of the
-VQ-VAE, `multi_head_quantize` and `residual_quantize` do so with several codebooks, each with its inverse `..._lookup`.
-`codebook_ema` lets a codebook follow its vectors and revives dead codes, `kmeans` starts one, `finite_scalar` needs none,
-and `codebook_usage` says how much of one is in use. Losses are per vector: sum over the vectors of an example, average
-over examples.
+`nearest_code` searches a codebook without an N x K matrix; `vector_quantize` adds the gradients and
+losses of the VQ-VAE, `multi_head_quantize` and `residual_quantize` do so with several codebooks,
+each with its inverse `..._lookup`. `codebook_ema` lets a codebook follow its vectors and revives
+dead codes, `kmeans` starts one, `finite_scalar` needs none, and `codebook_usage` says how much of
+one is in use. Losses are per vector: sum over the vectors of an example, average over examples.
 """
 
 from dgm_jax.quantization import codebook_ema, finite_scalar
@@ -14,14 +14,47 @@ from dgm_jax.quantization.finite_scalar import FiniteScalar, finite_scalar_quant
 from dgm_jax.quantization.nearest import nearest_code
 from dgm_jax.quantization.product import multi_head_lookup, multi_head_quantize
 from dgm_jax.quantization.residual import residual_lookup, residual_quantize
-from dgm_jax.quantization.usage import CodebookUsage, codebook_usage, count_codes, miller_madow_perplexity
+from dgm_jax.quantization.usage import (
+    CodebookUsage,
+    codebook_usage,
+    count_codes,
+    miller_madow_perplexity,
+)
 from dgm_jax.quantization.usage import usage_of_counts
-from dgm_jax.quantization.vector import GRADIENTS, Quantized, check_codes, l2_normalize, lookup, quantize_with_codes
+from dgm_jax.quantization.vector import (
+    GRADIENTS,
+    Quantized,
+    check_codes,
+    l2_normalize,
+    lookup,
+    quantize_with_codes,
+)
 from dgm_jax.quantization.vector import vector_quantize
 
 __all__ = [
-    "CodebookState", "CodebookStatistics", "CodebookUsage", "FiniteScalar", "GRADIENTS", "KMeans", "Quantized",
-    "check_codes", "codebook_ema", "codebook_usage", "count_codes", "finite_scalar", "finite_scalar_quantize", "kmeans",
-    "l2_normalize", "lookup", "miller_madow_perplexity", "multi_head_lookup", "multi_head_quantize", "nearest_code",
-    "quantize_with_codes", "residual_lookup", "residual_quantize", "usage_of_counts", "vector_quantize",
+    "CodebookState",
+    "CodebookStatistics",
+    "CodebookUsage",
+    "FiniteScalar",
+    "GRADIENTS",
+    "KMeans",
+    "Quantized",
+    "check_codes",
+    "codebook_ema",
+    "codebook_usage",
+    "count_codes",
+    "finite_scalar",
+    "finite_scalar_quantize",
+    "kmeans",
+    "l2_normalize",
+    "lookup",
+    "miller_madow_perplexity",
+    "multi_head_lookup",
+    "multi_head_quantize",
+    "nearest_code",
+    "quantize_with_codes",
+    "residual_lookup",
+    "residual_quantize",
+    "usage_of_counts",
+    "vector_quantize",
 ]

@@ -14,7 +14,8 @@ from dgm_jax.quantization.vector import gather
 
 
 class KMeans(NamedTuple):
-    """codebook [K, D]; codes int32[N], the nearest code of each vector; inertia, sum_i |z_i - codebook[codes_i]|^2."""
+    """codebook [K, D]; codes int32[N], the nearest code of each vector; inertia, sum_i |z_i -
+    codebook[codes_i]|^2."""
 
     codebook: Array
     codes: Array
@@ -31,22 +32,25 @@ def kmeans(
     codebook: Array | None = None,
     **search,
 ) -> KMeans:
-    """Lloyd's algorithm on z [*B, D] (N vectors in all): assign, move each code to the mean of its vectors, repeat.
+    """Lloyd's algorithm on z [*B, D] (N vectors in all): assign, move each code to the mean of its
+    vectors, repeat.
 
-    start: "random", K vectors of z without replacement, or "plus_plus", each next vector drawn with probability
-        proportional to its squared distance from those already chosen (Arthur & Vassilvitskii 2007; K sequential steps).
+    start: "random", K vectors of z without replacement, or "plus_plus", each next vector drawn with
+        probability proportional to its squared distance from those already chosen (Arthur &
+        Vassilvitskii 2007; K sequential steps).
     codebook: [K, D] to start from, in place of `start`.
     search: options of `nearest_code`.
 
-    A cluster without vectors keeps its place. At least float32; no gradient passes. Run it once, ahead of a training
-    program. Raises `ConfigError` for fewer vectors than codes.
+    A cluster without vectors keeps its place. At least float32; no gradient passes. Run it once,
+    ahead of a training program. Raises `ConfigError` for fewer vectors than codes.
     """
     shape = jnp.shape(z)
     require(len(shape) >= 2, f"z must be [*B, D] with at least two axes; got {shape}")
     rows = lax.stop_gradient(jnp.asarray(z)).reshape(-1, shape[-1])
     rows = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
     require(
-        1 <= num_codes <= len(rows), f"num_codes must lie in [1, {len(rows)}], the number of vectors; got {num_codes}"
+        1 <= num_codes <= len(rows),
+        f"num_codes must lie in [1, {len(rows)}], the number of vectors; got {num_codes}",
     )
     require(num_iterations >= 0, f"num_iterations must not be negative; got {num_iterations}")
     if codebook is None:
@@ -55,11 +59,15 @@ def kmeans(
     require(jnp.shape(codebook) == wanted, f"codebook must be {wanted}; got {jnp.shape(codebook)}")
 
     def iterate(_, state):
-        return codebook_ema.update(state, rows, nearest_code(rows, state.codebook, **search), decay=0.0)
+        return codebook_ema.update(
+            state, rows, nearest_code(rows, state.codebook, **search), decay=0.0
+        )
 
     codebook = lax.fori_loop(0, num_iterations, iterate, codebook_ema.init(codebook)).codebook
     codes = nearest_code(rows, codebook, **search)
-    return KMeans(codebook, codes.reshape(shape[:-1]), jnp.sum(jnp.square(rows - gather(codebook, codes))))
+    return KMeans(
+        codebook, codes.reshape(shape[:-1]), jnp.sum(jnp.square(rows - gather(codebook, codes)))
+    )
 
 
 def _random(key: Key, rows: Array, num_codes: int) -> Array:
@@ -72,7 +80,9 @@ def _plus_plus(key: Key, rows: Array, num_codes: int) -> Array:
 
     def choose(squares, uniform):
         total = jnp.cumsum(squares)
-        row = rows[jnp.clip(jnp.searchsorted(total, uniform * total[-1], side="right"), 0, len(rows) - 1)]
+        row = rows[
+            jnp.clip(jnp.searchsorted(total, uniform * total[-1], side="right"), 0, len(rows) - 1)
+        ]
         return jnp.minimum(squares, jnp.sum(jnp.square(rows - row), axis=1)), row
 
     squares = jnp.sum(jnp.square(rows - first), axis=1)

@@ -1,9 +1,11 @@
-"""A codebook that follows the running mean of the vectors assigned to each code (van den Oord et al. 2017, A.1).
+"""A codebook that follows the running mean of the vectors assigned to each code (van den Oord et
+al. 2017, A.1).
 
-Quantise first, then update. The state is (codebook, counts); the sum that other code carries beside them is
-codebook * counts by definition, so it cannot fall out of step at initialisation or revival. Fixed shapes and no
-host synchronisation: all of it scans and vmaps. Statistics come from the arrays given and nothing else; where a batch
-is spread over programs, add up `statistics` across them and `apply` the sum.
+Quantise first, then update. The state is (codebook, counts); the sum that other code carries beside
+them is codebook * counts by definition, so it cannot fall out of step at initialisation or revival.
+Fixed shapes and no host synchronisation: all of it scans and vmaps. Statistics come from the arrays
+given and nothing else; where a batch is spread over programs, add up `statistics` across them and
+`apply` the sum.
 """
 
 from typing import NamedTuple
@@ -16,14 +18,16 @@ from dgm_jax.core import Array, Key, require
 
 
 class CodebookState(NamedTuple):
-    """codebook [K, D]; counts [K], the moving average of the number of vectors a batch assigns to each code."""
+    """codebook [K, D]; counts [K], the moving average of the number of vectors a batch assigns to
+    each code."""
 
     codebook: Array
     counts: Array
 
 
 class CodebookStatistics(NamedTuple):
-    """Of one batch: counts n_k [K], and offsets sum_{i: c_i = k} (z_i - e_k) [K, D] from the code as it stood."""
+    """Of one batch: counts n_k [K], and offsets sum_{i: c_i = k} (z_i - e_k) [K, D] from the code
+    as it stood."""
 
     counts: Array
     offsets: Array
@@ -32,30 +36,39 @@ class CodebookStatistics(NamedTuple):
 def init(codebook: Array, *, count: float = 1.0) -> CodebookState:
     """The state of codebook [K, D], as if each code stood for `count` vectors. At least float32."""
     shape = jnp.shape(codebook)
-    require(len(shape) == 2 and min(shape) >= 1, f"codebook must be [K, D] with K >= 1 and D >= 1; got {shape}")
+    require(
+        len(shape) == 2 and min(shape) >= 1,
+        f"codebook must be [K, D] with K >= 1 and D >= 1; got {shape}",
+    )
     require(isinstance(count, jax.core.Tracer) or count > 0, f"count must be positive; got {count}")
     codebook = jnp.asarray(codebook)
     dtype = jnp.promote_types(codebook.dtype, jnp.float32)
     return CodebookState(codebook.astype(dtype), jnp.full(shape[:1], count, dtype))
 
 
-def update(state: CodebookState, z: Array, codes: Array, decay: Array | float = 0.99) -> CodebookState:
+def update(
+    state: CodebookState, z: Array, codes: Array, decay: Array | float = 0.99
+) -> CodebookState:
     """One step of the moving average; z [*B, D], codes [*B].
 
-        N_k <- decay N_k + (1 - decay) n_k,    e_k <- e_k + (1 - decay) sum_{i: c_i = k} (z_i - e_k) / N_k,
+        N_k <- decay N_k + (1 - decay) n_k,
+        e_k <- e_k + (1 - decay) sum_{i: c_i = k} (z_i - e_k) / N_k,
 
-    which is m_k <- decay m_k + (1 - decay) sum z_i, e_k = m_k / N_k with m_k = e_k N_k, without its cancellation far from
-    the origin. A code that the batch does not use keeps its place bit for bit and its count decays; there is nothing
-    for Laplace smoothing to cure. Codes outside [0, K), such as -1 for padding, count for nothing.
+    which is m_k <- decay m_k + (1 - decay) sum z_i, e_k = m_k / N_k with m_k = e_k N_k, without its
+    cancellation far from the origin. A code that the batch does not use keeps its place bit for bit
+    and its count decays; there is nothing for Laplace smoothing to cure. Codes outside [0, K), such
+    as -1 for padding, count for nothing.
 
-    decay: in [0, 1], a number or a traced scalar; 0 puts each used code at the mean of its vectors (a k-means step).
+    decay: in [0, 1], a number or a traced scalar; 0 puts each used code at the mean of its vectors
+        (a k-means step).
     No gradient passes. Raises `ConfigError` for shapes that do not fit.
     """
     return apply(state, statistics(state, z, codes), decay)
 
 
 def statistics(state: CodebookState, z: Array, codes: Array) -> CodebookStatistics:
-    """Of z [*B, D] with codes [*B]: segment sums, O(N D), no one-hot. Sums over parts of a batch add up."""
+    """Of z [*B, D] with codes [*B]: segment sums, O(N D), no one-hot. Sums over parts of a batch
+    add up."""
     num_codes, dim = state.codebook.shape
     require(
         jnp.shape(z)[-1:] == (dim,) and jnp.shape(z)[:-1] == jnp.shape(codes),
@@ -72,7 +85,9 @@ def statistics(state: CodebookState, z: Array, codes: Array) -> CodebookStatisti
     )
 
 
-def apply(state: CodebookState, batch: CodebookStatistics, decay: Array | float = 0.99) -> CodebookState:
+def apply(
+    state: CodebookState, batch: CodebookStatistics, decay: Array | float = 0.99
+) -> CodebookState:
     """The step of `update` from the statistics of a batch."""
     static = isinstance(decay, (int, float))
     require(not static or 0 <= decay <= 1, f"decay must lie in [0, 1]; got {decay}")
@@ -85,16 +100,21 @@ def apply(state: CodebookState, batch: CodebookStatistics, decay: Array | float 
 
 
 def revive(key: Key, state: CodebookState, z: Array, threshold: Array | float) -> CodebookState:
-    """Codes whose count is below `threshold` put on random vectors of z [*B, D], all others left bit for bit.
+    """Codes whose count is below `threshold` put on random vectors of z [*B, D], all others left
+    bit for bit.
 
-    The vectors are drawn without replacement (with more dead codes than vectors they repeat). A revived code starts
-    with the count max(threshold, 1), as fresh as one of `init`, so it is not dead at once. The number revived is
-    sum(state.counts < threshold). Costs a permutation of the N vectors each call, whether a code is dead or not:
-    under vmap a `lax.cond` around it saves nothing. Dhariwal et al. (2020), Jukebox, section 3.2 ("random restarts").
+    The vectors are drawn without replacement (with more dead codes than vectors they repeat). A
+    revived code starts with the count max(threshold, 1), as fresh as one of `init`, so it is not
+    dead at once. The number revived is sum(state.counts < threshold). Costs a permutation of the N
+    vectors each call, whether a code is dead or not: under vmap a `lax.cond` around it saves
+    nothing. Dhariwal et al. (2020), Jukebox, section 3.2 ("random restarts").
     """
     num_codes, dim = state.codebook.shape
     shape = jnp.shape(z)
-    require(len(shape) >= 2 and shape[-1] == dim and 0 not in shape, f"z must be [*B, {dim}], not empty; got {shape}")
+    require(
+        len(shape) >= 2 and shape[-1] == dim and 0 not in shape,
+        f"z must be [*B, {dim}], not empty; got {shape}",
+    )
     codebook, counts = lax.stop_gradient(state)
     rows = lax.stop_gradient(jnp.asarray(z, codebook.dtype)).reshape(-1, dim)
     dead = counts < threshold

@@ -1,8 +1,9 @@
-"""Finite scalar quantisation (Mentzer et al. 2023, arXiv:2309.15505): each coordinate is rounded to L_i levels.
+"""Finite scalar quantisation (Mentzer et al. 2023, arXiv:2309.15505): each coordinate is rounded to
+L_i levels.
 
-Levels of section 4 of the paper: [8, 6, 5] for about 2^8 codes, [8, 5, 5, 5] for 2^10, [7, 5, 5, 5, 5] for 2^12,
-[8, 8, 8, 6, 5] for 2^14, [8, 8, 8, 5, 5, 5] for 2^16. There is no codebook to learn, and no loss beside the
-reconstruction.
+Levels of section 4 of the paper: [8, 6, 5] for about 2^8 codes, [8, 5, 5, 5] for 2^10, [7, 5, 5, 5,
+5] for 2^12, [8, 8, 8, 6, 5] for 2^14, [8, 8, 8, 5, 5, 5] for 2^16. There is no codebook to learn,
+and no loss beside the reconstruction.
 """
 
 import math
@@ -15,22 +16,26 @@ from dgm_jax.core import Array, require
 from dgm_jax.quantization.vector import check_codes
 from dgm_jax.sampling import straight_through
 
-# tanh is stretched by 1 + EPSILON so that the outermost levels are reached; 1 - EPSILON makes L = 2 NaN.
+# tanh is stretched by 1 + EPSILON so that the outermost levels are reached; 1 - EPSILON makes L = 2
+# NaN.
 EPSILON = 1e-3
 
 
 class FiniteScalar(NamedTuple):
-    """quantized [*B, d] in [-1, 1], with the gradient of `bound` / (L // 2); codes int32[*B] in [0, prod L)."""
+    """quantized [*B, d] in [-1, 1], with the gradient of `bound` / (L // 2); codes int32[*B] in [0,
+    prod L)."""
 
     quantized: Array
     codes: Array
 
 
 def finite_scalar_quantize(z: Array, levels: Sequence[int]) -> FiniteScalar:
-    """round(bound(z)) / (L // 2), straight through the rounding; z [*B, d], levels d integers of at least 2.
+    """round(bound(z)) / (L // 2), straight through the rounding; z [*B, d], levels d integers of at
+    least 2.
 
-    The values of coordinate i are (j - L_i // 2) / (L_i // 2) for j = 0 .. L_i - 1. At least float32.
-    Raises `ConfigError` for a width that differs from the levels, or more than 2^31 - 1 codes.
+    The values of coordinate i are (j - L_i // 2) / (L_i // 2) for j = 0 .. L_i - 1. At least
+    float32. Raises `ConfigError` for a width that differs from the levels, or more than 2^31 - 1
+    codes.
     """
     levels = _require_levels(levels)
     bounded = bound(z, levels)
@@ -42,14 +47,17 @@ def finite_scalar_quantize(z: Array, levels: Sequence[int]) -> FiniteScalar:
 
 
 def bound(z: Array, levels: Sequence[int]) -> Array:
-    """h tanh(z + s) - o, with h = (L - 1)(1 + epsilon) / 2, o = 1/2 for even L and 0 for odd, s = arctanh(o / h).
+    """h tanh(z + s) - o, with h = (L - 1)(1 + epsilon) / 2, o = 1/2 for even L and 0 for odd, s =
+    arctanh(o / h).
 
-    Then bound(0) = 0 and rounding gives L values. The paper and its notebook print s = tan(o / h), for which
-    bound(0) is not 0; the author's correction is arctanh. With L = 2 the two values meet at z = -s = -3.8.
+    Then bound(0) = 0 and rounding gives L values. The paper and its notebook print s = tan(o / h),
+    for which bound(0) is not 0; the author's correction is arctanh. With L = 2 the two values meet
+    at z = -s = -3.8.
     """
     levels = _require_levels(levels)
     require(
-        jnp.shape(z)[-1:] == levels.shape, f"z must be [*B, {len(levels)}], one coordinate a level; got {jnp.shape(z)}"
+        jnp.shape(z)[-1:] == levels.shape,
+        f"z must be [*B, {len(levels)}], one coordinate a level; got {jnp.shape(z)}",
     )
     z = jnp.asarray(z)
     require(jnp.issubdtype(z.dtype, jnp.floating), f"z must be floating; got {z.dtype}")
@@ -62,21 +70,26 @@ def bound(z: Array, levels: Sequence[int]) -> Array:
 
 
 def values_to_codes(quantized: Array, levels: Sequence[int]) -> Array:
-    """int32[*B] from values [*B, d] as `finite_scalar_quantize` gives them; the first coordinate runs fastest."""
+    """int32[*B] from values [*B, d] as `finite_scalar_quantize` gives them; the first coordinate
+    runs fastest."""
     levels = _require_levels(levels)
     require(
-        jnp.shape(quantized)[-1:] == levels.shape, f"values must be [*B, {len(levels)}]; got {jnp.shape(quantized)}"
+        jnp.shape(quantized)[-1:] == levels.shape,
+        f"values must be [*B, {len(levels)}]; got {jnp.shape(quantized)}",
     )
     half = levels // 2
     quantized = jnp.asarray(quantized)
     quantized = quantized.astype(jnp.promote_types(quantized.dtype, jnp.float32))
-    return _pack(jnp.round(quantized * half.astype(quantized.dtype)).astype(jnp.int32) + half, levels)
+    return _pack(
+        jnp.round(quantized * half.astype(quantized.dtype)).astype(jnp.int32) + half, levels
+    )
 
 
 def codes_to_values(codes: Array, levels: Sequence[int], dtype=jnp.float32) -> Array:
     """[*B, d] from codes [*B], bit for bit what `finite_scalar_quantize` returned.
 
-    Raises `DataError` for concrete codes outside [0, prod L); in a compiled program these give values of some code.
+    Raises `DataError` for concrete codes outside [0, prod L); in a compiled program these give
+    values of some code.
     """
     levels = _require_levels(levels)
     check_codes(codes, math.prod(levels.tolist()))
@@ -97,7 +110,10 @@ def _pack(digits: Array, levels: np.ndarray) -> Array:
 def _require_levels(levels: Sequence[int]) -> np.ndarray:
     found = np.asarray(levels)
     require(
-        found.ndim == 1 and found.size >= 1 and np.issubdtype(found.dtype, np.integer) and bool((found >= 2).all()),
+        found.ndim == 1
+        and found.size >= 1
+        and np.issubdtype(found.dtype, np.integer)
+        and bool((found >= 2).all()),
         f"levels must be integers of at least 2, one for each coordinate; got {levels}",
     )
     total = math.prod(found.tolist())

@@ -1,12 +1,13 @@
-"""The nearest code of each vector, streamed: no N x K matrix, and the same codes at any matmul precision."""
+"""The nearest code of each vector, streamed: no N x K matrix, and the same codes at any matmul
+precision."""
 
 import jax.numpy as jnp
 from jax import lax
 
 from dgm_jax.core import Array, require
 
-# (rows, codes) of a tile of scores. On the CPU a tile and its running minima stay in the cache; an accelerator wants
-# fewer and larger products.
+# (rows, codes) of a tile of scores. On the CPU a tile and its running minima stay in the cache; an
+# accelerator wants fewer and larger products.
 _CPU_TILE = (256, 1024)
 _ACCELERATOR_TILE = (4096, 2048)
 
@@ -21,30 +22,35 @@ def nearest_code(
 ) -> Array:
     """argmin_k |z - codebook_k|^2: int32[*B] in [0, K), for z [*B, D] and codebook [K, D].
 
-    Scores |e_k - c|^2 / 2 - (z - c).(e_k - c), with c a centre of the codebook, choose the best two codes, and the sums
-    of (z - e)^2 in at least float32 choose between these. |z|^2, equal for all codes, is left out, and the centre is
-    taken off first, so data far from the origin lose nothing. c is the mean of the codes, once more without those
-    farther from it than average: a dead code far away does not pull it along. Ties go to the lowest index.
+    Scores |e_k - c|^2 / 2 - (z - c).(e_k - c), with c a centre of the codebook, choose the best two
+    codes, and the sums of (z - e)^2 in at least float32 choose between these. |z|^2, equal for all
+    codes, is left out, and the centre is taken off first, so data far from the origin lose nothing.
+    c is the mean of the codes, once more without those farther from it than average: a dead code
+    far away does not pull it along. Ties go to the lowest index.
 
-    Margin: with u the unit roundoff of the product (2^-24 for float32, 2^-11 for TF32, 2^-8 for bfloat16), b the
+    Margin: with u the unit roundoff of the product (2^-24 for float32, 2^-11 for TF32, 2^-8 for
+        bfloat16), b the
     true code and
 
         m_k = 2 |e_k - c| ((2 u + D 2^-24) |z - c| + D 2^-24 |e_k - c|),
 
-    the code is b wherever |z - e_j|^2 - |z - e_b|^2 > m_j + m_b for every other j. One j may come closer than that,
-    down to (D + 3) 2^-22 |z - e_j|^2. All this holds for z and codebook as given: a bfloat16 z is widened first.
+    the code is b wherever |z - e_j|^2 - |z - e_b|^2 > m_j + m_b for every other j. One j may come
+    closer than that, down to (D + 3) 2^-22 |z - e_j|^2. All this holds for z and codebook as given:
+    a bfloat16 z is widened first.
 
     precision: of the product, as in `jnp.dot`. Only accelerators take notice.
-    compute_dtype: floating dtype to which the factors of the product are cast; sums stay at least float32.
-    tile: (rows, codes) of the scores held at once; about five times as many numbers are in memory. By default chosen
-        for the platform. Sizes need not divide N or K.
+    compute_dtype: floating dtype to which the factors of the product are cast; sums stay at least
+        float32.
+    tile: (rows, codes) of the scores held at once; about five times as many numbers are in memory.
+        By default chosen for the platform. Sizes need not divide N or K.
 
-    No gradient passes. A row with NaN has code 0. Raises `ConfigError` for an empty codebook, a width that differs, or
-    integers.
+    No gradient passes. A row with NaN has code 0. Raises `ConfigError` for an empty codebook, a
+    width that differs, or integers.
     """
     batch = require_vectors(z, codebook)
     require(
-        tile is None or (len(tile) == 2 and min(tile) >= 1), f"tile must be (rows, codes), both at least 1; got {tile}"
+        tile is None or (len(tile) == 2 and min(tile) >= 1),
+        f"tile must be (rows, codes), both at least 1; got {tile}",
     )
     dtype = jnp.promote_types(jnp.result_type(z, codebook), jnp.float32)
     z, codebook = (lax.stop_gradient(jnp.asarray(x, dtype)) for x in (z, codebook))
@@ -53,20 +59,29 @@ def nearest_code(
         return jnp.zeros(batch, jnp.int32)
 
     def search(tile):
-        return lambda rows, codebook: _search(rows, codebook, tile, precision, compute_dtype or dtype)
+        return lambda rows, codebook: _search(
+            rows, codebook, tile, precision, compute_dtype or dtype
+        )
 
     if tile is not None:
         return search(tile)(rows, codebook).reshape(batch)
-    found = lax.platform_dependent(rows, codebook, cpu=search(_CPU_TILE), default=search(_ACCELERATOR_TILE))
+    found = lax.platform_dependent(
+        rows, codebook, cpu=search(_CPU_TILE), default=search(_ACCELERATOR_TILE)
+    )
     return found.reshape(batch)
 
 
 def require_vectors(z: Array, codebook: Array) -> tuple[int, ...]:
-    """The leading axes *B of z [*B, D]; `ConfigError` unless codebook is [K, D], K >= 1, and both are floating."""
+    """The leading axes *B of z [*B, D]; `ConfigError` unless codebook is [K, D], K >= 1, and both
+    are floating."""
     shape, got = jnp.shape(codebook), jnp.shape(z)
-    require(len(shape) == 2 and min(shape) >= 1, f"codebook must be [K, D] with K >= 1 and D >= 1; got {shape}")
     require(
-        len(got) >= 1 and got[-1] == shape[1], f"z must be [*B, {shape[1]}], the width of the codebook {shape}; got {got}"
+        len(shape) == 2 and min(shape) >= 1,
+        f"codebook must be [K, D] with K >= 1 and D >= 1; got {shape}",
+    )
+    require(
+        len(got) >= 1 and got[-1] == shape[1],
+        f"z must be [*B, {shape[1]}], the width of the codebook {shape}; got {got}",
     )
     for name, x in (("z", z), ("codebook", codebook)):
         dtype = jnp.result_type(x)
@@ -80,12 +95,15 @@ def _search(rows: Array, codebook: Array, tile: tuple[int, int], precision, comp
     row_tile, code_tile = _even(num_rows, tile[0]), _even(num_codes, tile[1])
     centre = _centre(codebook)
     codes = codebook - centre
-    half_norms = _tiled(jnp.sum(codes * codes, axis=1) / 2, code_tile, jnp.inf)  # padding is never nearest
+    # padding is never nearest
+    half_norms = _tiled(jnp.sum(codes * codes, axis=1) / 2, code_tile, jnp.inf)
     codes = jnp.swapaxes(_tiled(codes, code_tile, 0), 1, 2).astype(compute_dtype)
 
     def nearest(x):
         first, second = _best_two((x - centre).astype(compute_dtype), codes, half_norms, precision)
-        distance_1, distance_2 = (jnp.sum(jnp.square(x - codebook[i]), axis=1) for i in (first, second))
+        distance_1, distance_2 = (
+            jnp.sum(jnp.square(x - codebook[i]), axis=1) for i in (first, second)
+        )
         swap = (distance_2 < distance_1) | ((distance_2 == distance_1) & (second < first))
         return jnp.where(swap, second, first)
 
@@ -101,10 +119,11 @@ def _centre(codebook: Array) -> Array:
 
 
 def _best_two(x: Array, codes: Array, half_norms: Array, precision) -> tuple[Array, Array]:
-    """Indices of the two lowest scores for each row of x [N, D], from tiles codes [T, D, C] and half_norms [T, C].
+    """Indices of the two lowest scores for each row of x [N, D], from tiles codes [T, D, C] and
+    half_norms [T, C].
 
-    Code t C + j runs in lane j. A lane keeps its best two as the tiles go by, elementwise, which vectorises where
-    argmin does not; lanes are compared once, at the end.
+    Code t C + j runs in lane j. A lane keeps its best two as the tiles go by, elementwise, which
+    vectorises where argmin does not; lanes are compared once, at the end.
     """
     num_tiles, lanes = half_norms.shape
     dtype = half_norms.dtype
@@ -116,7 +135,12 @@ def _best_two(x: Array, codes: Array, half_norms: Array, precision) -> tuple[Arr
         first, second = score < score_1, score < score_2
         score_2 = jnp.where(first, score_1, jnp.where(second, score, score_2))
         tile_2 = jnp.where(first, tile_1, jnp.where(second, t, tile_2))
-        return (jnp.where(first, score, score_1), jnp.where(first, t, tile_1), score_2, tile_2), None
+        return (
+            jnp.where(first, score, score_1),
+            jnp.where(first, t, tile_1),
+            score_2,
+            tile_2,
+        ), None
 
     none = jnp.full((x.shape[0], lanes), jnp.inf, dtype), jnp.zeros((x.shape[0], lanes), jnp.int32)
     tiles = codes, half_norms, jnp.arange(num_tiles, dtype=jnp.int32)
@@ -125,13 +149,18 @@ def _best_two(x: Array, codes: Array, half_norms: Array, precision) -> tuple[Arr
     lane = lax.broadcasted_iota(jnp.int32, score_1.shape, 1)
     best = _lowest(score_1, tile_1 * lanes + lane)
     runner_up = lane == (best % lanes)[:, None]  # the lane of the best offers its second
-    second = _lowest(jnp.where(runner_up, score_2, score_1), jnp.where(runner_up, tile_2, tile_1) * lanes + lane)
+    second = _lowest(
+        jnp.where(runner_up, score_2, score_1), jnp.where(runner_up, tile_2, tile_1) * lanes + lane
+    )
     # With a single code, or scores that are not finite, there is no second.
-    return best, jnp.where(jnp.isfinite(jnp.min(jnp.where(runner_up, score_2, score_1), axis=1)), second, best)
+    return best, jnp.where(
+        jnp.isfinite(jnp.min(jnp.where(runner_up, score_2, score_1), axis=1)), second, best
+    )
 
 
 def _lowest(score: Array, index: Array) -> Array:
-    """The lowest index among those of the minimum along the last axis; 0 where all scores are NaN."""
+    """The lowest index among those of the minimum along the last axis; 0 where all scores are
+    NaN."""
     at_minimum = score == jnp.min(score, axis=1, keepdims=True)
     return jnp.min(jnp.where(at_minimum, index, jnp.iinfo(jnp.int32).max), axis=1)
 

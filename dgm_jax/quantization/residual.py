@@ -1,4 +1,5 @@
-"""Residual quantisation: each level quantises what the levels before it left over (Zeghidour et al. 2021)."""
+"""Residual quantisation: each level quantises what the levels before it left over (Zeghidour et al.
+2021)."""
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,15 @@ from dgm_jax.quantization.nearest import nearest_code, require_vectors
 from dgm_jax.quantization.vector import Quantized, check_codes, code_losses, gather, join
 
 
-def residual_quantize(z: Array, codebooks: Array, *, gradient: str = "straight_through", **search) -> Quantized:
+def residual_quantize(
+    z: Array, codebooks: Array, *, gradient: str = "straight_through", **search
+) -> Quantized:
     """q = sum_l e_l with e_l the nearest row of codebooks[l] to r_l = z - e_0 - ... - e_{l-1}.
 
-    z [*B, D], codebooks [L, K, D]; quantized [*B, D], codes [*B, L], losses [*B, L]: |sg(r_l) - e_l|^2 and
-    |r_l - sg(e_l)|^2, where r_l carries the gradient of z and none of the codebooks. The gradient of `quantized` joins
-    the whole q to z, so it is the identity for "straight_through". search: options of `nearest_code`. Raises
-    `ConfigError` for shapes that do not fit.
+    z [*B, D], codebooks [L, K, D]; quantized [*B, D], codes [*B, L], losses [*B, L]:
+    |sg(r_l) - e_l|^2 and |r_l - sg(e_l)|^2, where r_l carries the gradient of z and none of the
+    codebooks. The gradient of `quantized` joins the whole q to z, so it is the identity for
+    "straight_through". search: options of `nearest_code`. Raises `ConfigError` for shapes that do not fit.
     """
     _require_codebooks(codebooks)
     require_vectors(z, codebooks[0])
@@ -37,14 +40,16 @@ def residual_quantize(z: Array, codebooks: Array, *, gradient: str = "straight_t
 
 
 def residual_lookup(codebooks: Array, codes: Array) -> Array:
-    """sum_l codebooks[l][codes[..., l]]: [*B, D], added from the first level on as `residual_quantize` does.
+    """sum_l codebooks[l][codes[..., l]]: [*B, D], added from the first level on as
+    `residual_quantize` does.
 
     codes [*B, l] with l <= L decode the first l levels. Codes out of range as in `lookup`.
     """
     num_levels = _require_codebooks(codebooks)
     shape = jnp.shape(codes)
     require(
-        len(shape) >= 1 and 1 <= shape[-1] <= num_levels, f"codes must be [*B, l], 1 <= l <= {num_levels}; got {shape}"
+        len(shape) >= 1 and 1 <= shape[-1] <= num_levels,
+        f"codes must be [*B, l], 1 <= l <= {num_levels}; got {shape}",
     )
     check_codes(codes, jnp.shape(codebooks)[1])
     codebooks, codes = jnp.asarray(codebooks)[: shape[-1]], jnp.moveaxis(jnp.asarray(codes), -1, 0)
@@ -55,5 +60,8 @@ def residual_lookup(codebooks: Array, codes: Array) -> Array:
 
 def _require_codebooks(codebooks: Array) -> int:
     shape = jnp.shape(codebooks)
-    require(len(shape) == 3 and min(shape) >= 1, f"codebooks must be [L, K, D], all at least 1; got {shape}")
+    require(
+        len(shape) == 3 and min(shape) >= 1,
+        f"codebooks must be [L, K, D], all at least 1; got {shape}",
+    )
     return shape[0]

@@ -9,7 +9,8 @@ from dgm_jax.core import Array, DataError, require
 
 
 class CodebookUsage(NamedTuple):
-    """perplexity: exp of the entropy of the share of each code, in [1, num_used]; NaN where nothing was counted.
+    """perplexity: exp of the entropy of the share of each code, in [1, num_used]; NaN where nothing
+    was counted.
     num_used: int32, the number of codes that occur."""
 
     perplexity: Array
@@ -19,17 +20,23 @@ class CodebookUsage(NamedTuple):
 def codebook_usage(codes: Array, num_codes: int) -> CodebookUsage:
     """Usage of a codebook of K = num_codes by codes [*B], all pooled.
 
-    Bounded by the number of codes given: a batch of N < K vectors has perplexity at most N. For an epoch, add up
-    `count_codes` and take `usage_of_counts`. Codes outside [0, K), such as -1 for padding, count for nothing.
+    Bounded by the number of codes given: a batch of N < K vectors has perplexity at most N. For an
+    epoch, add up `count_codes` and take `usage_of_counts`. Codes outside [0, K), such as -1 for
+    padding, count for nothing.
     """
     return usage_of_counts(count_codes(codes, num_codes))
 
 
 def count_codes(codes: Array, num_codes: int) -> Array:
-    """int32[K]: how often each code occurs in codes [*B]. Counts of several batches add up, below 2^31 each."""
+    """int32[K]: how often each code occurs in codes [*B]. Counts of several batches add up, below
+    2^31 each."""
     require(num_codes >= 1, f"num_codes must be at least 1; got {num_codes}")
     codes = jnp.asarray(codes)
-    require(jnp.issubdtype(codes.dtype, jnp.integer), f"codes must be integers; got {codes.dtype}", DataError)
+    require(
+        jnp.issubdtype(codes.dtype, jnp.integer),
+        f"codes must be integers; got {codes.dtype}",
+        DataError,
+    )
     codes = jnp.where((codes >= 0) & (codes < num_codes), codes, num_codes).reshape(-1)
     return jnp.zeros(num_codes, jnp.int32).at[codes].add(1, mode="drop")
 
@@ -37,8 +44,8 @@ def count_codes(codes: Array, num_codes: int) -> Array:
 def usage_of_counts(counts: Array) -> CodebookUsage:
     """Usage from counts [*B, K] over the last axis (integers, or the averages of `codebook_ema`).
 
-    exp(-sum p log p) is computed as U exp(-sum p log(U p)) with U = num_used, which is exactly U for even use at any
-    K; log(p + 1e-5), in public code, reports 40 % less at K = 2^16.
+    exp(-sum p log p) is computed as U exp(-sum p log(U p)) with U = num_used, which is exactly U
+    for even use at any K; log(p + 1e-5), in public code, reports 40 % less at K = 2^16.
     """
     counts = _require_counts(counts)
     num_used = jnp.sum(counts > 0, axis=-1, dtype=jnp.int32)
@@ -48,13 +55,17 @@ def usage_of_counts(counts: Array) -> CodebookUsage:
 
 
 def miller_madow_perplexity(counts: Array) -> Array:
-    """exp(H + (U - 1) / (2 n)): the perplexity with Miller's (1955) first-order correction of the entropy's bias.
+    """exp(H + (U - 1) / (2 n)): the perplexity with Miller's (1955) first-order correction of the
+    entropy's bias.
 
-    counts [*B, K] must be numbers of independent draws: U of the K codes occur among n. The plain perplexity is too
-    low on average by this factor while n is not much larger than K; the correction is poor for n < K. [*B].
+    counts [*B, K] must be numbers of independent draws: U of the K codes occur among n. The plain
+    perplexity is too low on average by this factor while n is not much larger than K; the
+    correction is poor for n < K. [*B].
     """
     usage = usage_of_counts(counts)
-    return usage.perplexity * jnp.exp((usage.num_used - 1) / (2 * jnp.sum(_require_counts(counts), axis=-1)))
+    return usage.perplexity * jnp.exp(
+        (usage.num_used - 1) / (2 * jnp.sum(_require_counts(counts), axis=-1))
+    )
 
 
 def _require_counts(counts: Array) -> Array:

@@ -1,4 +1,5 @@
-"""Vector quantisation with the gradients of the VQ-VAE (van den Oord et al. 2017) or of the rotation trick."""
+"""Vector quantisation with the gradients of the VQ-VAE (van den Oord et al. 2017) or of the
+rotation trick."""
 
 from typing import NamedTuple
 
@@ -16,14 +17,16 @@ from dgm_jax.sampling import straight_through
 class Quantized(NamedTuple):
     """What a quantiser returns for z [*B, D].
 
-    quantized: [*B, D], bit for bit what `lookup` of the codes gives, with a gradient to z only. (For cosine codes that is
-        a lookup in `l2_normalize(codebook)`, which two compiled programs may round differently.)
+    quantized: [*B, D], bit for bit what `lookup` of the codes gives, with a gradient to z only.
+        (For cosine codes that is a lookup in `l2_normalize(codebook)`, which two compiled programs
+        may round differently.)
     codes: int32[*B] ([*B, H] with heads, [*B, L] with levels).
     codebook_loss: shape of codes, |sg(z) - e|^2 summed over D: it moves the codebook and never z.
     commitment_loss: shape of codes, |z - sg(e)|^2 summed over D: it moves z and never the codebook.
 
-    Both losses are in squared units of z, one figure a vector, in at least float32. Sum them over the vectors of an
-    example and average over examples (as `objectives.vqvae.loss` does), and a duplicated batch changes nothing.
+    Both losses are in squared units of z, one figure a vector, in at least float32. Sum them over
+    the vectors of an example and average over examples (as `objectives.vqvae.loss` does), and a
+    duplicated batch changes nothing.
     """
 
     quantized: Array
@@ -35,14 +38,17 @@ class Quantized(NamedTuple):
 def vector_quantize(
     z: Array, codebook: Array, *, gradient: str = "straight_through", cosine: bool = False, **search
 ) -> Quantized:
-    """Each vector of z [*B, D] replaced by the nearest row of codebook [K, D]. van den Oord et al. (2017), eq. 1-3.
+    """Each vector of z [*B, D] replaced by the nearest row of codebook [K, D]. van den Oord et al.
+    (2017), eq. 1-3.
 
     gradient: how d loss / d quantized reaches z, a name of `GRADIENTS`.
-    cosine: first `l2_normalize` z and the codebook, so codes of highest cosine are chosen, `quantized` has unit norm
-        and the losses are 2 - 2 cos; gradients pass through both normalisations (Yu et al. 2022, ViT-VQGAN).
+    cosine: first `l2_normalize` z and the codebook, so codes of highest cosine are chosen,
+        `quantized` has unit norm and the losses are 2 - 2 cos; gradients pass through both
+        normalisations (Yu et al. 2022, ViT-VQGAN).
     search: options of `nearest_code`.
 
-    `quantized` has the dtype of the codebook. Raises `ConfigError` as `nearest_code`, and for an unknown gradient.
+    `quantized` has the dtype of the codebook. Raises `ConfigError` as `nearest_code`, and for an
+    unknown gradient.
     """
     require_vectors(z, codebook)
     if cosine:
@@ -50,19 +56,27 @@ def vector_quantize(
     return quantize_with_codes(z, codebook, nearest_code(z, codebook, **search), gradient=gradient)
 
 
-def quantize_with_codes(z: Array, codebook: Array, codes: Array, *, gradient: str = "straight_through") -> Quantized:
-    """`vector_quantize` with codes [*B] chosen by the caller (drawn, say); rows of codes out of range are NaN."""
+def quantize_with_codes(
+    z: Array, codebook: Array, codes: Array, *, gradient: str = "straight_through"
+) -> Quantized:
+    """`vector_quantize` with codes [*B] chosen by the caller (drawn, say); rows of codes out of
+    range are NaN."""
     batch = require_vectors(z, codebook)
-    require(jnp.shape(codes) == batch, f"codes must be {batch}, the leading axes of z; got {jnp.shape(codes)}")
+    require(
+        jnp.shape(codes) == batch,
+        f"codes must be {batch}, the leading axes of z; got {jnp.shape(codes)}",
+    )
     chosen = gather(codebook, codes)
     quantized = join(z, chosen, gradient)
     return Quantized(quantized, codes, *code_losses(z, chosen))
 
 
 def lookup(codebook: Array, codes: Array) -> Array:
-    """codebook[codes]: [*B, D] from codebook [K, D] and integers [*B]; the gradient is a scatter-add.
+    """codebook[codes]: [*B, D] from codebook [K, D] and integers [*B]; the gradient is a
+    scatter-add.
 
-    Concrete codes are checked (`check_codes`, which waits for the device). Inside a compiled program nothing can be
+    Concrete codes are checked (`check_codes`, which waits for the device). Inside a compiled
+    program nothing can be
     raised: there the row of a code outside [0, K) is NaN, never a neighbour's.
     """
     shape = jnp.shape(codebook)
@@ -72,13 +86,18 @@ def lookup(codebook: Array, codes: Array) -> Array:
 
 
 def check_codes(codes: Array, num_codes: int) -> None:
-    """`DataError` unless codes are integers, and, where they are concrete, all in [0, num_codes)."""
+    """`DataError` unless codes are integers, and, where they are concrete, all in [0,
+    num_codes)."""
     dtype = jnp.result_type(codes)
     require(jnp.issubdtype(dtype, jnp.integer), f"codes must be integers; got {dtype}", DataError)
     if isinstance(codes, jax.core.Tracer) or np.size(codes) == 0:
         return
     low, high = int(np.min(np.asarray(codes))), int(np.max(np.asarray(codes)))
-    require(0 <= low and high < num_codes, f"codes must lie in [0, {num_codes}); got [{low}, {high}]", DataError)
+    require(
+        0 <= low and high < num_codes,
+        f"codes must lie in [0, {num_codes}); got [{low}, {high}]",
+        DataError,
+    )
 
 
 def gather(codebook: Array, codes: Array) -> Array:
@@ -96,7 +115,8 @@ def code_losses(z: Array, chosen: Array) -> tuple[Array, Array]:
 
 
 def l2_normalize(x: Array) -> Array:
-    """x / |x| along the last axis; a zero vector stays zero, with zero gradient. At least float32."""
+    """x / |x| along the last axis; a zero vector stays zero, with zero gradient. At least
+    float32."""
     x = jnp.asarray(x)
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     size = lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True))
@@ -106,29 +126,36 @@ def l2_normalize(x: Array) -> Array:
 
 
 def join(z: Array, chosen: Array, gradient: str) -> Array:
-    """The value of `chosen` bit for bit, with the gradient to z that `GRADIENTS[gradient]` gives and none to `chosen`."""
+    """The value of `chosen` bit for bit, with the gradient to z that `GRADIENTS[gradient]` gives
+    and none to `chosen`."""
     soft = core.lookup(GRADIENTS, gradient, "gradient of a quantiser")
     return straight_through(lax.stop_gradient(chosen), soft(z, lax.stop_gradient(chosen)))
 
 
 def _identity(z: Array, chosen: Array) -> Array:
-    """z: the gradient at q is copied to z (Bengio et al. 2013; van den Oord et al. 2017, section 3.2)."""
+    """z: the gradient at q is copied to z (Bengio et al. 2013; van den Oord et al. 2017, section
+    3.2)."""
     del chosen
     return jnp.asarray(z)
 
 
 def rotate(z: Array, chosen: Array) -> Array:
-    """lambda R z with lambda = |q| / |z| and the rotation R of z/|z| onto q/|q| held constant, q = chosen.
+    """lambda R z with lambda = |q| / |z| and the rotation R of z/|z| onto q/|q| held constant, q =
+    chosen.
 
-    R = I - 2 r r^T + 2 q^ z^^T with r = (z^ + q^) / |z^ + q^|, so the value is q up to rounding and the gradient at z is
-    lambda R^T g. Where z or q is zero, or they are opposite, R is undefined: there the value and gradient are those
-    of z (straight-through). Fifty et al. (2024), arXiv:2410.06424, section 4.
+    R = I - 2 r r^T + 2 q^ z^^T with r = (z^ + q^) / |z^ + q^|, so the value is q up to rounding and
+    the gradient at z is lambda R^T g. Where z or q is zero, or they are opposite, R is undefined:
+    there the value and gradient are those of z (straight-through). Fifty et al. (2024),
+    arXiv:2410.06424, section 4.
     """
     z = jnp.asarray(z, jnp.promote_types(jnp.result_type(z, chosen), jnp.float32))
     fixed, chosen = lax.stop_gradient((z, chosen.astype(z.dtype)))
     z_unit, q_unit = l2_normalize(fixed), l2_normalize(chosen)
     middle = z_unit + q_unit
-    length, z_length = jnp.linalg.norm(middle, axis=-1, keepdims=True), jnp.linalg.norm(fixed, axis=-1, keepdims=True)
+    length, z_length = (
+        jnp.linalg.norm(middle, axis=-1, keepdims=True),
+        jnp.linalg.norm(fixed, axis=-1, keepdims=True),
+    )
     defined = (length > 1e-3) & (z_length > 0) & jnp.any(chosen != 0, axis=-1, keepdims=True)
     axis = middle / jnp.where(defined, length, 1)
     scale = jnp.linalg.norm(chosen, axis=-1, keepdims=True) / jnp.where(defined, z_length, 1)

@@ -1,7 +1,7 @@
 """The run room: the folder a run lives in, what is seen while it works, and the report at its end.
 
-`RunDirectory` owns the folder, `Progress` talks to the terminal, `statistics` makes intervals over seeds, and
-`write_report` turns a folder into one HTML file.
+`RunDirectory` owns the folder, `Progress` talks to the terminal, `statistics` makes intervals over
+seeds, and `write_report` turns a folder into one HTML file.
 """
 
 from dgm_jax.run import environment, statistics
@@ -14,7 +14,20 @@ from dgm_jax.run.progress import Progress
 from dgm_jax.run.report import format_table, write_report
 
 __all__ = [
-    "Arm", "ArmResult", "Data", "Experiment", "Progress", "RunConfig", "RunDirectory", "collect_environment",
-    "environment", "format_table", "is_check", "load_parameters", "main", "save_parameters", "statistics",
+    "Arm",
+    "ArmResult",
+    "Data",
+    "Experiment",
+    "Progress",
+    "RunConfig",
+    "RunDirectory",
+    "collect_environment",
+    "environment",
+    "format_table",
+    "is_check",
+    "load_parameters",
+    "main",
+    "save_parameters",
+    "statistics",
     "write_report",
 ]

@@ -11,9 +11,9 @@ from dgm_jax.run.experiment import Data, Experiment, RunConfig, with_settings
 def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
     """`["learning_rate=1e-4,2e-4", "method=vanilla,packed2"]` as values of the settings' types.
 
-    A setting that is a list gets a list of one item in each cell. Raises ConfigError naming the setting that does not
-    exist, the value that does not fit, or a setting of the run as a whole (`RunConfig`: seeds, steps, folders), which
-    all cells share.
+    A setting that is a list gets a list of one item in each cell. Raises ConfigError naming the
+    setting that does not exist, the value that does not fit, or a setting of the run as a whole
+    (`RunConfig`: seeds, steps, folders), which all cells share.
     """
     hints = typing.get_type_hints(experiment.config)
     shared = {field.name for field in dataclasses.fields(RunConfig)}
@@ -21,7 +21,9 @@ def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
     for cell in cells:
         name, equals, values = cell.partition("=")
         require(bool(equals and values), f"--grid takes FIELD=VALUE,VALUE, got {cell!r}")
-        require(name in hints, f"{experiment.name} has no setting {name!r}{did_you_mean(name, hints)}")
+        require(
+            name in hints, f"{experiment.name} has no setting {name!r}{did_you_mean(name, hints)}"
+        )
         require(name not in shared, f"{name} belongs to the run as a whole and cannot be ablated")
         require(name not in grid, f"--grid names {name} twice")
         grid[name] = tuple(_convert(name, value, hints[name]) for value in values.split(","))
@@ -29,7 +31,8 @@ def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
 
 
 def _convert(name: str, text: str, hint):
-    """`text` as the type of the setting: float, int, bool, str, one of these or None, or an item of a tuple."""
+    """`text` as the type of the setting: float, int, bool, str, one of these or None, or an item of
+    a tuple."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
         hint = next(a for a in typing.get_args(hint) if a not in (type(None), ...))
     if hint is bool:
@@ -42,7 +45,8 @@ def _convert(name: str, text: str, hint):
 
 
 def shared_data(experiment: Experiment, config: RunConfig, grid: dict[str, tuple]) -> Data:
-    """The data of all cells. ConfigError for a setting that would change them: it takes a run for each value.
+    """The data of all cells. ConfigError for a setting that would change them: it takes a run for
+    each value.
 
     Only settings that `load` reads are tried, so sweeping any other one costs nothing here.
     """
@@ -55,8 +59,11 @@ def shared_data(experiment: Experiment, config: RunConfig, grid: dict[str, tuple
         for value in grid[name][1:]:
             other = experiment.load(with_settings(config, {name: value}))
             same = (other.identity, tree_sha256(other.arrays)) == seen
-            require(same, f"{name}={value} changes the data and cannot be ablated within one run: start a run for each "
-                    "value")
+            require(
+                same,
+                f"{name}={value} changes the data and cannot be ablated within one run: start a run"
+                " for each value",
+            )
     return data
 
 

@@ -22,9 +22,11 @@ from dgm_jax.run.parameters import save_parameters
 from dgm_jax.run.progress import Progress
 from dgm_jax.training.checkpoint import Checkpoints
 
-
-_PYTHON_NEEDS_A_NUMBER = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
-                          jax.errors.TracerIntegerConversionError)
+_PYTHON_NEEDS_A_NUMBER = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 
 
 @dataclasses.dataclass
@@ -81,26 +83,37 @@ def distribute(experiment: Experiment, config: RunConfig, group: Group, data: Da
         except _PYTHON_NEEDS_A_NUMBER as error:
             if not hyper:
                 raise
-            raise ConfigError(f"{experiment.name}: {' or '.join(hyper)} decides what is compiled, so its values cannot "
-                              "share a program: name it in Experiment.static") from error
+            raise ConfigError(
+                f"{experiment.name}: {' or '.join(hyper)} decides what is compiled, so its values"
+                " cannot share a program: name it in Experiment.static"
+            ) from error
 
     program = training.lane_program(task)
-    return experiment.distribute(program, keys, hyper, strategy=config.strategy, devices=config.devices)
+    return experiment.distribute(
+        program, keys, hyper, strategy=config.strategy, devices=config.devices
+    )
 
 
 def lanes_of(group: Group, config: RunConfig):
-    """Keys [L] and hyper-parameters [L] of a group: its arms one after the other, the same seeds in each."""
+    """Keys [L] and hyper-parameters [L] of a group: its arms one after the other, the same seeds in
+    each."""
     root = jax.random.key(config.seed)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(config.num_seeds))
     keys = jnp.tile(keys, len(group.arms))
     values = {name: [getattr(arm.config, name) for arm in group.arms] for name in group.swept}
-    return keys, {name: jnp.repeat(jnp.float32(jnp.array(v)), config.num_seeds) for name, v in values.items()}
+    return keys, {
+        name: jnp.repeat(jnp.float32(jnp.array(v)), config.num_seeds) for name, v in values.items()
+    }
 
 
 def train_all(run: Run, found: list[Group], stop) -> list[Trained]:
-    """Trains all groups, one after the other. What cannot be built is refused before the first one starts."""
+    """Trains all groups, one after the other. What cannot be built is refused before the first one
+    starts."""
     lanes = [lanes_of(group, run.config) for group in found]
-    programs = [distribute(run.experiment, run.config, g, run.data, *start) for g, start in zip(found, lanes)]
+    programs = [
+        distribute(run.experiment, run.config, g, run.data, *start)
+        for g, start in zip(found, lanes)
+    ]
     return [t for job in zip(found, programs, lanes) for t in _train(run, *job, stop)]
 
 
@@ -115,7 +128,8 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
         evaluate = _evaluation(run, group, compiled, lanes, arrays)
         advance = _timed_advance(run, group, compiled)
         evaluated, at = None, start
-        end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start  # all failed: nothing to do
+        # all failed: nothing to do
+        end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start
         with run.progress.training(group.name, config.num_steps, len(keys), start):
             for chunk in training.run(
                 advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
@@ -123,20 +137,24 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
                 lanes, evaluated = chunk.lanes, evaluate(chunk.lanes, arrays, chunk.step)
                 metrics, at = _log(run, group, chunk, evaluated), chunk.step
                 checkpoints.save(chunk.step, lanes)
-                failed = {i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0}
+                failed = {
+                    i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0
+                }
                 run.progress.update(chunk.step, metrics, failed)
                 stop.check()
                 if len(failed) == len(keys):
                     break
     finally:
         checkpoints.close()
-    if evaluated is None or at < config.num_steps:  # nothing was left to train, or all seeds failed on the way
+    # nothing was left to train, or all seeds failed on the way
+    if evaluated is None or at < config.num_steps:
         evaluated = evaluate(lanes, arrays, config.num_steps)
     return _results(run, group, lanes, evaluated, compiled)
 
 
 def _evaluation(run: Run, group: Group, compiled, lanes, arrays):
-    """`(lanes, data, step) -> {name: [L, ...]}` on the host; after the last step with the task's conclusion."""
+    """`(lanes, data, step) -> {name: [L, ...]}` on the host; after the last step with the task's
+    conclusion."""
     with run.compiling(f"evaluation of {group.name}"):
         evaluate = compiled.compile_evaluate(lanes, arrays)
     lowered, conclude = compiled.lower_conclude(lanes, arrays), None
@@ -155,12 +173,16 @@ def _evaluation(run: Run, group: Group, compiled, lanes, arrays):
 
 
 def _timed_advance(run: Run, group: Group, compiled):
-    """`advance(lanes, data, length)` that compiles each length once and counts the rest as training."""
+    """`advance(lanes, data, length)` that compiles each length once and counts the rest as
+    training."""
     functions = {}
 
     def advance(lanes, data, length):
         if length not in functions:
-            with run.compiling(f"{length} steps of {group.name} ({lanes.failed_at.size} lanes by {compiled.strategy})"):
+            with run.compiling(
+                f"{length} steps of {group.name} ({lanes.failed_at.size} lanes by"
+                f" {compiled.strategy})"
+            ):
                 functions[length] = compiled.compile_advance(lanes, data, length)
         start = time.monotonic()
         out = jax.block_until_ready(functions[length](lanes, data))
@@ -178,7 +200,11 @@ def _start(run: Run, group: Group, compiled, checkpoints, keys, hyper) -> tuple[
         step, lanes, notices = checkpoints.restore_newest(compiled.abstract(keys, hyper))
         names = {arm.name for arm in group.arms}
         run.directory.truncate_rows(lambda row: row.get("arm") not in names or row["step"] <= step)
-        notices.append(f"{group.name}: continuing at step {step}" if step else f"{group.name}: no checkpoint yet")
+        notices.append(
+            f"{group.name}: continuing at step {step}"
+            if step
+            else f"{group.name}: no checkpoint yet"
+        )
     for notice in notices:
         run.progress.notice(notice)
     if lanes is None:
@@ -190,7 +216,13 @@ def _start(run: Run, group: Group, compiled, checkpoints, keys, hyper) -> tuple[
 def _split(group: Group, num_seeds: int, arrays) -> list[tuple[Arm, dict[str, np.ndarray]]]:
     """Arrays over lanes as one dictionary for each arm."""
     return [
-        (arm, {name: np.asarray(value)[i * num_seeds : (i + 1) * num_seeds] for name, value in arrays.items()})
+        (
+            arm,
+            {
+                name: np.asarray(value)[i * num_seeds : (i + 1) * num_seeds]
+                for name, value in arrays.items()
+            },
+        )
         for i, arm in enumerate(group.arms)
     ]
 
@@ -204,12 +236,23 @@ def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, 
     for (arm, trained), (_, arrays) in zip(training_arms, evaluated_arms):
         well = trained.pop("failed_at") < 0
         metrics = {**trained, **run.experiment.finalise(arrays, arm.config, run.data)}
-        metrics = {name: np.where(well, np.asarray(value, np.float64), np.nan) for name, value in metrics.items()}
+        metrics = {
+            name: np.where(well, np.asarray(value, np.float64), np.nan)
+            for name, value in metrics.items()
+        }
         run.directory.append_row({"step": chunk.step, "arm": arm.name, **metrics})
         result = ArmResult(arm.name, arm.config, arrays)
-        for name, (figure, caption) in run.experiment.snapshots(result, run.data, chunk.step).items():
-            run.directory.save_figure(f"{_plain(arm.name)}_{name}_{chunk.step:08d}", figure, caption)
-        shown = shown or {name: metrics[name] for name in run.experiment.headline if name in metrics} or metrics
+        for name, (figure, caption) in run.experiment.snapshots(
+            result, run.data, chunk.step
+        ).items():
+            run.directory.save_figure(
+                f"{_plain(arm.name)}_{name}_{chunk.step:08d}", figure, caption
+            )
+        shown = (
+            shown
+            or {name: metrics[name] for name in run.experiment.headline if name in metrics}
+            or metrics
+        )
     return shown
 
 
@@ -220,11 +263,22 @@ def _results(run: Run, group: Group, lanes: Lane, evaluated, compiled) -> list[T
     found = []
     for i, (arm, arrays) in enumerate(_split(group, run.config.num_seeds, evaluated)):
         mine = slice(i * run.config.num_seeds, (i + 1) * run.config.num_seeds)
-        metrics = {name: value for name, value in last[arm.name].items() if name not in ("step", "arm")}
+        metrics = {
+            name: value for name, value in last[arm.name].items() if name not in ("step", "arm")
+        }
         trained = jax.tree.map(lambda x: x[mine], params)
         save_parameters(run.directory.parameters / f"{_plain(arm.name)}.npz", trained)
         result = ArmResult(arm.name, arm.config, arrays)
-        found.append(Trained(result, metrics, failed[mine], tree_sha256(trained), compiled.strategy, compiled.layout))
+        found.append(
+            Trained(
+                result,
+                metrics,
+                failed[mine],
+                tree_sha256(trained),
+                compiled.strategy,
+                compiled.layout,
+            )
+        )
     return found
 
 

@@ -1,4 +1,5 @@
-"""The run folder: one owner at a time, one run in its lifetime, readable whenever the run is killed.
+"""The run folder: one owner at a time, one run in its lifetime, readable whenever the run is
+killed.
 
     config.json        what was asked for: the experiment's name and its settings
     environment.json   what it ran on, and what data it saw; later starts are listed under "resumed"
@@ -36,8 +37,10 @@ def _to_stderr(text: str) -> None:
 class RunDirectory:
     """An open run folder, locked until `close` or the end of the process (however it ends).
 
-    Attributes: `path`, `experiment`, `config`; `resumed` (the folder held an unfinished run of this configuration);
-    `finished` (it held a finished one: there is nothing to do); `figures`, `checkpoints` and `parameters` (folders).
+    Attributes: `path`, `experiment`, `config`; `resumed` (the folder held an unfinished run of this
+        configuration);
+    `finished` (it held a finished one: there is nothing to do); `figures`, `checkpoints` and
+    `parameters` (folders).
     """
 
     def __init__(self, path: pathlib.Path, experiment: str, config: dict, lock):
@@ -48,18 +51,29 @@ class RunDirectory:
         self._lock, self._rows, self._writing = lock, Rows(path / METRICS), threading.RLock()
 
     @classmethod
-    def create(cls, path, experiment: str, config: dict, resume: bool = False, *,
-               notify: Callable[[str], None] = _to_stderr, volatile: tuple[str, ...] = VOLATILE) -> "RunDirectory":
+    def create(
+        cls,
+        path,
+        experiment: str,
+        config: dict,
+        resume: bool = False,
+        *,
+        notify: Callable[[str], None] = _to_stderr,
+        volatile: tuple[str, ...] = VOLATILE,
+    ) -> "RunDirectory":
         """Takes the folder for a run, or raises `RunDirectoryError` and leaves it as it was.
 
-        A missing or empty folder starts a run. One that holds an unfinished run of the same experiment and
-        configuration is continued with `resume`, and refused with a hint without. A finished run is refused too, or
-        with `resume` returned with `finished` set. Anything else is refused: a folder in use, another run, files that
-        are no run. `volatile` names settings that may differ between starts. `notify` gets a sentence where `resume`
+        A missing or empty folder starts a run. One that holds an unfinished run of the same
+        experiment and configuration is continued with `resume`, and refused with a hint without. A
+        finished run is refused too, or with `resume` returned with `finished` set. Anything else is
+        refused: a folder in use, another run, files that are no run. `volatile` names settings that
+        may differ between starts. `notify` gets a sentence where `resume`
         found nothing to continue, or other versions than before.
         """
         config = records.plain(config, "config")
-        require("experiment" not in config, "a configuration may not have a setting named 'experiment'")
+        require(
+            "experiment" not in config, "a configuration may not have a setting named 'experiment'"
+        )
         root = _prepare(path)
         directory = cls(root, experiment, config, ownership.acquire(root))
         try:
@@ -81,45 +95,67 @@ class RunDirectory:
         if (self.path / SUMMARY).exists():
             records.read_json(self.path / SUMMARY)
             self.finished = True
-            require(resume, f"{self.path} holds a finished run of this configuration: choose another folder with "
-                            "--out, or rebuild its report with `dgm-jax report`", RunDirectoryError)
+            require(
+                resume,
+                f"{self.path} holds a finished run of this configuration: choose another folder"
+                " with --out, or rebuild its report with `dgm-jax report`",
+                RunDirectoryError,
+            )
             return
-        require(resume, f"{self.path} holds an unfinished run of this configuration: continue it with --resume, "
-                        "or choose another folder with --out", RunDirectoryError)
+        require(
+            resume,
+            f"{self.path} holds an unfinished run of this configuration: continue it with --resume,"
+            " or choose another folder with --out",
+            RunDirectoryError,
+        )
         self.resumed = True
         self._continue(notify)
 
     def _start(self):
         for name in FOLDERS:
             (self.path / name).mkdir(exist_ok=True)
-        records.write_atomically(self.path / ENVIRONMENT, records.dumps(environment.collect_environment(), indent=2))
+        records.write_atomically(
+            self.path / ENVIRONMENT, records.dumps(environment.collect_environment(), indent=2)
+        )
         # Last, because a folder with a configuration is a run.
-        records.write_atomically(self.path / CONFIG,
-                                 records.dumps({"experiment": self.experiment, **self.config}, indent=2))
+        records.write_atomically(
+            self.path / CONFIG,
+            records.dumps({"experiment": self.experiment, **self.config}, indent=2),
+        )
 
     def _continue(self, notify):
         """Makes an interrupted folder whole again and notes the new start in environment.json."""
         before, now = records.read_json(self.path / ENVIRONMENT), environment.collect_environment()
         changes = _differences(before.get("jax_settings", {}), now["jax_settings"])
-        require(not changes, f"{self.path} was started with other settings of JAX: {'; '.join(changes)}. Set them as "
-                "they were, or choose another folder with --out", RunDirectoryError)
+        require(
+            not changes,
+            f"{self.path} was started with other settings of JAX: {'; '.join(changes)}. Set them as"
+            " they were, or choose another folder with --out",
+            RunDirectoryError,
+        )
         for folder in (self.path, *(self.path / name for name in FOLDERS)):
             records.contained(self.path, folder).mkdir(exist_ok=True)
             for leftover in folder.glob(".*.part"):
                 leftover.unlink()
         self.truncate_rows(lambda row: True)
-        changes = [row for part in ("versions", "devices", "git")
-                   for row in _differences(before.get(part) or {}, now[part] or {}, f"{part}.")]
+        changes = [
+            row
+            for part in ("versions", "devices", "git")
+            for row in _differences(before.get(part) or {}, now[part] or {}, f"{part}.")
+        ]
         if changes:
-            notify("resuming in another environment, so later steps may differ in their last bits: "
-                   + "; ".join(changes))
+            notify(
+                "resuming in another environment, so later steps may differ in their last bits: "
+                + "; ".join(changes)
+            )
         self._write_environment({**before, "resumed": [*before.get("resumed", []), now]})
 
     def _write_environment(self, content):
         records.write_atomically(self.path / ENVIRONMENT, records.dumps(content, indent=2))
 
     def record_dataset(self, identity: dict) -> None:
-        """Writes down what data the run sees (name, source, number of examples, hash, preprocessing).
+        """Writes down what data the run sees (name, source, number of examples, hash,
+        preprocessing).
 
         A resumed run must see the same: `RunDirectoryError` names what differs.
         """
@@ -127,13 +163,19 @@ class RunDirectory:
         content = records.read_json(self.path / ENVIRONMENT)
         if "dataset" in content:
             changes = _differences(content["dataset"], identity)
-            require(not changes, f"{self.path} was started on other data: {'; '.join(changes)}", RunDirectoryError)
+            require(
+                not changes,
+                f"{self.path} was started on other data: {'; '.join(changes)}",
+                RunDirectoryError,
+            )
         self._write_environment({**content, "dataset": identity})
 
     def append_row(self, row: dict) -> None:
-        """Adds one row to metrics.jsonl and flushes it to the disk; arrays become lists, NaN and infinity null.
+        """Adds one row to metrics.jsonl and flushes it to the disk; arrays become lists, NaN and
+        infinity null.
 
-        Where the disk refuses (full, say) the part that was written is taken back before the error is raised.
+        Where the disk refuses (full, say) the part that was written is taken back before the error
+        is raised.
         """
         with self._writing:
             self._require_open()
@@ -146,8 +188,9 @@ class RunDirectory:
     def truncate_rows(self, keep: Callable[[dict], bool]) -> int:
         """Keeps the rows for which `keep(row)` holds, byte for byte, and drops a torn last line.
 
-        Before training goes on from a checkpoint of step t, `truncate_rows(lambda row: row["step"] <= t)` makes room
-        for the steps that will be made again. Atomic; returns the number of rows kept.
+        Before training goes on from a checkpoint of step t,
+        `truncate_rows(lambda row: row["step"] <= t)` makes room for the steps that will be made
+        again. Atomic; returns the number of rows kept.
         """
         with self._writing:
             self._require_open()
@@ -160,10 +203,11 @@ class RunDirectory:
             records.write_atomically(self.path / SUMMARY, records.dumps(summary, indent=2) + "\n")
 
     def save_figure(self, name: str, figure, caption: str = "") -> pathlib.Path:
-        """Saves a matplotlib `Figure` as figures/NAME.png and its caption for the report; returns the path.
+        """Saves a matplotlib `Figure` as figures/NAME.png and its caption for the report; returns
+        the path.
 
-        A name outside letters, digits and `. _ = , + -` is changed into one that no other name gets. Saving under an
-        old name replaces the picture.
+        A name outside letters, digits and `. _ = , + -` is changed into one that no other name
+        gets. Saving under an old name replaces the picture.
         """
         self._require_open()
         picture = io.BytesIO()
@@ -181,7 +225,8 @@ class RunDirectory:
         require(self._lock is not None, f"the run folder {self.path} is closed", RunDirectoryError)
 
     def forget(self) -> None:
-        """Takes back a run that wrote no row, so that the folder can be used with corrected settings.
+        """Takes back a run that wrote no row, so that the folder can be used with corrected
+        settings.
 
         Does nothing for a run that was resumed or has rows.
         """
@@ -214,23 +259,37 @@ def read_rows(path) -> list[dict]:
     file = pathlib.Path(path) / METRICS
     if not file.exists():
         return []
-    return [row for _, row in records.split_rows(records.contained(pathlib.Path(path), file).read_bytes(), str(file))]
+    return [
+        row
+        for _, row in records.split_rows(
+            records.contained(pathlib.Path(path), file).read_bytes(), str(file)
+        )
+    ]
 
 
 def read_captions(path) -> dict[str, str]:
-    """File name without ending -> caption, from figures/captions.json; empty where there is none."""
+    """File name without ending -> caption, from figures/captions.json; empty where there is
+    none."""
     file = pathlib.Path(path) / FIGURES / CAPTIONS
     return {k: str(v) for k, v in records.read_json(file).items()} if file.exists() else {}
 
 
 def _prepare(path) -> pathlib.Path:
-    """The folder, made if it was missing; refused, untouched, where it holds files that are no run."""
+    """The folder, made if it was missing; refused, untouched, where it holds files that are no
+    run."""
     text = os.fspath(path)
-    require(text.isprintable() and text.strip() != "", f"run folder {text!r}: the name has unprintable characters or "
-            "is empty", RunDirectoryError)
+    require(
+        text.isprintable() and text.strip() != "",
+        f"run folder {text!r}: the name has unprintable characters or is empty",
+        RunDirectoryError,
+    )
     root = pathlib.Path(text)
     try:
-        require(root.is_dir() or not root.exists(), f"run folder {text}: that is a file, not a folder", RunDirectoryError)
+        require(
+            root.is_dir() or not root.exists(),
+            f"run folder {text}: that is a file, not a folder",
+            RunDirectoryError,
+        )
         root.mkdir(parents=True, exist_ok=True)
         root = root.resolve()
         if not (root / CONFIG).exists():
@@ -243,16 +302,25 @@ def _prepare(path) -> pathlib.Path:
 
 
 def _require_empty(root):
-    """A folder without config.json may hold what a start that was killed left there, and nothing else."""
+    """A folder without config.json may hold what a start that was killed left there, and nothing
+    else."""
     own = {LOCK, OWNER, ENVIRONMENT, *FOLDERS}
-    foreign = sorted(p.name for p in root.iterdir()
-                     if p.name not in own and not (p.name.startswith(".") and p.name.endswith(".part")))
+    foreign = sorted(
+        p.name
+        for p in root.iterdir()
+        if p.name not in own and not (p.name.startswith(".") and p.name.endswith(".part"))
+    )
     for folder in (root / name for name in FOLDERS):
-        foreign += sorted(f"{folder.name}/{p.name}" for p in folder.iterdir()) if folder.is_dir() else []
-    if foreign and not (root / CONFIG).exists():  # asked again, since another start may have made it a run meanwhile
+        foreign += (
+            sorted(f"{folder.name}/{p.name}" for p in folder.iterdir()) if folder.is_dir() else []
+        )
+    # asked again, since another start may have made it a run meanwhile
+    if foreign and not (root / CONFIG).exists():
         shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
-        raise RunDirectoryError(f"{root} is not empty and holds no run ({shown}): "
-                                "choose an empty or new folder with --out")
+        raise RunDirectoryError(
+            f"{root} is not empty and holds no run ({shown}): "
+            "choose an empty or new folder with --out"
+        )
 
 
 def _require_same_run(root, experiment, config, volatile):
@@ -260,13 +328,23 @@ def _require_same_run(root, experiment, config, volatile):
     stored = records.read_json(root / CONFIG)
     held = stored.pop("experiment", None)
     if held is None:
-        raise RunDirectoryError(f"{root / CONFIG} is not the configuration of a run: choose another folder with --out")
-    require(held == experiment, f"{root} holds another run: experiment {held!r}, and this is {experiment!r}. "
-            "Choose another folder with --out", RunDirectoryError)
+        raise RunDirectoryError(
+            f"{root / CONFIG} is not the configuration of a run: choose another folder with --out"
+        )
+    require(
+        held == experiment,
+        f"{root} holds another run: experiment {held!r}, and this is {experiment!r}. "
+        "Choose another folder with --out",
+        RunDirectoryError,
+    )
     kept = [{k: v for k, v in c.items() if k not in volatile} for c in (stored, config)]
     changes = _differences(*kept)
-    require(not changes, f"{root} holds another run of {experiment}: {'; '.join(changes)}. "
-            "Choose another folder with --out, or the same settings", RunDirectoryError)
+    require(
+        not changes,
+        f"{root} holds another run of {experiment}: {'; '.join(changes)}. "
+        "Choose another folder with --out, or the same settings",
+        RunDirectoryError,
+    )
 
 
 def _differences(before: dict, now: dict, prefix: str = "") -> list[str]:
@@ -276,6 +354,8 @@ def _differences(before: dict, now: dict, prefix: str = "") -> list[str]:
         old, new = before.get(key, "(absent)"), now.get(key, "(absent)")
         if isinstance(old, dict) and isinstance(new, dict):
             rows += _differences(old, new, f"{prefix}{key}.")
-        elif old != new or type(old) is not type(new) and not {type(old), type(new)} <= {int, float}:
+        elif (
+            old != new or type(old) is not type(new) and not {type(old), type(new)} <= {int, float}
+        ):
             rows.append(f"{prefix}{key}: {old!r} there, {new!r} here")
     return rows

@@ -29,11 +29,16 @@ def clock_text(seconds: float | None) -> str:
     minutes, rest = divmod(whole, 60)
     if minutes == 0:
         return f"{rest} s"
-    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+    return (
+        f"{minutes}:{rest:02d}"
+        if minutes < 60
+        else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+    )
 
 
 def seeds_text(num_seeds: int, failed: dict[int, int]) -> str:
-    """`5 ok`, or `4 ok, 1 diverged at step 120 (seed 3)`; at most four of the failed ones are spelled out."""
+    """`5 ok`, or `4 ok, 1 diverged at step 120 (seed 3)`; at most four of the failed ones are
+    spelled out."""
     if not failed:
         return f"{num_seeds} ok"
     places = [f"at step {step} (seed {seed})" for seed, step in sorted(failed.items())]
@@ -47,31 +52,43 @@ def _metric_text(metrics: dict, limit: int = 6) -> str:
     for name, values in list(metrics.items())[:limit]:
         array = np.asarray(records.plain(values), np.float64)
         good = array[np.isfinite(array)]
-        parts.append(f"{printable(name)} {good.mean():.4g}" if good.size else f"{printable(name)} -")
+        parts.append(
+            f"{printable(name)} {good.mean():.4g}" if good.size else f"{printable(name)} -"
+        )
     return "  ".join(parts)
 
 
 def _progress_text(event: dict) -> str:
     share = 100 * event["step"] / event["total"] if event["total"] else 100.0
     rate = event["seed_steps_per_second"]
-    return "  ".join(filter(None, [
-        f"{printable(event['name'])} {event['step']}/{event['total']} ({share:.0f} %)",
-        f"{rate:.4g} seed-steps/s" if rate else "",
-        f"ETA {clock_text(event['eta_seconds'])}" if rate else "",
-        f"seeds: {seeds_text(event['num_seeds'], event['failed'])}",
-        _metric_text(event["metrics"])]))
+    return "  ".join(
+        filter(
+            None,
+            [
+                f"{printable(event['name'])} {event['step']}/{event['total']} ({share:.0f} %)",
+                f"{rate:.4g} seed-steps/s" if rate else "",
+                f"ETA {clock_text(event['eta_seconds'])}" if rate else "",
+                f"seeds: {seeds_text(event['num_seeds'], event['failed'])}",
+                _metric_text(event["metrics"]),
+            ],
+        )
+    )
 
 
 def _end_text(event: dict) -> str:
     how = {"done": "", "failed": " (failed)", "interrupted": " (interrupted)"}[event["outcome"]]
     if event["event"] == "phase_end":
         return f"{printable(event['name'])}: {event['seconds']:.1f} s{how}"
-    return (f"{printable(event['name'])}: step {event['step']}/{event['total']} after "
-            f"{clock_text(event['seconds'])}{how}  seeds: {seeds_text(event['num_seeds'], event['failed'])}")
+    return (
+        f"{printable(event['name'])}: step {event['step']}/{event['total']} after"
+        f" {clock_text(event['seconds'])}{how}  seeds:"
+        f" {seeds_text(event['num_seeds'], event['failed'])}"
+    )
 
 
 class Quiet:
-    """Notices only; also what the others build on: one lock, and silence once the stream is broken."""
+    """Notices only; also what the others build on: one lock, and silence once the stream is
+    broken."""
 
     def __init__(self, stream, interval, clock):
         self.stream, self.interval, self.clock = stream, interval, clock
@@ -84,7 +101,8 @@ class Quiet:
                 return
             try:
                 self.show(event)
-            except (OSError, ValueError):  # a closed pipe or file: the run matters more than its display
+            # a closed pipe or file: the run matters more than its display
+            except (OSError, ValueError):
                 self.broken = True
 
     def show(self, event):
@@ -103,7 +121,8 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """Plain lines, for a log file: while a model trains at most one per interval, apart from a seed that fails."""
+    """Plain lines, for a log file: while a model trains at most one per interval, apart from a seed
+    that fails."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -124,7 +143,10 @@ class Lines(Quiet):
                 self.line(_end_text(event))
         elif kind == "training_start":
             self.last, self.failed, self.training = -math.inf, {}, True
-            self.line(f"{name}: training {event['num_seeds']} seeds, step {event['first_step']} to {event['total']}")
+            self.line(
+                f"{name}: training {event['num_seeds']} seeds, step {event['first_step']} to"
+                f" {event['total']}"
+            )
         elif kind == "training_end":
             self.training = False
             self.line(_end_text(event))
@@ -150,7 +172,8 @@ class Json(Quiet):
 
 
 class Rich(Quiet):
-    """A live block at the foot of a terminal: the phase with its running seconds, a bar, figures, seeds."""
+    """A live block at the foot of a terminal: the phase with its running seconds, a bar, figures,
+    seeds."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -171,7 +194,10 @@ class Rich(Quiet):
             self.training = self.latest = event
         elif kind == "training_end":
             self.training = self.latest = None
-            self.say(_end_text(event), "green" if event["outcome"] == "done" and not event["failed"] else "yellow")
+            self.say(
+                _end_text(event),
+                "green" if event["outcome"] == "done" and not event["failed"] else "yellow",
+            )
         elif kind == "progress":
             self.latest = event
         elif kind == "notice":
@@ -189,8 +215,14 @@ class Rich(Quiet):
     def refresh(self):
         """Draws the live block, made on first use."""
         if self.live is None:
-            self.live = rich.live.Live(get_renderable=self.block, console=self.console, refresh_per_second=4,
-                                       transient=True, redirect_stdout=False, redirect_stderr=False)
+            self.live = rich.live.Live(
+                get_renderable=self.block,
+                console=self.console,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self.live.start()
         self.live.refresh()
 
@@ -199,21 +231,36 @@ class Rich(Quiet):
         rows = rich.table.Table.grid(padding=(0, 1))
         event = self.latest
         if event is not None and "step" in event:
-            bar = rich.progress_bar.ProgressBar(total=max(1, event["total"]), completed=event["step"], width=30)
+            bar = rich.progress_bar.ProgressBar(
+                total=max(1, event["total"]), completed=event["step"], width=30
+            )
             rate = event["seed_steps_per_second"]
             line = rich.table.Table.grid(padding=(0, 1))
-            line.add_row(rich.text.Text(printable(event["name"]), style="bold"), bar,
-                         f"{event['step']}/{event['total']}",
-                         f"{rate:.4g} seed-steps/s, ETA {clock_text(event['eta_seconds'])}" if rate else "")
+            line.add_row(
+                rich.text.Text(printable(event["name"]), style="bold"),
+                bar,
+                f"{event['step']}/{event['total']}",
+                f"{rate:.4g} seed-steps/s, ETA {clock_text(event['eta_seconds'])}" if rate else "",
+            )
             rows.add_row(line)
             rows.add_row(rich.text.Text(_metric_text(event["metrics"]), style="dim"))
-            rows.add_row(rich.text.Text("seeds: " + seeds_text(event["num_seeds"], event["failed"]),
-                                        style="yellow" if event["failed"] else "green"))
+            rows.add_row(
+                rich.text.Text(
+                    "seeds: " + seeds_text(event["num_seeds"], event["failed"]),
+                    style="yellow" if event["failed"] else "green",
+                )
+            )
         elif event is not None:
-            rows.add_row(rich.text.Text(f"{printable(event['name'])}: first of {event['total']} steps "
-                                        f"for {event['num_seeds']} seeds"))
+            rows.add_row(
+                rich.text.Text(
+                    f"{printable(event['name'])}: first of {event['total']} steps "
+                    f"for {event['num_seeds']} seeds"
+                )
+            )
         for name, start, spinner in self.phases:
-            spinner.update(text=rich.text.Text(f"{printable(name)} ... {self.clock() - start:.0f} s"))
+            spinner.update(
+                text=rich.text.Text(f"{printable(name)} ... {self.clock() - start:.0f} s")
+            )
             rows.add_row(spinner)
         return rows
 

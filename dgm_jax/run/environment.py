@@ -1,4 +1,5 @@
-"""What a run ran on: versions, devices, source commit, command. No environment variables, no host name, no secrets."""
+"""What a run ran on: versions, devices, source commit, command. No environment variables, no host
+name, no secrets."""
 
 import datetime
 import importlib.metadata
@@ -15,8 +16,14 @@ import jax
 import dgm_jax
 
 PACKAGES = ("dgm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint")
-JAX_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable",
-                "jax_disable_jit", "jax_debug_nans")
+JAX_SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_disable_jit",
+    "jax_debug_nans",
+)
 _SECRET = re.compile(r"(?i)(token|secret|passw(or)?d|api[-_]?key|credential)")
 
 
@@ -26,7 +33,8 @@ def utc_now() -> str:
 
 
 def package_versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that decide about numbers; None where one is not installed."""
+    """Versions of Python and of the packages that decide about numbers; None where one is not
+    installed."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -41,25 +49,33 @@ def devices() -> dict:
     kinds: dict[str, int] = {}
     for device in jax.devices():
         kinds[device.device_kind] = kinds.get(device.device_kind, 0) + 1
-    return {"backend": jax.default_backend(), "num_devices": jax.device_count(), "kinds": kinds,
-            "processor": _processor(), "cpu_count": os.cpu_count()}
+    return {
+        "backend": jax.default_backend(),
+        "num_devices": jax.device_count(),
+        "kinds": kinds,
+        "processor": _processor(),
+        "cpu_count": os.cpu_count(),
+    }
 
 
 def _processor():
     """The processor's model name, from the kernel where it tells."""
     listing = pathlib.Path("/proc/cpuinfo")
     if listing.exists():
-        match = re.search(r"^model name\s*:\s*(.+)$", listing.read_text(errors="replace"), re.MULTILINE)
+        match = re.search(
+            r"^model name\s*:\s*(.+)$", listing.read_text(errors="replace"), re.MULTILINE
+        )
         if match:
             return match.group(1).strip()
     return platform.processor() or platform.machine()
 
 
 def git_state(folder: pathlib.Path | None = None) -> dict | None:
-    """{"commit", "dirty"} of the checkout that this package is imported from; None outside a checkout.
+    """{"commit", "dirty"} of the checkout that this package is imported from; None outside a
+    checkout.
 
-    A package that lies in some other project's virtual environment is not part of that project's commit, so the
-    checkout's root must be the folder that holds the package.
+    A package that lies in some other project's virtual environment is not part of that project's
+    commit, so the checkout's root must be the folder that holds the package.
     """
     folder = folder or pathlib.Path(__file__).resolve().parents[2]
     top = _git(folder, "rev-parse", "--show-toplevel")
@@ -73,17 +89,24 @@ def git_state(folder: pathlib.Path | None = None) -> dict | None:
 def _git(folder, *arguments):
     """Output of a git command that only reads; None where git is missing, fails or hangs."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), "--no-optional-locks", *arguments],
-                              capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), "--no-optional-locks", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
 
 
 def command_line(arguments: list[str] | None = None) -> str:
-    """The command as one could type it again, without folders of the interpreter and with secrets struck out.
+    """The command as one could type it again, without folders of the interpreter and with secrets
+    struck out.
 
-    The value of an argument whose name speaks of a token, secret, password, key or credential becomes `***`.
+    The value of an argument whose name speaks of a token, secret, password, key or credential
+    becomes `***`.
     """
     arguments = list(sys.orig_argv if arguments is None else arguments)
     if arguments:
@@ -103,7 +126,8 @@ def command_line(arguments: list[str] | None = None) -> str:
 
 
 def collect_environment() -> dict:
-    """The content of `environment.json`: date, command, platform, versions, devices, JAX settings, git commit."""
+    """The content of `environment.json`: date, command, platform, versions, devices, JAX settings,
+    git commit."""
     return {
         "date": utc_now(),
         "command": command_line(),

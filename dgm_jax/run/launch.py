@@ -31,11 +31,14 @@ _CHECK = contextvars.ContextVar("check", default=False)
 
 
 def is_check() -> bool:
-    """Whether `check` is what loads the data: then nothing may be trained, not even what a run needs first."""
+    """Whether `check` is what loads the data: then nothing may be trained, not even what a run
+    needs first."""
     return _CHECK.get()
 
 
-def main(experiment: Experiment, argv: list[str] | None = None, grid: dict[str, tuple] | None = None) -> int:
+def main(
+    experiment: Experiment, argv: list[str] | None = None, grid: dict[str, tuple] | None = None
+) -> int:
     """Runs an experiment from the command line; returns the exit code.
 
     0 done, 2 settings, data, folder or disk that the caller can mend, 6 every seed diverged,
@@ -53,24 +56,36 @@ def main(experiment: Experiment, argv: list[str] | None = None, grid: dict[str, 
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"error: {error}; what was saved before is sound: continue with --resume", file=sys.stderr)
+        print(
+            f"error: {error}; what was saved before is sound: continue with --resume",
+            file=sys.stderr,
+        )
         return RunDirectoryError.exit_code
 
 
-def check(experiment: Experiment, argv: list[str] | None = None, grid: dict[str, tuple] | None = None) -> int:
-    """Settings, data and shapes of a run or an ablation, without training: what would be compiled, on what."""
+def check(
+    experiment: Experiment, argv: list[str] | None = None, grid: dict[str, tuple] | None = None
+) -> int:
+    """Settings, data and shapes of a run or an ablation, without training: what would be compiled,
+    on what."""
     config = _parse(experiment, argv)
     token = _CHECK.set(True)
     try:
         config, grid, cells = _cells(experiment, config, grid or {})
         data = shared_data(experiment, config, grid)
         print(f"data: {data.identity.get('identity', data.identity.get('name', 'none'))}")
-        print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})")
+        print(
+            f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}"
+            f" ({jax.default_backend()})"
+        )
         for group in groups(cells, grid, experiment.static):
             keys, hyper = lanes_of(group, config)
             compiled = distribute(experiment, config, group, data, keys, hyper)
             lanes = compiled.abstract(keys, hyper)
-            sizes = {part: tree_size(tree) // len(keys) for part, tree in lanes.train_state.params.items()}
+            sizes = {
+                part: tree_size(tree) // len(keys)
+                for part, tree in lanes.train_state.params.items()
+            }
             compiled.trace(lanes, data.arrays)
             parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
             where = f"{len(keys)} lanes by {compiled.strategy}, {compiled.layout}"
@@ -89,7 +104,9 @@ def _parse(experiment: Experiment, argv):
     return tyro.cli(experiment.config, args=argv, prog=experiment.name)
 
 
-def _cells(experiment: Experiment, config: RunConfig, grid) -> tuple[RunConfig, dict[str, tuple], list[Arm]]:
+def _cells(
+    experiment: Experiment, config: RunConfig, grid
+) -> tuple[RunConfig, dict[str, tuple], list[Arm]]:
     """The valid cells of a run, with the settings and the grid that they come from."""
     if experiment.arm_field in grid:  # as if its flag had been given
         config = dataclasses.replace(config, **{experiment.arm_field: grid[experiment.arm_field]})
@@ -100,9 +117,13 @@ def _cells(experiment: Experiment, config: RunConfig, grid) -> tuple[RunConfig, 
 
 def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) -> int:
     config, grid, cells = _cells(experiment, config, grid)
-    settings = dataclasses.asdict(config) | ({"grid": {k: list(v) for k, v in grid.items()}} if grid else {})
+    settings = dataclasses.asdict(config) | (
+        {"grid": {k: list(v) for k, v in grid.items()}} if grid else {}
+    )
     folder = _folder(experiment, config)
-    with RunDirectory.create(folder, experiment.name, settings, config.resume, notify=progress.notice) as directory:
+    with RunDirectory.create(
+        folder, experiment.name, settings, config.resume, notify=progress.notice
+    ) as directory:
         if directory.finished:
             progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
             return _exit_code(records.read_json(folder / SUMMARY))
@@ -111,12 +132,19 @@ def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) ->
         except DgmError:
             directory.forget()
             raise
-        for name, (figure, caption) in experiment.figures([r.arm_result for r in results], run.data).items():
+        for name, (figure, caption) in experiment.figures(
+            [r.arm_result for r in results], run.data
+        ).items():
             directory.save_figure(name, figure, caption)
         summary = _summarize(run, results)
         directory.write_summary(summary)  # last: a folder with a summary is finished
         report = write_report(folder)
-    shown = {k: v for name in experiment.headline for k, v in summary["metrics"].items() if k.split("/")[-1] == name}
+    shown = {
+        k: v
+        for name in experiment.headline
+        for k, v in summary["metrics"].items()
+        if k.split("/")[-1] == name
+    }
     shown = shown or summary["metrics"]
     print(format_table({**summary, "metrics": shown}))
     print(*summary["notes"], sep="\n", end="\n" if summary["notes"] else "")
@@ -157,12 +185,20 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
     metrics, reference, failed = {}, [], []
     for r in results:
         prefix = f"{r.arm_result.name}/" if run.several_arms else ""
-        metrics |= {prefix + name: statistics.summarize(values) for name, values in r.metrics.items()}
+        metrics |= {
+            prefix + name: statistics.summarize(values) for name, values in r.metrics.items()
+        }
         reference += [
-            {**row, "metric": prefix + row["metric"]} for row in run.experiment.references(r.arm_result.config)
+            {**row, "metric": prefix + row["metric"]}
+            for row in run.experiment.references(r.arm_result.config)
         ]
         failed += [
-            {"seed": seed, "arm": r.arm_result.name, "step": int(at), "reason": "not finite; frozen at its last state"}
+            {
+                "seed": seed,
+                "arm": r.arm_result.name,
+                "step": int(at),
+                "reason": "not finite; frozen at its last state",
+            }
             for seed, at in enumerate(r.failed_at)
             if at >= 0
         ]
@@ -182,7 +218,9 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
         "failed_seeds": failed,
         "metrics": metrics,
         "reference": statistics.compare_with_reference(metrics, reference),
-        "differences": statistics.differences_between_arms(metrics, names) if run.several_arms else [],
+        "differences": (
+            statistics.differences_between_arms(metrics, names) if run.several_arms else []
+        ),
         "notes": [statistics.ranking(metrics, names, rank)] if run.several_arms and rank else [],
         "explanations": run.experiment.explanations,
         "dataset": run.data.identity,

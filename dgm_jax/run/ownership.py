@@ -31,9 +31,13 @@ def acquire(root: pathlib.Path):
         owner = _read_owner(root)
         who = "another process"
         if owner:
-            who = f"process {owner.get('pid')} on host {owner.get('host')!r} since {owner.get('start')}"
-        raise RunDirectoryError(f"{root} is in use by {who}: wait for it, or choose another folder "
-                                "with --out") from None
+            who = (
+                f"process {owner.get('pid')} on host {owner.get('host')!r} since"
+                f" {owner.get('start')}"
+            )
+        raise RunDirectoryError(
+            f"{root} is in use by {who}: wait for it, or choose another folder with --out"
+        ) from None
     except (OSError, NotImplementedError) as error:
         raise RunDirectoryError(f"{root}: the folder cannot be locked: {error}") from error
     try:
@@ -51,7 +55,8 @@ def release(root: pathlib.Path, lock) -> None:
 
 
 def _read_owner(root, patience: float = 1.0) -> dict[str, Any] | None:
-    """What the owner wrote about itself; a missing file, or a dead process in it, gets a moment to be replaced."""
+    """What the owner wrote about itself; a missing file, or a dead process in it, gets a moment to
+    be replaced."""
     end = time.monotonic() + patience
     while True:
         with contextlib.suppress(RunDirectoryError):

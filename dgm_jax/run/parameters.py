@@ -11,8 +11,12 @@ from dgm_jax.run import records
 
 
 def save_parameters(path, tree: PyTree) -> None:
-    """Writes the leaves of a tree of arrays under their paths (`generator/Dense_0/kernel`), all or nothing."""
-    flat = {_name(leaf_path): np.asarray(leaf) for leaf_path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    """Writes the leaves of a tree of arrays under their paths (`generator/Dense_0/kernel`), all or
+    nothing."""
+    flat = {
+        _name(leaf_path): np.asarray(leaf)
+        for leaf_path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
     buffer = io.BytesIO()
     np.savez(buffer, **flat)
     records.write_atomically(pathlib.Path(path), buffer.getvalue())
@@ -27,9 +31,14 @@ def load_parameters(path, like: PyTree) -> PyTree:
     path = pathlib.Path(path)
     require(path.is_file(), f"{path}: no such file", DataError)
     with np.load(path, allow_pickle=False) as file:
+
         def leaf(leaf_path, expected):
             name = _name(leaf_path)
-            require(name in file, f"{path} has no entry {name!r}; it has {', '.join(file.files[:8])}", DataError)
+            require(
+                name in file,
+                f"{path} has no entry {name!r}; it has {', '.join(file.files[:8])}",
+                DataError,
+            )
             found = file[name]
             require(
                 found.shape == tuple(expected.shape),

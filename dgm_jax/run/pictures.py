@@ -30,10 +30,13 @@ def figure_address(figure) -> str:
 
 
 def pictures(root: pathlib.Path) -> list[dict]:
-    """[{"name", "caption", "source" or "problem"}] of figures/*.png in the order in which they were first saved."""
+    """[{"name", "caption", "source" or "problem"}] of figures/*.png in the order in which they were
+    first saved."""
     captions = read_captions(root)
     places = {name: place for place, name in enumerate(captions)}
-    files = sorted((root / FIGURES).glob("*.png"), key=lambda p: (places.get(p.stem, len(places)), p.name))
+    files = sorted(
+        (root / FIGURES).glob("*.png"), key=lambda p: (places.get(p.stem, len(places)), p.name)
+    )
     files = _without_crowds(files)
     left, rows = _ALL_BYTES, []
     for index, file in enumerate(files):
@@ -42,14 +45,16 @@ def pictures(root: pathlib.Path) -> list[dict]:
             content = _small_png(records.contained(root, file), left // (len(files) - index))
             left -= len(content)
             row["source"] = data_address(content)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what damaged pictures raise
+        # what damaged pictures raise
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             row["problem"] = f"left out: {error}"
         rows.append(row)
     return rows
 
 
 def _without_crowds(files: list[pathlib.Path]) -> list[pathlib.Path]:
-    """Of pictures that differ in a step at the end of their names only (`NAME_00000500`) six at most, evenly chosen."""
+    """Of pictures that differ in a step at the end of their names only (`NAME_00000500`) six at
+    most, evenly chosen."""
     series: dict[str, list] = {}
     for file in files:
         series.setdefault(re.sub(r"_\d{6,}$", "", file.stem), []).append(file)
@@ -61,7 +66,8 @@ def _without_crowds(files: list[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def _small_png(file: pathlib.Path, budget: int) -> bytes:
-    """A PNG file's bytes, made smaller until they fit the budget; `ValueError` where that is not possible."""
+    """A PNG file's bytes, made smaller until they fit the budget; `ValueError` where that is not
+    possible."""
     if file.stat().st_size > 100_000_000:
         raise ValueError("the file is larger than 100 MB")
     content = file.read_bytes()

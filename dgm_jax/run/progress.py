@@ -28,23 +28,32 @@ _HEARTBEAT_SECONDS = 15.0
 class Progress:
     """Reports phases, steps and seeds to one stream, in one of these modes.
 
-    mode: `rich` (a live display for a terminal), `lines` (plain lines, at most one per `interval` seconds, for a log
-        file), `json` (one JSON object per event), `quiet` (notices only), `auto` (`rich` on a terminal, else `lines`).
-    stream: where to; standard error by default. If it breaks (a closed pipe), the display falls silent and the run
-        goes on.
+    mode: `rich` (a live display for a terminal), `lines` (plain lines, at most one per `interval`
+        seconds, for a log file), `json` (one JSON object per event), `quiet` (notices only), `auto`
+        (`rich` on a terminal, else `lines`).
+    stream: where to; standard error by default. If it breaks (a closed pipe), the display falls
+        silent and the run goes on.
     """
 
-    def __init__(self, mode: str = "auto", stream=None, *, interval: float = 5.0, clock=time.monotonic):
+    def __init__(
+        self, mode: str = "auto", stream=None, *, interval: float = 5.0, clock=time.monotonic
+    ):
         self.stream = sys.stderr if stream is None else stream
         if mode == "auto":
-            mode = "rich" if self.stream.isatty() and rich.console.Console(file=self.stream).is_terminal else "lines"
+            mode = (
+                "rich"
+                if self.stream.isatty() and rich.console.Console(file=self.stream).is_terminal
+                else "lines"
+            )
         sink = lookup(displays.DISPLAYS, mode, "progress mode")
         self.mode, self._clock, self._start = mode, clock, clock()
         self._sink = sink(self.stream, interval, clock)
         self._training: dict | None = None
 
     def _event(self, kind: str, **fields):
-        self._sink.event({"event": kind, "elapsed": round(self._clock() - self._start, 3), **fields})
+        self._sink.event(
+            {"event": kind, "elapsed": round(self._clock() - self._start, 3), **fields}
+        )
 
     def notice(self, text: str) -> None:
         """A sentence that stays on the screen; shown in every mode."""
@@ -52,7 +61,8 @@ class Progress:
 
     @contextlib.contextmanager
     def phase(self, name: str):
-        """Announces a piece of work at once, and its seconds at the end, also when it fails or is interrupted."""
+        """Announces a piece of work at once, and its seconds at the end, also when it fails or is
+        interrupted."""
         start, done = self._clock(), threading.Event()
         self._event("phase_start", name=name)
         beat = threading.Thread(target=self._beat, args=(name, start, done), daemon=True)
@@ -80,9 +90,18 @@ class Progress:
     def training(self, name: str, total: int, num_seeds: int, first_step: int = 0):
         """The steps `first_step`..`total` of one arm; `update` reports inside it."""
         start = self._clock()
-        self._training = {"name": name, "total": total, "num_seeds": num_seeds, "failed": {}, "step": first_step,
-                          "pauses": [], "window": collections.deque([(start, first_step)], maxlen=20)}
-        self._event("training_start", name=name, total=total, num_seeds=num_seeds, first_step=first_step)
+        self._training = {
+            "name": name,
+            "total": total,
+            "num_seeds": num_seeds,
+            "failed": {},
+            "step": first_step,
+            "pauses": [],
+            "window": collections.deque([(start, first_step)], maxlen=20),
+        }
+        self._event(
+            "training_start", name=name, total=total, num_seeds=num_seeds, first_step=first_step
+        )
         outcome = "failed"
         try:
             yield self
@@ -92,13 +111,25 @@ class Progress:
             raise
         finally:
             state, self._training = self._training, None
-            self._event("training_end", name=name, step=state["step"], total=total, seconds=self._clock() - start,
-                        num_seeds=num_seeds, failed=state["failed"], outcome=outcome)
+            self._event(
+                "training_end",
+                name=name,
+                step=state["step"],
+                total=total,
+                seconds=self._clock() - start,
+                num_seeds=num_seeds,
+                failed=state["failed"],
+                outcome=outcome,
+            )
 
-    def update(self, step: int, metrics: dict | None = None, failed: dict[int, int] | None = None) -> None:
-        """The state after `step`: metrics (name -> one figure per seed, or a number) and failed seeds (seed -> step).
+    def update(
+        self, step: int, metrics: dict | None = None, failed: dict[int, int] | None = None
+    ) -> None:
+        """The state after `step`: metrics (name -> one figure per seed, or a number) and failed
+        seeds (seed -> step).
 
-        The rate is that of the last twenty updates; phases within the training, such as compiling, do not count.
+        The rate is that of the last twenty updates; phases within the training, such as compiling,
+        do not count.
         """
         state = self._training
         if state is None:
@@ -109,13 +140,21 @@ class Progress:
         state["failed"] = {int(seed): int(at) for seed, at in (failed or {}).items()}
         seconds, steps = window[-1][0] - window[0][0], window[-1][1] - window[0][1]
         rate = steps / seconds if seconds > 0 and steps > 0 else None
-        self._event("progress", name=state["name"], step=int(step), total=state["total"],
-                    seed_steps_per_second=rate and rate * state["num_seeds"],
-                    eta_seconds=rate and max(0, state["total"] - int(step)) / rate,
-                    num_seeds=state["num_seeds"], failed=state["failed"], metrics=metrics or {})
+        self._event(
+            "progress",
+            name=state["name"],
+            step=int(step),
+            total=state["total"],
+            seed_steps_per_second=rate and rate * state["num_seeds"],
+            eta_seconds=rate and max(0, state["total"] - int(step)) / rate,
+            num_seeds=state["num_seeds"],
+            failed=state["failed"],
+            metrics=metrics or {},
+        )
 
     def close(self) -> None:
-        """Takes the live display down and gives the terminal back as it was. Closing twice is fine."""
+        """Takes the live display down and gives the terminal back as it was. Closing twice is
+        fine."""
         self._sink.close()
 
     def __enter__(self) -> "Progress":

@@ -1,7 +1,8 @@
 """Strict JSON and files that are either old or new, never half.
 
-Everything a run folder holds goes through here: arrays become lists, NaN and infinities become null (JSON has no word
-for them), and a file appears under its name only when all of its bytes are on the disk.
+Everything a run folder holds goes through here: arrays become lists, NaN and infinities become null
+(JSON has no word for them), and a file appears under its name only when all of its bytes are on the
+disk.
 """
 
 import dataclasses
@@ -28,8 +29,9 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 def plain(value: Any, where: str = "value") -> Any:
     """`value` as what JSON knows: dict, list, str, int, float, bool, None.
 
-    NumPy and JAX arrays become (nested) lists, dataclasses and NamedTuples dicts, paths strings, dates ISO 8601;
-    non-finite floats become None. Anything else raises `ConfigError` naming `where` it stands.
+    NumPy and JAX arrays become (nested) lists, dataclasses and NamedTuples dicts, paths strings,
+    dates ISO 8601; non-finite floats become None. Anything else raises `ConfigError` naming `where`
+    it stands.
     """
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -44,7 +46,10 @@ def plain(value: Any, where: str = "value") -> Any:
     if hasattr(value, "_asdict"):
         return plain(value._asdict(), where)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name), f"{where}.{f.name}") for f in dataclasses.fields(value)}
+        return {
+            f.name: plain(getattr(value, f.name), f"{where}.{f.name}")
+            for f in dataclasses.fields(value)
+        }
     if isinstance(value, (list, tuple)):
         return [plain(v, f"{where}[{i}]") for i, v in enumerate(value)]
     if isinstance(value, (set, frozenset)):
@@ -65,7 +70,8 @@ def _plain_array(value, where):
             array = np.empty(0, object)
         if array.dtype.kind in "biu" or array.dtype.kind == "U":
             return array.tolist()
-        if array.dtype.kind == "f" or "float" in array.dtype.name:  # bfloat16 and its kin have kind V
+        # bfloat16 and its kin have kind V
+        if array.dtype.kind == "f" or "float" in array.dtype.name:
             array = array.astype(np.float64)
             return np.where(np.isfinite(array), array.astype(object), None).tolist()
     raise ConfigError(f"{where}: a {type(value).__name__} cannot be written as JSON")
@@ -81,7 +87,8 @@ def _no_constant(name):
 
 
 def loads(text: str | bytes) -> Any:
-    """Parses strict JSON; bare NaN and Infinity, and nesting deeper than Python can follow, raise `ValueError`."""
+    """Parses strict JSON; bare NaN and Infinity, and nesting deeper than Python can follow, raise
+    `ValueError`."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except RecursionError as error:
@@ -89,7 +96,8 @@ def loads(text: str | bytes) -> Any:
 
 
 def read_json(path: pathlib.Path) -> dict:
-    """The JSON object in a file; `RunDirectoryError` naming the file where it is damaged or holds no object."""
+    """The JSON object in a file; `RunDirectoryError` naming the file where it is damaged or holds
+    no object."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ValueError(f"larger than {MAX_JSON_BYTES} bytes")
@@ -102,9 +110,11 @@ def read_json(path: pathlib.Path) -> dict:
 
 
 def write_atomically(path: pathlib.Path, content: bytes | str) -> None:
-    """Writes a file so that a reader, or a machine that loses power, sees the old bytes or the new ones.
+    """Writes a file so that a reader, or a machine that loses power, sees the old bytes or the new
+    ones.
 
-    A temporary file in the same folder is written, flushed to the disk and renamed; then the folder is flushed.
+    A temporary file in the same folder is written, flushed to the disk and renamed; then the folder
+    is flushed.
     """
     content = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
@@ -135,8 +145,9 @@ def sync_folder(folder: pathlib.Path) -> None:
 def split_rows(content: bytes, source: str) -> list[tuple[bytes, dict]]:
     """(line, row) of every complete line of a JSON-lines file.
 
-    The last line is dropped where a crash has torn it: no newline at its end, or no JSON in it. A damaged line in the
-    middle cannot come from a crash and raises `RunDirectoryError` with its number.
+    The last line is dropped where a crash has torn it: no newline at its end, or no JSON in it. A
+    damaged line in the middle cannot come from a crash and raises `RunDirectoryError` with its
+    number.
     """
     lines = content.split(b"\n")[:-1]
     rows = []
@@ -154,10 +165,12 @@ def split_rows(content: bytes, source: str) -> list[tuple[bytes, dict]]:
 
 
 def safe_name(name: str) -> str:
-    """A file name made of letters, digits and `. _ = , + -`, for any text; different texts give different names.
+    """A file name made of letters, digits and `. _ = , + -`, for any text; different texts give
+    different names.
 
-    A name that is fine already is returned as it is; in another one every other character becomes `_`, and the first
-    eight hex digits of its SHA-256 are appended, so that `a/b` and `a b` do not overwrite each other.
+    A name that is fine already is returned as it is; in another one every other character becomes
+    `_`, and the first eight hex digits of its SHA-256 are appended, so that `a/b` and `a b` do not
+    overwrite each other.
     """
     name = str(name)
     if _ALLOWED_NAME.fullmatch(name) and not _RESERVED.fullmatch(name) and not name.endswith("."):

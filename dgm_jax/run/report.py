@@ -1,11 +1,12 @@
 """The report: one HTML file for a person, made of nothing but what lies in the run folder.
 
-It holds its pictures, asks the network for nothing, runs no script, and escapes every text that comes from the folder.
-It can be made of a run that is still going on, or was killed.
+It holds its pictures, asks the network for nothing, runs no script, and escapes every text that
+comes from the folder. It can be made of a run that is still going on, or was killed.
 
 Beyond what a summary.json always has, the report shows these entries of it where they are there:
-`arms` (list of names), `explanations` (metric -> sentence), `differences` (rows of `paired_difference` with
-`metric`, `arm`, `baseline`), `dataset` (what was trained on), `timing` (arm -> figures), `notes` (sentences).
+`arms` (list of names), `explanations` (metric -> sentence), `differences` (rows of
+`paired_difference` with `metric`, `arm`, `baseline`), `dataset` (what was trained on), `timing`
+(arm -> figures), `notes` (sentences).
 """
 
 import base64
@@ -26,12 +27,16 @@ from dgm_jax.run.statistics import differences_between_arms
 
 _MAX_CURVES = 24
 _CURVES_LENGTH = 1_600_000
-_UNITS = {"wall_seconds": "wall time since the last start (s)", "compile_seconds": "compilation, not in the rate below (s)",
-          "seed_steps_per_second": "seed-steps per second, after compilation"}
+_UNITS = {
+    "wall_seconds": "wall time since the last start (s)",
+    "compile_seconds": "compilation, not in the rate below (s)",
+    "seed_steps_per_second": "seed-steps per second, after compilation",
+}
 
 
 def write_report(path) -> pathlib.Path:
-    """Writes report.html into a run folder from the files in it, finished or not, and returns its path.
+    """Writes report.html into a run folder from the files in it, finished or not, and returns its
+    path.
 
     Raises `RunDirectoryError` where the folder holds no run or a file in it is damaged.
     """
@@ -77,7 +82,9 @@ def _content(root: pathlib.Path) -> dict[str, Any]:
         "pictures": pictures(root),
         "num_pictures": len(list((root / FIGURES).glob("*.png"))),
         "timing": _timing(summary),
-        "program": leaves({k: summary[k] for k in ("strategy", "layout", "final_params_sha256") if summary.get(k)}),
+        "program": leaves(
+            {k: summary[k] for k in ("strategy", "layout", "final_params_sha256") if summary.get(k)}
+        ),
         "dataset": leaves(_dict(summary.get("dataset") or surroundings.get("dataset"))),
         "config": leaves(config),
         "environment": leaves({k: v for k, v in surroundings.items() if k != "dataset"}),
@@ -86,14 +93,27 @@ def _content(root: pathlib.Path) -> dict[str, Any]:
 
 
 def _render(content: dict) -> str:
-    template = importlib.resources.files("dgm_jax.run").joinpath("report.html.jinja").read_text("utf-8")
-    engine = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    engine.filters |= {"number": number, "given": given, "interval": interval, "p_value": p_value,
-                       "sha256": lambda text: base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()}
+    template = (
+        importlib.resources.files("dgm_jax.run").joinpath("report.html.jinja").read_text("utf-8")
+    )
+    engine = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    engine.filters |= {
+        "number": number,
+        "given": given,
+        "interval": interval,
+        "p_value": p_value,
+        "sha256": (
+            lambda text: base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()
+        ),
+    }
     try:
         return engine.from_string(template).render(**content)
     except jinja2.UndefinedError as error:
-        raise RunDirectoryError(f"{SUMMARY} lacks an entry that the report needs: {error}") from error
+        raise RunDirectoryError(
+            f"{SUMMARY} lacks an entry that the report needs: {error}"
+        ) from error
 
 
 def _dict(value) -> dict:
@@ -136,7 +156,8 @@ def p_value(value: Any) -> str:
 
 
 def failed_seed_text(entry: Any) -> str:
-    """`seed 3 of vanilla at step 120: loss`, from a seed's number or {"seed", "arm", "step", "metric"}."""
+    """`seed 3 of vanilla at step 120: loss`, from a seed's number or {"seed", "arm", "step",
+    "metric"}."""
     if not isinstance(entry, dict):
         return f"seed {entry}"
     text = f"seed {entry.get('seed', '?')}"
@@ -149,7 +170,11 @@ def failed_seed_text(entry: Any) -> str:
 def leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """(dotted name, text) of every leaf of a JSON object."""
     if isinstance(value, dict):
-        return [row for key, v in value.items() for row in leaves(v, f"{prefix}.{key}" if prefix else str(key))]
+        return [
+            row
+            for key, v in value.items()
+            for row in leaves(v, f"{prefix}.{key}" if prefix else str(key))
+        ]
     if isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
         return [row for i, v in enumerate(value) for row in leaves(v, f"{prefix}[{i}]")]
     if isinstance(value, list):
@@ -163,33 +188,48 @@ def _facts(config, surroundings, summary):
     kinds = ", ".join(f"{count} x {kind}" for kind, count in _dict(devices.get("kinds")).items())
     dataset = _dict(summary.get("dataset") or surroundings.get("dataset"))
     git = _dict(surroundings.get("git"))
-    commit = f"{git['commit']}{' with local changes' if git.get('dirty') else ''}" if git.get("commit") else None
-    rows = [("Command", surroundings.get("command")), ("Started", surroundings.get("date")),
-            ("Device", f"{kinds} ({devices.get('processor')})" if kinds else None),
-            ("Data", dataset.get("identity") or dataset.get("name") or config.get("data")),
-            ("Seeds", summary.get("num_seeds", config.get("num_seeds"))),
-            ("Steps", summary.get("num_steps", config.get("num_steps"))), ("Commit", commit)]
+    commit = (
+        f"{git['commit']}{' with local changes' if git.get('dirty') else ''}"
+        if git.get("commit")
+        else None
+    )
+    rows = [
+        ("Command", surroundings.get("command")),
+        ("Started", surroundings.get("date")),
+        ("Device", f"{kinds} ({devices.get('processor')})" if kinds else None),
+        ("Data", dataset.get("identity") or dataset.get("name") or config.get("data")),
+        ("Seeds", summary.get("num_seeds", config.get("num_seeds"))),
+        ("Steps", summary.get("num_steps", config.get("num_steps"))),
+        ("Commit", commit),
+    ]
     return [(name, str(value)) for name, value in rows if value is not None]
 
 
 def _metric_groups(metrics: dict, arms: list[str], explanations: dict) -> list[dict]:
-    """[{"name", "explanation", "rows": [{"arm", **summary}]}]: the arms of a metric stand together."""
+    """[{"name", "explanation", "rows": [{"arm", **summary}]}]: the arms of a metric stand
+    together."""
     groups: dict[str, list] = {}
     for name, summary in metrics.items():
         arm, metric = split_arm(name, arms)
         if isinstance(summary, dict):
-            summary = {k: summary.get(k) for k in ("mean", "standard_error", "interval_95", "per_seed")} | {"arm": arm}
+            summary = {
+                k: summary.get(k) for k in ("mean", "standard_error", "interval_95", "per_seed")
+            } | {"arm": arm}
             summary["per_seed"] = _list(summary["per_seed"])
             summary["num_seeds"] = sum(v is not None for v in summary["per_seed"])
             groups.setdefault(metric, []).append(summary)
-    return [{"name": name, "explanation": explanations.get(name, ""), "rows": rows} for name, rows in groups.items()]
+    return [
+        {"name": name, "explanation": explanations.get(name, ""), "rows": rows}
+        for name, rows in groups.items()
+    ]
 
 
 def split_arm(name: str, arms: list[str]) -> tuple[str, str]:
-    """(arm, metric) of a metric's name in summary.json; the arm is empty where the name has no known prefix."""
+    """(arm, metric) of a metric's name in summary.json; the arm is empty where the name has no
+    known prefix."""
     for arm in sorted(arms, key=len, reverse=True):
         if arm and name.startswith(f"{arm}/"):
-            return arm, name[len(arm) + 1:]
+            return arm, name[len(arm) + 1 :]
     return "", name
 
 
@@ -201,8 +241,10 @@ def _timing(summary) -> list[tuple[str, Any]]:
 
 
 def _curves(history: History) -> tuple[list[dict], int]:
-    """[{"name", "alt", "light", "dark"}] with pictures as data addresses, and how many metrics were left out."""
-    from dgm_jax import plotting  # matplotlib takes a second to import, which a refused folder should not wait for
+    """[{"name", "alt", "light", "dark"}] with pictures as data addresses, and how many metrics were
+    left out."""
+    # matplotlib takes a second to import, which a refused folder should not wait for
+    from dgm_jax import plotting
 
     steps, curves = history.curves(_MAX_CURVES)
     rows, left = [], _CURVES_LENGTH
@@ -219,7 +261,8 @@ def _curves(history: History) -> tuple[list[dict], int]:
 
 
 def format_table(summary: dict) -> str:
-    """The result as plain text for a terminal: metric, mean, standard error, 95 % interval, seeds, published, within.
+    """The result as plain text for a terminal: metric, mean, standard error, 95 % interval, seeds,
+    published, within.
 
     Ends with a line per seed that failed.
     """
@@ -235,14 +278,26 @@ def format_table(summary: dict) -> str:
             within += " (wide)" if row.get("within") and row.get("wide") else ""
         count = sum(v is not None for v in metric["per_seed"])
         total = len(metric["per_seed"])
-        rows.append((name, number(metric["mean"], "-"), number(metric["standard_error"], "-"),
-                     interval(metric["interval_95"], "-"), str(count) if count == total else f"{count} of {total}",
-                     text, within))
+        rows.append(
+            (
+                name,
+                number(metric["mean"], "-"),
+                number(metric["standard_error"], "-"),
+                interval(metric["interval_95"], "-"),
+                str(count) if count == total else f"{count} of {total}",
+                text,
+                within,
+            )
+        )
     if not published:
         rows = [row[:5] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     rows.insert(1, tuple("-" * w for w in widths))
-    table = ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]).rstrip()
-             for row in rows]
+    table = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]
+        ).rstrip()
+        for row in rows
+    ]
     table += [f"failed: {failed_seed_text(entry)}" for entry in summary.get("failed_seeds", [])]
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in table)

@@ -18,7 +18,8 @@ class Rows:
     def append(self, row: dict) -> None:
         """Adds a row and flushes it to the disk; arrays become lists, NaN and infinity null.
 
-        Where the disk refuses (full, say) the part that was written is taken back before the error is raised.
+        Where the disk refuses (full, say) the part that was written is taken back before the error
+        is raised.
         """
         line = records.dumps(row).encode() + b"\n"
         with self._writing:
@@ -26,7 +27,8 @@ class Rows:
                 self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             before = os.fstat(self._descriptor).st_size
             try:
-                while line:  # a disk that is nearly full takes a part and refuses the rest in the next call
+                # a disk that is nearly full takes a part and refuses the rest in the next call
+                while line:
                     line = line[os.write(self._descriptor, line) :]
                 os.fsync(self._descriptor)
             except OSError as error:
@@ -35,7 +37,8 @@ class Rows:
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def truncate(self, keep: Callable[[dict], bool]) -> int:
-        """Keeps the rows for which `keep(row)` holds, byte for byte, and drops a torn last line; returns their number.
+        """Keeps the rows for which `keep(row)` holds, byte for byte, and drops a torn last line;
+        returns their number.
 
         Atomic.
         """

@@ -31,7 +31,8 @@ class Stop:
 
 @contextlib.contextmanager
 def watch_signals():
-    """A `Stop` that hears of SIGINT and SIGTERM while the block runs; the old handlers come back after it."""
+    """A `Stop` that hears of SIGINT and SIGTERM while the block runs; the old handlers come back
+    after it."""
     stop = Stop()
     try:
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

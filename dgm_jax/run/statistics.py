@@ -1,7 +1,7 @@
 """Intervals over seeds, by scipy.
 
-A seed is one draw of the experiment; figures over seeds are what a reader may trust. A seed that failed is NaN (or
-None) in its place: it is left out of the mean, kept in the list, and counted.
+A seed is one draw of the experiment; figures over seeds are what a reader may trust. A seed that
+failed is NaN (or None) in its place: it is left out of the mean, kept in the list, and counted.
 """
 
 from typing import Callable, Sequence
@@ -21,7 +21,10 @@ def _numbers(values) -> np.ndarray:
     if isinstance(values, (list, tuple)):
         values = [np.nan if v is None else v for v in values]
     array = np.atleast_1d(np.asarray(values, np.float64))
-    require(array.ndim == 1, f"per_seed: expected one figure per seed, a 1-d array; found shape {array.shape}")
+    require(
+        array.ndim == 1,
+        f"per_seed: expected one figure per seed, a 1-d array; found shape {array.shape}",
+    )
     return np.where(np.isfinite(array), array, np.nan)
 
 
@@ -30,7 +33,8 @@ def _optional(value) -> float | None:
 
 
 def _t_interval(values: np.ndarray) -> tuple[float | None, list[float] | None]:
-    """Standard error of the mean (ddof 1) and the two-sided Student interval; None below two values."""
+    """Standard error of the mean (ddof 1) and the two-sided Student interval; None below two
+    values."""
     if values.size < 2:
         return None, None
     error = float(scipy.stats.sem(values))
@@ -45,8 +49,9 @@ def summarize(per_seed) -> dict:
     """Mean over seeds with its standard error and 95 % Student interval.
 
     per_seed: [S], one figure per seed; NaN, infinity or None where the seed failed.
-    Returns `{"per_seed", "mean", "standard_error", "interval_95", "num_seeds", "num_failed"}`: `num_seeds` is the
-    number of seeds in the mean. With one seed the error and the interval are None; with none the mean is None too.
+    Returns `{"per_seed", "mean", "standard_error", "interval_95", "num_seeds", "num_failed"}`:
+    `num_seeds` is the number of seeds in the mean. With one seed the error and the interval are
+    None; with none the mean is None too.
     """
     values = _numbers(per_seed)
     good = values[np.isfinite(values)]
@@ -64,15 +69,19 @@ def summarize(per_seed) -> dict:
 def paired_difference(first, second) -> dict:
     """Mean of `first - second` over seeds that both arms finished, as pairs.
 
-    The arms share their seeds, so what a seed does to both cancels. Returns `{"mean", "standard_error",
-    "interval_95", "p_value", "smallest_p_value", "num_pairs"}`: a paired Student interval, and the two-sided p-value
-    of the sign-flip permutation test of the mean (exact up to 12 pairs, else 9,999 random flips), which assumes no
-    shape of the distribution and takes ties. `smallest_p_value` is 2 / 2^n, the least that n pairs can give: with
-    five pairs no difference, however large, falls below 0.0625.
+    The arms share their seeds, so what a seed does to both cancels. Returns
+    `{"mean", "standard_error", "interval_95", "p_value", "smallest_p_value", "num_pairs"}`: a
+    paired Student interval, and the two-sided p-value of the sign-flip permutation test of the mean
+    (exact up to 12 pairs, else 9,999 random flips), which assumes no shape of the distribution and
+    takes ties. `smallest_p_value` is 2 / 2^n, the least that n pairs can give: with five pairs no
+    difference, however large, falls below 0.0625.
     """
     first, second = _numbers(first), _numbers(second)
-    require(first.shape == second.shape,
-            f"paired_difference: expected the same number of seeds in both arms, found {first.size} and {second.size}")
+    require(
+        first.shape == second.shape,
+        f"paired_difference: expected the same number of seeds in both arms, found {first.size} and"
+        f" {second.size}",
+    )
     difference = first - second
     difference = difference[np.isfinite(difference)]
     error, interval = _t_interval(difference)
@@ -92,16 +101,24 @@ def _sign_flip_p_value(difference: np.ndarray) -> float | None:
         return None
     exact = difference.size <= _EXACT_PAIRS
     result = scipy.stats.permutation_test(
-        (difference,), lambda x, axis: np.mean(x, axis=axis), permutation_type="samples", vectorized=True,
-        n_resamples=np.inf if exact else 9999, alternative="two-sided", rng=np.random.default_rng(0))
+        (difference,),
+        lambda x, axis: np.mean(x, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=np.inf if exact else 9999,
+        alternative="two-sided",
+        rng=np.random.default_rng(0),
+    )
     return float(result.pvalue)
 
 
-def bootstrap_interval(per_seed, statistic: Callable = np.mean, num_resamples: int = 9999, seed: int = 0):
+def bootstrap_interval(
+    per_seed, statistic: Callable = np.mean, num_resamples: int = 9999, seed: int = 0
+):
     """95 % bias-corrected and accelerated bootstrap interval [low, high] of a statistic over seeds.
 
-    `statistic(values, axis=)` as NumPy's (Efron 1987, "Better bootstrap confidence intervals"). None below two seeds;
-    seeds that failed are left out. The same `seed` gives the same interval.
+    `statistic(values, axis=)` as NumPy's (Efron 1987, "Better bootstrap confidence intervals").
+    None below two seeds; seeds that failed are left out. The same `seed` gives the same interval.
     """
     values = _numbers(per_seed)
     values = values[np.isfinite(values)]
@@ -109,15 +126,24 @@ def bootstrap_interval(per_seed, statistic: Callable = np.mean, num_resamples: i
         return None
     if np.ptp(values) == 0.0:
         return [float(statistic(values, axis=0))] * 2
-    result = scipy.stats.bootstrap((values,), statistic, confidence_level=CONFIDENCE, n_resamples=num_resamples,
-                                   method="BCa", vectorized=True, axis=0, rng=np.random.default_rng(seed))
+    result = scipy.stats.bootstrap(
+        (values,),
+        statistic,
+        confidence_level=CONFIDENCE,
+        n_resamples=num_resamples,
+        method="BCa",
+        vectorized=True,
+        axis=0,
+        rng=np.random.default_rng(seed),
+    )
     interval = [result.confidence_interval.low, result.confidence_interval.high]
     return [float(v) for v in interval] if np.all(np.isfinite(interval)) else None
 
 
 def interquartile_mean(per_seed) -> float | None:
-    """Mean of the middle half: floor(S / 4) seeds are cut at either end (Agarwal et al. 2021, "Deep reinforcement
-    learning at the edge of the statistical precipice"). None where no seed finished."""
+    """Mean of the middle half: floor(S / 4) seeds are cut at either end (Agarwal et al. 2021, "Deep
+    reinforcement learning at the edge of the statistical precipice"). None where no seed
+    finished."""
     values = _numbers(per_seed)
     values = values[np.isfinite(values)]
     return float(scipy.stats.trim_mean(values, 0.25)) if values.size else None
@@ -126,13 +152,16 @@ def interquartile_mean(per_seed) -> float | None:
 def compare_with_reference(summary: dict, reference: Sequence[dict]) -> list[dict]:
     """Own figure beside each published one.
 
-    summary: a summary with its `"metrics"`, or these metrics themselves (name -> what `summarize` returns).
-    reference: rows `{"metric", "published", "spread", "source"}`; `spread` (a standard deviation or half-width, None
-    for none) is the published uncertainty. Each row comes back with `"own"` (mean), `"interval_95"` and `"within"`:
-    whether the own 95 % interval (the mean itself with one seed) meets [published - spread, published + spread].
-    All three are None where the metric was not measured, `"within"` also where a row has `"context": True`: a figure of
-    other data or another protocol. `"wide"`: the own interval reaches more than three spreads to either side of its
-    mean, so that meeting the published one says little; more seeds would narrow it.
+    summary: a summary with its `"metrics"`, or these metrics themselves (name -> what `summarize`
+        returns).
+    reference: rows `{"metric", "published", "spread", "source"}`; `spread` (a standard deviation or
+        half-width, None
+    for none) is the published uncertainty. Each row comes back with `"own"` (mean), `"interval_95"`
+    and `"within"`: whether the own 95 % interval (the mean itself with one seed) meets [published -
+    spread, published + spread]. All three are None where the metric was not measured, `"within"`
+    also where a row has `"context": True`: a figure of other data or another protocol. `"wide"`:
+    the own interval reaches more than three spreads to either side of its mean, so that meeting the
+    published one says little; more seeds would narrow it.
     """
     metrics = summary.get("metrics", summary)
     rows = []
@@ -152,7 +181,8 @@ def compare_with_reference(summary: dict, reference: Sequence[dict]) -> list[dic
 def differences_between_arms(metrics: dict, arms: Sequence[str]) -> list[dict]:
     """`paired_difference` of every later arm against the first, for every metric that both have.
 
-    metrics: name -> summary, names `arm/metric`. Rows have `"metric", "arm", "baseline"` and the difference
+    metrics: name -> summary, names `arm/metric`. Rows have `"metric", "arm", "baseline"` and the
+        difference
     arm - baseline.
     """
     rows = []
@@ -160,7 +190,7 @@ def differences_between_arms(metrics: dict, arms: Sequence[str]) -> list[dict]:
     for name, base in metrics.items():
         if baseline is None or not name.startswith(f"{baseline}/"):
             continue
-        metric = name[len(baseline) + 1:]
+        metric = name[len(baseline) + 1 :]
         for arm in others:
             other = metrics.get(f"{arm}/{metric}")
             if other and len(other["per_seed"]) == len(base["per_seed"]):
@@ -170,9 +200,12 @@ def differences_between_arms(metrics: dict, arms: Sequence[str]) -> list[dict]:
 
 
 def ranking(metrics: dict, arms: Sequence[str], name: str) -> str:
-    """One sentence with the arms in the order of the mean of a metric, smallest first; arms without a mean last."""
+    """One sentence with the arms in the order of the mean of a metric, smallest first; arms without
+    a mean last."""
     means = {arm: metrics.get(f"{arm}/{name}", {}).get("mean") for arm in arms}
     order = sorted(arms, key=lambda arm: (means[arm] is None, means[arm]))
-    shown = (f"{i}. {arm} ({'no figure' if means[arm] is None else format(means[arm], '.4g')})"
-             for i, arm in enumerate(order, 1))
+    shown = (
+        f"{i}. {arm} ({'no figure' if means[arm] is None else format(means[arm], '.4g')})"
+        for i, arm in enumerate(order, 1)
+    )
     return f"Ranking by {name}, smallest first: {', '.join(shown)}."

@@ -9,14 +9,32 @@ one signature. Noise is float32 whatever the dtype of the logits.
 """
 
 from dgm_jax.sampling import estimators, temperature
-from dgm_jax.sampling.gumbel import conditional_perturbed_logits, gumbel_max, gumbel_noise, gumbel_softmax
+from dgm_jax.sampling.gumbel import (
+    conditional_perturbed_logits,
+    gumbel_max,
+    gumbel_noise,
+    gumbel_softmax,
+)
 from dgm_jax.sampling.gumbel import gumbel_top_k, log_gumbel_softmax, perturbed_logits
 from dgm_jax.sampling.logits import guide, top_k, top_p, with_temperature
 from dgm_jax.sampling.reparameterize import gaussian
 from dgm_jax.sampling.straight_through import straight_through, straight_through_gumbel_softmax
 
 __all__ = [
-    "conditional_perturbed_logits", "estimators", "gaussian", "gumbel_max", "gumbel_noise", "gumbel_softmax",
-    "guide", "gumbel_top_k", "log_gumbel_softmax", "perturbed_logits", "straight_through",
-    "straight_through_gumbel_softmax", "temperature", "top_k", "top_p", "with_temperature",
+    "conditional_perturbed_logits",
+    "estimators",
+    "gaussian",
+    "gumbel_max",
+    "gumbel_noise",
+    "gumbel_softmax",
+    "guide",
+    "gumbel_top_k",
+    "log_gumbel_softmax",
+    "perturbed_logits",
+    "straight_through",
+    "straight_through_gumbel_softmax",
+    "temperature",
+    "top_k",
+    "top_p",
+    "with_temperature",
 ]

@@ -37,13 +37,19 @@ def as_logits(logits) -> Array:
     probabilities rather than logits: all in [0, 1], every row summing to one, and not one-hot.
     """
     logits = logits if isinstance(logits, jax.Array) else jnp.asarray(logits)
-    require(logits.ndim >= 1 and logits.shape[-1] >= 1, f"logits must be [*B, K] with K >= 1, got {logits.shape}")
+    require(
+        logits.ndim >= 1 and logits.shape[-1] >= 1,
+        f"logits must be [*B, K] with K >= 1, got {logits.shape}",
+    )
     if not isinstance(logits, jax.core.Tracer) and 0 < logits.size <= _LARGEST_CHECKED:
         values = np.asarray(logits, np.float64)
         looks = np.all((values >= 0) & (values <= 1)) and np.any((values > 0) & (values < 1))
         tolerance = max(1e-5, float(jnp.finfo(jnp.result_type(logits.dtype, jnp.bfloat16)).eps))
-        require(not (looks and np.all(np.abs(values.sum(-1) - 1) < tolerance)),
-                "logits look like probabilities (rows in [0, 1] that sum to one); pass jnp.log(probabilities)")
+        require(
+            not (looks and np.all(np.abs(values.sum(-1) - 1) < tolerance)),
+            "logits look like probabilities (rows in [0, 1] that sum to one); pass"
+            " jnp.log(probabilities)",
+        )
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
@@ -73,7 +79,9 @@ def gumbel_top_k(key: Key, logits: Array, k: int, *, mode: str = "low") -> Array
     come last. Kool et al. (2019), "Stochastic beams and where to find them", section 2.
     """
     z = perturbed_logits(key, logits, mode)
-    require(1 <= k <= z.shape[-1], f"k must be in 1..{z.shape[-1]} (the number of classes), got {k}")
+    require(
+        1 <= k <= z.shape[-1], f"k must be in 1..{z.shape[-1]} (the number of classes), got {k}"
+    )
     return jax.lax.top_k(z, k)[1].astype(jnp.int32)
 
 
@@ -96,7 +104,9 @@ def log_gumbel_softmax(key: Key, logits: Array, temperature, *, mode: str = "low
     return jax.nn.log_softmax(tempered(perturbed_logits(key, logits, mode), temperature), axis=-1)
 
 
-def conditional_perturbed_logits(key: Key, logits: Array, index: Array, *, mode: str = "low") -> Array:
+def conditional_perturbed_logits(
+    key: Key, logits: Array, index: Array, *, mode: str = "low"
+) -> Array:
     """Perturbed logits given which class won: z[*B, K] ~ p(logits + G | argmax = index[*B]).
 
     z_b = logsumexp(logits) + G_b, and z_k = z_b - softplus(z_b - logits_k - G_k) for the
@@ -107,7 +117,9 @@ def conditional_perturbed_logits(key: Key, logits: Array, index: Array, *, mode:
     logits = as_logits(logits)
     noise = gumbel_noise(key, logits.shape, mode).astype(logits.dtype)
     won = jax.nn.one_hot(index, logits.shape[-1], dtype=bool)
-    largest = jax.nn.logsumexp(logits, -1, keepdims=True) + jnp.sum(noise, -1, keepdims=True, where=won)
+    largest = jax.nn.logsumexp(logits, -1, keepdims=True) + jnp.sum(
+        noise, -1, keepdims=True, where=won
+    )
     masked = jnp.isneginf(logits)
     cut = largest - jax.nn.softplus(largest - jnp.where(masked, 0, logits) - noise)
     return jnp.where(won, largest, jnp.where(masked, -jnp.inf, cut))

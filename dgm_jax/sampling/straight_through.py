@@ -17,7 +17,10 @@ def straight_through(hard: Array, soft: Array) -> Array:
     cast to that of `soft`. Bengio et al. (2013), arXiv:1308.3432.
     """
     hard, soft = jnp.asarray(hard), jnp.asarray(soft)
-    require(hard.shape == soft.shape, f"hard and soft must have one shape, got {hard.shape} and {soft.shape}")
+    require(
+        hard.shape == soft.shape,
+        f"hard and soft must have one shape, got {hard.shape} and {soft.shape}",
+    )
     require(jnp.issubdtype(soft.dtype, jnp.floating), f"soft must be floating, got {soft.dtype}")
     if not jnp.issubdtype(hard.dtype, jnp.floating):
         hard = hard.astype(soft.dtype)
@@ -36,12 +39,17 @@ def _straight_through_jvp(primals, tangents):
     return _straight_through(hard, soft), tangents[1].astype(hard.dtype)
 
 
-def straight_through_gumbel_softmax(key: Key, logits: Array, temperature, *, mode: str = "low") -> Array:
-    """One-hot draws from softmax(logits[*B, K]) with the gradient of `gumbel_softmax` at the same noise.
+def straight_through_gumbel_softmax(
+    key: Key, logits: Array, temperature, *, mode: str = "low"
+) -> Array:
+    """One-hot draws from softmax(logits[*B, K]) with the gradient of `gumbel_softmax` at the same
+    noise.
 
     The one in each row stands where `gumbel_max` with the same key puts it. At least
     float32[*B, K]. Jang et al. (2017), section 2.2, "Straight-Through Gumbel-Softmax".
     """
     z = perturbed_logits(key, logits, mode)
     soft = jax.nn.softmax(tempered(z, temperature), axis=-1)
-    return straight_through(jax.nn.one_hot(jnp.argmax(z, axis=-1), z.shape[-1], dtype=soft.dtype), soft)
+    return straight_through(
+        jax.nn.one_hot(jnp.argmax(z, axis=-1), z.shape[-1], dtype=soft.dtype), soft
+    )

@@ -21,7 +21,9 @@ def require_positive(value, name: str) -> None:
 def constant(step, value=1.0) -> Array:
     """The same temperature at every step."""
     require_positive(value, "value")
-    return jnp.broadcast_to(jnp.asarray(value, jnp.result_type(value, jnp.float32)), jnp.shape(step))
+    return jnp.broadcast_to(
+        jnp.asarray(value, jnp.result_type(value, jnp.float32)), jnp.shape(step)
+    )
 
 
 def exponential(step, *, start=1.0, rate=3e-5, floor=0.5, hold: int = 1) -> Array:

@@ -1,4 +1,5 @@
-"""Four data points and a plane of latents: a VAE and adversarial variational Bayes where everything can be integrated."""
+"""Four data points and a plane of latents: a VAE and adversarial variational Bayes where everything
+can be integrated."""
 
 import dataclasses
 import functools
@@ -23,13 +24,15 @@ from dgm_jax.run import Data, RunConfig
 SHAPE = (2, 2, 1)  # an image of four binary pixels, of which one is on
 NOISE_SIZE, HIDDEN = 64, (64, 64, 64)
 GRID = Cells(-8.0, 8.0, 640)  # of the quadratures
-BINS = Cells(-8.0, 8.0, 640)  # of the histograms of implicit posteriors: what q varies inside a bin is lost from its KL
+# of the histograms of implicit posteriors: what q varies inside a bin is lost from its KL
+BINS = Cells(-8.0, 8.0, 640)
 NUM_DRAWS = 800_000  # of each implicit posterior
 SHOWN = 2_000
 
 
 class Preset(NamedTuple):
-    """Adam's settings and the batch. AVB's rates never fall: the critic must keep up until the end."""
+    """Adam's settings and the batch. AVB's rates never fall: the critic must keep up until the
+    end."""
 
     rate: float  # of AVB's encoder and decoder
     critic_rate: float
@@ -94,7 +97,9 @@ def build(config: FourPointsConfig, loaded: Data) -> Task:
         optimizers = {"vae": optax.adam(rate)}
     else:
         critic = from_flax(ResidualCritic(config.critic_width))
-        recipe = AdversarialVae(from_flax(NoiseEncoder((*HIDDEN, 2))), decoder, critic, prior, 2, NOISE_SIZE)
+        recipe = AdversarialVae(
+            from_flax(NoiseEncoder((*HIDDEN, 2))), decoder, critic, prior, 2, NOISE_SIZE
+        )
         model = avb_recipe(recipe, SHAPE, num_critic_updates=config.num_critic_updates)
         evaluate = functools.partial(_evaluate_avb, recipe)
         rates = {"vae": preset.rate, "critic": preset.critic_rate}
@@ -137,7 +142,8 @@ def _evaluate_vae(recipe: Vae, train_state, arrays, key):
 
 
 def _evaluate_avb(recipe: AdversarialVae, train_state, arrays, key):
-    """The posterior is a sampler: its expectations are means over draws, its KL is that of a histogram."""
+    """The posterior is a sampler: its expectations are means over draws, its KL is that of a
+    histogram."""
     params, state = train_state.params, train_state.state
     log_p, _, _ = log_likelihoods(recipe.decoder, params, state)
 
@@ -147,12 +153,19 @@ def _evaluate_avb(recipe: AdversarialVae, train_state, arrays, key):
 
         def part(key):
             draw = draw_posterior(key, recipe, params, state, many)
-            return draw.z, on_grid(recipe.decoder, params, state, draw.z)[:, index], terms(
-                jax.random.fold_in(key, 1), recipe, params, state, many[:100]
-            ).elbo
+            return (
+                draw.z,
+                on_grid(recipe.decoder, params, state, draw.z)[:, index],
+                terms(jax.random.fold_in(key, 1), recipe, params, state, many[:100]).elbo,
+            )
 
         z, log_x, critics = jax.lax.map(part, jax.random.split(jax.random.fold_in(key, index), 100))
-        return counts(z.reshape(-1, 2), BINS), jnp.mean(log_x), jnp.mean(critics), z.reshape(-1, 2)[:SHOWN]
+        return (
+            counts(z.reshape(-1, 2), BINS),
+            jnp.mean(log_x),
+            jnp.mean(critics),
+            z.reshape(-1, 2)[:SHOWN],
+        )
 
     found, reconstruction, critics, z = jax.lax.map(one, (jnp.arange(4), points()))
     each = [histogram_kl(found[i], _log_prior, BINS, NUM_DRAWS) for i in range(4)]
@@ -161,8 +174,11 @@ def _evaluate_avb(recipe: AdversarialVae, train_state, arrays, key):
     table = _table(log_p, reconstruction, average_kl, marginal.kl)
     critic_elbo = jnp.mean(critics)
     return table | {
-        "critic_elbo": critic_elbo, "overstatement": critic_elbo - table["elbo"], "outside": marginal.outside, "z": z,
-    }  # fmt: skip
+        "critic_elbo": critic_elbo,
+        "overstatement": critic_elbo - table["elbo"],
+        "outside": marginal.outside,
+        "z": z,
+    }
 
 
 def _table(log_p, reconstruction, average_kl, marginal_kl):

@@ -1,11 +1,13 @@
-"""Approximations of one posterior that is known up to its constant: two Gaussian families and an implicit sampler.
+"""Approximations of one posterior that is known up to its constant: two Gaussian families and an
+implicit sampler.
 
-All three maximise a bound on the log-normaliser of an unnormalised log-density log f(z), f = Z p, without any data:
+All three maximise a bound on the log-normaliser of an unnormalised log-density log f(z), f = Z p,
+without any data:
 
     log Z - KL(q || p) = E_q [log f(z) - log q(z)].
 
-The families are those of `posterior_families`. What is reported of the sampler owes nothing to its critic: see
-`evaluate_family`.
+The families are those of `posterior_families`. What is reported of the sampler owes nothing to its
+critic: see `evaluate_family`.
 """
 
 import dataclasses
@@ -40,8 +42,11 @@ COUPLING = "adaptive contrast takes the moments of a batch of draws"
 class PosteriorsConfig(RunConfig):
     """Posteriors and families of approximations."""
 
-    arm: tuple[str, ...] = tuple(f"{t}/{f}" for t in ("rosenbrock", "torus", "eight_schools") for f in FAMILIES)
-    """POSTERIOR/FAMILY: rosenbrock, torus, eight_schools, eight_schools_signed by mean_field, full_rank, avb."""
+    arm: tuple[str, ...] = tuple(
+        f"{t}/{f}" for t in ("rosenbrock", "torus", "eight_schools") for f in FAMILIES
+    )
+    """POSTERIOR/FAMILY: rosenbrock, torus, eight_schools, eight_schools_signed by mean_field,
+    full_rank, avb."""
     num_seeds: int = 3
     num_steps: int = 4_000
     log_every: int = 2_000
@@ -56,8 +61,8 @@ class PosteriorsConfig(RunConfig):
     num_critic_updates: int = 2
     """Critic updates in a step, each on fresh draws."""
     noise_size: int = 64
-    """Standard normal numbers for one draw of the sampler. With few of them its draws lie near a thin sheet, which the
-    critic takes for spread: eight schools end too wide."""
+    """Standard normal numbers for one draw of the sampler. With few of them its draws lie near a
+    thin sheet, which the critic takes for spread: eight schools end too wide."""
     hidden: tuple[int, ...] = (128, 128)
     """Widths of the sampler's hidden layers."""
     critic_width: int = 64
@@ -81,7 +86,10 @@ def validate(config: PosteriorsConfig) -> None:
     require_at_least(2, config, "batch_size")
     require_at_least(1, config, "num_critic_updates", "noise_size", "critic_width")
     require_at_least(0, config, "critic_blocks")
-    require(bool(config.hidden) and min(config.hidden) >= 1, f"hidden must be positive widths, got {config.hidden}")
+    require(
+        bool(config.hidden) and min(config.hidden) >= 1,
+        f"hidden must be positive widths, got {config.hidden}",
+    )
     require_positive(config, "gaussian_learning_rate", "learning_rate", "critic_learning_rate")
 
 
@@ -96,7 +104,8 @@ def split_arm(name: str) -> tuple[str, str]:
 
 @functools.cache
 def truth(posterior: str) -> Truth:
-    """Normaliser and moments by the midpoint rule over the plane of the first two quantities, in double precision.
+    """Normaliser and moments by the midpoint rule over the plane of the first two quantities, in
+    double precision.
 
     Call it from the host, outside of compiled code.
     """
@@ -117,7 +126,10 @@ def truth(posterior: str) -> Truth:
 def load(config: PosteriorsConfig) -> Data:
     """The truth about each posterior of the run; there are no data."""
     names = sorted({split_arm(arm)[0] for arm in config.arm})
-    return Data({name: truth(name)._asdict() for name in names}, {"name": "no data", "identity": ", ".join(names)})
+    return Data(
+        {name: truth(name)._asdict() for name in names},
+        {"name": "no data", "identity": ", ".join(names)},
+    )
 
 
 def build(config: PosteriorsConfig, loaded: Data) -> Task:
@@ -127,15 +139,22 @@ def build(config: PosteriorsConfig, loaded: Data) -> Task:
     if name == "avb":
         critic = from_flax(ResidualCritic(config.critic_width, config.critic_blocks))
         family = implicit_family(
-            target, config.batch_size, noise_size=config.noise_size, hidden=config.hidden, critic=critic,
-            num_critic_updates=config.num_critic_updates, num_judged=PART,
-        )  # fmt: skip
+            target,
+            config.batch_size,
+            noise_size=config.noise_size,
+            hidden=config.hidden,
+            critic=critic,
+            num_critic_updates=config.num_critic_updates,
+            num_judged=PART,
+        )
         rates = {"q": config.learning_rate, "critic": config.critic_learning_rate}
     else:
         family = gaussian_family(target, config.batch_size, name == "full_rank")
     optimizers = {
         player: optax.adam(  # a schedule counts the updates of its player
-            training.learning_rate("cosine", rate, config.num_steps * family.players[player].num_updates),
+            training.learning_rate(
+                "cosine", rate, config.num_steps * family.players[player].num_updates
+            ),
             b1=0.5 if name == "avb" else 0.9,
         )
         for player, rate in rates.items()
@@ -153,12 +172,17 @@ def build(config: PosteriorsConfig, loaded: Data) -> Task:
     )
 
 
-def evaluate_family(key: Key, family: Family, target: Unnormalised, params, exact: Truth) -> dict[str, Array]:
+def evaluate_family(
+    key: Key, family: Family, target: Unnormalised, params, exact: Truth
+) -> dict[str, Array]:
     """What `experiments.avb_posteriors` explains; NUM_DRAWS draws of q, in parts.
 
-    plane_kl: `histogram_kl` of the first two quantities. kl: for Gaussians in the plane by quadrature over GRID, in
-    more dimensions log Z - elbo; for the sampler in the plane plane_kl, in more dimensions there is none.
-    elbo: mean of log f - log q over the draws; for the sampler in the plane with the entropy of the histogram.
+    plane_kl: `histogram_kl` of the first two quantities. kl: for Gaussians in the plane by
+        quadrature over GRID, in
+    more dimensions log Z - elbo; for the sampler in the plane plane_kl, in more dimensions there is
+    none.
+    elbo: mean of log f - log q over the draws; for the sampler in the plane with the entropy of the
+    histogram.
     """
 
     def part(key):
@@ -167,19 +191,34 @@ def evaluate_family(key: Key, family: Family, target: Unnormalised, params, exac
         log_q = jnp.zeros(PART) if family.log_prob is None else family.log_prob(params, z)
         found = target.quantities(z)
         away = (found - exact.mean) / exact.sd
-        of_critic = jnp.zeros(()) if family.critic_kl is None else family.critic_kl(jax.random.fold_in(key, 1), params)
-        sums = (jnp.mean(log_f - log_q), jnp.mean(away, axis=0), jnp.mean(jnp.square(away), axis=0), of_critic)
+        of_critic = (
+            jnp.zeros(())
+            if family.critic_kl is None
+            else family.critic_kl(jax.random.fold_in(key, 1), params)
+        )
+        sums = (
+            jnp.mean(log_f - log_q),
+            jnp.mean(away, axis=0),
+            jnp.mean(jnp.square(away), axis=0),
+            of_critic,
+        )
         return counts(found[:, :2], BINS), sums, found[: SHOWN * PART // NUM_DRAWS, :2]
 
     found, sums, shown = jax.lax.map(part, jax.random.split(key, NUM_DRAWS // PART))
     bound, first, second, of_critic = (jnp.mean(each, axis=0) for each in sums)
     found = jnp.sum(found, axis=0)
     ratio = jnp.sqrt(second - jnp.square(first))
-    plane = histogram_kl(found, lambda at: target.plane_log_density(at) - exact.log_normaliser, BINS, NUM_DRAWS)
+    plane = histogram_kl(
+        found, lambda at: target.plane_log_density(at) - exact.log_normaliser, BINS, NUM_DRAWS
+    )
     table = {
-        "plane_kl": plane.kl, "outside": plane.outside, "mean_error": jnp.max(jnp.abs(first)),
-        "smallest_sd_ratio": jnp.min(ratio), "largest_sd_ratio": jnp.max(ratio), "z": shown.reshape(-1, 2),
-    }  # fmt: skip
+        "plane_kl": plane.kl,
+        "outside": plane.outside,
+        "mean_error": jnp.max(jnp.abs(first)),
+        "smallest_sd_ratio": jnp.min(ratio),
+        "largest_sd_ratio": jnp.max(ratio),
+        "z": shown.reshape(-1, 2),
+    }
     if family.critic_kl is not None:
         table["critic_kl"] = of_critic + exact.log_normaliser
         if target.size > 2:

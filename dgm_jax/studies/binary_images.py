@@ -14,13 +14,17 @@ SHOWN = 64  # images of each seed in the figures
 def load(name: str, binarization: str, asked: dict[str, tuple[str, int]]) -> Data:
     """A set of images by its name; every pixel that training or evaluation sees is 0 or 1.
 
-    asked: of settings, {name: (split, number of its images)}; ConfigError where there are not so many.
+    asked: of settings, {name: (split, number of its images)}; ConfigError where there are not so
+        many.
 
-    "dynamic" draws the pixels of training batches anew each time. What is evaluated, the test images and training
-    images where a figure is a sum over them (`training_images`), is drawn once in any case, as by "static".
+    "dynamic" draws the pixels of training batches anew each time. What is evaluated, the test
+    images and training images where a figure is a sum over them (`training_images`), is drawn once
+    in any case, as by "static".
     """
     dataset = data.load(name, scaling="unit", binarization=binarization)
-    require(dataset.info.kind == "images", f"data must be a set of images, got the density {name!r}")
+    require(
+        dataset.info.kind == "images", f"data must be a set of images, got the density {name!r}"
+    )
     identity = dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
     for setting, (split, num) in asked.items():
@@ -35,7 +39,8 @@ def load(name: str, binarization: str, asked: dict[str, tuple[str, int]]) -> Dat
 
 
 def training_images(arrays):
-    """Binary training images uint8 [N, H, W, C] to be summed over: the same ones at every evaluation."""
+    """Binary training images uint8 [N, H, W, C] to be summed over: the same ones at every
+    evaluation."""
     return arrays.get("train_drawn_once", arrays["train"])["image"]
 
 
@@ -52,8 +57,16 @@ def draw_with_step(loaded: Data, batch_size: int):
 def figures(results, loaded: Data) -> dict:
     """The first seed's samples of each arm ("images"), and real images."""
     real = np.asarray(loaded.dataset.test["image"][:SHOWN])
-    found = {"real": (plotting.image_grid(real, num_columns=16, title="test images"), "Binarised test images.")}
+    found = {
+        "real": (
+            plotting.image_grid(real, num_columns=16, title="test images"),
+            "Binarised test images.",
+        )
+    }
     for result in results:
         figure = plotting.image_grid(result.arrays["images"][0], num_columns=16, title=result.name)
-        found[f"samples_{result.name}"] = (figure, f"Means of p(x | z), z from the prior; {result.name}, seed 0.")
+        found[f"samples_{result.name}"] = (
+            figure,
+            f"Means of p(x | z), z from the prior; {result.name}, seed 0.",
+        )
     return found

@@ -43,7 +43,8 @@ class ClassifierConfig(RunConfig):
 
 
 class Features(NamedTuple):
-    """A trained feature extractor, `apply(images [N, H, W, C] in [-1, 1]) -> [N, F]`, and who it is.
+    """A trained feature extractor, `apply(images [N, H, W, C] in [-1, 1]) -> [N, F]`, and who it
+    is.
 
     logits: `images -> [N, K]`, those of the classifier that the features come from.
     """
@@ -62,10 +63,15 @@ def validate(config: ClassifierConfig) -> None:
 def load(config: ClassifierConfig) -> Data:
     """Training and test images with labels."""
     dataset = data.load(config.data)
-    require(dataset.info.kind == "images", f"data must be a set of images, got the density {config.data!r}")
+    require(
+        dataset.info.kind == "images",
+        f"data must be a set of images, got the density {config.data!r}",
+    )
     require(dataset.info.num_classes > 1, f"{config.data} has no classes to learn")
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
-    return Data(arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset)
+    return Data(
+        arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
+    )
 
 
 def network(info: data.DatasetInfo):
@@ -74,7 +80,8 @@ def network(info: data.DatasetInfo):
 
 
 def build(config: ClassifierConfig, loaded: Data) -> Task:
-    """Adam with a cosine schedule on shuffled epochs; accuracy and cross-entropy on the test set."""
+    """Adam with a cosine schedule on shuffled epochs; accuracy and cross-entropy on the test
+    set."""
     info = loaded.dataset.info
     model = image_classifier(network(info), info.shape)
     draw = data.draws(loaded.dataset, config.batch_size)
@@ -84,7 +91,9 @@ def build(config: ClassifierConfig, loaded: Data) -> Task:
         del key
         test, label = arrays["test"]["image"], arrays["test"]["label"]
         probabilities = chunked(
-            lambda x: model.sample(train_state.params, train_state.state, data.to_model_range(x, info.scaling)),
+            lambda x: model.sample(
+                train_state.params, train_state.state, data.to_model_range(x, info.scaling)
+            ),
             test,
             CHUNK,
         )
@@ -94,8 +103,15 @@ def build(config: ClassifierConfig, loaded: Data) -> Task:
             "test_cross_entropy": -jnp.mean(log_p),
         }
 
-    algorithm = functools.partial(training.alternating, model.players, {CLASSIFIER: optax.adam(schedule)})
-    return Task(model.init, lambda arrays, key, index: draw(arrays["train"], key, index), algorithm, evaluate)
+    algorithm = functools.partial(
+        training.alternating, model.players, {CLASSIFIER: optax.adam(schedule)}
+    )
+    return Task(
+        model.init,
+        lambda arrays, key, index: draw(arrays["train"], key, index),
+        algorithm,
+        evaluate,
+    )
 
 
 EXPERIMENT = Experiment(
@@ -114,26 +130,46 @@ EXPERIMENT = Experiment(
 
 
 def features_of(dataset: data.Dataset, name: str, folder: str = "") -> Features:
-    """Features of the classifier in a run folder; by default runs/feature_classifier/NAME-HASH, trained if need be.
+    """Features of the classifier in a run folder; by default runs/feature_classifier/NAME-HASH,
+    trained if need be.
 
-    `dgm-jax check` trains nothing: for it an untrained classifier stands in for one that is missing, and is announced.
+    `dgm-jax check` trains nothing: for it an untrained classifier stands in for one that is
+    missing, and is announced.
     """
-    path = pathlib.Path(folder) if folder else pathlib.Path("runs/feature_classifier") / _label(dataset, name)
+    path = (
+        pathlib.Path(folder)
+        if folder
+        else pathlib.Path("runs/feature_classifier") / _label(dataset, name)
+    )
     net = network(dataset.info)
     if not folder and not (path / "summary.json").is_file():
         if is_check():
             print(f"feature classifier: none in {path} yet; a run trains it first")
-            return _features(net, net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0], {})
+            return _features(
+                net, net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0], {}
+            )
         code = main(EXPERIMENT, ["--data", name, "--out", str(path), "--resume"])
         if code > 128:
             raise Interrupted(code - 128)
         require(code == 0, f"training the feature classifier in {path} ended with code {code}")
-    require((path / "summary.json").is_file(), f"{path} holds no finished run of feature_classifier", core.DataError)
+    require(
+        (path / "summary.json").is_file(),
+        f"{path} holds no finished run of feature_classifier",
+        core.DataError,
+    )
     summary = read_json(path / "summary.json")
     found = summary.get("experiment")
-    require(found == "feature_classifier", f"{path} holds a run of {found!r}, not of feature_classifier")
-    like = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0])
-    like = {CLASSIFIER: jax.tree.map(lambda x: jax.ShapeDtypeStruct((summary["num_seeds"], *x.shape), x.dtype), like)}
+    require(
+        found == "feature_classifier", f"{path} holds a run of {found!r}, not of feature_classifier"
+    )
+    like = jax.eval_shape(
+        lambda: net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0]
+    )
+    like = {
+        CLASSIFIER: jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((summary["num_seeds"], *x.shape), x.dtype), like
+        )
+    }
     trained = load_parameters(path / "parameters" / "feature_classifier.npz", like)
     params = jax.tree.map(lambda x: jnp.asarray(x[0]), trained)
     identity = {
@@ -156,7 +192,8 @@ def _label(dataset, name: str) -> str:
 
 
 def image_features(features: Features, dataset: data.Dataset, split: str, count: int) -> np.ndarray:
-    """Features [count, F] of `count` real images, evenly spaced over a split (which may be sorted by class)."""
+    """Features [count, F] of `count` real images, evenly spaced over a split (which may be sorted
+    by class)."""
     images = data.arrays(dataset, split)["image"]
     images = jnp.asarray(images[np.linspace(0, len(images) - 1, count).astype(int)])
 

@@ -13,14 +13,16 @@ from dgm_jax.core import Array
 from dgm_jax.densities import gaussian, mixture
 from dgm_jax.objectives import divergences, gan
 
-SURE = math.log(99)  # beyond this logit D* is more than 99 % sure, and neither V nor samples say much about it
+# beyond this logit D* is more than 99 % sure, and neither V nor samples say much about it
+SURE = math.log(99)
 SHARE = 0.99  # of the mass of (p + q) / 2 that the grid's dense part holds
 
 
 class Pair(NamedTuple):
     """Data p and generator q, both known, over a grid that holds their mass.
 
-    sample_p, sample_q: `(key, n) -> [n, D]`. log_p, log_q: `[G, D] -> [G]`. points: [G, D]; cell: its volume.
+    sample_p, sample_q: `(key, n) -> [n, D]`. log_p, log_q: `[G, D] -> [G]`. points: [G, D]; cell:
+        its volume.
     """
 
     sample_p: Callable
@@ -85,7 +87,12 @@ def tabulate(pair: Pair) -> Grid:
     order = np.argsort(-mass)
     dense = np.empty(mass.shape, bool)
     dense[order] = np.cumsum(mass[order]) <= SHARE * mass.sum()
-    return Grid(points, log_p, log_q, jnp.asarray(dense) & (jnp.abs(gan.optimal_logits(log_p, log_q)) <= SURE))
+    return Grid(
+        points,
+        log_p,
+        log_q,
+        jnp.asarray(dense) & (jnp.abs(gan.optimal_logits(log_p, log_q)) <= SURE),
+    )
 
 
 def distances(logits, grid: Grid, cell: float) -> dict[str, Array]:
@@ -93,7 +100,11 @@ def distances(logits, grid: Grid, cell: float) -> dict[str, Array]:
 
     All by quadrature; the root mean squares are weighted by (p + q) / 2.
     """
-    p, q, best = jnp.exp(grid.log_p), jnp.exp(grid.log_q), gan.optimal_logits(grid.log_p, grid.log_q)
+    p, q, best = (
+        jnp.exp(grid.log_p),
+        jnp.exp(grid.log_q),
+        gan.optimal_logits(grid.log_p, grid.log_q),
+    )
     value = -cell * jnp.sum(p * jax.nn.softplus(-logits) + q * jax.nn.softplus(logits))
     optimal = 2 * divergences.js_on_grid(grid.log_p, grid.log_q, cell) - 2 * math.log(2)
     error, doubt = logits - best, jax.nn.sigmoid(logits) - jax.nn.sigmoid(best)
@@ -106,7 +117,8 @@ def distances(logits, grid: Grid, cell: float) -> dict[str, Array]:
     return {
         "value": value,
         "optimal_value": optimal,
-        "gap": cell * jnp.sum(p * lost_on_p + q * lost_on_q),  # optimal - value, without their rounding
+        # optimal - value, without their rounding
+        "gap": cell * jnp.sum(p * lost_on_p + q * lost_on_q),
         "js_lower_bound": math.log(2) + value / 2,
         "jsd": math.log(2) + optimal / 2,
         "logit_rms": rms(error),

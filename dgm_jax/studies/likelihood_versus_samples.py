@@ -1,7 +1,9 @@
-"""Two one-parameter models of a known mixture: one is mostly junk, the other remembers its training points.
+"""Two one-parameter models of a known mixture: one is mostly junk, the other remembers its training
+points.
 
-Theis, van den Oord and Bethge 2016, "A note on the evaluation of generative models": likelihood and the look of samples
-are largely independent. Both models are functions of one number `raw`, so that the engine can fit it.
+Theis, van den Oord and Bethge 2016, "A note on the evaluation of generative models": likelihood and
+the look of samples are largely independent. Both models are functions of one number `raw`, so that
+the engine can fit it.
 """
 
 import math
@@ -17,14 +19,17 @@ from dgm_jax.core import Array, Key, normal, require, uniform
 from dgm_jax.densities import gaussian, mixture
 
 NUM_MODES, RADIUS, SCALE = 8, 2.0, 0.1
-JUNK_SCALE = 100.0  # so wide that junk hits a mode by chance in fewer than 1 of 10,000 draws in the plane
+# so wide that junk hits a mode by chance in fewer than 1 of 10,000 draws in the plane
+JUNK_SCALE = 100.0
 CHUNK = 100  # kernels that are summed at once: [points, CHUNK, dim] numbers in memory
 
 
 class Truth(NamedTuple):
-    """The data: a ring of eight Gaussians in the first two of `dim` dimensions, noise of the same scale in all others.
+    """The data: a ring of eight Gaussians in the first two of `dim` dimensions, noise of the same
+    scale in all others.
 
-    means: [8, dim]. threshold: a sample is valid within so many scales of a mode; the radius that holds as large a
+    means: [8, dim]. threshold: a sample is valid within so many scales of a mode; the radius that
+        holds as large a
     share of a Gaussian as three scales do in the plane, 1 - exp(-9/2), whatever the dimension.
     """
 
@@ -38,11 +43,15 @@ class Truth(NamedTuple):
 
     def sample(self, key: Key, n: int) -> Array:
         """[n, dim]."""
-        return mixture.sample(key, n, jnp.full(NUM_MODES, -math.log(NUM_MODES)), self.means, SCALE).x
+        return mixture.sample(
+            key, n, jnp.full(NUM_MODES, -math.log(NUM_MODES)), self.means, SCALE
+        ).x
 
     def valid(self, samples: Array) -> Array:
         """The share of samples [n, dim] that lie near a mode."""
-        return evaluation.mode_coverage(samples, self.means, SCALE, threshold_sigmas=self.threshold).valid
+        return evaluation.mode_coverage(
+            samples, self.means, SCALE, threshold_sigmas=self.threshold
+        ).valid
 
 
 def truth(dim: int) -> Truth:
@@ -56,7 +65,8 @@ def truth(dim: int) -> Truth:
 
 
 class Noise(NamedTuple):
-    """What samples are made of; the same for all models, so that they differ by their parameter alone."""
+    """What samples are made of; the same for all models, so that they differ by their parameter
+    alone."""
 
     exact: Array  # [m, D], samples of the data
     choice: Array  # [m], uniform in [0, 1)
@@ -81,9 +91,11 @@ def pick(choice: Array, num: int) -> Array:
 class Family(NamedTuple):
     """Models indexed by one unbounded number, `raw`.
 
-    parameter: its name in natural units. natural, raw_of: to these units and back. start: where a fit begins.
+    parameter: its name in natural units. natural, raw_of: to these units and back. start: where a
+        fit begins.
     ladder: values, in natural units, at which the model is measured beside the fitted one.
-    log_prob: `(raw, kernels[n, D], x[m, D]) -> [m]`, nats. sample: `(raw, kernels, Noise of m) -> [m, D]`.
+    log_prob: `(raw, kernels[n, D], x[m, D]) -> [m]`, nats. sample:
+        `(raw, kernels, Noise of m) -> [m, D]`.
     """
 
     parameter: str
@@ -99,33 +111,52 @@ class Family(NamedTuple):
 def junk(data: Truth) -> Family:
     """q = w p + (1 - w) r with r = N(0, 100^2 I): exact with probability w, and junk otherwise.
 
-    log q >= log p + log w everywhere: 99 % of junk costs log 100 = 4.605 nats at most, in any dimension.
+    log q >= log p + log w everywhere: 99 % of junk costs log 100 = 4.605 nats at most, in any
+    dimension.
     """
 
     def log_prob(raw, kernels, x):
         del kernels
         log_junk = jnp.sum(gaussian.log_prob(x, 0.0, JUNK_SCALE), axis=-1)
-        return jnp.logaddexp(jax.nn.log_sigmoid(raw) + data.log_prob(x), jax.nn.log_sigmoid(-raw) + log_junk)
+        return jnp.logaddexp(
+            jax.nn.log_sigmoid(raw) + data.log_prob(x), jax.nn.log_sigmoid(-raw) + log_junk
+        )
 
     def sample(raw, kernels, noise):
         del kernels
-        return jnp.where(noise.choice[:, None] < jax.nn.sigmoid(raw), noise.exact, JUNK_SCALE * noise.normal)
+        return jnp.where(
+            noise.choice[:, None] < jax.nn.sigmoid(raw), noise.exact, JUNK_SCALE * noise.normal
+        )
 
     ladder = (0.001, 0.01, 0.1, 0.5, 0.99)
-    return Family("weight", jax.nn.sigmoid, lambda w: math.log(w / (1 - w)), 0.01, ladder, log_prob, sample, False)
+    return Family(
+        "weight",
+        jax.nn.sigmoid,
+        lambda w: math.log(w / (1 - w)),
+        0.01,
+        ladder,
+        log_prob,
+        sample,
+        False,
+    )
 
 
 def kernels(data: Truth) -> Family:
-    """q = mean over the training points c_i of N(c_i, width^2 I): a kernel density (Parzen) estimate.
+    """q = mean over the training points c_i of N(c_i, width^2 I): a kernel density (Parzen)
+    estimate.
 
-    As the width falls, samples become the training points, which are perfect; the log-likelihood of other points goes
-    to minus infinity, and that of the training points to infinity: -log n - dim (log width + log(2 pi) / 2) at last.
+    As the width falls, samples become the training points, which are perfect; the log-likelihood of
+    other points goes to minus infinity, and that of the training points to infinity: -log n - dim
+    (log width + log(2 pi) / 2) at last.
     """
 
     def log_prob(raw, centres, x):
         n, padding = len(centres), -len(centres) % CHUNK
         log_weights = jnp.where(jnp.arange(n + padding) < n, -math.log(n), -jnp.inf)
-        chunks = log_weights.reshape(-1, CHUNK), jnp.pad(centres, ((0, padding), (0, 0))).reshape(-1, CHUNK, data.dim)
+        chunks = (
+            log_weights.reshape(-1, CHUNK),
+            jnp.pad(centres, ((0, padding), (0, 0))).reshape(-1, CHUNK, data.dim),
+        )
 
         def add(total, chunk):
             return jnp.logaddexp(total, mixture.log_prob(x, *chunk, jnp.exp(raw))), None
@@ -142,10 +173,14 @@ def kernels(data: Truth) -> Family:
 FAMILIES = {"junk": junk, "kernels": kernels, "memorised": kernels}
 
 
-def measure(family: Family, data: Truth, raw: Array, centres: Array, x: Array, noise: Noise) -> dict[str, Array]:
-    """The model at `raw`: its likelihood at test points x ~ p [m, dim] and its samples; scalars, nats and shares.
+def measure(
+    family: Family, data: Truth, raw: Array, centres: Array, x: Array, noise: Noise
+) -> dict[str, Array]:
+    """The model at `raw`: its likelihood at test points x ~ p [m, dim] and its samples; scalars,
+    nats and shares.
 
-    worst_cost is the largest log p - log q over the test points; train_log_prob is there for models that remember.
+    worst_cost is the largest log p - log q over the test points; train_log_prob is there for models
+    that remember.
     """
     log_p, log_q = data.log_prob(x), family.log_prob(raw, centres, x)
     cost = log_p - log_q

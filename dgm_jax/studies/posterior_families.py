@@ -1,8 +1,10 @@
-"""Families of densities over R^D, fitted to a density that is known up to its constant: Gaussians and a sampler.
+"""Families of densities over R^D, fitted to a density that is known up to its constant: Gaussians
+and a sampler.
 
-Gaussians have log q. For the sampler z = network(noise) it comes from adaptive contrast (Mescheder et al. 2017,
-section 3.3): r = N(loc, diag(scale)^2) with the moments of the batch, a critic T that tells the standardised z from
-N(0, I), and log q = T + log r. r is diagonal: correlations are the critic's to find.
+Gaussians have log q. For the sampler z = network(noise) it comes from adaptive contrast (Mescheder
+et al. 2017, section 3.3): r = N(loc, diag(scale)^2) with the moments of the batch, a critic T that
+tells the standardised z from N(0, I), and log q = T + log r. r is diagonal: correlations are the
+critic's to find.
 """
 
 import math
@@ -21,7 +23,8 @@ from dgm_jax.objectives import adversarial_variational_bayes as avb
 class Family(NamedTuple):
     """A family of densities q over R^D.
 
-    init: key -> (params, state). players: `core.Player`s by name. draw: (key, params, num) -> z [num, D].
+    init: key -> (params, state). players: `core.Player`s by name. draw: (key, params, num) -> z
+        [num, D].
     log_prob: (params, z [N, D]) -> [N], or None where only a critic knows: then critic_kl
     (key, params) -> [] is E_q [T + log r - log f], KL(q || p) - log Z as the critic sees it.
     """
@@ -36,7 +39,8 @@ class Family(NamedTuple):
 def gaussian_family(target: Unnormalised, batch_size: int, full_rank: bool) -> Family:
     """N(loc, L L^T), L lower triangular with a positive diagonal, or diagonal; starts near N(0, I).
 
-    The loss is -mean(log f(z)) - entropy, with z = loc + L e: the reparameterised gradient, the entropy in closed form.
+    The loss is -mean(log f(z)) - entropy, with z = loc + L e: the reparameterised gradient, the
+    entropy in closed form.
     """
     size = target.size
 
@@ -59,18 +63,27 @@ def gaussian_family(target: Unnormalised, batch_size: int, full_rank: bool) -> F
 
     def loss(params, state, batch, key):
         entropy = jnp.sum(params["q"]["log_scale"]) + size * math.log(2 * math.pi * math.e) / 2
-        return -jnp.mean(target.log_density(draw(key, params, batch_size))) - entropy, Aux(state, {})
+        return -jnp.mean(target.log_density(draw(key, params, batch_size))) - entropy, Aux(
+            state, {}
+        )
 
     return Family(init, {"q": Player(("q",), loss)}, draw, log_prob)
 
 
 def implicit_family(
-    target: Unnormalised, batch_size: int, *, noise_size: int, hidden: tuple[int, ...], critic: Network,
-    num_critic_updates: int = 2, num_judged: int = 5_000,
-) -> Family:  # fmt: skip
+    target: Unnormalised,
+    batch_size: int,
+    *,
+    noise_size: int,
+    hidden: tuple[int, ...],
+    critic: Network,
+    num_critic_updates: int = 2,
+    num_judged: int = 5_000,
+) -> Family:
     """z = network(noise), fitted by adversarial variational Bayes with adaptive contrast and no x.
 
-    critic: of pairs (x [B, 0], z [B, D]) -> [B], as `networks.ResidualCritic`; it sees z standardised. hidden: widths
+    critic: of pairs (x [B, 0], z [B, D]) -> [B], as `networks.ResidualCritic`; it sees z
+        standardised. hidden: widths
     of the sampler. num_judged: draws for critic_kl.
     """
     sampler = from_flax(NoiseEncoder((*hidden, target.size)))
@@ -85,7 +98,9 @@ def implicit_family(
         return {"q": q[0], "critic": t[0]}, {"q": q[1], "critic": t[1]}
 
     def draw(key, params, num):
-        return sampler.apply(params["q"], {}, with_x(core.normal(key, (num, noise_size))), train=False)[0]
+        return sampler.apply(
+            params["q"], {}, with_x(core.normal(key, (num, noise_size))), train=False
+        )[0]
 
     def logits(params, normalised):
         return critic.apply(params["critic"], {}, with_x(normalised), train=False)[0]
@@ -93,7 +108,11 @@ def implicit_family(
     def kl(key, params, num):
         z = draw(key, params, num)
         contrast = avb.moments(z)
-        return jnp.mean(avb.adaptive_kl(logits(params, avb.normalise(z, contrast)), z, contrast, target.log_density(z)))
+        return jnp.mean(
+            avb.adaptive_kl(
+                logits(params, avb.normalise(z, contrast)), z, contrast, target.log_density(z)
+            )
+        )
 
     def loss(params, state, batch, key):
         return kl(key, params, batch_size), Aux(state, {})
@@ -102,7 +121,12 @@ def implicit_family(
         key_draw, key_normal = jax.random.split(key)
         z = jax.lax.stop_gradient(draw(key_draw, params, batch_size))
         of_q = logits(params, avb.normalise(z, avb.moments(z)))
-        return avb.critic_loss(of_q, logits(params, core.normal(key_normal, z.shape))), Aux(state, {})
+        return avb.critic_loss(of_q, logits(params, core.normal(key_normal, z.shape))), Aux(
+            state, {}
+        )
 
-    players = {"q": Player(("q",), loss), "critic": Player(("critic",), critic_loss, num_critic_updates)}
+    players = {
+        "q": Player(("q",), loss),
+        "critic": Player(("critic",), critic_loss, num_critic_updates),
+    }
     return Family(init, players, draw, critic_kl=lambda key, params: kl(key, params, num_judged))

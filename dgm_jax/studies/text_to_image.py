@@ -1,4 +1,5 @@
-"""Images from words: a discrete VAE's tokens and one transformer over text and image, trained in one game."""
+"""Images from words: a discrete VAE's tokens and one transformer over text and image, trained in
+one game."""
 
 import dataclasses
 import functools
@@ -13,15 +14,29 @@ from dgm_jax import core, data, sampling, training
 from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
 from dgm_jax.data import captions
 from dgm_jax.models.autoregressive import AUTOREGRESSIVE, TextImage, autoregressive
-from dgm_jax.models.discrete_vae import AUTOENCODER, RELAXATIONS, decode_tokens, discrete_vae, on_tokens, tokens_of
+from dgm_jax.models.discrete_vae import (
+    AUTOENCODER,
+    RELAXATIONS,
+    decode_tokens,
+    discrete_vae,
+    on_tokens,
+    tokens_of,
+)
 from dgm_jax.models.gumbel_vae import GumbelVae, bounds
-from dgm_jax.networks import ResidualDecoder, ResidualEncoder, Transformer, from_flax, from_transformer
+from dgm_jax.networks import (
+    ResidualDecoder,
+    ResidualEncoder,
+    Transformer,
+    from_flax,
+    from_transformer,
+)
 from dgm_jax.objectives.elbo import warm_up
 from dgm_jax.run import Data, RunConfig
 from dgm_jax.studies.feature_classifier import features_of
 
 NUM_TEXTS = 4  # captions of each image
-NULL_SHARE = 0.1  # of training texts that are all padding, for classifier-free guidance (Ho and Salimans 2022)
+# of training texts that are all padding, for classifier-free guidance (Ho and Salimans 2022)
+NULL_SHARE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +57,8 @@ class TextToImageConfig(RunConfig):
     learning_rate: float = 1e-3
     """Adam's, of both models, at the start; it falls to zero along a cosine."""
     autoencoder_share: float = 0.5
-    """Of the steps, after which the autoencoder's learning rate is zero and its tokens are fixed."""
+    """Of the steps, after which the autoencoder's learning rate is zero and its tokens are
+    fixed."""
     final_temperature: float = 0.0625
     """Of the relaxed codes, at the end of the autoencoder's training."""
     beta: float = 1.0
@@ -64,34 +80,57 @@ class TextToImageConfig(RunConfig):
 def validate(config: TextToImageConfig) -> None:
     """Names and ranges, before anything is loaded."""
     lookup(RELAXATIONS, config.relaxation, "relaxation")
-    require_at_least(1, config, "batch_size", "num_codes", "width", "prior_width", "prior_layers", "num_prompts")
+    require_at_least(
+        1, config, "batch_size", "num_codes", "width", "prior_width", "prior_layers", "num_prompts"
+    )
     require(config.width % 2 == 0, f"width must be even, got {config.width}")
-    require(config.prior_width % 4 == 0, f"prior_width must be a multiple of 4 (heads), got {config.prior_width}")
+    require(
+        config.prior_width % 4 == 0,
+        f"prior_width must be a multiple of 4 (heads), got {config.prior_width}",
+    )
     for name in ("autoencoder_share", "final_temperature"):
-        require(0 < getattr(config, name) <= 1, f"{name} must be in (0, 1], got {getattr(config, name)}")
+        require(
+            0 < getattr(config, name) <= 1, f"{name} must be in (0, 1], got {getattr(config, name)}"
+        )
     require_at_least(0, config, "beta", "guidance")
     require_positive(config, "learning_rate")
 
 
 def load(config: TextToImageConfig) -> Data:
-    """Images with captions, prompts, and the classifier, trained on real images alone, that judges."""
+    """Images with captions, prompts, and the classifier, trained on real images alone, that
+    judges."""
     dataset = data.load(config.data, scaling="unit")
     info = dataset.info
-    require(info.kind == "images" and len(info.class_names) > 1, f"data must be labelled images, got {config.data!r}")
+    require(
+        info.kind == "images" and len(info.class_names) > 1,
+        f"data must be labelled images, got {config.data!r}",
+    )
     limits = captions.terciles(dataset.train["image"])
     texts = {
-        split: captions.captions(part["image"], part["label"], info.class_names, limits, num_texts=NUM_TEXTS, seed=seed)
+        split: captions.captions(
+            part["image"], part["label"], info.class_names, limits, num_texts=NUM_TEXTS, seed=seed
+        )
         for seed, (split, part) in enumerate((("train", dataset.train), ("test", dataset.test)))
     }
     reader = captions.tokenizer(info.class_names)
     judge = features_of(data.load(config.data), config.data, config.classifier)
-    arrays = {split: data.arrays(dataset, split) | {"texts": texts[split]} for split in ("train", "test")}
-    identity = dataclasses.asdict(info) | {"identity": info.identity, "vocabulary": list(reader.vocabulary)}
-    return Data(arrays, identity | {"judge": judge.identity}, {"set": dataset, "reader": reader, "judge": judge})
+    arrays = {
+        split: data.arrays(dataset, split) | {"texts": texts[split]} for split in ("train", "test")
+    }
+    identity = dataclasses.asdict(info) | {
+        "identity": info.identity,
+        "vocabulary": list(reader.vocabulary),
+    }
+    return Data(
+        arrays,
+        identity | {"judge": judge.identity},
+        {"set": dataset, "reader": reader, "judge": judge},
+    )
 
 
 def prompts_of(info, reader: captions.Tokenizer, num: int) -> tuple[np.ndarray, np.ndarray]:
-    """(int32[num, L], labels [num]): "a NOUN" for the classes in turn, and for the names of a class in turn."""
+    """(int32[num, L], labels [num]): "a NOUN" for the classes in turn, and for the names of a class
+    in turn."""
     labels = np.arange(num) % len(info.class_names)
     names = [captions.nouns(info.class_names[label]) for label in labels]
     chosen = [name[(i // len(info.class_names)) % len(name)] for i, name in enumerate(names)]
@@ -118,11 +157,16 @@ def recipe(config: TextToImageConfig, shape, reader: captions.Tokenizer):
         grid=grid,
         pad_id=0,
     )
-    return vae, stream, autoregressive(from_transformer(transformer), stream=stream, text_weight=None)
+    return (
+        vae,
+        stream,
+        autoregressive(from_transformer(transformer), stream=stream, text_weight=None),
+    )
 
 
 def build(config: TextToImageConfig, loaded: Data) -> Task:
-    """One seed: tokeniser and transformer move at once; evaluation draws images for prompts and judges them."""
+    """One seed: tokeniser and transformer move at once; evaluation draws images for prompts and
+    judges them."""
     dataset, reader = loaded.dataset["set"], loaded.dataset["reader"]
     vae, stream, model = recipe(config, dataset.info.shape, reader)
     num_tokenizer = max(1, int(config.autoencoder_share * config.num_steps))
@@ -130,12 +174,17 @@ def build(config: TextToImageConfig, loaded: Data) -> Task:
         vae,
         dataset.info.shape,
         temperature=functools.partial(
-            sampling.temperature.cosine, start=1.0, end=config.final_temperature, num_steps=num_tokenizer
+            sampling.temperature.cosine,
+            start=1.0,
+            end=config.final_temperature,
+            num_steps=num_tokenizer,
         ),
         beta=functools.partial(warm_up, end=config.beta, num_steps=max(1, num_tokenizer // 4)),
         relaxation=config.relaxation,
     )
-    players = tokenizer_model.players | {AUTOREGRESSIVE: on_tokens(model.players[AUTOREGRESSIVE], vae)}
+    players = tokenizer_model.players | {
+        AUTOREGRESSIVE: on_tokens(model.players[AUTOREGRESSIVE], vae)
+    }
 
     def init(key):
         key_tokenizer, key_model = jax.random.split(key)
@@ -143,8 +192,12 @@ def build(config: TextToImageConfig, loaded: Data) -> Task:
         return first[0] | second[0], first[1] | second[1]
 
     optimizers = {
-        AUTOENCODER: optax.adam(training.learning_rate("cosine", config.learning_rate, num_tokenizer)),
-        AUTOREGRESSIVE: optax.adam(training.learning_rate("cosine", config.learning_rate, config.num_steps)),
+        AUTOENCODER: optax.adam(
+            training.learning_rate("cosine", config.learning_rate, num_tokenizer)
+        ),
+        AUTOREGRESSIVE: optax.adam(
+            training.learning_rate("cosine", config.learning_rate, config.num_steps)
+        ),
     }
     algorithm = functools.partial(training.simultaneous, players, optimizers)
     evaluate = functools.partial(_evaluate, config, loaded, vae, stream, model)
@@ -157,7 +210,9 @@ def _draw(config, dataset, reader):
 
     def draw(arrays, data_key, index):
         batch = draw_images(arrays["train"], data_key, index)
-        key_which, key_blank = jax.random.split(jax.random.fold_in(jax.random.fold_in(data_key, 2), index))
+        key_which, key_blank = jax.random.split(
+            jax.random.fold_in(jax.random.fold_in(data_key, 2), index)
+        )
         which = jax.random.randint(key_which, (config.batch_size,), 0, NUM_TEXTS)
         text = batch["texts"][jnp.arange(config.batch_size), which]
         blank = core.uniform(key_blank, (config.batch_size,)) < NULL_SHARE
@@ -170,11 +225,15 @@ def _evaluate(config, loaded, vae, stream, model, train_state, arrays, key):
     params, state = train_state.params, train_state.state
     test = arrays["test"]
     key_sample, key_bound = jax.random.split(key)
-    prompts, labels = prompts_of(loaded.dataset["set"].info, loaded.dataset["reader"], config.num_prompts)
+    prompts, labels = prompts_of(
+        loaded.dataset["set"].info, loaded.dataset["reader"], config.num_prompts
+    )
     null = jnp.zeros_like(prompts)
     options = {} if config.guidance == 1 else {"guidance": config.guidance, "null_prompt": null}
     drawn = model.sample(params, state, key_sample, len(prompts), prompt=prompts, **options)
-    images = decode_tokens(vae, params, state, stream.codes(drawn.tokens).reshape(-1, *vae.latent_shape))
+    images = decode_tokens(
+        vae, params, state, stream.codes(drawn.tokens).reshape(-1, *vae.latent_shape)
+    )
     verdict = jnp.argmax(loaded.dataset["judge"].logits(2 * images - 1), axis=-1)
     sentences, real = test["texts"][:1000, 0], data.to_model_range(test["image"][:1000], "unit")
     found = bounds(key_bound, vae, params, state, real, config.final_temperature)
@@ -191,7 +250,9 @@ def _evaluate(config, loaded, vae, stream, model, train_state, arrays, key):
         "relaxed_elbo": jnp.mean(found["relaxed"].elbo),
         "test_kl": jnp.mean(found["hard"].kl),
         "distance_to_train": jnp.median(nearest_distance(images, arrays["train"]["image"])),
-        "test_distance_to_train": jnp.median(nearest_distance(real[: len(prompts)], arrays["train"]["image"])),
+        "test_distance_to_train": jnp.median(
+            nearest_distance(real[: len(prompts)], arrays["train"]["image"])
+        ),
         "images": images,
     }
 
@@ -208,6 +269,10 @@ def nearest_distance(images, train):
 
     size = 1000
     full = train.shape[0] // size * size
-    found = [jax.lax.map(distances, train[:full].reshape(-1, size, *train.shape[1:])).min((0, 1))] if full else []
+    found = (
+        [jax.lax.map(distances, train[:full].reshape(-1, size, *train.shape[1:])).min((0, 1))]
+        if full
+        else []
+    )
     found += [distances(train[full:])[0]] if full < train.shape[0] else []
     return jnp.sqrt(jnp.maximum(jnp.min(jnp.stack(found), axis=0), 0.0))

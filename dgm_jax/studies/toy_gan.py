@@ -18,16 +18,32 @@ SHOWN = 2500  # samples of each seed that go into the figure
 EXPLANATIONS = {
     "modes": "Modes that hold at least 1 % of all samples within three sigma.",
     "modes_any_hit": "Modes with at least one sample within three sigma (VEEGAN, PacGAN).",
-    "valid": "Share of samples within three sigma of the nearest mode; a perfect sampler has 0.9889 in the plane.",
-    "mode_tv": "Total variation between the histogram over modes plus a bucket of invalid samples and the target.",
+    "valid": (
+        "Share of samples within three sigma of the nearest mode; a perfect sampler has 0.9889 in"
+        " the plane."
+    ),
+    "mode_tv": (
+        "Total variation between the histogram over modes plus a bucket of invalid samples and the"
+        " target."
+    ),
     "reverse_kl": "KL from the histogram of valid samples to the uniform one, in nats (PacGAN).",
     "reverse_kl_bias": "What reverse_kl of a perfect sampler is on average with as many samples.",
-    "perfect_modes": "modes, for exact samples of the data, as many as were drawn from the generator.",
-    "perfect_valid": "valid, for exact samples of the data, as many as were drawn from the generator.",
-    "perfect_mode_tv": "mode_tv, for exact samples of the data, as many as were drawn from the generator.",
-    "perfect_reverse_kl": "reverse_kl, for exact samples of the data, as many as were drawn from the generator.",
+    "perfect_modes": (
+        "modes, for exact samples of the data, as many as were drawn from the generator."
+    ),
+    "perfect_valid": (
+        "valid, for exact samples of the data, as many as were drawn from the generator."
+    ),
+    "perfect_mode_tv": (
+        "mode_tv, for exact samples of the data, as many as were drawn from the generator."
+    ),
+    "perfect_reverse_kl": (
+        "reverse_kl, for exact samples of the data, as many as were drawn from the generator."
+    ),
     "value": "V(G, D) of the current discriminator; -2 log 2 = -1.386 at equilibrium.",
-    "js_lower_bound": "log 2 + V / 2, which the Jensen-Shannon divergence exceeds for any discriminator.",
+    "js_lower_bound": (
+        "log 2 + V / 2, which the Jensen-Shannon divergence exceeds for any discriminator."
+    ),
 }
 HEADLINE = ("modes", "valid", "mode_tv", "reverse_kl", "perfect_valid", "perfect_mode_tv")
 
@@ -37,11 +53,13 @@ class ToyGanConfig(RunConfig):
     """Settings of a GAN on a mixture in the plane."""
 
     method: tuple[str, ...] = ("vanilla",)
-    """Arms: vanilla, minimax, packed2/3/4, unrolled1/5, r1, wgan_gp, spectral, ... (dgm_jax.models.METHODS)."""
+    """Arms: vanilla, minimax, packed2/3/4, unrolled1/5, r1, wgan_gp, spectral, ...
+    (dgm_jax.models.METHODS)."""
     protocol: str = "sandlund"
     """Networks, optimizer and batch: sandlund, pacgan or unrolled (dgm_jax.models.PROTOCOLS)."""
     loss: str = ""
-    """Overrides the loss of every method: minimax, non_saturating, least_squares, hinge, wasserstein."""
+    """Overrides the loss of every method: minimax, non_saturating, least_squares, hinge,
+    wasserstein."""
     learning_rate: float | None = None
     """Adam's, for the discriminator; None for the protocol's."""
     penalty_weight: float | None = None
@@ -75,7 +93,11 @@ def build(config: ToyGanConfig, loaded: Data) -> Task:
     density = loaded.dataset.density
     protocol, method = PROTOCOLS[config.protocol], METHODS[config.method[0]]
     model = toy_gan(
-        protocol, method, config.loss or None, penalty_weight=config.penalty_weight, noise_scale=config.noise_scale
+        protocol,
+        method,
+        config.loss or None,
+        penalty_weight=config.penalty_weight,
+        noise_scale=config.noise_scale,
     )
     num_examples = (config.batch_size or protocol.batch_size) * method.packing
     draw_data = data.draws(loaded.dataset, num_examples)
@@ -90,18 +112,31 @@ def build(config: ToyGanConfig, loaded: Data) -> Task:
         key_z, key_perfect = jax.random.split(key)
         samples = model.sample(*training.average_of(train_state), key_z, config.num_eval)
         coverage = evaluation.mode_coverage(samples, density.means, density.scale)
-        perfect = evaluation.perfect_sampler(key_perfect, density.means, density.scale, config.num_eval)
-        exact = {f"perfect_{name}": getattr(perfect, name) for name in ("modes", "valid", "mode_tv", "reverse_kl")}
+        perfect = evaluation.perfect_sampler(
+            key_perfect, density.means, density.scale, config.num_eval
+        )
+        exact = {
+            f"perfect_{name}": getattr(perfect, name)
+            for name in ("modes", "valid", "mode_tv", "reverse_kl")
+        }
         return {**coverage._asdict(), **exact, "samples": samples[:SHOWN]}
 
-    return Task(model.init, draw, _algorithm(config, protocol, method, model), evaluate, protocol.batch_coupling)
+    return Task(
+        model.init,
+        draw,
+        _algorithm(config, protocol, method, model),
+        evaluate,
+        protocol.batch_coupling,
+    )
 
 
 def _algorithm(config, protocol, method, model):
-    """`replica -> Algorithm`: the dynamics with an Adam for each player, averaged where the method asks for it."""
+    """`replica -> Algorithm`: the dynamics with an Adam for each player, averaged where the method
+    asks for it."""
     rate = protocol.learning_rate if config.learning_rate is None else config.learning_rate
     ratio = protocol.generator_ratio if method.generator_ratio is None else method.generator_ratio
-    eps_root = 1e-16 if method.unrolling else 0.0  # Adam has no derivative at a second moment of zero
+    # Adam has no derivative at a second moment of zero
+    eps_root = 1e-16 if method.unrolling else 0.0
     optimizers = {
         "discriminator": optax.adam(rate, protocol.b1, protocol.b2, eps_root=eps_root),
         "generator": optax.adam(rate * ratio, protocol.b1, protocol.b2),
@@ -121,9 +156,15 @@ def figures(results: list[ArmResult], loaded: Data) -> dict:
     return {
         f"samples_{result.name}": (
             plotting.scatter_samples(
-                result.arrays["samples"], np.asarray(density.means), scale=density.scale, title=result.name
+                result.arrays["samples"],
+                np.asarray(density.means),
+                scale=density.scale,
+                title=result.name,
             ),
-            f"{result.name}: samples at fixed noise, a panel a seed; crosses are the modes, circles three sigma.",
+            (
+                f"{result.name}: samples at fixed noise, a panel a seed; crosses are the modes,"
+                " circles three sigma."
+            ),
         )
         for result in results
     }
@@ -133,5 +174,7 @@ def snapshots(result: ArmResult, loaded: Data, step: int) -> dict:
     """The first seeds' samples during training."""
     density = loaded.dataset.density
     samples, title = result.arrays["samples"][:5], f"{result.name}, step {step}"
-    figure = plotting.scatter_samples(samples, np.asarray(density.means), scale=density.scale, title=title)
+    figure = plotting.scatter_samples(
+        samples, np.asarray(density.means), scale=density.scale, title=title
+    )
     return {"samples": (figure, f"{result.name}: samples at fixed noise after {step} steps.")}

@@ -1,4 +1,5 @@
-"""VAEs with Gaussian posteriors on binarised images: what `vae_priors`, `elbo_surgery` and `avb_images` share."""
+"""VAEs with Gaussian posteriors on binarised images: what `vae_priors`, `elbo_surgery` and
+`avb_images` share."""
 
 import dataclasses
 import functools
@@ -28,7 +29,8 @@ class VaeConfig(RunConfig):
     data: str = "fashion_mnist"
     """A set of images by name (dgm_jax.data.load)."""
     binarization: str = "static"
-    """static (each pixel drawn once with probability x / 255), dynamic (anew in each training batch) or threshold."""
+    """static (each pixel drawn once with probability x / 255), dynamic (anew in each training
+    batch) or threshold."""
     num_seeds: int = 3
     num_steps: int = 20_000
     log_every: int = 5_000
@@ -51,14 +53,21 @@ def validate(config: VaeConfig) -> None:
     lookup(NETWORKS, config.network, "network")
     require_at_least(1, config, "batch_size", "latent_size")
     require_positive(config, "learning_rate")
-    require(0 <= config.warm_up_share <= 1, f"warm_up_share must be in [0, 1], got {config.warm_up_share}")
-    require(min(config.hidden, default=1) >= 1, f"hidden must be widths of at least 1, got {config.hidden}")
+    require(
+        0 <= config.warm_up_share <= 1,
+        f"warm_up_share must be in [0, 1], got {config.warm_up_share}",
+    )
+    require(
+        min(config.hidden, default=1) >= 1,
+        f"hidden must be widths of at least 1, got {config.hidden}",
+    )
     names = {name: name for name in ("static", "dynamic", "threshold")}
     lookup(names, config.binarization, "binarization")
 
 
 def load(config: VaeConfig) -> Data:
-    """Binarised images, 0 or 1; ConfigError where a setting asks for more of them than there are."""
+    """Binarised images, 0 or 1; ConfigError where a setting asks for more of them than there
+    are."""
     splits = {"num_eval": "test", "num_ais": "test", "num_surgery": "train"}
     asked = {name: (split, getattr(config, name, 0)) for name, split in splits.items()}
     return binary_images.load(config.data, config.binarization, asked)
@@ -67,11 +76,15 @@ def load(config: VaeConfig) -> Data:
 def _dense(config: VaeConfig, shape) -> tuple[Network, Network]:
     encoder = MLP((*config.hidden, 2 * config.latent_size), "relu", "glorot")
     decoder = MLP((*reversed(config.hidden), math.prod(shape)), "relu", "glorot")
-    return reshaped(from_flax(encoder), (2 * config.latent_size,)), reshaped(from_flax(decoder), shape)
+    return reshaped(from_flax(encoder), (2 * config.latent_size,)), reshaped(
+        from_flax(decoder), shape
+    )
 
 
 def _convolutional(config: VaeConfig, shape) -> tuple[Network, Network]:
-    return from_flax(ConvolutionalEncoder(2 * config.latent_size)), from_flax(ConvolutionalDecoder(shape))
+    return from_flax(ConvolutionalEncoder(2 * config.latent_size)), from_flax(
+        ConvolutionalDecoder(shape)
+    )
 
 
 NETWORKS = {"dense": _dense, "convolutional": _convolutional}
@@ -83,7 +96,8 @@ def networks_of(config: VaeConfig, shape: tuple[int, int, int]) -> tuple[Network
 
 
 def _random_images(images: np.ndarray, num: int):
-    """`key -> [num, H, W, C]` training images in [0, 1], where the pseudo-inputs of a VampPrior start."""
+    """`key -> [num, H, W, C]` training images in [0, 1], where the pseudo-inputs of a VampPrior
+    start."""
 
     def draw(key: Key):
         which = jax.random.randint(key, (num,), 0, len(images))
@@ -109,10 +123,14 @@ def prior_named(name: str, config, loaded: Data, num_components: int):
     return lambda encode: prior
 
 
-def recipe(config: VaeConfig, loaded: Data, prior: str = "standard_normal", num_components: int = 1) -> Vae:
+def recipe(
+    config: VaeConfig, loaded: Data, prior: str = "standard_normal", num_components: int = 1
+) -> Vae:
     """Networks and prior of the settings."""
     encoder, decoder = networks_of(config, loaded.dataset.info.shape)
-    return Vae(encoder, decoder, config.latent_size, prior_named(prior, config, loaded, num_components))
+    return Vae(
+        encoder, decoder, config.latent_size, prior_named(prior, config, loaded, num_components)
+    )
 
 
 def linear_warm_up(config: VaeConfig):
@@ -125,11 +143,14 @@ def linear_warm_up(config: VaeConfig):
 
 def posteriors(vae: Vae, params, state, images: Array) -> tuple[Array, Array]:
     """(loc, scale) [N, D] of q(z | x) for images [N, H, W, C] (uint8), a thousand at a time."""
-    return chunked(lambda rows: posterior(vae, params, state, data.to_model_range(rows, "unit")), images, 1_000)
+    return chunked(
+        lambda rows: posterior(vae, params, state, data.to_model_range(rows, "unit")), images, 1_000
+    )
 
 
 def surgery(key: Key, vae: Vae, params, state, images: Array) -> dict[str, Array]:
-    """Terms of the average KL over images [N, H, W, C] (uint8): one draw of z each, all N posteriors in q(z). Nats."""
+    """Terms of the average KL over images [N, H, W, C] (uint8): one draw of z each, all N
+    posteriors in q(z). Nats."""
     loc, scale = posteriors(vae, params, state, images)
     z = sampling.gaussian(key, loc, scale)
     found = elbo_surgery.decompose_gaussian(z, loc, scale, log_prior(vae, params, state, z))
@@ -144,9 +165,11 @@ def surgery(key: Key, vae: Vae, params, state, images: Array) -> dict[str, Array
 def annealed(
     key: Key, settings: likelihood.Settings, log_joint, x: Array, loc: Array, scale: Array
 ) -> likelihood.Estimate:
-    """log p(x) by annealed importance sampling from N(loc, diag(scale)^2), [N, D] each, an approximate posterior.
+    """log p(x) by annealed importance sampling from N(loc, diag(scale)^2), [N, D] each, an
+    approximate posterior.
 
-    log_joint: `(x [b, H, W, C], z [n, b, D]) -> [n, b]`, log p(x, z). The start travels with its image, so that no
+    log_joint: `(x [b, H, W, C], z [n, b, D]) -> [n, b]`, log p(x, z). The start travels with its
+        image, so that no
     encoder is asked again at every step.
     """
     shape, dim = x.shape[1:], loc.shape[-1]

@@ -15,7 +15,22 @@ DYNAMICS = {
 }
 
 __all__ = [
-    "Chunk", "DYNAMICS", "Game", "SCHEDULES", "advance_lane", "alternating", "average_of", "averaged", "consensus",
-    "extragradient", "lane_program", "learning_rate", "look_ahead", "make_game", "move", "optimistic", "run",
+    "Chunk",
+    "DYNAMICS",
+    "Game",
+    "SCHEDULES",
+    "advance_lane",
+    "alternating",
+    "average_of",
+    "averaged",
+    "consensus",
+    "extragradient",
+    "lane_program",
+    "learning_rate",
+    "look_ahead",
+    "make_game",
+    "move",
+    "optimistic",
+    "run",
     "simultaneous",
 ]

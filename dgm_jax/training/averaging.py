@@ -14,12 +14,14 @@ def averaged(algorithm: Algorithm, parts: tuple[str, ...], decay=0.999) -> Algor
     a_0 = w_0 and a_t = decay a_{t-1} + (1 - decay) w_t after every step, over the parameters
     and the model state (batch statistics) of each part, so that an averaged generator
     is never combined with the statistics of another (Karras et al. 2018, section 4;
-    Yazici et al. 2019). Counts and keys in the state are not averaged: the newest stays. Read it with
-    `average_of`. `init` raises ConfigError for a part that there is not.
+    Yazici et al. 2019). Counts and keys in the state are not averaged: the newest stays. Read it
+    with `average_of`. `init` raises ConfigError for a part that there is not.
     """
 
     def collect(params, state):
-        return {part: {"params": params.get(part, {}), "state": state.get(part, {})} for part in parts}
+        return {
+            part: {"params": params.get(part, {}), "state": state.get(part, {})} for part in parts
+        }
 
     def mix(old, new):
         if not jnp.issubdtype(new.dtype, jnp.inexact):

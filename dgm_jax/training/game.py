@@ -11,10 +11,23 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax.core import SOLO, Algorithm, Array, Aux, Key, Metrics, Params, Player, PyTree, Replica, TrainState, require
+from dgm_jax.core import (
+    SOLO,
+    Algorithm,
+    Array,
+    Aux,
+    Key,
+    Metrics,
+    Params,
+    Player,
+    PyTree,
+    Replica,
+    TrainState,
+    require,
+)
 
-
-LOOK_AHEAD = 0x6C6F6F6B  # split(key)[i] equals fold_in(key, i), so the virtual updates need a branch of their own
+# split(key)[i] equals fold_in(key, i), so the virtual updates need a branch of their own
+LOOK_AHEAD = 0x6C6F6F6B
 
 
 class Game(NamedTuple):
@@ -41,18 +54,31 @@ def make_game(players, optimizers, replica: Replica) -> Game:
     require(bool(players), "a game needs at least one player, got none")
     require(
         set(players) == set(optimizers),
-        f"players and optimizers must have the same names, got {sorted(players)} and {sorted(optimizers)}",
+        f"players and optimizers must have the same names, got {sorted(players)} and"
+        f" {sorted(optimizers)}",
     )
     owner = {}
     for name, player in players.items():
-        require(not isinstance(player.parts, str), f"player {name!r}: parts must be a tuple of names, such as "
-                f"({player.parts!r},); got the text {player.parts!r}")
-        require(player.num_updates >= 1, f"player {name!r}: num_updates must be at least 1, got {player.num_updates}")
+        require(
+            not isinstance(player.parts, str),
+            f"player {name!r}: parts must be a tuple of names, such as "
+            f"({player.parts!r},); got the text {player.parts!r}",
+        )
+        require(
+            player.num_updates >= 1,
+            f"player {name!r}: num_updates must be at least 1, got {player.num_updates}",
+        )
         for part in player.parts:
-            require(part not in owner, f"part {part!r} is owned by both {owner.get(part)!r} and {name!r}")
+            require(
+                part not in owner,
+                f"part {part!r} is owned by both {owner.get(part)!r} and {name!r}",
+            )
             owner[part] = name
         for opponent, steps in player.lookahead:
-            require(opponent in players, f"player {name!r} looks ahead of {opponent!r}, not one of {sorted(players)}")
+            require(
+                opponent in players,
+                f"player {name!r} looks ahead of {opponent!r}, not one of {sorted(players)}",
+            )
             require(steps >= 0, f"player {name!r}: lookahead must be >= 0, got {steps}")
     return Game(dict(players), dict(optimizers), replica)
 
@@ -61,11 +87,25 @@ def init_state(game: Game, key: Key, params: Params, state: PyTree) -> TrainStat
     """The state before the first step. The key is split into noise and data streams."""
     for name, player in game.players.items():
         missing = [part for part in player.parts if part not in params and part not in state]
-        require(not missing, f"player {name!r} owns {missing}, but the parts are {sorted({*params, *state})}")
-        kinds = {str(x.dtype) for x in jax.tree.leaves(own(player, params)) if not jnp.issubdtype(x.dtype, jnp.inexact)}
-        require(not kinds, f"player {name!r}: parameters must be floating-point numbers, got {', '.join(sorted(kinds))}")
+        require(
+            not missing,
+            f"player {name!r} owns {missing}, but the parts are {sorted({*params, *state})}",
+        )
+        kinds = {
+            str(x.dtype)
+            for x in jax.tree.leaves(own(player, params))
+            if not jnp.issubdtype(x.dtype, jnp.inexact)
+        }
+        require(
+            not kinds,
+            f"player {name!r}: parameters must be floating-point numbers, got"
+            f" {', '.join(sorted(kinds))}",
+        )
     key_noise, key_data = jax.random.split(key)
-    opt_state = {name: game.optimizers[name].init(own(player, params)) for name, player in game.players.items()}
+    opt_state = {
+        name: game.optimizers[name].init(own(player, params))
+        for name, player in game.players.items()
+    }
     return TrainState(jnp.int32(0), key_noise, key_data, params, state, opt_state)
 
 
@@ -81,7 +121,9 @@ def move(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key
     def loss(parts):
         params = {**train_state.params, **parts}
         for opponent, num_steps in player.lookahead:
-            params = look_ahead(game, opponent, num_steps, train_state._replace(params=params), batch, key)
+            params = look_ahead(
+                game, opponent, num_steps, train_state._replace(params=params), batch, key
+            )
         return _loss(name, player, params, train_state.state, batch, game.replica.fold_key(key))
 
     (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(own(player, train_state.params))
@@ -93,12 +135,19 @@ def _loss(name: str, player: Player, *arguments) -> tuple[Array, Aux]:
     found = player.loss(*arguments)
     fits = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Aux)
     kind = [type(x).__name__ for x in found] if type(found) is tuple else type(found).__name__
-    require(fits, f"player {name!r}: the loss must return (scalar, Aux(state, metrics)), got {kind}")
-    require(jnp.shape(found[0]) == (), f"player {name!r}: the loss must be a scalar, got shape {jnp.shape(found[0])}")
+    require(
+        fits, f"player {name!r}: the loss must return (scalar, Aux(state, metrics)), got {kind}"
+    )
+    require(
+        jnp.shape(found[0]) == (),
+        f"player {name!r}: the loss must be a scalar, got shape {jnp.shape(found[0])}",
+    )
     return found
 
 
-def look_ahead(game: Game, name: str, num_steps: int, train_state: TrainState, batch: PyTree, key: Key) -> Params:
+def look_ahead(
+    game: Game, name: str, num_steps: int, train_state: TrainState, batch: PyTree, key: Key
+) -> Params:
     """Parameters after `num_steps` optax updates of one player, differentiable in everything.
 
     All of them see the batch of the player that looks ahead, as Metz et al. 2017 do. The opponent's
@@ -112,7 +161,12 @@ def look_ahead(game: Game, name: str, num_steps: int, train_state: TrainState, b
     def one(now, index):
         def loss(parts):
             return _loss(
-                name, player, {**now.params, **parts}, now.state, batch, jax.random.fold_in(key_ahead, index)
+                name,
+                player,
+                {**now.params, **parts},
+                now.state,
+                batch,
+                jax.random.fold_in(key_ahead, index),
             )
 
         gradient, aux = jax.grad(loss, has_aux=True)(own(player, now.params))
@@ -123,7 +177,9 @@ def look_ahead(game: Game, name: str, num_steps: int, train_state: TrainState, b
     return ahead.params
 
 
-def apply(game: Game, name: str, train_state: TrainState, gradient: Params, state: PyTree) -> TrainState:
+def apply(
+    game: Game, name: str, train_state: TrainState, gradient: Params, state: PyTree
+) -> TrainState:
     """One optax update of one player: its parameters, its optimizer state, its model state."""
     player = game.players[name]
     parts = own(player, train_state.params)
@@ -142,4 +198,6 @@ def named_metrics(name: str, seen: Move) -> Metrics:
 
 def as_algorithm(game: Game, step) -> Algorithm:
     """An `Algorithm` from a step function."""
-    return Algorithm(init=lambda key, params, state: init_state(game, key, params, state), step=step)
+    return Algorithm(
+        init=lambda key, params, state: init_state(game, key, params, state), step=step
+    )

@@ -12,7 +12,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import SOLO, Array, Lane, LaneProgram, Metrics, PyTree, Replica, Task, all_finite, require
+from dgm_jax.core import (
+    SOLO,
+    Array,
+    Lane,
+    LaneProgram,
+    Metrics,
+    PyTree,
+    Replica,
+    Task,
+    all_finite,
+    require,
+)
 from dgm_jax.core import select_tree
 
 
@@ -34,8 +45,15 @@ def lane_program(task_of) -> LaneProgram:
         task = task_of(hyper)
         key_params, key_train, key_eval = jax.random.split(key, 3)
         found = task.init(key_params)
-        fits = isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, dict) for part in found)
-        require(fits, f"Task.init must return (params, state), two dictionaries by part; got {_kinds(found)}")
+        fits = (
+            isinstance(found, tuple)
+            and len(found) == 2
+            and all(isinstance(part, dict) for part in found)
+        )
+        require(
+            fits,
+            f"Task.init must return (params, state), two dictionaries by part; got {_kinds(found)}",
+        )
         params, state = found
         train_state = task.algorithm(SOLO).init(key_train, params, state)
         return Lane(train_state, jnp.int32(-1), key_eval, hyper)
@@ -45,7 +63,10 @@ def lane_program(task_of) -> LaneProgram:
 
     def evaluate(lane, data):
         found = task_of(lane.hyper).evaluate(lane.train_state, data, lane.eval_key)
-        require(isinstance(found, dict), f"Task.evaluate must return a dictionary by metric; got {_kinds(found)}")
+        require(
+            isinstance(found, dict),
+            f"Task.evaluate must return a dictionary by metric; got {_kinds(found)}",
+        )
         return found
 
     def conclude(lane, data):
@@ -55,7 +76,9 @@ def lane_program(task_of) -> LaneProgram:
     return LaneProgram(init, advance, evaluate, conclude)
 
 
-def advance_lane(task: Task, lane: Lane, data: PyTree, num_steps: int, replica: Replica) -> tuple[Lane, Metrics]:
+def advance_lane(
+    task: Task, lane: Lane, data: PyTree, num_steps: int, replica: Replica
+) -> tuple[Lane, Metrics]:
     """`num_steps` guarded steps under one scan; metrics are means over the steps of a well lane.
 
     A step whose parameters, model state or losses are not finite is not taken: the lane
@@ -66,21 +89,25 @@ def advance_lane(task: Task, lane: Lane, data: PyTree, num_steps: int, replica: 
     """
     require(
         not (replica.splits_batch and task.batch_coupling),
-        f"devices='pmap' averages gradients of per-device batches, but this objective couples its batch "
-        f"({task.batch_coupling}); use devices='jit'",
+        "devices='pmap' averages gradients of per-device batches, but this objective couples its"
+        f" batch ({task.batch_coupling}); use devices='jit'",
     )
     algorithm = task.algorithm(replica)
 
     def body(carry, _):
         lane, sums, count = carry
         now = lane.train_state
-        new, metrics = algorithm.step(now, lambda index: replica.place(task.draw(data, now.data_key, index)))
+        new, metrics = algorithm.step(
+            now, lambda index: replica.place(task.draw(data, now.data_key, index))
+        )
         losses = [value for name, value in metrics.items() if name.endswith("_loss")]
         well = lane.failed_at < 0
         taken = well & all_finite((new.params, new.state, losses))
         kept = _select_state(taken, new, now)
         failed_at = jnp.where(well & ~taken, now.step, lane.failed_at)
-        sums = jax.tree.map(lambda total, value: jnp.where(taken, total + value, total), sums, metrics)
+        sums = jax.tree.map(
+            lambda total, value: jnp.where(taken, total + value, total), sums, metrics
+        )
         return (Lane(kept, failed_at, lane.eval_key, lane.hyper), sums, count + taken), None
 
     def draw_shape(index):
@@ -98,24 +125,33 @@ def advance_lane(task: Task, lane: Lane, data: PyTree, num_steps: int, replica: 
 
 def _kinds(found) -> str:
     """What it is, in a word; for a tuple, what its items are."""
-    return f"({', '.join(type(x).__name__ for x in found)})" if type(found) is tuple else type(found).__name__
+    return (
+        f"({', '.join(type(x).__name__ for x in found)})"
+        if type(found) is tuple
+        else type(found).__name__
+    )
 
 
 def _finite_arrays(opt_state: PyTree) -> Array:
-    """Whether all arrays of the optimizers are finite; scalars may not be, some start at infinity."""
+    """Whether all arrays of the optimizers are finite; scalars may not be, some start at
+    infinity."""
     return all_finite([x for x in jax.tree.leaves(opt_state) if x.ndim > 0])
 
 
 def _select_state(taken, new, now):
     """The new state where it is taken; keys never change, so they need no choice."""
     chosen = select_tree(
-        taken, (new.step, new.params, new.state, new.opt_state), (now.step, now.params, now.state, now.opt_state)
+        taken,
+        (new.step, new.params, new.state, new.opt_state),
+        (now.step, now.params, now.state, now.opt_state),
     )
     step, params, state, opt_state = chosen
     return now._replace(step=step, params=params, state=state, opt_state=opt_state)
 
 
-def run(advance, lanes: Lane, data: PyTree, *, start: int, num_steps: int, chunk_steps: int) -> Iterator[Chunk]:
+def run(
+    advance, lanes: Lane, data: PyTree, *, start: int, num_steps: int, chunk_steps: int
+) -> Iterator[Chunk]:
     """Yields a `Chunk` after every `chunk_steps` steps until `num_steps` are made.
 
     advance: `(lanes, data, num_steps) -> (lanes, metrics)`, compiled over lanes; it may donate

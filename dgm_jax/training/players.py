@@ -4,7 +4,7 @@ Write v(w) for the vector of all players' gradients, each with respect to its ow
 
 | function | update | source |
 | --- | --- | --- |
-| `alternating` | one player after the other, each from where the last one left | Goodfellow et al. 2014, algorithm 1 |
+| `alternating` | one after the other, each where the last one left | Goodfellow et al. 2014, alg. 1 |
 | `simultaneous` | w - eta v(w) | Mescheder et al. 2017, algorithm 1 |
 | `extragradient` | w - eta v(w - eta v(w)) | Korpelevich 1976; Gidel et al. 2019, eq. 10 |
 | `optimistic` | w - eta (2 v(w_t) - v(w_{t-1})) | Daskalakis et al. 2018, eq. 5 |
@@ -26,7 +26,16 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax.core import SOLO, Algorithm, Params, Replica, TrainState, require
-from dgm_jax.training.game import Game, Move, apply, as_algorithm, make_game, move, named_metrics, own
+from dgm_jax.training.game import (
+    Game,
+    Move,
+    apply,
+    as_algorithm,
+    make_game,
+    move,
+    named_metrics,
+    own,
+)
 
 
 def alternating(players, optimizers, replica: Replica = SOLO) -> Algorithm:
@@ -88,17 +97,23 @@ def extragradient(players, optimizers, replica: Replica = SOLO) -> Algorithm:
     def step(train_state, draw):
         batch = draw(train_state.step)
         here = _field(game, train_state, batch)
-        ahead, _ = _advance(game, train_state, {name: seen.gradient for name, seen in here.items()}, here)
+        ahead, _ = _advance(
+            game, train_state, {name: seen.gradient for name, seen in here.items()}, here
+        )
         there = _field(game, train_state._replace(params=ahead.params), batch)
-        return _advance(game, train_state, {name: seen.gradient for name, seen in there.items()}, there)
+        return _advance(
+            game, train_state, {name: seen.gradient for name, seen in there.items()}, there
+        )
 
     return as_algorithm(game, step)
 
 
 def optimistic(players, optimizers, replica: Replica = SOLO) -> Algorithm:
-    """Simultaneous updates along 2 v(w_t) - v(w_{t-1}), with v(w_{-1}) = v(w_0) as in optax: the first is plain."""
+    """Simultaneous updates along 2 v(w_t) - v(w_{t-1}), with v(w_{-1}) = v(w_0) as in optax: the
+    first is plain."""
     optimizers = {
-        name: optax.chain(optax.scale_by_optimistic_gradient(), optimizer) for name, optimizer in optimizers.items()
+        name: optax.chain(optax.scale_by_optimistic_gradient(), optimizer)
+        for name, optimizer in optimizers.items()
     }
     return simultaneous(players, optimizers, replica)
 
@@ -117,11 +132,14 @@ def consensus(players, optimizers, replica: Replica = SOLO, *, strength=1.0) -> 
             owned |= own(player, train_state.params)
 
         def field(parts):
-            moves = _field(game, train_state._replace(params={**train_state.params, **parts}), batch)
+            moves = _field(
+                game, train_state._replace(params={**train_state.params, **parts}), batch
+            )
             return _by_part(moves), moves
 
         v, pull_back, moves = jax.vjp(field, owned, has_aux=True)
-        (jacobian_v,) = replica.average(pull_back(v))  # each device knows its own batch's Jacobian only
+        # each device knows its own batch's Jacobian only
+        (jacobian_v,) = replica.average(pull_back(v))
         total = jax.tree.map(lambda g, c: g + strength * c, v, jacobian_v)
         gradients = {name: own(player, total) for name, player in game.players.items()}
         return _advance(game, train_state, gradients, moves)
@@ -134,8 +152,8 @@ def _one_update_each(players, optimizers, replica, rule) -> Game:
     for name, player in game.players.items():
         require(
             player.num_updates == 1,
-            f"{rule} moves every player once a step, but {name!r} asks for {player.num_updates} updates; "
-            "use `alternating`, or give the players different learning rates",
+            f"{rule} moves every player once a step, but {name!r} asks for {player.num_updates}"
+            " updates; use `alternating`, or give the players different learning rates",
         )
     return game
 

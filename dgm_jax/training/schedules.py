@@ -12,8 +12,10 @@ SCHEDULES = {
 
 
 def learning_rate(name: str, peak, num_steps: int):
-    """A schedule `update -> learning rate` that starts at `peak`: constant, cosine or linear (both to zero).
+    """A schedule `update -> learning rate` that starts at `peak`: constant, cosine or linear (both
+    to zero).
 
-    optax counts a player's own updates: for a player with `num_updates=n`, num_steps is n times the steps of the game.
+    optax counts a player's own updates: for a player with `num_updates=n`, num_steps is n times the
+    steps of the game.
     """
     return lookup(SCHEDULES, name, "schedule")(peak, num_steps)

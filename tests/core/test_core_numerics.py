@@ -36,12 +36,18 @@ def test_log_mean_exp_and_its_standard_error():
     np.testing.assert_allclose(got.value, np.log(np.exp(values).mean(1)), atol=1e-5)
     np.testing.assert_allclose(np.std(got.value), np.mean(got.standard_error), rtol=0.2)
     weights = np.exp(values[0])
-    np.testing.assert_allclose(got.effective_sample_size[0], weights.sum() ** 2 / (weights**2).sum(), rtol=1e-4)
+    np.testing.assert_allclose(
+        got.effective_sample_size[0], weights.sum() ** 2 / (weights**2).sum(), rtol=1e-4
+    )
 
 
 def test_log_mean_exp_at_its_edges():
-    np.testing.assert_allclose(core.log_mean_exp(jnp.array([500.0, 500.0])), [500.0, 0.0, 2.0], rtol=1e-6)
-    np.testing.assert_allclose(core.log_mean_exp(jnp.array([-jnp.inf, np.log(4.0)])).value, np.log(2.0), rtol=1e-6)
+    np.testing.assert_allclose(
+        core.log_mean_exp(jnp.array([500.0, 500.0])), [500.0, 0.0, 2.0], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        core.log_mean_exp(jnp.array([-jnp.inf, np.log(4.0)])).value, np.log(2.0), rtol=1e-6
+    )
     nothing = core.log_mean_exp(jnp.full(3, -jnp.inf))
     assert nothing.value == -jnp.inf and nothing.effective_sample_size == 0
     one = core.log_mean_exp(jnp.array([2.0]))
@@ -52,7 +58,10 @@ def test_log_mean_exp_at_its_edges():
         core.log_mean_exp(jnp.zeros((0, 3)))
 
 
-@pytest.mark.parametrize("num, size, shape", [(1, 4, (1, 1)), (4, 4, (1, 4)), (5, 4, (2, 3)), (9, 4, (3, 3)), (10, 4, (3, 4))])
+@pytest.mark.parametrize(
+    "num, size, shape",
+    [(1, 4, (1, 1)), (4, 4, (1, 4)), (5, 4, (2, 3)), (9, 4, (3, 3)), (10, 4, (3, 4))],
+)
 def test_even_chunks_hold_every_row_once(num, size, shape):
     x = np.arange(2.0 * num).reshape(num, 2)
     found = np.asarray(core.even_chunks(jnp.asarray(x, jnp.float32), size, -7.0))

@@ -25,7 +25,9 @@ def test_measurements_of_boxes():
 
 
 def test_words_are_judged_against_the_terciles():
-    images = np.stack([box(h, 10, v) for h, v in zip((4, 8, 12, 16, 20, 24), (40, 60, 80, 100, 120, 240))])
+    images = np.stack(
+        [box(h, 10, v) for h, v in zip((4, 8, 12, 16, 20, 24), (40, 60, 80, 100, 120, 240))]
+    )
     limits = captions.terciles(images)
     words = captions.describe(images, limits)
     assert words[0] == ("dark", "short") and words[5] == ("bright", "tall") and words[2] == ()
@@ -51,7 +53,9 @@ def test_every_caption_is_true_and_can_be_read():
             assert " a a" not in f" {text}" and " an t" not in text and " an b" not in text
             used |= said
     assert used == adjectives
-    np.testing.assert_array_equal(texts, captions.captions(images, labels, NAMES, limits, num_texts=6, seed=1))
+    np.testing.assert_array_equal(
+        texts, captions.captions(images, labels, NAMES, limits, num_texts=6, seed=1)
+    )
     assert np.any(texts != captions.captions(images, labels, NAMES, limits, num_texts=6, seed=2))
 
 
@@ -63,7 +67,9 @@ def test_articles():
 def test_the_longest_caption_fits():
     reader = captions.tokenizer(NAMES)
     assert reader.length == len("a photo of a dark narrow short ankle boot".split())
-    assert reader.vocabulary[0] == captions.PAD and len(set(reader.vocabulary)) == len(reader.vocabulary)
+    assert reader.vocabulary[0] == captions.PAD and len(set(reader.vocabulary)) == len(
+        reader.vocabulary
+    )
 
 
 def test_bad_texts():
@@ -77,6 +83,8 @@ def test_bad_texts():
 def test_real_digits_have_captions():
     dataset = data.load("digits")
     images, labels = dataset.test["image"], dataset.test["label"]
-    texts = captions.captions(images, labels, dataset.info.class_names, captions.terciles(dataset.train["image"]))
+    texts = captions.captions(
+        images, labels, dataset.info.class_names, captions.terciles(dataset.train["image"])
+    )
     reader = captions.tokenizer(dataset.info.class_names)
     assert all(reader.decode(row[0]).endswith(str(label)) for row, label in zip(texts, labels))

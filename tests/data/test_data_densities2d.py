@@ -31,7 +31,12 @@ def quadrature(density, box, cells):
     """(log p at the midpoints, area of a cell), log p of shape `cells`."""
     (x0, x1, y0, y1), (nx, ny) = box, cells
     hx, hy = (x1 - x0) / nx, (y1 - y0) / ny
-    grid = np.stack(np.meshgrid(x0 + hx * (np.arange(nx) + 0.5), y0 + hy * (np.arange(ny) + 0.5), indexing="ij"), -1)
+    grid = np.stack(
+        np.meshgrid(
+            x0 + hx * (np.arange(nx) + 0.5), y0 + hy * (np.arange(ny) + 0.5), indexing="ij"
+        ),
+        -1,
+    )
     log_p = jax.jit(lambda x: jax.lax.map(density.log_prob, x))(jnp.asarray(grid, jnp.float32))
     return np.asarray(log_p, np.float64), hx * hy
 
@@ -56,7 +61,8 @@ def test_density_integrates_to_one_and_matches_its_samples(case):
     error = sample_log_p.std(ddof=1) / np.sqrt(n)
     assert abs(-sample_log_p.mean() - entropy) < 4 * error + 5e-4
 
-    # Chi-square of a 20 x 20 histogram against the quadrature; cells with fewer than 10 expected are pooled.
+    # Chi-square of a 20 x 20 histogram against the quadrature; cells with fewer than 10 expected
+    # are pooled.
     (x0, x1, y0, y1), points = box, np.asarray(samples)
     counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=20, range=((x0, x1), (y0, y1)))
     expected = n * mass.reshape(20, cells[0] // 20, 20, cells[1] // 20).sum((1, 3))
@@ -101,8 +107,12 @@ def test_mixture_log_prob_against_scipy():
     weights, scale = (0.1, 0.2, 0.3, 0.4), 0.3
     density = DENSITIES["mixture"]()
     x = np.random.default_rng(0).normal(size=(50, 2)) * 2
-    parts = [stats.multivariate_normal(m, scale**2 * np.eye(2)).pdf(x) for m in np.asarray(density.means)]
-    np.testing.assert_allclose(density.log_prob(jnp.asarray(x)), np.log(np.dot(weights, parts)), rtol=1e-4)
+    parts = [
+        stats.multivariate_normal(m, scale**2 * np.eye(2)).pdf(x) for m in np.asarray(density.means)
+    ]
+    np.testing.assert_allclose(
+        density.log_prob(jnp.asarray(x)), np.log(np.dot(weights, parts)), rtol=1e-4
+    )
 
 
 def test_circle_log_prob_against_direct_integration():
@@ -111,7 +121,9 @@ def test_circle_log_prob_against_direct_integration():
     centres = np.stack([np.cos(angles), np.sin(angles)], -1)
     for x in ((0.0, 0.0), (0.9, 0.1), (1.5, -0.4)):
         brute = np.mean(stats.multivariate_normal(x, 0.04 * np.eye(2)).pdf(centres))
-        np.testing.assert_allclose(density.log_prob(jnp.array(x)), np.log(brute), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            density.log_prob(jnp.array(x)), np.log(brute), rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("num_modes", [1, 2, 5, 8, 12])
@@ -126,12 +138,22 @@ def test_ring_has_distinct_centres_at_equal_angles(num_modes):
 def test_grids_stand_where_the_protocols_put_them():
     means = np.asarray(DENSITIES["grid"](spacing=2, scale=0.05).means)
     axis = (-4.0, -2.0, 0.0, 2.0, 4.0)
-    assert {tuple(m) for m in means.tolist()} == {(i, j) for i in axis for j in axis} and means.shape == (25, 2)
-    assert sorted(set(np.asarray(DENSITIES["grid"]().means)[:, 0].tolist())) == [-3.0, -1.5, 0.0, 1.5, 3.0]
+    assert {tuple(m) for m in means.tolist()} == {
+        (i, j) for i in axis for j in axis
+    } and means.shape == (25, 2)
+    assert sorted(set(np.asarray(DENSITIES["grid"]().means)[:, 0].tolist())) == [
+        -3.0,
+        -1.5,
+        0.0,
+        1.5,
+        3.0,
+    ]
     assert sorted(set(np.asarray(DENSITIES["grid"](side=2).means)[:, 1].tolist())) == [-0.75, 0.75]
 
 
-@pytest.mark.parametrize(("name", "weights"), [("ring", None), ("grid", None), ("mixture", (0.5, 0.05, 0.05, 0.4))])
+@pytest.mark.parametrize(
+    ("name", "weights"), [("ring", None), ("grid", None), ("mixture", (0.5, 0.05, 0.05, 0.4))]
+)
 def test_modes_are_visited_as_often_as_their_weights(name, weights):
     density = DENSITIES[name](**({"weights": weights} if weights else {}))
     n = 20_000
@@ -148,7 +170,11 @@ def test_modes_are_visited_as_often_as_their_weights(name, weights):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("ring", {"num_modes": 40}, "40 centres are 0.3138 apart; modes need more than 6 scale = 0.6"),
+        (
+            "ring",
+            {"num_modes": 40},
+            "40 centres are 0.3138 apart; modes need more than 6 scale = 0.6",
+        ),
         ("ring", {"scale": 0.5}, "6 scale = 3"),
         ("ring", {"num_modes": 0}, "num_modes"),
         ("ring", {"scale": 0.0}, "scale must be positive"),

@@ -21,7 +21,12 @@ LABELS = (np.arange(20) % 2).astype(np.uint8)
 
 def write_idx_folder(path, suffix=".gz", images=IMAGES, labels=LABELS):
     path.mkdir(exist_ok=True)
-    arrays = {"train_images": images, "train_labels": labels, "test_images": images[:6], "test_labels": labels[:6]}
+    arrays = {
+        "train_images": images,
+        "train_labels": labels,
+        "test_images": images[:6],
+        "test_labels": labels[:6],
+    }
     for key, array in arrays.items():
         idx.write_idx(path / (idx.FILES[key] + suffix), array)
     return path
@@ -89,10 +94,14 @@ def save(path, **arrays):
     return path
 
 
-@pytest.mark.parametrize("names", [
-    ("image", "label", None, None), ("x_train", "y_train", "x_test", "y_test"),
-    ("train_images", "train_labels", "test_images", "test_labels"),
-])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("image", "label", None, None),
+        ("x_train", "y_train", "x_test", "y_test"),
+        ("train_images", "train_labels", "test_images", "test_labels"),
+    ],
+)
 def test_npz_under_its_usual_names(tmp_path, names):
     values = (IMAGES[..., None], LABELS, IMAGES[:4, ..., None], LABELS[:4])
     path = save(tmp_path / "set.npz", **{name: value for name, value in zip(names, values) if name})
@@ -132,14 +141,22 @@ class Canary:
 
 
 BAD_NPZ = {
-    "shape bomb": ({"x.npy": npy_bytes(IMAGES).replace(b"(20, 5, 4), }   ", b"(200, 500, 400), }")[:128]},
-                   "the header says .200, 500, 400. uint8, 40000000 bytes; found 0"),
+    "shape bomb": (
+        {"x.npy": npy_bytes(IMAGES).replace(b"(20, 5, 4), }   ", b"(200, 500, 400), }")[:128]},
+        "the header says .200, 500, 400. uint8, 40000000 bytes; found 0",
+    ),
     "no npy": ({"x.npy": b"hello"}, "array 'x': not in the npy format"),
     "future npy": ({"x.npy": npy_bytes(IMAGES).replace(b"NUMPY\x01", b"NUMPY\x09")}, "format"),
     "truncated member": ({"x.npy": npy_bytes(IMAGES)[:-9]}, "found 391"),
-    "wrong names": ({"pictures.npy": npy_bytes(IMAGES)}, "no array named one of image, .*; found pictures"),
+    "wrong names": (
+        {"pictures.npy": npy_bytes(IMAGES)},
+        "no array named one of image, .*; found pictures",
+    ),
     "nothing": ({}, "found none"),
-    "two candidates": ({"x.npy": npy_bytes(IMAGES), "image.npy": npy_bytes(IMAGES)}, "both image and x"),
+    "two candidates": (
+        {"x.npy": npy_bytes(IMAGES), "image.npy": npy_bytes(IMAGES)},
+        "both image and x",
+    ),
     "zip bomb": ({"x.npy": npy_bytes(np.zeros(80_000_000, np.uint8))}, "claim to unpack to 800001"),
 }
 
@@ -156,7 +173,9 @@ def test_object_arrays_are_never_unpickled(tmp_path):
     array = np.empty(2, object)
     array[:] = [Canary(tmp_path / "canary"), None]
     zip_of(tmp_path / "set.npz", {"x.npy": npy_bytes(array)})
-    with pytest.raises(DataError, match="'x' is an object array .*pickle is never read; fix: np.stack"):
+    with pytest.raises(
+        DataError, match="'x' is an object array .*pickle is never read; fix: np.stack"
+    ):
         load(f"npz:{tmp_path / 'set.npz'}")
     assert not (tmp_path / "canary").exists()
 
@@ -188,8 +207,12 @@ def picture(path, array, **options):
 def class_folder(root, count=5, size=(6, 4)):
     for label, kind in enumerate(("cat", "dog")):
         for i in range(count):
-            picture(root / kind / f"{i:02d}.png", np.full((*size, 3), 10, np.uint8) + np.uint8(label)
-                    + RNG.integers(0, 9 * (i + 1), (*size, 3), dtype=np.uint8))
+            picture(
+                root / kind / f"{i:02d}.png",
+                np.full((*size, 3), 10, np.uint8)
+                + np.uint8(label)
+                + RNG.integers(0, 9 * (i + 1), (*size, 3), dtype=np.uint8),
+            )
     return root
 
 
@@ -197,16 +220,24 @@ def test_class_folders_in_order_of_names(tmp_path):
     class_folder(tmp_path)
     arrays, classes, notes = folder.read_folder(tmp_path)
     assert classes == ("cat", "dog") and notes == () and arrays["test_images"] is None
-    assert arrays["train_images"].shape == (10, 6, 4, 3) and arrays["train_images"].dtype == np.uint8
+    assert (
+        arrays["train_images"].shape == (10, 6, 4, 3) and arrays["train_images"].dtype == np.uint8
+    )
     np.testing.assert_array_equal(arrays["train_labels"], [0] * 5 + [1] * 5)
-    np.testing.assert_array_equal(arrays["train_images"][7], np.asarray(Image.open(tmp_path / "dog" / "02.png")))
+    np.testing.assert_array_equal(
+        arrays["train_images"][7], np.asarray(Image.open(tmp_path / "dog" / "02.png"))
+    )
 
 
 def test_train_and_test_folders_and_flat_ones(tmp_path):
     class_folder(tmp_path / "a" / "train")
     class_folder(tmp_path / "a" / "test", count=2)
     arrays, classes, _ = folder.read_folder(tmp_path / "a")
-    assert classes == ("cat", "dog") and len(arrays["train_labels"]) == 10 and len(arrays["test_labels"]) == 4
+    assert (
+        classes == ("cat", "dog")
+        and len(arrays["train_labels"]) == 10
+        and len(arrays["test_labels"]) == 4
+    )
     for i in range(3):
         picture(tmp_path / "flat" / f"{i}.PNG", IMAGES[i])
     arrays, classes, _ = folder.read_folder(tmp_path / "flat")
@@ -260,9 +291,15 @@ def bad_files(root):
     outside = picture(root.parent / "outside.png", IMAGES[0])
     os.symlink(outside, root / "link.png")
     os.symlink(root / "nowhere.png", root / "broken.png")
-    return {"cut.png": "not a readable image", "text.png": "not a readable image", "empty.jpg": "not a readable image",
-            "huge.png": "50000 x 50000 pixels|not a readable image", "deep.png": "pixel mode 'I;16'",
-            "link.png": "a link that leads out of the folder", "broken.png": "not a readable image"}
+    return {
+        "cut.png": "not a readable image",
+        "text.png": "not a readable image",
+        "empty.jpg": "not a readable image",
+        "huge.png": "50000 x 50000 pixels|not a readable image",
+        "deep.png": "pixel mode 'I;16'",
+        "link.png": "a link that leads out of the folder",
+        "broken.png": "not a readable image",
+    }
 
 
 def test_broken_and_hostile_files_are_named_or_skipped_and_counted(tmp_path):
@@ -283,13 +320,21 @@ def test_broken_and_hostile_files_are_named_or_skipped_and_counted(tmp_path):
     assert "7 unreadable files skipped" in dataset.info.identity
 
 
-@pytest.mark.parametrize(("make", "options", "error", "message"), [
-    (lambda p: None, {}, DataError, "no image files"),
-    (lambda p: [picture(p / "a.png", IMAGES[0]), class_folder(p)], {}, DataError, "beside them .a.png.; keep one"),
-    (class_folder, {"bad_files": "ignore"}, ConfigError, "bad_files is one of"),
-    (class_folder, {"channels": 4}, ConfigError, "channels is 1, 3 or None"),
-    (class_folder, {"image_size": 0}, ConfigError, "image_size must be positive"),
-])
+@pytest.mark.parametrize(
+    ("make", "options", "error", "message"),
+    [
+        (lambda p: None, {}, DataError, "no image files"),
+        (
+            lambda p: [picture(p / "a.png", IMAGES[0]), class_folder(p)],
+            {},
+            DataError,
+            "beside them .a.png.; keep one",
+        ),
+        (class_folder, {"bad_files": "ignore"}, ConfigError, "bad_files is one of"),
+        (class_folder, {"channels": 4}, ConfigError, "channels is 1, 3 or None"),
+        (class_folder, {"image_size": 0}, ConfigError, "image_size must be positive"),
+    ],
+)
 def test_bad_folders_and_options(tmp_path, make, options, error, message):
     make(tmp_path)
     with pytest.raises(error, match=message):

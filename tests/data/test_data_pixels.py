@@ -22,8 +22,9 @@ def test_range_is_exact_at_the_ends_and_inverts(scaling, low):
 
 
 def test_samples_outside_the_range_are_clipped():
-    np.testing.assert_array_equal(data.to_uint8(jnp.array([-3.0, -1.0, 0.0, 1.0, 7.0]), "symmetric"),
-                                  [0, 0, 128, 255, 255])
+    np.testing.assert_array_equal(
+        data.to_uint8(jnp.array([-3.0, -1.0, 0.0, 1.0, 7.0]), "symmetric"), [0, 0, 128, 255, 255]
+    )
 
 
 def test_uniform_dequantization_is_exact_and_uniform():
@@ -65,7 +66,9 @@ def test_dynamic_binarization_is_unbiased_and_fresh():
 
 
 def test_threshold_is_strict():
-    np.testing.assert_array_equal(data.threshold_binarize(jnp.array([0.0, 0.5, 0.5001, 1.0])), [0, 0, 1, 1])
+    np.testing.assert_array_equal(
+        data.threshold_binarize(jnp.array([0.0, 0.5, 0.5001, 1.0])), [0, 0, 1, 1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,8 +82,15 @@ def test_threshold_is_strict():
 )
 def test_model_input_has_the_declared_range(choices, values):
     scaling, binarization, dequantization = choices
-    x = np.asarray(data.model_input(jax.random.key(0), jnp.asarray(ALL), scaling=scaling, binarization=binarization,
-                                    dequantization=dequantization))
+    x = np.asarray(
+        data.model_input(
+            jax.random.key(0),
+            jnp.asarray(ALL),
+            scaling=scaling,
+            binarization=binarization,
+            dequantization=dequantization,
+        )
+    )
     assert x.shape == ALL.shape and x.dtype == np.float32
     low = 0.0 if scaling == "unit" else -1.0
     assert x.min() >= low and x.max() <= 1
@@ -102,15 +112,23 @@ def test_model_input_has_the_declared_range(choices, values):
 def test_unknown_or_contradictory_choices(choices, message):
     scaling, binarization, dequantization = choices
     with pytest.raises(ConfigError, match=message):
-        data.model_input(jax.random.key(0), ALL, scaling=scaling, binarization=binarization,
-                         dequantization=dequantization)
+        data.model_input(
+            jax.random.key(0),
+            ALL,
+            scaling=scaling,
+            binarization=binarization,
+            dequantization=dequantization,
+        )
 
 
-@pytest.mark.parametrize("function", [
-    lambda x: data.to_model_range(x, "unit"),
-    lambda x: data.uniform_dequantize(jax.random.key(0), x),
-    lambda x: data.static_binarize(x, 0),
-])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: data.to_model_range(x, "unit"),
+        lambda x: data.uniform_dequantize(jax.random.key(0), x),
+        lambda x: data.static_binarize(x, 0),
+    ],
+)
 def test_float_pixels_are_refused(function):
     with pytest.raises(ConfigError, match="expected uint8 pixels"):
         function(ALL.astype(np.float32))

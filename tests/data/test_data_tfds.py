@@ -19,14 +19,22 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     mixed = False
 
     def _info(self):
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({
-            "image": tfds.features.Image(shape=(None, 5, 3), encoding_format="png"),
-            "label": tfds.features.ClassLabel(names=["round", "square", "star"]),
-            "other": tfds.features.Scalar(np.int32),
-        }))
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, 5, 3), encoding_format="png"),
+                    "label": tfds.features.ClassLabel(names=["round", "square", "star"]),
+                    "other": tfds.features.Scalar(np.int32),
+                }
+            ),
+        )
 
     def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(range(20)), "test": self._generate_examples(range(20, 30))}
+        return {
+            "train": self._generate_examples(range(20)),
+            "test": self._generate_examples(range(20, 30)),
+        }
 
     def _generate_examples(self, rows):
         from PIL import Image
@@ -56,11 +64,19 @@ def as_set(images, labels):
 
 def test_a_prepared_set_is_read_exactly(data_dir):
     dataset = data.load("tfds:tiny_shapes", data_dir=data_dir)
-    assert dataset.train["image"].shape == (20, 6, 5, 3) and dataset.train["image"].dtype == np.uint8
-    assert as_set(dataset.train["image"], dataset.train["label"]) == as_set(PICTURES[:20], np.arange(20) % 3)
-    assert as_set(dataset.test["image"], dataset.test["label"]) == as_set(PICTURES[20:], np.arange(20, 30) % 3)
+    assert (
+        dataset.train["image"].shape == (20, 6, 5, 3) and dataset.train["image"].dtype == np.uint8
+    )
+    assert as_set(dataset.train["image"], dataset.train["label"]) == as_set(
+        PICTURES[:20], np.arange(20) % 3
+    )
+    assert as_set(dataset.test["image"], dataset.test["label"]) == as_set(
+        PICTURES[20:], np.arange(20, 30) % 3
+    )
     assert dataset.info.class_names == ("round", "square", "star")
-    assert dataset.info.identity == "tfds:tiny_shapes[train 20, test 10, symmetric, no dequantization]"
+    assert (
+        dataset.info.identity == "tfds:tiny_shapes[train 20, test 10, symmetric, no dequantization]"
+    )
     assert "tiny_shapes/1.0.0" in dataset.info.source
 
 
@@ -70,21 +86,39 @@ def test_the_folder_named_by_the_environment(data_dir, monkeypatch):
 
 
 def test_slices_and_resizing_are_said(data_dir):
-    info = data.load("tfds:tiny_shapes", data_dir=data_dir, train_split="train[:75%]", test_split="train[75%:]",
-                     image_size=4).info
+    info = data.load(
+        "tfds:tiny_shapes",
+        data_dir=data_dir,
+        train_split="train[:75%]",
+        test_split="train[75%:]",
+        image_size=4,
+    ).info
     assert (info.num_train, info.num_test, info.shape) == (15, 5, (4, 4, 3))
     assert info.identity.endswith("splits train[:75%] and train[75%:], resized to 4x4]")
 
 
-@pytest.mark.parametrize(("name", "options", "error", "message"), [
-    ("tfds:mixed_shapes", {}, DataError, "mixed sizes.*image_size"),
-    ("tfds:tiny_shapes", {"test_split": "validation"}, ConfigError, "no split 'validation'; it has test, train"),
-    ("tfds:tiny_shapes", {"image_key": "picture"}, DataError, "no feature 'picture'; it has image, label, other"),
-    ("tfds:tiny_shaps", {}, ConfigError, "knows no set 'tiny_shaps'"),
-    ("tfds:cifr10", {}, ConfigError, "did you mean 'cifar10'"),
-    ("cifar10", {}, DataError, "'cifar10' is not prepared in .*download=True"),
-    ("tfds:emnist/nope", {}, ConfigError, "cannot open 'emnist/nope'"),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("tfds:mixed_shapes", {}, DataError, "mixed sizes.*image_size"),
+        (
+            "tfds:tiny_shapes",
+            {"test_split": "validation"},
+            ConfigError,
+            "no split 'validation'; it has test, train",
+        ),
+        (
+            "tfds:tiny_shapes",
+            {"image_key": "picture"},
+            DataError,
+            "no feature 'picture'; it has image, label, other",
+        ),
+        ("tfds:tiny_shaps", {}, ConfigError, "knows no set 'tiny_shaps'"),
+        ("tfds:cifr10", {}, ConfigError, "did you mean 'cifar10'"),
+        ("cifar10", {}, DataError, "'cifar10' is not prepared in .*download=True"),
+        ("tfds:emnist/nope", {}, ConfigError, "cannot open 'emnist/nope'"),
+    ],
+)
 def test_what_cannot_be_read_says_why(data_dir, name, options, error, message):
     with pytest.raises(error, match=message):
         data.load(name, data_dir=data_dir, **options)
@@ -111,20 +145,31 @@ def test_fashion_mnist_prepared_from_idx_files_reads_back(tmp_path, capsys):
     assert out.count("NOT the published file") == 4 and "prepared " in out
     dataset = data.load("fashion_mnist", data_dir=tmp_path / "tfds")
     assert as_set(dataset.train["image"], dataset.train["label"]) == as_set(pictures, labels)
-    assert dataset.info.class_names[0] == "T-shirt/top" and "fashion_mnist/3.0.1" in dataset.info.source
-    plain = tfds.data_source("fashion_mnist", data_dir=str(tmp_path / "tfds"), split="test", download=False)
+    assert (
+        dataset.info.class_names[0] == "T-shirt/top"
+        and "fashion_mnist/3.0.1" in dataset.info.source
+    )
+    plain = tfds.data_source(
+        "fashion_mnist", data_dir=str(tmp_path / "tfds"), split="test", download=False
+    )
     assert len(plain) == 20 and plain[0]["image"].shape == (28, 28, 1)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--require_verified"], "not all files are the published ones"),
-    ([], "error: "),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--require_verified"], "not all files are the published ones"),
+        ([], "error: "),
+    ],
+)
 def test_preparation_refuses_what_it_should(tmp_path, capsys, arguments, message):
     source = tmp_path / "source"
     source.mkdir()
     if arguments:
         write_fashion(source)
-    assert tfds_idx.main(["--source", str(source), "--data_dir", str(tmp_path / "tfds"), *arguments]) == 2
+    assert (
+        tfds_idx.main(["--source", str(source), "--data_dir", str(tmp_path / "tfds"), *arguments])
+        == 2
+    )
     assert message in capsys.readouterr().out
     assert not (tmp_path / "tfds" / "fashion_mnist").exists()

@@ -25,14 +25,21 @@ def test_log_prob_against_scipy(x):
 def test_grey_values_give_the_cross_entropy():
     got = bernoulli.log_prob(0.3, jnp.asarray(LOGITS))
     np.testing.assert_allclose(got, 0.3 * np.log(P) + 0.7 * np.log1p(-P), rtol=1e-4)
-    np.testing.assert_allclose(jax.grad(bernoulli.log_prob, 1)(0.3, 0.7), 0.3 - 1 / (1 + np.exp(-0.7)), rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.grad(bernoulli.log_prob, 1)(0.3, 0.7), 0.3 - 1 / (1 + np.exp(-0.7)), rtol=1e-5
+    )
 
 
 def test_certainty_costs_nothing_and_a_miss_costs_its_logit():
-    x, logits = jnp.array([1.0, 0.0, 1.0, 0.0, 1.0, 0.0]), jnp.array([np.inf, -np.inf, 60.0, 60.0, -1e30, 1e30])
+    x, logits = (
+        jnp.array([1.0, 0.0, 1.0, 0.0, 1.0, 0.0]),
+        jnp.array([np.inf, -np.inf, 60.0, 60.0, -1e30, 1e30]),
+    )
     got = bernoulli.log_prob(x, logits)
     np.testing.assert_allclose(got, [0, 0, -np.exp(-60.0), -60, -1e30, -1e30], rtol=1e-5)
-    assert np.isneginf(bernoulli.log_prob(1.0, -jnp.inf)) and np.isneginf(bernoulli.log_prob(0.0, jnp.inf))
+    assert np.isneginf(bernoulli.log_prob(1.0, -jnp.inf)) and np.isneginf(
+        bernoulli.log_prob(0.0, jnp.inf)
+    )
     gradient = jax.vmap(jax.grad(bernoulli.log_prob, 1))(x, logits)
     np.testing.assert_allclose(gradient, [0, 0, np.exp(-60.0), -1, 1, -1], rtol=1e-5, atol=1e-30)
 
@@ -41,7 +48,11 @@ def test_entropy_and_divergence():
     got = bernoulli.entropy(jnp.asarray(LOGITS))
     np.testing.assert_allclose(got, stats.bernoulli(P).entropy(), rtol=1e-3, atol=1e-7)
     np.testing.assert_array_equal(bernoulli.entropy(jnp.array([np.inf, -np.inf])), 0)
-    assert np.all(np.isfinite(jax.vmap(jax.grad(bernoulli.entropy))(jnp.array([np.inf, -np.inf, 1.0, -100.0]))))
+    assert np.all(
+        np.isfinite(
+            jax.vmap(jax.grad(bernoulli.entropy))(jnp.array([np.inf, -np.inf, 1.0, -100.0]))
+        )
+    )
     other = 1 / (1 + np.exp(LOGITS / 2 - 1))
     expected = P * np.log(P / other) + (1 - P) * np.log((1 - P) / (1 - other))
     got = jax.jit(bernoulli.kl)(jnp.asarray(LOGITS), jnp.asarray(1 - LOGITS / 2))

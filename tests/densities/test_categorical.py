@@ -19,10 +19,15 @@ def test_divergences_against_scipy(transform):
     got = transform(categorical.kl)(jnp.asarray(Q), jnp.asarray(P))
     assert got.shape == (6,)
     np.testing.assert_allclose(got, stats.entropy(q, p, axis=-1), rtol=1e-5)
-    np.testing.assert_allclose(transform(categorical.entropy)(jnp.asarray(Q)), stats.entropy(q, axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(
+        transform(categorical.entropy)(jnp.asarray(Q)), stats.entropy(q, axis=-1), rtol=1e-5
+    )
     uniform = np.full_like(q, 1 / 9)
-    np.testing.assert_allclose(transform(categorical.kl_to_uniform)(jnp.asarray(Q)),
-                               stats.entropy(q, uniform, axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(
+        transform(categorical.kl_to_uniform)(jnp.asarray(Q)),
+        stats.entropy(q, uniform, axis=-1),
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 8192])
@@ -30,7 +35,9 @@ def test_extremes_of_the_divergence_to_uniform(num_classes):
     np.testing.assert_allclose(categorical.kl_to_uniform(jnp.full(num_classes, 3.0)), 0, atol=2e-6)
     point = jnp.full(num_classes, -jnp.inf).at[0].set(0.0)
     np.testing.assert_allclose(categorical.kl_to_uniform(point), np.log(num_classes), rtol=1e-6)
-    np.testing.assert_allclose(categorical.entropy(jnp.zeros(num_classes)), np.log(num_classes), rtol=1e-6)
+    np.testing.assert_allclose(
+        categorical.entropy(jnp.zeros(num_classes)), np.log(num_classes), rtol=1e-6
+    )
     assert categorical.entropy(point) == 0
 
 
@@ -53,8 +60,13 @@ def test_impossible_classes():
     np.testing.assert_allclose(categorical.kl(masked, masked), 0, atol=1e-6)
     np.testing.assert_allclose(categorical.entropy(masked), stats.entropy(q), rtol=1e-5)
     assert np.isposinf(categorical.kl(other, masked))
-    for function in (lambda l: categorical.kl(l, other), lambda l: categorical.kl(l, masked), categorical.entropy,
-                     categorical.kl_to_uniform, lambda l: categorical.log_prob(jnp.array(0), l)):
+    for function in (
+        lambda l: categorical.kl(l, other),
+        lambda l: categorical.kl(l, masked),
+        categorical.entropy,
+        categorical.kl_to_uniform,
+        lambda l: categorical.log_prob(jnp.array(0), l),
+    ):
         gradient = jax.grad(function)(masked)
         assert np.all(np.isfinite(gradient)) and gradient[1] == 0
 
@@ -62,9 +74,13 @@ def test_impossible_classes():
 def test_log_prob_against_scipy_and_for_all_pixels():
     logits = RNG.normal(size=(4, 3, 256)) * 5
     x = RNG.integers(0, 256, (4, 3)).astype(np.uint8)
-    expected = np.take_along_axis(special.log_softmax(logits, -1), x[..., None].astype(int), -1)[..., 0]
+    expected = np.take_along_axis(special.log_softmax(logits, -1), x[..., None].astype(int), -1)[
+        ..., 0
+    ]
     for function in (categorical.log_prob, jax.jit(categorical.log_prob)):
-        np.testing.assert_allclose(function(jnp.asarray(x), jnp.asarray(logits)), expected, rtol=1e-5)
+        np.testing.assert_allclose(
+            function(jnp.asarray(x), jnp.asarray(logits)), expected, rtol=1e-5
+        )
     every = categorical.log_prob(jnp.arange(256), jnp.asarray(logits[0, 0]))
     assert every.shape == (256,)
     np.testing.assert_allclose(np.exp(every).sum(), 1, rtol=1e-5)
@@ -93,6 +109,8 @@ def test_known_classes_inside_a_compiled_function():
     logits = jnp.array([[0.3, -1.0, 2.0], [0.0, 0.5, 0.1]])
     for classes in (np.array([2, 0]), jnp.array([2, 0])):
         found = jax.jit(lambda l: categorical.log_prob(classes, l))(logits)
-        np.testing.assert_allclose(found, special.log_softmax(logits, axis=-1)[[0, 1], [2, 0]], rtol=1e-5)
+        np.testing.assert_allclose(
+            found, special.log_softmax(logits, axis=-1)[[0, 1], [2, 0]], rtol=1e-5
+        )
         with pytest.raises(DataError, match="from 0 to 2"):
             jax.jit(lambda l: categorical.log_prob(classes, l))(logits[:, :2])

@@ -11,7 +11,8 @@ from dgm_jax.densities import discretized_logistic
 
 
 def masses(loc, scale, num_values):
-    """float64 masses from scipy's logistic law; the survival function above the mean keeps the digits of the tail."""
+    """float64 masses from scipy's logistic law; the survival function above the mean keeps the
+    digits of the tail."""
     centres = 2 * np.arange(num_values) / (num_values - 1) - 1
     half, law = 1 / (num_values - 1), stats.logistic(loc, scale)
     left = np.where(np.arange(num_values) == 0, -np.inf, centres - half)
@@ -20,11 +21,15 @@ def masses(loc, scale, num_values):
 
 
 @pytest.mark.parametrize("num_values", [2, 16, 256])
-@pytest.mark.parametrize("loc, log_scale", [
-    (0.0, 0.0), (0.3, -2.0), (-0.9, -4.0), (1.7, -1.0), (0.1, 5.0), (0.2, -6.0)])
+@pytest.mark.parametrize(
+    "loc, log_scale", [(0.0, 0.0), (0.3, -2.0), (-0.9, -4.0), (1.7, -1.0), (0.1, 5.0), (0.2, -6.0)]
+)
 def test_masses_add_up_to_one_and_agree_with_scipy(loc, log_scale, num_values):
     x = jnp.arange(num_values)
-    for function in (discretized_logistic.log_prob, jax.jit(discretized_logistic.log_prob, static_argnums=3)):
+    for function in (
+        discretized_logistic.log_prob,
+        jax.jit(discretized_logistic.log_prob, static_argnums=3),
+    ):
         got = np.asarray(function(x, loc, log_scale, num_values), np.float64)
         assert abs(np.exp(got).sum() - 1) < 2e-5
     expected = masses(loc, np.exp(log_scale), num_values)
@@ -36,7 +41,9 @@ def test_extreme_scales_stay_finite_with_finite_derivatives(log_scale):
     x = jnp.arange(256)
     value = discretized_logistic.log_prob(x, 0.1, log_scale)
     assert np.all(np.isfinite(value))
-    gradients = jax.jit(jax.vmap(jax.grad(discretized_logistic.log_prob, (1, 2)), (0, None, None)))(x, 0.1, log_scale)
+    gradients = jax.jit(jax.vmap(jax.grad(discretized_logistic.log_prob, (1, 2)), (0, None, None)))(
+        x, 0.1, log_scale
+    )
     assert all(np.all(np.isfinite(g)) for g in gradients)
     if log_scale >= 20.0:  # nearly all mass in the tails, and 1 / (4 scale) density between them
         np.testing.assert_allclose(value[0], np.log(0.5), rtol=1e-5)
@@ -59,7 +66,9 @@ def test_derivatives_against_differences_in_float64():
 def test_eight_bit_pixels_do_not_wrap_around():
     x = np.array([0, 100, 200, 255])
     as_int = discretized_logistic.log_prob(jnp.asarray(x), 0.2, -1.0)
-    np.testing.assert_array_equal(discretized_logistic.log_prob(jnp.asarray(x, jnp.uint8), 0.2, -1.0), as_int)
+    np.testing.assert_array_equal(
+        discretized_logistic.log_prob(jnp.asarray(x, jnp.uint8), 0.2, -1.0), as_int
+    )
 
 
 def test_bad_arguments():

@@ -11,7 +11,11 @@ from dgm_jax.densities import gaussian
 from dgm_jax.objectives import divergences
 
 PAIRS = [
-    (0.5, 0.7, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (-3.0, 0.1, 1.0, 2.0), (2.0, 5.0, -1.0, 0.5), (0.0, 1e-3, 0.0, 1e3),
+    (0.5, 0.7, 0.0, 1.0),
+    (0.0, 1.0, 0.0, 1.0),
+    (-3.0, 0.1, 1.0, 2.0),
+    (2.0, 5.0, -1.0, 0.5),
+    (0.0, 1e-3, 0.0, 1e3),
 ]
 
 
@@ -26,7 +30,9 @@ def test_log_prob_equals_scipy_and_broadcasts(transform):
 @pytest.mark.parametrize("pair", PAIRS)
 def test_kl_equals_its_closed_form_in_float64(pair):
     loc_q, scale_q, loc_p, scale_p = pair
-    expected = np.log(scale_p / scale_q) + (scale_q**2 + (loc_q - loc_p) ** 2) / (2 * scale_p**2) - 0.5
+    expected = (
+        np.log(scale_p / scale_q) + (scale_q**2 + (loc_q - loc_p) ** 2) / (2 * scale_p**2) - 0.5
+    )
     np.testing.assert_allclose(gaussian.kl(*pair), expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(jax.jit(gaussian.kl)(*pair), expected, rtol=1e-5, atol=1e-7)
 
@@ -57,7 +63,11 @@ def test_entropy_equals_scipy(scale):
 
 
 def test_samples_follow_the_distribution():
-    draws = np.asarray(gaussian.sample(jax.random.key(0), jnp.array([1.0, -2.0]), jnp.array([0.5, 3.0]), (10_000, 2)))
+    draws = np.asarray(
+        gaussian.sample(
+            jax.random.key(0), jnp.array([1.0, -2.0]), jnp.array([0.5, 3.0]), (10_000, 2)
+        )
+    )
     for column, (loc, scale) in zip(draws.T, [(1.0, 0.5), (-2.0, 3.0)]):
         assert stats.kstest(column, "norm", args=(loc, scale)).pvalue > 1e-3
     assert abs(np.corrcoef(draws.T)[0, 1]) < 5 / np.sqrt(10_000)
@@ -65,15 +75,19 @@ def test_samples_follow_the_distribution():
 
 def test_samples_are_differentiable_paths():
     noise = gaussian.sample(jax.random.key(1), 0.0, 1.0, (5,))
-    to_loc, to_scale = jax.jacobian(lambda l, s: gaussian.sample(jax.random.key(1), l, s, (5,)), (0, 1))(2.0, 3.0)
+    to_loc, to_scale = jax.jacobian(
+        lambda l, s: gaussian.sample(jax.random.key(1), l, s, (5,)), (0, 1)
+    )(2.0, 3.0)
     np.testing.assert_allclose(to_loc, np.ones(5))
     np.testing.assert_allclose(to_scale, noise, rtol=1e-6)
 
 
 def test_wrong_inputs_are_named():
     for call in (
-        lambda: gaussian.log_prob(0.0, 0.0, 0.0), lambda: gaussian.kl(0.0, -1.0, 0.0, 1.0),
-        lambda: gaussian.kl(0.0, 1.0, 0.0, 0), lambda: gaussian.entropy(-2.0),
+        lambda: gaussian.log_prob(0.0, 0.0, 0.0),
+        lambda: gaussian.kl(0.0, -1.0, 0.0, 1.0),
+        lambda: gaussian.kl(0.0, 1.0, 0.0, 0),
+        lambda: gaussian.entropy(-2.0),
         lambda: gaussian.sample(jax.random.key(0), 0.0, -1.0, (3,)),
     ):
         with pytest.raises(ConfigError, match="scale must be positive"):

@@ -1,4 +1,5 @@
-"""Mixtures of Gaussians against scipy; and likelihood against sample quality, which they show to be two things."""
+"""Mixtures of Gaussians against scipy; and likelihood against sample quality, which they show to be
+two things."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,9 @@ def test_log_prob_equals_scipy(family, transform):
     got = transform(mixture.log_prob)(x, LOG_WEIGHTS, MEANS, SCALES[family])
     assert got.shape == (4, 5)
     np.testing.assert_allclose(got, scipy_log_prob(x, family), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(mixture.log_prob(x[0, 0], LOG_WEIGHTS, MEANS, SCALES[family]), got[0, 0], rtol=1e-5)
+    np.testing.assert_allclose(
+        mixture.log_prob(x[0, 0], LOG_WEIGHTS, MEANS, SCALES[family]), got[0, 0], rtol=1e-5
+    )
 
 
 @families
@@ -56,7 +59,9 @@ def test_the_density_integrates_to_one(family):
 def test_tails_and_switched_off_components():
     far = jnp.array([[1e4, -1e4]])
     np.testing.assert_allclose(
-        log_prob(far, LOG_WEIGHTS, MEANS, 0.7), scipy_log_prob(np.array([[1e4, -1e4]]), "shared"), rtol=1e-5
+        log_prob(far, LOG_WEIGHTS, MEANS, 0.7),
+        scipy_log_prob(np.array([[1e4, -1e4]]), "shared"),
+        rtol=1e-5,
     )
     gradient = jax.jit(jax.grad(mixture.log_prob))(far[0], LOG_WEIGHTS, MEANS, 0.7)
     assert np.isfinite(gradient).all()
@@ -92,7 +97,9 @@ def test_samples_follow_the_mixture(family):
 
 def test_components_without_weight_are_never_drawn():
     log_weights = jnp.log(jnp.array([0.0, 0.25, 0.0, 0.75, 0.0]))
-    draw = jax.jit(lambda key: mixture.sample(key, 100_000, log_weights, jnp.zeros((5, 1)), 1.0).component)
+    draw = jax.jit(
+        lambda key: mixture.sample(key, 100_000, log_weights, jnp.zeros((5, 1)), 1.0).component
+    )
     assert set(np.unique(draw(jax.random.key(3)))) == {1, 3}
 
 
@@ -110,17 +117,23 @@ def test_samples_differentiate_in_means_and_scales():
         return mixture.sample(jax.random.key(0), 50, LOG_WEIGHTS, means, scales).x.sum()
 
     drawn = mixture.sample(jax.random.key(0), 50, LOG_WEIGHTS, MEANS, SCALES["diagonal"])
-    to_means, to_scales = jax.grad(total, (0, 1))(jnp.asarray(MEANS), jnp.asarray(SCALES["diagonal"]))
+    to_means, to_scales = jax.grad(total, (0, 1))(
+        jnp.asarray(MEANS), jnp.asarray(SCALES["diagonal"])
+    )
     counts = np.bincount(np.asarray(drawn.component), minlength=3)
     np.testing.assert_allclose(to_means, np.stack([counts, counts], -1), rtol=1e-6)
     noise = (np.asarray(drawn.x) - MEANS[drawn.component]) / SCALES["diagonal"][drawn.component]
-    np.testing.assert_allclose(to_scales, [noise[drawn.component == k].sum(0) for k in range(3)], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        to_scales, [noise[drawn.component == k].sum(0) for k in range(3)], rtol=1e-3, atol=1e-3
+    )
 
 
 def test_wrong_shapes_are_named():
     with pytest.raises(ConfigError, match="2 dimensions"):
         mixture.log_prob(jnp.zeros((4, 3)), LOG_WEIGHTS, MEANS, 1.0)
-    with pytest.raises(ConfigError, match=r"scales must be a scalar, \[3\] or \[3, 2\]; got \(2,\)"):
+    with pytest.raises(
+        ConfigError, match=r"scales must be a scalar, \[3\] or \[3, 2\]; got \(2,\)"
+    ):
         mixture.log_prob(jnp.zeros(2), LOG_WEIGHTS, MEANS, jnp.ones(2))
     with pytest.raises(ConfigError, match=r"log_weights must be \[3\]"):
         mixture.sample(jax.random.key(0), 3, LOG_WEIGHTS[:2], MEANS, 1.0)
@@ -130,7 +143,8 @@ def test_wrong_shapes_are_named():
 
 @pytest.mark.parametrize("dim", [1, 10, 1000])
 def test_great_likelihood_with_poor_samples(dim):
-    """q = .01 p + .99 junk: at most log 100 = 4.605 nats below p at any point and in any dimension, 99 % junk.
+    """q = .01 p + .99 junk: at most log 100 = 4.605 nats below p at any point and in any dimension,
+    99 % junk.
 
     Theis et al. 2016, "A note on the evaluation of generative models", section 3.2.
     """
@@ -149,7 +163,8 @@ def test_great_likelihood_with_poor_samples(dim):
 
 
 def test_perfect_samples_with_poor_likelihood():
-    """Narrow Gaussians on the training points: samples repeat the data, while the test likelihood falls without end."""
+    """Narrow Gaussians on the training points: samples repeat the data, while the test likelihood
+    falls without end."""
     data = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
     train, test = data[:50], data[50:]
     uniform = jnp.full((50,), -jnp.log(50.0))
@@ -158,7 +173,9 @@ def test_perfect_samples_with_poor_likelihood():
     on_test = [float(log_prob(test, uniform, train, w).mean()) for w in widths]
     assert on_train[0] < on_train[1] < on_train[2] and on_test[0] > on_test[1] > on_test[2]
     # At 1e-3 a training point sees its own Gaussian alone: -log 50 - log(2 pi) + 2 log(1000).
-    np.testing.assert_allclose(on_train[2], -np.log(50) - np.log(2 * np.pi) + 2 * np.log(1000), rtol=1e-3)
+    np.testing.assert_allclose(
+        on_train[2], -np.log(50) - np.log(2 * np.pi) + 2 * np.log(1000), rtol=1e-3
+    )
     assert on_test[2] < -1000
     x, component = mixture.sample(jax.random.key(0), 1000, uniform, train, 1e-3)
     np.testing.assert_allclose(x, train[component], atol=6e-3)

@@ -1,4 +1,5 @@
-"""Unnormalised posteriors: constants in closed form, by adaptive quadrature, and a long run of a well-kept sampler."""
+"""Unnormalised posteriors: constants in closed form, by adaptive quadrature, and a long run of a
+well-kept sampler."""
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +23,17 @@ def normal(x, loc, scale):
 
 def joint(mu, tau, eta, signed):
     prior = normal(mu, 0, 1) + normal(eta, 0, 1).sum() + normal(tau, 0, 1)
-    return normal(Y, mu + tau * eta, SIGMA).sum() + prior + (0 if signed else np.log(2) + np.log(tau))
+    return (
+        normal(Y, mu + tau * eta, SIGMA).sum() + prior + (0 if signed else np.log(2) + np.log(tau))
+    )
 
 
 def test_the_shapes_of_the_notebook():
     z = np.random.default_rng(0).normal(size=(4, 5, 2))
     a, b = z[..., 0], z[..., 1]
-    np.testing.assert_allclose(posteriors.rosenbrock(z), -((a - 1) ** 2) - (b**2 - a) ** 2, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        posteriors.rosenbrock(z), -((a - 1) ** 2) - (b**2 - a) ** 2, rtol=1e-5, atol=1e-5
+    )
     np.testing.assert_allclose(posteriors.torus(z), -((a**2 + b**2 - 2) ** 2), rtol=1e-5, atol=1e-5)
 
 
@@ -46,7 +51,9 @@ def test_the_symmetry_of_the_signed_model():
     z = jnp.asarray(np.random.default_rng(2).normal(size=(7, 10)), jnp.float32)
     mirrored = jnp.concatenate([z[:, :1], -z[:, 1:]], axis=-1)
     np.testing.assert_allclose(
-        posteriors.eight_schools(z, signed=True), posteriors.eight_schools(mirrored, signed=True), rtol=1e-6
+        posteriors.eight_schools(z, signed=True),
+        posteriors.eight_schools(mirrored, signed=True),
+        rtol=1e-6,
     )
 
 
@@ -58,15 +65,20 @@ def test_the_effects_integrate_out(signed):
         mu, tau, eta = rng.normal(), abs(rng.normal()) + 0.1, rng.normal(size=8)
         plane = jnp.array([mu, tau], jnp.float32)
         mean, variance = posteriors.eight_schools_given_plane(plane)
-        found = posteriors.eight_schools_plane(plane, signed=signed) + normal(eta, mean, np.sqrt(variance)).sum()
-        expected = joint(mu, tau, eta, signed) - (0 if signed else np.log(tau))  # a density of tau, not of log tau
+        found = (
+            posteriors.eight_schools_plane(plane, signed=signed)
+            + normal(eta, mean, np.sqrt(variance)).sum()
+        )
+        # a density of tau, not of log tau
+        expected = joint(mu, tau, eta, signed) - (0 if signed else np.log(tau))
         np.testing.assert_allclose(found, expected, rtol=1e-5)
     outside = posteriors.eight_schools_plane(jnp.array([0.0, -1.0]), signed=signed)
     assert np.isfinite(outside) if signed else outside == -np.inf
 
 
 def rosenbrock_constant():
-    """a integrates to sqrt(pi / 2), b to a sum of Bessel functions: int exp(-(b^2 - 1)^2 / 2) db."""
+    """a integrates to sqrt(pi / 2), b to a sum of Bessel functions: int exp(-(b^2 - 1)^2 / 2)
+    db."""
     bessel = scipy.special.iv(-0.25, 0.25) + scipy.special.iv(0.25, 0.25)
     return np.log(np.sqrt(np.pi / 2) * np.pi / 2 * np.exp(-0.25) * bessel)
 
@@ -77,7 +89,13 @@ def schools_constant(weight):
     def value(mu, tau):
         variance = SIGMA**2 + tau**2
         squares = ((Y - mu) ** 2 / variance).sum() + mu**2 + tau**2
-        return 2 * np.exp(12 - squares / 2) / np.sqrt(2 * np.pi) ** 10 / np.sqrt(variance.prod()) * weight(mu, tau)
+        return (
+            2
+            * np.exp(12 - squares / 2)
+            / np.sqrt(2 * np.pi) ** 10
+            / np.sqrt(variance.prod())
+            * weight(mu, tau)
+        )
 
     return scipy.integrate.dblquad(value, 0, 6, -5, 5, epsabs=1e-6)[0]
 
@@ -117,21 +135,30 @@ def test_gradients_are_finite_under_jit(name):
 
 
 def test_wrong_sizes_are_named():
-    for function, size in ((posteriors.torus, 2), (posteriors.rosenbrock, 2), (posteriors.eight_schools, 10)):
+    for function, size in (
+        (posteriors.torus, 2),
+        (posteriors.rosenbrock, 2),
+        (posteriors.eight_schools, 10),
+    ):
         with pytest.raises(ConfigError, match=f"must have {size} coordinates; got \\(4, 3\\)"):
             function(jnp.zeros((4, 3)))
 
 
 @pytest.mark.slow
 def test_a_long_run_of_nuts():
-    """Eight schools by BlackJAX's NUTS: 8 chains of 2,500 draws after 500 of warm-up, within 5 standard errors."""
+    """Eight schools by BlackJAX's NUTS: 8 chains of 2,500 draws after 500 of warm-up, within 5
+    standard errors."""
     blackjax = pytest.importorskip("blackjax")
     target, exact = POSTERIORS["eight_schools"], truth("eight_schools")
 
     def chain(key):
         key_start, key_warm, key_run = jax.random.split(key, 3)
-        warmup = blackjax.window_adaptation(blackjax.nuts, target.log_density, target_acceptance_rate=0.95)
-        (state, parameters), _ = warmup.run(key_warm, 0.5 * jax.random.normal(key_start, (10,)), num_steps=500)
+        warmup = blackjax.window_adaptation(
+            blackjax.nuts, target.log_density, target_acceptance_rate=0.95
+        )
+        (state, parameters), _ = warmup.run(
+            key_warm, 0.5 * jax.random.normal(key_start, (10,)), num_steps=500
+        )
         kernel = blackjax.nuts(target.log_density, **parameters)
 
         def step(state, key):

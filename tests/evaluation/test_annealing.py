@@ -1,4 +1,5 @@
-"""Transitions and annealed weights on Gaussians: invariance, unbiasedness in both directions, and schedules."""
+"""Transitions and annealed weights on Gaussians: invariance, unbiasedness in both directions, and
+schedules."""
 
 import jax
 import jax.numpy as jnp
@@ -62,19 +63,26 @@ def test_a_transition_keeps_the_density_and_moves():
 
     @jax.jit
     def run(key, z):
-        return hmc.transition(key, evaluate(z), evaluate, jnp.float32(beta), jnp.array([0.3, 0.7, 1.1, 1.2]), 5)
+        return hmc.transition(
+            key, evaluate(z), evaluate, jnp.float32(beta), jnp.array([0.3, 0.7, 1.1, 1.2]), 5
+        )
 
     end, probability = run(jax.random.key(0), start)
     mean, covariance = posterior(beta)
     for row in range(len(X)):
         z = np.asarray(end.z[:, row])
         assert np.all(np.abs(z.mean(0) - mean[row]) < 4.5 * np.sqrt(np.diag(covariance) / num))
-        np.testing.assert_allclose(np.cov(z.T), covariance, atol=4.5 * covariance.max() * np.sqrt(2 / num))
-    assert np.mean(np.any(np.asarray(end.z) != np.asarray(start), axis=-1), axis=0) == pytest.approx(
-        np.asarray(probability).mean(0), abs=0.02
+        np.testing.assert_allclose(
+            np.cov(z.T), covariance, atol=4.5 * covariance.max() * np.sqrt(2 / num)
+        )
+    assert np.mean(
+        np.any(np.asarray(end.z) != np.asarray(start), axis=-1), axis=0
+    ) == pytest.approx(np.asarray(probability).mean(0), abs=0.02)
+    # so the test sees rejections
+    assert 0.05 < probability.mean(0)[3] < 0.9 < probability.mean(0)[0]
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), end, evaluate(end.z)
     )
-    assert 0.05 < probability.mean(0)[3] < 0.9 < probability.mean(0)[0]  # so the test sees rejections
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), end, evaluate(end.z))
 
 
 def test_leapfrog_has_an_error_of_second_order_and_an_overflow_is_rejected():
@@ -86,7 +94,11 @@ def test_leapfrog_has_an_error_of_second_order_and_an_overflow_is_rejected():
 
     def rejected(size, num):
         keys = jax.random.split(jax.random.key(1), 400)
-        move = jax.jit(jax.vmap(lambda k: hmc.transition(k, evaluate(z), evaluate, 0.5, jnp.array([size]), num)[1]))
+        move = jax.jit(
+            jax.vmap(
+                lambda k: hmc.transition(k, evaluate(z), evaluate, 0.5, jnp.array([size]), num)[1]
+            )
+        )
         return float(jnp.mean(1 - move(keys)))
 
     assert rejected(3.0, 20) > 0.99  # overflows, and is rejected rather than NaN
@@ -94,12 +106,16 @@ def test_leapfrog_has_an_error_of_second_order_and_an_overflow_is_rejected():
     assert 2.5 < coarse / fine < 6
 
 
-@pytest.mark.parametrize(("path", "schedule"), [(PRIOR, "linear"), (ENCODER, "sigmoid")], ids=["prior", "encoder"])
+@pytest.mark.parametrize(
+    ("path", "schedule"), [(PRIOR, "linear"), (ENCODER, "sigmoid")], ids=["prior", "encoder"]
+)
 def test_weights_are_unbiased_forwards_and_backwards(path, schedule):
-    """E[w] = p(x), and E[1 / w] = 1 / p(x) from exact posterior samples, with step sizes of a pilot.
+    """E[w] = p(x), and E[1 / w] = 1 / p(x) from exact posterior samples, with step sizes of a
+    pilot.
 
-    Backwards the first step away from the start, beta = 1 / T, has a finite variance only for T beyond the largest
-    precision that the likelihood adds, here 4.4; the tail is heavy well beyond that.
+    Backwards the first step away from the start, beta = 1 / T, has a finite variance only for T
+    beyond the largest precision that the likelihood adds, here 4.4; the tail is heavy well beyond
+    that.
     """
     settings = annealing.Settings(200, 4000, schedule, num_leapfrog=5)
     small = annealing.Settings(200, 32, schedule, num_leapfrog=5)
@@ -108,7 +124,11 @@ def test_weights_are_unbiased_forwards_and_backwards(path, schedule):
     def run(key, z):
         sizes = annealing.tune(jax.random.fold_in(key, 0), path, ROWS, small)
         forward = annealing.forward(jax.random.fold_in(key, 1), path, ROWS, sizes, settings)
-        return forward, annealing.reverse(jax.random.fold_in(key, 2), path, ROWS, z, sizes, settings), sizes
+        return (
+            forward,
+            annealing.reverse(jax.random.fold_in(key, 2), path, ROWS, z, sizes, settings),
+            sizes,
+        )
 
     forward, reverse, sizes = run(jax.random.key(2), draws_from_posterior(3, 4000))
     assert sizes.shape == (10, 4)
@@ -120,10 +140,13 @@ def test_weights_are_unbiased_forwards_and_backwards(path, schedule):
 
 
 def test_the_pilot_finds_the_scale_of_each_row():
-    """Posteriors of width .01 and 1, one row each: step sizes two orders apart, and acceptance near the target."""
+    """Posteriors of width .01 and 1, one row each: step sizes two orders apart, and acceptance near
+    the target."""
     width = jnp.array([0.01, 1.0])
     path = annealing.from_prior(
-        lambda key, n: normal(key, (n, 3)), log_prior, lambda x, z: jnp.sum(gaussian.log_prob(x, z, width[:, None]), -1)
+        lambda key, n: normal(key, (n, 3)),
+        log_prior,
+        lambda x, z: jnp.sum(gaussian.log_prob(x, z, width[:, None]), -1),
     )
     x = jnp.zeros((2, 3))
     settings = annealing.Settings(200, 32)
@@ -145,24 +168,31 @@ def test_one_step_is_importance_sampling_from_the_start():
 
 
 def test_no_rounding_over_thousands_of_steps():
-    """A log-ratio that is -1234.567 everywhere: the increments of 5000 steps add up to it, in float32."""
+    """A log-ratio that is -1234.567 everywhere: the increments of 5000 steps add up to it, in
+    float32."""
     path = annealing.Path(
         lambda key, x, n: normal(key, (n, x.shape[0], 1)),
         lambda x, z: log_prior(z),
         lambda x, z: -1234.567 + 0 * z[..., 0],
     )
     settings = annealing.Settings(5000, 2, num_leapfrog=1)
-    run = jax.jit(lambda k: annealing.forward(k, path, jnp.zeros((1, 1)), jnp.ones((10, 1)), settings))
+    run = jax.jit(
+        lambda k: annealing.forward(k, path, jnp.zeros((1, 1)), jnp.ones((10, 1)), settings)
+    )
     np.testing.assert_allclose(run(jax.random.key(6)).log_weights, -1234.567, rtol=3e-7)
 
 
 def test_where_the_likelihood_is_zero_the_weight_is_zero():
     """Half of the starts have no likelihood: p(x) is 1/2, and nothing is NaN."""
     path = annealing.from_prior(
-        lambda key, n: normal(key, (n, 1)), log_prior, lambda x, z: jnp.where(z[..., 0] > 0, 0.0, -jnp.inf)
+        lambda key, n: normal(key, (n, 1)),
+        log_prior,
+        lambda x, z: jnp.where(z[..., 0] > 0, 0.0, -jnp.inf),
     )
     found = jax.jit(
-        lambda k: annealing.forward(k, path, jnp.zeros((2, 1)), jnp.full((10, 2), 0.5), annealing.Settings(5, 4000))
+        lambda k: annealing.forward(
+            k, path, jnp.zeros((2, 1)), jnp.full((10, 2), 0.5), annealing.Settings(5, 4000)
+        )
     )
     log_weights = np.asarray(found(jax.random.key(7)).log_weights)
     assert not np.isnan(log_weights).any()
@@ -177,7 +207,8 @@ def test_schedules_rise_from_zero_to_one_symmetrically(name):
         assert np.all(np.diff(beta) > 0)
         np.testing.assert_allclose(beta + beta[::-1], 1, atol=1e-12)
     ends, middle = np.diff(annealing.sigmoid(100))[[0, 50]]
-    assert middle / ends == pytest.approx(0.25 / 0.0181, rel=0.05)  # slopes of a logistic at 0 and 4
+    # slopes of a logistic at 0 and 4
+    assert middle / ends == pytest.approx(0.25 / 0.0181, rel=0.05)
 
 
 def test_settings_that_no_run_could_use_are_named():
@@ -195,7 +226,8 @@ def test_settings_that_no_run_could_use_are_named():
 
 
 def test_vmap_over_keys_is_one_key_at_a_time():
-    """In float64, where rounding does not turn an acceptance round; both densities are of the data's own type."""
+    """In float64, where rounding does not turn an acceptance round; both densities are of the
+    data's own type."""
     with jax.enable_x64(True):
         x = jnp.asarray(X[:, :1])
         path = annealing.from_prior(
@@ -212,4 +244,8 @@ def test_vmap_over_keys_is_one_key_at_a_time():
         together = jax.jit(jax.vmap(run))(keys)
         assert together.log_weights.dtype == jnp.float64 and together.log_weights.shape == (3, 3, 4)
         for i in range(3):
-            jax.tree.map(lambda a, b: np.testing.assert_allclose(a[i], b, rtol=1e-9), together, jax.jit(run)(keys[i]))
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a[i], b, rtol=1e-9),
+                together,
+                jax.jit(run)(keys[i]),
+            )

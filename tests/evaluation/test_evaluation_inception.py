@@ -1,4 +1,5 @@
-"""The FID network with random weights: names and shapes, what a broken file says, and blocks by brute force."""
+"""The FID network with random weights: names and shapes, what a broken file says, and blocks by
+brute force."""
 
 import zipfile
 
@@ -12,7 +13,8 @@ from dgm_jax.core import DataError
 from dgm_jax.evaluation import inception
 from dgm_jax.evaluation.inception_layers import LAYERS
 
-# Sizes after each stage for one 299 x 299 image, from the comments of the published definition of the network.
+# Sizes after each stage for one 299 x 299 image, from the comments of the published definition of
+# the network.
 SHAPES = {
     "Conv2d_1a_3x3": (149, 149, 32),
     "Conv2d_2a_3x3": (147, 147, 32),
@@ -35,7 +37,12 @@ SHAPES = {
 }
 
 
-NORMALISATION = (("weight", 0.8, 1.2), ("bias", -0.1, 0.1), ("running_mean", -0.1, 0.1), ("running_var", 0.5, 2))
+NORMALISATION = (
+    ("weight", 0.8, 1.2),
+    ("bias", -0.1, 0.1),
+    ("running_mean", -0.1, 0.1),
+    ("running_var", 0.5, 2),
+)
 
 
 def random_tensors(layers=LAYERS, seed=0):
@@ -44,7 +51,9 @@ def random_tensors(layers=LAYERS, seed=0):
     for name, layer in layers.items():
         shape = (layer.outputs, layer.inputs, layer.height, layer.width)
         fan_in = layer.inputs * layer.height * layer.width
-        tensors[f"{name}.conv.weight"] = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / fan_in))
+        tensors[f"{name}.conv.weight"] = rng.standard_normal(shape, np.float32) * np.float32(
+            np.sqrt(2 / fan_in)
+        )
         for part, low, high in NORMALISATION:
             tensors[f"{name}.bn.{part}"] = rng.uniform(low, high, layer.outputs).astype(np.float32)
         tensors[f"{name}.bn.num_batches_tracked"] = np.array(0)
@@ -65,10 +74,14 @@ def by_hand(tensors, name, x, stride=1, pad=(0, 0)):
     """x [H, W, C]: correlation, then batch normalisation as it is defined, then ReLU; float64."""
     weight = tensors[f"{name}.conv.weight"].astype(np.float64)
     x = np.pad(x.astype(np.float64), ((pad[0], pad[0]), (pad[1], pad[1]), (0, 0)))
-    maps = [sum(correlate(x[..., c], kernel[c], "valid", "direct") for c in range(x.shape[2])) for kernel in weight]
+    maps = [
+        sum(correlate(x[..., c], kernel[c], "valid", "direct") for c in range(x.shape[2]))
+        for kernel in weight
+    ]
     y = np.stack(maps, axis=-1)[::stride, ::stride]
     gamma, beta, mean, variance = (
-        tensors[f"{name}.bn.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
+        tensors[f"{name}.bn.{part}"].astype(np.float64)
+        for part in ("weight", "bias", "running_mean", "running_var")
     )
     return np.maximum(gamma * (y - mean) / np.sqrt(variance + 1e-3) + beta, 0)
 
@@ -98,7 +111,9 @@ def fold(tensors, layers):
     params = {}
     for name in layers:
         gain = tensors[f"{name}.bn.weight"] / np.sqrt(tensors[f"{name}.bn.running_var"] + 1e-3)
-        kernel = np.transpose(tensors[f"{name}.conv.weight"] * gain[:, None, None, None], (2, 3, 1, 0))
+        kernel = np.transpose(
+            tensors[f"{name}.conv.weight"] * gain[:, None, None, None], (2, 3, 1, 0)
+        )
         bias = tensors[f"{name}.bn.bias"] - tensors[f"{name}.bn.running_mean"] * gain
         params[name] = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
     return params
@@ -110,7 +125,14 @@ def chain(tensors, block, x, *steps):
     return x
 
 
-P11, P13, P31, P17, P71, P22 = (1, (1, 1)), (1, (0, 1)), (1, (1, 0)), (1, (0, 3)), (1, (3, 0)), (1, (2, 2))
+P11, P13, P31, P17, P71, P22 = (
+    (1, (1, 1)),
+    (1, (0, 1)),
+    (1, (1, 0)),
+    (1, (0, 3)),
+    (1, (3, 0)),
+    (1, (2, 2)),
+)
 DOWN = (2, (0, 0))
 
 
@@ -120,13 +142,17 @@ def block_by_hand(block, t, x):
         return [
             chain(t, block, x, ["branch1x1"]),
             chain(t, block, x, ["branch5x5_1"], ["branch5x5_2", *P22]),
-            chain(t, block, x, ["branch3x3dbl_1"], ["branch3x3dbl_2", *P11], ["branch3x3dbl_3", *P11]),
+            chain(
+                t, block, x, ["branch3x3dbl_1"], ["branch3x3dbl_2", *P11], ["branch3x3dbl_3", *P11]
+            ),
             chain(t, block, pool_by_hand(x, np.mean), ["branch_pool"]),
         ]
     if block == "Mixed_6a":
         return [
             chain(t, block, x, ["branch3x3", *DOWN]),
-            chain(t, block, x, ["branch3x3dbl_1"], ["branch3x3dbl_2", *P11], ["branch3x3dbl_3", *DOWN]),
+            chain(
+                t, block, x, ["branch3x3dbl_1"], ["branch3x3dbl_2", *P11], ["branch3x3dbl_3", *DOWN]
+            ),
             pool_by_hand(x, np.max, 2, 0),
         ]
     if kind == "Mixed_6":
@@ -152,14 +178,18 @@ def block_by_hand(block, t, x):
         chain(t, block, single, ["branch3x3_2b", *P31]),
         chain(t, block, double, ["branch3x3dbl_3a", *P13]),
         chain(t, block, double, ["branch3x3dbl_3b", *P31]),
-        chain(t, block, pool_by_hand(x, np.max if block == "Mixed_7c" else np.mean), ["branch_pool"]),
+        chain(
+            t, block, pool_by_hand(x, np.max if block == "Mixed_7c" else np.mean), ["branch_pool"]
+        ),
     ]
 
 
-@pytest.mark.parametrize("block", ["Mixed_5b", "Mixed_6a", "Mixed_6b", "Mixed_7a", "Mixed_7b", "Mixed_7c"])
+@pytest.mark.parametrize(
+    "block", ["Mixed_5b", "Mixed_6a", "Mixed_6b", "Mixed_7a", "Mixed_7b", "Mixed_7c"]
+)
 def test_blocks_by_brute_force(block):
-    """Order of the branches, padding, stride, and which pool: 7 x 9 pixels, three channels everywhere, values of
-    either sign so that a padding of zeros would show in the maximum too."""
+    """Order of the branches, padding, stride, and which pool: 7 x 9 pixels, three channels
+    everywhere, values of either sign so that a padding of zeros would show in the maximum too."""
     tensors, layers = narrow(block)
     x = (np.random.default_rng(1).normal(size=(7, 9, 3)) - 1).astype(np.float32)
     expected = np.concatenate(block_by_hand(block, tensors, x), axis=-1)
@@ -194,25 +224,33 @@ def test_shapes_of_all_stages_and_number_of_parameters(params):
     for name, stage in inception.STAGES.items():
         x = jax.eval_shape(lambda p, x, stage=stage, name=name: stage(p, name, x), params, x)
         assert x.shape == (1, *SHAPES[name]), name
-    kernels = sum(layer.inputs * layer.outputs * layer.height * layer.width for layer in LAYERS.values())
-    # 23,834,568 parameters of Inception-v3 without its auxiliary head and with 1,000 classes, less the last layer
-    # and the two normalisation parameters of each channel, leave the kernels.
+    kernels = sum(
+        layer.inputs * layer.outputs * layer.height * layer.width for layer in LAYERS.values()
+    )
+    # 23,834,568 parameters of Inception-v3 without its auxiliary head and with 1,000 classes, less
+    # the last layer and the two normalisation parameters of each channel, leave the kernels.
     channels = sum(layer.outputs for layer in LAYERS.values())
     assert len(LAYERS) == 94 and kernels + 2 * channels == 23_834_568 - 2048 * 1000 - 1000
 
 
 def resized(image, size):
-    """Linear interpolation between pixel centres along each axis, clamped at the border, by numpy."""
+    """Linear interpolation between pixel centres along each axis, clamped at the border, by
+    numpy."""
     for axis in (0, 1):
         length = image.shape[axis]
         centres = (np.arange(size) + 0.5) * length / size - 0.5
-        image = np.apply_along_axis(lambda line: np.interp(centres, np.arange(length), line), axis, image)
+        image = np.apply_along_axis(
+            lambda line: np.interp(centres, np.arange(length), line), axis, image
+        )
     return image
 
 
-@pytest.mark.parametrize("shape", [(28, 28, 1), (20, 33, 3), (610, 299, 1)], ids=["grey", "wide", "shrunk"])
+@pytest.mark.parametrize(
+    "shape", [(28, 28, 1), (20, 33, 3), (610, 299, 1)], ids=["grey", "wide", "shrunk"]
+)
 def test_resize_and_range(shape):
-    """Up and down: when shrinking, no low-pass filter, as in the port that published scores come from."""
+    """Up and down: when shrinking, no low-pass filter, as in the port that published scores come
+    from."""
     image = np.random.default_rng(3).uniform(size=shape).astype(np.float32)
     got = jax.jit(inception._prepare)(image[None])[0]
     expected = 2 * np.broadcast_to(resized(image, 299), (299, 299, 3)) - 1
@@ -221,7 +259,8 @@ def test_resize_and_range(shape):
 
 
 def test_features_of_a_batch(params):
-    """An image's features depend neither on its place nor on its batch, and grey is grey in three channels."""
+    """An image's features depend neither on its place nor on its batch, and grey is grey in three
+    channels."""
     images = np.random.default_rng(4).integers(0, 256, (5, 16, 16, 1), dtype=np.uint8)
     images[4] = images[1]
     got = np.asarray(inception.features(params, images, batch_size=2))
@@ -242,7 +281,11 @@ def test_features_are_means_over_pixels_after_all_stages_in_order(monkeypatch):
 
 def test_file_round_trip(tmp_path, tensors, params):
     path = tmp_path / "inception.npz"
-    np.savez(path, **tensors, **{"fc.weight": np.zeros((1008, 2048), np.float32), "fc.bias": np.zeros(1008)})
+    np.savez(
+        path,
+        **tensors,
+        **{"fc.weight": np.zeros((1008, 2048), np.float32), "fc.bias": np.zeros(1008)},
+    )
     jax.tree.map(np.testing.assert_array_equal, inception.load(path), params)
     assert list(params) == list(LAYERS)
 
@@ -254,12 +297,32 @@ SEVEN = "Mixed_6c.branch7x7_2.conv.weight"
     ("name", "value", "message"),
     [
         (SEVEN, None, rf"'{SEVEN}' is missing.*\(160, 160, 1, 7\)"),
-        ("Mixed_7c.branch_pool.bn.running_var", None, "'Mixed_7c.branch_pool.bn.running_var' is missing"),
-        (SEVEN, np.zeros((160, 160, 7, 1)), rf"'{SEVEN}' .* \(160, 160, 1, 7\); got float64 \(160, 160, 7, 1\)"),
-        ("Mixed_5b.branch1x1.bn.bias", np.zeros(64, int), r"'Mixed_5b.branch1x1.bn.bias' must be floats .* got int64"),
+        (
+            "Mixed_7c.branch_pool.bn.running_var",
+            None,
+            "'Mixed_7c.branch_pool.bn.running_var' is missing",
+        ),
+        (
+            SEVEN,
+            np.zeros((160, 160, 7, 1)),
+            rf"'{SEVEN}' .* \(160, 160, 1, 7\); got float64 \(160, 160, 7, 1\)",
+        ),
+        (
+            "Mixed_5b.branch1x1.bn.bias",
+            np.zeros(64, int),
+            r"'Mixed_5b.branch1x1.bn.bias' must be floats .* got int64",
+        ),
         ("Mixed_5b.branch1x1.bn.bias", np.full(64, np.nan), "'Mixed_5b.branch1x1.bn.bias' has NaN"),
-        ("Mixed_5b.branch1x1.bn.running_var", np.full(64, -1.0), "Mixed_5b.branch1x1.bn.running_var has negative"),
-        ("fc.weight", np.zeros((1000, 2048)), "fc.weight has 1000 rows; the FID network's has 1008"),
+        (
+            "Mixed_5b.branch1x1.bn.running_var",
+            np.full(64, -1.0),
+            "Mixed_5b.branch1x1.bn.running_var has negative",
+        ),
+        (
+            "fc.weight",
+            np.zeros((1000, 2048)),
+            "fc.weight has 1000 rows; the FID network's has 1008",
+        ),
     ],
 )
 def test_a_broken_tensor_is_named(tensors, name, value, message):

@@ -1,4 +1,5 @@
-"""The kernel distance against the double sum in float64, its mean under equal distributions, and subsets."""
+"""The kernel distance against the double sum in float64, its mean under equal distributions, and
+subsets."""
 
 import jax
 import numpy as np
@@ -39,15 +40,20 @@ def test_by_hand():
 def test_against_the_double_sum_whatever_the_tile(rows, dim, tile_size):
     real, fake = samples(0, rows[0], dim), samples(1, rows[1], dim, 0.3)
     expected = double_sum(real, fake)
-    np.testing.assert_allclose(kernel_distance(real=real, fake=fake, tile_size=tile_size), expected, rtol=1e-5)
-    np.testing.assert_allclose(kernel_distance(real=fake, fake=real, tile_size=tile_size), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        kernel_distance(real=real, fake=fake, tile_size=tile_size), expected, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        kernel_distance(real=fake, fake=real, tile_size=tile_size), expected, rtol=1e-5
+    )
     jitted = jax.jit(lambda real, fake: kernel_distance(real=real, fake=fake, tile_size=tile_size))
     np.testing.assert_allclose(jitted(real, fake[::-1]), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("seed", [12, 32])
 def test_small_differences_of_large_kernel_means(seed):
-    """Features far from the origin: the kernel has a mean of 5,000, where float32 has steps of 5e-4."""
+    """Features far from the origin: the kernel has a mean of 5,000, where float32 has steps of
+    5e-4."""
     real, fake = (np.maximum(samples(seed + i, 3000, 48, 4.0 + i / 1000), 0) for i in (0, 1))
     expected = double_sum(real, fake)
     mean = np.mean((real[:300].astype(np.float64) @ fake[:300].T / 48 + 1) ** 3)
@@ -61,13 +67,15 @@ def test_mean_zero_for_equal_distributions_and_negative_values_occur():
     error = np.std(values, ddof=1) / np.sqrt(len(values))
     assert abs(np.mean(values)) < 4 * error
     assert 0.3 < np.mean(np.asarray(values) < 0) < 0.9
-    # With the pairs i = i the mean would be 2 (E k(x, x) - E k(x, x')) / 50, and E k(x, x') = 1 + 3 / 3: far from 0.
+    # With the pairs i = i the mean would be 2 (E k(x, x) - E k(x, x')) / 50, and E k(x, x') = 1 + 3
+    # / 3: far from 0.
     diagonal = np.mean((np.sum(np.square(np.asarray(x)), axis=-1) / 3 + 1) ** 3)
     assert 10 * error < 2 * (diagonal - 2) / 50
 
 
 def test_closed_form_of_a_shift():
-    """k in one dimension: x y + 1 cubed. For N(0, 1) and N(m, 1) the moments of each order give the mean of MMD^2."""
+    """k in one dimension: x y + 1 cubed. For N(0, 1) and N(m, 1) the moments of each order give the
+    mean of MMD^2."""
     shift = 0.5
     moments = [np.array([0, 1, 0]), np.array([shift, 1 + shift**2, shift**3 + 3 * shift])]
     expected = np.sum(np.array([3, 3, 1]) * np.square(moments[0] - moments[1]))
@@ -82,27 +90,36 @@ def test_disjoint_subsets_have_an_honest_standard_error():
     x = jax.random.normal(jax.random.key(2), (150, 2, 200, 2))
 
     def run(key, pair):
-        return kernel_distance_over_subsets(key, real=pair[0], fake=pair[1], subset_size=40, num_subsets=5)
+        return kernel_distance_over_subsets(
+            key, real=pair[0], fake=pair[1], subset_size=40, num_subsets=5
+        )
 
     rows = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(3), 150), x)
-    assert np.std(rows.value) == pytest.approx(np.sqrt(np.mean(np.square(rows.standard_error))), rel=0.25)
+    assert np.std(rows.value) == pytest.approx(
+        np.sqrt(np.mean(np.square(rows.standard_error))), rel=0.25
+    )
     assert abs(np.mean(rows.value)) < 4 * np.std(rows.value) / np.sqrt(150)
 
 
 def test_subsets_that_are_the_whole_set_are_the_full_estimate():
     real, fake = samples(4, 60, 4), samples(5, 60, 4, 0.2)
-    got = kernel_distance_over_subsets(jax.random.key(0), real=real, fake=fake, subset_size=60, num_subsets=3)
+    got = kernel_distance_over_subsets(
+        jax.random.key(0), real=real, fake=fake, subset_size=60, num_subsets=3
+    )
     np.testing.assert_allclose(got.value, double_sum(real, fake), rtol=1e-4)
     np.testing.assert_allclose(got.standard_error, 0, atol=1e-6)
 
 
 def test_subsets_use_each_row_once_before_any_twice():
-    """Two subsets of six out of twelve rows: the value is that of some split of the twelve into halves, which a row
-    used twice or left out would miss, and different keys give different splits."""
+    """Two subsets of six out of twelve rows: the value is that of some split of the twelve into
+    halves, which a row used twice or left out would miss, and different keys give different
+    splits."""
     real, fake = np.arange(12.0)[:, None] / 12, np.zeros((12, 1))
     keys = jax.random.split(jax.random.key(1), 20)
     run = jax.jit(
-        lambda key: kernel_distance_over_subsets(key, real=real, fake=fake, subset_size=6, num_subsets=2)
+        lambda key: kernel_distance_over_subsets(
+            key, real=real, fake=fake, subset_size=6, num_subsets=2
+        )
     )
     splits = [half(mask) for mask in range(1 << 12) if bin(mask).count("1") == 6]
     for key in keys:

@@ -1,4 +1,5 @@
-"""Each convention by hand on tiny sets, and a perfect sampler against the binomial and chi-square laws."""
+"""Each convention by hand on tiny sets, and a perfect sampler against the binomial and chi-square
+laws."""
 
 import jax
 import jax.numpy as jnp
@@ -43,14 +44,17 @@ def test_every_convention_by_hand(transform):
     assert got.modes == 2 and got.modes_any_hit == 3
     np.testing.assert_allclose(got.valid, 0.985, rtol=1e-6)
     np.testing.assert_allclose(got.mode_tv, (np.abs(share - 0.25).sum() + 0.015) / 2, rtol=1e-6)
-    np.testing.assert_allclose(got.reverse_kl, (among_valid * np.log(among_valid / 0.25)).sum(), rtol=1e-5)
+    np.testing.assert_allclose(
+        got.reverse_kl, (among_valid * np.log(among_valid / 0.25)).sum(), rtol=1e-5
+    )
     np.testing.assert_allclose(got.reverse_kl_bias, 3 / (2 * 197), rtol=1e-6)
     np.testing.assert_allclose(got.entropy, stats.entropy(among_valid), rtol=1e-5)
     assert all(np.shape(value) == () for value in got)
 
 
 def test_one_percent_is_of_all_samples_and_reached_exactly():
-    # 100 of 10,000 is enough, 99 is not; and 2 of 197 valid ones among 10,000 is above 1 % of the valid only.
+    # 100 of 10,000 is enough, 99 is not; and 2 of 197 valid ones among 10,000 is above 1 % of the
+    # valid only.
     counts = [9000, 100, 99, 0]
     assert coverage(samples_with(counts, 10_000 - sum(counts)), SQUARE, 1.0).modes == 2
     assert coverage(samples_with([99, 98, 0, 0], 9803), SQUARE, 1.0).modes == 0
@@ -62,20 +66,25 @@ def test_one_percent_is_of_all_samples_and_reached_exactly():
 
 @pytest.mark.parametrize(("threshold", "expected"), [(3.0, 3), (4.0, 4), (2.9, 2)])
 def test_threshold_is_inclusive_and_in_units_of_the_scale(threshold, expected):
-    x = np.array([[0.0, 0.0], [1.0, 0.0], [1.5, 0.0], [0.0, 2.0]])  # 0, 2, 3 and 4 standard deviations
+    # 0, 2, 3 and 4 standard deviations
+    x = np.array([[0.0, 0.0], [1.0, 0.0], [1.5, 0.0], [0.0, 2.0]])
     assert coverage(x, SQUARE, 0.5, threshold_sigmas=threshold).valid == expected / 4
 
 
 def test_scales_of_modes_and_axes():
-    # (4, 0) is 4 off mode 0 in a unit scale and 2 where mode 0 has scale 2; (0, 4) likewise by the axis.
+    # (4, 0) is 4 off mode 0 in a unit scale and 2 where mode 0 has scale 2; (0, 4) likewise by the
+    # axis.
     x = np.array([[4.0, 0.0], [0.0, 4.0]])
     assert coverage(x, SQUARE, 1.0).valid == 0
     assert coverage(x, SQUARE, np.array([2.0, 1.0, 1.0, 1.0])).valid == 1
     assert coverage(x, SQUARE, np.array([[2.0, 1.0]] * 4)).valid == 0.5
     # 6.4 along: nearer to mode 0 in units of its scale 4, though closer to mode 1.
-    got = coverage(np.array([[6.4, 0.0]]), SQUARE, np.array([4.0, 1.0, 1.0, 1.0]), threshold_sigmas=1.7)
+    got = coverage(
+        np.array([[6.4, 0.0]]), SQUARE, np.array([4.0, 1.0, 1.0, 1.0]), threshold_sigmas=1.7
+    )
     assert got.valid == 1
-    assert coverage(np.ones((5, 7)), np.zeros((1, 7)), 1.0).valid == 1  # sqrt(7) standard deviations
+    # sqrt(7) standard deviations
+    assert coverage(np.ones((5, 7)), np.zeros((1, 7)), 1.0).valid == 1
 
 
 def test_unequal_weights():
@@ -102,28 +111,45 @@ def test_even_coverage_of_some_modes_has_reverse_kl_log_ratio(covered):
 def test_samples_without_a_valid_one_and_samples_that_are_not_finite():
     nothing = coverage(samples_with([0, 0, 0, 0], 9), SQUARE, 1.0)
     assert nothing.modes == nothing.modes_any_hit == nothing.valid == 0 and nothing.mode_tv == 1
-    assert np.isnan(nothing.reverse_kl) and np.isnan(nothing.entropy) and nothing.reverse_kl_bias == np.inf
+    assert (
+        np.isnan(nothing.reverse_kl)
+        and np.isnan(nothing.entropy)
+        and nothing.reverse_kl_bias == np.inf
+    )
     x = samples_with([3, 3, 3, 3])
     x[0], x[1, 0], x[2, 1] = np.nan, np.inf, -np.inf
     broken = coverage(x, SQUARE, 1.0)
     assert broken.valid == 0.75 and broken.modes == 3
     np.testing.assert_allclose(broken.mode_tv, 0.25, rtol=1e-6)
     single = coverage(np.zeros((4, 2)), np.zeros((1, 2)), 1.0)
-    assert (single.modes, single.valid, single.mode_tv, single.reverse_kl, single.reverse_kl_bias) == (1, 1, 0, 0, 0)
+    assert (
+        single.modes,
+        single.valid,
+        single.mode_tv,
+        single.reverse_kl,
+        single.reverse_kl_bias,
+    ) == (1, 1, 0, 0, 0)
 
 
-@pytest.mark.parametrize(("threshold", "dim", "expected"), [(3, 2, 0.98889), (4, 2, 0.99966), (3, 1, 0.99730)])
+@pytest.mark.parametrize(
+    ("threshold", "dim", "expected"), [(3, 2, 0.98889), (4, 2, 0.99966), (3, 1, 0.99730)]
+)
 def test_expected_valid_is_the_chi_square_law(threshold, dim, expected):
     assert expected_valid(threshold, dim) == pytest.approx(expected, abs=5e-6)
-    assert expected_valid(threshold, dim) == pytest.approx(stats.chi2.cdf(threshold**2, dim), rel=1e-12)
+    assert expected_valid(threshold, dim) == pytest.approx(
+        stats.chi2.cdf(threshold**2, dim), rel=1e-12
+    )
     assert expected_valid() == pytest.approx(1 - np.exp(-4.5), rel=1e-12)
     # The published "within 10 standard deviations" in 700 noisy dimensions: no true sample is.
     assert expected_valid(10, 700) < 1e-150
 
 
-@pytest.mark.parametrize(("means", "num_samples"), [(ring(), 2500), (grid(), 2500)], ids=["ring", "grid"])
+@pytest.mark.parametrize(
+    ("means", "num_samples"), [(ring(), 2500), (grid(), 2500)], ids=["ring", "grid"]
+)
 def test_perfect_sampler_over_repeats(means, num_samples):
-    """100 rows: modes, valid and reverse KL with their laws, TV against multinomial draws made by numpy."""
+    """100 rows: modes, valid and reverse KL with their laws, TV against multinomial draws made by
+    numpy."""
     repeats, num_modes = 100, len(means)
     keys = jax.random.split(jax.random.key(3), repeats)
     rows = jax.jit(jax.vmap(lambda key: perfect_sampler(key, means, 0.1, num_samples)))(keys)
@@ -135,7 +161,8 @@ def test_perfect_sampler_over_repeats(means, num_samples):
     assert np.std(rows.valid) == pytest.approx(deviation, rel=0.3)
 
     bias = (num_modes - 1) / (2 * num_samples)
-    spread = np.sqrt((num_modes - 1) / 2) / num_samples  # 2 n KL is chi-square with K - 1 degrees of freedom
+    # 2 n KL is chi-square with K - 1 degrees of freedom
+    spread = np.sqrt((num_modes - 1) / 2) / num_samples
     assert abs(np.mean(rows.reverse_kl) - bias) < 4 * spread / np.sqrt(repeats) + 0.03 * bias
     np.testing.assert_allclose(rows.reverse_kl_bias, bias / rows.valid, rtol=1e-5)
 
@@ -153,17 +180,25 @@ def test_perfect_sampler_with_very_many_samples_has_a_total_variation_of_the_inv
 
 def test_perfect_sampler_follows_weights_and_arguments():
     log_weights = np.log([0.7, 0.1, 0.1, 0.1])
-    row = jax.jit(lambda key: perfect_sampler(key, SQUARE, 1.0, 20_000, log_weights=log_weights))(jax.random.key(1))
+    row = jax.jit(lambda key: perfect_sampler(key, SQUARE, 1.0, 20_000, log_weights=log_weights))(
+        jax.random.key(1)
+    )
     assert row.reverse_kl < 1e-3 and row.mode_tv < 0.03
-    strict = perfect_sampler(jax.random.key(1), SQUARE, 1.0, 20_000, threshold_sigmas=1.0, min_share=0.2)
-    assert strict.modes == 0 and abs(strict.valid - expected_valid(1.0)) < 4 * np.sqrt(0.24 / 20_000)
+    strict = perfect_sampler(
+        jax.random.key(1), SQUARE, 1.0, 20_000, threshold_sigmas=1.0, min_share=0.2
+    )
+    assert strict.modes == 0 and abs(strict.valid - expected_valid(1.0)) < 4 * np.sqrt(
+        0.24 / 20_000
+    )
 
 
 def test_collapsed_samples_score_above_the_ceiling_and_spread_noise_hits_all_modes():
     """What the conventions are blind to: valid above 98.89 % for dead modes, any-hit for noise."""
     collapsed = coverage(ring()[:1].repeat(2500, 0), ring(), 0.1)
     assert collapsed.valid == 1 > expected_valid() and collapsed.modes == 1
-    noise = coverage(jax.random.uniform(jax.random.key(0), (2500, 2), minval=-4, maxval=4), ring(), 0.1)
+    noise = coverage(
+        jax.random.uniform(jax.random.key(0), (2500, 2), minval=-4, maxval=4), ring(), 0.1
+    )
     assert noise.modes_any_hit == 8 and noise.valid < 0.05 and noise.modes == 0
 
 
@@ -172,7 +207,9 @@ def test_vmapped_seed_is_the_seed_alone():
     together = jax.jit(jax.vmap(lambda x: mode_coverage(x, ring(), 0.3)))(x)
     for seed in range(3):
         alone = coverage(x[seed], ring(), 0.3)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a[seed], b, rtol=1e-6), together, alone)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a[seed], b, rtol=1e-6), together, alone
+        )
 
 
 def test_a_centre_given_twice_is_refused():
@@ -187,16 +224,48 @@ def test_a_centre_given_twice_is_refused():
 @pytest.mark.parametrize(
     ("error", "message", "call"),
     [
-        (DataError, r"\[N, 2\].*got \(5, 3\)", lambda: mode_coverage(np.zeros((5, 3)), SQUARE, 1.0)),
+        (
+            DataError,
+            r"\[N, 2\].*got \(5, 3\)",
+            lambda: mode_coverage(np.zeros((5, 3)), SQUARE, 1.0),
+        ),
         (DataError, r"N >= 1.*got \(0, 2\)", lambda: mode_coverage(np.zeros((0, 2)), SQUARE, 1.0)),
         (DataError, r"got \(2,\)", lambda: mode_coverage(np.zeros(2), SQUARE, 1.0)),
-        (ConfigError, r"means must be \[K, D\].*got \(2,\)", lambda: mode_coverage(np.zeros((5, 2)), SQUARE[0], 1.0)),
-        (ConfigError, "scale must be positive; got -1", lambda: mode_coverage(np.zeros((5, 2)), SQUARE, -1.0)),
-        (ConfigError, r"scale must be a scalar.*\(3,\)", lambda: mode_coverage(np.zeros((5, 2)), SQUARE, np.ones(3))),
-        (ConfigError, "min_share", lambda: mode_coverage(np.zeros((5, 2)), SQUARE, 1.0, min_share=1.5)),
-        (ConfigError, "threshold_sigmas", lambda: mode_coverage(np.zeros((5, 2)), SQUARE, 1.0, threshold_sigmas=0)),
-        (ConfigError, "add up to 4", lambda: mode_coverage(np.zeros((5, 2)), SQUARE, 1.0, log_weights=np.zeros(4))),
-        (ConfigError, r"\[4\].*\(3,\)", lambda: mode_coverage(np.zeros((5, 2)), SQUARE, 1.0, log_weights=np.zeros(3))),
+        (
+            ConfigError,
+            r"means must be \[K, D\].*got \(2,\)",
+            lambda: mode_coverage(np.zeros((5, 2)), SQUARE[0], 1.0),
+        ),
+        (
+            ConfigError,
+            "scale must be positive; got -1",
+            lambda: mode_coverage(np.zeros((5, 2)), SQUARE, -1.0),
+        ),
+        (
+            ConfigError,
+            r"scale must be a scalar.*\(3,\)",
+            lambda: mode_coverage(np.zeros((5, 2)), SQUARE, np.ones(3)),
+        ),
+        (
+            ConfigError,
+            "min_share",
+            lambda: mode_coverage(np.zeros((5, 2)), SQUARE, 1.0, min_share=1.5),
+        ),
+        (
+            ConfigError,
+            "threshold_sigmas",
+            lambda: mode_coverage(np.zeros((5, 2)), SQUARE, 1.0, threshold_sigmas=0),
+        ),
+        (
+            ConfigError,
+            "add up to 4",
+            lambda: mode_coverage(np.zeros((5, 2)), SQUARE, 1.0, log_weights=np.zeros(4)),
+        ),
+        (
+            ConfigError,
+            r"\[4\].*\(3,\)",
+            lambda: mode_coverage(np.zeros((5, 2)), SQUARE, 1.0, log_weights=np.zeros(3)),
+        ),
         (ConfigError, "num_samples", lambda: perfect_sampler(jax.random.key(0), SQUARE, 1.0, 0)),
         (ConfigError, "dim 0", lambda: expected_valid(3.0, 0)),
     ],
@@ -207,7 +276,8 @@ def test_a_wrong_input_is_named(error, message, call):
 
 
 def test_the_room_exports_the_function_and_not_the_module():
-    import dgm_jax.evaluation.mode_coverage  # noqa: F401  importing the module must not hide the function
+    # noqa: F401  importing the module must not hide the function
+    import dgm_jax.evaluation.mode_coverage
 
     assert callable(evaluation.mode_coverage)
     assert set(evaluation.__all__) <= set(dir(evaluation))

@@ -1,4 +1,5 @@
-"""Precision, recall, density and coverage against scikit-learn's neighbours, their laws, and their directions."""
+"""Precision, recall, density and coverage against scikit-learn's neighbours, their laws, and their
+directions."""
 
 import jax
 import jax.numpy as jnp
@@ -17,21 +18,31 @@ def brute_force(real, fake, k):
     real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
 
     def radii(x):
-        # The neighbours of each point without itself; kneighbors() leaves it out when no query is given.
+        # The neighbours of each point without itself; kneighbors() leaves it out when no query is
+        # given.
         return NearestNeighbors(n_neighbors=k).fit(x).kneighbors()[0][:, -1]
 
     real_radii, fake_radii = radii(real), radii(fake)
     distance = pairwise_distances(real, fake)
     in_real, in_fake = distance <= real_radii[:, None], distance <= fake_radii
-    return in_real.any(0).mean(), in_fake.any(1).mean(), in_real.sum(0).mean() / k, in_real.any(1).mean()
+    return (
+        in_real.any(0).mean(),
+        in_fake.any(1).mean(),
+        in_real.sum(0).mean() / k,
+        in_real.any(1).mean(),
+    )
 
 
 def samples(seed, num_rows, dim, scale=1.0, shift=0.0):
-    return (np.random.default_rng(seed).normal(size=(num_rows, dim)) * scale + shift).astype(np.float32)
+    return (np.random.default_rng(seed).normal(size=(num_rows, dim)) * scale + shift).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("k", [1, 5])
-@pytest.mark.parametrize(("rows", "dim"), [((150, 150), 2), ((100, 130), 16), ((90, 70), 17), ((120, 101), 200)])
+@pytest.mark.parametrize(
+    ("rows", "dim"), [((150, 150), 2), ((100, 130), 16), ((90, 70), 17), ((120, 101), 200)]
+)
 def test_against_brute_force(rows, dim, k):
     """Both forms of the distance: up to 16 features, and beyond."""
     real, fake = samples(0, rows[0], dim, shift=3.0), samples(1, rows[1], dim, 0.9, 3.1)
@@ -45,16 +56,20 @@ def test_tile_size_and_order_of_rows_change_nothing(tile_size):
     real, fake = samples(2, 100, 20), samples(3, 67, 20, 1.2)
     expected = brute_force(real, fake, 3)
     rng = np.random.default_rng(4)
-    got = prdc(real=rng.permutation(real), fake=rng.permutation(fake), nearest_k=3, tile_size=tile_size)
+    got = prdc(
+        real=rng.permutation(real), fake=rng.permutation(fake), nearest_k=3, tile_size=tile_size
+    )
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dim", [2, 40])
 @pytest.mark.parametrize("copies", [1, 8], ids=["distinct", "duplicates"])
 def test_a_set_against_itself(dim, copies):
-    """All ones, where a strict `<` loses points on the border; density (k + 1) / k, as each ball holds its own point.
+    """All ones, where a strict `<` loses points on the border; density (k + 1) / k, as each ball
+    holds its own point.
 
-    With eight copies of each row every radius is 0 for k = 5, and each of the 8 copies lies in 8 balls.
+    With eight copies of each row every radius is 0 for k = 5, and each of the 8 copies lies in 8
+    balls.
     """
     x = np.repeat(samples(5, 60, dim, shift=2.0), copies, axis=0)
     got = prdc(real=x, fake=x[::-1], nearest_k=5, tile_size=32)
@@ -64,13 +79,18 @@ def test_a_set_against_itself(dim, copies):
 
 def test_border_counts_as_inside_by_hand():
     # Radii for k = 1: real 0, 1, 3 -> 1, 1, 2; fake 4, 5.5, 7 -> 1.5, 1.5, 1.5.
-    # 4 is in the ball of 3 (distance 1), 5.5 and 7 in none (2.5 and 4 from 3); 3 is in the ball of 4.
+    # 4 is in the ball of 3 (distance 1), 5.5 and 7 in none (2.5 and 4 from 3); 3 is in the ball of
+    # 4.
     real, fake = np.array([[0.0], [1.0], [3.0]]), np.array([[4.0], [5.5], [7.0]])
-    np.testing.assert_allclose(prdc(real=real, fake=fake, nearest_k=1), [1 / 3, 1 / 3, 1 / 3, 1 / 3], rtol=1e-6)
+    np.testing.assert_allclose(
+        prdc(real=real, fake=fake, nearest_k=1), [1 / 3, 1 / 3, 1 / 3, 1 / 3], rtol=1e-6
+    )
     # At 5 the distance to 3 is the radius 2 itself.
     fake[0] = 5.0
     got = prdc(real=real, fake=fake, nearest_k=1)
-    np.testing.assert_allclose([got.precision, got.density, got.coverage], [1 / 3, 1 / 3, 1 / 3], rtol=1e-6)
+    np.testing.assert_allclose(
+        [got.precision, got.density, got.coverage], [1 / 3, 1 / 3, 1 / 3], rtol=1e-6
+    )
     fake[0] = 5.001
     got = prdc(real=real, fake=fake, nearest_k=1)
     assert (got.precision, got.density, got.coverage) == (0, 0, 0)
@@ -84,14 +104,19 @@ def test_rows_that_only_fill_up_a_tile_are_no_samples():
 
 @pytest.mark.parametrize("dim", [2, 16, 17, 300, 2048])
 def test_distances_keep_their_bound_on_rounding(dim):
-    """`<=` on computed distances holds where it does for the true ones, near-duplicates far off included."""
+    """`<=` on computed distances holds where it does for the true ones, near-duplicates far off
+    included."""
     rng = np.random.default_rng(dim)
-    x = np.concatenate([rng.normal(size=(30, dim)), rng.normal(size=(10, dim)) + 50]).astype(np.float32)
+    x = np.concatenate([rng.normal(size=(30, dim)), rng.normal(size=(10, dim)) + 50]).astype(
+        np.float32
+    )
     y = np.concatenate([x, x + 1e-4 * rng.normal(size=x.shape)]).astype(np.float32)
     exact = np.square(x.astype(np.float64)[:, None] - y).sum(-1)
     squares, rounding = jax.jit(neighbours._squared_distances)(x, y)
     assert np.all(np.abs(squares - exact) <= rounding)
-    assert np.all(jax.jit(neighbours._lower_squared_distances)(x, y) + rounding <= exact * (1 + 1e-12))
+    assert np.all(
+        jax.jit(neighbours._lower_squared_distances)(x, y) + rounding <= exact * (1 + 1e-12)
+    )
     assert np.all(rounding <= 1e-5 * (np.square(x).sum(-1)[:, None] + np.square(y).sum(-1)))
 
 
@@ -107,15 +132,19 @@ def test_directions():
     noise = rng.uniform(-4, 4, size=(400, 2)).astype(np.float32)
     got = prdc(real=real, fake=noise)
     assert got.precision < 0.2 and got.recall > 0.6 and got.density < 0.2
-    # Tight modes far from the origin, where |x|^2 + |y|^2 - 2 x.y in float32 would see nothing but rounding.
-    tight = (1000 + centres[rng.integers(0, 8, 600)] + 1e-3 * rng.normal(size=(600, 2))).astype(np.float32)
+    # Tight modes far from the origin, where |x|^2 + |y|^2 - 2 x.y in float32 would see nothing but
+    # rounding.
+    tight = (1000 + centres[rng.integers(0, 8, 600)] + 1e-3 * rng.normal(size=(600, 2))).astype(
+        np.float32
+    )
     got = prdc(real=tight[:300], fake=tight[300:])
     np.testing.assert_allclose(got, brute_force(tight[:300], tight[300:], 5), rtol=1e-6)
 
 
 def test_laws_of_density_and_coverage_for_equal_distributions():
-    """Of the N - 1 other real and M fake points each order is equally likely: a ball holds k M / N fake points on
-    average, and none with probability prod_{i<k} (N - 1 - i) / (N + M - 1 - i), whatever the distribution."""
+    """Of the N - 1 other real and M fake points each order is equally likely: a ball holds k M / N
+    fake points on average, and none with probability prod_{i<k} (N - 1 - i) / (N + M - 1 - i),
+    whatever the distribution."""
     num_real, num_fake, k, repeats = 30, 20, 3, 300
     x = jax.random.normal(jax.random.key(7), (repeats, num_real + num_fake, 4))
 
@@ -129,7 +158,9 @@ def test_laws_of_density_and_coverage_for_equal_distributions():
         assert abs(np.mean(values) - expected) < 4 * np.std(values) / np.sqrt(repeats)
         assert np.std(values) / np.sqrt(repeats) < 0.02
     # A vmapped lane is the lane alone.
-    np.testing.assert_allclose([v[5] for v in rows], brute_force(x[5, :num_real], x[5, num_real:], k), rtol=1e-6)
+    np.testing.assert_allclose(
+        [v[5] for v in rows], brute_force(x[5, :num_real], x[5, num_real:], k), rtol=1e-6
+    )
 
 
 def test_nan_inside_a_compiled_program_gives_nan():
@@ -144,9 +175,13 @@ def test_a_wrong_input_is_named():
         prdc(real=x[..., None], fake=x)
     with pytest.raises(DataError, match="real has 3 features a row and fake has 2"):
         prdc(real=x, fake=x[:, :2])
-    with pytest.raises(DataError, match="fake has 5 rows; at least 6 are needed: .* neighbour number 5"):
+    with pytest.raises(
+        DataError, match="fake has 5 rows; at least 6 are needed: .* neighbour number 5"
+    ):
         prdc(real=x, fake=x[:5])
-    with pytest.raises(DataError, match="real has NaN or infinity in 1 of 10 rows, the first is row 7"):
+    with pytest.raises(
+        DataError, match="real has NaN or infinity in 1 of 10 rows, the first is row 7"
+    ):
         prdc(real=np.where(np.arange(10)[:, None] == 7, np.nan, x), fake=x)
     with pytest.raises(ConfigError, match="nearest_k must be at least 1; got 0"):
         prdc(real=x, fake=x, nearest_k=0)

@@ -44,8 +44,8 @@ def test_kl_of_gaussians(loc, scale):
 
 @pytest.mark.parametrize("num, left", [(2_000, 0.003), (500, 0.015)])
 def test_the_correction_removes_most_of_the_bias(num, left):
-    """Uniform samples against the uniform density: the KL is 0. The first-order correction of plain counts,
-    (occupied - 1) / (2 N), does as well with eight samples a bin, but not with two."""
+    """Uniform samples against the uniform density: the KL is 0. The first-order correction of plain
+    counts, (occupied - 1) / (2 N), does as well with eight samples a bin, but not with two."""
     cells = Cells(-4.0, 4.0, 16)
     rng, plain, first_order, corrected = np.random.default_rng(2), [], [], []
     uniform = lambda z: jnp.full(z.shape[0], -np.log(64.0))
@@ -62,7 +62,14 @@ def test_the_correction_removes_most_of_the_bias(num, left):
 def test_the_logarithm_of_a_count_is_grassbergers():
     """G(1) = G(2) - 2 = -gamma - log 2, G(2n + 1) = G(2n) and G(2n + 2) = G(2n) + 2 / (2n + 1)."""
     cells = Cells(0.0, 2.0, 2)
-    for n, truth in ((1, 0.0), (2, 2.0), (3, 2.0), (4, 2 + 2 / 3), (5, 2 + 2 / 3), (6, 2 + 2 / 3 + 2 / 5)):
+    for n, truth in (
+        (1, 0.0),
+        (2, 2.0),
+        (3, 2.0),
+        (4, 2 + 2 / 3),
+        (5, 2 + 2 / 3),
+        (6, 2 + 2 / 3 + 2 / 5),
+    ):
         kl = histogram_kl(jnp.array([n, 0.0, 0.0, 0.0]), lambda z: jnp.zeros(len(z)), cells, n).kl
         assert float(kl) == pytest.approx(truth - np.euler_gamma - np.log(2) - np.log(n), abs=2e-6)
 

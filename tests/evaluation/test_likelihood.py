@@ -1,4 +1,5 @@
-"""The ladder on a linear-Gaussian model with known log p(x): W from seed 7, 100 points from seed 8, d = 2, D = 5."""
+"""The ladder on a linear-Gaussian model with known log p(x): W from seed 7, 100 points from seed 8,
+d = 2, D = 5."""
 
 import jax
 import jax.numpy as jnp
@@ -69,10 +70,11 @@ def test_the_model_has_its_known_log_p():
 
 
 def test_the_elbo_of_the_best_mean_field_posterior():
-    """Its gap is KL(q || posterior) = log(sqrt(det of the diagonal / det)) = .2153250 for every x."""
-    found = jax.jit(lambda key: likelihood.evidence_lower_bound(key, MEAN_FIELD, ROWS, 4000, batch_size=30))(
-        jax.random.key(0)
-    )
+    """Its gap is KL(q || posterior) = log(sqrt(det of the diagonal / det)) = .2153250 for every
+    x."""
+    found = jax.jit(
+        lambda key: likelihood.evidence_lower_bound(key, MEAN_FIELD, ROWS, 4000, batch_size=30)
+    )(jax.random.key(0))
     gap = found.log_prob - LOG_P
     assert np.all(np.abs(gap + 0.2153250) < 4.5 * np.asarray(found.standard_error))
     mean = likelihood.average(found)
@@ -82,7 +84,11 @@ def test_the_elbo_of_the_best_mean_field_posterior():
 
 def test_the_standard_error_of_the_elbo_is_that_of_its_draws():
     run = jax.jit(
-        jax.vmap(lambda key: likelihood.evidence_lower_bound(key, MEAN_FIELD, ROWS[:3], 12, samples_at_once=4))
+        jax.vmap(
+            lambda key: likelihood.evidence_lower_bound(
+                key, MEAN_FIELD, ROWS[:3], 12, samples_at_once=4
+            )
+        )
     )
     found = run(jax.random.split(jax.random.key(1), 4000))
     np.testing.assert_allclose(
@@ -90,19 +96,27 @@ def test_the_standard_error_of_the_elbo_is_that_of_its_draws():
     )
     weights = [
         MEAN_FIELD.log_ratio(
-            ROWS[:3], MEAN_FIELD.sample(jax.random.fold_in(jax.random.fold_in(jax.random.key(2), 0), i), ROWS[:3], 4)
+            ROWS[:3],
+            MEAN_FIELD.sample(
+                jax.random.fold_in(jax.random.fold_in(jax.random.key(2), 0), i), ROWS[:3], 4
+            ),
         )
         for i in range(3)
     ]
-    one = likelihood.evidence_lower_bound(jax.random.key(2), MEAN_FIELD, ROWS[:3], 12, samples_at_once=4)
+    one = likelihood.evidence_lower_bound(
+        jax.random.key(2), MEAN_FIELD, ROWS[:3], 12, samples_at_once=4
+    )
     weights = np.concatenate(weights)
     np.testing.assert_allclose(one.log_prob, weights.mean(0), rtol=1e-5)
     np.testing.assert_allclose(one.standard_error, weights.std(0, ddof=1) / np.sqrt(12), rtol=1e-4)
 
 
 def test_importance_weighted_bounds_rise_with_k():
-    """Expected gaps -.2153 (K = 1), -.1369 (2), -.0191 (50) with the mean-field posterior, within 4 standard errors."""
-    log_weights = jax.jit(lambda key: MEAN_FIELD.log_ratio(ROWS, MEAN_FIELD.sample(key, ROWS, 2000)))(jax.random.key(3))
+    """Expected gaps -.2153 (K = 1), -.1369 (2), -.0191 (50) with the mean-field posterior, within 4
+    standard errors."""
+    log_weights = jax.jit(
+        lambda key: MEAN_FIELD.log_ratio(ROWS, MEAN_FIELD.sample(key, ROWS, 2000))
+    )(jax.random.key(3))
     log_weights, means = jnp.asarray(log_weights) - jnp.asarray(LOG_P, jnp.float32), []
     for k, expected in ((1, -0.2153), (2, -0.1369), (50, -0.0191)):
         gaps = np.asarray(iwae.bound(log_weights.reshape(2000 // k, k, 100).swapaxes(0, 1)))
@@ -115,7 +129,12 @@ def test_importance_weighted_bounds_rise_with_k():
 def test_with_the_exact_posterior_every_rung_is_exact_without_variance():
     run = jax.jit(
         lambda key: likelihood.ladder(
-            key, EXACT, ROWS, num_samples=20, settings=likelihood.Settings(5, 4, num_leapfrog=2), batch_size=40
+            key,
+            EXACT,
+            ROWS,
+            num_samples=20,
+            settings=likelihood.Settings(5, 4, num_leapfrog=2),
+            batch_size=40,
         )
     )
     found = run(jax.random.key(4))
@@ -128,13 +147,14 @@ def test_with_the_exact_posterior_every_rung_is_exact_without_variance():
 
 
 def test_annealing_closes_the_gap():
-    """From the prior: the errors fall with T, each is within 4 standard errors of a gap that is not positive."""
+    """From the prior: the errors fall with T, each is within 4 standard errors of a gap that is not
+    positive."""
     sizes, gaps = [], []
     for num_steps in (1, 10, 100, 1000):
         settings = likelihood.Settings(num_steps)
-        found = jax.jit(lambda key, s=settings: likelihood.annealed_importance_sampling(key, PRIOR, ROWS, s))(
-            jax.random.key(5)
-        )
+        found = jax.jit(
+            lambda key, s=settings: likelihood.annealed_importance_sampling(key, PRIOR, ROWS, s)
+        )(jax.random.key(5))
         error = float(likelihood.average(found).monte_carlo_error)
         gaps.append(float(jnp.mean(found.log_prob)) - LOG_P.mean())
         sizes.append(float(found.effective_sample_size.mean()))
@@ -151,7 +171,11 @@ def test_annealing_closes_the_gap():
 def test_standard_errors_over_chains_are_honest():
     """Row by row over 60 keys: the spread of the estimate is what it says of itself."""
     settings = likelihood.Settings(100, num_leapfrog=5)
-    run = jax.jit(jax.vmap(lambda key: likelihood.annealed_importance_sampling(key, PRIOR, ROWS[:10], settings)))
+    run = jax.jit(
+        jax.vmap(
+            lambda key: likelihood.annealed_importance_sampling(key, PRIOR, ROWS[:10], settings)
+        )
+    )
     found = run(jax.random.split(jax.random.key(6), 60))
     spread = np.std(found.log_prob, axis=0, ddof=1)
     said = np.sqrt(np.mean(found.standard_error**2, axis=0))
@@ -163,7 +187,9 @@ def test_the_sandwich_holds_the_truth_and_closes():
     widths = []
     for num_steps in (10, 100, 1000):
         settings = likelihood.Settings(num_steps)
-        run = jax.jit(lambda key, s=settings: likelihood.bidirectional(key, PRIOR, x, z, s, batch_size=64))
+        run = jax.jit(
+            lambda key, s=settings: likelihood.bidirectional(key, PRIOR, x, z, s, batch_size=64)
+        )
         lower, upper = run(jax.random.key(7))
         sides = [np.asarray(side.log_prob) - log_p for side in (lower, upper)]
         errors = [side.std(ddof=1) / 10 for side in sides]
@@ -174,7 +200,8 @@ def test_the_sandwich_holds_the_truth_and_closes():
 
 
 def test_one_call_climbs_the_ladder():
-    """Encoder for the first rungs, annealing from the prior, simulated data; uneven groups; vmapped over keys."""
+    """Encoder for the first rungs, annealing from the prior, simulated data; uneven groups; vmapped
+    over keys."""
     x, z, _ = simulated(5)
 
     def run(key):
@@ -193,7 +220,9 @@ def test_one_call_climbs_the_ladder():
     found = jax.jit(jax.vmap(run))(keys)
     assert found.elbo.log_prob.shape == (2, 7) and found.sandwich.upper.log_prob.shape == (2, 5)
     alone = jax.jit(run)(keys[1])
-    np.testing.assert_allclose(found.importance_weighted.log_prob[1], alone.importance_weighted.log_prob, rtol=1e-4)
+    np.testing.assert_allclose(
+        found.importance_weighted.log_prob[1], alone.importance_weighted.log_prob, rtol=1e-4
+    )
     assert found.elbo.acceptance is None and found.annealed.acceptance.shape == (2, 7)
     for rung in (found.importance_weighted, found.annealed):
         assert np.all(np.abs(rung.log_prob - LOG_P[:7]) < 5 * np.asarray(rung.standard_error) + 0.2)
@@ -203,10 +232,18 @@ def test_one_call_climbs_the_ladder():
 def test_memory_does_not_grow_with_the_number_of_steps():
     def temporary(num_steps):
         settings = likelihood.Settings(num_steps)
-        run = jax.jit(lambda key, x: likelihood.annealed_importance_sampling(key, PRIOR, x, settings))
-        return run.lower(jax.random.key(0), jnp.zeros((100, 5))).compile().memory_analysis().temp_size_in_bytes
+        run = jax.jit(
+            lambda key, x: likelihood.annealed_importance_sampling(key, PRIOR, x, settings)
+        )
+        return (
+            run.lower(jax.random.key(0), jnp.zeros((100, 5)))
+            .compile()
+            .memory_analysis()
+            .temp_size_in_bytes
+        )
 
-    assert temporary(20_000) - temporary(100) <= 20_000 * 3 * 4 * 2  # the schedule itself: a few numbers a step
+    # the schedule itself: a few numbers a step
+    assert temporary(20_000) - temporary(100) <= 20_000 * 3 * 4 * 2
 
 
 def test_jackknife_removes_the_first_order_bias():
@@ -215,24 +252,31 @@ def test_jackknife_removes_the_first_order_bias():
     plain, better = iwae.bound(log_weights), likelihood.jackknife(log_weights)
     error = float(better.std() / np.sqrt(100_000))
     assert plain.mean() - 0.5 < -0.03
-    assert abs(better.mean() - 0.5) < 0.02 + 4 * error and abs(better.mean() - 0.5) < 0.5 * abs(plain.mean() - 0.5)
+    assert abs(better.mean() - 0.5) < 0.02 + 4 * error and abs(better.mean() - 0.5) < 0.5 * abs(
+        plain.mean() - 0.5
+    )
     w = np.array([0.2, 1.0, 3.0])
     others = [np.log((w.sum() - one) / 2) for one in w]
     expected = 3 * np.log(w.mean()) - 2 * np.mean(others)
     np.testing.assert_allclose(likelihood.jackknife(jnp.log(jnp.asarray(w))), expected, rtol=1e-5)
     far = jnp.array([0.0, -200.0, -400.0])
-    np.testing.assert_allclose(likelihood.jackknife(far), -3 * np.log(3) - 2 * (np.log(0.5) * 3 - 200) / 3, rtol=1e-5)
+    np.testing.assert_allclose(
+        likelihood.jackknife(far), -3 * np.log(3) - 2 * (np.log(0.5) * 3 - 200) / 3, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("level", [0.0, -236.3, -20_000.3])
 def test_jackknife_at_the_level_of_images(level):
-    """A common factor of the weights comes out of the logarithm: nothing is left of S times its rounding."""
+    """A common factor of the weights comes out of the logarithm: nothing is left of S times its
+    rounding."""
     log_weights = np.random.default_rng(3).normal(size=(1000, 4))
     shifted = np.float32(log_weights + level)
     w = np.exp(np.float64(shifted) - level)
     others = np.log((w.sum(0) - w) / 999).mean(0)
     expected = level + 1000 * np.log(w.mean(0)) - 999 * others
-    np.testing.assert_allclose(likelihood.jackknife(jnp.asarray(shifted)), expected, atol=0.003 + 2e-7 * abs(level))
+    np.testing.assert_allclose(
+        likelihood.jackknife(jnp.asarray(shifted)), expected, atol=0.003 + 2e-7 * abs(level)
+    )
 
 
 def test_the_alarm_sounds_for_a_bound_above_the_estimate():
@@ -261,12 +305,17 @@ def test_the_alarm_sounds_for_a_bound_above_the_estimate():
 
 
 def test_errors_of_the_average_are_kept_apart():
-    got = likelihood.average(likelihood.Estimate(jnp.array([1.0, 2.0, 6.0]), jnp.array([0.3, 0.0, 0.4])))
-    np.testing.assert_allclose(got, [3.0, np.std([1, 2, 6], ddof=1) / np.sqrt(3), 0.5 / 3], rtol=1e-6)
+    got = likelihood.average(
+        likelihood.Estimate(jnp.array([1.0, 2.0, 6.0]), jnp.array([0.3, 0.0, 0.4]))
+    )
+    np.testing.assert_allclose(
+        got, [3.0, np.std([1, 2, 6], ddof=1) / np.sqrt(3), 0.5 / 3], rtol=1e-6
+    )
 
 
 def test_bits_per_dimension_of_levels_and_of_dequantised_levels():
-    """256 levels with the law of a rounded normal: E_u log p(x + u) <= log P(x), both sums exact."""
+    """256 levels with the law of a rounded normal: E_u log p(x + u) <= log P(x), both sums
+    exact."""
     edges = np.arange(257.0)
     mass = np.diff(norm.cdf(edges, 100, 20))
     mass /= mass.sum()
@@ -274,7 +323,9 @@ def test_bits_per_dimension_of_levels_and_of_dequantised_levels():
     dequantised = norm.logpdf(fine, 100, 20).reshape(256, 64).mean(1)
     discrete, continuous = mass @ np.log(mass), mass @ dequantised
     assert continuous < discrete
-    np.testing.assert_allclose(evaluation.bits_per_dimension(-discrete, 1), -(mass @ np.log2(mass)), rtol=1e-6)
+    np.testing.assert_allclose(
+        evaluation.bits_per_dimension(-discrete, 1), -(mass @ np.log2(mass)), rtol=1e-6
+    )
     np.testing.assert_allclose(evaluation.bits_per_dimension(np.log(256) * 12, 12), 8.0, rtol=1e-6)
 
 

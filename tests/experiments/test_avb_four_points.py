@@ -1,4 +1,5 @@
-"""The four-point problem where its answers are known: decoders that ignore z, posteriors that are the prior."""
+"""The four-point problem where its answers are known: decoders that ignore z, posteriors that are
+the prior."""
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +20,20 @@ def state_of(params, state):
 
 
 def by_quadrant(params, z):
-    """Logits of the pixel of z's quadrant: each of four equal regions of the plane shows one point."""
+    """Logits of the pixel of z's quadrant: each of four equal regions of the plane shows one
+    point."""
     quadrant = 2 * (z[:, 0] > 0) + (z[:, 1] > 0)
     return SEPARATE * (2 * jax.nn.one_hot(quadrant, 4) - 1)
 
 
 def test_a_decoder_that_ignores_z_gives_its_own_probabilities():
-    decoder = reshaped(from_functions(lambda key, z: {}, lambda params, z: jnp.broadcast_to(jnp.array([0.0, 1, 2, 3]), (len(z), 4))), (2, 2, 1))
+    decoder = reshaped(
+        from_functions(
+            lambda key, z: {},
+            lambda params, z: jnp.broadcast_to(jnp.array([0.0, 1, 2, 3]), (len(z), 4)),
+        ),
+        (2, 2, 1),
+    )
     log_p, _, _ = study.log_likelihoods(decoder, {"decoder": {}}, {"decoder": {}})
     p = 1 / (1 + np.exp(-np.arange(4.0)))
     truth = [np.log(p[i]) + sum(np.log(1 - p[j]) for j in range(4) if j != i) for i in range(4)]
@@ -43,24 +51,34 @@ def evaluated(model, changes):
     config = Config(model=(model,))
     task = study.build(config, load(config))
     params, state = task.init(jax.random.key(0))
-    return jax.jit(lambda p: task.evaluate(state_of(p, state), {}, jax.random.key(1)))(changes(params))
+    return jax.jit(lambda p: task.evaluate(state_of(p, state), {}, jax.random.key(1)))(
+        changes(params)
+    )
 
 
 def test_a_vae_whose_posterior_is_the_prior():
     """Encoder and decoder of zeros: q = N(0, I), every pixel at one half."""
     found = evaluated("vae", lambda params: jax.tree.map(jnp.zeros_like, params))
-    for name, truth in (("log_likelihood", -4 * np.log(2)), ("elbo", -4 * np.log(2)), ("marginal_kl", 0.0),
-                        ("mutual_information", 0.0), ("reconstruction_error", np.log(2))):
+    for name, truth in (
+        ("log_likelihood", -4 * np.log(2)),
+        ("elbo", -4 * np.log(2)),
+        ("marginal_kl", 0.0),
+        ("mutual_information", 0.0),
+        ("reconstruction_error", np.log(2)),
+    ):
         assert float(found[name]) == pytest.approx(truth, abs=1e-4), name
 
 
 @pytest.mark.parametrize("model", ["vae", "avb"])
 @pytest.mark.parametrize("factor", [1.0, 2.0])
 def test_no_model_exceeds_the_optimum_nor_its_own_evidence(model, factor):
-    """log p <= -log 4 and ELBO <= log p, whatever the weights; draws and bins of the implicit posterior leave .005."""
+    """log p <= -log 4 and ELBO <= log p, whatever the weights; draws and bins of the implicit
+    posterior leave .005."""
     found = evaluated(model, lambda params: jax.tree.map(lambda w: factor * w, params))
     assert float(found["log_likelihood"]) <= -np.log(4) + 1e-4
-    assert float(found["elbo"]) <= float(found["log_likelihood"]) + (0.005 if model == "avb" else 1e-4)
+    assert float(found["elbo"]) <= float(found["log_likelihood"]) + (
+        0.005 if model == "avb" else 1e-4
+    )
 
 
 def test_the_integrals_of_a_vae_agree_with_draws():
@@ -74,8 +92,12 @@ def test_the_integrals_of_a_vae_agree_with_draws():
     loc, scale = out[:, :2], np.exp(out[:, 2:])
     rng = np.random.default_rng(0)
     z = loc[:, None] + scale[:, None] * rng.normal(size=(4, 50_000, 2))
-    logits = np.asarray(mlp.apply(params["decoder"], {}, jnp.asarray(z.reshape(-1, 2), jnp.float32))[0], np.float64)
-    log_x = (np.repeat(np.eye(4), 50_000, 0) * logits - np.logaddexp(0, logits)).sum(-1).reshape(4, -1)
+    logits = np.asarray(
+        mlp.apply(params["decoder"], {}, jnp.asarray(z.reshape(-1, 2), jnp.float32))[0], np.float64
+    )
+    log_x = (
+        (np.repeat(np.eye(4), 50_000, 0) * logits - np.logaddexp(0, logits)).sum(-1).reshape(4, -1)
+    )
     kl = (np.log(1 / scale) + (scale**2 + loc**2) / 2 - 0.5).sum(-1)
     error = log_x.std() / np.sqrt(200_000)
     assert float(found["elbo"]) == pytest.approx(log_x.mean() - kl.mean(), abs=5 * error + 1e-4)
@@ -84,11 +106,14 @@ def test_the_integrals_of_a_vae_agree_with_draws():
 
 
 def test_an_implicit_posterior_that_is_gaussian(monkeypatch):
-    """z = noise / 2 whatever x is: KL to the prior 2 (log 2 + 1/8 - 1/2), no information about x."""
+    """z = noise / 2 whatever x is: KL to the prior 2 (log 2 + 1/8 - 1/2), no information about
+    x."""
     monkeypatch.setattr(study, "NoiseEncoder", lambda features: None)
     half = from_functions(lambda key, inputs: {}, lambda params, inputs: inputs[1][:, :2] / 2)
     plain = study.from_flax
-    monkeypatch.setattr(study, "from_flax", lambda module: half if module is None else plain(module))
+    monkeypatch.setattr(
+        study, "from_flax", lambda module: half if module is None else plain(module)
+    )
     found = evaluated("avb", lambda params: jax.tree.map(jnp.zeros_like, params))
     truth = 2 * (np.log(2) + 1 / 8 - 1 / 2)
     assert float(found["marginal_kl"]) == pytest.approx(truth, abs=0.003)
@@ -98,9 +123,10 @@ def test_an_implicit_posterior_that_is_gaussian(monkeypatch):
 
 
 def test_implicit_posteriors_that_tile_the_prior(monkeypatch):
-    """The optimum: q(z | x) is the prior on a quarter of the plane, turned by half a radian so that no bin has an edge
-    where it has. KL log 4, information log 4, marginal KL 0, and both log p and ELBO -log 4. No posterior is worse for
-    bins, whose width an edge loses: .040 nats with bins of .1, .009 with those of .025."""
+    """The optimum: q(z | x) is the prior on a quarter of the plane, turned by half a radian so that
+    no bin has an edge where it has. KL log 4, information log 4, marginal KL 0, and both log p and
+    ELBO -log 4. No posterior is worse for bins, whose width an edge loses: .040 nats with bins of
+    .1, .009 with those of .025."""
     turn = jnp.array([[np.cos(0.5), np.sin(0.5)], [-np.sin(0.5), np.cos(0.5)]], jnp.float32)
 
     def tile(params, inputs):
@@ -117,9 +143,13 @@ def test_implicit_posteriors_that_tile_the_prior(monkeypatch):
     parts = {None: from_functions(nothing, tile), by_quadrant: from_functions(nothing, back)}
     monkeypatch.setattr(study, "from_flax", lambda module: parts.get(module) or plain(module))
     found = evaluated("avb", lambda params: params)
-    for name, truth, error in (("log_likelihood", -np.log(4), 1e-3), ("elbo", -np.log(4), 0.01),
-                               ("marginal_kl", 0.0, 0.003), ("mutual_information", np.log(4), 0.012),
-                               ("reconstruction_error", 0.0, 1e-3)):
+    for name, truth, error in (
+        ("log_likelihood", -np.log(4), 1e-3),
+        ("elbo", -np.log(4), 0.01),
+        ("marginal_kl", 0.0, 0.003),
+        ("mutual_information", np.log(4), 0.012),
+        ("reconstruction_error", 0.0, 1e-3),
+    ):
         assert float(found[name]) == pytest.approx(truth, abs=error), name
 
 
@@ -129,9 +159,14 @@ def test_the_published_table_is_judged_for_the_vae_only():
     assert all(row.get("context") for row in avb) and len(avb) == 4
 
 
-@pytest.mark.parametrize("flags, message", [
-    (["--preset", "papr"], "did you mean 'paper'"), (["--model", "avp"], "did you mean 'avb'"),
-    (["--num_critic_updates", "0"], "num_critic_updates must be at least 1, got 0")])
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--preset", "papr"], "did you mean 'paper'"),
+        (["--model", "avp"], "did you mean 'avb'"),
+        (["--num_critic_updates", "0"], "num_critic_updates must be at least 1, got 0"),
+    ],
+)
 def test_settings_that_no_run_could_use(flags, message, tmp_path, capsys):
     assert main(EXPERIMENT, [*flags, "--out", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err
@@ -140,6 +175,17 @@ def test_settings_that_no_run_could_use(flags, message, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_end_to_end(tmp_path):
-    flags = ["--num_seeds", "2", "--num_steps", "40", "--log_every", "20", "--critic_width", "16", "--progress", "quiet"]
+    flags = [
+        "--num_seeds",
+        "2",
+        "--num_steps",
+        "40",
+        "--log_every",
+        "20",
+        "--critic_width",
+        "16",
+        "--progress",
+        "quiet",
+    ]
     assert main(EXPERIMENT, [*flags, "--out", str(tmp_path)]) == 0
     assert (tmp_path / "report.html").exists()

@@ -1,4 +1,5 @@
-"""Known posteriors: the measurements on exact draws, Gaussians at their optimum, and a short run of each family."""
+"""Known posteriors: the measurements on exact draws, Gaussians at their optimum, and a short run of
+each family."""
 
 import json
 
@@ -23,7 +24,9 @@ def exact_draws(posterior, num):
     """Independent draws of the coordinates z [num, D], by other means than the library's."""
     rng = np.random.default_rng(0)
     if posterior == "torus":
-        square = scipy.stats.truncnorm.rvs(-2 / np.sqrt(0.5), np.inf, 2, np.sqrt(0.5), size=num, random_state=rng)
+        square = scipy.stats.truncnorm.rvs(
+            -2 / np.sqrt(0.5), np.inf, 2, np.sqrt(0.5), size=num, random_state=rng
+        )
         angle = 2 * np.pi * rng.random(num)
         return np.sqrt(square)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     if posterior == "rosenbrock":
@@ -34,7 +37,9 @@ def exact_draws(posterior, num):
     target, plane = POSTERIORS[posterior], np.asarray(centers(study.GRID))
     weight = np.exp(np.float64(target.plane_log_density(plane)) + 12)
     cell = (study.GRID.high - study.GRID.low) / study.GRID.num
-    picked = plane[rng.choice(len(plane), num, p=weight / weight.sum())] + cell * (rng.random((num, 2)) - 0.5)
+    picked = plane[rng.choice(len(plane), num, p=weight / weight.sum())] + cell * (
+        rng.random((num, 2)) - 0.5
+    )
     mean, variance = (np.asarray(x) for x in target.given_plane(jnp.asarray(picked, jnp.float32)))
     eta = mean + np.sqrt(variance) * rng.normal(size=mean.shape)
     tau = picked[:, 1:] if posterior == "eight_schools_signed" else np.log(picked[:, 1:])
@@ -63,7 +68,9 @@ def test_exact_draws_have_no_divergence(posterior, implicit):
 
     known = {"critic_kl": oracle} if implicit else {"log_prob": log_prob}
     family = study.Family(None, {}, draw, **known)
-    found = jax.jit(lambda key: study.evaluate_family(key, family, target, {}, exact))(jax.random.key(0))
+    found = jax.jit(lambda key: study.evaluate_family(key, family, target, {}, exact))(
+        jax.random.key(0)
+    )
     assert abs(float(found["plane_kl"])) < 0.003
     assert float(found["mean_error"]) < 5 / np.sqrt(study.NUM_DRAWS)
     assert 0.99 < float(found["smallest_sd_ratio"]) <= float(found["largest_sd_ratio"]) < 1.01
@@ -87,7 +94,9 @@ def test_the_gaussian_families_are_normal(full_rank):
         factor = factor + np.tril(np.float64(params["lower"]), -1)
     z = family.draw(jax.random.key(2), {"q": params}, 100_000)
     expected = scipy.stats.multivariate_normal(np.float64(params["loc"]), factor @ factor.T)
-    np.testing.assert_allclose(family.log_prob({"q": params}, z[:50]), expected.logpdf(z[:50]), rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(
+        family.log_prob({"q": params}, z[:50]), expected.logpdf(z[:50]), rtol=2e-4, atol=2e-4
+    )
     np.testing.assert_allclose(np.cov(z.T), factor @ factor.T, atol=0.06)
     entropy = -np.mean(family.log_prob({"q": params}, z))
     np.testing.assert_allclose(entropy, expected.entropy(), atol=0.03)
@@ -109,18 +118,29 @@ def trained(arm, num_steps, num_seeds=2, **settings):
 
 @pytest.mark.parametrize("family", ["mean_field", "full_rank"])
 def test_the_best_gaussian_on_the_torus(family):
-    """N(0, s^2 I): E (|z|^2 - 2)^2 = 8 s^4 - 8 s^2 + 4, so KL is least where 16 s^4 - 8 s^2 - 1 = 0."""
+    """N(0, s^2 I): E (|z|^2 - 2)^2 = 8 s^4 - 8 s^2 + 4, so KL is least where 16 s^4 - 8 s^2 - 1 =
+    0."""
     found, variance = trained(f"torus/{family}", 1_000), (1 + np.sqrt(2)) / 4
-    kl = 8 * variance**2 - 8 * variance + 4 - np.log(2 * np.pi * np.e * variance) + study.truth("torus").log_normaliser
+    kl = (
+        8 * variance**2
+        - 8 * variance
+        + 4
+        - np.log(2 * np.pi * np.e * variance)
+        + study.truth("torus").log_normaliser
+    )
     np.testing.assert_allclose(found["kl"], kl, atol=2e-3)
-    np.testing.assert_allclose(found["bound_gap"], kl, atol=0.01)  # 400,000 draws: standard error .003
+    # 400,000 draws: standard error .003
+    np.testing.assert_allclose(found["bound_gap"], kl, atol=0.01)
     np.testing.assert_allclose(found["plane_kl"], kl, atol=0.02)
-    np.testing.assert_allclose(found["smallest_sd_ratio"], np.sqrt(variance) / study.truth("torus").sd[0], atol=0.02)
+    np.testing.assert_allclose(
+        found["smallest_sd_ratio"], np.sqrt(variance) / study.truth("torus").sd[0], atol=0.02
+    )
 
 
 @pytest.mark.slow
 def test_the_sampler_beats_the_best_gaussian():
-    """A short run on the banana, where no Gaussian has a KL below .46; the critic is near the truth."""
+    """A short run on the banana, where no Gaussian has a KL below .46; the critic is near the
+    truth."""
     found = trained("rosenbrock/avb", 800, num_seeds=1, critic_width=48, hidden=(64, 64))
     assert np.all(found["kl"] < 0.2)
     assert np.all(np.abs(found["critic_kl"] - found["kl"]) < 0.08)
@@ -130,14 +150,25 @@ def test_the_sampler_beats_the_best_gaussian():
 
 def test_the_critic_learns_to_the_end():
     """A schedule counts the updates of its player, of which the critic makes several a step."""
-    config = Config(arm=("torus/avb",), num_steps=10, num_critic_updates=3, batch_size=16, hidden=(8,), critic_width=8)
+    config = Config(
+        arm=("torus/avb",),
+        num_steps=10,
+        num_critic_updates=3,
+        batch_size=16,
+        hidden=(8,),
+        critic_width=8,
+    )
     program = training.lane_program(lambda hyper: study.build(config, study.load(config)))
 
     def moved(steps):
         lane = program.init(jax.random.key(0), {})
         before, _ = program.advance(lane, {}, steps, SOLO)
         after, _ = program.advance(before, {}, 1, SOLO)
-        size = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)), after.train_state.params, before.train_state.params)
+        size = jax.tree.map(
+            lambda a, b: jnp.max(jnp.abs(a - b)),
+            after.train_state.params,
+            before.train_state.params,
+        )
         return {part: max(float(x) for x in jax.tree.leaves(tree)) for part, tree in size.items()}
 
     early, late = moved(1), moved(8)
@@ -147,10 +178,22 @@ def test_the_critic_learns_to_the_end():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"arm": ("torus",)}, {"arm": ("tours/avb",)}, {"arm": ("torus/abv",)}, {"batch_size": 1}, {"hidden": ()},
-     {"hidden": (0,)}, {"noise_size": 0}, {"num_critic_updates": 0}, {"critic_width": 0}, {"critic_blocks": -1},
-     {"learning_rate": 0.0}, {"critic_learning_rate": -1.0}, {"gaussian_learning_rate": 0.0}],
-)  # fmt: skip
+    [
+        {"arm": ("torus",)},
+        {"arm": ("tours/avb",)},
+        {"arm": ("torus/abv",)},
+        {"batch_size": 1},
+        {"hidden": ()},
+        {"hidden": (0,)},
+        {"noise_size": 0},
+        {"num_critic_updates": 0},
+        {"critic_width": 0},
+        {"critic_blocks": -1},
+        {"learning_rate": 0.0},
+        {"critic_learning_rate": -1.0},
+        {"gaussian_learning_rate": 0.0},
+    ],
+)
 def test_settings_that_no_run_could_use(wrong):
     with pytest.raises(ConfigError):
         study.validate(Config(**wrong))
@@ -165,11 +208,32 @@ def test_the_default_arms_are_fine():
 def test_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "NUM_DRAWS", 20_000)
     out, arms = tmp_path / "run", ["torus/mean_field", "eight_schools/avb"]
-    argv = ["--arm", *arms, "--num_seeds", "2", "--num_steps", "2", "--hidden", "8", "--critic_width", "8",
-            "--critic_blocks", "0", "--batch_size", "16", "--out", str(out), "--progress", "quiet"]  # fmt: skip
+    argv = [
+        "--arm",
+        *arms,
+        "--num_seeds",
+        "2",
+        "--num_steps",
+        "2",
+        "--hidden",
+        "8",
+        "--critic_width",
+        "8",
+        "--critic_blocks",
+        "0",
+        "--batch_size",
+        "16",
+        "--out",
+        str(out),
+        "--progress",
+        "quiet",
+    ]
     assert main(avb_posteriors.EXPERIMENT, argv) == 0
     metrics = json.loads((out / "summary.json").read_text())["metrics"]
-    assert len(metrics["torus/mean_field/kl"]["per_seed"]) == 2 and metrics["torus/mean_field/kl"]["mean"] > 1
+    assert (
+        len(metrics["torus/mean_field/kl"]["per_seed"]) == 2
+        and metrics["torus/mean_field/kl"]["mean"] > 1
+    )
     assert "eight_schools/avb/plane_kl" in metrics and "eight_schools/avb/kl" not in metrics
     told = {name.split("/")[-1] for name in metrics if not name.endswith("_loss")}
     assert told == set(avb_posteriors.EXPERIMENT.explanations)

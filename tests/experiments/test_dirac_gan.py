@@ -1,4 +1,5 @@
-"""The table and the spectra of the Dirac-GAN: references/gan.md sections 3.5 and 4.9, through the real engine."""
+"""The table and the spectra of the Dirac-GAN: references/gan.md sections 3.5 and 4.9, through the
+real engine."""
 
 import json
 
@@ -52,7 +53,9 @@ def simulated(arm):
     return np.array(path)
 
 
-IN_THE_NOTEBOOK = [name for name, arm in ARMS.items() if arm.dynamics in ("simultaneous", "alternating")]
+IN_THE_NOTEBOOK = [
+    name for name, arm in ARMS.items() if arm.dynamics in ("simultaneous", "alternating")
+]
 
 
 @pytest.mark.parametrize("name", IN_THE_NOTEBOOK)
@@ -70,29 +73,41 @@ def test_the_engine_walks_the_notebooks_path(name):
 def test_the_table_has_all_published_rows():
     """Two digits as printed; the table holds a third one, recomputed."""
     printed = {
-        "gan": (3.10, 1.421), "non_saturating": (0.640, 0.284), "wgan_clip": (1.002, 1.024), "wgan_gp": (1.80, 1.22),
-        "r1_0.3": (2.6e-6, 2.3e-7), "r1_1": (9.5e-22, 7.5e-17), "non_saturating_r1_0.3": (2.2e-6, None),
+        "gan": (3.10, 1.421),
+        "non_saturating": (0.640, 0.284),
+        "wgan_clip": (1.002, 1.024),
+        "wgan_gp": (1.80, 1.22),
+        "r1_0.3": (2.6e-6, 2.3e-7),
+        "r1_1": (9.5e-22, 7.5e-17),
+        "non_saturating_r1_0.3": (2.2e-6, None),
         "half_consensus": (2.1e-10, None),
-    }  # fmt: skip
+    }
     for name, (simultaneous, alternating) in printed.items():
         np.testing.assert_allclose(dirac_gan.DISTANCES[name][0], simultaneous, rtol=0.02)
         if alternating is not None:
-            np.testing.assert_allclose(dirac_gan.DISTANCES[f"{name}_alternating"][0], alternating, rtol=0.02)
+            np.testing.assert_allclose(
+                dirac_gan.DISTANCES[f"{name}_alternating"][0], alternating, rtol=0.02
+            )
 
 
 def test_consensus_of_the_paper_ends_elsewhere_than_the_notebooks_formula():
-    """2.579e-10 against 2.081e-10: the gradient of ||v||^2 / 2 by hand, with the term that the notebook halves."""
+    """2.579e-10 against 2.081e-10: the gradient of ||v||^2 / 2 by hand, with the term that the
+    notebook halves."""
     t, p = 1.0, 1.0
     for _ in range(500):
         f, r2 = slope(p * t), t**2 + p**2
         bend = -r2 * f * f * slope(-p * t)
         t, p = t + STEP * (-p * f - t * f**2 - p * bend), p + STEP * (t * f - p * f**2 - t * bend)
-    np.testing.assert_allclose(np.hypot(*trajectory(ARMS["gan_consensus"], STEP, 500)[-1]), np.hypot(t, p), rtol=1e-3)
+    np.testing.assert_allclose(
+        np.hypot(*trajectory(ARMS["gan_consensus"], STEP, 500)[-1]), np.hypot(t, p), rtol=1e-3
+    )
 
 
 def assert_same(values, expected, atol=1e-6):
     """The same eigenvalues, whatever their order."""
-    np.testing.assert_allclose(np.sort_complex(values), np.sort_complex(np.array(expected, complex)), atol=atol, rtol=0)
+    np.testing.assert_allclose(
+        np.sort_complex(values), np.sort_complex(np.array(expected, complex)), atol=atol, rtol=0
+    )
 
 
 ROOT = 0.47696960070847283  # sqrt(1/4 - .15^2)
@@ -136,7 +151,8 @@ def test_moduli_at_step_size_one_fifth(name, moduli):
 @pytest.mark.parametrize("step_size", [0.2, 1.0, 4.2])
 @pytest.mark.parametrize("updates", [(1, 1), (1, 5), (2, 3)])
 def test_alternating_updates_stay_on_the_unit_circle_up_to_alpha_two(step_size, updates):
-    """Mescheder et al. 2018, section 2: with alpha = sqrt(n_g n_d) h / 2, |lambda| = 1 exactly where alpha <= 2."""
+    """Mescheder et al. 2018, section 2: with alpha = sqrt(n_g n_d) h / 2, |lambda| = 1 exactly
+    where alpha <= 2."""
     values = spectrum(Arm("gan", "alternating"), step_size, updates)
     alpha = np.sqrt(updates[0] * updates[1]) * step_size / 2
     half_trace = 1 - alpha**2 / 2
@@ -146,7 +162,9 @@ def test_alternating_updates_stay_on_the_unit_circle_up_to_alpha_two(step_size, 
 
 
 def test_a_large_step_diverges_even_in_turns():
-    np.testing.assert_allclose(np.abs(spectrum(ARMS["gan_alternating"], 4.2)).max(), 1.877328, atol=1e-6)
+    np.testing.assert_allclose(
+        np.abs(spectrum(ARMS["gan_alternating"], 4.2)).max(), 1.877328, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -166,7 +184,10 @@ def test_a_path_shrinks_at_the_rate_of_its_spectrum():
         values = spectrum(ARMS[name], STEP)
         turn = 2 * np.pi / abs(np.angle(values[0]))
         late, early = 400, 400 - round(4 * turn)
-        assert abs((np.log(size[late] / size[early]) / (late - early)) - np.log(np.abs(values[0]))) < 2e-3
+        assert (
+            abs((np.log(size[late] / size[early]) / (late - early)) - np.log(np.abs(values[0])))
+            < 2e-3
+        )
 
 
 def test_the_command_prints_and_stores_the_table(tmp_path, capsys):

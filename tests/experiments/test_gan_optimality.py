@@ -29,7 +29,9 @@ def known(arm):
 def two_jsd_less_two_log_two(p, q):
     """int p log(p / (p + q)) + q log(q / (p + q)), pointwise."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(p > 0, p * np.log(p / (p + q)), 0) + np.where(q > 0, q * np.log(q / (p + q)), 0)
+        return np.where(p > 0, p * np.log(p / (p + q)), 0) + np.where(
+            q > 0, q * np.log(q / (p + q)), 0
+        )
 
 
 def blobs(x, means, weights, scale):
@@ -55,7 +57,9 @@ def test_the_published_value_in_the_plane(arm):
         p = blobs(x, 2 * np.stack([np.cos(angles), np.sin(angles)], -1), [1 / 8] * 8, 0.25)
         q = blobs(x, [(0, 0)], [1], 1.5)
     else:
-        p = blobs(x, [(-1.5, -1.5), (-1.5, 1.5), (1.5, -1.5), (1.5, 1.5)], [0.1, 0.2, 0.3, 0.4], 0.6)
+        p = blobs(
+            x, [(-1.5, -1.5), (-1.5, 1.5), (1.5, -1.5), (1.5, 1.5)], [0.1, 0.2, 0.3, 0.4], 0.6
+        )
         q = blobs(x, [(0, 0)], [1], 1.6)
     value = two_jsd_less_two_log_two(p, q).sum() * 0.03**2
     assert abs(value - gan_optimality.OPTIMAL_VALUES[arm]) < 1e-5
@@ -76,7 +80,10 @@ def test_the_grid_holds_both_densities(arm):
 def test_the_samplers_have_the_densities(arm):
     """The mean log-density of samples is minus the entropy, within five standard errors."""
     pair, grid, _ = known(arm)
-    for sample, log_prob, table in ((pair.sample_p, pair.log_p, grid.log_p), (pair.sample_q, pair.log_q, grid.log_q)):
+    for sample, log_prob, table in (
+        (pair.sample_p, pair.log_p, grid.log_p),
+        (pair.sample_q, pair.log_q, grid.log_q),
+    ):
         values = np.float64(log_prob(sample(jax.random.key(3), 20_000)))
         table = np.float64(table)
         expected = (np.exp(table) * np.where(np.exp(table) > 0, table, 0)).sum() * pair.cell
@@ -91,7 +98,13 @@ def test_the_optimal_logit_closes_every_distance(arm):
     np.testing.assert_allclose(found["value"], found["optimal_value"], atol=3e-6)
     np.testing.assert_allclose(found["value"], gan_optimality.OPTIMAL_VALUES[arm], atol=5e-5)
     np.testing.assert_allclose(found["js_lower_bound"], found["jsd"], atol=2e-6)
-    for name in ("gap", "logit_rms", "logit_rms_undecided", "logit_max_undecided", "probability_rms"):
+    for name in (
+        "gap",
+        "logit_rms",
+        "logit_rms_undecided",
+        "logit_max_undecided",
+        "probability_rms",
+    ):
         assert float(found[name]) == 0
 
 
@@ -102,7 +115,9 @@ def test_a_discriminator_that_knows_nothing(arm):
     np.testing.assert_allclose(found["value"], -2 * math.log(2), atol=5e-5)
     np.testing.assert_allclose(found["js_lower_bound"], 0, atol=3e-5)
     np.testing.assert_allclose(found["gap"], 2 * found["jsd"], rtol=1e-3)
-    np.testing.assert_allclose(found["logit_max_undecided"], np.abs(best)[np.asarray(grid.undecided)].max(), rtol=1e-6)
+    np.testing.assert_allclose(
+        found["logit_max_undecided"], np.abs(best)[np.asarray(grid.undecided)].max(), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("arm", PAIRS)
@@ -144,14 +159,31 @@ def test_training_closes_the_gap_from_below():
 
 
 def test_settings_that_no_run_could_use():
-    for wrong in ({"arm": ("rnig",)}, {"hidden": 0}, {"batch_size": 0}, {"activation": "rleu"}, {"learning_rate": 0.0}):
+    for wrong in (
+        {"arm": ("rnig",)},
+        {"hidden": 0},
+        {"batch_size": 0},
+        {"activation": "rleu"},
+        {"learning_rate": 0.0},
+    ):
         with pytest.raises(ConfigError):
             gan_optimality.validate(gan_optimality.Config(**wrong))
 
 
 def test_the_command(tmp_path):
     out = tmp_path / "run"
-    argv = ["--arm", "ring", "--num_seeds", "2", "--num_steps", "40", "--log_every", "20", "--hidden", "8"]
+    argv = [
+        "--arm",
+        "ring",
+        "--num_seeds",
+        "2",
+        "--num_steps",
+        "40",
+        "--log_every",
+        "20",
+        "--hidden",
+        "8",
+    ]
     assert main(gan_optimality.EXPERIMENT, [*argv, "--out", str(out), "--progress", "quiet"]) == 0
     summary = json.loads((out / "summary.json").read_text())
     assert summary["metrics"]["gap"]["mean"] > 0
@@ -165,7 +197,9 @@ def test_the_figure_on_the_line():
     loaded = gan_optimality.load(gan_optimality.Config(arm=("mixture_1d",)))
     grid = loaded.arrays["mixture_1d"]
     logits = np.tile(np.asarray(gan.optimal_logits(grid.log_p, grid.log_q)), (2, 1))
-    found = gan_optimality.figures([ArmResult("mixture_1d", gan_optimality.Config(), {"logits": logits})], loaded)
-    (optimal, *_, network) = found["logit_mixture_1d"][0].axes[0].get_lines()
+    found = gan_optimality.figures(
+        [ArmResult("mixture_1d", gan_optimality.Config(), {"logits": logits})], loaded
+    )
+    optimal, *_, network = found["logit_mixture_1d"][0].axes[0].get_lines()
     np.testing.assert_allclose(optimal.get_ydata(), network.get_ydata(), atol=1e-6)
     assert np.abs(network.get_ydata()).max() == 8

@@ -1,4 +1,5 @@
-"""Gradient estimators as an experiment: moments against numpy, figures against closed forms, the ranking's order."""
+"""Gradient estimators as an experiment: moments against numpy, figures against closed forms, the
+ranking's order."""
 
 import json
 
@@ -15,7 +16,8 @@ from experiments import gradient_estimators as experiment
 
 
 def test_moments_of_batches_are_the_moments_of_all():
-    values = 1000 + np.random.default_rng(0).normal(size=(7, 50, 3)).astype(np.float32)  # a mean that would cancel
+    # a mean that would cancel
+    values = 1000 + np.random.default_rng(0).normal(size=(7, 50, 3)).astype(np.float32)
     moments = study.Moments(jnp.float32(0), jnp.zeros(3), jnp.zeros(3))
     for batch in values:
         moments = moments.merge(jnp.asarray(batch))
@@ -32,31 +34,66 @@ def test_the_exact_gradient_is_the_closed_form(target, p):
 
 
 def test_costs_are_counted():
-    known = {"exact": 2, "score_function": 1, "score_function_leave_one_out": 2, "straight_through": 1, "gumbel_rao": 1,
-             "reinmax": 1, "disarm": 2, "muprop": 2}
+    known = {
+        "exact": 2,
+        "score_function": 1,
+        "score_function_leave_one_out": 2,
+        "straight_through": 1,
+        "gumbel_rao": 1,
+        "reinmax": 1,
+        "disarm": 2,
+        "muprop": 2,
+    }
     assert {name: study.evaluations(name) for name in known} == known
 
 
 def test_a_run_has_the_closed_forms_and_ranks(tmp_path, capsys):
-    names = ["straight_through", "exact", "score_function", "score_function_leave_one_out", "gumbel_softmax"]
-    flags = ["--num_seeds", "2", "--num_steps", "20", "--log_every", "20", "--temperature", "0.5", "--progress", "quiet"]
-    assert main(experiment.EXPERIMENT, ["--estimator", *names, *flags, "--out", str(tmp_path / "run")]) == 0
+    names = [
+        "straight_through",
+        "exact",
+        "score_function",
+        "score_function_leave_one_out",
+        "gumbel_softmax",
+    ]
+    flags = [
+        "--num_seeds",
+        "2",
+        "--num_steps",
+        "20",
+        "--log_every",
+        "20",
+        "--temperature",
+        "0.5",
+        "--progress",
+        "quiet",
+    ]
+    assert (
+        main(experiment.EXPERIMENT, ["--estimator", *names, *flags, "--out", str(tmp_path / "run")])
+        == 0
+    )
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     metrics = {name: value["mean"] for name, value in summary["metrics"].items()}
     # One draw: (b - t)^2 (b - p) has the two values below.
     t, p = 0.499, 0.2
     values, weights = np.array([-p * t**2, (1 - p) * (1 - t) ** 2]), np.array([1 - p, p])
     mean, sd = weights @ values, np.sqrt(weights @ (values - weights @ values) ** 2)
-    np.testing.assert_allclose(metrics["score_function/mean_p0.2"], mean, atol=4 * sd / np.sqrt(40_000))
+    np.testing.assert_allclose(
+        metrics["score_function/mean_p0.2"], mean, atol=4 * sd / np.sqrt(40_000)
+    )
     np.testing.assert_allclose(metrics["score_function/sd_p0.2"], sd, rtol=0.02)
     np.testing.assert_allclose(metrics["score_function/rmse_p0.2"], sd, rtol=0.02)  # no bias
     bias = 2 * p * (1 - p) * (p - t) - (1 - 2 * t) * p * (1 - p)
-    np.testing.assert_allclose(metrics["straight_through/bias_p0.2"], bias, atol=4 * 0.128 / np.sqrt(40_000))
+    np.testing.assert_allclose(
+        metrics["straight_through/bias_p0.2"], bias, atol=4 * 0.128 / np.sqrt(40_000)
+    )
     np.testing.assert_allclose(metrics["straight_through/worst_bias"], bias, rtol=0.05)
     half = metrics["straight_through/rmse_at_budget"] ** 2 * 2  # p = .5 without bias, p = .2 with
     np.testing.assert_allclose(half, bias**2 + (0.25**2 + 0.128**2) / 100, rtol=0.03)
     ranking = summary["notes"][0]
-    positions = [ranking.index(f". {name} (") for name in ("exact", "score_function_leave_one_out", "score_function")]
+    positions = [
+        ranking.index(f". {name} (")
+        for name in ("exact", "score_function_leave_one_out", "score_function")
+    ]
     assert positions == sorted(positions) and ranking in capsys.readouterr().out
 
 
@@ -85,13 +122,19 @@ def test_settings_that_no_run_could_use(settings, message):
 def test_references_are_those_of_their_problem_only():
     rows = experiment.references(experiment.Config(estimator=("gumbel_softmax",)))
     assert {row["metric"] for row in rows} >= {"mean_p0.5_tau1", "sd_p0.5_tau0.1"}
-    assert experiment.references(experiment.Config(estimator=("gumbel_softmax",), target=0.45)) == []
+    assert (
+        experiment.references(experiment.Config(estimator=("gumbel_softmax",), target=0.45)) == []
+    )
 
 
 def test_every_estimator_has_a_task():
     for name in ESTIMATORS:
         config = experiment.Config(estimator=(name,))
         task = experiment.build(config, Data({}, {}))
-        shapes = jax.eval_shape(lambda key: task.algorithm(None).step(
-            task.algorithm(None).init(key, *task.init(key)), lambda i: task.draw({}, key, i)), jax.random.key(0))
+        shapes = jax.eval_shape(
+            lambda key: task.algorithm(None).step(
+                task.algorithm(None).init(key, *task.init(key)), lambda i: task.draw({}, key, i)
+            ),
+            jax.random.key(0),
+        )
         assert shapes[0].state["moments"].mean.shape == (len(experiment.cells(config)),)

@@ -1,4 +1,5 @@
-"""Likelihood and samples: the inequality, the limit of narrow kernels, and what maximum likelihood learns."""
+"""Likelihood and samples: the inequality, the limit of narrow kernels, and what maximum likelihood
+learns."""
 
 import functools
 import json
@@ -14,7 +15,15 @@ from sklearn.neighbors import KernelDensity
 from dgm_jax import training
 from dgm_jax.core import SOLO, ConfigError
 from dgm_jax.run import Data, main
-from dgm_jax.studies.likelihood_versus_samples import JUNK_SCALE, junk, kernels, measure, noise, pick, truth
+from dgm_jax.studies.likelihood_versus_samples import (
+    JUNK_SCALE,
+    junk,
+    kernels,
+    measure,
+    noise,
+    pick,
+    truth,
+)
 from experiments import likelihood_versus_samples as experiment
 
 VALID = 1 - math.exp(-4.5)
@@ -33,13 +42,17 @@ def log_truth(x):
 
 def log_wide(x):
     x = np.float64(x)
-    return -((x / JUNK_SCALE) ** 2).sum(-1) / 2 - x.shape[-1] * math.log(JUNK_SCALE * math.sqrt(2 * math.pi))
+    return -((x / JUNK_SCALE) ** 2).sum(-1) / 2 - x.shape[-1] * math.log(
+        JUNK_SCALE * math.sqrt(2 * math.pi)
+    )
 
 
 @pytest.mark.parametrize("dim", [2, 64])
 def test_the_density_of_junk(dim):
     data = truth(dim)
-    x = jnp.concatenate([data.sample(jax.random.key(0), 50), 30 * jax.random.normal(jax.random.key(1), (50, dim))])
+    x = jnp.concatenate(
+        [data.sample(jax.random.key(0), 50), 30 * jax.random.normal(jax.random.key(1), (50, dim))]
+    )
     found = junk(data).log_prob(jnp.float32(math.log(0.01 / 0.99)), None, x)
     expected = np.logaddexp(math.log(0.01) + log_truth(x), math.log(0.99) + log_wide(x))
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-3)
@@ -51,7 +64,14 @@ def test_the_density_of_junk(dim):
 def test_ninety_nine_per_cent_junk_costs_log_100_in_any_dimension(dim, slack):
     data = truth(dim)
     x = data.sample(jax.random.key(0), 500)
-    found = measure(junk(data), data, jnp.float32(math.log(0.01 / 0.99)), None, x, noise(jax.random.key(1), data, 500))
+    found = measure(
+        junk(data),
+        data,
+        jnp.float32(math.log(0.01 / 0.99)),
+        None,
+        x,
+        noise(jax.random.key(1), data, 500),
+    )
     assert math.log(100) - slack <= float(found["cost"]) <= math.log(100) + slack
     assert float(found["worst_cost"]) <= math.log(100) + slack
     np.testing.assert_allclose(found["cost_per_dim"], found["cost"] / dim, rtol=1e-6)
@@ -67,14 +87,18 @@ def test_a_perfect_sampler_is_as_valid_in_any_dimension(dim):
 
 
 def test_every_kernel_is_picked_equally_often():
-    picked = np.asarray(pick(jnp.concatenate([jnp.arange(0, 1, 1 / 4096), jnp.array([1 - 2.0**-24])]), 1000))
+    picked = np.asarray(
+        pick(jnp.concatenate([jnp.arange(0, 1, 1 / 4096), jnp.array([1 - 2.0**-24])]), 1000)
+    )
     assert picked.min() == 0 and picked.max() == 999
     assert set(np.bincount(picked[:-1])) <= {4, 5}
 
 
 def test_one_sample_in_a_hundred_is_exact():
     data = truth(2)
-    x = junk(data).sample(jnp.float32(math.log(0.01 / 0.99)), None, noise(jax.random.key(0), data, 40_000))
+    x = junk(data).sample(
+        jnp.float32(math.log(0.01 / 0.99)), None, noise(jax.random.key(0), data, 40_000)
+    )
     share = float(data.valid(x))
     assert abs(share - 0.01 * VALID) < 5 * math.sqrt(0.01 / 40_000)
 
@@ -93,22 +117,35 @@ def test_narrow_kernels_have_perfect_samples_and_no_likelihood():
     centres, x = data.sample(jax.random.key(0), 500), data.sample(jax.random.key(1), 500)
     family, test, train = kernels(data), [], []
     for width in (1e-2, 1e-3, 1e-4):
-        found = measure(family, data, jnp.float32(math.log(width)), centres, x, noise(jax.random.key(2), data, 500))
+        found = measure(
+            family,
+            data,
+            jnp.float32(math.log(width)),
+            centres,
+            x,
+            noise(jax.random.key(2), data, 500),
+        )
         test.append(float(found["test_log_prob"]))
         train.append(float(found["train_log_prob"]))
         assert float(found["valid"]) > 0.96
     assert test[0] > test[1] > test[2] and test[2] < -10_000
     assert train[0] < train[1] < train[2]
     # The nearest training point alone gives the order of magnitude: -distance^2 / (2 width^2).
-    nearest = np.linalg.norm(np.float64(x)[:, None] - np.float64(centres)[None], axis=-1).min(axis=1)
+    nearest = np.linalg.norm(np.float64(x)[:, None] - np.float64(centres)[None], axis=-1).min(
+        axis=1
+    )
     np.testing.assert_allclose(test[2], -(nearest**2).mean() / 2e-8, rtol=1e-2)
-    np.testing.assert_allclose(train[2], -math.log(500) - 2 * math.log(1e-4) - math.log(2 * math.pi), atol=0.05)
+    np.testing.assert_allclose(
+        train[2], -math.log(500) - 2 * math.log(1e-4) - math.log(2 * math.pi), atol=0.05
+    )
 
 
 def test_narrow_kernels_sample_their_training_points():
     data = truth(3)
     centres = data.sample(jax.random.key(0), 40)
-    x = kernels(data).sample(jnp.float32(math.log(1e-4)), centres, noise(jax.random.key(1), data, 200))
+    x = kernels(data).sample(
+        jnp.float32(math.log(1e-4)), centres, noise(jax.random.key(1), data, 200)
+    )
     nearest = np.linalg.norm(np.asarray(x)[:, None] - np.asarray(centres)[None], axis=-1)
     assert nearest.min(axis=1).max() < 1e-3
     assert len(np.unique(nearest.argmin(axis=1))) > 30
@@ -116,7 +153,9 @@ def test_narrow_kernels_sample_their_training_points():
 
 @functools.cache
 def trained(arm, num_steps):
-    config = experiment.Config(arm=(arm,), num_steps=num_steps, num_kernels=200, num_eval=400, batch_size=100)
+    config = experiment.Config(
+        arm=(arm,), num_steps=num_steps, num_kernels=200, num_eval=400, batch_size=100
+    )
     program = training.lane_program(lambda hyper: experiment.build(config, Data({}, {})))
 
     def one(key):
@@ -148,7 +187,9 @@ def test_fresh_data_choose_a_width_and_training_points_none():
     assert not any(name.startswith("extreme_") for name in memorised)
 
 
-@pytest.mark.parametrize("arm", ["junk", "junk_1", "junk_x", "trash_2", "kernels_-3", "kernels_2.5"])
+@pytest.mark.parametrize(
+    "arm", ["junk", "junk_1", "junk_x", "trash_2", "kernels_-3", "kernels_2.5"]
+)
 def test_arms_that_no_run_could_use(arm):
     with pytest.raises(ConfigError):
         experiment.validate(experiment.Config(arm=(arm,)))
@@ -165,5 +206,7 @@ def test_the_command(tmp_path):
     np.testing.assert_allclose(rows["junk_4/extreme_cost_per_dim"]["published"], math.log(100) / 4)
     assert rows["kernels_2/extreme_train_log_prob"]["within"]
     assert {path.stem for path in (out / "figures").glob("*.png")} == {
-        "likelihood_kernels_2", "valid_kernels_2", "cost_of_junk"
-    }  # fmt: skip
+        "likelihood_kernels_2",
+        "valid_kernels_2",
+        "cost_of_junk",
+    }

@@ -1,4 +1,5 @@
-"""Settings of every experiment: what no run could use is refused before anything is loaded, with its name."""
+"""Settings of every experiment: what no run could use is refused before anything is loaded, with
+its name."""
 
 import dataclasses
 import importlib
@@ -18,24 +19,37 @@ MAY_BE_NEGATIVE = {("gradient_estimators", "target")}
 
 
 def numbers(experiment):
-    """{name: -1 as its type} of settings that are a number, one that may be left out, or a list of them."""
+    """{name: -1 as its type} of settings that are a number, one that may be left out, or a list of
+    them."""
     hints = typing.get_type_hints(experiment.config)
-    hints = {name: hint for name, hint in hints.items() if {hint, *typing.get_args(hint)} & {int, float}}
+    hints = {
+        name: hint for name, hint in hints.items() if {hint, *typing.get_args(hint)} & {int, float}
+    }
     return {name: (-1,) if typing.get_origin(hint) is tuple else -1 for name, hint in hints.items()}
 
 
 @pytest.mark.parametrize(
     "name, setting",
-    [(name, s) for name, e in EXPERIMENTS.items() for s in numbers(e) if (name, s) not in MAY_BE_NEGATIVE],
+    [
+        (name, s)
+        for name, e in EXPERIMENTS.items()
+        for s in numbers(e)
+        if (name, s) not in MAY_BE_NEGATIVE
+    ],
 )
 def test_no_setting_takes_a_negative_number(name, setting):
     experiment = EXPERIMENTS[name]
     validate(experiment, experiment.config())
     with pytest.raises(ConfigError, match=rf"{setting}.*-1"):
-        validate(experiment, dataclasses.replace(experiment.config(), **{setting: numbers(experiment)[setting]}))
+        validate(
+            experiment,
+            dataclasses.replace(experiment.config(), **{setting: numbers(experiment)[setting]}),
+        )
 
 
-@pytest.mark.parametrize("name", [name for name, e in EXPERIMENTS.items() if "learning_rate" in numbers(e)])
+@pytest.mark.parametrize(
+    "name", [name for name, e in EXPERIMENTS.items() if "learning_rate" in numbers(e)]
+)
 def test_a_learning_rate_that_is_swept_is_checked_too(name):
     experiment = EXPERIMENTS[name]
     with pytest.raises(ConfigError, match="learning_rate must be .*, got -1"):
@@ -52,7 +66,10 @@ def test_one_more_image_than_there_are():
 
 def test_a_check_trains_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["check", "gan_images", "--data", "digits", "--features", "8", "--num_seeds", "1"]) == 0
+    assert (
+        cli.main(["check", "gan_images", "--data", "digits", "--features", "8", "--num_seeds", "1"])
+        == 0
+    )
     assert "feature classifier: none in runs/feature_classifier/digits-" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
@@ -65,7 +82,8 @@ def test_help_wherever_it_is_asked_for(words, capsys):
 
 @pytest.mark.slow
 def test_a_signal_during_what_a_run_needs_first_stops_the_run(tmp_path, monkeypatch, capsys):
-    """gan_images trains its classifier first; the exit code is the signal's, and both folders can be resumed."""
+    """gan_images trains its classifier first; the exit code is the signal's, and both folders can
+    be resumed."""
     monkeypatch.chdir(tmp_path)
     training = Progress.training
 
@@ -84,25 +102,45 @@ def test_a_signal_during_what_a_run_needs_first_stops_the_run(tmp_path, monkeypa
 
 
 SMALL = {
-    "gan_images": "--data digits --features 8", "gumbel_vae_images": "--data digits --num_eval 20 --num_importance 20",
-    "text_to_image": "--data digits --num_codes 16 --width 8 --prior_width 16 --prior_layers 1 --num_prompts 10",
+    "gan_images": "--data digits --features 8",
+    "gumbel_vae_images": "--data digits --num_eval 20 --num_importance 20",
+    "text_to_image": (
+        "--data digits --num_codes 16 --width 8 --prior_width 16 --prior_layers 1 --num_prompts 10"
+    ),
     "vqvae_images": "--data digits --num_codes 16 --width 8 --prior_width 16",
-    "vae_priors": "--data digits --batch_size 96 --prior standard_normal --num_eval 10 --num_ais 4 --num_surgery 50",
+    "vae_priors": (
+        "--data digits --batch_size 96 --prior standard_normal --num_eval 10 --num_ais 4"
+        " --num_surgery 50"
+    ),
     "elbo_surgery": "--data digits --batch_size 96 --hidden 20 --latent 2",
     "avb_images": "--data digits --batch_size 96 --model avb --num_ais 4",
-    "feature_classifier": "--data digits", "gradient_estimators": "--estimator gumbel_softmax --budget 10",
-    "avb_posteriors": "--arm torus/avb", "avb_four_points": "--model vae",
-}  # fmt: skip
+    "feature_classifier": "--data digits",
+    "gradient_estimators": "--estimator gumbel_softmax --budget 10",
+    "avb_posteriors": "--arm torus/avb",
+    "avb_four_points": "--model vae",
+}
 CHANGES_THE_DATA = ("gradient_estimators", "target")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name, setting",
-    [(n, s) for n, e in EXPERIMENTS.items() for s in numbers(e) if "float" in str(typing.get_type_hints(e.config)[s])
-     and (n, s) != CHANGES_THE_DATA],
+    [
+        (n, s)
+        for n, e in EXPERIMENTS.items()
+        for s in numbers(e)
+        if "float" in str(typing.get_type_hints(e.config)[s]) and (n, s) != CHANGES_THE_DATA
+    ],
 )
 def test_every_number_can_be_swept(name, setting, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    words = ["check", name, *SMALL.get(name, "").split(), "--num_seeds", "1", "--grid", f"{setting}=.5,.25"]
+    words = [
+        "check",
+        name,
+        *SMALL.get(name, "").split(),
+        "--num_seeds",
+        "1",
+        "--grid",
+        f"{setting}=.5,.25",
+    ]
     assert cli.main(words) == 0, capsys.readouterr().err

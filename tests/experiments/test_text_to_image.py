@@ -28,7 +28,15 @@ def test_prompts_name_their_class():
     reader = captions.tokenizer(names)
     prompts, labels = study.prompts_of(type("Info", (), {"class_names": names}), reader, 7)
     texts = [reader.decode(row) for row in prompts]
-    assert texts == ["a t-shirt", "an ankle boot", "a bag", "a top", "an ankle boot", "a bag", "a t-shirt"]
+    assert texts == [
+        "a t-shirt",
+        "an ankle boot",
+        "a bag",
+        "a top",
+        "an ankle boot",
+        "a bag",
+        "a t-shirt",
+    ]
     np.testing.assert_array_equal(labels, [0, 1, 2, 0, 1, 2, 0])
     assert len(study.prompts_of(info, captions.tokenizer(info.class_names), 25)[0]) == 25
 
@@ -37,7 +45,9 @@ def test_a_batch_has_captions_of_its_own_images_and_some_blanks():
     dataset, config = digits(), study.TextToImageConfig(batch_size=50)
     reader = captions.tokenizer(dataset.info.class_names)
     limits = captions.terciles(dataset.train["image"])
-    texts = captions.captions(dataset.train["image"], dataset.train["label"], dataset.info.class_names, limits)
+    texts = captions.captions(
+        dataset.train["image"], dataset.train["label"], dataset.info.class_names, limits
+    )
     arrays = {"train": data.arrays(dataset) | {"texts": texts}}
     draw = study._draw(config, dataset, reader)
     batches = [draw(arrays, jax.random.key(0), index) for index in range(20)]
@@ -45,7 +55,9 @@ def test_a_batch_has_captions_of_its_own_images_and_some_blanks():
     known = {image.tobytes(): rows for image, rows in zip(dataset.train["image"], texts)}
     for index, batch in enumerate(batches):
         assert batch["step"] == index
-        for image, text in zip(np.asarray(data.to_uint8(batch["x"], "unit")), np.asarray(batch["text"])):
+        for image, text in zip(
+            np.asarray(data.to_uint8(batch["x"], "unit")), np.asarray(batch["text"])
+        ):
             if not text.any():
                 blank += 1
             else:
@@ -65,13 +77,42 @@ def test_distance_to_the_nearest_training_image(size):
     np.testing.assert_allclose(study.nearest_distance(images, train), expected, atol=2e-3)
 
 
-SMALL = ["--data", "digits", "--num_codes", "8", "--width", "4", "--num_steps", "30", "--log_every", "15", "--num_prompts",
-         "20", "--prior_width", "8", "--prior_layers", "1", "--progress", "quiet"]  # fmt: skip
+SMALL = [
+    "--data",
+    "digits",
+    "--num_codes",
+    "8",
+    "--width",
+    "4",
+    "--num_steps",
+    "30",
+    "--log_every",
+    "15",
+    "--num_prompts",
+    "20",
+    "--prior_width",
+    "8",
+    "--prior_layers",
+    "1",
+    "--progress",
+    "quiet",
+]
 
 
 def test_every_program_of_it_can_be_traced(tmp_path, capsys):
-    """Shapes of initialisation, steps and evaluation, without compiling them; the judge is a short run of ours."""
-    judge = ["--data", "digits", "--num_steps", "20", "--log_every", "20", "--progress", "quiet", "--out"]
+    """Shapes of initialisation, steps and evaluation, without compiling them; the judge is a short
+    run of ours."""
+    judge = [
+        "--data",
+        "digits",
+        "--num_steps",
+        "20",
+        "--log_every",
+        "20",
+        "--progress",
+        "quiet",
+        "--out",
+    ]
     assert main(feature_classifier.EXPERIMENT, [*judge, str(tmp_path / "judge")]) == 0
     assert check(experiment.EXPERIMENT, [*SMALL, "--classifier", str(tmp_path / "judge")]) == 0
     shown = capsys.readouterr().out
@@ -80,13 +121,16 @@ def test_every_program_of_it_can_be_traced(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_run_on_digits(tmp_path, monkeypatch):
-    """The classifier that judges is trained in the folder at hand; figures and metrics are all there."""
+    """The classifier that judges is trained in the folder at hand; figures and metrics are all
+    there."""
     monkeypatch.chdir(tmp_path)
     flags = [*SMALL, "--out", "run"]
     assert main(experiment.EXPERIMENT, flags) == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     metrics = {name: value["mean"] for name, value in summary["metrics"].items()}
-    assert 0 <= metrics["agreement"] <= 1 and metrics["agreement"] * 20 == pytest.approx(round(metrics["agreement"] * 20))
+    assert 0 <= metrics["agreement"] <= 1 and metrics["agreement"] * 20 == pytest.approx(
+        round(metrics["agreement"] * 20)
+    )
     assert 0 < metrics["bits_per_image_token"] < 5  # log2 8 = 3 for a uniform guess
     assert metrics["distance_to_train"] > 0 and metrics["test_distance_to_train"] > 0
     assert summary["dataset"]["judge"]["test_accuracy"] > 0.8

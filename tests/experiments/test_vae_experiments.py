@@ -1,4 +1,5 @@
-"""VAE experiments: the parts that have a truth, the settings they refuse, and (slow) each end to end on real digits."""
+"""VAE experiments: the parts that have a truth, the settings they refuse, and (slow) each end to
+end on real digits."""
 
 import dataclasses
 import json
@@ -19,13 +20,26 @@ from dgm_jax.studies import binary_images
 from dgm_jax.studies import vae as study
 from experiments import avb_images, elbo_surgery, vae_priors
 
-SHORT = ["--data", "digits", "--num_seeds", "2", "--num_steps", "60", "--log_every", "30", "--hidden", "32",
-         "--progress", "quiet"]  # fmt: skip
+SHORT = [
+    "--data",
+    "digits",
+    "--num_seeds",
+    "2",
+    "--num_steps",
+    "60",
+    "--log_every",
+    "30",
+    "--hidden",
+    "32",
+    "--progress",
+    "quiet",
+]
 ANNEALED = ["--num_ais", "10", "--ais_steps", "5", "--num_chains", "2"]
 
 
 def test_annealing_from_a_gaussian_finds_the_evidence():
-    """z ~ N(0, 1), x | z ~ N(z, .5^2) in each of three pixels-and-latents: log p(x) in closed form."""
+    """z ~ N(0, 1), x | z ~ N(z, .5^2) in each of three pixels-and-latents: log p(x) in closed
+    form."""
     x = jnp.asarray(np.random.default_rng(0).normal(size=(30, 1, 3, 1)), jnp.float32)
     flat = x.reshape(30, 3)
 
@@ -35,16 +49,24 @@ def test_annealing_from_a_gaussian_finds_the_evidence():
 
     truth = scipy.stats.norm.logpdf(np.asarray(flat), scale=np.sqrt(1.25)).sum(1)
     settings = likelihood.Settings(num_steps=50, num_chains=8, num_knots=3, num_pilot=8)
-    exact = study.annealed(jax.random.key(0), settings, log_joint, x, flat * 0.8, jnp.full((30, 3), np.sqrt(0.2)))
+    exact = study.annealed(
+        jax.random.key(0), settings, log_joint, x, flat * 0.8, jnp.full((30, 3), np.sqrt(0.2))
+    )
     np.testing.assert_allclose(exact.log_prob, truth, atol=1e-4)
-    rough = study.annealed(jax.random.key(0), settings, log_joint, x, 0.5 * flat, jnp.full((30, 3), 0.7))
+    rough = study.annealed(
+        jax.random.key(0), settings, log_joint, x, 0.5 * flat, jnp.full((30, 3), 0.7)
+    )
     error = likelihood.average(rough).monte_carlo_error
-    assert float(jnp.mean(rough.log_prob)) == pytest.approx(truth.mean(), abs=4.5 * float(error) + 0.01)
+    assert float(jnp.mean(rough.log_prob)) == pytest.approx(
+        truth.mean(), abs=4.5 * float(error) + 0.01
+    )
 
 
 @pytest.fixture(scope="module")
 def digits():
-    config = vae_priors.Config(data="digits", latent_size=2, hidden=(8,), num_eval=10, num_ais=10, num_surgery=300)
+    config = vae_priors.Config(
+        data="digits", latent_size=2, hidden=(8,), num_eval=10, num_ais=10, num_surgery=300
+    )
     loaded = study.load(config)
     recipe = study.recipe(config, loaded)
     params, state = vae(recipe, loaded.dataset.info.shape).init(jax.random.key(0))
@@ -56,13 +78,19 @@ def test_surgery_of_images_is_the_sum_over_all_pairs(digits):
     _, loaded, recipe, params, state = digits
     images = loaded.dataset.train["image"][:300]  # more than meet at once
     found = study.surgery(jax.random.key(3), recipe, params, state, images)
-    loc, scale = (np.asarray(a, np.float64) for a in posterior(recipe, params, state, data.to_model_range(images, "unit")))
+    loc, scale = (
+        np.asarray(a, np.float64)
+        for a in posterior(recipe, params, state, data.to_model_range(images, "unit"))
+    )
     z = loc + scale * np.asarray(jax.random.normal(jax.random.key(3), (600,))).reshape(300, 2)
     pairs = scipy.stats.norm.logpdf(z[:, None], loc, scale).sum(-1)
     own, prior = np.diag(pairs), scipy.stats.norm.logpdf(z).sum(-1)
     aggregate = np.log(np.exp(pairs).mean(1))
-    for name, truth in (("average_kl", own - prior), ("mutual_information", own - aggregate),
-                        ("marginal_kl", aggregate - prior)):
+    for name, truth in (
+        ("average_kl", own - prior),
+        ("mutual_information", own - aggregate),
+        ("marginal_kl", aggregate - prior),
+    ):
         assert float(found[name]) == pytest.approx(truth.mean(), abs=2e-4), name
 
 
@@ -115,10 +143,16 @@ def test_settings_that_no_run_could_use(experiment, settings, message):
 
 @pytest.mark.parametrize("binarization", ["static", "dynamic", "threshold"])
 def test_what_is_evaluated_is_binary_under_every_protocol(binarization):
-    """Grey pixels under a Bernoulli law give a cross-entropy, which is no log-likelihood of anything."""
-    loaded = study.load(vae_priors.Config(data="digits", binarization=binarization, num_eval=10, num_surgery=10))
-    for images in (loaded.arrays["test"]["image"], binary_images.training_images(loaded.arrays),
-                   loaded.dataset.test["image"]):
+    """Grey pixels under a Bernoulli law give a cross-entropy, which is no log-likelihood of
+    anything."""
+    loaded = study.load(
+        vae_priors.Config(data="digits", binarization=binarization, num_eval=10, num_surgery=10)
+    )
+    for images in (
+        loaded.arrays["test"]["image"],
+        binary_images.training_images(loaded.arrays),
+        loaded.dataset.test["image"],
+    ):
         assert set(np.unique(images)) == {0, 255}
     assert (len(np.unique(loaded.arrays["train"]["image"])) > 2) == (binarization == "dynamic")
     draw = binary_images.draw_with_step(loaded, 32)
@@ -127,18 +161,32 @@ def test_what_is_evaluated_is_binary_under_every_protocol(binarization):
     if binarization == "dynamic":  # the images to be summed over are draws of the grey ones
         grey = np.asarray(loaded.arrays["train"]["image"], np.float64) / 255
         drawn = np.asarray(binary_images.training_images(loaded.arrays)) / 255
-        assert (drawn - grey).mean() == pytest.approx(0, abs=5 * np.sqrt((grey * (1 - grey)).sum()) / grey.size)
+        assert (drawn - grey).mean() == pytest.approx(
+            0, abs=5 * np.sqrt((grey * (1 - grey)).sum()) / grey.size
+        )
 
 
-@pytest.mark.parametrize("name, split", [("num_eval", "test"), ("num_ais", "test"), ("num_surgery", "training")])
+@pytest.mark.parametrize(
+    "name, split", [("num_eval", "test"), ("num_ais", "test"), ("num_surgery", "training")]
+)
 def test_more_images_than_there_are(name, split):
-    config = dataclasses.replace(vae_priors.Config(data="digits", num_eval=10, num_ais=5, num_surgery=10), **{name: 2000})
+    config = dataclasses.replace(
+        vae_priors.Config(data="digits", num_eval=10, num_ais=5, num_surgery=10), **{name: 2000}
+    )
     with pytest.raises(ConfigError, match=f"{name}=2000, but digits has"):
         study.load(config)
 
 
 def test_adaptive_contrast_refuses_pmap(tmp_path, capsys):
-    flags = [*SHORT, "--model", "avb_adaptive_contrast", "--devices", "pmap", "--out", str(tmp_path / "run")]
+    flags = [
+        *SHORT,
+        "--model",
+        "avb_adaptive_contrast",
+        "--devices",
+        "pmap",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert main(avb_images.EXPERIMENT, flags) == 2
     assert "couples its batch (adaptive contrast takes moments" in capsys.readouterr().err
 
@@ -149,34 +197,61 @@ def metrics_of(path):
 
 @pytest.mark.slow
 def test_vae_priors_end_to_end(tmp_path):
-    flags = [*SHORT, *ANNEALED, "--latent_size", "4", "--num_components", "10", "--num_importance", "20", "--num_eval", "30",
-             "--num_surgery", "100", "--out", str(tmp_path)]  # fmt: skip
+    flags = [
+        *SHORT,
+        *ANNEALED,
+        "--latent_size",
+        "4",
+        "--num_components",
+        "10",
+        "--num_importance",
+        "20",
+        "--num_eval",
+        "30",
+        "--num_surgery",
+        "100",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(vae_priors.EXPERIMENT, flags) == 0
     found = metrics_of(tmp_path)
     for prior in vae_priors.Config().prior:
-        kl = {name: found[f"{prior}/{name}"]["mean"] for name in ("average_kl", "mutual_information", "marginal_kl")}
-        assert kl["average_kl"] == pytest.approx(kl["mutual_information"] + kl["marginal_kl"], abs=1e-4)
+        kl = {
+            name: found[f"{prior}/{name}"]["mean"]
+            for name in ("average_kl", "mutual_information", "marginal_kl")
+        }
+        assert kl["average_kl"] == pytest.approx(
+            kl["mutual_information"] + kl["marginal_kl"], abs=1e-4
+        )
         assert 0 < kl["mutual_information"] < np.log(100)
         # Two ways to log p(x) of the same ten images, both above the one-draw ELBO of all.
-        annealed, weighted = found[f"{prior}/annealed_log_prob"]["mean"], found[f"{prior}/log_prob_same"]["mean"]
+        annealed, weighted = (
+            found[f"{prior}/annealed_log_prob"]["mean"],
+            found[f"{prior}/log_prob_same"]["mean"],
+        )
         assert annealed == pytest.approx(weighted, abs=2.0)
         assert found[f"{prior}/log_prob"]["mean"] > found[f"{prior}/test_elbo"]["mean"] - 1.0
 
 
 @pytest.mark.slow
 def test_elbo_surgery_end_to_end(tmp_path):
-    assert main(elbo_surgery.EXPERIMENT, [*SHORT, "--latent", "2", "4", "--out", str(tmp_path)]) == 0
+    assert (
+        main(elbo_surgery.EXPERIMENT, [*SHORT, "--latent", "2", "4", "--out", str(tmp_path)]) == 0
+    )
     found = metrics_of(tmp_path)
     for size in (2, 4):
         assert found[f"{size}/identity_error"]["mean"] < 1e-4
-        assert found[f"{size}/average_kl"]["mean"] == pytest.approx(found[f"{size}/analytic_kl"]["mean"], abs=0.3)
+        assert found[f"{size}/average_kl"]["mean"] == pytest.approx(
+            found[f"{size}/analytic_kl"]["mean"], abs=0.3
+        )
 
 
 @pytest.mark.slow
 def test_avb_images_end_to_end(tmp_path):
     assert main(avb_images.EXPERIMENT, [*SHORT, *ANNEALED, "--out", str(tmp_path)]) == 0
     found = metrics_of(tmp_path)
-    # The VAE's bound is one: annealing lies above it, by less than the KL it started from, and no alarm sounds.
+    # The VAE's bound is one: annealing lies above it, by less than the KL it started from, and no
+    # alarm sounds.
     assert -0.5 < found["vae/gap"]["mean"] < found["vae/test_kl"]["mean"] + 1.0
     assert found["vae/alarm"]["mean"] == 0
     assert all(np.isfinite(found[f"{model}/gap"]["mean"]) for model in avb_images.MODELS)

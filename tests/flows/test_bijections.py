@@ -1,4 +1,5 @@
-"""Every bijection of the registry: round trips, log-dets against autodiff, the identity at init, mass, gradients."""
+"""Every bijection of the registry: round trips, log-dets against autodiff, the identity at init,
+mass, gradients."""
 
 import functools
 
@@ -28,7 +29,8 @@ def perturbed(params, scale, seed=0):
 
 
 def noise(name):
-    """How far parameters are moved: many small steps for a network's weights, larger ones for a few numbers."""
+    """How far parameters are moved: many small steps for a network's weights, larger ones for a few
+    numbers."""
     return 0.1 if any(word in name for word in ("coupling", "autoregressive", "flow")) else 0.4
 
 
@@ -38,7 +40,8 @@ def points(num, dim, seed=1):
 
 @functools.cache
 def measured(name, dim, x64):
-    """What both directions give at random points with random parameters, and what autodiff says about them."""
+    """What both directions give at random points with random parameters, and what autodiff says
+    about them."""
     with jax.enable_x64(x64):
         bijection = flows.BIJECTIONS[name](dim)
         dtype = jnp.float64 if x64 else jnp.float32
@@ -61,7 +64,9 @@ def log_abs_det(jacobians):
 
 
 @every
-@pytest.mark.parametrize("x64, tolerance", [(False, 1e-5), (True, 1e-10)], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    "x64, tolerance", [(False, 1e-5), (True, 1e-10)], ids=["float32", "float64"]
+)
 def test_inverse_undoes_forward_and_log_dets_equal_autodiff(name, x64, tolerance):
     x, y, log_det, back, back_log_det, forward, inverse = measured(name, 3, x64)
     assert y.dtype == log_det.dtype == x.dtype and log_det.shape == back_log_det.shape == (7,)
@@ -84,7 +89,9 @@ def test_the_start_is_the_identity(name, dim):
     for function in (bijection.forward_and_log_det, bijection.inverse_and_log_det):
         y, log_det = jax.jit(function)(params, x)
         expected = np.sort(x, -1) if name in PERMUTATIONS else x
-        np.testing.assert_allclose(np.sort(y, -1) if name in PERMUTATIONS else y, expected, atol=2e-6)
+        np.testing.assert_allclose(
+            np.sort(y, -1) if name in PERMUTATIONS else y, expected, atol=2e-6
+        )
         np.testing.assert_allclose(log_det, 0, atol=2e-6)
         if name not in ("planar", "spline_coupling", "spline_flow"):  # these two round
             np.testing.assert_array_equal(log_det, 0)
@@ -101,7 +108,9 @@ def test_the_density_integrates_to_one(name, way):
     grid = np.stack(np.meshgrid(axis, axis), -1)
     y, log_det = jax.jit(getattr(bijection, way))(params, grid)
     log_prob = -np.sum(np.square(y), -1) / 2 - np.log(2 * np.pi) + log_det
-    np.testing.assert_allclose(np.exp(np.asarray(log_prob, np.float64)).sum() * spacing**2, 1, atol=1e-3)
+    np.testing.assert_allclose(
+        np.exp(np.asarray(log_prob, np.float64)).sum() * spacing**2, 1, atol=1e-3
+    )
 
 
 @every
@@ -110,7 +119,10 @@ def test_gradients_are_finite_at_extremes(name, way):
     bijection = flows.BIJECTIONS[name](3)
     params = perturbed(bijection.init(jax.random.key(0)), 0.3)
     edge = np.float32(5)  # the bound of the splines
-    values = np.array([0, 1e3, -1e3, edge, -edge, np.nextafter(edge, 9), np.nextafter(-edge, 0), 1e-30], np.float32)
+    values = np.array(
+        [0, 1e3, -1e3, edge, -edge, np.nextafter(edge, 9), np.nextafter(-edge, 0), 1e-30],
+        np.float32,
+    )
     x = np.stack([values, np.roll(values, 1), np.roll(values, 3)], -1)
 
     def total(params, x):
@@ -125,11 +137,14 @@ def test_gradients_are_finite_at_extremes(name, way):
 
 @every
 def test_the_round_trip_has_no_gradient_in_the_parameters(name):
-    """inverse(params, forward(params, x)) = x whatever the parameters: its gradient, and that of the sum of the
-    log-determinants, is 0. A solver inside the inverse must carry its derivatives."""
+    """inverse(params, forward(params, x)) = x whatever the parameters: its gradient, and that of
+    the sum of the log-determinants, is 0. A solver inside the inverse must carry its
+    derivatives."""
     with jax.enable_x64(True):
         bijection = flows.BIJECTIONS[name](3)
-        start = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), bijection.init(jax.random.key(0)))
+        start = jax.tree.map(
+            lambda leaf: leaf.astype(jnp.float64), bijection.init(jax.random.key(0))
+        )
         params, x = perturbed(start, noise(name)), jnp.asarray(points(5, 3))
         weights = jnp.asarray(points(5, 4, seed=2))
 
@@ -140,7 +155,9 @@ def test_the_round_trip_has_no_gradient_in_the_parameters(name):
         def round_trip(params):
             y, log_det = bijection.forward_and_log_det(params, x)
             back, back_log_det = bijection.inverse_and_log_det(params, y)
-            return jnp.sum(weights[:, :3] * back) + jnp.sum(weights[:, 3] * (log_det + back_log_det))
+            return jnp.sum(weights[:, :3] * back) + jnp.sum(
+                weights[:, 3] * (log_det + back_log_det)
+            )
 
         there, again = jax.jit(jax.grad(one_way))(params), jax.jit(jax.grad(round_trip))(params)
     for leaf in jax.tree.leaves(again):

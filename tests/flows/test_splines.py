@@ -1,4 +1,5 @@
-"""Rational-quadratic splines: knots and slopes against the paper's formula, tails, extreme parameters."""
+"""Rational-quadratic splines: knots and slopes against the paper's formula, tails, extreme
+parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +18,12 @@ def spline_parameters(scale, seed=0):
 
 def knots_of(raw):
     """The knots and slopes as the paper describes them, in numpy."""
+
     def places(logits):
         shares = np.exp(logits) / np.exp(logits).sum()
-        return np.concatenate([[-BOUND], -BOUND + 2 * BOUND * np.cumsum(1e-3 + (1 - 1e-3 * BINS) * shares)])
+        return np.concatenate(
+            [[-BOUND], -BOUND + 2 * BOUND * np.cumsum(1e-3 + (1 - 1e-3 * BINS) * shares)]
+        )
 
     slopes = 1e-3 + np.log1p(np.exp(raw[2 * BINS :] + np.log(np.expm1(1 - 1e-3))))
     return places(raw[:BINS]), places(raw[BINS : 2 * BINS]), np.concatenate([[1], slopes, [1]])
@@ -36,7 +40,9 @@ def test_the_spline_passes_its_knots_with_its_slopes_and_is_monotone():
         back, _ = flows.spline_inverse(got, raw_rows, BOUND)
         np.testing.assert_allclose(back, x, atol=1e-12)
         line = jnp.linspace(-4, 4, 2001)
-        values, log_slope = flows.spline_forward(line, jnp.broadcast_to(jnp.asarray(raw), (2001, len(raw))), BOUND)
+        values, log_slope = flows.spline_forward(
+            line, jnp.broadcast_to(jnp.asarray(raw), (2001, len(raw))), BOUND
+        )
         assert np.all(np.diff(values) > 0)
         # Slopes against central differences of the values.
         numeric = np.gradient(values, line)
@@ -48,7 +54,8 @@ def test_the_spline_passes_its_knots_with_its_slopes_and_is_monotone():
 
 
 def test_the_bin_formula_equals_the_papers_by_hand():
-    """Two bins of [-1, 1] with knots (-1, -1), (0, .5), (1, 1), slopes 1, 2, 1; x = -.5 is the middle of the first."""
+    """Two bins of [-1, 1] with knots (-1, -1), (0, .5), (1, 1), slopes 1, 2, 1; x = -.5 is the
+    middle of the first."""
     share = (1.5 / 2 - 1e-3) / (1 - 2e-3)  # the first height, after the floor of a bin
     slope = np.log(np.expm1(2 - 1e-3)) - np.log(np.expm1(1 - 1e-3))
     raw = np.array([0, 0, np.log(share), np.log(1 - share), slope])
@@ -64,8 +71,12 @@ def test_the_bin_formula_equals_the_papers_by_hand():
 @pytest.mark.parametrize("direction", [flows.spline_forward, flows.spline_inverse])
 def test_splines_with_extreme_parameters_have_finite_values_and_gradients(direction):
     signs = RNG(0).choice([-50.0, 0.0, 50.0], size=(200, flows.num_spline_params(BINS)))
-    raw = np.concatenate([signs, np.full((1, signs.shape[1]), 50.0), np.full((1, signs.shape[1]), -50.0)])
-    x = np.array([-1e3, -BOUND, -BOUND * (1 - 1e-7), -1e-30, 0, 0.7, 2.9, BOUND, BOUND * (1 + 1e-7), 1e3])
+    raw = np.concatenate(
+        [signs, np.full((1, signs.shape[1]), 50.0), np.full((1, signs.shape[1]), -50.0)]
+    )
+    x = np.array(
+        [-1e3, -BOUND, -BOUND * (1 - 1e-7), -1e-30, 0, 0.7, 2.9, BOUND, BOUND * (1 + 1e-7), 1e3]
+    )
     x, raw = np.broadcast_to(x.astype(np.float32), (len(raw), 10)), raw[:, None].astype(np.float32)
     raw = np.broadcast_to(raw, (*x.shape, raw.shape[-1]))
 
@@ -90,7 +101,9 @@ def test_gradients_are_finite_on_the_knots(direction):
     at = jnp.asarray(x if direction is flows.spline_forward else y, jnp.float32)
 
     def total(x, raw):
-        return sum(jnp.sum(part) for part in direction(x, jnp.broadcast_to(raw, (len(x), len(raw))), BOUND))
+        return sum(
+            jnp.sum(part) for part in direction(x, jnp.broadcast_to(raw, (len(x), len(raw))), BOUND)
+        )
 
     for gradient in jax.jit(jax.grad(total, (0, 1)))(at, jnp.asarray(raw)):
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0

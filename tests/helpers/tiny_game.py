@@ -1,4 +1,5 @@
-"""A game in one variable for tests of whole runs: w descends (w - x)^2 / 2 for noisy x around `target`."""
+"""A game in one variable for tests of whole runs: w descends (w - x)^2 / 2 for noisy x around
+`target`."""
 
 import dataclasses
 import json
@@ -46,10 +47,16 @@ def build(config, data):
 
     def evaluate(train_state, arrays, key):
         w = train_state.params["p"]["w"]
-        return {"w": w, "error": jnp.abs(w - arrays["target"]), "picture": jnp.stack([w, jax.random.normal(key)])}
+        return {
+            "w": w,
+            "error": jnp.abs(w - arrays["target"]),
+            "picture": jnp.stack([w, jax.random.normal(key)]),
+        }
 
     players = {"p": Player(("p",), loss)}
-    freeze_start = optax.masked(optax.set_to_zero(), lambda tree: {"p": {"w": False, "start": True}})
+    freeze_start = optax.masked(
+        optax.set_to_zero(), lambda tree: {"p": {"w": False, "start": True}}
+    )
     optimizer = optax.chain(optax.sgd(rate), freeze_start)
     return Task(init, draw, partial(training.alternating, players, {"p": optimizer}), evaluate)
 
@@ -60,17 +67,21 @@ def validate(config):
 
 
 def tiny(**changes) -> Experiment:
-    return Experiment(**{
-        "name": "tiny",
-        "config": Tiny,
-        "load": lambda config: Data({"target": jnp.float32(2.0)}, {"name": "number", "identity": "number"}),
-        "build": build,
-        "distribute": partial(parallel.distribute, only=jax.devices()[:1]),
-        "validate": validate,
-        "headline": ("error",),
-        "arm_field": "kind",
-        **changes,
-    })
+    return Experiment(
+        **{
+            "name": "tiny",
+            "config": Tiny,
+            "load": lambda config: Data(
+                {"target": jnp.float32(2.0)}, {"name": "number", "identity": "number"}
+            ),
+            "build": build,
+            "distribute": partial(parallel.distribute, only=jax.devices()[:1]),
+            "validate": validate,
+            "headline": ("error",),
+            "arm_field": "kind",
+            **changes,
+        }
+    )
 
 
 def run(out, *flags, experiment=None, grid=None):
@@ -83,7 +94,9 @@ def summary_of(out):
 
 
 def rows_of(out):
-    return [json.loads(line) for line in (pathlib.Path(out) / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (pathlib.Path(out) / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 def stopping(number, at):
@@ -101,6 +114,7 @@ def stopping(number, at):
 
 def concluding(config, data):
     """`build` with a figure that is worked out after the last step only."""
+
     def conclude(train_state, arrays, key):
         return {"square": jnp.square(train_state.params["p"]["w"]), "late_picture": jnp.ones((2,))}
 

@@ -1,4 +1,5 @@
-"""Autoregressive models: exact probabilities and samples that follow them; text and image in a stream; code priors."""
+"""Autoregressive models: exact probabilities and samples that follow them; text and image in a
+stream; code priors."""
 
 import functools
 import itertools
@@ -89,13 +90,17 @@ def test_probabilities_of_all_sequences_sum_to_one_and_samples_follow_them(name,
     rare = 20_000 * p < 5
     observed, expected = counts[~rare], 20_000 * p[~rare]
     if rare.any():
-        observed, expected = np.append(observed, counts[rare].sum()), np.append(expected, 20_000 * p[rare].sum())
+        observed, expected = (
+            np.append(observed, counts[rare].sum()),
+            np.append(expected, 20_000 * p[rare].sum()),
+        )
     assert scipy.stats.chisquare(observed, expected).pvalue > 1e-3
     np.testing.assert_allclose(drawn.log_prob, log_p[index], atol=1e-4)
 
 
 def test_probabilities_of_the_stream_are_those_of_text_then_image():
-    """Over the 3^2 4^4 allowed streams they sum to one; another id at any place has probability zero."""
+    """Over the 3^2 4^4 allowed streams they sum to one; another id at any place has probability
+    zero."""
     model, params = model_of("stream")
     text, image = all_sequences(3, 2), all_sequences(4, 4)
     streams = STREAM.join(np.repeat(text, len(image), 0), np.tile(image, (len(text), 1)))
@@ -106,7 +111,9 @@ def test_probabilities_of_the_stream_are_those_of_text_then_image():
     wrong = np.tile(streams[:1], (len(streams), 1))
     for row, (place, token) in enumerate(((0, 3), (1, 6), (2, 2), (5, 0))):
         wrong[row, place] = token
-    assert np.isneginf(log_prob(params, wrong)).tolist() == [True] * 4 + [False] * (len(streams) - 4)
+    assert np.isneginf(log_prob(params, wrong)).tolist() == [True] * 4 + [False] * (
+        len(streams) - 4
+    )
 
 
 @pytest.mark.parametrize("text_weight", [None, 1 / 8])
@@ -116,12 +123,16 @@ def test_the_loss_is_the_cross_entropy_of_numpy(text_weight):
     law = masked_log_softmax("stream", params, tokens)
     nats = -np.take_along_axis(law, np.asarray(tokens)[..., None], -1)[..., 0]
     run = jax.jit(jax.value_and_grad(model.players[AUTOREGRESSIVE].loss, has_aux=True))
-    (loss, aux), grads = run(params, {AUTOREGRESSIVE: {}}, {"text": text, "x": codes}, jax.random.key(0))
+    (loss, aux), grads = run(
+        params, {AUTOREGRESSIVE: {}}, {"text": text, "x": codes}, jax.random.key(0)
+    )
     image = nats[:, 2:].mean()
     expected = nats.sum(1).mean() if text_weight is None else nats[:, :2].mean() / 8 + image * 7 / 8
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(aux.metrics["nats"], nats.sum(1).mean(), rtol=1e-5)
-    np.testing.assert_allclose(aux.metrics["nats_text"] + aux.metrics["nats_image"], aux.metrics["nats"], rtol=1e-5)
+    np.testing.assert_allclose(
+        aux.metrics["nats_text"] + aux.metrics["nats_image"], aux.metrics["nats"], rtol=1e-5
+    )
     np.testing.assert_allclose(aux.metrics["bits_per_image_token"], image / np.log(2), rtol=1e-5)
     np.testing.assert_allclose(aux.metrics["bits_per_token"], nats.mean() / np.log(2), rtol=1e-5)
     assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(grads))
@@ -136,7 +147,9 @@ def test_cached_and_uncached_sampling_draw_the_same(settings):
     text = joined(1, 16)[0]
     prompts = {"prompt": jnp.asarray(text), "null_prompt": jnp.zeros((2,), jnp.int32)}
     settings = {k: prompts.get(k, v) for k, v in settings.items()}
-    cached, uncached = (sample(model, params, 4, 16, cached, **settings) for cached in (True, False))
+    cached, uncached = (
+        sample(model, params, 4, 16, cached, **settings) for cached in (True, False)
+    )
     np.testing.assert_array_equal(cached.tokens, uncached.tokens)
     np.testing.assert_allclose(cached.log_prob, uncached.log_prob, atol=1e-4)
     assert cached.tokens.shape == (16, 4 if "prompt" in settings else 6)
@@ -147,7 +160,9 @@ def test_the_log_probability_of_samples_is_that_of_the_model(prompted):
     model, params = model_of("stream")
     prompt = jnp.asarray(joined(1, 64)[0]) if prompted else None
     drawn = sample(model, params, 5, 64, **({"prompt": prompt} if prompted else {}))
-    np.testing.assert_allclose(drawn.log_prob, jax.jit(model.log_prob)(params, drawn.tokens, prompt), atol=1e-4)
+    np.testing.assert_allclose(
+        drawn.log_prob, jax.jit(model.log_prob)(params, drawn.tokens, prompt), atol=1e-4
+    )
 
 
 def test_the_law_that_is_drawn_from_is_guided_then_masked_then_tempered_then_truncated():
@@ -158,7 +173,10 @@ def test_the_law_that_is_drawn_from_is_guided_then_masked_then_tempered_then_tru
     settings = {"temperature": temperature, "top_k": k, "top_p": p, "guidance": scale}
     drawn = sample(model, params, 6, rows, prompt=text, null_prompt=null[0], **settings)
     run = jax.jit(network("stream").logits)
-    laws = [np.float64(run(params[AUTOREGRESSIVE], jnp.concatenate([x, drawn.tokens], 1)))[:, 2:] for x in (text, null)]
+    laws = [
+        np.float64(run(params[AUTOREGRESSIVE], jnp.concatenate([x, drawn.tokens], 1)))[:, 2:]
+        for x in (text, null)
+    ]
     logits = (laws[1] + scale * (laws[0] - laws[1]))[..., 3:] / temperature  # image ids only
     logits = np.where(logits >= np.sort(logits, -1)[..., [-k]], logits, -np.inf)
     order = np.argsort(-logits, -1)
@@ -167,7 +185,9 @@ def test_the_law_that_is_drawn_from_is_guided_then_masked_then_tempered_then_tru
     logits = np.where(np.take_along_axis(keep, np.argsort(order, -1), -1), logits, -np.inf)
     codes = np.asarray(STREAM.codes(drawn.tokens))
     assert codes.min() >= 0 and codes.max() <= 3
-    expected = np.take_along_axis(scipy.special.log_softmax(logits, -1), codes[..., None], -1)[..., 0].sum(1)
+    expected = np.take_along_axis(scipy.special.log_softmax(logits, -1), codes[..., None], -1)[
+        ..., 0
+    ].sum(1)
     np.testing.assert_allclose(drawn.log_prob, expected, atol=1e-3)
     assert np.all(np.isfinite(drawn.log_prob)) and len(np.unique(codes)) > 1
 
@@ -176,7 +196,9 @@ def test_guidance_of_one_is_the_conditional_law():
     model, params = model_of("stream")
     text = jnp.asarray(joined(3, 16)[0])
     plain = sample(model, params, 7, 16, prompt=text)
-    guided = sample(model, params, 7, 16, prompt=text, null_prompt=jnp.zeros((2,), jnp.int32), guidance=1.0)
+    guided = sample(
+        model, params, 7, 16, prompt=text, null_prompt=jnp.zeros((2,), jnp.int32), guidance=1.0
+    )
     np.testing.assert_array_equal(plain.tokens, guided.tokens)
     np.testing.assert_allclose(plain.log_prob, guided.log_prob, atol=1e-4)
 
@@ -199,7 +221,10 @@ def test_two_seeds_under_vmap_are_each_alone():
 
     together, alone = jax.jit(jax.vmap(run))(keys), jax.jit(run)
     for lane in range(2):
-        (drawn, log_p), (expected, expected_log_p) = jax.tree.map(lambda x: x[lane], together), alone(keys[lane])
+        (drawn, log_p), (expected, expected_log_p) = (
+            jax.tree.map(lambda x: x[lane], together),
+            alone(keys[lane]),
+        )
         np.testing.assert_array_equal(drawn.tokens, expected.tokens)
         np.testing.assert_allclose(drawn.log_prob, expected.log_prob, atol=1e-4)
         np.testing.assert_allclose(log_p, expected_log_p, atol=1e-4)
@@ -210,7 +235,9 @@ def test_two_seeds_under_vmap_are_each_alone():
 
 def test_adam_memorises_a_set_of_sequences():
     """The loss falls to the entropy of the set, log N, and samples are members of it."""
-    grids = np.array([[[0, 1], [2, 3]], [[3, 2], [1, 0]], [[0, 1], [1, 0]], [[2, 2], [2, 2]], [[3, 0], [3, 0]]])
+    grids = np.array(
+        [[[0, 1], [2, 3]], [[3, 2], [1, 0]], [[0, 1], [1, 0]], [[2, 2], [2, 2]], [[3, 0], [3, 0]]]
+    )
     net = from_transformer(Transformer(4, 4, 32, 1, 2, grid=(2, 2), init_name="torch", dropout=0.0))
     model, prior = autoregressive(net), code_prior(net, (2, 2))
     game = training.make_game(model.players, {AUTOREGRESSIVE: optax.adam(1e-2)}, SOLO)
@@ -221,7 +248,10 @@ def test_adam_memorises_a_set_of_sequences():
 
         def step(now, _):
             seen = training.move(game, AUTOREGRESSIVE, now, batch, key)
-            return training.game.apply(game, AUTOREGRESSIVE, now, seen.gradient, seen.aux.state), seen.aux.metrics
+            return (
+                training.game.apply(game, AUTOREGRESSIVE, now, seen.gradient, seen.aux.state),
+                seen.aux.metrics,
+            )
 
         now, metrics = jax.lax.scan(step, now, None, 200)
         params = now.params[AUTOREGRESSIVE]
@@ -245,7 +275,9 @@ def test_a_prior_over_grids_is_the_model_in_raster_order(name):
     np.testing.assert_allclose(log_p.reshape(8), jax.jit(model.log_prob)(params, codes), atol=1e-5)
     drawn = jax.jit(prior.sample, static_argnums=2)(own, jax.random.key(1), 5)
     np.testing.assert_array_equal(drawn.reshape(5, -1), sample(model, params, 1, 5).tokens)
-    assert jax.tree.structure(jax.eval_shape(prior.init, jax.random.key(0))) == jax.tree.structure(own)
+    assert jax.tree.structure(jax.eval_shape(prior.init, jax.random.key(0))) == jax.tree.structure(
+        own
+    )
     with pytest.raises(ConfigError, match="places"):
         code_prior(network(name), (5, 5))
     with pytest.raises(DataError, match="codes must be"):
@@ -265,7 +297,10 @@ def test_a_prior_over_grids_is_the_model_in_raster_order(name):
         ({"prompt": np.array([0, 0, 1])}, "must have text ids"),
         ({"prompt": np.zeros(2)}, "must be integers"),
         ({"prompt": np.zeros(2, int), "guidance": 2.0}, "needs a null_prompt"),
-        ({"prompt": np.zeros(2, int), "null_prompt": np.zeros(1, int), "guidance": 2.0}, "the same length"),
+        (
+            {"prompt": np.zeros(2, int), "null_prompt": np.zeros(1, int), "guidance": 2.0},
+            "the same length",
+        ),
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"top_k": 9}, "k must be in 1..7"),
         ({"top_p": 0.0}, "p must be in"),

@@ -21,12 +21,23 @@ LATENT = 3
 @functools.cache
 def networks(batch_norm=False, activation="tanh"):
     """A generator to the plane and a discriminator, width 8, weights of order one."""
-    normal = {"init_name": "orthogonal", "gain": 1.2, "batch_norm": batch_norm, "activation": activation}
+    normal = {
+        "init_name": "orthogonal",
+        "gain": 1.2,
+        "batch_norm": batch_norm,
+        "activation": activation,
+    }
     return from_flax(MLP((8, 2), **normal)), from_flax(MLP((8, 1), squeeze=True, **normal))
 
 
 def model_of(batch_norm=False, loss="non_saturating", activation="tanh", **options):
-    return gan(*networks(batch_norm, activation), LOSSES[loss], latent_size=LATENT, example_shape=(2,), **options)
+    return gan(
+        *networks(batch_norm, activation),
+        LOSSES[loss],
+        latent_size=LATENT,
+        example_shape=(2,),
+        **options,
+    )
 
 
 def start(model, key=0, num_examples=12):
@@ -34,7 +45,10 @@ def start(model, key=0, num_examples=12):
     key_init, key_x, key_z = jax.random.split(jax.random.key(key), 3)
     game = training.make_game(model.players, {D: optax.sgd(0.1), G: optax.sgd(0.1)}, SOLO)
     now = training.game.init_state(game, jax.random.key(key + 1), *model.init(key_init))
-    batch = {"x": 1.0 + core.normal(key_x, (num_examples, 2)), "z": core.normal(key_z, (num_examples, LATENT))}
+    batch = {
+        "x": 1.0 + core.normal(key_x, (num_examples, 2)),
+        "z": core.normal(key_z, (num_examples, LATENT)),
+    }
     return game, now, batch
 
 
@@ -52,13 +66,17 @@ def same(a, b):
 # Ownership.
 
 
-@pytest.mark.parametrize("options", [{"batch_norm": True}, {"spectral": True}, {"batch_norm": True, "spectral": True}])
+@pytest.mark.parametrize(
+    "options", [{"batch_norm": True}, {"spectral": True}, {"batch_norm": True, "spectral": True}]
+)
 @pytest.mark.parametrize("name, other", [(D, G), (G, D)])
 def test_an_update_changes_its_own_side_only(name, other, options):
     """Parameters, batch statistics and power iteration of the other side keep every bit."""
     game, now, batch = start(model_of(**options))
     moved = jax.jit(functools.partial(after, name, game))(now, batch)
-    assert same(moved.params[other], now.params[other]) and same(moved.state[other], now.state[other])
+    assert same(moved.params[other], now.params[other]) and same(
+        moved.state[other], now.state[other]
+    )
     assert not same(moved.params[name], now.params[name])
     if options.get("batch_norm"):
         assert not same(moved.state[name]["network"], now.state[name]["network"])
@@ -74,7 +92,8 @@ def test_spectral_vectors_advance_with_the_discriminator_only():
 
 
 def test_spectral_norm_bounds_the_discriminator():
-    """After some power iterations, the slope of D in x is at most 1 (two dense layers of norm 1, slopes at most 1)."""
+    """After some power iterations, the slope of D in x is at most 1 (two dense layers of norm 1,
+    slopes at most 1)."""
     model = model_of(spectral=True)
     game, now, batch = start(model)
     now = now._replace(params={**now.params, D: jax.tree.map(lambda w: 5.0 * w, now.params[D])})
@@ -82,7 +101,9 @@ def test_spectral_norm_bounds_the_discriminator():
         seen = training.move(game, D, now, batch, jax.random.key(9))
         now = now._replace(state={**now.state, D: seen.aux.state[D]})
     generator_slope = jax.grad(
-        lambda z: model.players[G].loss(now.params, now.state, {"x": batch["x"], "z": z}, jax.random.key(0))[0]
+        lambda z: model.players[G].loss(
+            now.params, now.state, {"x": batch["x"], "z": z}, jax.random.key(0)
+        )[0]
     )(batch["z"])
     fakes = lambda z: networks()[0].apply(now.params[G], {}, z, train=True)[0]
     jacobian = jax.vmap(jax.jacobian(lambda z: fakes(z[None])[0]))(batch["z"])
@@ -91,19 +112,24 @@ def test_spectral_norm_bounds_the_discriminator():
 
 
 def test_the_discriminators_gradient_is_that_of_detached_fakes():
-    """Its own parameters see no difference; the generator's do not move (see the ownership test)."""
+    """Its own parameters see no difference; the generator's do not move (see the ownership
+    test)."""
     model = model_of()
     game, now, batch = start(model)
     generator, discriminator = networks()
 
     def detached(own):
         fake = jax.lax.stop_gradient(generator.apply(now.params[G], {}, batch["z"], train=True)[0])
-        real_logits, fake_logits = (discriminator.apply(own, {}, x, train=True)[0] for x in (batch["x"], fake))
+        real_logits, fake_logits = (
+            discriminator.apply(own, {}, x, train=True)[0] for x in (batch["x"], fake)
+        )
         return LOSSES["non_saturating"].discriminator(real_logits, fake_logits)
 
     expected = jax.jit(jax.grad(detached))(now.params[D])
     found = training.move(game, D, now, batch, jax.random.key(9)).gradient[D]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), found, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), found, expected
+    )
 
 
 # What depends on how D's gradient depends on G.
@@ -121,7 +147,9 @@ def inner(a, b):
 
 def in_float64(model):
     game, now, batch = start(model)
-    wide = lambda tree: jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, tree)
+    wide = lambda tree: jax.tree.map(
+        lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, tree
+    )
     now = now._replace(params=wide(now.params), state=wide(now.state))
     return game, now, wide(batch)
 
@@ -129,7 +157,9 @@ def in_float64(model):
 def random_like(tree, seed):
     leaves, structure = jax.tree.flatten(tree)
     rng = np.random.default_rng(seed)
-    return jax.tree.unflatten(structure, [jnp.asarray(rng.normal(size=x.shape), x.dtype) for x in leaves])
+    return jax.tree.unflatten(
+        structure, [jnp.asarray(rng.normal(size=x.shape), x.dtype) for x in leaves]
+    )
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -157,13 +187,17 @@ def test_the_unrolled_gradient_against_finite_differences(optimizer):
         found = inner(gradient, direction)
         np.testing.assert_allclose(found, slope, rtol=1e-6)
 
-        ahead = training.look_ahead(game, D, 2, now, batch, key)  # D's updates held constant: another number
-        held = jax.grad(lambda own: model.players[G].loss({**ahead, G: own}, now.state, batch, key)[0])(now.params[G])
+        # D's updates held constant: another number
+        ahead = training.look_ahead(game, D, 2, now, batch, key)
+        held = jax.grad(
+            lambda own: model.players[G].loss({**ahead, G: own}, now.state, batch, key)[0]
+        )(now.params[G])
         assert abs(float(inner(held, direction)) / float(slope) - 1) > 1e-3
 
 
 def test_consensus_descends_half_the_squared_field():
-    """The extra term of the update is the gradient of 1/2 |v|^2 in all parameters, by finite differences."""
+    """The extra term of the update is the gradient of 1/2 |v|^2 in all parameters, by finite
+    differences."""
     with jax.enable_x64(True):
         model = model_of()
         game, now, batch = in_float64(model)
@@ -171,7 +205,10 @@ def test_consensus_descends_half_the_squared_field():
 
         def half_square(params):
             at = now._replace(params=params)
-            moves = [training.move(game, name, at, batch, jax.random.fold_in(key, i)) for i, name in enumerate((D, G))]
+            moves = [
+                training.move(game, name, at, batch, jax.random.fold_in(key, i))
+                for i, name in enumerate((D, G))
+            ]
             return sum(inner(m.gradient, m.gradient) for m in moves) / 2
 
         direction = random_like(now.params, 1)
@@ -223,10 +260,14 @@ def test_a_penalty_is_added_with_its_weight(name):
     key = jax.random.key(9)
     loss, _ = plain.players[D].loss(now.params, now.state, batch, key)
     total, aux = with_penalty.players[D].loss(now.params, now.state, batch, key)
-    assert float(total) == pytest.approx(float(loss) + weight * float(aux.metrics["penalty"]), rel=1e-6)
+    assert float(total) == pytest.approx(
+        float(loss) + weight * float(aux.metrics["penalty"]), rel=1e-6
+    )
     generator, discriminator = networks()
     critic = lambda x: discriminator.apply(now.params[D], {}, x, train=False)[0]
-    norms = lambda x: np.linalg.norm(jax.vmap(jax.grad(lambda one: critic(one[None])[0]))(x), axis=-1)
+    norms = lambda x: np.linalg.norm(
+        jax.vmap(jax.grad(lambda one: critic(one[None])[0]))(x), axis=-1
+    )
     fake = generator.apply(now.params[G], {}, batch["z"], train=True)[0]
     expected = {"r1": (norms(batch["x"]) ** 2).mean() / 2, "r2": (norms(fake) ** 2).mean() / 2}
     if name in expected:
@@ -239,7 +280,9 @@ def test_instance_noise_is_on_what_the_discriminator_sees():
     """Its size is noise_scale; the generator's samples stay clean."""
     quiet, noisy = model_of(noise_scale=0.0), model_of(noise_scale=0.5)
     _, now, batch = start(quiet)
-    loss = lambda model, key: float(model.players[D].loss(now.params, now.state, batch, jax.random.key(key))[0])
+    loss = lambda model, key: float(
+        model.players[D].loss(now.params, now.state, batch, jax.random.key(key))[0]
+    )
     clean = float(model_of().players[D].loss(now.params, now.state, batch, jax.random.key(1))[0])
     assert loss(quiet, 1) == pytest.approx(clean, rel=1e-6)
     assert abs(loss(noisy, 1) - clean) > 1e-3 and abs(loss(noisy, 1) - loss(noisy, 2)) > 1e-4
@@ -250,7 +293,8 @@ def test_instance_noise_is_on_what_the_discriminator_sees():
 
 
 def test_samples_are_made_in_inference_form():
-    """A sample does not depend on what it is drawn with, though training-mode batch statistics would couple them."""
+    """A sample does not depend on what it is drawn with, though training-mode batch statistics
+    would couple them."""
     model = model_of(batch_norm=True)
     _, now, batch = start(model)
     all_of_them = model.decode(now.params, now.state, batch["z"])
@@ -306,7 +350,10 @@ def test_every_method_takes_a_finite_step(method):
     if made.average_decay is not None:
         algorithm = training.averaged(algorithm, (G,), made.average_decay)
     n = 4 * made.packing
-    batch = {"x": np.linspace(-2, 2, 2 * n, dtype=np.float32).reshape(n, 2), "z": np.zeros((n, 16), np.float32)}
+    batch = {
+        "x": np.linspace(-2, 2, 2 * n, dtype=np.float32).reshape(n, 2),
+        "z": np.zeros((n, 16), np.float32),
+    }
     batch["z"][:, 0] = np.linspace(-1, 1, n)
     now = algorithm.init(jax.random.key(0), *model.init(jax.random.key(1)))
     moved, metrics = jax.jit(lambda now: algorithm.step(now, lambda index: batch))(now)

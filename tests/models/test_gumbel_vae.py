@@ -14,7 +14,9 @@ from dgm_jax.models.gumbel_vae import GumbelVae, bounds, exact_log_prob, gumbel_
 from dgm_jax.networks import MLP, from_flax, reshaped
 
 SHAPE = (2, 3, 1)
-VAE = GumbelVae(reshaped(from_flax(MLP((6,))), (2, 3)), reshaped(from_flax(MLP((6,))), SHAPE), (2,), 3)
+VAE = GumbelVae(
+    reshaped(from_flax(MLP((6,))), (2, 3)), reshaped(from_flax(MLP((6,))), SHAPE), (2,), 3
+)
 X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (4, *SHAPE)), jnp.float32)
 
 
@@ -28,7 +30,10 @@ def trained_a_little():
 
 def by_enumeration(params, x):
     """(elbo, log p, KL) of each example, in float64."""
-    w = {part: {k: np.asarray(v, np.float64) for k, v in params[part]["Dense_0"].items()} for part in params}
+    w = {
+        part: {k: np.asarray(v, np.float64) for k, v in params[part]["Dense_0"].items()}
+        for part in params
+    }
     rows = []
     for row in np.asarray(x, np.float64).reshape(len(x), -1):
         logits = (row @ w["encoder"]["kernel"] + w["encoder"]["bias"]).reshape(2, 3)
@@ -40,7 +45,9 @@ def by_enumeration(params, x):
             likelihoods.append(np.sum(row * out - np.log1p(np.exp(out))))
             weights.append(np.prod([q[i, c] for i, c in enumerate(codes)]))
         kl = np.sum(q * (np.log(q) + np.log(3)))
-        rows.append((np.dot(weights, likelihoods) - kl, np.logaddexp.reduce(likelihoods) - np.log(9), kl))
+        rows.append(
+            (np.dot(weights, likelihoods) - kl, np.logaddexp.reduce(likelihoods) - np.log(9), kl)
+        )
     return np.array(rows).T
 
 
@@ -58,14 +65,22 @@ def test_its_gradient_is_that_of_the_enumerated_bound():
     params, state = trained_a_little()
     model = gumbel_vae(VAE, SHAPE, estimator="exact")
     batch = {"x": X, "step": jnp.int32(0)}
-    gradient = jax.grad(lambda p: model.players["vae"].loss(p, state, batch, jax.random.key(0))[0])(params)
-    for part, name, place in (("encoder", "kernel", (2, 4)), ("encoder", "bias", (1,)), ("decoder", "kernel", (5, 0))):
+    gradient = jax.grad(lambda p: model.players["vae"].loss(p, state, batch, jax.random.key(0))[0])(
+        params
+    )
+    for part, name, place in (
+        ("encoder", "kernel", (2, 4)),
+        ("encoder", "bias", (1,)),
+        ("decoder", "kernel", (5, 0)),
+    ):
         ends = []
         for sign in (1, -1):
             moved = jax.tree.map(lambda w: np.array(w, np.float64), params)
             moved[part]["Dense_0"][name][place] += sign * 1e-5
             ends.append(-by_enumeration(moved, X)[0].mean())
-        np.testing.assert_allclose(gradient[part]["Dense_0"][name][place], (ends[0] - ends[1]) / 2e-5, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(
+            gradient[part]["Dense_0"][name][place], (ends[0] - ends[1]) / 2e-5, rtol=1e-3, atol=1e-6
+        )
 
 
 def test_unbiased_estimators_have_that_gradient_on_average_and_relaxed_ones_do_not():
@@ -74,7 +89,9 @@ def test_unbiased_estimators_have_that_gradient_on_average_and_relaxed_ones_do_n
 
     def gradients(name, keys):
         model = gumbel_vae(VAE, SHAPE, estimator=name)
-        one = lambda key: jax.grad(lambda p: model.players["vae"].loss(p, state, batch, key)[0])(params)
+        one = lambda key: jax.grad(lambda p: model.players["vae"].loss(p, state, batch, key)[0])(
+            params
+        )
         return jax.tree.leaves(jax.jit(jax.vmap(one))(keys))
 
     exact = [g[0] for g in gradients("exact", jax.random.split(jax.random.key(2), 1))]
@@ -98,13 +115,17 @@ def test_bounds_and_log_p():
     x = X
     elbo, log_p, kl = by_enumeration(params, X)
     np.testing.assert_allclose(exact_log_prob(VAE, params, state, x), log_p, rtol=1e-5)
-    many = jax.vmap(lambda key: bounds(key, VAE, params, state, x, 0.5))(jax.random.split(jax.random.key(4), 4000))
+    many = jax.vmap(lambda key: bounds(key, VAE, params, state, x, 0.5))(
+        jax.random.split(jax.random.key(4), 4000)
+    )
     np.testing.assert_allclose(many["hard"].kl[0], kl, rtol=1e-5)
     error = np.std(many["hard"].elbo, axis=0) / np.sqrt(4000)
     assert np.all(np.abs(np.mean(many["hard"].elbo, axis=0) - elbo) < 4.5 * error)
     assert np.max(np.abs(np.mean(many["relaxed"].elbo, axis=0) - elbo)) > 0.1  # another model
     weights = lambda key, x, num: log_weights(key, VAE, params, state, x, num)
-    found = evaluation.importance_weighted(jax.random.key(5), weights, x, 20_000, samples_at_once=1000)
+    found = evaluation.importance_weighted(
+        jax.random.key(5), weights, x, 20_000, samples_at_once=1000
+    )
     error = np.sqrt(1 / np.asarray(found.effective_sample_size) - 1 / 20_000)
     assert np.all(np.abs(found.log_prob - log_p) < 4.5 * error + 1e-5)
 
@@ -135,7 +156,9 @@ def test_bad_input():
         gumbel_vae(VAE, SHAPE, estimator="gumbel_softmaxx")
     with pytest.raises(ConfigError, match=r"images \(2, 3, 1\), but examples are \(3, 2, 1\)"):
         gumbel_vae(VAE, (3, 2, 1)).init(jax.random.key(0))
-    with pytest.raises(ConfigError, match=r"logits \(2, 3\), but latent_shape and num_classes say \(3, 2\)"):
+    with pytest.raises(
+        ConfigError, match=r"logits \(2, 3\), but latent_shape and num_classes say \(3, 2\)"
+    ):
         gumbel_vae(VAE._replace(latent_shape=(3,), num_classes=2), SHAPE).init(jax.random.key(0))
     with pytest.raises(ConfigError, match="likelihood"):
         gumbel_vae(VAE._replace(likelihood="gauss"), SHAPE)

@@ -1,4 +1,5 @@
-"""VQ-VAE: its bound against enumeration, its codebook against the room that keeps it, who moves what."""
+"""VQ-VAE: its bound against enumeration, its codebook against the room that keeps it, who moves
+what."""
 
 import functools
 import itertools
@@ -26,12 +27,18 @@ def linear(outputs):
     """A linear map of the flattened input to an array of shape `outputs`."""
     size = int(np.prod(outputs))
     init = lambda key, x: {"w": jax.random.normal(key, (int(np.prod(x.shape[1:])), size)) / 3}
-    return from_functions(init, lambda params, x: (x.reshape(len(x), -1) @ params["w"]).reshape(-1, *outputs))
+    return from_functions(
+        init, lambda params, x: (x.reshape(len(x), -1) @ params["w"]).reshape(-1, *outputs)
+    )
 
 
 def small(prior=True, **settings):
     """Two codes an image: small enough that all nine grids can be enumerated."""
-    law = code_prior(from_transformer(Transformer(K, 2, width=8, num_layers=1, num_heads=2)), (1, 2)) if prior else None
+    law = (
+        code_prior(from_transformer(Transformer(K, 2, width=8, num_layers=1, num_heads=2)), (1, 2))
+        if prior
+        else None
+    )
     return VqVae(linear((1, 2, D)), linear((4, 4, 2)), (1, 2), K, D, law, **settings)
 
 
@@ -44,14 +51,20 @@ def test_the_likelihood_is_the_discretised_logistic_law():
     vae = small()
     params, state = fresh(vae)
     _, found = encode(vae, params, state, X)
-    out = np.asarray(found.quantized, np.float64).reshape(6, -1) @ np.asarray(params["decoder"]["w"], np.float64)
+    out = np.asarray(found.quantized, np.float64).reshape(6, -1) @ np.asarray(
+        params["decoder"]["w"], np.float64
+    )
     loc, log_scale = out.reshape(6, 16, 2).transpose(2, 0, 1)
     x, scale = np.asarray(X, np.float64).reshape(6, 16), np.exp(np.maximum(log_scale, -7))
     upper = np.where(x > 0.999, 1.0, scipy.special.expit((x + 1 / 255 - loc) / scale))
     lower = np.where(x < -0.999, 0.0, scipy.special.expit((x - 1 / 255 - loc) / scale))
     expected = np.log(upper - lower).sum(1)
-    np.testing.assert_allclose(log_likelihood(vae, params, state, found.quantized, X), expected, rtol=1e-4)
-    np.testing.assert_allclose(decoded(vae, params, state, found.quantized).reshape(6, 16), np.clip(loc, -1, 1), atol=1e-5)
+    np.testing.assert_allclose(
+        log_likelihood(vae, params, state, found.quantized, X), expected, rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        decoded(vae, params, state, found.quantized).reshape(6, 16), np.clip(loc, -1, 1), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("prior", [True, False])
@@ -62,42 +75,63 @@ def test_the_bound_is_below_log_p_of_the_enumerated_model(prior):
     prior_of_all = np.asarray(log_prior(vae, params, grids), np.float64)
     np.testing.assert_allclose(np.exp(prior_of_all).sum(), 1.0, rtol=1e-5)
     book = state["codebook"].codebook
-    joint = [np.asarray(log_likelihood(vae, params, state, jnp.tile(book[g], (6, 1, 1, 1)), X), np.float64) + p
-             for g, p in zip(grids, prior_of_all)]
+    joint = [
+        np.asarray(
+            log_likelihood(vae, params, state, jnp.tile(book[g], (6, 1, 1, 1)), X), np.float64
+        )
+        + p
+        for g, p in zip(grids, prior_of_all)
+    ]
     log_p = np.logaddexp.reduce(joint)
     _, found = encode(vae, params, state, X)
-    bound = log_likelihood(vae, params, state, found.quantized, X) + log_prior(vae, params, found.codes)
+    bound = log_likelihood(vae, params, state, found.quantized, X) + log_prior(
+        vae, params, found.codes
+    )
     assert np.all(bound <= log_p + 1e-3)
-    chosen = [list(map(tuple, np.asarray(grids).reshape(-1, 2))).index(tuple(c)) for c in np.asarray(found.codes)[:, 0]]
+    chosen = [
+        list(map(tuple, np.asarray(grids).reshape(-1, 2))).index(tuple(c))
+        for c in np.asarray(found.codes)[:, 0]
+    ]
     np.testing.assert_allclose(bound, [joint[c][i] for i, c in enumerate(chosen)], rtol=1e-5)
 
 
 def test_who_moves_what():
-    """By SGD: the autoencoder's player leaves the prior alone and the other way round; the codebook follows its mean."""
+    """By SGD: the autoencoder's player leaves the prior alone and the other way round; the codebook
+    follows its mean."""
     vae = small(threshold=0.0, decay=0.9)
     params, state = fresh(vae)
     model = vqvae(vae, SHAPE)
-    algorithm = training.simultaneous(model.players, {name: optax.sgd(1e-3) for name in model.players}, SOLO)
+    algorithm = training.simultaneous(
+        model.players, {name: optax.sgd(1e-3) for name in model.players}, SOLO
+    )
     start = algorithm.init(jax.random.key(0), params, state)
     moved, metrics = jax.jit(lambda now: algorithm.step(now, lambda index: {"x": X}))(start)
     z, found = encode(vae, params, state, X)
     expected = codebook_ema.update(state["codebook"], z, found.codes, 0.9)
     for mine, theirs in zip(moved.state["codebook"], expected):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
-    prior_gradient = jax.grad(lambda p: -jnp.mean(vae.prior.log_prob(p, found.codes)))(params["prior"])
-    for new, old, slope in zip(*map(jax.tree.leaves, (moved.params["prior"], params["prior"], prior_gradient))):
+    prior_gradient = jax.grad(lambda p: -jnp.mean(vae.prior.log_prob(p, found.codes)))(
+        params["prior"]
+    )
+    for new, old, slope in zip(
+        *map(jax.tree.leaves, (moved.params["prior"], params["prior"], prior_gradient))
+    ):
         np.testing.assert_allclose(new, old - 1e-3 * slope, atol=1e-7)
 
     def loss(encoder_and_decoder):
         p = {**params, **encoder_and_decoder}
         z, found = encode(vae, p, state, X)
-        terms = -log_likelihood(vae, p, state, found.quantized, X) + 0.25 * jnp.sum((z - book[found.codes]) ** 2, (1, 2, 3))
+        terms = -log_likelihood(vae, p, state, found.quantized, X) + 0.25 * jnp.sum(
+            (z - book[found.codes]) ** 2, (1, 2, 3)
+        )
         return jnp.mean(terms)
 
     book = state["codebook"].codebook
     own = {name: params[name] for name in ("encoder", "decoder")}
     for name, slope in jax.grad(loss)(own).items():
-        np.testing.assert_allclose(moved.params[name]["w"], params[name]["w"] - 1e-3 * slope["w"], atol=2e-6)
+        np.testing.assert_allclose(
+            moved.params[name]["w"], params[name]["w"] - 1e-3 * slope["w"], atol=2e-6
+        )
     np.testing.assert_allclose(metrics["autoencoder_loss"], loss(own), rtol=1e-5)
     usage = quantization.codebook_usage(found.codes, K)
     np.testing.assert_allclose(metrics["batch_perplexity"], usage.perplexity, rtol=1e-6)
@@ -107,10 +141,14 @@ def test_a_trained_codebook_gets_the_gradient_of_its_term():
     vae = small(prior=False, decay=None, threshold=0.0)
     params, state = fresh(vae)
     loss = vqvae(vae, SHAPE).players["autoencoder"].loss
-    gradient = jax.grad(lambda p: loss(p, state, {"x": X}, jax.random.key(0))[0])(params)["codebook"]
+    gradient = jax.grad(lambda p: loss(p, state, {"x": X}, jax.random.key(0))[0])(params)[
+        "codebook"
+    ]
     z, found = encode(vae, params, state, X)
     z, codes = np.asarray(z).reshape(-1, D), np.asarray(found.codes).reshape(-1)
-    expected = [2 * np.sum(np.asarray(params["codebook"])[k] - z[codes == k], axis=0) / 6 for k in range(K)]
+    expected = [
+        2 * np.sum(np.asarray(params["codebook"])[k] - z[codes == k], axis=0) / 6 for k in range(K)
+    ]
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
     assert "codebook" not in state
 
@@ -119,7 +157,9 @@ def test_codes_that_nothing_uses_start_on_data():
     """With revival the first step puts them on vectors of the batch."""
     vae = small(prior=False, threshold=0.05)
     params, state = fresh(vae)
-    far = state | {"codebook": codebook_ema.init(state["codebook"].codebook.at[1:].add(1000.0), count=0.05)}
+    far = state | {
+        "codebook": codebook_ema.init(state["codebook"].codebook.at[1:].add(1000.0), count=0.05)
+    }
     _, aux = vqvae(vae, SHAPE).players["autoencoder"].loss(params, far, {"x": X}, jax.random.key(0))
     assert aux.metrics["revived"] == 2
     z = np.asarray(encode(vae, params, far, X)[0]).reshape(-1, D)
@@ -135,7 +175,9 @@ def test_samples_are_decoded_codes_of_the_prior(prior):
     images = np.asarray(model.sample(params, state, jax.random.key(3), 2000))
     grids = jnp.asarray(list(itertools.product(range(K), repeat=2))).reshape(-1, 1, 2)
     every = np.asarray(model.decode(params, state, grids))
-    share = np.array([np.all(np.abs(images - image) < 1e-5, axis=(1, 2, 3)).mean() for image in every])
+    share = np.array(
+        [np.all(np.abs(images - image) < 1e-5, axis=(1, 2, 3)).mean() for image in every]
+    )
     np.testing.assert_allclose(share.sum(), 1.0)
     p = np.exp(np.asarray(log_prior(vae, params, grids), np.float64))
     assert np.all(np.abs(share - p) < 4.5 * np.sqrt(p * (1 - p) / 2000))
@@ -145,7 +187,9 @@ def test_codes_carry_no_gradient():
     vae = small(prior=False)
     params, state = fresh(vae)
     assert codes_of(vae, params, state, X).dtype == jnp.int32
-    np.testing.assert_allclose(log_prior(vae, params, jnp.zeros((2, 1, 2), jnp.int32)), uniform_log_prior(2, K), rtol=1e-6)
+    np.testing.assert_allclose(
+        log_prior(vae, params, jnp.zeros((2, 1, 2), jnp.int32)), uniform_log_prior(2, K), rtol=1e-6
+    )
 
 
 def test_settings_that_contradict():

@@ -21,18 +21,24 @@ def network(grid=(4, 4), backend=None, num_layers=3, kernel_size=3):
 
 
 def influence(net, params):
-    """[j, t]: does another code at place j change the logits at t? Over several sequences and all codes."""
+    """[j, t]: does another code at place j change the logits at t? Over several sequences and all
+    codes."""
     places = jnp.arange(net.length)
 
     def moved(tokens):
         def one(shift):
-            changed = jnp.tile(tokens, (net.length, 1)).at[places, places].set((tokens + shift) % CODES)
+            changed = (
+                jnp.tile(tokens, (net.length, 1)).at[places, places].set((tokens + shift) % CODES)
+            )
             return jnp.abs(net.logits(params, changed) - net.logits(params, tokens[None])).max(-1)
 
         return jax.lax.map(one, jnp.arange(1, CODES)).max(0)
 
     sequences = np.random.default_rng(0).integers(0, CODES, (3, net.length))
-    return np.max(jax.jit(lambda x: jax.lax.map(moved, x))(jnp.asarray(sequences, jnp.int32)), axis=0) > 0
+    return (
+        np.max(jax.jit(lambda x: jax.lax.map(moved, x))(jnp.asarray(sequences, jnp.int32)), axis=0)
+        > 0
+    )
 
 
 @pytest.mark.parametrize("backend", ["products", "lax"])
@@ -61,7 +67,9 @@ def test_the_two_backends_compute_the_same():
     tokens = jnp.asarray(np.random.default_rng(1).integers(0, CODES, (3, 16)), jnp.int32)
 
     def value_and_grad(net):
-        return jax.jit(jax.value_and_grad(lambda p: jnp.sum(jnp.sin(net.logits(p, tokens)))))(params)
+        return jax.jit(jax.value_and_grad(lambda p: jnp.sum(jnp.sin(net.logits(p, tokens)))))(
+            params
+        )
 
     (value_a, grad_a), (value_b, grad_b) = value_and_grad(a), value_and_grad(b)
     np.testing.assert_allclose(value_a, value_b, rtol=1e-4)
@@ -74,7 +82,9 @@ def test_logits_of_a_grid_are_those_of_its_sequence():
     tokens = jnp.asarray(np.random.default_rng(2).integers(0, CODES, (2, 16)), jnp.int32)
     logits = jax.jit(module.apply)({"params": params}, tokens.reshape(2, 4, 4))
     assert logits.shape == (2, 4, 4, CODES) and logits.dtype == jnp.float32
-    np.testing.assert_allclose(jax.jit(net.logits)(params, tokens), logits.reshape(2, 16, CODES), atol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(net.logits)(params, tokens), logits.reshape(2, 16, CODES), atol=1e-6
+    )
     assert net.step is None and net.length == 16
 
 

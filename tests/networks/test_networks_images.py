@@ -16,15 +16,21 @@ def test_generator_is_the_same_on_both_backends(shape):
     z = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float32)
     outputs, states = {}, {}
     for backend in ("products", "lax"):
-        network = networks.from_flax(networks.Generator(shape, features=8, init_name="he", backend=backend))
+        network = networks.from_flax(
+            networks.Generator(shape, features=8, init_name="he", backend=backend)
+        )
         params, state = jax.jit(network.init)(jax.random.key(0), z)
-        outputs[backend], states[backend] = jax.jit(network.apply, static_argnums=3)(params, state, z, True)
+        outputs[backend], states[backend] = jax.jit(network.apply, static_argnums=3)(
+            params, state, z, True
+        )
         frozen, same = jax.jit(network.apply, static_argnums=3)(params, state, z, False)
         jax.tree.map(np.testing.assert_array_equal, same, state)
     assert outputs["products"].shape == (5, *shape) == frozen.shape
     assert np.abs(outputs["products"]).max() <= 1 and np.std(outputs["products"]) > 0.1
     np.testing.assert_allclose(outputs["products"], outputs["lax"], atol=1e-4)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), states["products"], states["lax"])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), states["products"], states["lax"]
+    )
     assert np.abs(np.asarray(states["lax"]["batch_stats"]["BatchNorm_0"]["mean"])).max() > 1e-3
 
 
@@ -34,7 +40,9 @@ def test_discriminator_and_its_gradients_are_the_same_on_both_backends(shape, ba
     x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
 
     def gradients(backend):
-        module = networks.Discriminator(features=8, batch_norm=batch_norm, init_name="he", backend=backend)
+        module = networks.Discriminator(
+            features=8, batch_norm=batch_norm, init_name="he", backend=backend
+        )
         network = networks.from_flax(module)
         params, state = jax.jit(network.init)(jax.random.key(0), x)
         assert (state == {}) != batch_norm
@@ -73,7 +81,9 @@ def test_sizes_that_do_not_halve_are_refused():
 
 def test_generator_has_three_levels_at_64():
     shapes = jax.eval_shape(
-        lambda k: networks.Generator((64, 64, 3), levels=3).init_with_output(k, jnp.zeros((2, 100)))[0],
+        lambda k: networks.Generator((64, 64, 3), levels=3).init_with_output(
+            k, jnp.zeros((2, 100))
+        )[0],
         jax.random.key(0),
     )
     assert shapes.shape == (2, 64, 64, 3)
@@ -92,7 +102,9 @@ def test_classifier_gives_features_and_logits(backend):
 
 
 def test_from_functions_carries_no_state():
-    network = networks.from_functions(lambda key, x: {"w": jnp.ones(x.shape[-1])}, lambda p, x: x @ p["w"])
+    network = networks.from_functions(
+        lambda key, x: {"w": jnp.ones(x.shape[-1])}, lambda p, x: x @ p["w"]
+    )
     params, state = network.init(jax.random.key(0), jnp.zeros((2, 3)))
     y, state = network.apply(params, state, jnp.ones((2, 3)), True)
     np.testing.assert_array_equal(y, [3, 3])
@@ -118,5 +130,9 @@ def test_from_flax_passes_keywords_to_every_call():
     network = networks.from_flax(Scaled(), factor=3.0)
     params, state = network.init(jax.random.key(0), jnp.ones((1, 4)))
     expected = 3 * np.asarray(params["Dense_0"]["kernel"]).sum(0, keepdims=True)
-    np.testing.assert_allclose(network.apply(params, state, jnp.ones((1, 4)))[0], expected, rtol=1e-5)
-    np.testing.assert_allclose(network.apply(params, state, jnp.ones((1, 4)), True)[0], 2 * expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        network.apply(params, state, jnp.ones((1, 4)))[0], expected, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        network.apply(params, state, jnp.ones((1, 4)), True)[0], 2 * expected, rtol=1e-5
+    )

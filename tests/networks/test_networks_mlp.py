@@ -41,9 +41,12 @@ def test_maxout_is_its_formula():
 @pytest.mark.parametrize(
     "module,inputs,count",
     [
-        (networks.MLP((400,) * 4 + (2,), "relu", "normal_0.02", batch_norm=True), 2, 484_802),  # PacGAN's G
-        (networks.MLP((128, 128, 2), "tanh", "orthogonal", 1.4), 256, 49_666),  # unrolled GAN's notebook, G
-        (networks.MLP((128, 128, 1), "leaky_relu", "torch", squeeze=True), 2, 17_025),  # D of the same size
+        # PacGAN's G
+        (networks.MLP((400,) * 4 + (2,), "relu", "normal_0.02", batch_norm=True), 2, 484_802),
+        # unrolled GAN's notebook, G
+        (networks.MLP((128, 128, 2), "tanh", "orthogonal", 1.4), 256, 49_666),
+        # D of the same size
+        (networks.MLP((128, 128, 1), "leaky_relu", "torch", squeeze=True), 2, 17_025),
     ],
 )
 def test_published_parameter_counts(module, inputs, count):
@@ -59,7 +62,9 @@ def test_pacgan_discriminator_has_about_405_thousand_parameters():
 
 @pytest.mark.parametrize("scale,name", [(1 / np.sqrt(50), "kernel"), (1 / np.sqrt(50), "bias")])
 def test_torch_initialisation_is_uniform(scale, name):
-    p = networks.Dense(4000, init_name="torch").init(jax.random.key(0), jnp.zeros((1, 50)))["params"][name]
+    p = networks.Dense(4000, init_name="torch").init(jax.random.key(0), jnp.zeros((1, 50)))[
+        "params"
+    ][name]
     draws = np.asarray(p).ravel()[:20000]
     assert stats.kstest(draws, stats.uniform(-scale, 2 * scale).cdf).pvalue > 1e-3
     assert np.abs(draws).max() <= scale
@@ -67,12 +72,19 @@ def test_torch_initialisation_is_uniform(scale, name):
 
 @pytest.mark.parametrize(
     "name,gain,sd",
-    [("he", 1.0, np.sqrt(2 / 45)), ("normal_0.02", 1.0, 0.02), ("glorot", 1.0, np.sqrt(2 / (45 + 9 * 64))),
-     ("he", 0.5, 0.5 * np.sqrt(2 / 45)), ("torch", 1.0, np.sqrt(1 / 3 / 45))],
+    [
+        ("he", 1.0, np.sqrt(2 / 45)),
+        ("normal_0.02", 1.0, 0.02),
+        ("glorot", 1.0, np.sqrt(2 / (45 + 9 * 64))),
+        ("he", 0.5, 0.5 * np.sqrt(2 / 45)),
+        ("torch", 1.0, np.sqrt(1 / 3 / 45)),
+    ],
 )
 def test_standard_deviation_of_an_initialisation(name, gain, sd):
     draws = np.asarray(networks.initializers.weights(name, gain)(jax.random.key(3), (3, 3, 5, 64)))
-    assert abs(draws.std() / sd - 1) < 5 / np.sqrt(2 * draws.size) and abs(draws.mean()) < 5 * sd / np.sqrt(draws.size)
+    assert abs(draws.std() / sd - 1) < 5 / np.sqrt(2 * draws.size) and abs(
+        draws.mean()
+    ) < 5 * sd / np.sqrt(draws.size)
 
 
 @pytest.mark.parametrize("shape", [(40, 12), (12, 40), (3, 3, 4, 8), (2, 2, 2, 30)])

@@ -21,19 +21,24 @@ def test_batch_norm_is_its_formula(axis, shape):
     moved = np.moveaxis(np.float64(x), axis, -1)
     flat = moved.reshape(-1, 5)
     mean, var = flat.mean(0), flat.var(0)
-    expected = (moved - mean) / np.sqrt(var + 1e-5) * np.asarray(params["scale"]) + np.asarray(params["bias"])
+    expected = (moved - mean) / np.sqrt(var + 1e-5) * np.asarray(params["scale"]) + np.asarray(
+        params["bias"]
+    )
     np.testing.assert_allclose(y, np.moveaxis(expected, -1, axis), atol=1e-5)
     np.testing.assert_allclose(new["batch_stats"]["mean"], 0.2 * mean, rtol=1e-5)
     np.testing.assert_allclose(new["batch_stats"]["var"], 0.8 + 0.2 * var, rtol=1e-5)
     y, same = network.apply(params, new, x, False)
     mean, var = (np.float64(new["batch_stats"][n]) for n in ("mean", "var"))
-    expected = (moved - mean) / np.sqrt(var + 1e-5) * np.asarray(params["scale"]) + np.asarray(params["bias"])
+    expected = (moved - mean) / np.sqrt(var + 1e-5) * np.asarray(params["scale"]) + np.asarray(
+        params["bias"]
+    )
     np.testing.assert_allclose(y, np.moveaxis(expected, -1, axis), atol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, same, new)
 
 
 def test_batch_norm_gradient_sees_the_statistics():
-    """With scale 1 the normalised batch has a fixed mean and square, so its gradient kills both directions."""
+    """With scale 1 the normalised batch has a fixed mean and square, so its gradient kills both
+    directions."""
     x = np.random.default_rng(1).normal(size=(4, 3, 3, 6)).astype(np.float32)
     norm = networks.BatchNorm(axis=0)
     variables = norm.init(jax.random.key(0), x)
@@ -55,7 +60,8 @@ def test_batch_norm_variance_survives_a_large_mean():
     x = np.random.default_rng(0).normal(size=(4000, 2)).astype(np.float32) * 1e-2 + 300
     norm = networks.BatchNorm(epsilon=0.0)
     y, _ = norm.apply(norm.init(jax.random.key(0), x), x, True, mutable=["batch_stats"])
-    np.testing.assert_allclose(np.std(y, 0), 1, atol=1e-2)  # E[x^2] - E[x]^2 in float32 would be noise
+    # E[x^2] - E[x]^2 in float32 would be noise
+    np.testing.assert_allclose(np.std(y, 0), 1, atol=1e-2)
 
 
 def test_variables_exchange_with_flax():
@@ -74,11 +80,15 @@ def test_group_norm_is_its_formula(num_groups, backend):
     x = (1 + np.random.default_rng(0).normal(size=(3, 4, 5, 6))).astype(np.float32)
     norm = networks.group_norm(num_groups, backend)
     params = {"scale": jnp.linspace(0.5, 2, 6), "bias": jnp.arange(6.0)}
-    y = networks.from_internal(norm.apply({"params": params}, networks.to_internal(x, backend)), backend)
+    y = networks.from_internal(
+        norm.apply({"params": params}, networks.to_internal(x, backend)), backend
+    )
     grouped = np.float64(x).reshape(3, 4, 5, num_groups, -1)
     mean, var = grouped.mean((1, 2, 4), keepdims=True), grouped.var((1, 2, 4), keepdims=True)
     normal = ((grouped - mean) / np.sqrt(var + 1e-5)).reshape(x.shape)
-    np.testing.assert_allclose(y, normal * np.asarray(params["scale"]) + np.asarray(params["bias"]), atol=1e-4)
+    np.testing.assert_allclose(
+        y, normal * np.asarray(params["scale"]) + np.asarray(params["bias"]), atol=1e-4
+    )
 
 
 def test_group_norm_needs_whole_groups():

@@ -12,7 +12,10 @@ from dgm_jax import networks
 def params():
     draw = np.random.default_rng(0).normal
     return {
-        "conv": {"kernel": jnp.asarray(draw(size=(4, 4, 3, 16)), jnp.float32), "bias": jnp.arange(16.0)},
+        "conv": {
+            "kernel": jnp.asarray(draw(size=(4, 4, 3, 16)), jnp.float32),
+            "bias": jnp.arange(16.0),
+        },
         "dense": {"kernel": jnp.asarray(draw(size=(20, 7)), jnp.float32)},
     }
 
@@ -74,7 +77,9 @@ def test_gradient_is_that_of_equation_12(params):
 
 def test_zero_kernel_stays_zero():
     params = {"kernel": jnp.zeros((3, 2))}
-    normal, _ = networks.spectral_normalize(params, networks.spectral_init(jax.random.key(0), params))
+    normal, _ = networks.spectral_normalize(
+        params, networks.spectral_init(jax.random.key(0), params)
+    )
     np.testing.assert_array_equal(normal["kernel"], 0)
 
 

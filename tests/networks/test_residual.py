@@ -1,4 +1,5 @@
-"""Encoder and decoder of VQ-VAE: the same with both convolution backends, and the shapes of the paper."""
+"""Encoder and decoder of VQ-VAE: the same with both convolution backends, and the shapes of the
+paper."""
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,13 @@ from dgm_jax.networks import ResidualBlock, ResidualDecoder, ResidualEncoder
 X = jax.random.normal(jax.random.key(0), (3, 8, 12, 2))
 
 
-@pytest.mark.parametrize("module, shape", [(ResidualEncoder, (3, 2, 3, 5)), (ResidualDecoder, (3, 32, 48, 5))])
+@pytest.mark.parametrize(
+    "module, shape", [(ResidualEncoder, (3, 2, 3, 5)), (ResidualDecoder, (3, 32, 48, 5))]
+)
 def test_backends_agree(module, shape):
-    products, lax = (module(5, width=6, residual_width=4, backend=name) for name in ("products", "lax"))
+    products, lax = (
+        module(5, width=6, residual_width=4, backend=name) for name in ("products", "lax")
+    )
     params = products.init(jax.random.key(1), X)
     found, expected = products.apply(params, X), lax.apply(params, X)
     assert found.shape == shape
@@ -26,7 +31,10 @@ def test_number_of_parameters():
     blocks = 2 * (conv(3, 128, 32) + conv(1, 32, 128))
     encoder = conv(4, 3, 64) + conv(4, 64, 128) + conv(3, 128, 128) + blocks + conv(1, 128, 64)
     decoder = conv(3, 64, 128) + blocks + conv(4, 128, 64) + conv(4, 64, 3)
-    for module, example, expected in ((ResidualEncoder(64), (2, 32, 32, 3), encoder), (ResidualDecoder(3), (2, 8, 8, 64), decoder)):
+    for module, example, expected in (
+        (ResidualEncoder(64), (2, 32, 32, 3), encoder),
+        (ResidualDecoder(3), (2, 8, 8, 64), decoder),
+    ):
         params = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(example))
         assert tree_size(params) == expected
 

@@ -12,7 +12,13 @@ from dgm_jax.core import ConfigError, DataError
 from dgm_jax.networks.transformer import Transformer, from_transformer
 
 VOCAB, LENGTH = 7, 8
-SIZES = {"vocab_size": VOCAB, "context_length": LENGTH, "width": 12, "num_layers": 2, "num_heads": 3}
+SIZES = {
+    "vocab_size": VOCAB,
+    "context_length": LENGTH,
+    "width": 12,
+    "num_layers": 2,
+    "num_heads": 3,
+}
 OPTIONS = {
     "plain": {"init_name": "torch", "gain": 2.0},
     "stream": {"init_name": "torch", "gain": 2.0, "num_prefix": 2, "grid": (2, 3), "pad_id": 0},
@@ -41,7 +47,9 @@ def steps_from(net, params, cache, tokens, start):
     """Logits of the positions start..T-1, one at a time, in one scan."""
 
     def body(cache, position):
-        before = jax.lax.dynamic_index_in_dim(tokens, jnp.maximum(position - 1, 0), 1, keepdims=False)
+        before = jax.lax.dynamic_index_in_dim(
+            tokens, jnp.maximum(position - 1, 0), 1, keepdims=False
+        )
         return net.step(params, cache, before, position)
 
     return jax.lax.scan(body, cache, jnp.arange(start, LENGTH))[1].swapaxes(0, 1)
@@ -64,7 +72,9 @@ def test_prefill_and_steps_equal_one_pass(name, prompt):
 
     def both(params, tokens):
         cache, first = net.prefill(params, tokens[:, :prompt])
-        return jnp.concatenate([first, steps_from(net, params, cache, tokens, prompt)], 1), net.logits(params, tokens)
+        return jnp.concatenate(
+            [first, steps_from(net, params, cache, tokens, prompt)], 1
+        ), net.logits(params, tokens)
 
     mixed, full = jax.jit(both)(params, tokens)
     np.testing.assert_allclose(mixed, full, atol=1e-4)
@@ -93,14 +103,18 @@ def test_a_shorter_sequence_has_the_same_logits():
 
 
 def test_the_pad_token_has_an_embedding_of_its_own_at_each_text_position():
-    """Gradients: the embeddings of padding are read exactly where a text position held the pad id."""
+    """Gradients: the embeddings of padding are read exactly where a text position held the pad
+    id."""
     net, params = network("stream")
 
     grad = jax.jit(jax.grad(lambda p, tokens: jnp.sum(jnp.sin(net.logits(p, tokens)))))
 
     def read(tokens):
         grads = grad(params, tokens)
-        return np.abs(grads["pad_embedding"]).max(1) > 0, np.abs(grads["token_embedding"]).max(1) > 0
+        return (
+            np.abs(grads["pad_embedding"]).max(1) > 0,
+            np.abs(grads["token_embedding"]).max(1) > 0,
+        )
 
     rows = [jnp.array([row]) for row in ([0, 3] + [1] * 6, [3, 0] + [1] * 6, [3, 3] + [0] * 6)]
     assert read(rows[0])[0].tolist() == [True, False]
@@ -189,7 +203,9 @@ def test_tokens_that_do_not_fit_are_refused(tokens, message):
 def test_known_tokens_inside_a_traced_function_are_checked():
     net, params = network()
     tokens = tokens_of()
-    np.testing.assert_allclose(jax.jit(lambda p: net.logits(p, tokens))(params), net.logits(params, tokens), atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(lambda p: net.logits(p, tokens))(params), net.logits(params, tokens), atol=1e-5
+    )
 
 
 def test_a_known_position_beyond_the_context_is_refused():

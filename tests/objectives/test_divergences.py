@@ -14,7 +14,14 @@ from scipy.stats import norm
 from dgm_jax.core import ConfigError
 from dgm_jax.densities import gaussian, mixture
 from dgm_jax.objectives import divergences
-from dgm_jax.objectives.divergences import js, js_on_grid, kl, kl_on_grid, total_variation, total_variation_on_grid
+from dgm_jax.objectives.divergences import (
+    js,
+    js_on_grid,
+    kl,
+    kl_on_grid,
+    total_variation,
+    total_variation_on_grid,
+)
 
 LOG_2 = np.log(2)
 DISCRETE = {"kl": kl, "js": js, "total_variation": total_variation}
@@ -61,10 +68,19 @@ def test_disjoint_supports_saturate_and_send_no_gradient():
 
     def of_logits(fn, logits):
         """q moves inside its own support: two atoms that p lacks."""
-        return fn(p, jnp.where(jnp.isinf(q), -jnp.inf, jax.nn.log_softmax(jnp.where(jnp.isinf(q), -jnp.inf, logits))))
+        return fn(
+            p,
+            jnp.where(
+                jnp.isinf(q),
+                -jnp.inf,
+                jax.nn.log_softmax(jnp.where(jnp.isinf(q), -jnp.inf, logits)),
+            ),
+        )
 
     for fn in (js, total_variation):
-        gradient = jax.jit(jax.grad(functools.partial(of_logits, fn)))(jnp.array([0.0, 0.0, 0.3, -0.4]))
+        gradient = jax.jit(jax.grad(functools.partial(of_logits, fn)))(
+            jnp.array([0.0, 0.0, 0.3, -0.4])
+        )
         np.testing.assert_allclose(gradient, 0, atol=1e-7)
 
 
@@ -93,16 +109,22 @@ def test_gradient_of_js_in_logits_is_the_closed_form_and_the_finite_difference()
     g = 0.5 * np.log(2 * q / (p + q))
     closed = q * (g - (q * g).sum())
     step = 1e-5
-    ends = [(exact("js", p, softmax(logits + h)), exact("js", p, softmax(logits - h))) for h in step * np.eye(6)]
+    ends = [
+        (exact("js", p, softmax(logits + h)), exact("js", p, softmax(logits - h)))
+        for h in step * np.eye(6)
+    ]
     differences = [(up - down) / (2 * step) for up, down in ends]
-    got = jax.jit(jax.grad(lambda v: js(logs(p), jax.nn.log_softmax(v))))(jnp.asarray(logits, jnp.float32))
+    got = jax.jit(jax.grad(lambda v: js(logs(p), jax.nn.log_softmax(v))))(
+        jnp.asarray(logits, jnp.float32)
+    )
     np.testing.assert_allclose(closed, differences, atol=1e-9)
     np.testing.assert_allclose(got, closed, atol=2e-7)
 
 
 @pytest.mark.parametrize("size", [1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0, 1.9, 2.1, 5.0, 30.0])
 def test_js_keeps_its_relative_precision(size):
-    """log-ratios from 1e-4 to 30, on both sides of the switch between the two forms of one formula."""
+    """log-ratios from 1e-4 to 30, on both sides of the switch between the two forms of one
+    formula."""
     log_ratio = np.float32(size) * np.array([1.0, -0.7, 0.2], np.float32)
     log_p = np.float32(-1.5) + log_ratio / 2
     log_q = np.float32(-1.5) - log_ratio / 2
@@ -119,9 +141,15 @@ def test_grid_forms_equal_the_closed_forms_of_two_gaussians(distance, expected_j
     spacing = 24 / 4000
     tv = 2 * norm.cdf(distance / 2) - 1
     for transform in (lambda fn: fn, jax.jit):
-        np.testing.assert_allclose(transform(js_on_grid)(log_p, log_q, spacing), expected_js, rtol=1e-5)
-        np.testing.assert_allclose(transform(kl_on_grid)(log_p, log_q, spacing), distance**2 / 2, rtol=1e-5)
-        np.testing.assert_allclose(transform(total_variation_on_grid)(log_p, log_q, spacing), tv, rtol=1e-5)
+        np.testing.assert_allclose(
+            transform(js_on_grid)(log_p, log_q, spacing), expected_js, rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            transform(kl_on_grid)(log_p, log_q, spacing), distance**2 / 2, rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            transform(total_variation_on_grid)(log_p, log_q, spacing), tv, rtol=1e-5
+        )
 
 
 def test_a_flattened_two_dimensional_grid_takes_the_area_of_a_cell():
@@ -129,12 +157,15 @@ def test_a_flattened_two_dimensional_grid_takes_the_area_of_a_cell():
     points = jnp.stack(jnp.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     log_p = gaussian.log_prob(points, jnp.array([0.5, -1.0]), jnp.array([1.0, 0.6])).sum(-1)
     log_q = gaussian.log_prob(points, 0.0, jnp.array([1.2, 1.0])).sum(-1)
-    expected = gaussian.kl(np.array([0.5, -1.0]), np.array([1.0, 0.6]), 0.0, np.array([1.2, 1.0])).sum()
+    expected = gaussian.kl(
+        np.array([0.5, -1.0]), np.array([1.0, 0.6]), 0.0, np.array([1.2, 1.0])
+    ).sum()
     np.testing.assert_allclose(kl_on_grid(log_p, log_q, 0.1**2), expected, rtol=1e-4)
 
 
 def test_grids_on_which_both_densities_underflow():
-    """40 standard deviations from both, exp(log p) = exp(log q) = 0 in float32 while log p - log q = 80."""
+    """40 standard deviations from both, exp(log p) = exp(log q) = 0 in float32 while log p - log q
+    = 80."""
     x = jnp.linspace(-40, 40, 8001)
 
     def objective(fn, loc):
@@ -164,7 +195,8 @@ def test_grids_on_which_both_densities_underflow():
     ],
 )
 def test_one_gaussian_fitted_to_two(name, half_separation, loc, scale, expected):
-    """KL covers, reverse KL seeks, JSD covers at half-separation 2 and seeks at 3: known optima, all stationary."""
+    """KL covers, reverse KL seeks, JSD covers at half-separation 2 and seeks at 3: known optima,
+    all stationary."""
     x = jnp.linspace(-14, 14, 2801)
     means = jnp.array([[-half_separation], [half_separation]], jnp.float32)
     log_p = mixture.log_prob(x[:, None], jnp.log(jnp.array([0.5, 0.5])), means, 0.5)
@@ -175,8 +207,11 @@ def test_one_gaussian_fitted_to_two(name, half_separation, loc, scale, expected)
             return js_on_grid(log_p, log_q, 0.01)
         return kl_on_grid(log_p, log_q, 0.01) if name == "kl" else kl_on_grid(log_q, log_p, 0.01)
 
-    got, gradient = jax.jit(jax.value_and_grad(objective))(jnp.array([loc, np.log(scale)], jnp.float32))
-    # The optima are quoted to about four digits, and the curvature of reverse KL is up to 4 = 1 / 0.5^2.
+    got, gradient = jax.jit(jax.value_and_grad(objective))(
+        jnp.array([loc, np.log(scale)], jnp.float32)
+    )
+    # The optima are quoted to about four digits, and the curvature of reverse KL is up to 4 = 1 /
+    # 0.5^2.
     np.testing.assert_allclose(got, expected, rtol=3e-4)
     np.testing.assert_allclose(gradient, 0, atol=3e-3)
 

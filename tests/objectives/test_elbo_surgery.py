@@ -45,7 +45,9 @@ def test_quadrature_hits_the_known_numbers():
     with jax.enable_x64(True):
         grid = jnp.linspace(-12, 12, 200_001)
         log_q = jnp.asarray(norm.logpdf(np.asarray(grid), MEANS[:, None], DEVIATIONS[:, None]))
-        got = elbo_surgery.decompose_on_grid(log_q, jnp.asarray(norm.logpdf(np.asarray(grid))), 24 / 200_000)
+        got = elbo_surgery.decompose_on_grid(
+            log_q, jnp.asarray(norm.logpdf(np.asarray(grid))), 24 / 200_000
+        )
         np.testing.assert_allclose(got, exact_terms(), atol=1e-9)
     np.testing.assert_allclose(got.average_kl, 1.4074253622, atol=1e-9)
     np.testing.assert_allclose(sorted(got[1:]), [0.3235950167, 1.0838303454], atol=1e-9)
@@ -61,21 +63,30 @@ def test_the_terms_add_up_however_far_the_points_are_apart(x64, tolerance):
         expected_information = (np.diag(log_q) - logsumexp(log_q, axis=1) + np.log(40)).mean()
         with jax.enable_x64(x64):
             dtype = jnp.float64 if x64 else jnp.float32
-            got = jax.jit(elbo_surgery.decompose)(jnp.asarray(log_q, dtype), jnp.asarray(log_prior, dtype))
+            got = jax.jit(elbo_surgery.decompose)(
+                jnp.asarray(log_q, dtype), jnp.asarray(log_prior, dtype)
+            )
             size = max(1.0, float(got.average_kl))
             assert abs(got.average_kl - got.mutual_information - got.marginal_kl) < tolerance * size
-            np.testing.assert_allclose(got.mutual_information, expected_information, atol=max(tolerance, 1e-12) * 10)
-    np.testing.assert_allclose(got.mutual_information, np.log(40), rtol=1e-6)  # spread 300: disjoint
+            np.testing.assert_allclose(
+                got.mutual_information, expected_information, atol=max(tolerance, 1e-12) * 10
+            )
+    # spread 300: disjoint
+    np.testing.assert_allclose(got.mutual_information, np.log(40), rtol=1e-6)
 
 
 def test_draws_find_the_quadrature():
     """The four posteriors 5000 times each: the same aggregated posterior, 20,000 draws."""
-    z = jnp.asarray(MEANS + DEVIATIONS * np.random.default_rng(1).normal(size=(5000, 4)), jnp.float32)[..., None]
+    z = jnp.asarray(
+        MEANS + DEVIATIONS * np.random.default_rng(1).normal(size=(5000, 4)), jnp.float32
+    )[..., None]
     loc, scale = (jnp.asarray(a, jnp.float32)[:, None] for a in (MEANS, DEVIATIONS))
     log_prior = jax.scipy.stats.norm.logpdf(z[..., 0])
     got = elbo_surgery.decompose_gaussian(z, loc, scale, log_prior, chunk_size=3000)
     own = np.asarray(log_densities(z, loc, scale).own) - np.asarray(log_prior)
-    for term, truth in zip((got.average_kl, got.mutual_information, got.marginal_kl), exact_terms()):
+    for term, truth in zip(
+        (got.average_kl, got.mutual_information, got.marginal_kl), exact_terms()
+    ):
         assert abs(term.mean - truth) < 4 * own.std() / np.sqrt(20_000)
     np.testing.assert_allclose(got.total_correlation.mean, 0, atol=1e-5)  # one dimension
 
@@ -87,10 +98,14 @@ def test_information_lies_between_zero_and_log_n(seed, num, spread):
     loc, scale = spread * rng.normal(size=(num, 1)), 0.3 + rng.random((num, 1))
     grid = np.linspace(-110, 110, 8001)
     log_q = jnp.asarray(norm.logpdf(grid, loc, scale), jnp.float32)
-    got = elbo_surgery.decompose_on_grid(log_q, jnp.asarray(norm.logpdf(grid, 0, 20), jnp.float32), 220 / 8000)
+    got = elbo_surgery.decompose_on_grid(
+        log_q, jnp.asarray(norm.logpdf(grid, 0, 20), jnp.float32), 220 / 8000
+    )
     assert -1e-4 <= got.mutual_information <= elbo_surgery.mutual_information_bound(num) + 1e-4
     same = jnp.broadcast_to(log_q[:1], log_q.shape)
-    np.testing.assert_allclose(elbo_surgery.decompose_on_grid(same, log_q[0], 220 / 8000), 0, atol=1e-5)
+    np.testing.assert_allclose(
+        elbo_surgery.decompose_on_grid(same, log_q[0], 220 / 8000), 0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("chunk_size", [1, 5, 13, 100])
@@ -121,16 +136,24 @@ def test_streams_are_the_sums_written_out(chunk_size):
     for name, values in expected.items():
         term = getattr(got, name)
         np.testing.assert_allclose(term.mean, values.mean(), atol=1e-10)
-        np.testing.assert_allclose(term.standard_error, values.mean(0).std(ddof=1) / np.sqrt(13), atol=1e-10)
-    np.testing.assert_allclose(got.dimension_kl.mean, (marginals - log_prior).mean((0, 1)), atol=1e-10)
+        np.testing.assert_allclose(
+            term.standard_error, values.mean(0).std(ddof=1) / np.sqrt(13), atol=1e-10
+        )
+    np.testing.assert_allclose(
+        got.dimension_kl.mean, (marginals - log_prior).mean((0, 1)), atol=1e-10
+    )
     np.testing.assert_allclose(
         got.marginal_kl.mean, got.total_correlation.mean + got.dimension_kl.mean.sum(), atol=1e-10
     )
-    np.testing.assert_allclose(got.average_kl.mean, got.mutual_information.mean + got.marginal_kl.mean, atol=1e-10)
+    np.testing.assert_allclose(
+        got.average_kl.mean, got.mutual_information.mean + got.marginal_kl.mean, atol=1e-10
+    )
 
 
 def test_the_stream_is_decompose_under_vmap_and_has_its_gradient():
-    loc, scale, z = (jnp.asarray(np.stack(a), jnp.float32) for a in zip(*(posteriors(s, 11, 2) for s in (3, 4))))
+    loc, scale, z = (
+        jnp.asarray(np.stack(a), jnp.float32) for a in zip(*(posteriors(s, 11, 2) for s in (3, 4)))
+    )
 
     def streamed(loc, scale, z):
         terms = elbo_surgery.decompose_gaussian(
@@ -141,7 +164,9 @@ def test_the_stream_is_decompose_under_vmap_and_has_its_gradient():
 
     def whole(loc, scale, z):
         log_q = jnp.sum(jax.scipy.stats.norm.logpdf(z[:, None], loc, scale), -1)
-        return elbo_surgery.decompose(log_q, jnp.sum(jax.scipy.stats.norm.logpdf(z), -1)).marginal_kl
+        return elbo_surgery.decompose(
+            log_q, jnp.sum(jax.scipy.stats.norm.logpdf(z), -1)
+        ).marginal_kl
 
     both = [jax.jit(jax.vmap(jax.value_and_grad(f, argnums=(0, 1, 2)))) for f in (streamed, whole)]
     got, expected = (f(loc, scale, z) for f in both)
@@ -151,7 +176,9 @@ def test_the_stream_is_decompose_under_vmap_and_has_its_gradient():
 
 def test_memory_is_that_of_a_chunk():
     def temporary(num):
-        shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((num, 8), (num, 8), (num, 8), (num,))]
+        shapes = [
+            jax.ShapeDtypeStruct(s, jnp.float32) for s in ((num, 8), (num, 8), (num, 8), (num,))
+        ]
         run = jax.jit(lambda *a: elbo_surgery.decompose_gaussian(*a, chunk_size=64))
         return run.lower(*shapes).compile().memory_analysis().temp_size_in_bytes
 
@@ -187,16 +214,20 @@ def test_the_whole_data_set_as_a_batch_is_exact_with_trailing_axes_kept():
     got = elbo_surgery.minibatch_stratified(jnp.asarray(elementwise, jnp.float32), 9)
     np.testing.assert_allclose(got, logsumexp(elementwise, axis=1) - np.log(9), atol=1e-5)
     np.testing.assert_allclose(
-        elbo_surgery.minibatch_weighted(jnp.asarray(elementwise, jnp.float32), 9) + np.log(9), got, atol=1e-5
+        elbo_surgery.minibatch_weighted(jnp.asarray(elementwise, jnp.float32), 9) + np.log(9),
+        got,
+        atol=1e-5,
     )
 
 
 def test_information_by_each_estimator_of_log_q():
-    """N = 1024, B = 64, ten dimensions: the weighted form says more than log N, the batch alone no more than log B."""
+    """N = 1024, B = 64, ten dimensions: the weighted form says more than log N, the batch alone no
+    more than log B."""
     num, batch = 1024, 64
     loc, scale, z = posteriors(7, num, 10, 1.0)
     loc, scale, z = (
-        jnp.asarray(a, jnp.float32) for a in (loc, 0.3 + scale / 4, loc + (0.3 + scale / 4) * (z - loc) / scale)
+        jnp.asarray(a, jnp.float32)
+        for a in (loc, 0.3 + scale / 4, loc + (0.3 + scale / 4) * (z - loc) / scale)
     )
     exact = elbo_surgery.decompose_gaussian(z, loc, scale, jnp.zeros(num)).mutual_information.mean
 
@@ -214,7 +245,8 @@ def test_information_by_each_estimator_of_log_q():
     weighted, stratified, alone = jax.vmap(of_batch)(jnp.arange(num).reshape(-1, batch)).mean(0)
     assert np.log(batch) < exact < np.log(num) and weighted > np.log(num) + 1
     assert alone <= np.log(batch) + 1e-5
-    assert exact < stratified < exact + 0.35  # a logarithm of an unbiased estimate: high, by Jensen's gap
+    # a logarithm of an unbiased estimate: high, by Jensen's gap
+    assert exact < stratified < exact + 0.35
 
 
 def test_active_units():
@@ -232,10 +264,16 @@ def test_input_that_does_not_fit_is_named():
     with pytest.raises(ConfigError, match=r"\[N, G\].*\(3, 4\) and \(3,\)"):
         elbo_surgery.decompose_on_grid(jnp.zeros((3, 4)), jnp.zeros(3), 0.1)
     with pytest.raises(ConfigError, match=r"z \(5, 2\)"):
-        elbo_surgery.decompose_gaussian(jnp.zeros((5, 2)), jnp.zeros((4, 2)), jnp.ones((4, 2)), jnp.zeros(5))
+        elbo_surgery.decompose_gaussian(
+            jnp.zeros((5, 2)), jnp.zeros((4, 2)), jnp.ones((4, 2)), jnp.zeros(5)
+        )
     with pytest.raises(ConfigError, match=r"log_likelihood must be \(4,\)"):
         elbo_surgery.decompose_gaussian(
-            jnp.zeros((4, 2)), jnp.zeros((4, 2)), jnp.ones((4, 2)), jnp.zeros(4), log_likelihood=jnp.zeros((4, 2))
+            jnp.zeros((4, 2)),
+            jnp.zeros((4, 2)),
+            jnp.ones((4, 2)),
+            jnp.zeros(4),
+            log_likelihood=jnp.zeros((4, 2)),
         )
     with pytest.raises(ConfigError, match="chunk_size"):
         log_densities(jnp.zeros((4, 2)), jnp.zeros((4, 2)), jnp.ones((4, 2)), 0)

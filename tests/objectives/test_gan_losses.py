@@ -1,4 +1,5 @@
-"""Every property over the registry of GAN losses, against float64 formulas and closed-form gradients."""
+"""Every property over the registry of GAN losses, against float64 formulas and closed-form
+gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,11 @@ TERMS = {
     "least_squares": (lambda r: (r - 1) ** 2 / 2, lambda f: f**2 / 2, lambda f: (f - 1) ** 2 / 2),
     "hinge": (lambda r: np.maximum(0, 1 - r), lambda f: np.maximum(0, 1 + f), lambda f: -f),
     "wasserstein": (lambda r: -r, lambda f: f, lambda f: -f),
-    "least_squares(-1, 1, 0)": (lambda r: (r - 1) ** 2 / 2, lambda f: (f + 1) ** 2 / 2, lambda f: f**2 / 2),
+    "least_squares(-1, 1, 0)": (
+        lambda r: (r - 1) ** 2 / 2,
+        lambda f: (f + 1) ** 2 / 2,
+        lambda f: f**2 / 2,
+    ),
 }
 # name: derivatives of the same three terms.
 SLOPES = {
@@ -47,7 +52,9 @@ def test_values_are_sums_of_means_over_examples(name, transform):
     got = transform(ALL[name].discriminator)(REAL, FAKE)
     assert got.shape == () and got.dtype == jnp.float32
     np.testing.assert_allclose(got, real_term(real).mean() + fake_term(fake).mean(), rtol=1e-6)
-    np.testing.assert_allclose(transform(ALL[name].generator)(FAKE), generator_term(fake).mean(), rtol=1e-6)
+    np.testing.assert_allclose(
+        transform(ALL[name].generator)(FAKE), generator_term(fake).mean(), rtol=1e-6
+    )
 
 
 @losses
@@ -59,15 +66,21 @@ def test_gradients_are_the_closed_forms(name, transform):
     np.testing.assert_allclose(to_real, real_slope(real) / real.size, rtol=2e-6, atol=1e-12)
     np.testing.assert_allclose(to_fake, fake_slope(fake) / fake.size, rtol=2e-6, atol=1e-12)
     to_generator = transform(jax.grad(ALL[name].generator))(FAKE)
-    np.testing.assert_allclose(to_generator, generator_slope(fake) / fake.size, rtol=2e-6, atol=1e-12)
+    np.testing.assert_allclose(
+        to_generator, generator_slope(fake) / fake.size, rtol=2e-6, atol=1e-12
+    )
 
 
 @losses
 def test_duplicating_or_reordering_the_batch_changes_nothing(name):
     loss = ALL[name]
     for change in (lambda x: np.tile(x, 3), lambda x: np.repeat(x, 2), lambda x: x[::-1]):
-        np.testing.assert_allclose(loss.discriminator(change(REAL), FAKE), loss.discriminator(REAL, FAKE), rtol=1e-6)
-        np.testing.assert_allclose(loss.discriminator(REAL, change(FAKE)), loss.discriminator(REAL, FAKE), rtol=1e-6)
+        np.testing.assert_allclose(
+            loss.discriminator(change(REAL), FAKE), loss.discriminator(REAL, FAKE), rtol=1e-6
+        )
+        np.testing.assert_allclose(
+            loss.discriminator(REAL, change(FAKE)), loss.discriminator(REAL, FAKE), rtol=1e-6
+        )
         np.testing.assert_allclose(loss.generator(change(FAKE)), loss.generator(FAKE), rtol=1e-6)
 
 
@@ -86,17 +99,22 @@ def test_finite_values_and_gradients_at_huge_logits(name, size):
 def test_vmapped_over_lanes_equals_each_lane_alone(name):
     real, fake = (np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32) for _ in range(2))
     lanes = jax.vmap(ALL[name].discriminator)(real, fake)
-    np.testing.assert_allclose(lanes, [ALL[name].discriminator(r, f) for r, f in zip(real, fake)], rtol=1e-6)
+    np.testing.assert_allclose(
+        lanes, [ALL[name].discriminator(r, f) for r, f in zip(real, fake)], rtol=1e-6
+    )
 
 
 @losses
 def test_half_precision_logits_are_averaged_in_float32(name):
-    """The bfloat16 numbers 1/256 .. 1: a bfloat16 mean of 4,096 of them is wrong in the third digit."""
+    """The bfloat16 numbers 1/256 .. 1: a bfloat16 mean of 4,096 of them is wrong in the third
+    digit."""
     logits = jnp.tile(jnp.arange(1, 257) / 256, 16).astype(jnp.bfloat16)
     wide = np.asarray(logits, np.float64)
     real_term, fake_term, generator_term = TERMS[name]
     got = ALL[name].discriminator(logits, logits)
-    np.testing.assert_allclose(got, real_term(wide).mean() + fake_term(wide).mean(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        got, real_term(wide).mean() + fake_term(wide).mean(), rtol=1e-5, atol=1e-6
+    )
     np.testing.assert_allclose(ALL[name].generator(logits), generator_term(wide).mean(), rtol=1e-5)
 
 
@@ -104,7 +122,13 @@ def test_half_precision_logits_are_averaged_in_float32(name):
 def test_logits_that_would_broadcast_are_refused_at_trace_time(name):
     column = jnp.zeros((4, 1))
     row, scalar = jnp.zeros(4), jnp.zeros(())
-    for real, fake in ((column, row), (row, column), (column, jnp.zeros((4, 2))), (row, scalar), (scalar, row)):
+    for real, fake in (
+        (column, row),
+        (row, column),
+        (column, jnp.zeros((4, 2))),
+        (row, scalar),
+        (scalar, row),
+    ):
         with pytest.raises(ConfigError, match="alike but for the batch axis; got real"):
             jax.eval_shape(ALL[name].discriminator, real, fake)
     with pytest.raises(ConfigError, match="mean over examples"):
@@ -126,9 +150,13 @@ def test_value_is_that_of_the_lecture():
 def test_log_one_minus_sigmoid_does_not_saturate(logit):
     """In float32 log(1 - sigmoid(l)) is -inf from l = 17 on; the truth is -l."""
     expected = log_expit(-np.float64(logit))
-    np.testing.assert_allclose(gan.LOSSES["minimax"].generator(jnp.array([logit])), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        gan.LOSSES["minimax"].generator(jnp.array([logit])), expected, rtol=1e-6
+    )
     np.testing.assert_allclose(gan.value(jnp.array([1e4]), jnp.array([logit])), expected, rtol=1e-6)
-    np.testing.assert_allclose(gan.value(jnp.array([-logit]), jnp.array([-1e4])), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        gan.value(jnp.array([-logit]), jnp.array([-1e4])), expected, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("logit", [-30.0, -20.0, -15.0, -1e4])
@@ -142,7 +170,9 @@ def test_saturating_against_non_saturating_gradients():
     logits = jnp.linspace(-12, 12, 25)
     saturating = 25 * jax.grad(gan.LOSSES["minimax"].generator)(logits)
     alive = 25 * jax.grad(gan.LOSSES["non_saturating"].generator)(logits)
-    np.testing.assert_allclose(alive / saturating, np.exp(-np.asarray(logits, np.float64)), rtol=1e-5)
+    np.testing.assert_allclose(
+        alive / saturating, np.exp(-np.asarray(logits, np.float64)), rtol=1e-5
+    )
     assert logits[2] == -10 and logits[12] == 0
     np.testing.assert_allclose([saturating[2], alive[2]], [-4.5398e-5, -0.9999546], rtol=1e-5)
     assert saturating[12] == alive[12] == -0.5

@@ -36,8 +36,13 @@ OPTIMA = {
     "least_squares(-1, 1, 0)": (CHI2, (P - Q) / (P + Q), 2 * (P * Q / (P + Q)).sum()),
     "hinge": (gan.LOSSES["hinge"], np.sign(P - Q), 2 - np.abs(P - Q).sum()),
     "smoothed .1": (gan.label_smoothed(gan.LOSSES["minimax"], 0.1), logit(0.9 * P / (P + Q)), None),
-    # Some libraries subtract half of the smoothing from the label; theirs of .25 is this one of .125.
-    "smoothed .125": (gan.label_smoothed(gan.LOSSES["non_saturating"], 0.125), logit(0.875 * P / (P + Q)), None),
+    # Some libraries subtract half of the smoothing from the label; theirs of .25 is this one of
+    # .125.
+    "smoothed .125": (
+        gan.label_smoothed(gan.LOSSES["non_saturating"], 0.125),
+        logit(0.875 * P / (P + Q)),
+        None,
+    ),
 }
 
 
@@ -82,8 +87,12 @@ def test_unequal_numbers_of_real_and_fake_examples_do_not_move_the_optimum():
 def test_value_at_the_optimum_is_twice_jsd_minus_two_log_two():
     best = gan.optimal_logits(LOG_P, LOG_Q)
     np.testing.assert_allclose(best, np.log(P / Q), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(gan.value(best[REAL], best[FAKE]), 2 * JSD - 2 * np.log(2), rtol=1e-6)
-    np.testing.assert_allclose(gan.js_lower_bound(best[REAL], best[FAKE]), divergences.js(LOG_P, LOG_Q), rtol=1e-5)
+    np.testing.assert_allclose(
+        gan.value(best[REAL], best[FAKE]), 2 * JSD - 2 * np.log(2), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        gan.js_lower_bound(best[REAL], best[FAKE]), divergences.js(LOG_P, LOG_Q), rtol=1e-5
+    )
     for seed in range(5):
         worse = best + np.random.default_rng(seed).normal(size=6).astype(np.float32)
         assert gan.js_lower_bound(worse[REAL], worse[FAKE]) < JSD
@@ -92,7 +101,10 @@ def test_value_at_the_optimum_is_twice_jsd_minus_two_log_two():
 @pytest.mark.parametrize("epsilon", [0.01, 0.03])
 def test_a_perturbed_discriminator_loses_the_predicted_value(epsilon):
     """V(l*) - V(l* + eps h) = eps^2 / 2 sum pq / (p + q) h^2 + O(eps^3)."""
-    best, h = gan.optimal_logits(LOG_P, LOG_Q), np.array([1.0, -2.0, 0.5, 1.5, -1.0, 2.0], np.float32)
+    best, h = (
+        gan.optimal_logits(LOG_P, LOG_Q),
+        np.array([1.0, -2.0, 0.5, 1.5, -1.0, 2.0], np.float32),
+    )
     second = jax.hessian(lambda t: gan.value((best + t * h)[REAL], (best + t * h)[FAKE]))(0.0)
     predicted = (P * Q / (P + Q) * h.astype(np.float64) ** 2).sum()
     np.testing.assert_allclose(-second, predicted, rtol=1e-5)
@@ -108,7 +120,8 @@ def test_optimal_logits_where_a_density_vanishes():
 
 
 def test_pearson_chi_squared_of_least_squares():
-    """2 C(G) = sum ((p + q) - 2 q)^2 / (p + q), where C(G) adds the data's half to the generator's loss."""
+    """2 C(G) = sum ((p + q) - 2 q)^2 / (p + q), where C(G) adds the data's half to the generator's
+    loss."""
     critic = jnp.asarray(OPTIMA["least_squares(-1, 1, 0)"][1], jnp.float32)
     twice = 2 * (CHI2.generator(critic[FAKE]) + CHI2.generator(critic[REAL]))
     np.testing.assert_allclose(twice, ((P - Q) ** 2 / (P + Q)).sum(), rtol=1e-6)
@@ -117,12 +130,15 @@ def test_pearson_chi_squared_of_least_squares():
 def test_an_unconstrained_wasserstein_critic_has_no_optimum():
     loss, critic = gan.LOSSES["wasserstein"], jnp.asarray(P - Q, jnp.float32)
     for size in (1.0, 10.0, 100.0):
-        np.testing.assert_allclose(discriminator_loss(loss, size * critic), -size * ((P - Q) ** 2).sum(), rtol=1e-5)
+        np.testing.assert_allclose(
+            discriminator_loss(loss, size * critic), -size * ((P - Q) ** 2).sum(), rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", ["minimax", "non_saturating"])
 def test_gradient_of_the_generator_at_the_optimal_discriminator(name):
-    """With D frozen at D*: minimax follows 2 JSD (the envelope theorem), non-saturating KL(q || p) - 2 JSD.
+    """With D frozen at D*: minimax follows 2 JSD (the envelope theorem), non-saturating KL(q || p)
+    - 2 JSD.
 
     The second is Arjovsky and Bottou 2017, theorem 2.5.
     """
@@ -153,7 +169,11 @@ X = jnp.linspace(-12, 12, 6001)
 SPACING = 24 / 6000
 
 
-LOG_WEIGHTS, MEANS, SCALES = jnp.log(jnp.array([0.3, 0.7])), jnp.array([[-1.5], [1.0]]), jnp.array([0.5, 0.8])
+LOG_WEIGHTS, MEANS, SCALES = (
+    jnp.log(jnp.array([0.3, 0.7])),
+    jnp.array([[-1.5], [1.0]]),
+    jnp.array([0.5, 0.8]),
+)
 
 
 def log_data(x):
@@ -161,7 +181,8 @@ def log_data(x):
 
 
 def test_value_of_two_known_densities():
-    """The identity of theorem 1 for a mixture against N(.4, .7^2), each expectation by quadrature."""
+    """The identity of theorem 1 for a mixture against N(.4, .7^2), each expectation by
+    quadrature."""
     log_p, log_q = log_data(X), gaussian.log_prob(X, 0.4, 0.7)
     best = gan.optimal_logits(log_p, log_q)
     # A logit of -+1e4 on the other side makes its term exactly zero: one term at a time.
@@ -171,18 +192,23 @@ def test_value_of_two_known_densities():
     expected = 2 * divergences.js_on_grid(log_p, log_q, SPACING) - 2 * np.log(2)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     p, q = np.exp(np.asarray(log_p, np.float64)), np.exp(np.asarray(log_q, np.float64))
-    exact = ((p * np.log(2 * p / (p + q)) + q * np.log(2 * q / (p + q))).sum() * SPACING) - 2 * np.log(2)
+    exact = (
+        (p * np.log(2 * p / (p + q)) + q * np.log(2 * q / (p + q))).sum() * SPACING
+    ) - 2 * np.log(2)
     np.testing.assert_allclose(got, exact, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["minimax", "non_saturating"])
 def test_pathwise_gradient_of_a_gaussian_generator_at_the_optimal_discriminator(name):
-    """G(z) = theta + .7 z, the loss a mean over a batch of quantiles of z, the truth by quadrature."""
+    """G(z) = theta + .7 z, the loss a mean over a batch of quantiles of z, the truth by
+    quadrature."""
     z = jax.scipy.special.ndtri((jnp.arange(20_000) + 0.5) / 20_000)
 
     def generator_loss(theta):
         x = theta + 0.7 * z
-        return gan.LOSSES[name].generator(gan.optimal_logits(log_data(x), gaussian.log_prob(x, 0.4, 0.7)))
+        return gan.LOSSES[name].generator(
+            gan.optimal_logits(log_data(x), gaussian.log_prob(x, 0.4, 0.7))
+        )
 
     def divergence(theta):
         log_p, log_q = log_data(X), gaussian.log_prob(X, theta, 0.7)

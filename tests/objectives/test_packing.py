@@ -57,10 +57,12 @@ TILTED = (np.array([0.5, 0.5]), np.array([0.3, 0.7]))
 
 
 @pytest.mark.parametrize(
-    ("m", "collapsed", "tilted"), [(1, 0.2, 0.2), (2, 0.36, 0.24), (3, 0.488, 0.284), (4, 0.5904, 0.3392)]
+    ("m", "collapsed", "tilted"),
+    [(1, 0.2, 0.2), (2, 0.36, 0.24), (3, 0.488, 0.284), (4, 0.5904, 0.3392)],
 )
 def test_packing_tells_collapse_from_tilt(m, collapsed, tilted):
-    """Both generators are at total variation .2; packs see the collapsed one at 1 - .8^m, the tilted one nearer."""
+    """Both generators are at total variation .2; packs see the collapsed one at 1 - .8^m, the
+    tilted one nearer."""
     tv = divergences.total_variation
     np.testing.assert_allclose(packed_distance(tv, *COLLAPSED, m), collapsed, rtol=1e-5)
     np.testing.assert_allclose(packed_distance(tv, *TILTED, m), tilted, rtol=1e-5)

@@ -1,4 +1,5 @@
-"""Gradients of bounds on the linear-Gaussian model against closed forms, score identities and each other."""
+"""Gradients of bounds on the linear-Gaussian model against closed forms, score identities and each
+other."""
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,10 @@ from dgm_jax.objectives.free_bits import free_bits
 
 NOISE, NUM = 0.5, 20_000
 W = np.random.default_rng(7).normal(size=(5, 2))
-X = (np.random.default_rng(8).normal(size=(3, 5)) @ np.linalg.cholesky(W @ W.T + NOISE**2 * np.eye(5)).T).astype(
-    np.float32
-)
+X = (
+    np.random.default_rng(8).normal(size=(3, 5))
+    @ np.linalg.cholesky(W @ W.T + NOISE**2 * np.eye(5)).T
+).astype(np.float32)
 PARAMS = {
     "loc": jnp.asarray(np.random.default_rng(1).normal(size=(3, 2)), jnp.float32) * 0.3,
     "log_scale": jnp.array([[-0.5, -1.0], [0.1, -0.7], [-1.2, -0.2]]),
@@ -26,7 +28,9 @@ PARAMS = {
 def log_joint_of(params):
     def log_joint(z):
         mean = jnp.einsum("sbd,pd->sbp", z, params["weight"])
-        return jnp.sum(gaussian.log_prob(z, 0.0, 1.0), -1) + jnp.sum(gaussian.log_prob(X, mean, NOISE), -1)
+        return jnp.sum(gaussian.log_prob(z, 0.0, 1.0), -1) + jnp.sum(
+            gaussian.log_prob(X, mean, NOISE), -1
+        )
 
     return log_joint
 
@@ -35,7 +39,11 @@ def bound(name, params, noise):
     """Sum over the three rows; noise [S, 3, 2]."""
     posterior = params["loc"], jnp.exp(params["log_scale"])
     z = posterior[0] + posterior[1] * noise
-    return jnp.sum(path_derivatives.BOUNDS[name](z, posterior, log_joint_of(params), path_derivatives.gaussian_log_q))
+    return jnp.sum(
+        path_derivatives.BOUNDS[name](
+            z, posterior, log_joint_of(params), path_derivatives.gaussian_log_q
+        )
+    )
 
 
 def gradients(name, num_samples, num=NUM, params=None, seed=0):
@@ -69,7 +77,10 @@ def test_gradients_of_the_elbo_have_the_closed_form_as_their_mean(name):
 
 
 def test_values_and_model_gradients_do_not_depend_on_the_estimator():
-    for plain, path, num in (("elbo", "sticking_the_landing", 3), ("importance_weighted", "doubly_reparameterised", 8)):
+    for plain, path, num in (
+        ("elbo", "sticking_the_landing", 3),
+        ("importance_weighted", "doubly_reparameterised", 8),
+    ):
         (value, slopes), (other_value, other) = gradients(plain, num, 50), gradients(path, num, 50)
         np.testing.assert_allclose(value, other_value, rtol=1e-5)
         np.testing.assert_allclose(slopes["weight"], other["weight"], rtol=1e-3, atol=1e-3)
@@ -88,7 +99,10 @@ def test_importance_weighted_gradients_agree_in_the_mean(num_samples):
 def test_doubly_reparameterised_is_the_sum_of_squared_shares_times_paths():
     """Tucker et al.'s formula in numpy, draw by draw."""
     noise = np.asarray(normal(jax.random.key(2), (6, 3, 2)), np.float64)
-    loc, scale = np.asarray(PARAMS["loc"], np.float64), np.exp(np.asarray(PARAMS["log_scale"], np.float64))
+    loc, scale = (
+        np.asarray(PARAMS["loc"], np.float64),
+        np.exp(np.asarray(PARAMS["log_scale"], np.float64)),
+    )
     z = loc + scale * noise
     log_w = np.asarray(log_joint_of(PARAMS)(jnp.asarray(z, jnp.float32)), np.float64)
     log_w -= (-(noise**2) / 2 - np.log(scale) - np.log(2 * np.pi) / 2).sum(-1)
@@ -96,9 +110,13 @@ def test_doubly_reparameterised_is_the_sum_of_squared_shares_times_paths():
     share /= share.sum(0)
     path = -z + (X - z @ W.T) @ W / NOISE**2 + noise / scale
     expected = share[..., None] ** 2 * path
-    _, got = jax.value_and_grad(lambda p: bound("doubly_reparameterised", p, jnp.asarray(noise, jnp.float32)))(PARAMS)
+    _, got = jax.value_and_grad(
+        lambda p: bound("doubly_reparameterised", p, jnp.asarray(noise, jnp.float32))
+    )(PARAMS)
     np.testing.assert_allclose(got["loc"], expected.sum(0), rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(got["log_scale"], (expected * scale * noise).sum(0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        got["log_scale"], (expected * scale * noise).sum(0), rtol=1e-3, atol=1e-3
+    )
 
 
 def exact_model():
@@ -118,20 +136,30 @@ def test_near_the_posterior_doubly_reparameterised_varies_less_and_its_signal_do
     near = exact_model()[1]
     for seed, part in enumerate(parts):
         near[part] = near[part] + 0.1 * normal(jax.random.key(seed), near[part].shape)
-    plain, doubly = (gradients(name, 64, 3000, near)[1] for name in ("importance_weighted", "doubly_reparameterised"))
+    plain, doubly = (
+        gradients(name, 64, 3000, near)[1]
+        for name in ("importance_weighted", "doubly_reparameterised")
+    )
     for part in parts:
         assert np.all(doubly[part].std(0) < 0.5 * plain[part].std(0))
 
     def signal(slopes):
-        return np.mean([np.abs(s.mean(0)).mean() / s.std(0).mean() for s in (slopes[part] for part in parts)])
+        return np.mean(
+            [np.abs(s.mean(0)).mean() / s.std(0).mean() for s in (slopes[part] for part in parts)]
+        )
 
-    few = [gradients(name, 4, 3000, near)[1] for name in ("importance_weighted", "doubly_reparameterised")]
+    few = [
+        gradients(name, 4, 3000, near)[1]
+        for name in ("importance_weighted", "doubly_reparameterised")
+    ]
     assert signal(doubly) > signal(few[1]) and signal(plain) < signal(few[0])
 
 
 def test_at_the_exact_posterior_the_path_derivative_has_no_variance():
     weight, exact = exact_model()
-    log_p = multivariate_normal(np.zeros(5), weight @ weight.T + NOISE**2 * np.eye(5)).logpdf(X).sum()
+    log_p = (
+        multivariate_normal(np.zeros(5), weight @ weight.T + NOISE**2 * np.eye(5)).logpdf(X).sum()
+    )
     for name in path_derivatives.BOUNDS:
         value, slopes = gradients(name, 4, 200, exact)
         np.testing.assert_allclose(value, log_p, rtol=1e-5)
@@ -161,12 +189,17 @@ def test_far_weights_stay_finite():
 def test_free_bits():
     kl = jnp.array([[0.1, 2.0, 0.0], [0.5, 1.0, 0.4]])
     assert free_bits(kl, 0.25) == pytest.approx(0.3 + 1.5 + 0.25)
-    assert free_bits(kl, 0.25, per_example=True) == pytest.approx(((0.25 + 2.0 + 0.25) + (0.5 + 1.0 + 0.4)) / 2)
-    assert free_bits(kl, 0.0) == pytest.approx(2.0) and free_bits(kl, 0.0, per_example=True) == pytest.approx(2.0)
+    assert free_bits(kl, 0.25, per_example=True) == pytest.approx(
+        ((0.25 + 2.0 + 0.25) + (0.5 + 1.0 + 0.4)) / 2
+    )
+    assert free_bits(kl, 0.0) == pytest.approx(2.0) and free_bits(
+        kl, 0.0, per_example=True
+    ) == pytest.approx(2.0)
     slope = jax.jit(jax.grad(free_bits))(kl, 0.25)
     np.testing.assert_allclose(slope, [[0.5, 0.5, 0.0]] * 2)
     np.testing.assert_allclose(
-        jax.grad(lambda k: free_bits(k, 0.25, per_example=True))(kl), [[0.0, 0.5, 0.0], [0.5, 0.5, 0.5]]
+        jax.grad(lambda k: free_bits(k, 0.25, per_example=True))(kl),
+        [[0.0, 0.5, 0.0], [0.5, 0.5, 0.5]],
     )
     assert free_bits(jnp.concatenate([kl, kl]), 0.25) == free_bits(kl, 0.25)
     with pytest.raises(ConfigError, match=r"\[B, J\].*got \(3,\)"):

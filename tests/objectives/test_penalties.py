@@ -18,7 +18,9 @@ A = np.random.default_rng(2).normal(size=(4, 4)).astype(np.float32)
 # Each penalty as a function of (critic, batch): what they share is tested over this table.
 PENALTIES = {
     "gradient_penalty": lambda critic, x: gradient_penalty(critic, x, x, KEY),
-    "gradient_penalty one-sided": lambda critic, x: gradient_penalty(critic, x, x, KEY, one_sided=True),
+    "gradient_penalty one-sided": lambda critic, x: gradient_penalty(
+        critic, x, x, KEY, one_sided=True
+    ),
     "dragan": lambda critic, x: dragan_penalty(critic, x, KEY, scale=0.0),
     "r1": r1_penalty,
     "r2": r2_penalty,
@@ -44,7 +46,9 @@ def of_norms(name, norms):
     """The penalty written from the gradient norms of the examples."""
     if name in ("r1", "r2"):
         return (norms**2).mean() / 2
-    return (np.maximum(norms - 1, 0) ** 2).mean() if "one-sided" in name else ((norms - 1) ** 2).mean()
+    return (
+        (np.maximum(norms - 1, 0) ** 2).mean() if "one-sided" in name else ((norms - 1) ** 2).mean()
+    )
 
 
 def test_the_outside_finds_the_penalties_beside_the_losses():
@@ -61,16 +65,24 @@ def test_a_linear_critic_pays_for_the_norm_of_its_weights(name, batch):
 
 
 def test_a_linear_critic_needs_no_luck_with_the_interpolation():
-    np.testing.assert_allclose(gradient_penalty(linear(W), REAL, FAKE, KEY), (NORM - 1) ** 2, rtol=1e-5)
-    np.testing.assert_allclose(gradient_penalty(linear(W), REAL, FAKE, KEY, target=0.0), NORM**2, rtol=1e-5)
-    np.testing.assert_allclose(dragan_penalty(linear(W), REAL, KEY, target=2.0), (NORM - 2) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(
+        gradient_penalty(linear(W), REAL, FAKE, KEY), (NORM - 1) ** 2, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        gradient_penalty(linear(W), REAL, FAKE, KEY, target=0.0), NORM**2, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        dragan_penalty(linear(W), REAL, KEY, target=2.0), (NORM - 2) ** 2, rtol=1e-5
+    )
 
 
 def test_one_sided_spares_flat_critics():
     flat = linear(W / 10)
     assert gradient_penalty(flat, REAL, FAKE, KEY, one_sided=True) == 0
     assert dragan_penalty(flat, REAL, KEY, one_sided=True) == 0
-    np.testing.assert_allclose(gradient_penalty(flat, REAL, FAKE, KEY), (NORM / 10 - 1) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(
+        gradient_penalty(flat, REAL, FAKE, KEY), (NORM / 10 - 1) ** 2, rtol=1e-5
+    )
 
 
 @every
@@ -85,7 +97,11 @@ def test_a_curved_critic_pays_by_example(name, transform):
 def test_order_and_duplication_of_the_batch_change_nothing(name):
     penalty = jax.jit(lambda x: PENALTIES[name](curved, x))
     expected = penalty(REAL)
-    for change in (lambda x: x[::-1], lambda x: np.tile(x, (2, 1)), lambda x: np.repeat(x, 2, axis=0)):
+    for change in (
+        lambda x: x[::-1],
+        lambda x: np.tile(x, (2, 1)),
+        lambda x: np.repeat(x, 2, axis=0),
+    ):
         np.testing.assert_allclose(penalty(change(REAL)), expected, rtol=1e-5)
 
 
@@ -99,11 +115,16 @@ def test_images_are_treated_like_their_flattened_pixels(name):
 
 @every
 def test_a_critic_that_is_flat_gives_a_finite_gradient(name):
-    value, gradient = jax.jit(jax.value_and_grad(lambda w: PENALTIES[name](linear(w), REAL)))(jnp.zeros(4))
+    value, gradient = jax.jit(jax.value_and_grad(lambda w: PENALTIES[name](linear(w), REAL)))(
+        jnp.zeros(4)
+    )
     assert value == of_norms(name, np.zeros(6))
     np.testing.assert_array_equal(gradient, np.zeros(4))
-    # One flat example among others must not poison their gradient: relu(x . w) is flat on half of space.
-    half = jax.jit(jax.grad(lambda w: PENALTIES[name](lambda x: jax.nn.relu(x @ w), REAL)))(jnp.asarray(W))
+    # One flat example among others must not poison their gradient: relu(x . w) is flat on half of
+    # space.
+    half = jax.jit(jax.grad(lambda w: PENALTIES[name](lambda x: jax.nn.relu(x @ w), REAL)))(
+        jnp.asarray(W)
+    )
     assert np.isfinite(half).all() and np.any(half != 0)
 
 
@@ -116,7 +137,8 @@ def test_gradient_with_respect_to_the_critic(name):
 
 @every
 def test_a_critic_that_looks_at_its_batch_is_judged_on_single_examples(name):
-    """||x - mean(x)||^2 is zero in a batch of one, so the penalty sees a flat critic, whatever the batch."""
+    """||x - mean(x)||^2 is zero in a batch of one, so the penalty sees a flat critic, whatever the
+    batch."""
     got = PENALTIES[name](lambda x: jnp.sum(jnp.square(x - x.mean(0)), axis=-1), REAL)
     np.testing.assert_allclose(got, of_norms(name, np.zeros(1)), atol=1e-6)
 
@@ -142,14 +164,18 @@ def test_each_example_has_one_interpolation_weight_of_its_own(shape):
 
 
 def test_dragan_noise_is_gaussian_centred_and_in_the_unit_of_the_data():
-    """Around x = 0 the bowl's gradient is the noise: E norm^2 = scale^2 D; around x = 3 centred noise adds to 9 D."""
+    """Around x = 0 the bowl's gradient is the noise: E norm^2 = scale^2 D; around x = 3 centred
+    noise adds to 9 D."""
     for loc in (0.0, 3.0):
         real = np.full((20_000, 2), loc, np.float32)
         got = dragan_penalty(bowl, real, KEY, scale=0.7, target=0.0)
         variance = 2 * (2 * 0.7**4 + 4 * loc**2 * 0.7**2)
         assert abs(got - 2 * (loc**2 + 0.49)) < 5 * np.sqrt(variance / 20_000)
-    fourth = dragan_penalty(lambda x: bowl(x) ** 2 / 2, np.zeros((20_000, 1), np.float32), KEY, scale=1.0, target=0.0)
-    # The gradient is x^3 / 2, and E x^6 / 4 = 15 / 4 for a Gaussian; a uniform of the same variance gives 27 / 28.
+    fourth = dragan_penalty(
+        lambda x: bowl(x) ** 2 / 2, np.zeros((20_000, 1), np.float32), KEY, scale=1.0, target=0.0
+    )
+    # The gradient is x^3 / 2, and E x^6 / 4 = 15 / 4 for a Gaussian; a uniform of the same variance
+    # gives 27 / 28.
     assert abs(fourth - 15 / 4) < 5 * np.sqrt((10395 - 225) / 16 / 20_000)
 
 
@@ -161,21 +187,26 @@ def test_keys_matter_and_repeat():
 
 
 def test_lanes_of_critics_are_penalised_apart():
-    """One vmap over seeds around the vmap over examples: each lane is its own critic, with its own key."""
+    """One vmap over seeds around the vmap over examples: each lane is its own critic, with its own
+    key."""
     weights, keys = np.stack([W, 2 * W, -W / 3]), jax.random.split(KEY, 3)
 
     def penalty(w, key):
         return gradient_penalty(lambda x: curved(x * w), REAL, FAKE, key)
 
     lanes = jax.jit(jax.vmap(penalty))(weights, keys)
-    np.testing.assert_allclose(lanes, [jax.jit(penalty)(w, k) for w, k in zip(weights, keys)], rtol=1e-5)
+    np.testing.assert_allclose(
+        lanes, [jax.jit(penalty)(w, k) for w, k in zip(weights, keys)], rtol=1e-5
+    )
 
 
 def test_penalties_compose_with_packing():
     """A critic on pairs sees 2 D features; a linear one pays for the norm of all its weights."""
     w = np.concatenate([W, 2 * W])
     real, fake = gan.pack(REAL, 2), gan.pack(FAKE, 2)
-    np.testing.assert_allclose(gradient_penalty(linear(w), real, fake, KEY), (np.sqrt(5) * NORM - 1) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(
+        gradient_penalty(linear(w), real, fake, KEY), (np.sqrt(5) * NORM - 1) ** 2, rtol=1e-5
+    )
     np.testing.assert_allclose(r1_penalty(linear(w), real), 5 * NORM**2 / 2, rtol=1e-5)
 
 

@@ -14,13 +14,19 @@ RNG = np.random.default_rng(0)
 
 
 def test_terms_are_sums_over_the_grid_and_means_over_examples():
-    likelihood, book, commit = RNG.normal(size=4), RNG.uniform(size=(4, 2, 3)), RNG.uniform(size=(4, 2, 3))
+    likelihood, book, commit = (
+        RNG.normal(size=4),
+        RNG.uniform(size=(4, 2, 3)),
+        RNG.uniform(size=(4, 2, 3)),
+    )
     expected = np.mean([-l + b.sum() + 0.25 * c.sum() for l, b, c in zip(likelihood, book, commit)])
     got = vqvae.loss(*map(jnp.asarray, (likelihood, book, commit)))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     doubled = vqvae.loss(*(jnp.asarray(np.concatenate([a, a])) for a in (likelihood, book, commit)))
     np.testing.assert_allclose(doubled, got, rtol=1e-6)
-    averaged = vqvae.loss(*map(jnp.asarray, (likelihood, book, commit)), codebook_weight=0.0, commitment_weight=1.0)
+    averaged = vqvae.loss(
+        *map(jnp.asarray, (likelihood, book, commit)), codebook_weight=0.0, commitment_weight=1.0
+    )
     np.testing.assert_allclose(averaged, np.mean(commit.sum((1, 2)) - likelihood), rtol=1e-5)
 
 
@@ -28,7 +34,9 @@ def test_the_bound_is_below_log_p_of_the_enumerated_model():
     """Two places, three codes: log p(x) = log sum over nine grids of p(c) p(x | c)."""
     codebook, x = RNG.normal(size=(3, 2)), RNG.normal(size=4)
     grids = list(itertools.product(range(3), repeat=2))
-    log_likelihood = np.array([scipy.stats.norm.logpdf(x, codebook[list(c)].reshape(-1), 0.3).sum() for c in grids])
+    log_likelihood = np.array(
+        [scipy.stats.norm.logpdf(x, codebook[list(c)].reshape(-1), 0.3).sum() for c in grids]
+    )
     log_prior = vqvae.uniform_log_prior(2, 3)
     np.testing.assert_allclose(log_prior, -np.log(9), rtol=1e-12)
     log_p = np.logaddexp.reduce(log_likelihood + log_prior)

@@ -1,7 +1,7 @@
 """The same run on one device, on eight, as one sharded program and as pmap.
 
-Gradients are compared by the updates of plain SGD: Adam is blind to a gradient that is too large by a constant
-factor, which is just what a forgotten or doubled mean over devices makes of it.
+Gradients are compared by the updates of plain SGD: Adam is blind to a gradient that is too large by
+a constant factor, which is just what a forgotten or doubled mean over devices makes of it.
 """
 
 import functools
@@ -18,7 +18,9 @@ from dgm_jax.core import Aux, ConfigError, Player, Task
 
 BATCH = 32
 
-pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs eight devices, as tests/conftest.py asks for")
+pytestmark = pytest.mark.skipif(
+    jax.device_count() < 8, reason="needs eight devices, as tests/conftest.py asks for"
+)
 
 
 def losses():
@@ -51,25 +53,38 @@ def task_of(hyper, rule="alternating", optimizer="sgd", lookahead=0, batch=BATCH
         "generator": Player(("generator",), generator, 1, ahead),
     }
     optimizers = {
-        "sgd": {"critic": optax.sgd(hyper["learning_rate"]), "generator": optax.sgd(0.5 * hyper["learning_rate"])},
+        "sgd": {
+            "critic": optax.sgd(hyper["learning_rate"]),
+            "generator": optax.sgd(0.5 * hyper["learning_rate"]),
+        },
         "adam": {"critic": optax.adam(1e-3, b1=0.5), "generator": optax.adam(1e-3, b1=0.5)},
     }[optimizer]
 
     def init(key):
-        w, v, g = jnp.split(core.normal(key, (76,)), (48, 64))  # one draw: draws are what compiles slowly
-        params = {"critic": {"w": w.reshape(3, 16), "v": v / 4}, "generator": {"w": g.reshape(4, 3)}}
+        # one draw: draws are what compiles slowly
+        w, v, g = jnp.split(core.normal(key, (76,)), (48, 64))
+        params = {
+            "critic": {"w": w.reshape(3, 16), "v": v / 4},
+            "generator": {"w": g.reshape(4, 3)},
+        }
         return params, {"critic": {"mean": jnp.zeros(3)}, "generator": {}}
 
     def draw(data, data_key, index):
         del data_key  # every lane reads the same stream, so that no draw is compiled
-        parts = {name: jax.lax.dynamic_slice_in_dim(data[name], 8 * index, batch) for name in ("x", "z")}
+        parts = {
+            name: jax.lax.dynamic_slice_in_dim(data[name], 8 * index, batch) for name in ("x", "z")
+        }
         return parts | {"step": jnp.asarray(index, jnp.float32)}  # a scalar is for all examples
 
     def evaluate(train_state, data, key):
-        samples = jnp.tanh(data["z"] * jax.random.uniform(key) @ train_state.params["generator"]["w"])
+        samples = jnp.tanh(
+            data["z"] * jax.random.uniform(key) @ train_state.params["generator"]["w"]
+        )
         return {"mean": jnp.mean(samples), "samples": samples}
 
-    return Task(init, draw, partial(training.DYNAMICS[rule], players, optimizers), evaluate, coupling)
+    return Task(
+        init, draw, partial(training.DYNAMICS[rule], players, optimizers), evaluate, coupling
+    )
 
 
 DATA = {
@@ -88,7 +103,8 @@ def hyper(num_lanes):
 
 @functools.cache
 def fresh_lanes(num_lanes):
-    """Lanes at step 0, compiled once: no optimizer here has initial state that depends on its settings."""
+    """Lanes at step 0, compiled once: no optimizer here has initial state that depends on its
+    settings."""
     program = training.lane_program(lambda hyper: task_of(hyper, optimizer="sgd"))
     return jax.jit(jax.vmap(program.init))(keys(num_lanes), hyper(num_lanes))
 
@@ -96,14 +112,21 @@ def fresh_lanes(num_lanes):
 def place(compiled, num_lanes):
     """Copies of the fresh lanes where the compiled program wants them; it may take their memory."""
     shapes = compiled.abstract(keys(num_lanes), hyper(num_lanes))
-    return jax.tree.map(lambda x, like: jax.device_put(x.copy(), like.sharding), fresh_lanes(num_lanes), shapes)
+    return jax.tree.map(
+        lambda x, like: jax.device_put(x.copy(), like.sharding), fresh_lanes(num_lanes), shapes
+    )
 
 
 def play(num_devices, num_lanes, num_steps=4, *, devices="jit", strategy="vmap", **task):
     """(final lanes, metrics, evaluation) on the host."""
     program = training.lane_program(lambda hyper: task_of(hyper, **task))
     compiled = parallel.distribute(
-        program, keys(num_lanes), hyper(num_lanes), strategy=strategy, devices=devices, only=jax.devices()[:num_devices]
+        program,
+        keys(num_lanes),
+        hyper(num_lanes),
+        strategy=strategy,
+        devices=devices,
+        only=jax.devices()[:num_devices],
     )
     lanes, data = compiled.init(keys(num_lanes), hyper(num_lanes)), compiled.place_data(DATA)
     lanes, metrics = compiled.compile_advance(lanes, data, num_steps)(lanes, data)
@@ -118,7 +141,8 @@ def assert_same_bits(a, b):
 
 
 def assert_close(a, b, tolerance=1e-6):
-    """Relative to the largest number of each array: a gradient's small entries are sums of large ones."""
+    """Relative to the largest number of each array: a gradient's small entries are sums of large
+    ones."""
 
     def check(x, y):
         np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * max(np.abs(y).max(), 1.0))
@@ -128,16 +152,24 @@ def assert_close(a, b, tolerance=1e-6):
 
 @functools.cache
 def gradients(num_devices, num_lanes, name, strategy="vmap", devices="jit"):
-    """What one step of SGD with rate 1 takes from the parameters; also the new state and the losses."""
+    """What one step of SGD with rate 1 takes from the parameters; also the new state and the
+    losses."""
     program = training.lane_program(lambda hyper: task_of({"learning_rate": 1.0}, **TASKS[name]))
     compiled = parallel.distribute(
-        program, keys(num_lanes), hyper(num_lanes), strategy=strategy, devices=devices, only=jax.devices()[:num_devices]
+        program,
+        keys(num_lanes),
+        hyper(num_lanes),
+        strategy=strategy,
+        devices=devices,
+        only=jax.devices()[:num_devices],
     )
     lanes, data = place(compiled, num_lanes), compiled.place_data(DATA)
     before = jax.device_get(lanes.train_state.params)
     lanes, metrics = compiled.compile_advance(lanes, data, 1)(lanes, data)
     after = jax.device_get(lanes.train_state.params)
-    return jax.tree.map(np.subtract, before, after), jax.device_get((lanes.train_state.state, metrics))
+    return jax.tree.map(np.subtract, before, after), jax.device_get(
+        (lanes.train_state.state, metrics)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +179,8 @@ def one_device():
 
 @pytest.mark.parametrize("strategy, num_devices", [("map", 2), ("map", 4), ("map", 8), ("vmap", 8)])
 def test_seeds_on_several_devices(one_device, strategy, num_devices):
-    """One after the other (map), a seed's bits do not depend on the devices; in a batched product (vmap) they may."""
+    """One after the other (map), a seed's bits do not depend on the devices; in a batched product
+    (vmap) they may."""
     found = play(num_devices, 8, strategy=strategy)
     if strategy == "map":
         assert_same_bits(found, one_device[strategy])
@@ -168,9 +201,12 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize("num_lanes, num_devices, strategy", [(1, 8, "vmap"), (2, 4, "map"), (3, 2, "vmap")])
+@pytest.mark.parametrize(
+    "num_lanes, num_devices, strategy", [(1, 8, "vmap"), (2, 4, "map"), (3, 2, "vmap")]
+)
 def test_gradients_of_a_sharded_batch(num_lanes, num_devices, strategy):
-    """Fewer lanes than devices: the rest of the devices shares each batch, and it keeps its whole-batch meaning."""
+    """Fewer lanes than devices: the rest of the devices shares each batch, and it keeps its
+    whole-batch meaning."""
     found = gradients(num_devices, num_lanes, "simultaneous", strategy)
     assert_close(found, gradients(1, num_lanes, "simultaneous"))
 
@@ -183,34 +219,46 @@ def test_one_step_is_the_same_by_jit_and_by_pmap(name, devices):
 
 
 def test_pmap_over_several_steps_with_adam():
-    assert_close(play(8, 2, 10, devices="pmap", optimizer="adam"), play(1, 2, 10, optimizer="adam"), 2e-5)
+    assert_close(
+        play(8, 2, 10, devices="pmap", optimizer="adam"), play(1, 2, 10, optimizer="adam"), 2e-5
+    )
 
 
 @pytest.mark.parametrize("devices", ["jit", "pmap"])
 def test_gradient_is_that_of_the_mean_loss(devices):
-    """The engine on eight devices against `jax.grad` of the mean over the whole batch, written out here."""
+    """The engine on eight devices against `jax.grad` of the mean over the whole batch, written out
+    here."""
     critic, generator = losses()
     lane = jax.tree.map(lambda x: x[0], fresh_lanes(1))
     now, batch = lane.train_state, task_of(hyper(1)).draw(DATA, lane.train_state.data_key, 0)
     by = lambda part, loss: jax.grad(
         lambda own: loss({**now.params, part: own}, now.state, batch, jax.random.key(0))[0]
     )(now.params[part])
-    expected = {"critic": by("critic", critic), "generator": jax.tree.map(lambda g: 0.5 * g, by("generator", generator))}
+    expected = {
+        "critic": by("critic", critic),
+        "generator": jax.tree.map(lambda g: 0.5 * g, by("generator", generator)),
+    }
     found, (state, metrics) = gradients(8, 1, "simultaneous", devices=devices)
     assert_close(jax.tree.map(lambda g: g[0], found), expected)
-    np.testing.assert_allclose(state["critic"]["mean"][0], 0.1 * np.mean(batch["x"], axis=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        state["critic"]["mean"][0], 0.1 * np.mean(batch["x"], axis=0), rtol=1e-5
+    )
     loss = critic(now.params, now.state, batch, None)[0]
     np.testing.assert_allclose(metrics["critic_loss"], [loss], rtol=1e-6)
 
 
-@pytest.mark.parametrize("devices, num_lanes, parts", [("jit", 1, 8), ("jit", 2, 4), ("pmap", 2, 8)])
+@pytest.mark.parametrize(
+    "devices, num_lanes, parts", [("jit", 1, 8), ("jit", 2, 4), ("pmap", 2, 8)]
+)
 def test_a_batch_that_cannot_be_shared(devices, num_lanes, parts):
     program = training.lane_program(lambda hyper: task_of(hyper, batch=30))
     compiled = parallel.distribute(program, keys(num_lanes), hyper(num_lanes), devices=devices)
     with pytest.raises(ConfigError) as caught:
         compiled.compile_advance(place(compiled, num_lanes), DATA, 1)
     nearest = {8: "24, 32", 4: "28, 32"}[parts]
-    assert f"batch of 30 cannot be shared by {parts} devices" in str(caught.value) and nearest in str(caught.value)
+    assert f"batch of 30 cannot be shared by {parts} devices" in str(
+        caught.value
+    ) and nearest in str(caught.value)
 
 
 def test_a_batch_need_not_divide_where_it_is_not_shared():
@@ -221,7 +269,9 @@ def test_a_batch_need_not_divide_where_it_is_not_shared():
 def test_pmap_refuses_an_objective_that_couples_its_batch():
     program = training.lane_program(lambda hyper: task_of(hyper, coupling="batch normalisation"))
     compiled = parallel.distribute(program, keys(1), hyper(1), devices="pmap")
-    with pytest.raises(ConfigError, match="pmap.*couples its batch.*batch normalisation.*devices='jit'"):
+    with pytest.raises(
+        ConfigError, match="pmap.*couples its batch.*batch normalisation.*devices='jit'"
+    ):
         compiled.compile_advance(place(compiled, 1), DATA, 1)
     play(8, 1, 1, devices="jit", coupling="batch normalisation")
 
@@ -237,7 +287,9 @@ def test_lanes_have_keys_of_their_own():
     program = training.lane_program(task_of)
     lanes = parallel.distribute(program, keys(8), hyper(8)).init(keys(8), hyper(8))
     state = lanes.train_state
-    all_keys = np.concatenate([jax.random.key_data(k) for k in (state.key, state.data_key, lanes.eval_key)])
+    all_keys = np.concatenate(
+        [jax.random.key_data(k) for k in (state.key, state.data_key, lanes.eval_key)]
+    )
     assert len({tuple(key) for key in all_keys.tolist()}) == 24
     weights = np.asarray(state.params["critic"]["w"])
     assert len({w.tobytes() for w in weights}) == 8
@@ -250,7 +302,9 @@ def test_initial_lanes_are_the_seeds_alone(num_devices):
     compiled = parallel.distribute(program, keys(8), hyper(8), only=jax.devices()[:num_devices])
     together = compiled.init(keys(8), hyper(8))
     one = jax.jit(program.init)(keys(8)[5], {"learning_rate": hyper(8)["learning_rate"][5]})
-    assert_same_bits(jax.tree.map(lambda x: x[5], together.train_state.params), one.train_state.params)
+    assert_same_bits(
+        jax.tree.map(lambda x: x[5], together.train_state.params), one.train_state.params
+    )
 
 
 @pytest.mark.parametrize("devices", ["jit", "pmap"])
@@ -272,14 +326,18 @@ def test_trace_finds_errors_without_running():
         compiled.trace(compiled.abstract(keys(1), hyper(1)), DATA)
 
 
-@pytest.mark.parametrize("num_lanes, num_devices, shape", [(8, 8, (8, 1)), (1, 8, (1, 8)), (6, 8, (2, 4)), (3, 2, (1, 2))])
+@pytest.mark.parametrize(
+    "num_lanes, num_devices, shape",
+    [(8, 8, (8, 1)), (1, 8, (1, 8)), (6, 8, (2, 4)), (3, 2, (1, 2))],
+)
 def test_mesh_places_lanes_first(num_lanes, num_devices, shape):
     mesh = parallel.make_mesh(num_lanes, jax.devices()[:num_devices])
     assert mesh.axis_names == ("seed", "data") and mesh.devices.shape == shape
 
 
 def test_fold_key_gives_devices_noise_of_their_own():
-    """Under pmap each device draws its own noise; on one device the key is untouched, as under jit."""
+    """Under pmap each device draws its own noise; on one device the key is untouched, as under
+    jit."""
     noises = []
 
     def loss(params, state, batch, key):
@@ -287,7 +345,9 @@ def test_fold_key_gives_devices_noise_of_their_own():
         return jnp.mean(params["w"] * noise * batch["mask"]), Aux(state, {})
 
     def task(hyper):
-        algorithm = partial(training.simultaneous, {"p": Player(("w",), loss)}, {"p": optax.sgd(1.0)})
+        algorithm = partial(
+            training.simultaneous, {"p": Player(("w",), loss)}, {"p": optax.sgd(1.0)}
+        )
         draw = lambda data, key, index: {"x": jnp.zeros((8, 1)), "mask": data}
         return Task(lambda key: ({"w": jnp.float32(0.0)}, {}), draw, algorithm, lambda *_: {})
 
@@ -301,7 +361,9 @@ def test_fold_key_gives_devices_noise_of_their_own():
     assert len(set(noises)) == 8 and 0.0 not in noises
     alone = []
     for devices in ("jit", "pmap"):
-        compiled = parallel.distribute(program, keys(1), {}, devices=devices, strategy="map", only=jax.devices()[:1])
+        compiled = parallel.distribute(
+            program, keys(1), {}, devices=devices, strategy="map", only=jax.devices()[:1]
+        )
         lanes, mask = compiled.init(keys(1), {}), compiled.place_data(jnp.ones(8))
         lanes, _ = compiled.compile_advance(lanes, mask, 3)(lanes, mask)
         alone.append(float(lanes.train_state.params["w"][0]))

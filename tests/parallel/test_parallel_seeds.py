@@ -27,7 +27,9 @@ def train(lane, data):
         updates, opt_state = optimizer.update(gradient, opt_state)
         return (optax.apply_updates(params, updates), opt_state), value
 
-    (params, _), losses = jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(NUM_STEPS))
+    (params, _), losses = jax.lax.scan(
+        step, (params, optimizer.init(params)), jnp.arange(NUM_STEPS)
+    )
     return {"params": params, "losses": losses}
 
 
@@ -39,7 +41,10 @@ def data():
 def lanes(rates=(0.05,), num_seeds=NUM_SEEDS):
     """Seeds of the first rate, then those of the second, and so on."""
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(num_seeds))
-    return {"key": jnp.tile(keys, len(rates)), "learning_rate": jnp.repeat(jnp.array(rates, jnp.float32), num_seeds)}
+    return {
+        "key": jnp.tile(keys, len(rates)),
+        "learning_rate": jnp.repeat(jnp.array(rates, jnp.float32), num_seeds),
+    }
 
 
 def close(a, b):
@@ -50,7 +55,10 @@ def close(a, b):
 def alone():
     """[4 rates][8 seeds], each a compiled run of one lane."""
     one = jax.jit(train)
-    return {rate: [one(jax.tree.map(lambda x: x[i], lanes((rate,))), data()) for i in range(NUM_SEEDS)] for rate in RATES}
+    return {
+        rate: [one(jax.tree.map(lambda x: x[i], lanes((rate,))), data()) for i in range(NUM_SEEDS)]
+        for rate in RATES
+    }
 
 
 RATES = (0.003, 0.01, 0.05, 0.2)
@@ -90,7 +98,9 @@ def test_lanes_do_not_notice_each_other(strategy):
 
 
 def test_unknown_strategy_names_the_nearest():
-    with pytest.raises(ConfigError, match="unknown seed strategy 'vmapp' .did you mean 'vmap'.*known: map, vmap"):
+    with pytest.raises(
+        ConfigError, match="unknown seed strategy 'vmapp' .did you mean 'vmap'.*known: map, vmap"
+    ):
         parallel.over_seeds(train, "vmapp")
 
 

@@ -29,20 +29,33 @@ def everything(theme):
     grid = np.linspace(-1, 1, 5)
     points = rng.normal(size=(3, 50, 2))
     return {
-        "curves": plotting.training_curves([0, 1, 2], {"a": {"loss": rng.normal(size=(3, 4))}}, theme=theme)["loss"],
-        "lines": plotting.lines([1, 2, 3], {"y": [1.0, 2.0, 4.0]}, levels={"truth": 2.0}, log_x=True, log_y=True,
-                                theme=theme),
-        "scatter": plotting.scatter_samples(points, np.zeros((1, 2)), scale=0.1, title="t", theme=theme),
+        "curves": plotting.training_curves(
+            [0, 1, 2], {"a": {"loss": rng.normal(size=(3, 4))}}, theme=theme
+        )["loss"],
+        "lines": plotting.lines(
+            [1, 2, 3],
+            {"y": [1.0, 2.0, 4.0]},
+            levels={"truth": 2.0},
+            log_x=True,
+            log_y=True,
+            theme=theme,
+        ),
+        "scatter": plotting.scatter_samples(
+            points, np.zeros((1, 2)), scale=0.1, title="t", theme=theme
+        ),
         "grid": plotting.image_grid(rng.random((5, 6, 6, 1)), title="t", theme=theme),
-        "strip": plotting.image_strip_over_training(rng.random((3, 2, 6, 6, 3)), [0, 10, 20], title="t", theme=theme),
-        "heatmap": plotting.heatmap_on_grid(rng.normal(size=(5, 5)), grid, grid, points=[[0, 0]], signed=True,
-                                           theme=theme),
+        "strip": plotting.image_strip_over_training(
+            rng.random((3, 2, 6, 6, 3)), [0, 10, 20], title="t", theme=theme
+        ),
+        "heatmap": plotting.heatmap_on_grid(
+            rng.normal(size=(5, 5)), grid, grid, points=[[0, 0]], signed=True, theme=theme
+        ),
     }
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_figure_draws_in_its_theme_and_without_pyplot(theme):
-    background = tuple(int(plotting.THEMES[theme].background[i:i + 2], 16) for i in (1, 3, 5))
+    background = tuple(int(plotting.THEMES[theme].background[i : i + 2], 16) for i in (1, 3, 5))
     for name, figure in everything(theme).items():
         picture = render(figure)
         assert tuple(picture[0, -1]) == background, name
@@ -57,14 +70,15 @@ def test_unknown_theme():
 
 
 def luminance(colour):
-    channels = np.array([int(colour[i:i + 2], 16) for i in (1, 3, 5)]) / 255
+    channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_contrast(theme):
-    """WCAG 2: text at least 7 to 1; the first three lines at least 3 to 1, the others 2 to 1 (they have dashes too)."""
+    """WCAG 2: text at least 7 to 1; the first three lines at least 3 to 1, the others 2 to 1 (they
+    have dashes too)."""
     colours = plotting.THEMES[theme]
 
     def contrast(colour):
@@ -73,7 +87,9 @@ def test_contrast(theme):
 
     assert contrast(colours.text) > 7
     assert min(map(contrast, colours.palette[:3])) > 3 and min(map(contrast, colours.palette)) > 2
-    styles = [tuple(sorted((k, str(v)) for k, v in style.line_style(i, theme).items())) for i in range(28)]
+    styles = [
+        tuple(sorted((k, str(v)) for k, v in style.line_style(i, theme).items())) for i in range(28)
+    ]
     assert len(set(styles)) == 28
 
 
@@ -92,8 +108,10 @@ def test_mean_and_band_against_scipy():
 
 def test_training_curves_draw_every_seed_and_the_mean_over_the_good_ones():
     nan = np.nan
-    arms = {"vanilla": {"modes": [[1, 3], [nan, nan], [4, nan]], "loss": [1.0, 2.0, 3.0]},
-            "packed2": {"modes": [[8, 9]] * 3}}
+    arms = {
+        "vanilla": {"modes": [[1, 3], [nan, nan], [4, nan]], "loss": [1.0, 2.0, 3.0]},
+        "packed2": {"modes": [[8, 9]] * 3},
+    }
     figures = plotting.training_curves([0, 10, 20], arms)
     assert list(figures) == ["modes", "loss"]
     axes = figures["modes"].axes[0]
@@ -110,7 +128,9 @@ def test_training_curves_draw_every_seed_and_the_mean_over_the_good_ones():
 
 
 def test_the_axis_holds_the_seeds_that_leave_the_band():
-    axes = plotting.training_curves([0, 1], {"": {"m": np.array([[0.0] * 40 + [50.0]] * 2)}})["m"].axes[0]
+    axes = plotting.training_curves([0, 1], {"": {"m": np.array([[0.0] * 40 + [50.0]] * 2)}})[
+        "m"
+    ].axes[0]
     assert axes.get_ylim()[1] >= 50
 
 
@@ -120,10 +140,14 @@ def test_curves_of_nothing_are_empty_not_an_error():
     assert plotting.training_curves([], {}) == {}
 
 
-@pytest.mark.parametrize("name", ["$\\frac{", "_hidden", "a$b", "\x1b[31m", "<script>", "x" * 500, "line\nbreak", "$$",
-                                  "\\"])
+@pytest.mark.parametrize(
+    "name",
+    ["$\\frac{", "_hidden", "a$b", "\x1b[31m", "<script>", "x" * 500, "line\nbreak", "$$", "\\"],
+)
 def test_names_are_drawn_as_they_are(name):
-    figure = plotting.training_curves([0, 1], {name: {name: np.zeros((2, 2))}, "b": {name: np.ones((2, 2))}})[name]
+    figure = plotting.training_curves(
+        [0, 1], {name: {name: np.zeros((2, 2))}, "b": {name: np.ones((2, 2))}}
+    )[name]
     assert len(figure.axes[0].get_legend().get_texts()) == 2
     render(figure)
 
@@ -137,7 +161,9 @@ def test_scatter_counts_what_it_does_not_show():
     samples = np.zeros((2, 10, 2))
     samples[0, :3] = 100.0
     samples[1] = np.nan
-    figure = plotting.scatter_samples(samples, np.array([[0.0, 0.0], [1.0, 1.0]]), scale=0.1, titles=["a", "b"])
+    figure = plotting.scatter_samples(
+        samples, np.array([[0.0, 0.0], [1.0, 1.0]]), scale=0.1, titles=["a", "b"]
+    )
     first, second = figure.axes
     assert first.get_xlabel() == "3 outside" and second.get_xlabel() == "10 not finite"
     assert len(first.collections[0].get_offsets()) == 7
@@ -148,15 +174,20 @@ def test_scatter_counts_what_it_does_not_show():
 
 
 def test_scatter_says_when_seeds_are_left_out_and_thins_points():
-    figure = plotting.scatter_samples(np.random.default_rng(0).normal(size=(14, 30, 2)), title="vanilla")
+    figure = plotting.scatter_samples(
+        np.random.default_rng(0).normal(size=(14, 30, 2)), title="vanilla"
+    )
     assert figure.get_suptitle() == "vanilla (first 12 of 14 seeds)"
     assert sum(axes.get_visible() for axes in figure.axes) == 12
-    figure = plotting.scatter_samples(np.random.default_rng(0).normal(size=(20_000, 2)), limits=(-9, 9, -9, 9))
+    figure = plotting.scatter_samples(
+        np.random.default_rng(0).normal(size=(20_000, 2)), limits=(-9, 9, -9, 9)
+    )
     assert len(figure.axes[0].collections[0].get_offsets()) == 5000
 
 
 def test_scatter_colours_points_by_density():
-    """Half of the points in one place, the rest spread out: the crowd has the highest colour, and lies on top."""
+    """Half of the points in one place, the rest spread out: the crowd has the highest colour, and
+    lies on top."""
     spread = np.random.default_rng(0).uniform(-1, 1, (200, 2))
     samples = np.concatenate([np.full((200, 2), 0.512), spread])
     points = plotting.scatter_samples(samples, limits=(-1, 1, -1, 1)).axes[0].collections[0]
@@ -179,7 +210,9 @@ def shown(figure):
 def test_groups_have_a_panel_each_and_a_colour_a_group():
     groups = np.random.default_rng(0).normal(size=(2, 3, 10, 2))
     groups[1, 2, 0] = np.nan
-    figure = plotting.scatter_groups(groups, ["a", "b", "c"], limits=(-3, 3, -2, 2), titles=["left", "right"])
+    figure = plotting.scatter_groups(
+        groups, ["a", "b", "c"], limits=(-3, 3, -2, 2), titles=["left", "right"]
+    )
     panels = figure.axes
     assert [axes.get_title(loc="left") for axes in panels] == ["left", "right"]
     for panel, axes in zip(groups, panels):
@@ -194,23 +227,37 @@ def test_groups_have_a_panel_each_and_a_colour_a_group():
 
 def test_groups_check_their_shapes():
     with pytest.raises(ConfigError, match=r"expected groups \[1, 2, N, 2\], found \(1, 3, 10, 2\)"):
-        plotting.scatter_groups(np.zeros((1, 3, 10, 2)), ["a", "b"], limits=(0, 1, 0, 1), titles=["one"])
+        plotting.scatter_groups(
+            np.zeros((1, 3, 10, 2)), ["a", "b"], limits=(0, 1, 0, 1), titles=["one"]
+        )
 
 
 def test_image_grid_places_images_row_by_row():
-    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 2, 3, 1), np.uint8) * 40
+    images = (
+        np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 2, 3, 1), np.uint8) * 40
+    )
     canvas = shown(plotting.image_grid(images, num_columns=3))
     assert canvas.shape == (2 * 2 + 1, 3 * 3 + 2, 3)
     for index in range(5):
         top, left = index // 3 * 3, index % 3 * 4
-        assert (canvas[top:top + 2, left:left + 3] == index * 40).all()
+        assert (canvas[top : top + 2, left : left + 3] == index * 40).all()
     assert (canvas[2] == 255).all() and (canvas[3:, 8:] == 255).all()
 
 
-@pytest.mark.parametrize("value_range, value, expected", [
-    ((0, 1), 0.5, 128), ((-1, 1), 0.0, 128), ((-1, 1), 5.0, 255), ((0, 1), -1.0, 0), ((0, 255), 7.0, 7)])
+@pytest.mark.parametrize(
+    "value_range, value, expected",
+    [
+        ((0, 1), 0.5, 128),
+        ((-1, 1), 0.0, 128),
+        ((-1, 1), 5.0, 255),
+        ((0, 1), -1.0, 0),
+        ((0, 255), 7.0, 7),
+    ],
+)
 def test_float_pixels(value_range, value, expected):
-    canvas = shown(plotting.image_grid(np.full((1, 2, 2, 3), value, np.float32), value_range=value_range))
+    canvas = shown(
+        plotting.image_grid(np.full((1, 2, 2, 3), value, np.float32), value_range=value_range)
+    )
     assert (canvas == expected).all()
 
 
@@ -223,9 +270,15 @@ def test_pixels_that_are_no_numbers_are_magenta():
     assert canvas[0, 0].tolist() == canvas[1, 1].tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("images, words", [
-    (np.zeros((2, 4, 4, 2)), "C = 1 or 3"), (np.zeros((4, 4)), r"\(4, 4\)"), (np.zeros((0, 4, 4, 1)), "images"),
-    (np.zeros((1, 4, 4, 1), np.int64), "int64")])
+@pytest.mark.parametrize(
+    "images, words",
+    [
+        (np.zeros((2, 4, 4, 2)), "C = 1 or 3"),
+        (np.zeros((4, 4)), r"\(4, 4\)"),
+        (np.zeros((0, 4, 4, 1)), "images"),
+        (np.zeros((1, 4, 4, 1), np.int64), "int64"),
+    ],
+)
 def test_what_is_no_image_is_refused(images, words):
     with pytest.raises(ConfigError, match=words):
         plotting.image_grid(images)
@@ -235,7 +288,10 @@ def test_every_pixel_is_enlarged_by_the_same_whole_number():
     """A checkerboard of single pixels keeps its two colours only: no pixel falls between two."""
     board = (np.indices((28, 28)).sum(axis=0) % 2 * 255).astype(np.uint8)
     picture = render(plotting.image_grid(np.stack([board] * 4)))
-    assert {tuple(c) for c in np.unique(picture.reshape(-1, 3), axis=0)} <= {(0, 0, 0), (255, 255, 255)}
+    assert {tuple(c) for c in np.unique(picture.reshape(-1, 3), axis=0)} <= {
+        (0, 0, 0),
+        (255, 255, 255),
+    }
     runs = np.diff(np.flatnonzero(np.diff(picture[0, :, 0].astype(int)) != 0))
     factor = picture.shape[0] // 57
     assert factor >= 2 and set(runs[:20]) == {factor}
@@ -249,7 +305,10 @@ def test_strip_has_a_row_per_noise_and_a_column_per_step():
     figure = plotting.image_strip_over_training(images, [0, 500, 1000], title="fixed noise")
     canvas = shown(figure)
     assert canvas.shape == (9, 14, 3)
-    assert [[int(canvas[n * 5, s * 5, 0]) for s in range(3)] for n in range(2)] == [[0, 10, 20], [100, 110, 120]]
+    assert [[int(canvas[n * 5, s * 5, 0]) for s in range(3)] for n in range(2)] == [
+        [0, 10, 20],
+        [100, 110, 120],
+    ]
     assert [t.get_text() for t in figure.axes[0].texts] == ["step 0", "500", "1000"]
     with pytest.raises(ConfigError, match=r"\[2, n, H, W, C\]"):
         plotting.image_strip_over_training(images, [0, 1])

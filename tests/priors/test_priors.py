@@ -1,4 +1,5 @@
-"""Every prior of the registry: mass 1 by quadrature, samples against the density, shapes, gradients, errors."""
+"""Every prior of the registry: mass 1 by quadrature, samples against the density, shapes,
+gradients, errors."""
 
 import functools
 
@@ -24,7 +25,8 @@ def encode(inputs):
 
 
 def log_ratio(params, z):
-    """log N(z; c, .7^2) - log N(z; 0, 1): with the base N(0, I) this makes N(c, .49 I), normalised already."""
+    """log N(z; c, .7^2) - log N(z; 0, 1): with the base N(0, I) this makes N(c, .49 I), normalised
+    already."""
     return jnp.sum(gaussian.log_prob(z, params, 0.7) - gaussian.log_prob(z, 0.0, 1.0), -1)
 
 
@@ -41,9 +43,14 @@ def build(name):
     parts = {
         "flow": lambda make: make(flows.invert(flows.planar(DIM)), DIM),
         "aggregated_posterior": lambda make: make(*posteriors(), chunk_size=4),
-        "vamp": lambda make: make(encode, 7, (4,), init=lambda key: jax.random.uniform(key, (7, 4)), chunk_size=3),
+        "vamp": lambda make: make(
+            encode, 7, (4,), init=lambda key: jax.random.uniform(key, (7, 4)), chunk_size=3
+        ),
         "implicit_ratio": lambda make: make(
-            priors.standard_normal(DIM), log_ratio, lambda key: jnp.array([0.5, -0.4]), num_candidates=200
+            priors.standard_normal(DIM),
+            log_ratio,
+            lambda key: jnp.array([0.5, -0.4]),
+            num_candidates=200,
         ),
     }
     return parts[name](priors.PRIORS[name])
@@ -56,8 +63,11 @@ def params_of(name):
     if name in ("aggregated_posterior", "vamp"):
         return params
     rng = np.random.default_rng(5)
-    scale = {"mixture": 0.5, "flow": 1.0, "spline_flow": 0.05}.get(name, 0.1)  # sharper splines need a finer grid
-    return jax.tree.map(lambda leaf: leaf + jnp.asarray(rng.normal(size=leaf.shape) * scale, leaf.dtype), params)
+    # sharper splines need a finer grid
+    scale = {"mixture": 0.5, "flow": 1.0, "spline_flow": 0.05}.get(name, 0.1)
+    return jax.tree.map(
+        lambda leaf: leaf + jnp.asarray(rng.normal(size=leaf.shape) * scale, leaf.dtype), params
+    )
 
 
 @functools.cache
@@ -80,19 +90,30 @@ def test_the_density_integrates_to_one(name):
 @every
 def test_samples_follow_the_density(name):
     n = 4000
-    z = np.asarray(jax.jit(build(name).sample, static_argnums=2)(params_of(name), jax.random.key(7), n))
+    z = np.asarray(
+        jax.jit(build(name).sample, static_argnums=2)(params_of(name), jax.random.key(7), n)
+    )
     assert z.shape == (n, DIM) and z.dtype == np.float32
     mass = np.exp(density(name)) * SPACING**2
     for axis in range(DIM):
         cumulative = np.cumsum(mass.sum(1 - axis))
         # The mass of a cell lies around its grid point.
-        assert stats.kstest(z[:, axis], lambda x, c=cumulative: np.interp(x, AXIS + SPACING / 2, c)).pvalue > 1e-3
+        assert (
+            stats.kstest(
+                z[:, axis], lambda x, c=cumulative: np.interp(x, AXIS + SPACING / 2, c)
+            ).pvalue
+            > 1e-3
+        )
     # Together: the mean of the product, and of the log-density itself, within five standard errors.
     log_prob = np.asarray(jax.jit(build(name).log_prob)(params_of(name), z), np.float64)
     for values, expected in (
-        (z.prod(1), (mass * AXIS[:, None] * AXIS).sum()), (log_prob, (mass * density(name)).sum()),
+        (z.prod(1), (mass * AXIS[:, None] * AXIS).sum()),
+        (log_prob, (mass * density(name)).sum()),
     ):
-        assert abs(values.mean() - expected) < 5 * values.std() / np.sqrt(n), (values.mean(), expected)
+        assert abs(values.mean() - expected) < 5 * values.std() / np.sqrt(n), (
+            values.mean(),
+            expected,
+        )
 
 
 @every
@@ -145,9 +166,13 @@ def test_one_dimension_or_many_and_not_none(name):
             priors.PRIORS[name](dim)
 
 
-@pytest.mark.parametrize("name", ["standard_normal", "coupling_flow", "spline_flow", "autoregressive_flow"])
+@pytest.mark.parametrize(
+    "name", ["standard_normal", "coupling_flow", "spline_flow", "autoregressive_flow"]
+)
 def test_these_start_as_the_standard_normal_with_its_constants(name):
     prior = priors.PRIORS[name](3)
     z = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     got = jax.jit(prior.log_prob)(prior.init(jax.random.key(0)), z)
-    np.testing.assert_allclose(got, stats.norm.logpdf(z.astype(np.float64)).sum(-1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        got, stats.norm.logpdf(z.astype(np.float64)).sum(-1), rtol=1e-5, atol=1e-5
+    )

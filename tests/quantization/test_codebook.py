@@ -33,15 +33,20 @@ def test_ten_steps_against_the_closed_form(decay, offset):
     sums = decay**10 * np.asarray(codebook, np.float64)
     sums = sums + np.einsum("t,tnk,tnd->kd", weights, one_hot, np.asarray(batches, np.float64))
     np.testing.assert_allclose(state.counts, counts, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(state.codebook[:4] - offset, (sums / np.maximum(counts, 1e-9)[:, None])[:4] - offset,
-                               atol=2e-6 + offset * 5e-7)
+    np.testing.assert_allclose(
+        state.codebook[:4] - offset,
+        (sums / np.maximum(counts, 1e-9)[:, None])[:4] - offset,
+        atol=2e-6 + offset * 5e-7,
+    )
     np.testing.assert_array_equal(state.codebook[4:], codebook[4:])
 
 
 def test_a_code_never_used_stays_bit_for_bit_even_after_its_count_has_vanished():
     codebook = draw(0, 5, 4)
     z, codes = draw(1, 20, 4), jnp.zeros(20, int)
-    state = jax.lax.fori_loop(0, 3000, lambda _, s: codebook_ema.update(s, z, codes, 0.9), codebook_ema.init(codebook))
+    state = jax.lax.fori_loop(
+        0, 3000, lambda _, s: codebook_ema.update(s, z, codes, 0.9), codebook_ema.init(codebook)
+    )
     assert state.counts[1] == 0
     np.testing.assert_array_equal(state.codebook[1:], codebook[1:])
     np.testing.assert_allclose(state.codebook[0], z.mean(0), atol=1e-6)
@@ -54,9 +59,15 @@ def test_padding_and_parts_of_a_batch():
     state, z, codes = codebook_ema.init(draw(0, 5, 4)), draw(1, 20, 4), np.arange(20) % 5
     padded = np.where(np.arange(20) < 12, codes, -1)
     whole = codebook_ema.update(state, z[:12], codes[:12])
-    np.testing.assert_allclose(codebook_ema.update(state, z, padded).codebook, whole.codebook, rtol=1e-6)
-    np.testing.assert_array_equal(codebook_ema.update(state, z, np.where(padded < 0, 5, padded)).counts, whole.counts)
-    first, second = (codebook_ema.statistics(state, z[s], codes[s]) for s in (slice(0, 7), slice(7, 20)))
+    np.testing.assert_allclose(
+        codebook_ema.update(state, z, padded).codebook, whole.codebook, rtol=1e-6
+    )
+    np.testing.assert_array_equal(
+        codebook_ema.update(state, z, np.where(padded < 0, 5, padded)).counts, whole.counts
+    )
+    first, second = (
+        codebook_ema.statistics(state, z[s], codes[s]) for s in (slice(0, 7), slice(7, 20))
+    )
     parts = codebook_ema.apply(state, jax.tree.map(jnp.add, first, second), 0.9)
     together = codebook_ema.update(state, z, codes, 0.9)
     np.testing.assert_allclose(parts.codebook, together.codebook, rtol=1e-5, atol=1e-6)
@@ -103,7 +114,9 @@ def test_revival_with_more_dead_codes_than_vectors_and_a_threshold_above_one():
     revived = codebook_ema.revive(KEY, state, draw(1, 4, 2), 3.0)
     np.testing.assert_array_equal(revived.counts, 3)
     assert len(np.unique(revived.codebook, axis=0)) == 4
-    assert np.all(codebook_ema.revive(KEY, revived, draw(2, 4, 2), 3.0).codebook == revived.codebook)
+    assert np.all(
+        codebook_ema.revive(KEY, revived, draw(2, 4, 2), 3.0).codebook == revived.codebook
+    )
 
 
 def test_seeds_together_are_each_alone():
@@ -111,7 +124,9 @@ def test_seeds_together_are_each_alone():
 
     def train(key, z):
         key_start, key_revive = jax.random.split(key)
-        state = codebook_ema.init(quantization.kmeans(key_start, z, 16, 3, start="plus_plus").codebook)
+        state = codebook_ema.init(
+            quantization.kmeans(key_start, z, 16, 3, start="plus_plus").codebook
+        )
         for _ in range(2):
             state = codebook_ema.update(state, z, quantization.nearest_code(z, state.codebook), 0.5)
         return codebook_ema.revive(key_revive, state, z, 5.0)
@@ -125,10 +140,14 @@ def test_seeds_together_are_each_alone():
 
 @pytest.mark.parametrize("num_iterations", [1, 5, 30])
 def test_kmeans_has_the_inertia_of_scikit_learn(num_iterations):
-    z = np.concatenate([np.asarray(draw(s, 150, 3)) * 0.6 + 4 * np.asarray(draw(s + 50, 1, 3)) for s in range(6)])
+    z = np.concatenate(
+        [np.asarray(draw(s, 150, 3)) * 0.6 + 4 * np.asarray(draw(s + 50, 1, 3)) for s in range(6)]
+    )
     start = z[::90][:8]
     ours = quantization.kmeans(KEY, jnp.asarray(z), 8, num_iterations, codebook=jnp.asarray(start))
-    theirs = KMeans(8, init=start, n_init=1, max_iter=num_iterations, tol=0, algorithm="lloyd").fit(z.astype(np.float64))
+    theirs = KMeans(8, init=start, n_init=1, max_iter=num_iterations, tol=0, algorithm="lloyd").fit(
+        z.astype(np.float64)
+    )
     assert np.bincount(theirs.labels_, minlength=8).min() > 0
     np.testing.assert_allclose(ours.inertia, theirs.inertia_, rtol=1e-4)
     np.testing.assert_allclose(ours.codebook, theirs.cluster_centers_, atol=1e-3)
@@ -155,7 +174,9 @@ def test_a_start_is_made_of_distinct_vectors(start):
 def test_plus_plus_draws_by_squared_distance():
     """Of the points 0, 1, 3: P(second = 3 | first = 0) = 9 / (1 + 9), and so on."""
     z = jnp.array([[0.0], [1.0], [3.0]])
-    draws = jax.jit(jax.vmap(lambda key: quantization.kmeans(key, z, 2, 0, start="plus_plus").codebook[:, 0]))
+    draws = jax.jit(
+        jax.vmap(lambda key: quantization.kmeans(key, z, 2, 0, start="plus_plus").codebook[:, 0])
+    )
     pairs = np.asarray(draws(jax.random.split(KEY, 6000)))
     for first, second, expected in ((0, 3, 9 / 10), (1, 3, 4 / 5), (3, 0, 9 / 13)):
         from_here = np.asarray(pairs[pairs[:, 0] == first, 1])
@@ -174,11 +195,14 @@ def test_kmeans_bad_arguments():
 
 
 def test_ten_steps_agree_with_vector_quantize_pytorch():
-    """Both start as if every code stood for one vector; its Laplace smoothing is turned off, ours has none."""
+    """Both start as if every code stood for one vector; its Laplace smoothing is turned off, ours
+    has none."""
     peer, torch = pytest.importorskip("vector_quantize_pytorch"), pytest.importorskip("torch")
     rng = np.random.default_rng(3)
     codebook = rng.normal(size=(16, 4)).astype(np.float32)
-    quantizer = peer.VectorQuantize(dim=4, codebook_size=16, decay=0.9, eps=0.0, rotation_trick=False)
+    quantizer = peer.VectorQuantize(
+        dim=4, codebook_size=16, decay=0.9, eps=0.0, rotation_trick=False
+    )
     for name in ("embed", "embed_avg"):
         getattr(quantizer._codebook, name).data.copy_(torch.tensor(codebook)[None])
     quantizer.train()
@@ -189,6 +213,8 @@ def test_ten_steps_agree_with_vector_quantize_pytorch():
         _, theirs, _ = quantizer(torch.tensor(z))
         np.testing.assert_array_equal(codes, theirs.numpy())
         state = codebook_ema.update(state, jnp.asarray(z), codes, 0.9)
-        np.testing.assert_allclose(state.codebook, quantizer._codebook.embed[0].numpy(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            state.codebook, quantizer._codebook.embed[0].numpy(), rtol=1e-4, atol=1e-5
+        )
     np.testing.assert_allclose(state.counts, quantizer._codebook.cluster_size[0].numpy(), rtol=1e-4)
     assert np.abs(state.codebook - codebook).max() > 0.1

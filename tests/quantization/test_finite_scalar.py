@@ -1,4 +1,5 @@
-"""Finite scalar quantisation: every code is reached, codes and values are inverse, zero stays at zero."""
+"""Finite scalar quantisation: every code is reached, codes and values are inverse, zero stays at
+zero."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,15 @@ from dgm_jax import quantization
 from dgm_jax.core import ConfigError, DataError
 from dgm_jax.quantization import finite_scalar
 
-LEVELS = [[8, 6, 5], [8, 5, 5, 5], [7, 5, 5, 5, 5], [8, 8, 8, 6, 5], [8, 8, 8, 5, 5, 5], [2, 2, 3], [2]]
+LEVELS = [
+    [8, 6, 5],
+    [8, 5, 5, 5],
+    [7, 5, 5, 5, 5],
+    [8, 8, 8, 6, 5],
+    [8, 8, 8, 5, 5, 5],
+    [2, 2, 3],
+    [2],
+]
 
 
 @pytest.mark.parametrize("levels", LEVELS, ids=str)
@@ -28,12 +37,18 @@ def test_values_and_codes_are_inverse_over_the_whole_codebook(levels):
 @pytest.mark.parametrize("levels", LEVELS, ids=str)
 def test_every_code_is_reached(levels, dtype):
     """z that spreads each coordinate over all of its levels, mixed to give every combination."""
-    grids = np.meshgrid(*[np.linspace(-9, 2.5, 24) if level == 2 else arctanh_grid(level) for level in levels])
+    grids = np.meshgrid(
+        *[np.linspace(-9, 2.5, 24) if level == 2 else arctanh_grid(level) for level in levels]
+    )
     z = jnp.asarray(np.stack([g.ravel() for g in grids], -1), dtype)
     found = jax.jit(lambda z: quantization.finite_scalar_quantize(z, levels))(z)
     assert found.codes.dtype == jnp.int32 and found.quantized.dtype == jnp.float32
     size = int(np.prod(levels))
-    assert len(np.unique(found.codes)) == size and found.codes.min() == 0 and found.codes.max() == size - 1
+    assert (
+        len(np.unique(found.codes)) == size
+        and found.codes.min() == 0
+        and found.codes.max() == size - 1
+    )
     decoded = finite_scalar.codes_to_values(found.codes, levels)
     decoded, quantized = (np.asarray(x).view(np.uint32) for x in (decoded, found.quantized))
     np.testing.assert_array_equal(decoded, quantized)
@@ -42,7 +57,9 @@ def test_every_code_is_reached(levels, dtype):
 def arctanh_grid(level):
     """Where bound is the whole number of each level, ends included."""
     height, offset = (level - 1) * (1 + finite_scalar.EPSILON) / 2, 0.5 * (level % 2 == 0)
-    return np.arctanh((np.arange(level) - level // 2 + offset) / height) - np.arctanh(offset / height)
+    return np.arctanh((np.arange(level) - level // 2 + offset) / height) - np.arctanh(
+        offset / height
+    )
 
 
 @pytest.mark.parametrize("levels", LEVELS, ids=str)
@@ -66,14 +83,20 @@ def test_the_gradient_is_that_of_the_bound():
     jacobian = jax.jacobian(lambda z: quantization.finite_scalar_quantize(z, levels).quantized)(z)
     height = (np.array(levels) - 1) * (1 + finite_scalar.EPSILON) / 2
     offset = np.array([0.5, 0.5, 0])
-    slope = height / np.cosh(np.asarray(z, np.float64) + np.arctanh(offset / height)) ** 2 / (np.array(levels) // 2)
+    slope = (
+        height
+        / np.cosh(np.asarray(z, np.float64) + np.arctanh(offset / height)) ** 2
+        / (np.array(levels) // 2)
+    )
     np.testing.assert_allclose(jacobian, np.diag(slope), rtol=1e-5, atol=1e-7)
 
 
 def test_codes_beyond_the_whole_numbers_of_float32():
     levels = [64] * 5
     codes = jnp.array([2**30 - 1, 2**24 + 1, 0])
-    np.testing.assert_array_equal(finite_scalar.values_to_codes(finite_scalar.codes_to_values(codes, levels), levels), codes)
+    np.testing.assert_array_equal(
+        finite_scalar.values_to_codes(finite_scalar.codes_to_values(codes, levels), levels), codes
+    )
 
 
 def test_bad_arguments():

@@ -1,4 +1,5 @@
-"""The nearest code against float64 brute force: offsets, low precision, ties, tile borders, memory."""
+"""The nearest code against float64 brute force: offsets, low precision, ties, tile borders,
+memory."""
 
 import jax
 import jax.numpy as jnp
@@ -44,14 +45,20 @@ def test_no_code_is_wrong_beyond_the_margin(monkeypatch, compute, given, offset)
     options = {"compute_dtype": jnp.bfloat16} if compute == "bfloat16" else {}
     if compute == "tf32":
         tf32(monkeypatch)
-    codes = np.asarray(jax.jit(lambda z, e: quantization.nearest_code(z, e, **options))(z, codebook))
+    codes = np.asarray(
+        jax.jit(lambda z, e: quantization.nearest_code(z, e, **options))(z, codebook)
+    )
 
     wide = [np.asarray(x, np.float64) for x in (z, codebook)]
     distances = squared_distances(*wide)
     best = distances.argmin(axis=1)
     centre = np.asarray(nearest._centre(codebook), np.float64)
     reach, norms = (np.linalg.norm(x - centre, axis=1) for x in wide)
-    margin = 2 * norms * ((2 * ROUNDOFF[compute] + dim * 2.0**-24) * reach[:, None] + dim * 2.0**-24 * norms)
+    margin = (
+        2
+        * norms
+        * ((2 * ROUNDOFF[compute] + dim * 2.0**-24) * reach[:, None] + dim * 2.0**-24 * norms)
+    )
     rows = np.arange(num)
     gap = distances - distances[rows, best][:, None]
     gap[rows, best] = np.inf
@@ -62,7 +69,9 @@ def test_no_code_is_wrong_beyond_the_margin(monkeypatch, compute, given, offset)
     assert compute == "float32" or np.any(rivals[sure] == 1)  # some need the second candidate
     np.testing.assert_array_equal(codes[sure], best[sure])
     error = distances[rows, codes] - distances[rows, best]
-    allowed = margin[rows, codes] + margin[rows, best] + (dim + 3) * 2.0**-22 * distances[rows, codes]
+    allowed = (
+        margin[rows, codes] + margin[rows, best] + (dim + 3) * 2.0**-22 * distances[rows, codes]
+    )
     assert np.all(error <= allowed)
 
 
@@ -74,7 +83,8 @@ def test_a_code_far_away_does_not_cost_the_others_their_precision():
 
 
 def test_offset_data_keep_their_codes_in_bfloat16_compute():
-    """Uncentred bfloat16 factors get 99 % of these wrong; centred, with two candidates, under 1 %."""
+    """Uncentred bfloat16 factors get 99 % of these wrong; centred, with two candidates, under 1
+    %."""
     z, codebook = draw(0, 2000, 64) + 100, draw(1, 512, 64) + 100
     truth = squared_distances(z, codebook).argmin(axis=1)
     codes = nearest_code(jnp.asarray(z), jnp.asarray(codebook), compute_dtype=jnp.bfloat16)
@@ -106,7 +116,8 @@ def test_tiles_that_do_not_divide(num, size, tile):
 
 
 def test_both_of_the_best_two_may_lie_in_one_lane():
-    """With two lanes, codes 0, 2, 4, ... share one: its second must not be lost to the re-ranking."""
+    """With two lanes, codes 0, 2, 4, ... share one: its second must not be lost to the
+    re-ranking."""
     codebook = jnp.array([[1.0], [50.0], [1.001], [60.0], [30.0], [70.0]])
     z = jnp.array([[1.0004], [1.0006]])
     for dtype in (jnp.float32, jnp.bfloat16):  # bfloat16 cannot tell 1 from 1.001
@@ -154,14 +165,20 @@ def test_no_gradient_passes():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_memory_is_far_below_the_matrix_of_distances(dtype):
     num, size, dim = 65536, 16384, 64
-    z, codebook = jax.ShapeDtypeStruct((num, dim), dtype), jax.ShapeDtypeStruct((size, dim), jnp.float32)
+    z, codebook = (
+        jax.ShapeDtypeStruct((num, dim), dtype),
+        jax.ShapeDtypeStruct((size, dim), jnp.float32),
+    )
 
     def temporary(f):
         return jax.jit(f).lower(z, codebook).compile().memory_analysis().temp_size_in_bytes
 
     matrix = num * size * 4
     assert temporary(nearest_code) < 0.02 * matrix
-    assert temporary(lambda z, e: jnp.argmin(jnp.sum(e * e, 1) - 2 * z.astype(e.dtype) @ e.T, 1)) > 0.5 * matrix
+    assert (
+        temporary(lambda z, e: jnp.argmin(jnp.sum(e * e, 1) - 2 * z.astype(e.dtype) @ e.T, 1))
+        > 0.5 * matrix
+    )
 
 
 def test_bad_arguments():

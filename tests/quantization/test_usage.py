@@ -11,8 +11,14 @@ from dgm_jax.core import ConfigError, DataError
 
 @pytest.mark.parametrize("size", [1, 1000, 8192, 2**16, 2**18])
 def test_even_use_is_exactly_the_size_of_the_codebook(size):
-    usage = jax.jit(quantization.codebook_usage, static_argnums=1)(jnp.tile(jnp.arange(size), 3), size)
-    assert float(usage.perplexity) == size and int(usage.num_used) == size and usage.num_used.dtype == jnp.int32
+    usage = jax.jit(quantization.codebook_usage, static_argnums=1)(
+        jnp.tile(jnp.arange(size), 3), size
+    )
+    assert (
+        float(usage.perplexity) == size
+        and int(usage.num_used) == size
+        and usage.num_used.dtype == jnp.int32
+    )
     share = np.full(size, 1 / size)
     biased = np.exp(-np.sum(share * np.log(share + 1e-5)))
     assert size < 2**16 or biased < 0.7 * size
@@ -46,13 +52,16 @@ def test_padding_counts_for_nothing_and_nothing_counted_is_nan():
 
 
 def test_miller_madow_removes_most_of_the_bias():
-    """Even draws from 64 codes, n = 256: the mean entropy is about (K - 1) / (2 n) = .123 nats too low."""
+    """Even draws from 64 codes, n = 256: the mean entropy is about (K - 1) / (2 n) = .123 nats too
+    low."""
     codes = jnp.asarray(np.random.default_rng(0).integers(0, 64, (400, 256)))
     counts = jax.vmap(lambda c: quantization.count_codes(c, 64))(codes)
     plain = np.log(quantization.usage_of_counts(counts).perplexity)
     corrected = np.log(quantization.miller_madow_perplexity(counts))
     error = plain.std() / np.sqrt(400)
-    assert abs(plain.mean() - np.log(64) + 63 / 512) < 0.02 and plain.mean() - np.log(64) < -20 * error
+    assert (
+        abs(plain.mean() - np.log(64) + 63 / 512) < 0.02 and plain.mean() - np.log(64) < -20 * error
+    )
     assert abs(corrected.mean() - np.log(64)) < 0.012
     used = np.sum(np.asarray(counts) > 0, axis=1)
     np.testing.assert_allclose(corrected - plain, (used - 1) / 512, atol=1e-5)

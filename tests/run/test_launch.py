@@ -15,10 +15,26 @@ from dgm_jax.run.arms import lanes_of
 from dgm_jax.run.experiment import arms, groups
 from tiny_game import Tiny, build, concluding, rows_of, run, stopping, summary_of, tiny
 
-FILES = {"config.json", "environment.json", "metrics.jsonl", "summary.json", "report.html", "checkpoints", "figures"}
+FILES = {
+    "config.json",
+    "environment.json",
+    "metrics.jsonl",
+    "summary.json",
+    "report.html",
+    "checkpoints",
+    "figures",
+}
 SUMMARY = {
-    "experiment", "config", "num_seeds", "num_steps", "wall_seconds", "compile_seconds", "seed_steps_per_second",
-    "failed_seeds", "metrics", "reference",
+    "experiment",
+    "config",
+    "num_seeds",
+    "num_steps",
+    "wall_seconds",
+    "compile_seconds",
+    "seed_steps_per_second",
+    "failed_seeds",
+    "metrics",
+    "reference",
 }
 
 
@@ -30,7 +46,9 @@ def test_a_run_leaves_its_folder(undisturbed):
     assert summary["failed_seeds"] == [] and summary["seed_steps_per_second"] > 0
     error = summary["metrics"]["error"]
     assert {"per_seed", "mean", "standard_error", "interval_95"} <= set(error)
-    assert len(error["per_seed"]) == 3 and error["mean"] == pytest.approx(np.mean(error["per_seed"]))
+    assert len(error["per_seed"]) == 3 and error["mean"] == pytest.approx(
+        np.mean(error["per_seed"])
+    )
     assert [row["step"] for row in rows_of(undisturbed)] == [10, 20, 30]
     assert all(len(row["error"]) == 3 and len(row["p_loss"]) == 3 for row in rows_of(undisturbed))
     assert "picture" not in rows_of(undisturbed)[0]
@@ -43,23 +61,33 @@ def test_the_result_is_the_game_played_by_hand(undisturbed):
         data_key = jax.random.split(key_train)[1]
         w = float(jax.random.normal(key_params))
         for step in range(30):
-            x = 2.0 + np.asarray(jax.random.normal(jax.random.fold_in(data_key, step), (8,)), np.float64)
+            x = 2.0 + np.asarray(
+                jax.random.normal(jax.random.fold_in(data_key, step), (8,)), np.float64
+            )
             w -= 0.1 * (w - x.mean())
         assert summary_of(undisturbed)["metrics"]["w"]["per_seed"][i] == pytest.approx(w, abs=1e-5)
 
 
 def test_the_same_flags_give_the_same_bits(undisturbed, tmp_path):
     assert run(tmp_path / "again") == 0
-    assert summary_of(tmp_path / "again")["final_params_sha256"] == summary_of(undisturbed)["final_params_sha256"]
+    assert (
+        summary_of(tmp_path / "again")["final_params_sha256"]
+        == summary_of(undisturbed)["final_params_sha256"]
+    )
     assert rows_of(tmp_path / "again") == rows_of(undisturbed)
     assert run(tmp_path / "other", "--seed", "1") == 0
-    assert summary_of(tmp_path / "other")["final_params_sha256"] != summary_of(undisturbed)["final_params_sha256"]
+    assert (
+        summary_of(tmp_path / "other")["final_params_sha256"]
+        != summary_of(undisturbed)["final_params_sha256"]
+    )
 
 
 def test_arms_share_seeds_and_differ_in_settings(tmp_path):
     assert run(tmp_path, "--kind", "plain", "half") == 0
     summary = summary_of(tmp_path)
-    assert summary["arms"] == ["plain", "half"] and {"plain/error", "half/error"} <= set(summary["metrics"])
+    assert summary["arms"] == ["plain", "half"] and {"plain/error", "half/error"} <= set(
+        summary["metrics"]
+    )
     first = {row["arm"]: row for row in rows_of(tmp_path) if row["step"] == 10}
     assert first["plain"]["seen"] == first["half"]["seen"]  # the same data, seed by seed
     assert first["plain"]["w"] != first["half"]["w"]
@@ -73,14 +101,19 @@ def test_a_grid_of_numbers_is_one_program_and_equals_separate_runs(undisturbed, 
         compiled.append(len(keys))
         return parallel.distribute(program, keys, *args, **{**options, "only": jax.devices()[:1]})
 
-    assert run(tmp_path / "grid", experiment=tiny(distribute=distribute), grid={"rate": (0.1, 0.4)}) == 0
+    assert (
+        run(tmp_path / "grid", experiment=tiny(distribute=distribute), grid={"rate": (0.1, 0.4)})
+        == 0
+    )
     assert compiled == [6]
     assert run(tmp_path / "alone", "--rate", "0.4") == 0
     metrics = summary_of(tmp_path / "grid")["metrics"]
     names = [name for name in metrics if name.endswith("/w")]
     assert len(names) == 2
     for name, alone in zip(names, (undisturbed, tmp_path / "alone")):
-        np.testing.assert_allclose(metrics[name]["per_seed"], summary_of(alone)["metrics"]["w"]["per_seed"], rtol=1e-5)
+        np.testing.assert_allclose(
+            metrics[name]["per_seed"], summary_of(alone)["metrics"]["w"]["per_seed"], rtol=1e-5
+        )
 
 
 def test_a_grid_over_the_arms_is_their_flag(tmp_path):
@@ -108,13 +141,18 @@ def test_a_conclusion_joins_the_last_evaluation(tmp_path, flags):
     assert ["square" in row for row in rows] == [False, False, True]
     np.testing.assert_allclose(rows[-1]["square"], np.square(rows[-1]["w"]), rtol=1e-6)
     assert summary_of(tmp_path)["metrics"]["square"]["per_seed"] == rows[-1]["square"]
-    assert seen[0].arrays["late_picture"].shape == (3, 2) and seen[0].arrays["picture"].shape == (3, 2)
+    assert seen[0].arrays["late_picture"].shape == (3, 2) and seen[0].arrays["picture"].shape == (
+        3,
+        2,
+    )
 
 
 def test_the_evaluation_stands_where_training_has_the_same_name(tmp_path):
     def twice(config, data):
         task = build(config, data)
-        return task._replace(evaluate=lambda *given: task.evaluate(*given) | {"p_loss": jnp.float32(-7.0)})
+        return task._replace(
+            evaluate=lambda *given: task.evaluate(*given) | {"p_loss": jnp.float32(-7.0)}
+        )
 
     assert run(tmp_path, experiment=tiny(build=twice)) == 0
     assert [row["p_loss"] for row in rows_of(tmp_path)] == [[-7.0] * 3] * 3
@@ -158,7 +196,8 @@ def test_unknown_flags_and_words_for_numbers(tmp_path, capfd, flags, words):
 def test_a_folder_of_another_run_is_refused(undisturbed, tmp_path, capfd):
     assert run(tmp_path / "a", experiment=stopping(signal.SIGTERM, 1)) == 143
     capfd.readouterr()
-    assert run(tmp_path / "a", "--resume", "--devices", "pmap") == 2  # its devices draw noise of their own
+    # its devices draw noise of their own
+    assert run(tmp_path / "a", "--resume", "--devices", "pmap") == 2
     assert "devices" in capfd.readouterr().err
     assert run(tmp_path / "a", "--resume", "--rate", "0.2") == 2
     said = capfd.readouterr().err

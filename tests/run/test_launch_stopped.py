@@ -21,7 +21,9 @@ from tiny_game import concluding, rows_of, run, stopping, summary_of, tiny
 
 def starts(num_seeds):
     """The first number of each seed."""
-    keys = [jax.random.split(jax.random.fold_in(jax.random.key(0), i), 3)[0] for i in range(num_seeds)]
+    keys = [
+        jax.random.split(jax.random.fold_in(jax.random.key(0), i), 3)[0] for i in range(num_seeds)
+    ]
     return [float(jax.random.normal(key)) for key in keys]
 
 
@@ -34,7 +36,9 @@ def test_a_seed_that_diverges_is_reported_and_the_others_keep_their_bits(undistu
     per_seed = summary["metrics"]["w"]["per_seed"]
     healthy = summary_of(undisturbed)["metrics"]["w"]["per_seed"]
     assert per_seed[sick] is None
-    assert [w for i, w in enumerate(per_seed) if i != sick] == [w for i, w in enumerate(healthy) if i != sick]
+    assert [w for i, w in enumerate(per_seed) if i != sick] == [
+        w for i, w in enumerate(healthy) if i != sick
+    ]
     assert all(row["w"][sick] is None for row in rows_of(tmp_path))
 
 
@@ -50,7 +54,8 @@ def test_a_finished_run_that_diverged_still_says_so(tmp_path):
 
 
 def test_the_conclusion_comes_although_all_seeds_diverged(tmp_path):
-    """`figures` may ask for what only the conclusion returns, so it must be there however the run ended."""
+    """`figures` may ask for what only the conclusion returns, so it must be there however the run
+    ended."""
     seen = []
     experiment = tiny(build=concluding, figures=lambda results, data: seen.extend(results) or {})
     assert run(tmp_path, "--poison", "-100", experiment=experiment) == 6
@@ -59,7 +64,8 @@ def test_the_conclusion_comes_although_all_seeds_diverged(tmp_path):
 
 
 def test_a_disk_that_refuses_ends_the_run_with_a_sentence(undisturbed, tmp_path, capfd):
-    """The row of step 20 cannot be written; after the disk has room again the run ends with the same bits."""
+    """The row of step 20 cannot be written; after the disk has room again the run ends with the
+    same bits."""
     calls = []
 
     def finalise(arrays, config, data):
@@ -73,11 +79,15 @@ def test_a_disk_that_refuses_ends_the_run_with_a_sentence(undisturbed, tmp_path,
     assert "No space left on device" in said and "--resume" in said and "Traceback" not in said
     assert run(tmp_path / "a", "--resume") == 0
     assert rows_of(tmp_path / "a") == rows_of(undisturbed)
-    assert summary_of(tmp_path / "a")["final_params_sha256"] == summary_of(undisturbed)["final_params_sha256"]
+    assert (
+        summary_of(tmp_path / "a")["final_params_sha256"]
+        == summary_of(undisturbed)["final_params_sha256"]
+    )
 
 
 def test_resuming_past_an_arm_that_diverged_adds_no_rows(tmp_path):
-    """The first of two arms has failed for good, the second is interrupted: the whole is as if undisturbed."""
+    """The first of two arms has failed for good, the second is interrupted: the whole is as if
+    undisturbed."""
     flags = ("--kind", "plain", "half", "--poison", "-100")
     assert run(tmp_path / "whole", *flags) == 6
     calls = []
@@ -98,7 +108,9 @@ def test_resuming_past_an_arm_that_diverged_adds_no_rows(tmp_path):
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_stops_and_resume_ends_with_the_same_bits(undisturbed, tmp_path, capfd, number, code):
+def test_a_signal_saves_and_stops_and_resume_ends_with_the_same_bits(
+    undisturbed, tmp_path, capfd, number, code
+):
     handler = signal.getsignal(number)
     assert run(tmp_path / "a", experiment=stopping(number, 2)) == code
     assert "--resume" in capfd.readouterr().err
@@ -107,7 +119,10 @@ def test_a_signal_saves_and_stops_and_resume_ends_with_the_same_bits(undisturbed
     assert not (tmp_path / "a" / "summary.json").exists()
     assert run(tmp_path / "a", "--resume") == 0
     assert rows_of(tmp_path / "a") == rows_of(undisturbed)
-    assert summary_of(tmp_path / "a")["final_params_sha256"] == summary_of(undisturbed)["final_params_sha256"]
+    assert (
+        summary_of(tmp_path / "a")["final_params_sha256"]
+        == summary_of(undisturbed)["final_params_sha256"]
+    )
 
 
 @pytest.mark.parametrize("devices_then", [1, 3])
@@ -117,7 +132,10 @@ def test_resume_on_other_devices(undisturbed, tmp_path, devices_then):
     first = dataclasses.replace(stopping(signal.SIGTERM, 1), distribute=on(devices_then))
     assert run(tmp_path / "a", experiment=first) == 143
     assert run(tmp_path / "a", "--resume", experiment=tiny(distribute=on(4 - devices_then))) == 0
-    assert summary_of(tmp_path / "a")["final_params_sha256"] == summary_of(undisturbed)["final_params_sha256"]
+    assert (
+        summary_of(tmp_path / "a")["final_params_sha256"]
+        == summary_of(undisturbed)["final_params_sha256"]
+    )
 
 
 def test_a_damaged_checkpoint_costs_a_chunk_and_no_bits(undisturbed, tmp_path, capfd):
@@ -128,16 +146,27 @@ def test_a_damaged_checkpoint_costs_a_chunk_and_no_bits(undisturbed, tmp_path, c
             path.write_bytes(path.read_bytes()[:7])
     assert run(tmp_path / "a", "--resume", "--progress", "lines") == 0
     said = capfd.readouterr()
-    assert "checkpoint 20 cannot be read" in said.err + said.out and "step 10" in said.err + said.out
+    assert (
+        "checkpoint 20 cannot be read" in said.err + said.out and "step 10" in said.err + said.out
+    )
     assert rows_of(tmp_path / "a") == rows_of(undisturbed)
-    assert summary_of(tmp_path / "a")["final_params_sha256"] == summary_of(undisturbed)["final_params_sha256"]
+    assert (
+        summary_of(tmp_path / "a")["final_params_sha256"]
+        == summary_of(undisturbed)["final_params_sha256"]
+    )
 
 
 def test_a_finished_run_is_left_alone(undisturbed):
-    before = (undisturbed / "metrics.jsonl").read_bytes(), (undisturbed / "summary.json").read_bytes()
+    before = (
+        (undisturbed / "metrics.jsonl").read_bytes(),
+        (undisturbed / "summary.json").read_bytes(),
+    )
     assert run(undisturbed, "--resume") == 0
     assert run(undisturbed) == 2
-    assert before == ((undisturbed / "metrics.jsonl").read_bytes(), (undisturbed / "summary.json").read_bytes())
+    assert before == (
+        (undisturbed / "metrics.jsonl").read_bytes(),
+        (undisturbed / "summary.json").read_bytes(),
+    )
 
 
 def test_without_out_the_newest_run_is_resumed(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
-"""An ablation: which grids are taken, what becomes of them, and what is refused with both sides named."""
+"""An ablation: which grids are taken, what becomes of them, and what is refused with both sides
+named."""
 
 import dataclasses
 import functools
@@ -48,20 +49,35 @@ def tiny_task(config, data):
     return Task(
         init=lambda key: ({"x": jnp.zeros(())}, {}),
         draw=lambda arrays, data_key, index: arrays["x"],
-        algorithm=functools.partial(training.alternating, {"x": Player(("x",), loss)}, {"x": optax.sgd(0.1)}),
+        algorithm=functools.partial(
+            training.alternating, {"x": Player(("x",), loss)}, {"x": optax.sgd(0.1)}
+        ),
         evaluate=lambda train_state, arrays, key: {"x": train_state.params["x"]},
     )
 
 
-EXPERIMENT = Experiment("made_up", Settings, load, no_build, distribute=no_build, arm_field="method")
+EXPERIMENT = Experiment(
+    "made_up", Settings, load, no_build, distribute=no_build, arm_field="method"
+)
 
 
 def test_values_have_the_types_of_the_settings():
-    words = ["rate=1e-4,2", "width=4,8", "hidden=64,128", "biased=True,False", "method=a,b", "limit=3"]
+    words = [
+        "rate=1e-4,2",
+        "width=4,8",
+        "hidden=64,128",
+        "biased=True,False",
+        "method=a,b",
+        "limit=3",
+    ]
     assert parse_grid(EXPERIMENT, words) == {
-        "rate": (1e-4, 2.0), "width": (4, 8), "hidden": (64, 128), "biased": (True, False), "method": ("a", "b"),
+        "rate": (1e-4, 2.0),
+        "width": (4, 8),
+        "hidden": (64, 128),
+        "biased": (True, False),
+        "method": ("a", "b"),
         "limit": (3.0,),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -72,8 +88,14 @@ def test_values_have_the_types_of_the_settings():
         (["biased=yes"], ["biased", "True or False", "yes"]),
         (["rate"], ["FIELD=VALUE", "'rate'"]),
         (["rate=1", "rate=2"], ["rate", "twice"]),
-        *[([f"{name}=1,2"], [name, "cannot be ablated"]) for name in ("seed", "num_seeds", "num_steps", "log_every")],
-        *[([f"{name}=a"], [name, "cannot be ablated"]) for name in ("strategy", "devices", "out", "progress")],
+        *[
+            ([f"{name}=1,2"], [name, "cannot be ablated"])
+            for name in ("seed", "num_seeds", "num_steps", "log_every")
+        ],
+        *[
+            ([f"{name}=a"], [name, "cannot be ablated"])
+            for name in ("strategy", "devices", "out", "progress")
+        ],
     ],
 )
 def test_grids_that_no_run_could_use(cells, words):
@@ -129,7 +151,9 @@ def test_several_data_sets_are_refused_before_any_is_loaded():
         data: str = "digits"
 
     experiment = Experiment("on_data", OnData, no_build, no_build, distribute=no_build)
-    with pytest.raises(ConfigError, match="data=digits,mnist_5k: all cells of a run share their data"):
+    with pytest.raises(
+        ConfigError, match="data=digits,mnist_5k: all cells of a run share their data"
+    ):
         validate(experiment, OnData(), {"data": ("digits", "mnist_5k")})
 
 

@@ -14,23 +14,38 @@ from dgm_jax import plotting
 from dgm_jax.core import ConfigError, RunDirectoryError
 from dgm_jax.run import RunDirectory, environment
 
-CONFIG = {"num_steps": 100, "num_seeds": 3, "loss": {"name": "hinge", "weight": 0.5}, "out": "x", "resume": False}
+CONFIG = {
+    "num_steps": 100,
+    "num_seeds": 3,
+    "loss": {"name": "hinge", "weight": 0.5},
+    "out": "x",
+    "resume": False,
+}
 
 
 def create(path, experiment="gan_ring", config=None, resume=False, **keywords):
     keywords.setdefault("notify", lambda text: None)
-    return RunDirectory.create(path, experiment, CONFIG if config is None else config, resume, **keywords)
+    return RunDirectory.create(
+        path, experiment, CONFIG if config is None else config, resume, **keywords
+    )
 
 
 def tree(path):
     """Every file below a folder with its bytes, apart from the lock."""
-    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file() and p.name != ".lock"}
+    return {
+        str(p.relative_to(path)): p.read_bytes()
+        for p in path.rglob("*")
+        if p.is_file() and p.name != ".lock"
+    }
 
 
 def test_a_fresh_folder_gets_its_files(tmp_path):
     with create(tmp_path / "deep" / "run") as run:
         assert not run.resumed and not run.finished
-        assert json.loads((run.path / "config.json").read_text()) == {"experiment": "gan_ring", **CONFIG}
+        assert json.loads((run.path / "config.json").read_text()) == {
+            "experiment": "gan_ring",
+            **CONFIG,
+        }
         versions = json.loads((run.path / "environment.json").read_text())["versions"]
         assert {"python", "jax", "numpy"} <= set(versions)
         assert run.figures.is_dir() and run.checkpoints.is_dir()
@@ -40,9 +55,14 @@ def test_a_fresh_folder_gets_its_files(tmp_path):
 
 def test_rows_are_strict_json_and_come_back(tmp_path):
     with create(tmp_path) as run:
-        run.append_row({"step": 1, "modes": np.array([8, 7, 6]), "valid": jnp.array([0.5, jnp.nan, jnp.inf])})
+        run.append_row(
+            {"step": 1, "modes": np.array([8, 7, 6]), "valid": jnp.array([0.5, jnp.nan, jnp.inf])}
+        )
         run.append_row({"step": 2, "modes": [1, 2, 3]})
-        expected = [{"step": 1, "modes": [8, 7, 6], "valid": [0.5, None, None]}, {"step": 2, "modes": [1, 2, 3]}]
+        expected = [
+            {"step": 1, "modes": [8, 7, 6], "valid": [0.5, None, None]},
+            {"step": 2, "modes": [1, 2, 3]},
+        ]
         assert run.read_rows() == expected
         text = (tmp_path / "metrics.jsonl").read_text()
         assert "NaN" not in text and "Infinity" not in text and text.count("\n") == 2
@@ -50,6 +70,7 @@ def test_rows_are_strict_json_and_come_back(tmp_path):
 
 def test_rows_from_many_threads_are_whole(tmp_path):
     with create(tmp_path) as run:
+
         def work(thread):
             for i in range(25):
                 run.append_row({"step": i, "thread": thread, "values": list(range(200))})
@@ -98,7 +119,8 @@ def test_a_row_that_the_disk_refuses_leaves_no_part_of_itself(tmp_path, monkeypa
 
 
 def test_a_disk_that_takes_half_a_row_leaves_no_part_of_it(tmp_path):
-    """The file may not grow beyond a size within the second row: the write is short, then refused."""
+    """The file may not grow beyond a size within the second row: the write is short, then
+    refused."""
     with create(tmp_path) as run:
         run.append_row({"step": 1})
         before = (tmp_path / "metrics.jsonl").read_bytes()
@@ -150,7 +172,9 @@ def test_the_notice_goes_to_standard_error_by_default(tmp_path, capsys):
 def test_finished_run_is_refused_or_reported_as_finished(tmp_path):
     with create(tmp_path) as run:
         run.write_summary({"metrics": {"modes": {"mean": float("nan")}}})
-    assert json.loads((tmp_path / "summary.json").read_text()) == {"metrics": {"modes": {"mean": None}}}
+    assert json.loads((tmp_path / "summary.json").read_text()) == {
+        "metrics": {"modes": {"mean": None}}
+    }
     before = tree(tmp_path)
     with pytest.raises(RunDirectoryError, match="finished run"):
         create(tmp_path)
@@ -160,12 +184,15 @@ def test_finished_run_is_refused_or_reported_as_finished(tmp_path):
 
 
 @pytest.mark.parametrize("resume", [False, True])
-@pytest.mark.parametrize("change, words", [
-    ({"num_steps": 200}, ["num_steps", "100", "200"]),
-    ({"loss": {"name": "minimax", "weight": 0.5}}, ["loss.name", "hinge", "minimax"]),
-    ({"new": 1}, ["new", "(absent)"]),
-    ({"num_seeds": "3"}, ["num_seeds"]),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"num_steps": 200}, ["num_steps", "100", "200"]),
+        ({"loss": {"name": "minimax", "weight": 0.5}}, ["loss.name", "hinge", "minimax"]),
+        ({"new": 1}, ["new", "(absent)"]),
+        ({"num_seeds": "3"}, ["num_seeds"]),
+    ],
+)
 def test_another_configuration_is_named_key_by_key(tmp_path, change, words, resume):
     create(tmp_path).close()
     before = tree(tmp_path)
@@ -184,7 +211,9 @@ def test_another_experiment_is_named(tmp_path):
 
 def test_settings_that_change_no_result_may_differ(tmp_path):
     create(tmp_path).close()
-    with create(tmp_path, config={**CONFIG, "out": "elsewhere", "resume": True}, resume=True) as run:
+    with create(
+        tmp_path, config={**CONFIG, "out": "elsewhere", "resume": True}, resume=True
+    ) as run:
         assert run.resumed
     with pytest.raises(RunDirectoryError, match="out"):
         create(tmp_path, config={**CONFIG, "out": "elsewhere"}, resume=True, volatile=())
@@ -192,7 +221,9 @@ def test_settings_that_change_no_result_may_differ(tmp_path):
 
 def test_a_tuple_in_the_configuration_is_the_list_that_was_stored(tmp_path):
     create(tmp_path, config={"method": ("vanilla", "packed2"), "rate": np.float32(0.5)}).close()
-    with create(tmp_path, config={"method": ["vanilla", "packed2"], "rate": 0.5}, resume=True) as run:
+    with create(
+        tmp_path, config={"method": ["vanilla", "packed2"], "rate": 0.5}, resume=True
+    ) as run:
         assert run.resumed
 
 
@@ -262,7 +293,10 @@ def test_a_configuration_that_cannot_be_written_is_named_before_a_folder_exists(
 def test_figures_stay_in_their_folder_under_safe_names(tmp_path):
     names = ["samples", "../../escape", "lr=0.1, packed 2", "/etc/x", "..", "a/b", "a b"]
     with create(tmp_path / "run") as run:
-        paths = [run.save_figure(n, plotting.lines([0, 1], {"y": [0, 1]}), caption=f"of {n}") for n in names]
+        paths = [
+            run.save_figure(n, plotting.lines([0, 1], {"y": [0, 1]}), caption=f"of {n}")
+            for n in names
+        ]
         assert len(set(paths)) == len(names)
         assert all(p.parent == run.figures and p.read_bytes().startswith(b"\x89PNG") for p in paths)
         captions = json.loads((run.figures / "captions.json").read_text())
@@ -293,7 +327,9 @@ def test_another_version_on_resume_is_noticed(tmp_path):
 def test_other_code_on_resume_is_noticed(tmp_path, monkeypatch, before, now, said):
     notices = []
     for commit in (before, now):
-        monkeypatch.setattr(environment, "git_state", lambda commit=commit: {"commit": commit, "dirty": False})
+        monkeypatch.setattr(
+            environment, "git_state", lambda commit=commit: {"commit": commit, "dirty": False}
+        )
         create(tmp_path, resume=True, notify=notices.append).close()
     assert any("git.commit: 'abc' there, 'def' here" in notice for notice in notices) == said
 
@@ -301,7 +337,10 @@ def test_other_code_on_resume_is_noticed(tmp_path, monkeypatch, before, now, sai
 def test_other_settings_of_jax_on_resume_are_refused(tmp_path):
     create(tmp_path).close()
     before = tree(tmp_path)
-    with jax.default_matmul_precision("bfloat16"), pytest.raises(RunDirectoryError, match="bfloat16") as error:
+    with (
+        jax.default_matmul_precision("bfloat16"),
+        pytest.raises(RunDirectoryError, match="bfloat16") as error,
+    ):
         create(tmp_path, resume=True)
     assert "jax_default_matmul_precision" in str(error.value) and tree(tmp_path) == before
 
@@ -310,7 +349,11 @@ def test_a_closed_folder_takes_nothing(tmp_path):
     run = create(tmp_path)
     run.close()
     run.close()
-    for write in (lambda: run.append_row({"step": 1}), lambda: run.write_summary({}), lambda: run.truncate_rows(bool)):
+    for write in (
+        lambda: run.append_row({"step": 1}),
+        lambda: run.write_summary({}),
+        lambda: run.truncate_rows(bool),
+    ):
         with pytest.raises(RunDirectoryError, match="closed"):
             write()
 

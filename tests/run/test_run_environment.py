@@ -12,8 +12,12 @@ from dgm_jax.run import environment
 
 
 def git(folder, *arguments):
-    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=folder, check=True,
-                   capture_output=True)
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_versions_and_devices_are_those_of_this_process():
@@ -33,15 +37,24 @@ def test_environment_variables_stay_out(monkeypatch):
     assert os.uname().nodename not in environment.collect_environment()["command"]
 
 
-@pytest.mark.parametrize("arguments, expected", [
-    (["/opt/x/bin/python3", "-m", "experiments.gan_ring", "--num_seeds", "20"],
-     "python3 -m experiments.gan_ring --num_seeds 20"),
-    (["/opt/x/bin/python3", "/opt/x/bin/dgm-jax", "run", "gan_ring", "--out", "a b"],
-     "dgm-jax run gan_ring --out 'a b'"),
-    (["python", "--api-key=abc", "--tracker_token", "def", "--password", "--num_seeds", "3"],
-     "python '--api-key=***' --tracker_token '***' --password --num_seeds 3"),
-    ([], ""),
-])
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (
+            ["/opt/x/bin/python3", "-m", "experiments.gan_ring", "--num_seeds", "20"],
+            "python3 -m experiments.gan_ring --num_seeds 20",
+        ),
+        (
+            ["/opt/x/bin/python3", "/opt/x/bin/dgm-jax", "run", "gan_ring", "--out", "a b"],
+            "dgm-jax run gan_ring --out 'a b'",
+        ),
+        (
+            ["python", "--api-key=abc", "--tracker_token", "def", "--password", "--num_seeds", "3"],
+            "python '--api-key=***' --tracker_token '***' --password --num_seeds 3",
+        ),
+        ([], ""),
+    ],
+)
 def test_command_line(arguments, expected):
     assert environment.command_line(arguments) == expected
 

@@ -15,7 +15,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def create(path, resume=False):
-    return RunDirectory.create(path, "gan_ring", {"num_steps": 100}, resume, notify=lambda text: None)
+    return RunDirectory.create(
+        path, "gan_ring", {"num_steps": 100}, resume, notify=lambda text: None
+    )
 
 
 def tree(path):
@@ -37,7 +39,8 @@ from dgm_jax.run.directory import RunDirectory
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    run = RunDirectory.create(sys.argv[1], "gan_ring", {"num_steps": 100}, resume=sys.argv[2] == "resume")
+    resume = sys.argv[2] == "resume"
+    run = RunDirectory.create(sys.argv[1], "gan_ring", {"num_steps": 100}, resume=resume)
 except ValueError as error:
     print("lost:", error, flush=True)
 else:
@@ -49,8 +52,14 @@ sys.stdin.readline()
 
 
 def start_child(path, mode="new"):
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(path), mode], cwd=ROOT, text=True, stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path), mode],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     return child
 
 
@@ -70,7 +79,10 @@ def test_of_many_processes_one_wins_and_a_kill_frees_the_folder(tmp_path):
         winners = [c for c, a in zip(children, answers) if a == "won\n"]
         assert len(winners) == 1
         losers = [a for a in answers if a != "won\n"]
-        assert all(f"is in use by process {winners[0].pid} on host" in a and " since 20" in a for a in losers)
+        assert all(
+            f"is in use by process {winners[0].pid} on host" in a and " since 20" in a
+            for a in losers
+        )
         held = tree(folder)
         with pytest.raises(RunDirectoryError, match=f"process {winners[0].pid} "):
             create(folder, resume=True)

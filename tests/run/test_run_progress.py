@@ -48,7 +48,8 @@ def test_lines_are_plain_few_and_complete():
     lines = stream.getvalue().splitlines()
     assert lines[:2] == ["compiling vanilla ...", "compiling vanilla: 3.2 s"]
     steps = [int(m.group(1)) for line in lines if (m := re.match(r"vanilla (\d+)/100", line))]
-    assert steps == [10, 60, 80, 100]  # the first, one per 5 s, the one at which a seed failed, the last
+    # the first, one per 5 s, the one at which a seed failed, the last
+    assert steps == [10, 60, 80, 100]
     assert re.match(r"[\x20-\x7e\n]+\Z", stream.getvalue())
     first = next(line for line in lines if line.startswith("vanilla 10/100"))
     assert "(10 %)" in first and "50 seed-steps/s" in first and "ETA 9 s" in first
@@ -72,9 +73,14 @@ def test_json_is_one_strict_object_per_event():
     with shown:
         shown.notice("hello\nworld")
         run_ten_steps(shown, clock)
-    events = [json.loads(line, parse_constant=pytest.fail) for line in stream.getvalue().splitlines()]
+    events = [
+        json.loads(line, parse_constant=pytest.fail) for line in stream.getvalue().splitlines()
+    ]
     assert [e["event"] for e in events] == (
-        ["notice", "phase_start", "phase_end", "training_start"] + ["progress"] * 10 + ["training_end"])
+        ["notice", "phase_start", "phase_end", "training_start"]
+        + ["progress"] * 10
+        + ["training_end"]
+    )
     assert events[2]["seconds"] == pytest.approx(3.2) and events[2]["outcome"] == "done"
     last = events[-2]
     assert last["metrics"] == {"modes": [1.0, 2.0, 3.0, None, 6.0]} and last["failed"] == {"3": 70}
@@ -83,7 +89,11 @@ def test_json_is_one_strict_object_per_event():
 
 @pytest.mark.parametrize(
     ("error", "outcome"),
-    [(KeyboardInterrupt(), "interrupted"), (Interrupted(signal.SIGTERM), "interrupted"), (ValueError(), "failed")],
+    [
+        (KeyboardInterrupt(), "interrupted"),
+        (Interrupted(signal.SIGTERM), "interrupted"),
+        (ValueError(), "failed"),
+    ],
 )
 def test_how_training_ended_is_said(error, outcome):
     """A run that a signal stopped, with its state saved, has not failed."""
@@ -101,8 +111,12 @@ def test_rate_counts_from_the_step_of_the_resume():
     with shown.training("a", total=1000, num_seeds=2, first_step=900):
         clock.now += 2.0
         shown.update(950)
-    event = next(e for e in map(json.loads, stream.getvalue().splitlines()) if e["event"] == "progress")
-    assert event["seed_steps_per_second"] == pytest.approx(50.0) and event["eta_seconds"] == pytest.approx(2.0)
+    event = next(
+        e for e in map(json.loads, stream.getvalue().splitlines()) if e["event"] == "progress"
+    )
+    assert event["seed_steps_per_second"] == pytest.approx(50.0) and event[
+        "eta_seconds"
+    ] == pytest.approx(2.0)
 
 
 def test_compiling_within_training_does_not_count_for_the_rate():
@@ -114,8 +128,12 @@ def test_compiling_within_training_does_not_count_for_the_rate():
                 clock.now += 20.0
         clock.now += 5.0
         shown.update(10)
-    event = next(e for e in map(json.loads, stream.getvalue().splitlines()) if e["event"] == "progress")
-    assert event["seed_steps_per_second"] == pytest.approx(2.0) and event["eta_seconds"] == pytest.approx(45.0)
+    event = next(
+        e for e in map(json.loads, stream.getvalue().splitlines()) if e["event"] == "progress"
+    )
+    assert event["seed_steps_per_second"] == pytest.approx(2.0) and event[
+        "eta_seconds"
+    ] == pytest.approx(45.0)
 
 
 def test_quiet_shows_notices_only():
@@ -126,7 +144,9 @@ def test_quiet_shows_notices_only():
     assert stream.getvalue() == "nothing to resume: starting afresh\n"
 
 
-@pytest.mark.parametrize("error, word", [(RuntimeError, "failed"), (KeyboardInterrupt, "interrupted")])
+@pytest.mark.parametrize(
+    "error, word", [(RuntimeError, "failed"), (KeyboardInterrupt, "interrupted")]
+)
 @pytest.mark.parametrize("mode", ["lines", "rich"])
 def test_errors_pass_through_and_are_told(mode, error, word):
     shown, stream, clock = session(mode)
@@ -221,16 +241,35 @@ def test_wrong_use_is_an_error():
         Progress("quiet", io.StringIO()).update(1)
 
 
-@pytest.mark.parametrize("seconds, text", [(0.2, "0 s"), (59.4, "59 s"), (185, "3:05"), (7385, "2:03:05"), (None, "?"),
-                                           (float("inf"), "?")])
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0.2, "0 s"),
+        (59.4, "59 s"),
+        (185, "3:05"),
+        (7385, "2:03:05"),
+        (None, "?"),
+        (float("inf"), "?"),
+    ],
+)
 def test_clock_text(seconds, text):
     assert displays.clock_text(seconds) == text
 
 
-@pytest.mark.parametrize("failed, text", [
-    ({}, "9 ok"), ({3: 120}, "8 ok, 1 diverged at step 120 (seed 3)"),
-    ({7: 1, 2: 5}, "7 ok, 2 diverged at step 5 (seed 2), at step 1 (seed 7)"),
-    ({i: 0 for i in range(6)}, "3 ok, 6 diverged at step 0 (seed 0), at step 0 (seed 1), at step 0 (seed 2), "
-                               "at step 0 (seed 3) and 2 more")])
+@pytest.mark.parametrize(
+    "failed, text",
+    [
+        ({}, "9 ok"),
+        ({3: 120}, "8 ok, 1 diverged at step 120 (seed 3)"),
+        ({7: 1, 2: 5}, "7 ok, 2 diverged at step 5 (seed 2), at step 1 (seed 7)"),
+        (
+            {i: 0 for i in range(6)},
+            (
+                "3 ok, 6 diverged at step 0 (seed 0), at step 0 (seed 1), at step 0 (seed 2), "
+                "at step 0 (seed 3) and 2 more"
+            ),
+        ),
+    ],
+)
 def test_seeds_text(failed, text):
     assert displays.seeds_text(9, failed) == text

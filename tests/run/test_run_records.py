@@ -33,25 +33,28 @@ class Colour(enum.Enum):
     RED = "red"
 
 
-@pytest.mark.parametrize("value, expected", [
-    (float("nan"), None),
-    (float("-inf"), None),
-    (np.float32(0.5), 0.5),
-    (np.int64(7), 7),
-    (np.bool_(True), True),
-    (np.array([1.0, np.nan, np.inf]), [1.0, None, None]),
-    (np.array([[1, 2], [3, 4]], np.int32), [[1, 2], [3, 4]]),
-    (np.array(["a", "b"]), ["a", "b"]),
-    (jnp.array([0.25, jnp.nan]), [0.25, None]),
-    (jnp.array([0.5, jnp.inf], jnp.bfloat16), [0.5, None]),
-    (jnp.float32(2.0), 2.0),
-    ({1: (2, {"x": np.float64("nan")})}, {"1": [2, {"x": None}]}),
-    (Pair(1, pathlib.PurePosixPath("a/b")), {"first": 1, "second": "a/b"}),
-    (Settings(2e-4, ("a", "b")), {"rate": 2e-4, "names": ["a", "b"]}),
-    (Colour.RED, "red"),
-    ({"b", "a"}, ["a", "b"]),
-    (True, True),
-])
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        (float("nan"), None),
+        (float("-inf"), None),
+        (np.float32(0.5), 0.5),
+        (np.int64(7), 7),
+        (np.bool_(True), True),
+        (np.array([1.0, np.nan, np.inf]), [1.0, None, None]),
+        (np.array([[1, 2], [3, 4]], np.int32), [[1, 2], [3, 4]]),
+        (np.array(["a", "b"]), ["a", "b"]),
+        (jnp.array([0.25, jnp.nan]), [0.25, None]),
+        (jnp.array([0.5, jnp.inf], jnp.bfloat16), [0.5, None]),
+        (jnp.float32(2.0), 2.0),
+        ({1: (2, {"x": np.float64("nan")})}, {"1": [2, {"x": None}]}),
+        (Pair(1, pathlib.PurePosixPath("a/b")), {"first": 1, "second": "a/b"}),
+        (Settings(2e-4, ("a", "b")), {"rate": 2e-4, "names": ["a", "b"]}),
+        (Colour.RED, "red"),
+        ({"b", "a"}, ["a", "b"]),
+        (True, True),
+    ],
+)
 def test_plain_values(value, expected):
     got = records.plain(value)
     assert got == expected and type(got) is type(expected)
@@ -63,8 +66,15 @@ def test_float32_survives_the_round_trip():
     assert np.array_equal(np.float32(json.loads(records.dumps(values))), values)
 
 
-@pytest.mark.parametrize("value", [{"loss": {"f": len}}, {"loss": {"f": np.array([1j])}},
-                                   {"loss": {"f": jax.random.key(0)}}, {"loss": {"f": b"raw"}}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"loss": {"f": len}},
+        {"loss": {"f": np.array([1j])}},
+        {"loss": {"f": jax.random.key(0)}},
+        {"loss": {"f": b"raw"}},
+    ],
+)
 def test_what_is_not_json_is_named(value):
     with pytest.raises(ConfigError, match=r"value\.loss\.f"):
         records.dumps(value)
@@ -76,7 +86,9 @@ def test_dumps_is_one_ascii_line():
     assert json.loads(text)["name"] == "é\u2028\n\ud800"
 
 
-@pytest.mark.parametrize("content", [b'{"a": NaN}', b'{"a": 1', b"[" * 100_000, b"\xff\xfe", b"[1]", b""])
+@pytest.mark.parametrize(
+    "content", [b'{"a": NaN}', b'{"a": 1', b"[" * 100_000, b"\xff\xfe", b"[1]", b""]
+)
 def test_damaged_json_is_an_error_with_the_path(tmp_path, content):
     file = tmp_path / "summary.json"
     file.write_bytes(content)
@@ -98,8 +110,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-@pytest.mark.parametrize("tail", [b'{"step": 3, "lo', b'{"step": 3}', b"\x00\x00\x00", b"\x00\x00\n",
-                                  b'{"step": NaN}\n', b"7\n"])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b'{"step": 3, "lo',
+        b'{"step": 3}',
+        b"\x00\x00\x00",
+        b"\x00\x00\n",
+        b'{"step": NaN}\n',
+        b"7\n",
+    ],
+)
 def test_a_torn_last_line_is_dropped(tail):
     rows = records.split_rows(b'{"step": 1}\n{"step": 2}\n' + tail, "metrics.jsonl")
     assert rows == [(b'{"step": 1}\n', {"step": 1}), (b'{"step": 2}\n', {"step": 2})]
@@ -116,14 +137,39 @@ def test_good_names_stay(name):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.one_of(st.text(), st.sampled_from(
-    ["..", "../../x", "/etc/passwd", "a/b", "a\\b", "con", "NUL.png", "-rf", ".hidden", "a\x00b",
-     "\u202egnp", "x" * 300, "~", ""])))
+@given(
+    st.one_of(
+        st.text(),
+        st.sampled_from(
+            [
+                "..",
+                "../../x",
+                "/etc/passwd",
+                "a/b",
+                "a\\b",
+                "con",
+                "NUL.png",
+                "-rf",
+                ".hidden",
+                "a\x00b",
+                "\u202egnp",
+                "x" * 300,
+                "~",
+                "",
+            ]
+        ),
+    )
+)
 def test_any_name_becomes_one_plain_file_name(name):
     root = pathlib.Path("somewhere")
     safe = records.safe_name(name)
     assert safe and len(safe) <= 100 and safe.isascii()
-    assert not safe.startswith((".", "-")) and "/" not in safe and "\\" not in safe and "\x00" not in safe
+    assert (
+        not safe.startswith((".", "-"))
+        and "/" not in safe
+        and "\\" not in safe
+        and "\x00" not in safe
+    )
     assert (root / f"{safe}.png").parent == root
     assert safe.split(".")[0].lower() not in {"con", "nul", "aux", "prn", "com1"}
 

@@ -12,10 +12,17 @@ import pytest
 from dgm_jax import sampling
 from dgm_jax.core import ConfigError
 from dgm_jax.sampling import estimators
-from dgm_jax.sampling.estimators import DIFFERENTIATES_OBJECTIVE, ESTIMATORS, HAS_TEMPERATURE, UNBIASED, expectation
+from dgm_jax.sampling.estimators import (
+    DIFFERENTIATES_OBJECTIVE,
+    ESTIMATORS,
+    HAS_TEMPERATURE,
+    UNBIASED,
+    expectation,
+)
 
 KEY = jax.random.key(77)
-compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiles twice as fast
+# compiles twice as fast
+compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def random_problem(shape, seed=0):
@@ -32,14 +39,17 @@ def random_problem(shape, seed=0):
 
 
 def enumerated(objective, logits):
-    """float64 value and gradient of E[objective], configuration by configuration, without the library."""
+    """float64 value and gradient of E[objective], configuration by configuration, without the
+    library."""
     logits = np.asarray(logits, np.float64)
     rows = logits.reshape(-1, logits.shape[-1])
     p = np.exp(rows) / np.exp(rows).sum(-1, keepdims=True)
     value, gradient = 0.0, np.zeros_like(rows)
     configurations = list(itertools.product(range(rows.shape[1]), repeat=rows.shape[0]))
     points = np.stack([np.eye(rows.shape[1])[list(c)] for c in configurations])
-    f = np.asarray(objective(jnp.asarray(points.reshape(-1, *logits.shape), jnp.float32)), np.float64)
+    f = np.asarray(
+        objective(jnp.asarray(points.reshape(-1, *logits.shape), jnp.float32)), np.float64
+    )
     for x, fx in zip(points, f):
         weight = np.prod((p * x).sum(-1))
         value += weight * fx
@@ -48,7 +58,8 @@ def enumerated(objective, logits):
 
 
 def within(samples, truth, bound=4.5):
-    """Every coordinate of the mean of samples[N, ...] lies within `bound` standard errors of the truth."""
+    """Every coordinate of the mean of samples[N, ...] lies within `bound` standard errors of the
+    truth."""
     samples = np.asarray(samples, np.float64)
     error = samples.std(0) / np.sqrt(len(samples)) + 1e-6
     return bool(np.all(np.abs(samples.mean(0) - truth) < bound * error))
@@ -56,8 +67,13 @@ def within(samples, truth, bound=4.5):
 
 def run_all(names, objective, logits, keys, **options):
     """{name: estimates, one a key} in one compiled program."""
-    return compiled(jax.vmap(lambda key: {
-        name: ESTIMATORS[name](key, objective, logits, **options) for name in names}))(keys)
+    return compiled(
+        jax.vmap(
+            lambda key: {
+                name: ESTIMATORS[name](key, objective, logits, **options) for name in names
+            }
+        )
+    )(keys)
 
 
 @pytest.mark.parametrize("shape", [(2,), (3,), (4,), (5,), (2, 3)])
@@ -82,7 +98,8 @@ def test_the_check_above_sees_the_biased_estimators():
 
 
 def test_gumbel_softmax_is_the_gradient_of_the_relaxed_expectation():
-    """E[f(y)] for K = 2 by quadrature over the logistic noise, differentiated by central differences in float64."""
+    """E[f(y)] for K = 2 by quadrature over the logistic noise, differentiated by central
+    differences in float64."""
     temperature, logits = 0.7, np.array([0.4, -0.3])
     u = (np.arange(400_000) + 0.5) / 400_000
     noise = np.log(u) - np.log1p(-u)
@@ -92,9 +109,16 @@ def test_gumbel_softmax_is_the_gradient_of_the_relaxed_expectation():
         return np.mean(np.cos(3 * y) + y**3)
 
     slope = (relaxed(0.7 + 1e-3) - relaxed(0.7 - 1e-3)) / 2e-3
-    run = compiled(jax.vmap(lambda key: ESTIMATORS["gumbel_softmax"](
-        key, lambda x: jnp.cos(3 * x[..., 0]) + x[..., 0] ** 3, jnp.asarray(logits, jnp.float32),
-        temperature=temperature)))
+    run = compiled(
+        jax.vmap(
+            lambda key: ESTIMATORS["gumbel_softmax"](
+                key,
+                lambda x: jnp.cos(3 * x[..., 0]) + x[..., 0] ** 3,
+                jnp.asarray(logits, jnp.float32),
+                temperature=temperature,
+            )
+        )
+    )
     estimates = run(jax.random.split(KEY, 60_000))
     assert within(estimates.gradient, np.array([slope, -slope]))
     assert within(estimates.value, relaxed(0.7))
@@ -102,18 +126,28 @@ def test_gumbel_softmax_is_the_gradient_of_the_relaxed_expectation():
 
 @functools.cache
 def with_masked_class():
-    """All estimators on four classes, one of them masked (the objective is NaN there), mapped over keys and alone."""
+    """All estimators on four classes, one of them masked (the objective is NaN there), mapped over
+    keys and alone."""
     objective, logits = random_problem((4,))[0], jnp.array([0.3, -jnp.inf, -0.4, 0.9])
     poisoned = lambda x: objective(x) + jnp.where(x[..., 1] == 1, jnp.nan, 0.0)
-    _, gradient = enumerated(lambda x: objective(jnp.insert(x, 1, 0.0, axis=-1)), logits[jnp.array([0, 2, 3])])
+    _, gradient = enumerated(
+        lambda x: objective(jnp.insert(x, 1, 0.0, axis=-1)), logits[jnp.array([0, 2, 3])]
+    )
     keys = jax.random.split(KEY, 5000)
-    alone = compiled(lambda key: {name: ESTIMATORS[name](key, poisoned, logits) for name in ESTIMATORS})
-    return run_all(ESTIMATORS, poisoned, logits, keys), [alone(key) for key in keys[:3]], np.insert(gradient, 1, 0.0)
+    alone = compiled(
+        lambda key: {name: ESTIMATORS[name](key, poisoned, logits) for name in ESTIMATORS}
+    )
+    return (
+        run_all(ESTIMATORS, poisoned, logits, keys),
+        [alone(key) for key in keys[:3]],
+        np.insert(gradient, 1, 0.0),
+    )
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_contract(name):
-    """One signature; float32 results of the right shape for any dtype; a mapped estimate is the estimate alone."""
+    """One signature; float32 results of the right shape for any dtype; a mapped estimate is the
+    estimate alone."""
     objective, logits = random_problem((3,))
     estimator = ESTIMATORS[name]
     for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):
@@ -122,13 +156,17 @@ def test_contract(name):
         assert estimate.value.dtype == estimate.gradient.dtype == jnp.float32
     mapped, alone, _ = with_masked_class()
     for i, one in enumerate(alone):
-        np.testing.assert_allclose(mapped[name].gradient[i], one[name].gradient, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            mapped[name].gradient[i], one[name].gradient, rtol=1e-4, atol=1e-5
+        )
         np.testing.assert_allclose(mapped[name].value[i], one[name].value, rtol=1e-4)
     # The gradient of an expectation does not see a shift of all logits.
     np.testing.assert_allclose(jnp.sum(mapped[name].gradient, -1), 0, atol=1e-4)
     parameters = inspect.signature(estimator).parameters
     assert list(parameters)[:3] == ["key", "objective", "logits"]
-    assert all(p.kind == p.KEYWORD_ONLY and p.default is not p.empty for p in list(parameters.values())[3:])
+    assert all(
+        p.kind == p.KEYWORD_ONLY and p.default is not p.empty for p in list(parameters.values())[3:]
+    )
     assert ("temperature" in parameters) == (name in HAS_TEMPERATURE)
     assert name == "exact" or "num_samples" in parameters
     assert estimator is getattr(estimators, name) and inspect.getdoc(estimator)
@@ -137,36 +175,46 @@ def test_contract(name):
 @functools.cache
 def total_variances(num_samples):
     names = sorted(set(ESTIMATORS) - {"exact"})
-    estimates = run_all(names, *random_problem((3,)), jax.random.split(KEY, 4000), num_samples=num_samples)
+    estimates = run_all(
+        names, *random_problem((3,)), jax.random.split(KEY, 4000), num_samples=num_samples
+    )
     return {name: np.asarray(estimates[name].gradient).var(0).sum() for name in names}
 
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"exact"}))
 def test_more_samples_lower_the_variance(name):
-    # Independent samples give 1/8; leaving one out gains a little more, a baseline that starts late somewhat more.
+    # Independent samples give 1/8; leaving one out gains a little more, a baseline that starts late
+    # somewhat more.
     assert 0.02 < total_variances(16)[name] / total_variances(2)[name] < 0.16
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_masked_classes_have_no_gradient_and_change_nothing_else(name):
     estimates, _, gradient = with_masked_class()
-    assert np.all(np.isfinite(estimates[name].gradient)) and np.all(np.isfinite(estimates[name].value))
+    assert np.all(np.isfinite(estimates[name].gradient)) and np.all(
+        np.isfinite(estimates[name].value)
+    )
     np.testing.assert_array_equal(estimates[name].gradient[:, 1], 0)
     if name in UNBIASED:
         assert within(estimates[name].gradient, gradient)
 
 
 def test_affine_objectives():
-    """MuProp and straight-through have no variance at all; the relaxed kinds are biased even here."""
+    """MuProp and straight-through have no variance at all; the relaxed kinds are biased even
+    here."""
     slope, logits = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.2, -0.6, 1.0])
     objective = lambda x: jnp.sum(x * slope, -1) + 3.0
     _, gradient = enumerated(objective, logits)
     keys = jax.random.split(KEY, 20_000)
-    for name, estimates in run_all(sorted(DIFFERENTIATES_OBJECTIVE), objective, logits, keys).items():
+    for name, estimates in run_all(
+        sorted(DIFFERENTIATES_OBJECTIVE), objective, logits, keys
+    ).items():
         if name in ("muprop", "straight_through"):
             expected = np.broadcast_to(gradient, estimates.gradient.shape)
             np.testing.assert_allclose(estimates.gradient, expected, atol=3e-6)
-        assert within(estimates.gradient, gradient) == (name in UNBIASED | {"straight_through", "reinmax"}), name
+        assert within(estimates.gradient, gradient) == (
+            name in UNBIASED | {"straight_through", "reinmax"}
+        ), name
 
 
 def test_rebar_is_the_textbook_estimator_differentiated_by_hand():
@@ -180,7 +228,8 @@ def test_rebar_is_the_textbook_estimator_differentiated_by_hand():
             z = sampling.perturbed_logits(key, logits[None])[0]
             winner = jnp.argmax(z)
             x, p = jax.nn.one_hot(winner, 4), jax.nn.softmax(logits)
-            free = -jnp.log(jnp.exp(-z) - jnp.exp(-z[winner])).at[winner].set(0.0)  # logits_k + G_k before the cut
+            # logits_k + G_k before the cut
+            free = -jnp.log(jnp.exp(-z) - jnp.exp(-z[winner])).at[winner].set(0.0)
 
             def conditional(l):
                 largest = z[winner] + jax.nn.logsumexp(l) - jax.nn.logsumexp(logits)
@@ -189,7 +238,11 @@ def test_rebar_is_the_textbook_estimator_differentiated_by_hand():
 
             through_z = jax.grad(lambda l: control(l + (z - logits)))(logits)
             through_tilde = jax.grad(lambda l: control(conditional(l)))(logits)
-            return (objective(x) - control(z)) * (x - p) + through_z - through_tilde, conditional(logits), z
+            return (
+                (objective(x) - control(z)) * (x - p) + through_z - through_tilde,
+                conditional(logits),
+                z,
+            )
 
         def closed_form(key):
             return ESTIMATORS["rebar"](key, objective, logits, temperature=0.4, scale=0.8).gradient
@@ -197,24 +250,30 @@ def test_rebar_is_the_textbook_estimator_differentiated_by_hand():
         keys = jax.random.split(KEY, 20)
         expected, tilde, z = compiled(jax.vmap(textbook))(keys)
         np.testing.assert_allclose(tilde, z, rtol=1e-9)
-        np.testing.assert_allclose(compiled(jax.vmap(closed_form))(keys), expected, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(
+            compiled(jax.vmap(closed_form))(keys), expected, rtol=1e-7, atol=1e-9
+        )
 
 
 def test_control_variates_lower_the_variance_and_can_be_tuned():
-    """sum(gradient**2) is differentiable in the options of REBAR, and descending it lowers the variance."""
+    """sum(gradient**2) is differentiable in the options of REBAR, and descending it lowers the
+    variance."""
     weights, logits = jnp.array([0.2, 1.0, -0.6]), jnp.array([0.3, -0.2, 0.1])
     objective = lambda x: (jnp.sum(x * weights, -1) + 1.0) ** 2
     keys = jax.random.split(KEY, 5000)
 
     def second_moment(options):
-        samples = jax.vmap(lambda k: ESTIMATORS["rebar"](k, objective, logits, **options).gradient)(keys)
+        samples = jax.vmap(lambda k: ESTIMATORS["rebar"](k, objective, logits, **options).gradient)(
+            keys
+        )
         return jnp.mean(jnp.sum(samples**2, -1))
 
     value_and_slope = compiled(jax.value_and_grad(second_moment))
     options = {"scale": jnp.float32(0.0), "temperature": jnp.float32(0.5)}
     without, slope = value_and_slope(options)
     plain = run_all(["score_function"], objective, logits, keys)["score_function"].gradient
-    np.testing.assert_allclose(without, jnp.mean(jnp.sum(plain**2, -1)), rtol=1e-3)  # scale 0 is the score function
+    # scale 0 is the score function
+    np.testing.assert_allclose(without, jnp.mean(jnp.sum(plain**2, -1)), rtol=1e-3)
     for _ in range(20):
         options = jax.tree.map(lambda x, d: x - d / without * 0.2, options, slope)
         tuned, slope = value_and_slope(options)
@@ -228,28 +287,39 @@ def test_relax_takes_a_control_with_parameters():
     keys = jax.random.split(KEY, 40_000)
 
     def sample(phi):
-        return jax.vmap(lambda k: ESTIMATORS["relax"](k, objective, logits, control=network(phi)).gradient)(keys)
+        return jax.vmap(
+            lambda k: ESTIMATORS["relax"](k, objective, logits, control=network(phi)).gradient
+        )(keys)
 
     run = compiled(sample)
     _, gradient = enumerated(objective, logits)
     for phi in (jnp.zeros(8), jnp.linspace(-1, 1, 8)):
         assert within(run(phi), gradient)
     slope = compiled(jax.grad(lambda phi: jnp.mean(sample(phi) ** 2)))(jnp.zeros(8))
-    assert np.abs(slope).max() > 1e-3 and np.mean(run(-0.1 * slope) ** 2) < np.mean(run(jnp.zeros(8)) ** 2)
+    assert np.abs(slope).max() > 1e-3 and np.mean(run(-0.1 * slope) ** 2) < np.mean(
+        run(jnp.zeros(8)) ** 2
+    )
 
 
 def test_vimco_is_leave_one_out_for_the_mean_and_the_multi_sample_bound_otherwise():
     objective, logits = random_problem((3,), seed=8)
     keys = jax.random.split(KEY, 50)
     for n in (2, 5):
-        got, same = run_all(["vimco", "score_function_leave_one_out"], objective, logits, keys, num_samples=n).values()
+        got, same = run_all(
+            ["vimco", "score_function_leave_one_out"], objective, logits, keys, num_samples=n
+        ).values()
         np.testing.assert_allclose(got.gradient, same.gradient, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(got.value, same.value, rtol=1e-6)
     # All triples: x[*B, 3, K] with one row of logits each; the gradients of the three rows add up.
     bound = lambda x: jax.nn.logsumexp(objective(x), axis=-1) - jnp.log(3.0)
     value, gradient = enumerated(bound, jnp.broadcast_to(logits, (3, 3)))
-    estimates = compiled(jax.vmap(lambda k: ESTIMATORS["vimco"](
-        k, objective, logits, num_samples=3, multi_sample="log_mean_exp")))(jax.random.split(KEY, 60_000))
+    estimates = compiled(
+        jax.vmap(
+            lambda k: ESTIMATORS["vimco"](
+                k, objective, logits, num_samples=3, multi_sample="log_mean_exp"
+            )
+        )
+    )(jax.random.split(KEY, 60_000))
     assert within(estimates.gradient, gradient.sum(0)) and within(estimates.value, value)
     assert value > enumerated(objective, logits)[0]
 
@@ -260,7 +330,8 @@ def test_nvil_uses_the_running_mean_of_earlier_samples():
     x = np.asarray(estimators.estimate.draw_one_hot(KEY, logits, 4), np.float64)
     score = x - np.asarray(jax.nn.softmax(logits), np.float64)
     got = ESTIMATORS["nvil"](KEY, constant, logits, num_samples=4).gradient
-    np.testing.assert_allclose(got, 7 * score[0] / 4, rtol=1e-5)  # only the first sample has no baseline
+    # only the first sample has no baseline
+    np.testing.assert_allclose(got, 7 * score[0] / 4, rtol=1e-5)
     got = ESTIMATORS["nvil"](KEY, constant, logits, num_samples=4, baseline=7.0).gradient
     np.testing.assert_allclose(got, 0, atol=1e-5)
     f, running, expected = np.array([1.0, 5.0, -2.0]), 0.5, np.zeros(3)
@@ -275,16 +346,22 @@ def test_nvil_uses_the_running_mean_of_earlier_samples():
 
 @pytest.mark.parametrize("name", ["score_function_leave_one_out", "disarm"])
 def test_a_constant_is_cancelled(name):
-    estimate = ESTIMATORS[name](KEY, lambda x: jnp.full(x.shape[:-1], 5.0), jnp.array([0.1, 0.9, -1.0]), num_samples=4)
+    estimate = ESTIMATORS[name](
+        KEY, lambda x: jnp.full(x.shape[:-1], 5.0), jnp.array([0.1, 0.9, -1.0]), num_samples=4
+    )
     np.testing.assert_allclose(estimate.gradient, 0, atol=1e-6)
     assert estimate.value == 5.0
 
 
 @pytest.mark.parametrize("name", ["exact", "score_function_leave_one_out", "rebar", "disarm"])
 def test_expectation_differentiates_in_encoder_and_decoder(name):
-    """d/dparams E_{x ~ softmax(params @ h)}[f(x; decoder)] against the derivative of the enumerated sum."""
+    """d/dparams E_{x ~ softmax(params @ h)}[f(x; decoder)] against the derivative of the enumerated
+    sum."""
     h = jnp.array([0.5, -1.0])
-    params = {"encoder": jnp.array([[0.3, 0.1], [-0.2, 0.8], [0.0, -0.5]]), "decoder": jnp.array([1.0, -0.7, 0.4])}
+    params = {
+        "encoder": jnp.array([[0.3, 0.1], [-0.2, 0.8], [0.0, -0.5]]),
+        "decoder": jnp.array([1.0, -0.7, 0.4]),
+    }
 
     def of(x, decoder):
         return jnp.sin(jnp.sum(x * decoder, -1)) + jnp.sum(x * decoder, -1) ** 2
@@ -293,38 +370,75 @@ def test_expectation_differentiates_in_encoder_and_decoder(name):
         return jax.nn.softmax(params["encoder"] @ h) @ of(jnp.eye(3), params["decoder"])
 
     def loss(params, key):
-        return expectation(ESTIMATORS[name], key, lambda x: of(x, params["decoder"]), params["encoder"] @ h)
+        return expectation(
+            ESTIMATORS[name], key, lambda x: of(x, params["decoder"]), params["encoder"] @ h
+        )
 
     truth = jax.grad(summed)(params)
     keys = jax.random.split(KEY, 50_000)
     values, samples = compiled(jax.vmap(jax.value_and_grad(loss), (None, 0)))(params, keys)
     for part in params:
         assert within(samples[part], truth[part], bound=5.0), part
-    alone = run_all([name], lambda x: of(x, params["decoder"]), params["encoder"] @ h, keys)[name].value
+    alone = run_all([name], lambda x: of(x, params["decoder"]), params["encoder"] @ h, keys)[
+        name
+    ].value
     np.testing.assert_allclose(values, alone, rtol=1e-4, atol=1e-6)
 
 
 def test_expectation_with_masked_logits_is_finite():
     logits = jnp.array([0.5, -jnp.inf, 0.0])
     objective = lambda x: jnp.sum(x * jnp.arange(3.0), -1)
-    value, gradient = jax.value_and_grad(lambda l: expectation(ESTIMATORS["exact"], KEY, objective, l))(logits)
+    value, gradient = jax.value_and_grad(
+        lambda l: expectation(ESTIMATORS["exact"], KEY, objective, l)
+    )(logits)
     np.testing.assert_allclose(value, 2 * jax.nn.sigmoid(-0.5), rtol=1e-6)
     np.testing.assert_allclose(gradient[1], 0)
     assert np.all(np.isfinite(gradient))
 
 
-@pytest.mark.parametrize("call, match", [
-    (lambda f, l: ESTIMATORS["score_function"](KEY, lambda x: x, l), "one number for each leading index"),
-    (lambda f, l: ESTIMATORS["rebar"](KEY, f, l, temperature=0.0), "temperature must be positive"),
-    (lambda f, l: ESTIMATORS["gumbel_rao"](KEY, f, l, temperature=-1.0), "temperature must be positive"),
-    (lambda f, l: ESTIMATORS["gumbel_rao"](KEY, f, l, num_conditional=0), "num_conditional must be at least 1"),
-    (lambda f, l: ESTIMATORS["reinmax"](KEY, f, l, temperature=0), "temperature must be positive"),
-    (lambda f, l: ESTIMATORS["score_function_leave_one_out"](KEY, f, l, num_samples=1), "num_samples >= 2"),
-    (lambda f, l: ESTIMATORS["vimco"](KEY, f, l, multi_sample="sum"), "multi_sample must be"),
-    (lambda f, l: ESTIMATORS["nvil"](KEY, f, l, decay=1.0), "decay must be in"),
-    (lambda f, l: ESTIMATORS["disarm"](KEY, f, l, num_samples=0), "num_samples must be at least 1"),
-    (lambda f, l: ESTIMATORS["exact"](KEY, f, jnp.zeros((20, 3))), "more than max_configurations"),
-    (lambda f, l: ESTIMATORS["exact"](KEY, f, jax.nn.softmax(jnp.arange(3.0))), "look like probabilities")])
+@pytest.mark.parametrize(
+    "call, match",
+    [
+        (
+            lambda f, l: ESTIMATORS["score_function"](KEY, lambda x: x, l),
+            "one number for each leading index",
+        ),
+        (
+            lambda f, l: ESTIMATORS["rebar"](KEY, f, l, temperature=0.0),
+            "temperature must be positive",
+        ),
+        (
+            lambda f, l: ESTIMATORS["gumbel_rao"](KEY, f, l, temperature=-1.0),
+            "temperature must be positive",
+        ),
+        (
+            lambda f, l: ESTIMATORS["gumbel_rao"](KEY, f, l, num_conditional=0),
+            "num_conditional must be at least 1",
+        ),
+        (
+            lambda f, l: ESTIMATORS["reinmax"](KEY, f, l, temperature=0),
+            "temperature must be positive",
+        ),
+        (
+            lambda f, l: ESTIMATORS["score_function_leave_one_out"](KEY, f, l, num_samples=1),
+            "num_samples >= 2",
+        ),
+        (lambda f, l: ESTIMATORS["vimco"](KEY, f, l, multi_sample="sum"), "multi_sample must be"),
+        (lambda f, l: ESTIMATORS["nvil"](KEY, f, l, decay=1.0), "decay must be in"),
+        (
+            lambda f, l: ESTIMATORS["disarm"](KEY, f, l, num_samples=0),
+            "num_samples must be at least 1",
+        ),
+        (
+            lambda f, l: ESTIMATORS["exact"](KEY, f, jnp.zeros((20, 3))),
+            "more than max_configurations",
+        ),
+        (
+            lambda f, l: ESTIMATORS["exact"](KEY, f, jax.nn.softmax(jnp.arange(3.0))),
+            "look like probabilities",
+        ),
+    ],
+)
 def test_bad_arguments(call, match):
     objective, logits = random_problem((3,))
     with pytest.raises(ConfigError, match=match):

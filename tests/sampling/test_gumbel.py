@@ -30,15 +30,22 @@ def test_gumbel_max_frequencies(mode):
 def test_gumbel_max_is_the_same_compiled_and_mapped():
     keys = jax.random.split(KEY, 20)
     one_by_one = np.stack([sampling.gumbel_max(k, LOGITS) for k in keys])
-    np.testing.assert_array_equal(jax.vmap(sampling.gumbel_max, (0, None))(keys, LOGITS), one_by_one)
-    np.testing.assert_array_equal(jax.jit(jax.vmap(sampling.gumbel_max, (0, None)))(keys, LOGITS), one_by_one)
+    np.testing.assert_array_equal(
+        jax.vmap(sampling.gumbel_max, (0, None))(keys, LOGITS), one_by_one
+    )
+    np.testing.assert_array_equal(
+        jax.jit(jax.vmap(sampling.gumbel_max, (0, None)))(keys, LOGITS), one_by_one
+    )
     assert len(set(one_by_one.tolist())) > 1
 
 
 def large_vocabulary(logits, chunks, rows=64):
     """64 draws a chunk from one law over 8192 classes."""
-    draw = jax.jit(lambda keys: jax.lax.map(
-        lambda k: sampling.gumbel_max(k, jnp.broadcast_to(logits, (rows, *logits.shape))), keys))
+    draw = jax.jit(
+        lambda keys: jax.lax.map(
+            lambda k: sampling.gumbel_max(k, jnp.broadcast_to(logits, (rows, *logits.shape))), keys
+        )
+    )
     return np.asarray(draw(jax.random.split(KEY, 96)[:chunks])).ravel()
 
 
@@ -50,25 +57,38 @@ def test_gumbel_max_at_8192_classes_in_every_dtype():
     assert chi_square(np.bincount(position[draws], minlength=64), np.bincount(position, p)) > 1e-3
     level = np.unique(values, return_inverse=True)[1]
     assert chi_square(np.bincount(level[draws], minlength=32), np.bincount(level, p)) > 1e-3
-    np.testing.assert_array_equal(large_vocabulary(jnp.asarray(values, jnp.float32), 16), draws[:1024])
+    np.testing.assert_array_equal(
+        large_vocabulary(jnp.asarray(values, jnp.float32), 16), draws[:1024]
+    )
     with jax.enable_x64(True):
         in_float64 = large_vocabulary(jnp.asarray(values, jnp.float64), 16)
-    assert np.mean(in_float64 == draws[:1024]) > 0.995  # float32 sums may round two near-equal entries together
+    # float32 sums may round two near-equal entries together
+    assert np.mean(in_float64 == draws[:1024]) > 0.995
 
 
 def test_the_check_at_8192_classes_sees_bfloat16_noise():
     logits = jnp.zeros((64, 8192), jnp.bfloat16)
-    draws = jax.lax.map(lambda k: jax.random.categorical(k, logits), jax.random.split(KEY, 16)).ravel()
+    draws = jax.lax.map(
+        lambda k: jax.random.categorical(k, logits), jax.random.split(KEY, 16)
+    ).ravel()
     assert chi_square(np.bincount(np.asarray(draws) // 128, minlength=64), np.ones(64)) < 1e-10
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_relaxations_are_float32_for_narrow_logits(dtype):
     narrow = LOGITS.astype(dtype)
-    for function in map(jax.jit, (sampling.gumbel_softmax, sampling.log_gumbel_softmax,
-                                  sampling.straight_through_gumbel_softmax)):
+    for function in map(
+        jax.jit,
+        (
+            sampling.gumbel_softmax,
+            sampling.log_gumbel_softmax,
+            sampling.straight_through_gumbel_softmax,
+        ),
+    ):
         assert function(KEY, narrow, 0.7).dtype == jnp.float32
-        np.testing.assert_allclose(function(KEY, narrow, 0.7), function(KEY, LOGITS, 0.7), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            function(KEY, narrow, 0.7), function(KEY, LOGITS, 0.7), rtol=1e-5, atol=1e-6
+        )
     with jax.enable_x64(True):
         assert sampling.gumbel_softmax(KEY, jnp.zeros(3, jnp.float64), 1.0).dtype == jnp.float64
 
@@ -102,11 +122,17 @@ def test_gumbel_softmax_value_and_derivatives():
     z = np.asarray(sampling.perturbed_logits(KEY, LOGITS), np.float64)
     y = np.exp(z / temperature) / np.exp(z / temperature).sum()
     np.testing.assert_allclose(sampling.gumbel_softmax(KEY, LOGITS, temperature), y, rtol=1e-5)
-    np.testing.assert_allclose(sampling.log_gumbel_softmax(KEY, LOGITS, temperature), np.log(y), rtol=1e-5, atol=1e-6)
-    by_logits, by_temperature = jax.jit(jax.jacobian(sampling.gumbel_softmax, (1, 2)))(KEY, LOGITS, temperature)
+    np.testing.assert_allclose(
+        sampling.log_gumbel_softmax(KEY, LOGITS, temperature), np.log(y), rtol=1e-5, atol=1e-6
+    )
+    by_logits, by_temperature = jax.jit(jax.jacobian(sampling.gumbel_softmax, (1, 2)))(
+        KEY, LOGITS, temperature
+    )
     np.testing.assert_allclose(by_logits, (np.diag(y) - np.outer(y, y)) / temperature, atol=1e-6)
     np.testing.assert_allclose(by_temperature, -y * (z - y @ z) / temperature**2, atol=1e-5)
-    by_logits, by_temperature = jax.jit(jax.jacobian(sampling.log_gumbel_softmax, (1, 2)))(KEY, LOGITS, temperature)
+    by_logits, by_temperature = jax.jit(jax.jacobian(sampling.log_gumbel_softmax, (1, 2)))(
+        KEY, LOGITS, temperature
+    )
     np.testing.assert_allclose(by_logits, (np.eye(5) - y) / temperature, atol=1e-5)
     np.testing.assert_allclose(by_temperature, -(z - y @ z) / temperature**2, rtol=1e-4)
 
@@ -131,21 +157,32 @@ def test_masked_classes_are_never_drawn_and_have_no_gradient():
     weight = jnp.array([1.0, 2.0, -3.0, 4.0])
     for function in (sampling.gumbel_softmax, sampling.straight_through_gumbel_softmax):
         assert np.all(np.asarray(function(KEY, rows, 0.5))[:, [1, 3]] == 0)
-        gradients = jax.jit(jax.grad(lambda l, t, f=function: f(KEY, l, t) @ weight, (0, 1)))(logits, 0.5)
+        gradients = jax.jit(jax.grad(lambda l, t, f=function: f(KEY, l, t) @ weight, (0, 1)))(
+            logits, 0.5
+        )
         assert np.all(np.isfinite(gradients[0])) and np.isfinite(gradients[1])
         assert gradients[0][1] == gradients[0][3] == 0 and gradients[0][0] != 0
     log_y = sampling.log_gumbel_softmax(KEY, logits, 0.5)
-    assert np.all(np.isneginf(log_y[jnp.array([1, 3])])) and np.all(np.isfinite(log_y[jnp.array([0, 2])]))
-    gradients = jax.jit(jax.grad(lambda l, t: jnp.exp(sampling.log_gumbel_softmax(KEY, l, t)) @ weight, (0, 1)))(
-        logits, 0.5)
+    assert np.all(np.isneginf(log_y[jnp.array([1, 3])])) and np.all(
+        np.isfinite(log_y[jnp.array([0, 2])])
+    )
+    gradients = jax.jit(
+        jax.grad(lambda l, t: jnp.exp(sampling.log_gumbel_softmax(KEY, l, t)) @ weight, (0, 1))
+    )(logits, 0.5)
     assert np.all(np.isfinite(gradients[0])) and np.isfinite(gradients[1])
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), np.float32(0), np.array([1.0, 0.0])])
-@pytest.mark.parametrize("function", ["gumbel_softmax", "log_gumbel_softmax", "straight_through_gumbel_softmax"])
+@pytest.mark.parametrize(
+    "temperature", [0.0, -1.0, float("nan"), np.float32(0), np.array([1.0, 0.0])]
+)
+@pytest.mark.parametrize(
+    "function", ["gumbel_softmax", "log_gumbel_softmax", "straight_through_gumbel_softmax"]
+)
 def test_a_known_temperature_that_is_not_positive_is_an_error(function, temperature):
     with pytest.raises(ConfigError, match="temperature must be positive"):
-        jax.jit(lambda logits: getattr(sampling, function)(KEY, logits, temperature))(jnp.zeros((3, 2)))
+        jax.jit(lambda logits: getattr(sampling, function)(KEY, logits, temperature))(
+            jnp.zeros((3, 2))
+        )
 
 
 def test_the_temperature_may_be_traced_and_mapped():
@@ -160,7 +197,12 @@ def test_probabilities_in_place_of_logits_are_an_error_where_they_can_be_told():
         sampling.gumbel_max(KEY, jnp.array([[0.2, 0.3, 0.5], [0.0, 0.1, 0.9]]))
     with pytest.raises(ConfigError, match="look like probabilities"):
         sampling.gumbel_softmax(KEY, jax.nn.softmax(LOGITS), 1.0)
-    for legitimate in (jnp.eye(3), jnp.log(jnp.array([0.2, 0.8])), jnp.array([[0.5, 0.5], [0.1, 0.2]]), jnp.zeros(4)):
+    for legitimate in (
+        jnp.eye(3),
+        jnp.log(jnp.array([0.2, 0.8])),
+        jnp.array([[0.5, 0.5], [0.1, 0.2]]),
+        jnp.zeros(4),
+    ):
         assert sampling.gumbel_max(KEY, legitimate).shape == legitimate.shape[:-1]
 
 
@@ -176,7 +218,9 @@ def test_conditional_draws_have_the_joint_law():
     logits = jnp.broadcast_to(LOGITS, (num, 5))
     index = sampling.gumbel_max(key_index, logits)
     z = np.asarray(jax.jit(sampling.conditional_perturbed_logits)(key_z, logits, index))
-    np.testing.assert_array_equal(np.take_along_axis(z, np.asarray(index)[:, None], 1)[:, 0], z.max(-1))
+    np.testing.assert_array_equal(
+        np.take_along_axis(z, np.asarray(index)[:, None], 1)[:, 0], z.max(-1)
+    )
     for k in range(5):  # averaged over the winner, every entry is Gumbel again
         assert stats.kstest(z[:, k], stats.gumbel_r(loc=float(LOGITS[k])).cdf).pvalue > 1e-3
     largest = stats.gumbel_r(loc=float(jax.nn.logsumexp(LOGITS))).cdf
@@ -188,7 +232,9 @@ def test_conditional_draws_differentiate_as_the_control_variates_assume():
     z = np.asarray(sampling.conditional_perturbed_logits(KEY, LOGITS, jnp.array(1)), np.float64)
     r, p = np.exp(z - z.max()), np.asarray(jax.nn.softmax(LOGITS), np.float64)
     expected = (1 - r)[:, None] * np.eye(5) + r[:, None] * p[None, :]
-    jacobian = jax.jit(jax.jacobian(sampling.conditional_perturbed_logits, 1))(KEY, LOGITS, jnp.array(1))
+    jacobian = jax.jit(jax.jacobian(sampling.conditional_perturbed_logits, 1))(
+        KEY, LOGITS, jnp.array(1)
+    )
     np.testing.assert_allclose(jacobian, expected, atol=1e-5)
 
 

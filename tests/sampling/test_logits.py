@@ -77,7 +77,9 @@ def test_top_p_of_one_keeps_the_far_tail():
 def test_top_p_on_random_rows():
     rows = np.random.default_rng(0).normal(size=(200, 40)).astype(np.float32) * 2
     for p in (0.1, 0.5, 0.95):
-        np.testing.assert_array_equal(top_p(rows, p), np.stack([top_p_brute(row, p) for row in rows]))
+        np.testing.assert_array_equal(
+            top_p(rows, p), np.stack([top_p_brute(row, p) for row in rows])
+        )
 
 
 @pytest.mark.parametrize("temperature", [0.25, 1.0, 3.0])
@@ -85,8 +87,12 @@ def test_temperature_is_a_power_of_the_probabilities(temperature):
     with np.errstate(divide="ignore"):
         power = np.exp(np.float64(ROWS[:4])) ** (1 / temperature)
     expected = power / power.sum(-1, keepdims=True)
-    np.testing.assert_allclose(jax.nn.softmax(with_temperature(ROWS[:4], temperature)), expected, rtol=2e-5)
-    np.testing.assert_array_equal(np.isneginf(with_temperature(ROWS, temperature)), np.isneginf(ROWS))
+    np.testing.assert_allclose(
+        jax.nn.softmax(with_temperature(ROWS[:4], temperature)), expected, rtol=2e-5
+    )
+    np.testing.assert_array_equal(
+        np.isneginf(with_temperature(ROWS, temperature)), np.isneginf(ROWS)
+    )
 
 
 def test_guidance_is_the_line_through_both_laws():
@@ -114,7 +120,12 @@ def test_guidance_of_masked_laws_has_no_nan_in_value_or_gradient(scale):
 
 def test_half_precision_comes_back_as_float32():
     logits = jnp.asarray(ROWS[0], jnp.bfloat16)
-    for result in (with_temperature(logits, 0.5), top_k(logits, 2), top_p(logits, 0.5), guide(logits, logits, 2.0)):
+    for result in (
+        with_temperature(logits, 0.5),
+        top_k(logits, 2),
+        top_p(logits, 0.5),
+        guide(logits, logits, 2.0),
+    ):
         assert result.dtype == jnp.float32
 
 

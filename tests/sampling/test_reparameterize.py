@@ -21,7 +21,9 @@ def test_law_and_broadcasting():
 def test_derivatives_are_one_and_the_noise():
     loc, scale = jnp.array([0.3, -1.0, 2.0]), jnp.array([0.5, 2.0, 1.0])
     noise = (sampling.gaussian(KEY, loc, scale) - loc) / scale
-    by_loc, by_scale = jax.grad(lambda l, s: jnp.sum(sampling.gaussian(KEY, l, s)), (0, 1))(loc, scale)
+    by_loc, by_scale = jax.grad(lambda l, s: jnp.sum(sampling.gaussian(KEY, l, s)), (0, 1))(
+        loc, scale
+    )
     np.testing.assert_array_equal(by_loc, 1)
     np.testing.assert_allclose(by_scale, noise, rtol=1e-5)
 

@@ -11,8 +11,27 @@ from dgm_jax import sampling
 from dgm_jax.core import ConfigError
 
 KEY = jax.random.key(4)
-ADVERSARIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.1, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan,
-                        1 / 3, 16777217.0, 1e-20], np.float32)
+ADVERSARIAL = np.array(
+    [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.1,
+        1e-45,
+        -1e-45,
+        1e-38,
+        3.4e38,
+        -3.4e38,
+        np.inf,
+        -np.inf,
+        np.nan,
+        1 / 3,
+        16777217.0,
+        1e-20,
+    ],
+    np.float32,
+)
 
 
 def bits(x):
@@ -35,7 +54,9 @@ def test_the_usual_sum_would_fail_the_check_above():
 
 
 @hypothesis.settings(max_examples=50, deadline=None)
-@hypothesis.given(st.lists(st.tuples(st.floats(width=32), st.floats(width=32)), min_size=8, max_size=8))
+@hypothesis.given(
+    st.lists(st.tuples(st.floats(width=32), st.floats(width=32)), min_size=8, max_size=8)
+)
 def test_the_value_is_hard_for_any_float32(pairs):
     hard, soft = np.array(pairs, np.float32).T
     out = sampling.straight_through(jnp.asarray(hard), jnp.asarray(soft))
@@ -45,7 +66,9 @@ def test_the_value_is_hard_for_any_float32(pairs):
 @pytest.mark.parametrize("transform", [lambda f: f, jax.jit])
 def test_derivatives(transform):
     hard, soft, weight = jax.random.normal(KEY, (3, 7))
-    loss = transform(jax.grad(lambda h, s: jnp.sum(weight * sampling.straight_through(h, s) ** 2), (0, 1)))
+    loss = transform(
+        jax.grad(lambda h, s: jnp.sum(weight * sampling.straight_through(h, s) ** 2), (0, 1))
+    )
     by_hard, by_soft = loss(hard, soft)
     np.testing.assert_array_equal(by_hard, 0)
     np.testing.assert_allclose(by_soft, 2 * weight * hard, rtol=1e-6)
@@ -73,7 +96,9 @@ def test_straight_through_gumbel_softmax_is_hard_forward_and_soft_backward():
     out = jax.jit(sampling.straight_through_gumbel_softmax)(KEY, logits, 0.7)
     np.testing.assert_array_equal(out, jax.nn.one_hot(sampling.gumbel_max(KEY, logits), 6))
     weight = jax.random.normal(jax.random.key(9), (100, 6))
-    hard, soft = (jax.jit(jax.grad(lambda l, f=f: jnp.sum(weight * f(KEY, l, 0.7))))(logits)
-                  for f in (sampling.straight_through_gumbel_softmax, sampling.gumbel_softmax))
+    hard, soft = (
+        jax.jit(jax.grad(lambda l, f=f: jnp.sum(weight * f(KEY, l, 0.7))))(logits)
+        for f in (sampling.straight_through_gumbel_softmax, sampling.gumbel_softmax)
+    )
     np.testing.assert_allclose(hard, soft, atol=1e-6)
     assert np.abs(hard).max() > 0.01

@@ -45,11 +45,16 @@ def test_average_over_ten_steps(traced):
 
     now = jax.jit(run)(jnp.float32(DECAY)) if traced else jax.jit(lambda: run(DECAY))()
     params, state = training.average_of(now)
-    assert float(params["g"]["w"]) == pytest.approx(expected([3.0 + t for t in range(11)]), rel=1e-6)
-    assert float(state["g"]["mean"]) == pytest.approx(expected([2.0**t for t in range(11)]), rel=1e-6)
+    assert float(params["g"]["w"]) == pytest.approx(
+        expected([3.0 + t for t in range(11)]), rel=1e-6
+    )
+    assert float(state["g"]["mean"]) == pytest.approx(
+        expected([2.0**t for t in range(11)]), rel=1e-6
+    )
     assert int(state["g"]["count"]) == 10  # a count is not averaged
     assert float(params["d"]["w"]) == 15.0  # nor is a part that was not asked for
-    assert float(now.params["g"]["w"]) == 13.0 and int(now.step) == 10  # training itself goes on as without
+    # training itself goes on as without
+    assert float(now.params["g"]["w"]) == 13.0 and int(now.step) == 10
     assert set(state) == {"g", "d"}
 
 

@@ -1,4 +1,5 @@
-"""Checkpoints: what is restored is what was saved; a damaged one is never used, and never ends a run silently."""
+"""Checkpoints: what is restored is what was saved; a damaged one is never used, and never ends a
+run silently."""
 
 import resource
 import shutil
@@ -19,15 +20,23 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 
 def lane(seed, step=0):
-    """A lane as a run carries it: NamedTuples, typed keys, int32 counters, Adam's state, empty entries."""
+    """A lane as a run carries it: NamedTuples, typed keys, int32 counters, Adam's state, empty
+    entries."""
     loss = lambda params, state, batch, key: (jnp.sum(params["net"]["w"] ** 2), Aux(state, {}))
     players = {"d": Player(("net",), loss), "g": Player(("other",), loss)}
-    algorithm = training.alternating(players, {"d": optax.adam(0.1), "g": optax.sgd(0.1, momentum=0.9)})
+    algorithm = training.alternating(
+        players, {"d": optax.adam(0.1), "g": optax.sgd(0.1, momentum=0.9)}
+    )
     params = {"net": {"w": jnp.arange(3.0) + seed, "b": jnp.float16(0.1)}, "other": {}}
     state = {"net": {"count": jnp.int32(7), "empty": {}}, "other": {}}
     train_state = algorithm.init(jax.random.key(seed), params, state)
     train_state, _ = algorithm.step(train_state, lambda index: index)
-    return Lane(train_state._replace(step=jnp.int32(step)), jnp.int32(-1), jax.random.key(99), {"lr": jnp.float32(0.3)})
+    return Lane(
+        train_state._replace(step=jnp.int32(step)),
+        jnp.int32(-1),
+        jax.random.key(99),
+        {"lr": jnp.float32(0.3)},
+    )
 
 
 def lanes(num_lanes=4, step=0):
@@ -116,7 +125,9 @@ def test_damaged_newest_falls_back_and_is_named(folder):
 
 def test_one_missing_file_is_enough_to_fall_back(folder):
     saved(folder, 10, 20)
-    largest = max((p for p in (folder / "20").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    largest = max(
+        (p for p in (folder / "20").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
+    )
     largest.unlink()
     step, tree, notices = restore(folder, abstract(lanes()))
     assert step == 10 and "20" in notices[0]
@@ -128,7 +139,10 @@ def test_all_damaged_is_refused_and_left_as_it_is(folder):
     damage(folder, 10)
     damage(folder, 20)
     before = contents(folder)
-    with pytest.raises(RunDirectoryError, match="(?s)checkpoint 20 cannot be read.*checkpoint 10 cannot be read.*remove"):
+    with pytest.raises(
+        RunDirectoryError,
+        match="(?s)checkpoint 20 cannot be read.*checkpoint 10 cannot be read.*remove",
+    ):
         restore(folder, abstract(lanes()))
     assert contents(folder) == before
 
@@ -143,10 +157,13 @@ def sound(tmp_path_factory):
 
 @pytest.mark.parametrize("number", range(12))
 def test_a_flipped_bit_is_never_loaded(folder, sound, number):
-    """One bit of any file: the older checkpoint is used, or, where the bit said nothing, the very same arrays."""
+    """One bit of any file: the older checkpoint is used, or, where the bit said nothing, the very
+    same arrays."""
     shutil.copytree(sound, folder)
     random = np.random.default_rng(number)
-    files = sorted(path for path in (folder / "20").rglob("*") if path.is_file() and path.stat().st_size)
+    files = sorted(
+        path for path in (folder / "20").rglob("*") if path.is_file() and path.stat().st_size
+    )
     sizes = np.array([path.stat().st_size for path in files])
     # Half of the flips fall anywhere, by size; half into the seal and orbax's own descriptions.
     path = files[random.choice(len(files), p=sizes / sizes.sum() if number % 2 else None)]
@@ -159,11 +176,14 @@ def test_a_flipped_bit_is_never_loaded(folder, sound, number):
 
 
 def test_a_flipped_bit_of_an_array_is_found(folder):
-    """The largest file holds the arrays: every flip in the middle of it changes a number or breaks the file."""
+    """The largest file holds the arrays: every flip in the middle of it changes a number or breaks
+    the file."""
     saved(folder, 10, 20)
     found = []
     for _ in range(2):
-        path = max((p for p in (folder / "20").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        path = max(
+            (p for p in (folder / "20").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
+        )
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 4
         path.write_bytes(content)
@@ -174,7 +194,8 @@ def test_a_flipped_bit_of_an_array_is_found(folder):
 
 
 def test_a_run_goes_on_past_a_damaged_checkpoint(folder):
-    """After falling back from 30 to 20 the run makes step 30 again; what it saves then is what a restart finds."""
+    """After falling back from 30 to 20 the run makes step 30 again; what it saves then is what a
+    restart finds."""
     saved(folder, 20, 30)
     damage(folder, 30)
     checkpoints = Checkpoints(folder, 3)
@@ -232,7 +253,10 @@ def half(tree):
     [
         (renamed, r"learning_rate'\]: absent there, float32\[4\] here"),
         (half, r"\['lr'\]: float32\[4\] there, float16\[4\] here"),
-        (lambda tree: jax.tree.map(lambda x: x[:2], tree), r"\['w'\]: float32\[4, 3\] there, float32\[2, 3\] here"),
+        (
+            lambda tree: jax.tree.map(lambda x: x[:2], tree),
+            r"\['w'\]: float32\[4, 3\] there, float32\[2, 3\] here",
+        ),
     ],
 )
 def test_another_structure_is_refused_by_its_leaves(folder, change, named):
@@ -261,7 +285,9 @@ def test_an_exhausted_memory_is_not_damage(folder, monkeypatch):
 def test_another_number_of_devices(folder, saved_on, restored_on):
     """The arrays are placed as the restoring program wants them, with the same bits."""
     num_lanes = 8
-    sharding = lambda count: parallel.lane_sharding(parallel.make_mesh(num_lanes, jax.devices()[:count]))
+    sharding = lambda count: parallel.lane_sharding(
+        parallel.make_mesh(num_lanes, jax.devices()[:count])
+    )
     checkpoints = Checkpoints(folder, 2)
     checkpoints.save(5, jax.device_put(lanes(num_lanes, 5), sharding(saved_on)))
     checkpoints.close()

@@ -1,4 +1,5 @@
-"""A task that breaks the engine's contract is refused with a sentence that names the part at fault."""
+"""A task that breaks the engine's contract is refused with a sentence that names the part at
+fault."""
 
 import functools
 
@@ -22,15 +23,21 @@ def task(*, loss=square, parts=("x",), init=None, evaluate=None):
     return Task(
         init=init or (lambda key: ({"x": jnp.float32(1.0)}, {})),
         draw=lambda data, data_key, index: (),
-        algorithm=functools.partial(training.alternating, {"p": Player(parts, loss)}, {"p": optax.sgd(0.1)}),
+        algorithm=functools.partial(
+            training.alternating, {"p": Player(parts, loss)}, {"p": optax.sgd(0.1)}
+        ),
         evaluate=evaluate or (lambda train_state, data, key: {"x": train_state.params["x"]}),
     )
 
 
 def play(one, keys=KEYS, hyper=None, num_steps=2):
     hyper = {} if hyper is None else hyper
-    program = parallel.distribute(training.lane_program(lambda hyper: one), keys, hyper, only=jax.devices()[:1])
-    lanes, _ = program.compile_advance(program.abstract(keys, hyper), (), num_steps)(program.init(keys, hyper), ())
+    program = parallel.distribute(
+        training.lane_program(lambda hyper: one), keys, hyper, only=jax.devices()[:1]
+    )
+    lanes, _ = program.compile_advance(program.abstract(keys, hyper), (), num_steps)(
+        program.init(keys, hyper), ()
+    )
     return program.compile_evaluate(lanes, ())(lanes, ())
 
 
@@ -42,15 +49,39 @@ def test_the_contract_kept():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"parts": "x"}, r"'p': parts must be a tuple of names, such as \('x',\); got the text 'x'"),
-        ({"loss": lambda p, s, b, k: p["x"] ** 2}, r"'p': the loss must return \(scalar, Aux.*, got \w*Tracer"),
-        ({"loss": lambda p, s, b, k: (p["x"] ** 2, (s, {}))}, r"\(scalar, Aux.*, got \['\w*Tracer', 'tuple'\]"),
-        ({"loss": lambda p, s, b, k: (p["x"] * jnp.ones(3), Aux(s, {}))}, r"must be a scalar, got shape \(3,\)"),
-        ({"loss": lambda p, s, b, k: (p["x"], Aux(s, {"v": jnp.ones(3)}))}, r"must be scalars, got shapes {'v': \(3,\)}"),
-        ({"init": lambda key: {"x": jnp.float32(1.0)}}, r"Task.init must return \(params, state\).*; got dict"),
+        (
+            {"parts": "x"},
+            r"'p': parts must be a tuple of names, such as \('x',\); got the text 'x'",
+        ),
+        (
+            {"loss": lambda p, s, b, k: p["x"] ** 2},
+            r"'p': the loss must return \(scalar, Aux.*, got \w*Tracer",
+        ),
+        (
+            {"loss": lambda p, s, b, k: (p["x"] ** 2, (s, {}))},
+            r"\(scalar, Aux.*, got \['\w*Tracer', 'tuple'\]",
+        ),
+        (
+            {"loss": lambda p, s, b, k: (p["x"] * jnp.ones(3), Aux(s, {}))},
+            r"must be a scalar, got shape \(3,\)",
+        ),
+        (
+            {"loss": lambda p, s, b, k: (p["x"], Aux(s, {"v": jnp.ones(3)}))},
+            r"must be scalars, got shapes {'v': \(3,\)}",
+        ),
+        (
+            {"init": lambda key: {"x": jnp.float32(1.0)}},
+            r"Task.init must return \(params, state\).*; got dict",
+        ),
         ({"init": lambda key: ({"x": jnp.float32(1.0)}, None)}, r"; got \(dict, NoneType\)"),
-        ({"init": lambda key: ({"x": jnp.int32(1)}, {})}, "'p': parameters must be floating-point numbers, got int32"),
-        ({"evaluate": lambda state, data, key: state.params["x"]}, r"Task.evaluate must return a dictionary .* got \w*Tracer"),
+        (
+            {"init": lambda key: ({"x": jnp.int32(1)}, {})},
+            "'p': parameters must be floating-point numbers, got int32",
+        ),
+        (
+            {"evaluate": lambda state, data, key: state.params["x"]},
+            r"Task.evaluate must return a dictionary .* got \w*Tracer",
+        ),
     ],
 )
 def test_a_slip_is_named(change, message):
@@ -62,7 +93,11 @@ def test_a_slip_is_named(change, message):
     "keys, hyper, message",
     [
         (jax.random.key(0), {}, r"keys must be typed keys \[L\].* got key<fry>\[\]"),
-        (jax.random.split(jax.random.PRNGKey(0), 2), {}, r"keys must be typed keys \[L\].* got uint32\[2, 2\]"),
+        (
+            jax.random.split(jax.random.PRNGKey(0), 2),
+            {},
+            r"keys must be typed keys \[L\].* got uint32\[2, 2\]",
+        ),
         ([1, 2], {}, r"keys must be typed keys \[L\].* got list"),
         (KEYS, {"rate": jnp.zeros(3)}, r"with L = 2, as many as keys; got {\(3,\)}"),
         (KEYS, {"rate": 0.1}, r"with L = 2, as many as keys; got {\(\)}"),

@@ -10,7 +10,12 @@ from dgm_jax.core import Aux, ConfigError, Player
 
 
 def player(*parts, num_updates=1, lookahead=()):
-    return Player(parts, lambda params, state, batch, key: (jnp.float32(0.0), Aux(state, {})), num_updates, lookahead)
+    return Player(
+        parts,
+        lambda params, state, batch, key: (jnp.float32(0.0), Aux(state, {})),
+        num_updates,
+        lookahead,
+    )
 
 
 def sgd(*names):
@@ -21,11 +26,27 @@ def sgd(*names):
     "players, optimizers, words",
     [
         ({}, {}, ["at least one player"]),
-        ({"d": player("d"), "g": player("g")}, sgd("d", "gen"), ["same names", "['d', 'g']", "['d', 'gen']"]),
+        (
+            {"d": player("d"), "g": player("g")},
+            sgd("d", "gen"),
+            ["same names", "['d', 'g']", "['d', 'gen']"],
+        ),
         ({"d": player("net"), "g": player("net")}, sgd("d", "g"), ["'net'", "'d'", "'g'", "both"]),
-        ({"d": player("d", num_updates=0)}, sgd("d"), ["'d'", "num_updates", "at least 1", "got 0"]),
-        ({"d": player("d"), "g": player("g", lookahead=(("dd", 1),))}, sgd("d", "g"), ["'g'", "'dd'", "['d', 'g']"]),
-        ({"d": player("d"), "g": player("g", lookahead=(("d", -1),))}, sgd("d", "g"), ["'g'", "lookahead", "-1"]),
+        (
+            {"d": player("d", num_updates=0)},
+            sgd("d"),
+            ["'d'", "num_updates", "at least 1", "got 0"],
+        ),
+        (
+            {"d": player("d"), "g": player("g", lookahead=(("dd", 1),))},
+            sgd("d", "g"),
+            ["'g'", "'dd'", "['d', 'g']"],
+        ),
+        (
+            {"d": player("d"), "g": player("g", lookahead=(("d", -1),))},
+            sgd("d", "g"),
+            ["'g'", "lookahead", "-1"],
+        ),
     ],
 )
 @pytest.mark.parametrize("rule", ["alternating", "simultaneous"])
@@ -49,13 +70,18 @@ def test_a_part_must_exist():
 
 
 def test_unknown_schedule_names_the_nearest():
-    with pytest.raises(ConfigError, match="'cosin'.*did you mean 'cosine'.*constant, cosine, linear"):
+    with pytest.raises(
+        ConfigError, match="'cosin'.*did you mean 'cosine'.*constant, cosine, linear"
+    ):
         training.learning_rate("cosin", 0.1, 10)
 
 
 @pytest.mark.parametrize(
-    "name, expected", [("constant", [0.2, 0.2, 0.2]), ("linear", [0.2, 0.1, 0.0]), ("cosine", [0.2, 0.1, 0.0])]
+    "name, expected",
+    [("constant", [0.2, 0.2, 0.2]), ("linear", [0.2, 0.1, 0.0]), ("cosine", [0.2, 0.1, 0.0])],
 )
 def test_schedules_start_at_the_peak(name, expected):
-    found = jax.jit(lambda peak: jnp.stack([training.learning_rate(name, peak, 10)(t) for t in (0, 5, 10)]))(0.2)
+    found = jax.jit(
+        lambda peak: jnp.stack([training.learning_rate(name, peak, 10)(t) for t in (0, 5, 10)])
+    )(0.2)
     assert found.tolist() == pytest.approx(expected, abs=1e-7)

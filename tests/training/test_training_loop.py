@@ -1,4 +1,5 @@
-"""Chunks of guarded steps: the same bits however they are cut, means over a chunk, lanes that diverge alone."""
+"""Chunks of guarded steps: the same bits however they are cut, means over a chunk, lanes that
+diverge alone."""
 
 from functools import partial
 
@@ -16,9 +17,11 @@ NEVER = 1_000  # a step that no run here reaches
 
 
 def task_of(hyper):
-    """A two-player game with noise, Adam and model state; `hyper` poisons one step and sets the learning rate.
+    """A two-player game with noise, Adam and model state; `hyper` poisons one step and sets the
+    learning rate.
 
-    hyper: learning_rate, and the steps at which the loss, the gradient or the model state stops being finite.
+    hyper: learning_rate, and the steps at which the loss, the gradient or the model state stops
+        being finite.
     """
 
     def loss_of(name):
@@ -32,7 +35,9 @@ def task_of(hyper):
             zero = jnp.where(index == hyper["poison_gradient"], 0.0, 1.0)
             value += jnp.sqrt(jnp.abs(jnp.sum(params[name])) * zero) * jnp.where(zero, 0.0, 1.0)
             seen = jnp.where(index == hyper["poison_state"], jnp.inf, state[name]["seen"] + 1.0)
-            return value, Aux({**state, name: {"seen": seen}}, {f"{name}_index": index, "nan_is_fine": jnp.nan})
+            return value, Aux(
+                {**state, name: {"seen": seen}}, {f"{name}_index": index, "nan_is_fine": jnp.nan}
+            )
 
         return Player((name,), loss)
 
@@ -54,7 +59,10 @@ def task_of(hyper):
 def hypers(num_lanes, **changes):
     """{name: [num_lanes]}; `changes` are (lane, value)."""
     hyper = {"learning_rate": np.full(num_lanes, 0.01, np.float32)}
-    hyper |= {f"poison_{what}": np.full(num_lanes, NEVER, np.int32) for what in ("loss", "gradient", "state")}
+    hyper |= {
+        f"poison_{what}": np.full(num_lanes, NEVER, np.int32)
+        for what in ("loss", "gradient", "state")
+    }
     for name, (lane, value) in changes.items():
         hyper[name][lane] = value
     return jax.tree.map(jnp.asarray, hyper)
@@ -78,7 +86,8 @@ def lanes_at_start(num_lanes=4, **changes):
 def plain(tree):
     """Typed keys as numbers, so that trees can be compared."""
     return jax.tree.map(
-        lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, tree
+        lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x,
+        tree,
     )
 
 
@@ -119,7 +128,8 @@ def test_lanes_differ_and_training_moves():
 @pytest.mark.parametrize("step", [0, 3, 6])
 @pytest.mark.parametrize("what", ["loss", "gradient", "state"])
 def test_poisoned_lane_freezes_alone(what, step):
-    """Lane 2 is poisoned at `step`: it stays where it was after `step` steps; the others keep every bit."""
+    """Lane 2 is poisoned at `step`: it stays where it was after `step` steps; the others keep every
+    bit."""
     healthy = lanes_at_start()
     sick = lanes_at_start(**{f"poison_{what}": (2, step)})
     (h1, _), (s1, s1_metrics) = advance(healthy, DATA, 4), advance(sick, DATA, 4)
@@ -164,7 +174,9 @@ def fake_advance(lanes, data, length):
 @pytest.mark.parametrize("start", range(12))
 def test_chunks_of_a_resumed_run_line_up(start):
     """Whatever step a run is resumed at, its chunks end where those of an undisturbed run end."""
-    chunks = lambda start: list(training.run(fake_advance, [], None, start=start, num_steps=11, chunk_steps=4))
+    chunks = lambda start: list(
+        training.run(fake_advance, [], None, start=start, num_steps=11, chunk_steps=4)
+    )
     assert [c.step for c in chunks(0)] == [4, 8, 11]
     assert [c.step for c in chunks(start)] == [end for end in (4, 8, 11) if end > start]
     assert sum(c.metrics["length"] for c in chunks(start)) == max(11 - start, 0)
@@ -179,7 +191,9 @@ def test_run_is_lazy_and_passes_lanes_on():
     assert [c.metrics["length"] for c in seen] == [10, 10, 10] and seen[-1].lanes == [10, 10, 10]
 
 
-@pytest.mark.parametrize("setting", [{"num_steps": 0, "chunk_steps": 1}, {"num_steps": 1, "chunk_steps": 0}])
+@pytest.mark.parametrize(
+    "setting", [{"num_steps": 0, "chunk_steps": 1}, {"num_steps": 1, "chunk_steps": 0}]
+)
 def test_run_refuses_nothing_to_do(setting):
     with pytest.raises(ConfigError, match="at least 1, got 0"):
         next(training.run(fake_advance, [], None, start=0, **setting))
@@ -199,7 +213,9 @@ def test_one_trace_for_each_length_of_chunk():
     @partial(jax.jit, static_argnums=2)
     @chex.assert_max_traces(1)
     def run(lanes, data, num_steps):
-        over = parallel.over_seeds(lambda lane, data: program.advance(lane, data, num_steps, SOLO), "vmap")
+        over = parallel.over_seeds(
+            lambda lane, data: program.advance(lane, data, num_steps, SOLO), "vmap"
+        )
         return over(lanes, data)
 
     lanes = lanes_at_start()
@@ -211,7 +227,9 @@ def test_one_trace_for_each_length_of_chunk():
 
 def test_evaluation_uses_the_same_noise_every_time():
     def task(hyper):
-        return task_of(hyper)._replace(evaluate=lambda train_state, data, key: {"noise": jax.random.normal(key)})
+        return task_of(hyper)._replace(
+            evaluate=lambda train_state, data, key: {"noise": jax.random.normal(key)}
+        )
 
     program = training.lane_program(task)
     lane = jax.jit(program.init)(jax.random.key(0), lane_of(hypers(1), 0))
@@ -230,11 +248,15 @@ def test_an_optimizer_that_can_never_move_again_counts_as_failed():
         def draw(data, data_key, index):
             return jnp.where(index == hyper["poison"], 1e30, 1.0)
 
-        algorithm = partial(training.alternating, {"w": Player(("w",), loss)}, {"w": optax.adam(0.1)})
+        algorithm = partial(
+            training.alternating, {"w": Player(("w",), loss)}, {"w": optax.adam(0.1)}
+        )
         return Task(lambda key: ({"w": {"w": jnp.zeros(3)}}, {}), draw, algorithm, lambda *_: {})
 
     program = training.lane_program(task)
-    lanes = jax.vmap(program.init)(jax.random.split(jax.random.key(0), 2), {"poison": jnp.array([2, 99])})
+    lanes = jax.vmap(program.init)(
+        jax.random.split(jax.random.key(0), 2), {"poison": jnp.array([2, 99])}
+    )
     step = jax.jit(jax.vmap(lambda lane: program.advance(lane, None, 4, SOLO)))
     lanes, _ = step(lanes)
     assert np.isfinite(lanes.train_state.params["w"]["w"]).all()

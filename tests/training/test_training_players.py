@@ -12,8 +12,9 @@ from dgm_jax.core import Aux, Player
 RATE = 0.1
 STEPS = 6
 
-# A game of two players is linear where v(w) = A w. `x` owns the first two coordinates, `y` the last. The diagonal
-# blocks are symmetric, because each player's own block is a Hessian; the off-diagonal ones are free (general sum).
+# A game of two players is linear where v(w) = A w. `x` owns the first two coordinates, `y` the
+# last. The diagonal blocks are symmetric, because each player's own block is a Hessian; the
+# off-diagonal ones are free (general sum).
 GAMES = {
     "bilinear": np.array([[0.0, 0.0, 1.0], [0.0, 0.0, -2.0], [-1.0, 2.0, 0.0]]),  # x . (1, -2) y
     "quadratic": np.array([[1.5, 0.3, 0.7], [0.3, 0.8, -0.4], [-0.9, 0.2, 1.1]]),
@@ -32,11 +33,15 @@ def players_of(matrix, order=("x", "y"), num_updates=None):
             w = jnp.concatenate([params["x"], params["y"]])
             mine = params[name]
             others = w.at[own].set(0.0)
-            return mine @ matrix[own, own] @ mine / 2 + mine @ (matrix[own] @ others), Aux(state, {})
+            return mine @ matrix[own, own] @ mine / 2 + mine @ (matrix[own] @ others), Aux(
+                state, {}
+            )
 
         return loss
 
-    return {name: Player((name,), loss_of(name), (num_updates or {}).get(name, 1)) for name in order}
+    return {
+        name: Player((name,), loss_of(name), (num_updates or {}).get(name, 1)) for name in order
+    }
 
 
 def trajectory(algorithm, num_steps=STEPS, jit=True, start=START):
@@ -91,7 +96,10 @@ def test_rule_equals_its_update_matrix(rule, game, jit):
     algorithm = training.DYNAMICS[rule](players_of(GAMES[game]), rates("x", "y"))
     steps = STEPS if jit else 2
     np.testing.assert_allclose(
-        trajectory(algorithm, steps, jit), repeated(UPDATES[rule](GAMES[game]), steps), rtol=2e-6, atol=2e-6
+        trajectory(algorithm, steps, jit),
+        repeated(UPDATES[rule](GAMES[game]), steps),
+        rtol=2e-6,
+        atol=2e-6,
     )
 
 
@@ -105,7 +113,8 @@ def test_update_matrices_differ():
 
 @pytest.mark.parametrize("game", GAMES)
 def test_optimistic_is_a_two_step_recurrence(game):
-    """w_{t+1} = w_t - rate (2 A w_t - A w_{t-1}) with A w_{-1} = A w_0 (Daskalakis et al. 2018, eq. 5)."""
+    """w_{t+1} = w_t - rate (2 A w_t - A w_{t-1}) with A w_{-1} = A w_0 (Daskalakis et al. 2018, eq.
+    5)."""
     matrix = GAMES[game]
     points, before = [START], GAMES[game] @ START
     for _ in range(STEPS):
@@ -135,13 +144,19 @@ def test_alternating_moves_in_the_order_of_the_dictionary():
 def test_several_updates_are_powers_of_one_players_matrix(num_updates):
     a = GAMES["quadratic"]
     algorithm = training.alternating(players_of(a, num_updates=num_updates), rates("x", "y"))
-    power = {name: np.linalg.matrix_power(one_player_moves(a, name), num_updates.get(name, 1)) for name in MINE}
-    np.testing.assert_allclose(trajectory(algorithm), repeated(power["y"] @ power["x"]), rtol=2e-6, atol=2e-6)
+    power = {
+        name: np.linalg.matrix_power(one_player_moves(a, name), num_updates.get(name, 1))
+        for name in MINE
+    }
+    np.testing.assert_allclose(
+        trajectory(algorithm), repeated(power["y"] @ power["x"]), rtol=2e-6, atol=2e-6
+    )
 
 
 def test_stability_of_the_bilinear_game():
-    """With x y and rate h: simultaneous steps grow by sqrt(1 + h^2), alternating ones stay on an orbit, and the
-    extragradient contracts by sqrt(1 - h^2 + h^4) (Mescheder et al. 2018; Gidel et al. 2019)."""
+    """With x y and rate h: simultaneous steps grow by sqrt(1 + h^2), alternating ones stay on an
+    orbit, and the extragradient contracts by sqrt(1 - h^2 + h^4) (Mescheder et al. 2018; Gidel et
+    al. 2019)."""
     a = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
 
     def radius(rule):
@@ -152,7 +167,9 @@ def test_stability_of_the_bilinear_game():
             now, _ = algorithm.step(now, lambda index: index)
             return jnp.concatenate([now.params["x"], now.params["y"]])
 
-        jacobian = np.array(jax.jacfwd(step)(jnp.asarray(START, jnp.float32)))[np.ix_([0, 2], [0, 2])]
+        jacobian = np.array(jax.jacfwd(step)(jnp.asarray(START, jnp.float32)))[
+            np.ix_([0, 2], [0, 2])
+        ]
         return np.abs(np.linalg.eigvals(jacobian.astype(np.float64))).max()
 
     h = RATE
@@ -180,7 +197,8 @@ NUM_SLOTS = 16
 
 
 def recorder(name, num_updates=1):
-    """A player whose parameters add up `one_hot(batch) * (1 + noise)`: what it saw, and with which key."""
+    """A player whose parameters add up `one_hot(batch) * (1 + noise)`: what it saw, and with which
+    key."""
 
     def loss(params, state, batch, key):
         seen = jax.nn.one_hot(batch, NUM_SLOTS) * (1 + jax.random.uniform(key))
@@ -196,7 +214,9 @@ def record(rule, num_steps, num_updates=None, key=0, jit=True):
     players = {name: recorder(name, num_updates.get(name, 1)) for name in ("d", "g")}
     algorithm = training.DYNAMICS[rule](players, {name: optax.sgd(1.0) for name in players})
     zeros = {name: jnp.zeros(NUM_SLOTS) for name in ("d", "g", "nobody")}
-    now = algorithm.init(jax.random.key(key), zeros, {name: jnp.zeros(()) for name in ("d", "g", "nobody")})
+    now = algorithm.init(
+        jax.random.key(key), zeros, {name: jnp.zeros(()) for name in ("d", "g", "nobody")}
+    )
     step = lambda now: algorithm.step(now, lambda index: index)
     step = jax.jit(step) if jit else step
     metrics = []
@@ -214,19 +234,24 @@ def test_alternating_gives_every_update_a_fresh_batch():
     now, metrics = record("alternating", 3, {"d": 3})
     assert slots(now.params["d"]) == [0, 1, 2, 4, 5, 6, 8, 9, 10]
     assert slots(now.params["g"]) == [3, 7, 11]
-    assert [int(m["d_batch"]) for m in metrics] == [2, 6, 10]  # the metrics are those of the last update
+    # the metrics are those of the last update
+    assert [int(m["d_batch"]) for m in metrics] == [2, 6, 10]
     assert [int(m["g_batch"]) for m in metrics] == [3, 7, 11]
 
 
 @pytest.mark.parametrize("rule", ["simultaneous", "extragradient", "optimistic", "consensus"])
 def test_moving_at_once_means_one_batch_a_step(rule):
     _, metrics = record(rule, 4)
-    assert [int(m["d_batch"]) for m in metrics] == [int(m["g_batch"]) for m in metrics] == [0, 1, 2, 3]
+    assert (
+        [int(m["d_batch"]) for m in metrics] == [int(m["g_batch"]) for m in metrics] == [0, 1, 2, 3]
+    )
 
 
 def test_every_update_has_noise_of_its_own():
     now, _ = record("alternating", 3, {"d": 3})
-    noise = np.concatenate([np.asarray(now.params[name])[slots(now.params[name])] for name in ("d", "g")])
+    noise = np.concatenate(
+        [np.asarray(now.params[name])[slots(now.params[name])] for name in ("d", "g")]
+    )
     assert len(set(noise.tolist())) == 12
     again, _ = record("alternating", 3, {"d": 3})
     other, _ = record("alternating", 3, {"d": 3}, key=1)
@@ -235,7 +260,8 @@ def test_every_update_has_noise_of_its_own():
 
 
 def test_noise_depends_on_the_step_alone():
-    """Two steps from a state that was taken out and put back are the steps of an undisturbed run."""
+    """Two steps from a state that was taken out and put back are the steps of an undisturbed
+    run."""
     players = {"d": recorder("d", 2)}
     algorithm = training.alternating(players, {"d": optax.sgd(1.0)})
     start = algorithm.init(jax.random.key(3), {"d": jnp.zeros(NUM_SLOTS)}, {"d": jnp.zeros(())})
@@ -243,18 +269,21 @@ def test_noise_depends_on_the_step_alone():
     once, _ = algorithm.step(start, draw)
     twice, _ = algorithm.step(once, draw)
     jumped, _ = algorithm.step(start._replace(step=jnp.int32(1)), draw)
-    np.testing.assert_array_equal(np.asarray(twice.params["d"])[2:], np.asarray(jumped.params["d"])[2:])
+    np.testing.assert_array_equal(
+        np.asarray(twice.params["d"])[2:], np.asarray(jumped.params["d"])[2:]
+    )
 
 
 @pytest.mark.parametrize("rule", list(training.DYNAMICS))
 def test_players_change_their_own_parts_only(rule):
-    """Every loss depends on all parameters and claims to change all model state; only its own parts move."""
+    """Every loss depends on all parameters and claims to change all model state; only its own parts
+    move."""
     now, _ = record(rule, 2)
     assert not np.any(np.asarray(now.params["nobody"]))
     assert float(now.state["nobody"]) == 0.0
     assert np.any(np.asarray(now.params["d"])) and np.any(np.asarray(now.params["g"]))
-    # One update a step each, counted once: the other player's evaluations leave no trace, nor does a point that
-    # the extragradient only looked at.
+    # One update a step each, counted once: the other player's evaluations leave no trace, nor does
+    # a point that the extragradient only looked at.
     assert float(now.state["d"]) == float(now.state["g"]) == 2.0
 
 

@@ -16,7 +16,12 @@ from dgm_jax.sampling.estimators.enumeration import exact
 from dgm_jax.sampling.estimators.estimate import Estimate, Estimator, Objective, expectation
 from dgm_jax.sampling.estimators.pathwise import gumbel_rao, gumbel_softmax, reinmax
 from dgm_jax.sampling.estimators.pathwise import straight_through, straight_through_gumbel_softmax
-from dgm_jax.sampling.estimators.score_function import nvil, score_function, score_function_leave_one_out, vimco
+from dgm_jax.sampling.estimators.score_function import (
+    nvil,
+    score_function,
+    score_function_leave_one_out,
+    vimco,
+)
 
 ESTIMATORS: dict[str, Estimator] = {
     "exact": exact,
@@ -36,20 +41,62 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 
 # The mean of the gradient is the gradient of E[objective], for every objective and every option.
-# (`vimco(multi_sample="log_mean_exp")` is unbiased too, for the multi-sample objective that it names.)
-UNBIASED = frozenset({"exact", "score_function", "score_function_leave_one_out", "nvil", "vimco",
-                      "muprop", "rebar", "relax", "disarm"})
+# (`vimco(multi_sample="log_mean_exp")` is unbiased too, for the multi-sample objective that it
+# names.)
+UNBIASED = frozenset(
+    {
+        "exact",
+        "score_function",
+        "score_function_leave_one_out",
+        "nvil",
+        "vimco",
+        "muprop",
+        "rebar",
+        "relax",
+        "disarm",
+    }
+)
 
 # Those that ask for the derivative of the objective; the others evaluate it at one-hot points only.
-DIFFERENTIATES_OBJECTIVE = frozenset({"muprop", "rebar", "relax", "straight_through", "gumbel_softmax",
-                                      "straight_through_gumbel_softmax", "gumbel_rao", "reinmax"})
+DIFFERENTIATES_OBJECTIVE = frozenset(
+    {
+        "muprop",
+        "rebar",
+        "relax",
+        "straight_through",
+        "gumbel_softmax",
+        "straight_through_gumbel_softmax",
+        "gumbel_rao",
+        "reinmax",
+    }
+)
 
 # Those that have a `temperature`.
-HAS_TEMPERATURE = frozenset({"rebar", "relax", "gumbel_softmax", "straight_through_gumbel_softmax",
-                             "gumbel_rao", "reinmax"})
+HAS_TEMPERATURE = frozenset(
+    {"rebar", "relax", "gumbel_softmax", "straight_through_gumbel_softmax", "gumbel_rao", "reinmax"}
+)
 
 __all__ = [
-    "DIFFERENTIATES_OBJECTIVE", "ESTIMATORS", "HAS_TEMPERATURE", "UNBIASED", "Estimate", "Estimator", "Objective",
-    "disarm", "exact", "expectation", "gumbel_rao", "gumbel_softmax", "muprop", "nvil", "rebar", "reinmax", "relax",
-    "score_function", "score_function_leave_one_out", "straight_through", "straight_through_gumbel_softmax", "vimco",
+    "DIFFERENTIATES_OBJECTIVE",
+    "ESTIMATORS",
+    "HAS_TEMPERATURE",
+    "UNBIASED",
+    "Estimate",
+    "Estimator",
+    "Objective",
+    "disarm",
+    "exact",
+    "expectation",
+    "gumbel_rao",
+    "gumbel_softmax",
+    "muprop",
+    "nvil",
+    "rebar",
+    "reinmax",
+    "relax",
+    "score_function",
+    "score_function_leave_one_out",
+    "straight_through",
+    "straight_through_gumbel_softmax",
+    "vimco",
 ]

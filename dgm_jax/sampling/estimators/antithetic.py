@@ -1,4 +1,5 @@
-"""Antithetic pairs of draws: DisARM, for binary variables and, by stick breaking, for categorical ones."""
+"""Antithetic pairs of draws: DisARM, for binary variables and, by stick breaking, for categorical
+ones."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ from dgm_jax.sampling.estimators.estimate import Estimate, Objective, evaluate, 
 
 
 def disarm(key: Key, objective: Objective, logits: Array, *, num_samples: int = 1) -> Estimate:
-    """1/2 (f(x) - f(x~)) (s - s~) sigmoid(|phi|) over an antithetic pair of binary draws s, s~. Unbiased for every K.
+    """1/2 (f(x) - f(x~)) (s - s~) sigmoid(|phi|) over an antithetic pair of binary draws s, s~.
+    Unbiased for every K.
 
     A category is drawn by breaking a stick: for i = 1..K-1, s_i ~ Bernoulli(sigmoid(phi_i))
     with phi_i = logits_i - logsumexp(logits_{i+1..K}), and x is the first i with s_i = 1,

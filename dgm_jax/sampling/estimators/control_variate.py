@@ -1,4 +1,5 @@
-"""Score-function estimators with a control variate made of the objective's derivative: MuProp, REBAR, RELAX."""
+"""Score-function estimators with a control variate made of the objective's derivative: MuProp,
+REBAR, RELAX."""
 
 from typing import Callable
 
@@ -6,14 +7,26 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import Array, Key
-from dgm_jax.sampling.estimators.estimate import Estimate, Objective, draw_one_hot, draw_perturbed, evaluate
-from dgm_jax.sampling.estimators.estimate import evaluate_with_gradient, one_hot_argmax, prepare, scale_rows
+from dgm_jax.sampling.estimators.estimate import (
+    Estimate,
+    Objective,
+    draw_one_hot,
+    draw_perturbed,
+    evaluate,
+)
+from dgm_jax.sampling.estimators.estimate import (
+    evaluate_with_gradient,
+    one_hot_argmax,
+    prepare,
+    scale_rows,
+)
 from dgm_jax.sampling.estimators.estimate import softmax_pullback
 from dgm_jax.sampling.gumbel import tempered
 
 
 def muprop(key: Key, objective: Objective, logits: Array, *, num_samples: int = 1) -> Estimate:
-    """[f(x) - f(p) - f'(p).(x - p)] (x - p) + (dp/dlogits)^T f'(p), averaged over samples. Unbiased.
+    """[f(x) - f(p) - f'(p).(x - p)] (x - p) + (dp/dlogits)^T f'(p), averaged over samples.
+    Unbiased.
 
     The control variate is the first-order expansion of the objective at the mean p of x,
     whose own gradient is known in closed form; an affine objective has no variance left.
@@ -25,11 +38,21 @@ def muprop(key: Key, objective: Objective, logits: Array, *, num_samples: int = 
     x = draw_one_hot(key, logits, num_samples)
     values = evaluate(objective, x)
     residual = values - _first_order(at_mean, slope, x - p)
-    return Estimate(jnp.mean(values), jnp.mean(scale_rows(residual, x - p), axis=0) + softmax_pullback(p, slope[0]))
+    return Estimate(
+        jnp.mean(values),
+        jnp.mean(scale_rows(residual, x - p), axis=0) + softmax_pullback(p, slope[0]),
+    )
 
 
-def rebar(key: Key, objective: Objective, logits: Array, *, temperature=1.0, scale=1.0,
-          num_samples: int = 1) -> Estimate:
+def rebar(
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    temperature=1.0,
+    scale=1.0,
+    num_samples: int = 1,
+) -> Estimate:
     """RELAX with the control variate c(z) = scale * f(softmax(z / temperature)). Unbiased.
 
     Tucker et al. (2017), section 3, for categorical variables. `temperature` and `scale`
@@ -44,9 +67,17 @@ def rebar(key: Key, objective: Objective, logits: Array, *, temperature=1.0, sca
     return _with_control(key, objective, control, logits, num_samples)
 
 
-def relax(key: Key, objective: Objective, logits: Array, *, control: Callable[[Array], Array] | None = None,
-          temperature=1.0, num_samples: int = 1) -> Estimate:
-    """[f(x) - c(z)] (x - p) + dc(z)/dlogits - dc(z~)/dlogits, averaged over samples. Unbiased for every c.
+def relax(
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    control: Callable[[Array], Array] | None = None,
+    temperature=1.0,
+    num_samples: int = 1,
+) -> Estimate:
+    """[f(x) - c(z)] (x - p) + dc(z)/dlogits - dc(z~)/dlogits, averaged over samples. Unbiased for
+    every c.
 
     z = logits + Gumbel noise, x = one-hot argmax z, z~ ~ p(z | x). Grathwohl et al.
     (2018), section 3.1. `control` maps z[n, *E, K] to [n] and may hold parameters (a
@@ -60,7 +91,9 @@ def relax(key: Key, objective: Objective, logits: Array, *, control: Callable[[A
         at_mean, slope = evaluate_with_gradient(objective, p[None])
 
         def control(z):
-            return _first_order(at_mean, slope, jax.nn.softmax(tempered(z, temperature), axis=-1) - p)
+            return _first_order(
+                at_mean, slope, jax.nn.softmax(tempered(z, temperature), axis=-1) - p
+            )
 
     return _with_control(key, objective, control, logits, num_samples)
 
@@ -70,11 +103,14 @@ def _first_order(value: Array, slope: Array, step: Array) -> Array:
     return value + jnp.sum(slope * step, axis=tuple(range(1, step.ndim)))
 
 
-def _with_control(key: Key, objective: Objective, control: Callable, logits: Array, num_samples: int) -> Estimate:
-    """The estimator of `relax` with z~ coupled to z: the noise of z~ is the one that makes z~ equal z.
+def _with_control(
+    key: Key, objective: Objective, control: Callable, logits: Array, num_samples: int
+) -> Estimate:
+    """The estimator of `relax` with z~ coupled to z: the noise of z~ is the one that makes z~ equal
+    z.
 
-    z given x is z_b = logsumexp(logits) + G_b for the winner b and z_k = -log(exp(-logits_k - G_k) +
-    exp(-z_b)) for the others. At fixed noise, with r_k = exp(z_k - z_b), differentiation gives
+    z given x is z_b = logsumexp(logits) + G_b for the winner b and z_k = -log(exp(-logits_k - G_k)
+    + exp(-z_b)) for the others. At fixed noise, with r_k = exp(z_k - z_b), differentiation gives
     dz_k / dlogits = (1 - r_k) e_k + r_k p, for the winner too (r_b = 1). With u = c'(z) the
     two pathwise terms are u and (1 - r) u + p (r.u), and their difference is r u - p (r.u):
     no second draw, no second derivative of the control, and no logarithm that could lose
@@ -88,4 +124,6 @@ def _with_control(key: Key, objective: Objective, control: Callable, logits: Arr
     controls, slope = evaluate_with_gradient(control, z)
     moved = jnp.exp(z - jnp.max(z, axis=-1, keepdims=True)) * slope
     pathwise = moved - p * jnp.sum(moved, axis=-1, keepdims=True)
-    return Estimate(jnp.mean(values), jnp.mean(scale_rows(values - controls, x - p) + pathwise, axis=0))
+    return Estimate(
+        jnp.mean(values), jnp.mean(scale_rows(values - controls, x - p) + pathwise, axis=0)
+    )

@@ -26,14 +26,18 @@ class Estimate(NamedTuple):
     gradient: Array  # [*E, K], as the logits; at least float32
 
 
-def expectation(estimator: Estimator, key: Key, objective: Objective, logits: Array, **options) -> Array:
-    """E[objective] as a scalar to differentiate: its value is the estimate's, and so is its gradient in the logits.
+def expectation(
+    estimator: Estimator, key: Key, objective: Objective, logits: Array, **options
+) -> Array:
+    """E[objective] as a scalar to differentiate: its value is the estimate's, and so is its
+    gradient in the logits.
 
     With respect to anything else that the objective closes over, the derivative is that of
     the estimate's value (the mean derivative over the points where the objective was
     evaluated). `jax.vmap` over (key, logits) gives a batch of encoders' outputs.
 
-    Example: `jax.grad(lambda params: expectation(ESTIMATORS["rebar"], key, f, encode(params)))(params)`.
+    Example: `jax.grad(lambda params:
+        expectation(ESTIMATORS["rebar"], key, f, encode(params)))(params)`.
     """
     logits = as_logits(logits)
     estimate = estimator(key, objective, jax.lax.stop_gradient(logits), **options)
@@ -67,9 +71,11 @@ def draw_one_hot(key: Key, logits: Array, num_samples: int) -> Array:
 def evaluate(objective: Objective, x: Array) -> Array:
     """objective(x[n, *E, K]) -> [n], in at least float32; `ConfigError` for another shape."""
     values = jnp.asarray(objective(x))
-    require(values.shape == x.shape[:1],
-            f"the objective must give one number for each leading index: {x.shape} -> {x.shape[:1]}, "
-            f"got {values.shape}")
+    require(
+        values.shape == x.shape[:1],
+        f"the objective must give one number for each leading index: {x.shape} -> {x.shape[:1]}, "
+        f"got {values.shape}",
+    )
     return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 

@@ -9,12 +9,19 @@ import jax.numpy as jnp
 
 from dgm_jax.core import Array, Key, require
 from dgm_jax.sampling.estimators.estimate import Estimate, Objective, draw_one_hot, draw_perturbed
-from dgm_jax.sampling.estimators.estimate import evaluate_with_gradient, one_hot_argmax, prepare, softmax_pullback
+from dgm_jax.sampling.estimators.estimate import (
+    evaluate_with_gradient,
+    one_hot_argmax,
+    prepare,
+    softmax_pullback,
+)
 from dgm_jax.sampling.gumbel import conditional_perturbed_logits, tempered
 from dgm_jax.sampling.temperature import require_positive
 
 
-def straight_through(key: Key, objective: Objective, logits: Array, *, num_samples: int = 1) -> Estimate:
+def straight_through(
+    key: Key, objective: Objective, logits: Array, *, num_samples: int = 1
+) -> Estimate:
     """(dp/dlogits)^T f'(x): the derivative at the hard draw, sent through softmax. Biased.
 
     Exact for affine objectives only. Bengio et al. (2013); the form for categorical
@@ -22,25 +29,32 @@ def straight_through(key: Key, objective: Objective, logits: Array, *, num_sampl
     """
     logits = prepare(logits)
     values, slope = evaluate_with_gradient(objective, draw_one_hot(key, logits, num_samples))
-    return Estimate(jnp.mean(values), softmax_pullback(jax.nn.softmax(logits, axis=-1), jnp.mean(slope, axis=0)))
+    return Estimate(
+        jnp.mean(values), softmax_pullback(jax.nn.softmax(logits, axis=-1), jnp.mean(slope, axis=0))
+    )
 
 
-def gumbel_softmax(key: Key, objective: Objective, logits: Array, *, temperature=1.0,
-                   num_samples: int = 1) -> Estimate:
+def gumbel_softmax(
+    key: Key, objective: Objective, logits: Array, *, temperature=1.0, num_samples: int = 1
+) -> Estimate:
     """(dy/dlogits)^T f'(y) at the relaxed point y = softmax((logits + G) / temperature). Biased.
 
     The exact gradient of E[f(y)], which tends to E[f(x)] as the temperature goes to
     zero, while the variance grows without bound. `value` is the relaxed f(y), biased as well.
     Jang et al. (2017), eq. 2; Maddison et al. (2017). Cost: num_samples derivatives.
     """
-    y = jax.nn.softmax(tempered(draw_perturbed(key, prepare(logits), num_samples), temperature), axis=-1)
+    y = jax.nn.softmax(
+        tempered(draw_perturbed(key, prepare(logits), num_samples), temperature), axis=-1
+    )
     values, slope = evaluate_with_gradient(objective, y)
     return Estimate(jnp.mean(values), jnp.mean(softmax_pullback(y, slope), axis=0) / temperature)
 
 
-def straight_through_gumbel_softmax(key: Key, objective: Objective, logits: Array, *, temperature=1.0,
-                                    num_samples: int = 1) -> Estimate:
-    """(dy/dlogits)^T f'(x): derivative at the hard draw, sent through the relaxed point of the same noise. Biased.
+def straight_through_gumbel_softmax(
+    key: Key, objective: Objective, logits: Array, *, temperature=1.0, num_samples: int = 1
+) -> Estimate:
+    """(dy/dlogits)^T f'(x): derivative at the hard draw, sent through the relaxed point of the same
+    noise. Biased.
 
     Jang et al. (2017), section 2.2. Cost: num_samples derivatives.
     """
@@ -50,9 +64,17 @@ def straight_through_gumbel_softmax(key: Key, objective: Objective, logits: Arra
     return Estimate(jnp.mean(values), jnp.mean(softmax_pullback(y, slope), axis=0) / temperature)
 
 
-def gumbel_rao(key: Key, objective: Objective, logits: Array, *, temperature=1.0, num_conditional: int = 10,
-               num_samples: int = 1) -> Estimate:
-    """`straight_through_gumbel_softmax` averaged over the noise given the hard draw. Biased, by the same amount.
+def gumbel_rao(
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    temperature=1.0,
+    num_conditional: int = 10,
+    num_samples: int = 1,
+) -> Estimate:
+    """`straight_through_gumbel_softmax` averaged over the noise given the hard draw. Biased, by the
+    same amount.
 
     For each hard draw x, the mean of (dy/dlogits)^T f'(x) over `num_conditional` (the
     paper's K) draws of z from p(z | x), each differentiated as z = logits + noise. More of
@@ -69,11 +91,16 @@ def gumbel_rao(key: Key, objective: Objective, logits: Array, *, temperature=1.0
     index = jnp.broadcast_to(jnp.argmax(x, axis=-1), shape[:-1])
     z = conditional_perturbed_logits(key_conditional, jnp.broadcast_to(logits, shape), index)
     y = jax.nn.softmax(tempered(z, temperature), axis=-1)
-    return Estimate(jnp.mean(values), jnp.mean(softmax_pullback(y, slope), axis=(0, 1)) / temperature)
+    return Estimate(
+        jnp.mean(values), jnp.mean(softmax_pullback(y, slope), axis=(0, 1)) / temperature
+    )
 
 
-def reinmax(key: Key, objective: Objective, logits: Array, *, temperature=1.0, num_samples: int = 1) -> Estimate:
-    """2 J((x + q) / 2) f'(x) - 1/2 J(p) f'(x), with J(p) = diag(p) - p p^T. Biased, of second order.
+def reinmax(
+    key: Key, objective: Objective, logits: Array, *, temperature=1.0, num_samples: int = 1
+) -> Estimate:
+    """2 J((x + q) / 2) f'(x) - 1/2 J(p) f'(x), with J(p) = diag(p) - p p^T. Biased, of second
+    order.
 
     q = softmax(logits / temperature). At temperature 1 the estimator is exact in the mean
     for quadratic objectives. Liu et al. (2023), algorithm 2. Cost: num_samples derivatives.

@@ -1,4 +1,5 @@
-"""Estimators that use values of the objective at drawn points only: the score function and its baselines.
+"""Estimators that use values of the objective at drawn points only: the score function and its
+baselines.
 
 All rest on d E[f] = E[(f(x) - c) (x - p)], which holds for every c that does not depend on x.
 """
@@ -8,10 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core import Array, Key, require
-from dgm_jax.sampling.estimators.estimate import Estimate, Objective, draw_one_hot, evaluate, prepare, scale_rows
+from dgm_jax.sampling.estimators.estimate import (
+    Estimate,
+    Objective,
+    draw_one_hot,
+    evaluate,
+    prepare,
+    scale_rows,
+)
 
 
-def score_function(key: Key, objective: Objective, logits: Array, *, num_samples: int = 1) -> Estimate:
+def score_function(
+    key: Key, objective: Objective, logits: Array, *, num_samples: int = 1
+) -> Estimate:
     """Mean over samples of f(x) (x - p). Unbiased.
 
     REINFORCE without a baseline: Williams (1992); Glynn (1990). Cost: num_samples values.
@@ -20,7 +30,9 @@ def score_function(key: Key, objective: Objective, logits: Array, *, num_samples
     return Estimate(jnp.mean(values), jnp.mean(scale_rows(values, score), axis=0))
 
 
-def score_function_leave_one_out(key: Key, objective: Objective, logits: Array, *, num_samples: int = 2) -> Estimate:
+def score_function_leave_one_out(
+    key: Key, objective: Objective, logits: Array, *, num_samples: int = 2
+) -> Estimate:
     """Mean over i of (f(x_i) - mean of f over the other samples) (x_i - p). Unbiased.
 
     RLOO: Kool et al. (2019), "Buy 4 REINFORCE samples, get a baseline for free!", section 3.
@@ -33,9 +45,17 @@ def score_function_leave_one_out(key: Key, objective: Objective, logits: Array, 
     return Estimate(jnp.mean(values), jnp.sum(scale_rows(centred, score), axis=0))
 
 
-def nvil(key: Key, objective: Objective, logits: Array, *, num_samples: int = 2, decay: float = 0.8,
-         baseline: Array | None = None) -> Estimate:
-    """Mean over i of (f(x_i) - c_i) (x_i - p), with c_i a running mean of the values before i. Unbiased.
+def nvil(
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    num_samples: int = 2,
+    decay: float = 0.8,
+    baseline: Array | None = None,
+) -> Estimate:
+    """Mean over i of (f(x_i) - c_i) (x_i - p), with c_i a running mean of the values before i.
+    Unbiased.
 
     The baseline of Mnih and Gregor (2014), section 2.3, c <- decay c + (1 - decay) f, run
     over the samples of this one call, so that the estimator keeps no state: c_i depends
@@ -58,9 +78,16 @@ def nvil(key: Key, objective: Objective, logits: Array, *, num_samples: int = 2,
     return Estimate(jnp.mean(values), jnp.mean(scale_rows(values - running, score), axis=0))
 
 
-def vimco(key: Key, objective: Objective, logits: Array, *, num_samples: int = 2,
-          multi_sample: str = "mean") -> Estimate:
-    """sum_i (L(f_1..f_n) - L(f with f_i replaced by the mean of the others)) (x_i - p). Unbiased for E[L].
+def vimco(
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    num_samples: int = 2,
+    multi_sample: str = "mean",
+) -> Estimate:
+    """sum_i (L(f_1..f_n) - L(f with f_i replaced by the mean of the others)) (x_i - p). Unbiased
+    for E[L].
 
     VIMCO (Mnih and Rezende, 2016, the per-sample learning signal) for a multi-sample
     objective L over n = num_samples draws:
@@ -76,8 +103,10 @@ def vimco(key: Key, objective: Objective, logits: Array, *, num_samples: int = 2
 
     Cost: num_samples values, at least 2.
     """
-    require(multi_sample in ("mean", "log_mean_exp"),
-            f"multi_sample must be 'mean' or 'log_mean_exp', got {multi_sample!r}")
+    require(
+        multi_sample in ("mean", "log_mean_exp"),
+        f"multi_sample must be 'mean' or 'log_mean_exp', got {multi_sample!r}",
+    )
     require(num_samples >= 2, f"leaving one out needs num_samples >= 2, got {num_samples}")
     score, values = _draw(key, objective, logits, num_samples)
     combine = jnp.mean if multi_sample == "mean" else _log_mean_exp
