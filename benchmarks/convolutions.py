@@ -197,7 +197,7 @@ def is_slow(name):
 
 def has_torch():
     try:
-        import torch  # noqa: F401
+        import torch
     except ImportError:
         return False
     return True

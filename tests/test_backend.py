@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import dgm_jax  # noqa: F401  (sets the flag that jaxlib 0.10.2 needs)
+import dgm_jax
 
 
 def test_products_followed_by_sums_are_right_under_jit_and_vmap():

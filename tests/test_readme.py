@@ -30,7 +30,7 @@ def test_the_index_was_found():
 def test_code_blocks_run_in_order():
     scope = {}
     for block in BLOCKS:
-        exec(compile(block, "README.md", "exec"), scope)  # noqa: S102
+        exec(compile(block, "README.md", "exec"), scope)
     assert scope["metrics"]["x_loss"].shape == (8,)
     # Better than fair coins for 64 pixels, and no better than a probability.
     log_prob = scope["likelihoods"]["log_prob"]

@@ -1,7 +1,16 @@
 """What every room may import: contracts, numerics, errors. No behaviour of its own."""
 
-from dgm_jax.core.errors import ConfigError, DataError, DgmError, RunDirectoryError
-from dgm_jax.core.errors import did_you_mean, lookup, require, require_at_least, require_positive
+from dgm_jax.core.errors import (
+    ConfigError,
+    DataError,
+    DgmError,
+    RunDirectoryError,
+    did_you_mean,
+    lookup,
+    require,
+    require_at_least,
+    require_positive,
+)
 from dgm_jax.core.numerics import (
     LogMeanExp,
     chunked,
@@ -24,10 +33,18 @@ from dgm_jax.core.types import (
     LossFn,
     Metrics,
     Model,
+    Network,
+    Params,
+    Player,
+    Prior,
+    PyTree,
+    Replica,
+    Task,
+    TrainState,
 )
-from dgm_jax.core.types import Network, Params, Player, Prior, PyTree, Replica, Task, TrainState
 
 __all__ = [
+    "SOLO",
     "Algorithm",
     "Array",
     "Aux",
@@ -49,7 +66,6 @@ __all__ = [
     "PyTree",
     "Replica",
     "RunDirectoryError",
-    "SOLO",
     "Task",
     "TrainState",
     "all_finite",

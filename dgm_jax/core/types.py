@@ -10,7 +10,8 @@ Every function here is written for **one seed**; `dgm_jax.parallel.over_seeds` a
 the axis of lanes (seed x numeric hyper-parameter).
 """
 
-from typing import Any, Callable, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import jax
 

@@ -18,17 +18,18 @@ from dgm_jax.data.pixels import (
     static_binarize,
     threshold_binarize,
     to_model_range,
+    to_uint8,
+    uniform_dequantize,
 )
-from dgm_jax.data.pixels import to_uint8, uniform_dequantize
 from dgm_jax.data.streams import arrays, draws, permuted, shuffled_positions
 
 __all__ = [
     "DENSITIES",
+    "IMAGE_SETS",
+    "PREFIXES",
     "Dataset",
     "DatasetInfo",
     "Density2D",
-    "IMAGE_SETS",
-    "PREFIXES",
     "arrays",
     "captions",
     "check_batch_size",

@@ -1,7 +1,8 @@
 """What `load` gives back: arrays, what they are, and for 2-D toy data the exact density."""
 
 import dataclasses
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from dgm_jax.core import Array, Key
 

@@ -5,7 +5,7 @@ Images come in an epoch-exact shuffle that is computed point by point, without a
 memory; 2-D densities give fresh samples.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp

@@ -14,8 +14,8 @@ from dgm_jax.densities import (
     gaussian,
     logit_laplace,
     mixture,
+    posteriors,
 )
-from dgm_jax.densities import posteriors
 
 __all__ = [
     "bernoulli",

@@ -10,27 +10,26 @@ file of weights.
 
 from dgm_jax.evaluation import annealing, hmc, inception, likelihood
 from dgm_jax.evaluation.importance_sampling import Estimate, bits_per_dimension, importance_weighted
+
+# The function takes the name of its module.
+from dgm_jax.evaluation.mode_coverage import (
+    ModeCoverage,
+    expected_valid,
+    mode_coverage,
+    perfect_sampler,
+)
 from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
 from dgm_jax.evaluation.sample_quality import (
     KernelDistance,
     Moments,
     frechet_distance,
     frechet_distance_on_device,
-)
-from dgm_jax.evaluation.sample_quality import (
     frechet_from_moments,
     kernel_distance,
     kernel_distance_over_subsets,
-)
-from dgm_jax.evaluation.sample_quality import merge_moments, moments, sliced_wasserstein
-
-# This import rebinds the name from the module to the function of the same name.
-# isort: skip
-from dgm_jax.evaluation.mode_coverage import (
-    ModeCoverage,
-    expected_valid,
-    mode_coverage,
-    perfect_sampler,
+    merge_moments,
+    moments,
+    sliced_wasserstein,
 )
 
 __all__ = [

@@ -18,7 +18,8 @@ compensated (Kahan) summation. Shapes: C chains, B rows of x, events *E.
 
 import dataclasses
 import math
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,8 @@
 """Divergences of a sampler in the plane from a known density, by counting: for posteriors that have
 no density."""
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax.scipy.special import digamma

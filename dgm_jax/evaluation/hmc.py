@@ -6,7 +6,8 @@ evaluation, and a transition of L leapfrog steps costs L of each (Neal 2011, "MC
 dynamics", section 5.2).
 """
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -20,7 +20,7 @@ import functools
 import pathlib
 import zipfile
 import zlib
-from typing import Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp

@@ -8,7 +8,8 @@ N, samples nor steps. Nats per example.
 """
 
 import math
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,9 @@ from dgm_jax.evaluation.importance_sampling import (
     bits_per_dimension,
     chunk_of,
     importance_weighted,
+    in_groups,
+    weight_error,
 )
-from dgm_jax.evaluation.importance_sampling import in_groups, weight_error
 from dgm_jax.objectives import iwae
 
 __all__ = [

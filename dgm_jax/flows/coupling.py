@@ -1,6 +1,6 @@
 """Coupling: one part of the vector passes unchanged and decides how the other part moves."""
 
-from typing import Callable
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import lax

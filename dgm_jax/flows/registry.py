@@ -1,7 +1,7 @@
 """The bijections by name, each built from its dimension alone; further options by keyword."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Callable
 
 from dgm_jax.core import Bijection
 from dgm_jax.flows.activation_normalization import act_norm

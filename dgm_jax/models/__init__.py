@@ -32,16 +32,16 @@ MODELS = {
 }
 
 __all__ = [
-    "AdversarialVae",
-    "Autoregressive",
     "DIRAC_GAMES",
-    "DiracGame",
-    "GumbelVae",
     "METHODS",
     "MODELS",
-    "Method",
     "PENALTIES",
     "PROTOCOLS",
+    "AdversarialVae",
+    "Autoregressive",
+    "DiracGame",
+    "GumbelVae",
+    "Method",
     "Penalty",
     "Samples",
     "TextImage",

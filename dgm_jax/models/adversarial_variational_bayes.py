@@ -17,7 +17,8 @@ does not know T. A batch is `{"x": [B, H, W, C], "step": int32[]}`.
 """
 
 import functools
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -8,9 +8,10 @@ prior over the code grid of a VQ-VAE (van den Oord et al. 2017, section 3.3). Th
 one `lax.scan` over positions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,8 @@ import numpy as np
 
 from dgm_jax.core import Array, Aux, DataError, Player, Prior, PyTree, require
 from dgm_jax.networks.transformer import CausalNetwork, require_tokens
-from dgm_jax.sampling import gumbel, logits as filters
+from dgm_jax.sampling import gumbel
+from dgm_jax.sampling import logits as filters
 
 AUTOREGRESSIVE = "autoregressive"
 # from here on the tail of 24-bit Gumbel noise is felt (sampling.gumbel_noise)

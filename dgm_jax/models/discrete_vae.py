@@ -10,15 +10,24 @@ probable codes. Evaluate with the functions of
 `models.gumbel_vae`: hard, relaxed and importance-weighted bounds.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from dgm_jax import sampling
 from dgm_jax.core import Array, Aux, Model, Player, lookup
-from dgm_jax.models.gumbel_vae import DECODER, ENCODER, GumbelVae, decode, init_of, kl_to_prior
-from dgm_jax.models.gumbel_vae import log_likelihood, logits_of, sample_of
+from dgm_jax.models.gumbel_vae import (
+    DECODER,
+    ENCODER,
+    GumbelVae,
+    decode,
+    init_of,
+    kl_to_prior,
+    log_likelihood,
+    logits_of,
+    sample_of,
+)
 from dgm_jax.models.likelihoods import LIKELIHOODS
 from dgm_jax.objectives.elbo import elbo
 

@@ -12,7 +12,8 @@ A batch is `{"x": [N, ...], "z": [N, Z]}` with N = packing * B: all noise of the
 it, so a loss is a function of the batch and, for penalties and instance noise, of the key.
 """
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -6,7 +6,8 @@ compare methods inside one protocol only.
 """
 
 import dataclasses
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from dgm_jax.core import Model, Network, lookup
 from dgm_jax.models.gan import PENALTIES, Penalty, gan

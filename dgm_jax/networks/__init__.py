@@ -10,12 +10,14 @@ from dgm_jax.networks import (
     convolution,
     dcgan,
     initializers,
+    masked_convolution,
     mlp,
     normalization,
     products,
     residual,
+    spectral_norm,
+    transformer,
 )
-from dgm_jax.networks import masked_convolution, spectral_norm, transformer
 from dgm_jax.networks.activations import ACTIVATIONS, activation, leaky_relu
 from dgm_jax.networks.adapter import from_flax, from_functions, reshaped
 from dgm_jax.networks.classifier import Classifier
@@ -43,11 +45,11 @@ from dgm_jax.networks.transformer import CausalNetwork, Transformer, from_transf
 
 __all__ = [
     "ACTIVATIONS",
-    "CausalNetwork",
     "INITIALIZERS",
-    "AdditiveNoiseEncoder",
     "MLP",
+    "AdditiveNoiseEncoder",
     "BatchNorm",
+    "CausalNetwork",
     "Classifier",
     "Conv",
     "ConvTranspose",
@@ -57,8 +59,8 @@ __all__ = [
     "DenseFromImage",
     "DenseToImage",
     "Discriminator",
-    "Generator",
     "GatedPixelCNN",
+    "Generator",
     "GroupNorm",
     "NoiseEncoder",
     "ResidualBlock",
@@ -83,8 +85,8 @@ __all__ = [
     "mlp",
     "normalization",
     "products",
-    "residual",
     "reshaped",
+    "residual",
     "resolve_backend",
     "spectral_init",
     "spectral_norm",

@@ -18,8 +18,6 @@ from dgm_jax.objectives import (
     density_ratio,
     divergences,
     elbo,
-)
-from dgm_jax.objectives import (
     elbo_surgery,
     free_bits,
     gan,

@@ -18,7 +18,8 @@ With D at its optimum l* = log p - log q, V = 2 JSD(p, q) - 2 log 2 (Goodfellow 
 """
 
 import math
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -26,7 +26,7 @@ log q(z | x), summed over *E; of the encoder's outputs it may use no other than 
 score comes back in.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp

@@ -11,7 +11,7 @@ Nothing is detached. The player that owns the critic differentiates with respect
 alone.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp

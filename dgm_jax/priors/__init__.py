@@ -27,8 +27,8 @@ from dgm_jax.priors.vamp import INPUT_RANGES, vamp
 __all__ = [
     "FROM_DIM",
     "INPUT_RANGES",
-    "ImplicitRatio",
     "PRIORS",
+    "ImplicitRatio",
     "Prior",
     "aggregated_posterior",
     "autoregressive_flow_prior",

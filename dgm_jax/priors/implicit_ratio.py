@@ -1,6 +1,7 @@
 """A known prior times a learned density ratio: the optimal prior without the sum over the data."""
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -8,7 +8,7 @@ options by keyword. The others need parts that only a model has: `flow(bijection
 codes is a network, so it stands in `models.autoregressive`.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 from dgm_jax.core import Prior
 from dgm_jax.priors.aggregated_posterior import aggregated_posterior

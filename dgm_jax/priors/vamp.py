@@ -1,6 +1,6 @@
 """VampPrior: the average posterior of learned inputs."""
 
-from typing import Callable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp

@@ -19,8 +19,8 @@ from dgm_jax.quantization.usage import (
     codebook_usage,
     count_codes,
     miller_madow_perplexity,
+    usage_of_counts,
 )
-from dgm_jax.quantization.usage import usage_of_counts
 from dgm_jax.quantization.vector import (
     GRADIENTS,
     Quantized,
@@ -28,15 +28,15 @@ from dgm_jax.quantization.vector import (
     l2_normalize,
     lookup,
     quantize_with_codes,
+    vector_quantize,
 )
-from dgm_jax.quantization.vector import vector_quantize
 
 __all__ = [
+    "GRADIENTS",
     "CodebookState",
     "CodebookStatistics",
     "CodebookUsage",
     "FiniteScalar",
-    "GRADIENTS",
     "KMeans",
     "Quantized",
     "check_codes",

@@ -18,7 +18,8 @@ def residual_quantize(
     z [*B, D], codebooks [L, K, D]; quantized [*B, D], codes [*B, L], losses [*B, L]:
     |sg(r_l) - e_l|^2 and |r_l - sg(e_l)|^2, where r_l carries the gradient of z and none of the
     codebooks. The gradient of `quantized` joins the whole q to z, so it is the identity for
-    "straight_through". search: options of `nearest_code`. Raises `ConfigError` for shapes that do not fit.
+    "straight_through". search: options of `nearest_code`. Raises `ConfigError` for shapes
+    that do not fit.
     """
     _require_codebooks(codebooks)
     require_vectors(z, codebooks[0])

@@ -17,7 +17,7 @@ import pathlib
 import shutil
 import sys
 import threading
-from typing import Callable
+from collections.abc import Callable
 
 from dgm_jax.core import RunDirectoryError, require
 from dgm_jax.run import environment, ownership, records

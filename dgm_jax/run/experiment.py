@@ -8,7 +8,8 @@ seeds. Arms that differ only in numbers share one program: their lanes ride on o
 import dataclasses
 import itertools
 import math
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 

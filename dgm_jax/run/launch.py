@@ -175,7 +175,7 @@ def _folder(experiment, config) -> pathlib.Path:
     unfinished = [f for f in sorted(parent.glob("*/")) if (f / "config.json").exists()]
     if config.resume and unfinished:
         return unfinished[-1]
-    return parent / datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    return parent / datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
 
 
 def _summarize(run: Run, results: list[Trained]) -> dict:

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import threading
-from typing import Callable
+from collections.abc import Callable
 
 from dgm_jax.run import records
 

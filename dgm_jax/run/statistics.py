@@ -4,7 +4,7 @@ A seed is one draw of the experiment; figures over seeds are what a reader may t
 failed is NaN (or None) in its place: it is left out of the mean, kept in the list, and counted.
 """
 
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.stats

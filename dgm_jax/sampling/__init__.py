@@ -14,8 +14,10 @@ from dgm_jax.sampling.gumbel import (
     gumbel_max,
     gumbel_noise,
     gumbel_softmax,
+    gumbel_top_k,
+    log_gumbel_softmax,
+    perturbed_logits,
 )
-from dgm_jax.sampling.gumbel import gumbel_top_k, log_gumbel_softmax, perturbed_logits
 from dgm_jax.sampling.logits import guide, top_k, top_p, with_temperature
 from dgm_jax.sampling.reparameterize import gaussian
 from dgm_jax.sampling.straight_through import straight_through, straight_through_gumbel_softmax
@@ -24,10 +26,10 @@ __all__ = [
     "conditional_perturbed_logits",
     "estimators",
     "gaussian",
+    "guide",
     "gumbel_max",
     "gumbel_noise",
     "gumbel_softmax",
-    "guide",
     "gumbel_top_k",
     "log_gumbel_softmax",
     "perturbed_logits",

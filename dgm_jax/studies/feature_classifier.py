@@ -9,7 +9,8 @@ names their SHA-256 and test accuracy.
 import dataclasses
 import functools
 import pathlib
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -10,8 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax import data, priors, sampling
-from dgm_jax.core import Array, Key, Network, Prior, chunked, lookup, require
-from dgm_jax.core import require_at_least, require_positive
+from dgm_jax.core import (
+    Array,
+    Key,
+    Network,
+    Prior,
+    chunked,
+    lookup,
+    require,
+    require_at_least,
+    require_positive,
+)
 from dgm_jax.densities import gaussian
 from dgm_jax.evaluation import likelihood
 from dgm_jax.models.vae import Vae, log_prior, posterior

@@ -15,10 +15,10 @@ DYNAMICS = {
 }
 
 __all__ = [
-    "Chunk",
     "DYNAMICS",
-    "Game",
     "SCHEDULES",
+    "Chunk",
+    "Game",
     "advance_lane",
     "alternating",
     "average_of",

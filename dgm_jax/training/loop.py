@@ -23,8 +23,8 @@ from dgm_jax.core import (
     Task,
     all_finite,
     require,
+    select_tree,
 )
-from dgm_jax.core import select_tree
 
 
 class Chunk(NamedTuple):

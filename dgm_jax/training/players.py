@@ -4,7 +4,7 @@ Write v(w) for the vector of all players' gradients, each with respect to its ow
 
 | function | update | source |
 | --- | --- | --- |
-| `alternating` | one after the other, each where the last one left | Goodfellow et al. 2014, alg. 1 |
+| `alternating` | in turn, each from where the last one left | Goodfellow et al. 2014, alg. 1 |
 | `simultaneous` | w - eta v(w) | Mescheder et al. 2017, algorithm 1 |
 | `extragradient` | w - eta v(w - eta v(w)) | Korpelevich 1976; Gidel et al. 2019, eq. 10 |
 | `optimistic` | w - eta (2 v(w_t) - v(w_{t-1})) | Daskalakis et al. 2018, eq. 5 |

@@ -1,7 +1,6 @@
 """What the tests of whole runs share."""
 
 import pytest
-
 from tiny_game import run
 
 

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_game import Tiny, build, concluding, rows_of, run, stopping, summary_of, tiny
 
 from dgm_jax import parallel
 from dgm_jax.run.arms import lanes_of
 from dgm_jax.run.experiment import arms, groups
-from tiny_game import Tiny, build, concluding, rows_of, run, stopping, summary_of, tiny
 
 FILES = {
     "config.json",

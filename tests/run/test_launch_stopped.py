@@ -11,10 +11,10 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from tiny_game import concluding, rows_of, run, stopping, summary_of, tiny
 
 from dgm_jax import parallel
 from dgm_jax.run import main
-from tiny_game import concluding, rows_of, run, stopping, summary_of, tiny
 
 # Seeds that diverge.
 

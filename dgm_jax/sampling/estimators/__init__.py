@@ -14,8 +14,13 @@ from dgm_jax.sampling.estimators.antithetic import disarm
 from dgm_jax.sampling.estimators.control_variate import muprop, rebar, relax
 from dgm_jax.sampling.estimators.enumeration import exact
 from dgm_jax.sampling.estimators.estimate import Estimate, Estimator, Objective, expectation
-from dgm_jax.sampling.estimators.pathwise import gumbel_rao, gumbel_softmax, reinmax
-from dgm_jax.sampling.estimators.pathwise import straight_through, straight_through_gumbel_softmax
+from dgm_jax.sampling.estimators.pathwise import (
+    gumbel_rao,
+    gumbel_softmax,
+    reinmax,
+    straight_through,
+    straight_through_gumbel_softmax,
+)
 from dgm_jax.sampling.estimators.score_function import (
     nvil,
     score_function,

@@ -1,7 +1,7 @@
 """Score-function estimators with a control variate made of the objective's derivative: MuProp,
 REBAR, RELAX."""
 
-from typing import Callable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +13,12 @@ from dgm_jax.sampling.estimators.estimate import (
     draw_one_hot,
     draw_perturbed,
     evaluate,
-)
-from dgm_jax.sampling.estimators.estimate import (
     evaluate_with_gradient,
     one_hot_argmax,
     prepare,
     scale_rows,
+    softmax_pullback,
 )
-from dgm_jax.sampling.estimators.estimate import softmax_pullback
 from dgm_jax.sampling.gumbel import tempered
 
 

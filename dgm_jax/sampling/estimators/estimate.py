@@ -4,7 +4,8 @@ Here x[n, *E, K] are n draws of the one-hot variables, p[*E, K] = softmax(logits
 the score is d log p(x) / d logits = x - p.
 """
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

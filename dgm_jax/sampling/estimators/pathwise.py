@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import Array, Key, require
-from dgm_jax.sampling.estimators.estimate import Estimate, Objective, draw_one_hot, draw_perturbed
 from dgm_jax.sampling.estimators.estimate import (
+    Estimate,
+    Objective,
+    draw_one_hot,
+    draw_perturbed,
     evaluate_with_gradient,
     one_hot_argmax,
     prepare,
