@@ -5,7 +5,6 @@ Citation, licence and metadata are compared with the package. The Python blocks 
 run. Paths, dotted names, commands and tables in them are looked up in the repository.
 """
 
-import ast
 import functools
 import hashlib
 import importlib
@@ -124,24 +123,25 @@ def test_every_path_exists(page, path):
 
 
 @functools.cache
-def starts():
-    """What a dotted name may begin with: the package, its parts, and the contracts of its core."""
-    parts = [p for p in (ROOT / "dgm_jax").iterdir() if p.suffix == ".py" or p.is_dir()]
+def packages():
+    """What a dotted name may begin with: the package itself, and its parts."""
+    parts = [path for path in (ROOT / "dgm_jax").iterdir() if path.suffix == ".py" or path.is_dir()]
+    return {"dgm_jax", *(path.stem for path in parts)}
+
+
+def contract(name):
+    """`core.Player` for "Player"; None for a name that core does not export."""
     core = importlib.import_module("dgm_jax.core")
-    return {p.stem for p in parts} | {"dgm_jax"}, {
-        name: getattr(core, name) for name in core.__all__
-    }
+    return getattr(core, name) if name in core.__all__ else None
 
 
 def dotted_names(page):
     """`dgm_jax.data.load`, `data.load(name)` and `Player.parts`, without what follows the name."""
-    packages, contracts = starts()
     for word in code_words_of(page):
-        found = re.match(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(?![\w.-])", word)
+        found = re.match(r"([A-Za-z_]\w*)(?:\.[A-Za-z_]\w*)+(?![\w.-])", word)
         if found and not looks_like_a_path(word):
-            name = found[1]
-            if name.split(".")[0] in packages | set(contracts):
-                yield name
+            if found[1] in packages() or contract(found[1]):
+                yield found[0]
 
 
 NAMES = [(page, name) for page in PAGES for name in dotted_names(page)]
@@ -149,12 +149,9 @@ NAMES = [(page, name) for page in PAGES for name in dotted_names(page)]
 
 def resolve(name):
     """The object behind a dotted name; modules are imported where an attribute is not there yet."""
-    packages, contracts = starts()
     first, *rest = name.split(".")
-    if first in contracts:
-        found = contracts[first]
-    else:
-        found = importlib.import_module("dgm_jax" if first == "dgm_jax" else f"dgm_jax.{first}")
+    module = "dgm_jax" if first == "dgm_jax" else f"dgm_jax.{first}"
+    found = contract(first) or importlib.import_module(module)
     for part in rest:
         if not hasattr(found, part) and hasattr(found, "__path__"):
             importlib.import_module(f"{found.__name__}.{part}")
@@ -228,10 +225,7 @@ BLOCKS = [
 @pytest.mark.parametrize("page, index, block", BLOCKS)
 def test_every_block_runs_by_itself(page, index, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert any(
-        isinstance(node, ast.Assert) or "assert" in ast.unparse(node)
-        for node in ast.parse(block).body
-    )
+    assert "assert" in block  # a block that checks nothing shows nothing
     exec(compile(block, f"{page}, block {index}", "exec"), {"__name__": "example"})
 
 
