@@ -112,7 +112,8 @@ def _first_paragraph(module: str) -> str:
         raise ImportError(f"there is no module {module}")
     if spec.origin is None:
         raise ImportError(f"{module} is a folder without __init__.py")
-    source = spec.loader.get_source(module)
+    read = getattr(spec.loader, "get_source", None)
+    source = read(module) if read else None
     if source is None:
         raise ImportError(f"{module} has no Python source")
     about = ast.get_docstring(ast.parse(source, spec.origin)) or ""

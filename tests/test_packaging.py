@@ -27,9 +27,12 @@ import sys
 from . import two as relative
 import dgm_jax.experiments.two as absolute
 import experiments.two as short
+import dgm_jax.experiments.long.part as long_part
+import experiments.long.part as short_part
 from experiments import two as listed
 
 assert relative is absolute is short is listed
+assert long_part is short_part
 EXPERIMENT = {
     "package": __package__,
     "keys": sorted(key for key in sys.modules if "experiments." in key),
@@ -109,10 +112,13 @@ def users_folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A checkout with two experiments more, one of which imports the other."""
+    """A checkout with experiments more, one of which imports the others; one is a folder."""
     folder = copy_of_the_checkout(tmp_path_factory.mktemp("plain") / "checkout")
     (folder / "experiments" / "one.py").write_text(ONE)
     (folder / "experiments" / "two.py").write_text('"""Twice\nas long."""\n')
+    (folder / "experiments" / "long").mkdir()
+    (folder / "experiments" / "long" / "__init__.py").write_text("from . import part\n")
+    (folder / "experiments" / "long" / "part.py").write_text("")
     return folder
 
 
@@ -200,11 +206,11 @@ def test_a_run_beside_a_package_of_the_users_own(installed, users_folder):
 def test_a_process_knows_an_experiment_by_one_name(checkout, start):
     found = json.loads(python(*start, folder=checkout))
     assert found["package"] == "dgm_jax.experiments"
-    names = {"dgm_jax.experiments", "dgm_jax.experiments.two"}
+    names = {f"dgm_jax.experiments{rest}" for rest in ("", ".two", ".long", ".long.part")}
     if start[0] == "-c":
         names |= {"dgm_jax.experiments.one"}
     assert set(found["names"]) == names
-    assert set(found["keys"]) == names - {"dgm_jax.experiments"}
+    assert set(found["keys"]) == names - {"dgm_jax.experiments"} | {"experiments.long"}
 
 
 def test_a_module_that_is_not_there_is_missed_by_the_name_it_was_asked_by(checkout):
@@ -216,7 +222,7 @@ def test_a_module_that_is_not_there_is_missed_by_the_name_it_was_asked_by(checko
 def test_a_checkout_that_is_not_installed_lists_its_own(checkout):
     shown = python("-m", "dgm_jax.cli", "list", folder=checkout).splitlines()
     rows = dict(line.split(maxsplit=1) for line in shown if " " in line)
-    assert set(rows) >= NAMES | {"two"}
+    assert set(rows) >= NAMES | {"two"}  # `long` has no docstring
     assert rows["two"] == "Twice as long."
 
 

@@ -22,6 +22,10 @@ class _SameModule(importlib.machinery.SourceFileLoader):
     Its `name` is the latter, so relative imports of a module that runs as `__main__` find it too.
     """
 
+    def __init__(self, fullname, path, asked_for):
+        super().__init__(fullname, path)
+        self.asked_for = asked_for
+
     def create_module(self, spec):
         module = importlib.import_module(self.name)
         self.first_spec = module.__spec__
@@ -29,24 +33,30 @@ class _SameModule(importlib.machinery.SourceFileLoader):
 
     def exec_module(self, module):
         module.__spec__ = self.first_spec  # the import statement has just put its own in its place
+        if hasattr(module, "__path__"):
+            sys.modules[self.asked_for] = module  # where the import of its parts looks for it
 
     def get_code(self, fullname):
         return super().get_code(self.name)  # `python -m` asks by the name it was given
 
 
 class _OneName(importlib.abc.MetaPathFinder):
-    """Finds modules of this folder that are asked for as `experiments.NAME`."""
+    """Finds `experiments.NAME` where `experiments` is this package, not one of the user's own."""
 
-    @staticmethod
-    def find_spec(fullname, path=None, target=None):
-        name = f"{__name__}.{fullname.rpartition('.')[2]}"
-        if path != __path__ or fullname == name:
+    def find_spec(self, fullname, path, target=None):
+        top, _, rest = fullname.partition(".")
+        if not rest or sys.modules.get(top) is not sys.modules[__name__]:
             return None
+        name = f"{__name__}.{rest}"
         spec = importlib.util.find_spec(name)
-        if spec is None:
+        if spec is None or spec.origin is None:
             return None
-        loader = _SameModule(name, spec.origin)
-        return importlib.util.spec_from_file_location(name, spec.origin, loader=loader)
+        return importlib.util.spec_from_file_location(
+            name,
+            spec.origin,
+            loader=_SameModule(name, spec.origin, fullname),
+            submodule_search_locations=spec.submodule_search_locations,
+        )
 
 
 sys.meta_path.insert(0, _OneName())
