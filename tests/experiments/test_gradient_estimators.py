@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import ConfigError
+from dgm_jax.experiments import gradient_estimators as experiment
 from dgm_jax.run import Data, main, statistics
 from dgm_jax.sampling.estimators import ESTIMATORS
 from dgm_jax.studies import gradient_estimators as study
-from experiments import gradient_estimators as experiment
 
 
 def test_moments_of_batches_are_the_moments_of_all():

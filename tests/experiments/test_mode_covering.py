@@ -12,8 +12,8 @@ import scipy.stats
 
 from dgm_jax import training
 from dgm_jax.core import SOLO, ConfigError
+from dgm_jax.experiments import mode_covering
 from dgm_jax.run import Data, main
-from experiments import mode_covering
 
 NAMES = ("kl", "reverse_kl", "js")
 

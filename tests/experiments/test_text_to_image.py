@@ -10,11 +10,11 @@ import pytest
 from dgm_jax import data
 from dgm_jax.core import ConfigError
 from dgm_jax.data import captions
+from dgm_jax.experiments import text_to_image as experiment
 from dgm_jax.run import main
 from dgm_jax.run.launch import check
 from dgm_jax.studies import feature_classifier
 from dgm_jax.studies import text_to_image as study
-from experiments import text_to_image as experiment
 
 
 @functools.cache
