@@ -1,6 +1,7 @@
 """tools/compare_runs.py: what counts as a change, that no experiment is left out, and the whole
 script on two trees."""
 
+import importlib
 import json
 import math
 import os
@@ -15,10 +16,11 @@ import tomllib
 import pytest
 import tyro
 
-from dgm_jax import cli
 from dgm_jax.run.experiment import validate
 
 ROOT = pathlib.Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+ENTRY_POINTS = PROJECT["entry-points"]["dgm_jax.experiments"]
 SCRIPT = ROOT / "tools" / "compare_runs.py"
 sys.path.insert(0, str(SCRIPT.parent))  # as Python does for a script
 
@@ -148,13 +150,13 @@ def test_the_line_that_says_what_went_wrong():
 
 
 def test_every_experiment_has_a_short_form_and_no_other():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert compare_runs.SHORT_FORMS.keys() == project["entry-points"]["dgm_jax.experiments"].keys()
+    assert compare_runs.SHORT_FORMS.keys() == ENTRY_POINTS.keys()
 
 
 @pytest.mark.parametrize("name", compare_runs.SHORT_FORMS)
 def test_a_short_form_is_valid_and_has_every_arm(name):
-    experiment = cli.experiments()[name].load()
+    module, _, attribute = ENTRY_POINTS[name].partition(":")
+    experiment = getattr(importlib.import_module(module), attribute)
     words = f"{compare_runs.TABLE['common']} {compare_runs.SHORT_FORMS[name]}".split()
     config = tyro.cli(experiment.config, args=words)
     validate(experiment, config)

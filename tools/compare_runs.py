@@ -12,8 +12,9 @@ number of rows and its failed seeds; timings are not. Nothing is stored, since o
 other bits. Exit code: 0 all equal, 1 something changed, 2 something could not be compared.
 
 The flags of XLA decide about bits, and dgm_jax adds one of its own at import: which flags each side
-ends with is printed first. JAX_COMPILATION_CACHE_DIR saves time, as equal programs are then
-compiled once.
+ends with is printed first. Both sides share a temporary cache of compiled programs (or the one of
+JAX_COMPILATION_CACHE_DIR): JAX knows a program by its operations, its options and those flags, so
+what is equal compiles once, and what is not is compiled anew.
 """
 
 import argparse
@@ -59,10 +60,12 @@ def last_words(errors: str) -> str:
     return boxed[0] if boxed else lines[-1][1] if lines else "no message"
 
 
-def environment(xla_flags: str | None) -> dict[str, str]:
+def environment(xla_flags: str | None, cache: pathlib.Path) -> dict[str, str]:
     """The caller's, with nothing that leads Python out of a tree; the same for both sides."""
     found = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONSAFEPATH")}
     found |= {"PYTHONHASHSEED": "0", "COLUMNS": "200"}
+    found.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    found.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     return found if xla_flags is None else found | {"XLA_FLAGS": xla_flags}
 
 
@@ -168,9 +171,9 @@ def judge(name: str, sides, failures) -> tuple[str, int, list[str]]:
 
 def compare(arguments) -> int:
     """Runs, compares and prints; returns the exit code."""
-    env = environment(arguments.xla_flags)
     with tempfile.TemporaryDirectory(prefix="compare_runs_") as temporary:
         folder = pathlib.Path(temporary)
+        env = environment(arguments.xla_flags, folder / "compiled")
         runs = pathlib.Path(arguments.keep).resolve() if arguments.keep else folder / "runs"
         if runs.is_dir() and any(runs.iterdir()):
             raise NotComparable(f"--keep must be an empty or a new folder; {runs} is neither")
