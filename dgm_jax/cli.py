@@ -11,6 +11,8 @@ import importlib.util
 import pkgutil
 import sys
 
+from dgm_jax import console
+
 GROUP = "dgm_jax.experiments"
 USAGE = """usage: dgm-jax COMMAND ...
 
@@ -27,8 +29,13 @@ class UsageError(Exception):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; returns the exit code (2 for a command that cannot be understood)."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Entry point; returns the exit code (2 for a command that cannot be understood, 141 where
+    nobody reads what it prints)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return console.guarded(lambda: _main(arguments))
+
+
+def _main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if argv else 2
@@ -40,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         return chosen(rest)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        console.tell(f"error: {error}")
         return 2
 
 
@@ -132,7 +139,7 @@ def _run(arguments: list[str]) -> int:
     experiment, rest = _load(arguments)
     from dgm_jax.run.launch import main as launch
 
-    return launch(experiment, rest)
+    return launch(experiment, rest, command=console.typed(("run", arguments[0]), rest))
 
 
 def _with_grid(experiment, rest: list[str]):
@@ -165,7 +172,7 @@ def _ablate(arguments: list[str]) -> int:
         raise UsageError("ablate needs --grid FIELD=VALUE,VALUE ...")
     from dgm_jax.run.launch import main as launch
 
-    return launch(experiment, flags, grid)
+    return launch(experiment, flags, grid, console.typed(("ablate", arguments[0]), rest))
 
 
 def _report(arguments: list[str]) -> int:
@@ -186,7 +193,7 @@ def _check(arguments: list[str]) -> int:
     grid, flags = _with_grid(experiment, rest)
     from dgm_jax.run.launch import check
 
-    return check(experiment, flags, grid)
+    return check(experiment, flags, grid, console.typed(("check", arguments[0]), rest))
 
 
 COMMANDS = {"ablate": _ablate, "check": _check, "list": _list, "report": _report, "run": _run}

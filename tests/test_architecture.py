@@ -36,8 +36,9 @@ MAY_IMPORT = {
         "flows",
         "core",
     },
-    "run": {"training", "plotting", "core"},
-    "cli": {"run", "training", "plotting", "core"},
+    "console": set(),
+    "run": {"console", "training", "plotting", "core"},
+    "cli": {"console", "run", "training", "plotting", "core"},
 }
 MAY_IMPORT["studies"] = set(MAY_IMPORT) - {"cli"}
 MATHS = ("core", "sampling", "densities", "flows", "quantization", "objectives")

@@ -8,6 +8,8 @@ from dgm_jax.core import ConfigError, DataError, require
 from dgm_jax.data.packages import optional
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+# What pillow decodes within this process: for some other formats (EPS) it starts a program.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 2**26
 MODES = {"1": 1, "L": 1, "P": 3, "RGB": 3, "YCbCr": 3, "CMYK": 3, "RGBA": 3, "LA": 1}
 BAD_FILES = ("error", "skip")
@@ -103,7 +105,7 @@ def _decode(path: pathlib.Path, root: pathlib.Path, image_size: int | None) -> n
         DataError,
     )
     try:
-        with image_module.open(path) as image:
+        with image_module.open(path, formats=FORMATS) as image:
             width, height = image.size
             pixels = width * height
             require(

@@ -20,6 +20,8 @@ from dgm_jax.data.pixels import check_choices, static_binarize
 IMAGE_OPTIONS = ("num_train", "num_test", "num_classes", "allow_constant")
 LOAD_OPTIONS = ("data_dir", "scaling", "binarization", "dequantization", "seed")
 
+MAX_CLASSES = 2**20  # more than any labelled set has; a name is made for each of them
+
 FIXED_SAMPLES_TAG = 0x2D5E7
 
 _WITH_OPTIONS = re.compile(r"(?P<name>.+?)\?(?P<options>\w+=[^&]*(&\w+=[^&]*)*)", re.DOTALL)
@@ -186,7 +188,12 @@ def _finish(
     num_classes=None,
     allow_constant=False,
 ) -> Dataset:
-    if num_classes is None and decoded.class_names:
+    if num_classes is not None:
+        require(
+            1 <= num_classes <= MAX_CLASSES,
+            f"num_classes must be between 1 and {MAX_CLASSES}, got {num_classes}",
+        )
+    elif decoded.class_names:
         num_classes = len(decoded.class_names)
     arrays, held_out = _with_test(decoded.arrays, num_classes, allow_constant)
     parts, notes = {}, [*decoded.notes, *held_out]

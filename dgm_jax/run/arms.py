@@ -114,6 +114,7 @@ def train_all(run: Run, found: list[Group], stop) -> list[Trained]:
         distribute(run.experiment, run.config, g, run.data, *start)
         for g, start in zip(found, lanes)
     ]
+    run.progress.plan([(len(g.arms), len(keys)) for g, (keys, _) in zip(found, lanes)])
     return [t for job in zip(found, programs, lanes) for t in _train(run, *job, stop)]
 
 
