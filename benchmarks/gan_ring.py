@@ -155,12 +155,12 @@ def check_losses(torch, dataset) -> dict:
     step = jax.jit(lambda now: algorithm.step(now, lambda index: batch))
     differences = []
     for _ in range(2):
-        now, metrics = step(now)
+        now, info = step(now)
         for name, loss in (
             ("discriminator", lambda: peer.discriminator_loss(x, z)),
             ("generator", lambda: peer.generator_loss(z)),
         ):
-            theirs, ours = loss(), float(metrics[f"{name}_loss"])
+            theirs, ours = loss(), float(info.losses[name])
             peer.update(name, theirs)
             differences.append(abs(ours / theirs.item() - 1))
     if differences[0] > TOLERANCE or max(differences) > 10 * TOLERANCE:

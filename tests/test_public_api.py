@@ -95,6 +95,7 @@ FIELDS = {
     "core.Player": ("parts", "loss", "num_updates"),
     "core.Aux": ("state", "metrics"),
     "core.Algorithm": ("init", "step"),
+    "core.StepInfo": ("losses", "metrics"),
     "flows.Bijection": ("init", "forward_and_log_det", "inverse_and_log_det"),
     "priors.Prior": ("init", "sample", "log_prob"),
     "objectives.gan.GanLoss": ("discriminator", "generator"),

@@ -31,6 +31,20 @@ def did_you_mean(name: str, known) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
+def differences(before: dict, now: dict, prefix: str = "") -> list[str]:
+    """`key: old there, new here` for every differing leaf of two JSON objects."""
+    rows = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key, "(absent)"), now.get(key, "(absent)")
+        if isinstance(old, dict) and isinstance(new, dict):
+            rows += differences(old, new, f"{prefix}{key}.")
+        elif (
+            old != new or type(old) is not type(new) and not {type(old), type(new)} <= {int, float}
+        ):
+            rows.append(f"{prefix}{key}: {old!r} there, {new!r} here")
+    return rows
+
+
 def lookup(registry: dict, name: str, kind: str):
     """`registry[name]`, or a `ConfigError` that lists the names and the nearest one.
 

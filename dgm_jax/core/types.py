@@ -66,16 +66,27 @@ class TrainState(NamedTuple):
     opt_state: dict[str, PyTree]  # by player
 
 
+class StepInfo(NamedTuple):
+    """What one step tells about itself, all of it scalars.
+
+    losses: by player. A lane lives as long as they are finite, whatever the players are called.
+    metrics: by name, for a person to look at: nothing is decided by them, and they may be infinite.
+    """
+
+    losses: dict[str, Array]
+    metrics: Metrics
+
+
 class Algorithm(NamedTuple):
     """How the players move.
 
     init: `(key, params, state) -> TrainState`.
-    step: `(train_state, draw) -> (train_state, metrics)`, where `draw(index)` is the
+    step: `(train_state, draw) -> (train_state, StepInfo)`, where `draw(index)` is the
         index-th batch of the stream.
     """
 
     init: Callable[[Key, Params, PyTree], TrainState]
-    step: Callable[[TrainState, Callable[[Array], PyTree]], tuple[TrainState, Metrics]]
+    step: Callable[[TrainState, Callable[[Array], PyTree]], tuple[TrainState, StepInfo]]
 
 
 class Model(NamedTuple):

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from dgm_jax.core import Array, Aux, Key, Model, Network, Player, Prior, lookup, normal, require
 from dgm_jax.densities import gaussian
 from dgm_jax.models import likelihoods
+from dgm_jax.models.stateless import require_stateless
 from dgm_jax.objectives import adversarial_variational_bayes as objective
 from dgm_jax.objectives.adversarial_variational_bayes import Contrast
 from dgm_jax.objectives.elbo import ElboTerms
@@ -35,7 +36,7 @@ ENCODER, DECODER, PRIOR, CRITIC = "encoder", "decoder", "prior", "critic"
 
 
 class AdversarialVae(NamedTuple):
-    """What the functions below need to know about one model.
+    """What the functions below need to know about one model; its networks have no state.
 
     encoder: `(x [B, X], noise [B, E]) -> z [B, D]`, X the pixels of an image; with adaptive
         contrast `-> (z, loc, scale)`, the moments of q(z | x) without gradient
@@ -139,7 +140,8 @@ def _critic_loss(avb: AdversarialVae, params, state, batch, key):
 
 
 def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
-    """(params, state) of all parts; ConfigError where shapes do not fit."""
+    """(params, state) of all parts; ConfigError where shapes do not fit, and for a network with
+    state."""
     keys = jax.random.split(key, 4)
     x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, avb.latent_size))
     flat = x.reshape(2, -1)
@@ -148,6 +150,7 @@ def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
     params, state = {}, {}
     for key_part, (name, example) in zip(keys, inputs.items()):
         params[name], state[name] = networks[name].init(key_part, example)
+    require_stateless("adversarial variational Bayes", state)
     params[PRIOR], state[PRIOR] = avb.prior.init(keys[3]), {}
     require_density(avb.prior, params[PRIOR], avb.latent_size, "adversarial variational Bayes")
     out = jax.eval_shape(

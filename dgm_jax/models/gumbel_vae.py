@@ -21,6 +21,7 @@ from dgm_jax.core import Array, Aux, Key, Model, Network, Player, lookup, requir
 from dgm_jax.densities import categorical
 from dgm_jax.models import likelihoods
 from dgm_jax.models.likelihoods import LIKELIHOODS
+from dgm_jax.models.stateless import require_stateless
 from dgm_jax.objectives.elbo import ElboTerms, elbo
 from dgm_jax.sampling.estimators import ESTIMATORS, HAS_TEMPERATURE, expectation
 
@@ -28,7 +29,7 @@ ENCODER, DECODER = "encoder", "decoder"
 
 
 class GumbelVae(NamedTuple):
-    """What the functions below need to know about one model.
+    """What the functions below need to know about one model; its networks have no state.
 
     encoder: `x [B, H, W, C] -> logits [B, *G, K]`. decoder: `z [B, *G, K] -> [B, H, W, F]`.
     latent_shape: *G, such as (20,) or a grid (7, 7). num_classes: K. likelihood: a name of
@@ -117,12 +118,13 @@ def decode(vae: GumbelVae, params, state, z: Array) -> Array:
 
 def init_of(key: Key, vae: GumbelVae, image_shape: tuple[int, int, int]):
     """(params, state) of encoder and decoder; ConfigError where their shapes do not fit each other
-    or the image."""
+    or the image, and for a network with state."""
     key_q, key_p = jax.random.split(key)
     x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, *vae.latent_shape, vae.num_classes))
     params_q, state_q = vae.encoder.init(key_q, x)
     params_p, state_p = vae.decoder.init(key_p, z)
     params, state = {ENCODER: params_q, DECODER: params_p}, {ENCODER: state_q, DECODER: state_p}
+    require_stateless("a VAE with categorical latents", state)
     found = jax.eval_shape(lambda: logits_of(vae, params, state, x)).shape
     require(
         found == z.shape,

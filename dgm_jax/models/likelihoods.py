@@ -53,7 +53,7 @@ def log_likelihood_of_latents(
     C] -> [*B].
 
     params, state: of the decoder, `z [n, *E] -> [n, H, W, F]`, which is applied to all of *B at
-        once.
+        once, in its inference form.
     """
     leading = z.shape[: z.ndim - event_ndim]
     out, _ = decoder.apply(params, state, z.reshape(-1, *z.shape[-event_ndim:]), train=False)

@@ -21,6 +21,7 @@ from dgm_jax import sampling
 from dgm_jax.core import Array, Aux, Key, Model, Network, Player, Prior, lookup, require
 from dgm_jax.densities import gaussian
 from dgm_jax.models import likelihoods
+from dgm_jax.models.stateless import require_stateless
 from dgm_jax.objectives.elbo import ElboTerms, elbo
 from dgm_jax.priors import require_density
 
@@ -30,7 +31,7 @@ LOG_SCALE_LIMIT = 7.0
 
 
 class Vae(NamedTuple):
-    """What the functions below need to know about one model.
+    """What the functions below need to know about one model; its networks have no state.
 
     encoder: `x [B, H, W, C] -> [B, 2 D]`, location and log-scale. decoder:
         `z [B, D] -> [B, H, W, F]`.
@@ -101,12 +102,13 @@ def decode(vae: Vae, params, state, z: Array) -> Array:
 
 def init_of(key: Key, vae: Vae, image_shape: tuple[int, int, int]):
     """(params, state) of encoder, decoder and prior; ConfigError where shapes do not fit each other
-    or the image."""
+    or the image, and for a network with state."""
     key_q, key_p, key_prior = jax.random.split(key, 3)
     x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, vae.latent_size))
     params_q, state_q = vae.encoder.init(key_q, x)
     params_p, state_p = vae.decoder.init(key_p, z)
     params, state = {ENCODER: params_q, DECODER: params_p}, {ENCODER: state_q, DECODER: state_p}
+    require_stateless("a VAE", state)
     found = jax.eval_shape(lambda: vae.encoder.apply(params_q, state_q, x, train=False)[0]).shape
     require(
         found == (2, 2 * vae.latent_size),

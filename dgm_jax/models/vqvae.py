@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from dgm_jax import core, quantization
 from dgm_jax.core import Array, Aux, Key, Model, Network, Player, Prior, require
 from dgm_jax.densities import discretized_logistic
+from dgm_jax.models.stateless import require_stateless
 from dgm_jax.objectives import vqvae as objective
 from dgm_jax.quantization import Quantized, codebook_ema
 
@@ -29,7 +30,7 @@ LOG_SCALE_FLOOR = -7.0
 
 
 class VqVae(NamedTuple):
-    """What the functions below need to know about one model.
+    """What the functions below need to know about one model; its networks have no state.
 
     encoder: `x [B, H, W, C] -> z [B, h, w, D]`. decoder: `[B, h, w, D] -> [B, H, W, 2 C]`,
         locations and log-scales.
@@ -129,6 +130,7 @@ def vqvae(vae: VqVae, image_shape: tuple[int, int, int]) -> Model:
             f"the encoder gives {shape.shape[1:]}, but grid and width say {expected[1:]}",
         )
         params_d, state_d = vae.decoder.init(keys[1], jnp.zeros(expected))
+        require_stateless("a VQ-VAE", {ENCODER: state_e, DECODER: state_d})
         book = core.normal(keys[2], (vae.num_codes, vae.width))
         params = {ENCODER: params_e, DECODER: params_d}
         state = {ENCODER: state_e, DECODER: state_d}

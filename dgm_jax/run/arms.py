@@ -16,7 +16,8 @@ import numpy as np
 
 from dgm_jax import training
 from dgm_jax.core import ConfigError, Lane, tree_sha256
-from dgm_jax.run.directory import RunDirectory
+from dgm_jax.run import records
+from dgm_jax.run.directory import VOLATILE, RunDirectory
 from dgm_jax.run.experiment import Arm, ArmResult, Data, Experiment, Group, RunConfig
 from dgm_jax.run.parameters import save_parameters
 from dgm_jax.run.progress import Progress
@@ -123,7 +124,8 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     config = run.config
     keys, hyper = start_from
     arrays = compiled.place_data(run.data.arrays)
-    checkpoints = Checkpoints(run.directory.checkpoints / _plain(group.name))
+    folder = run.directory.checkpoints / records.safe_name(group.name)
+    checkpoints = Checkpoints(folder, _identity(run, group))
     try:
         start, lanes = _start(run, group, compiled, checkpoints, keys, hyper)
         evaluate = _evaluation(run, group, compiled, lanes, arrays)
@@ -151,6 +153,18 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     if evaluated is None or at < config.num_steps:
         evaluated = evaluate(lanes, arrays, config.num_steps)
     return _results(run, group, lanes, evaluated, compiled)
+
+
+def _identity(run: Run, group: Group) -> dict:
+    """What a group's checkpoints must agree with: the run's settings and data, and the arms."""
+    settings = {k: v for k, v in run.directory.config.items() if k not in VOLATILE}
+    identity = {
+        "experiment": run.experiment.name,
+        "arms": [arm.name for arm in group.arms],
+        "settings": settings,
+        "data": run.data.identity,
+    }
+    return records.plain(identity, "identity")
 
 
 def _evaluation(run: Run, group: Group, compiled, lanes, arrays):
@@ -247,7 +261,7 @@ def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, 
             result, run.data, chunk.step
         ).items():
             run.directory.save_figure(
-                f"{_plain(arm.name)}_{name}_{chunk.step:08d}", figure, caption
+                f"{records.safe_name(arm.name)}_{name}_{chunk.step:08d}", figure, caption
             )
         shown = (
             shown
@@ -268,7 +282,8 @@ def _results(run: Run, group: Group, lanes: Lane, evaluated, compiled) -> list[T
             name: value for name, value in last[arm.name].items() if name not in ("step", "arm")
         }
         trained = jax.tree.map(lambda x: x[mine], params)
-        save_parameters(run.directory.parameters / f"{_plain(arm.name)}.npz", trained)
+        file = run.directory.parameters / f"{records.safe_name(arm.name)}.npz"
+        save_parameters(file, trained)
         result = ArmResult(arm.name, arm.config, arrays)
         found.append(
             Trained(
@@ -281,8 +296,3 @@ def _results(run: Run, group: Group, lanes: Lane, evaluated, compiled) -> list[T
             )
         )
     return found
-
-
-def _plain(name: str) -> str:
-    """An arm's name as a file name."""
-    return "".join(c if c.isalnum() or c in "._=-" else "_" for c in name)

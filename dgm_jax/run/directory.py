@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from dgm_jax.core import RunDirectoryError, require
+from dgm_jax.core import RunDirectoryError, differences, require
 from dgm_jax.run import environment, ownership, records
 from dgm_jax.run.ownership import LOCK, OWNER
 from dgm_jax.run.rows import Rows
@@ -126,7 +126,7 @@ class RunDirectory:
     def _continue(self, notify):
         """Makes an interrupted folder whole again and notes the new start in environment.json."""
         before, now = records.read_json(self.path / ENVIRONMENT), environment.collect_environment()
-        changes = _differences(before.get("jax_settings", {}), now["jax_settings"])
+        changes = differences(before.get("jax_settings", {}), now["jax_settings"])
         require(
             not changes,
             f"{self.path} was started with other settings of JAX: {'; '.join(changes)}. Set them as"
@@ -141,7 +141,7 @@ class RunDirectory:
         changes = [
             row
             for part in ("versions", "devices", "git")
-            for row in _differences(before.get(part) or {}, now[part] or {}, f"{part}.")
+            for row in differences(before.get(part) or {}, now[part] or {}, f"{part}.")
         ]
         if changes:
             notify(
@@ -162,7 +162,7 @@ class RunDirectory:
         identity = records.plain(identity, "dataset")
         content = records.read_json(self.path / ENVIRONMENT)
         if "dataset" in content:
-            changes = _differences(content["dataset"], identity)
+            changes = differences(content["dataset"], identity)
             require(
                 not changes,
                 f"{self.path} was started on other data: {'; '.join(changes)}",
@@ -338,24 +338,10 @@ def _require_same_run(root, experiment, config, volatile):
         RunDirectoryError,
     )
     kept = [{k: v for k, v in c.items() if k not in volatile} for c in (stored, config)]
-    changes = _differences(*kept)
+    changes = differences(*kept)
     require(
         not changes,
         f"{root} holds another run of {experiment}: {'; '.join(changes)}. "
         "Choose another folder with --out, or the same settings",
         RunDirectoryError,
     )
-
-
-def _differences(before: dict, now: dict, prefix: str = "") -> list[str]:
-    """`key: old there, new here` for every differing leaf of two JSON objects."""
-    rows = []
-    for key in sorted({*before, *now}):
-        old, new = before.get(key, "(absent)"), now.get(key, "(absent)")
-        if isinstance(old, dict) and isinstance(new, dict):
-            rows += _differences(old, new, f"{prefix}{key}.")
-        elif (
-            old != new or type(old) is not type(new) and not {type(old), type(new)} <= {int, float}
-        ):
-            rows.append(f"{prefix}{key}: {old!r} there, {new!r} here")
-    return rows

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Algorithm, Array, Key, Replica, Task, TrainState, lookup
+from dgm_jax.core import Algorithm, Array, Key, Replica, StepInfo, Task, TrainState, lookup
 from dgm_jax.sampling.estimators import ESTIMATORS, HAS_TEMPERATURE
 
 
@@ -94,7 +94,8 @@ def moments_task(name: str, target, cells: list[tuple], batch_size: int) -> Task
     def step(train_state, draw):
         gradients = jax.vmap(estimates)(draw(train_state.step))
         moments = train_state.state["moments"].merge(gradients)
-        return train_state._replace(step=train_state.step + 1, state={"moments": moments}), {}
+        moved = train_state._replace(step=train_state.step + 1, state={"moments": moments})
+        return moved, StepInfo(losses={}, metrics={})
 
     def algorithm(replica: Replica) -> Algorithm:
         del replica

@@ -35,10 +35,10 @@ def averaged(algorithm: Algorithm, parts: tuple[str, ...], decay=0.999) -> Algor
         return train_state._replace(state={**train_state.state, AVERAGE: collect(params, state)})
 
     def step(train_state, draw):
-        moved, metrics = algorithm.step(train_state, draw)
+        moved, info = algorithm.step(train_state, draw)
         new = collect(moved.params, moved.state)
         average = jax.tree.map(mix, train_state.state[AVERAGE], new)
-        return moved._replace(state={**moved.state, AVERAGE: average}), metrics
+        return moved._replace(state={**moved.state, AVERAGE: average}), info
 
     return Algorithm(init=init, step=step)
 

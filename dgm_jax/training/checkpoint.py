@@ -1,5 +1,5 @@
-"""Checkpoints between chunks, with orbax: atomic, checked by a hash, the newest sound one wins,
-keep-k."""
+"""Checkpoints between chunks, with orbax: atomic, sealed with the run that they belong to and the
+hash of their bits, the newest sound one wins, keep-k."""
 
 import hashlib
 import json
@@ -7,13 +7,15 @@ import logging
 from pathlib import Path
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
-from dgm_jax.core import PyTree, RunDirectoryError, require, tree_sha256
+from dgm_jax.core import Lane, PyTree, RunDirectoryError, differences, require, tree_sha256
 
 logging.getLogger("absl").setLevel(logging.ERROR)
 
-LANES, SEAL = "lanes", "seal"  # the arrays; what they are and the hash of their bits
+LANES, SEAL = "lanes", "seal"  # the arrays; whose they are, what they are, the hash of their bits
+_OLD_SEAL = {"sha256", "leaves", "leaves_sha256"}  # before seals named their run and step
 
 
 class Checkpoints:
@@ -21,10 +23,17 @@ class Checkpoints:
 
     A save is complete or absent: orbax writes to a temporary folder and renames it. Of the complete
     ones the newest `keep` stay. Each carries the SHA-256 of its arrays, so that a damaged one is
-    never used.
+    never used, and the identity of its run with its step, so that one of another run, or under
+    another step's name, is not taken for this run's own.
+
+    Args:
+      folder: where they are; it is made.
+      identity: what tells this program's run from every other, as JSON knows it: the experiment,
+        the arms, the settings, the data.
+      keep: how many stay.
     """
 
-    def __init__(self, folder: Path, keep: int = 2):
+    def __init__(self, folder: Path, identity: dict, keep: int = 2):
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             create=True,
@@ -32,12 +41,13 @@ class Checkpoints:
             cleanup_tmp_directories=True,
         )
         self._folder = Path(folder).resolve()
+        self._identity = json.loads(json.dumps(identity))  # as it will be read: lists, no tuples
         self._manager = ocp.CheckpointManager(
             self._folder, options=options, item_names=(LANES, SEAL)
         )
 
-    def save(self, step: int, tree: PyTree) -> None:
-        """Saves `tree` under `step`; returns when it is on disk. A step that is there already
+    def save(self, step: int, lanes: Lane) -> None:
+        """Saves `lanes` under `step`; returns when it is on disk. A step that is there already
         stays.
 
         Raises RunDirectoryError where it cannot be written (a full disk, say); older ones are as
@@ -45,10 +55,15 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        leaves = _leaves(tree)
-        seal = {"sha256": tree_sha256(tree), "leaves": leaves, "leaves_sha256": _sha256(leaves)}
+        content = {
+            "identity": self._identity,
+            "step": step,
+            "leaves": _leaves(lanes),
+            "sha256": tree_sha256(lanes),
+        }
+        seal = {**content, "seal_sha256": _sha256(content)}
         items = ocp.args.Composite(
-            **{LANES: ocp.args.StandardSave(tree), SEAL: ocp.args.JsonSave(seal)}
+            **{LANES: ocp.args.StandardSave(lanes), SEAL: ocp.args.JsonSave(seal)}
         )
         try:
             written = self._manager.save(step, args=items, force=True)
@@ -57,23 +72,30 @@ class Checkpoints:
             raise RunDirectoryError(reason) from error
         require(written, f"checkpoint {step} was not written to {self._folder}", RunDirectoryError)
 
-    def restore_newest(self, abstract: PyTree) -> tuple[int, PyTree, list[str]]:
-        """`(step, tree, notices)` of the newest checkpoint that can be read; step 0 and None where
-        there is none.
+    def restore_newest(self, abstract: PyTree) -> tuple[int, Lane | None, list[str]]:
+        """The newest checkpoint that can be read.
 
-        abstract: a tree of `jax.ShapeDtypeStruct` with shardings; the arrays are placed
-            accordingly, so a run may go
-        on with another number of devices. A damaged checkpoint newer than the one restored is named
-        in `notices` and set aside under the name damaged-STEP, so that its step can be saved again.
+        A damaged checkpoint newer than that one is named in the notices and set aside under the
+        name damaged-STEP, so that its step can be saved again. An exhausted memory is no damage:
+        that error is passed on.
 
-        Raises RunDirectoryError, and leaves the folder as it is, where a checkpoint holds arrays of
-        other names, shapes or dtypes (the program has changed) and where there are checkpoints of
-        which none can be read. An exhausted memory is no damage: that error is passed on.
+        Args:
+          abstract: lanes of `jax.ShapeDtypeStruct` with shardings; the arrays are placed
+            accordingly, so a run may go on with another number of devices.
+
+        Returns:
+          `(step, lanes, notices)`; step 0 and None where there is no checkpoint.
+
+        Raises:
+          RunDirectoryError: a checkpoint belongs to another run, stands under the name of another
+            step, is of a version that did not say where it belongs, or holds arrays of other names,
+            shapes or dtypes (the program has changed); or none of those that are there can be read.
+            The folder stays as it is.
         """
         damaged, notices = [], []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                tree = self._restore(step, abstract)
+                lanes = self._restore(step, abstract)
             except (RunDirectoryError, MemoryError, jax.errors.JaxRuntimeError):
                 raise
             # orbax raises many kinds; each is reported, and the next older one tried
@@ -84,23 +106,52 @@ class Checkpoints:
                 )
             else:
                 self._set_aside(damaged)
-                return step, tree, notices
+                return step, lanes, notices
         hint = f"remove {self._folder} to begin again at step 0"
         require(not damaged, f"{'; '.join(notices)}: {hint}", RunDirectoryError)
         return 0, None, notices
 
-    def _restore(self, step: int, abstract: PyTree) -> PyTree:
+    def _restore(self, step: int, abstract: PyTree) -> Lane:
         seal = self._manager.restore(
             step, args=ocp.args.Composite(**{SEAL: ocp.args.JsonRestore()})
         )[SEAL]
-        if _sha256(seal["leaves"]) != seal["leaves_sha256"]:
-            raise ValueError("the list of its arrays is not the one that was saved")
+        self._require_own(step, seal)
         _require_same_leaves(step, seal["leaves"], _leaves(abstract))
         items = ocp.args.Composite(**{LANES: ocp.args.StandardRestore(abstract)})
-        tree = self._manager.restore(step, args=items)[LANES]
-        if _leaves(tree) != seal["leaves"] or tree_sha256(tree) != seal["sha256"]:
+        lanes = self._manager.restore(step, args=items)[LANES]
+        if _leaves(lanes) != seal["leaves"] or tree_sha256(lanes) != seal["sha256"]:
             raise ValueError("the arrays are not the ones that were saved: their SHA-256 differs")
-        return tree
+        _require_at(step, lanes, self._folder)
+        return lanes
+
+    def _require_own(self, step: int, seal: dict) -> None:
+        """ValueError for a damaged seal; RunDirectoryError for the sound seal of something else."""
+        where = f"checkpoint {step} in {self._folder}"
+        again = f"remove {self._folder} to train again from step 0"
+        old = set(seal) == _OLD_SEAL and _sha256(seal["leaves"]) == seal["leaves_sha256"]
+        require(
+            not old,
+            f"{where} was written by a version that did not note which run a checkpoint belongs"
+            f" to: go on with that version, or {again}",
+            RunDirectoryError,
+        )
+        content = {name: value for name, value in seal.items() if name != "seal_sha256"}
+        if _sha256(content) != seal["seal_sha256"]:
+            raise ValueError("its seal is not the one that was saved")
+        changes = differences(seal["identity"], self._identity)
+        shown = changes[:5] + ["..."] * (len(changes) > 5)
+        require(
+            not changes,
+            f"{where} belongs to another run: {'; '.join(shown)}. Put this run's own checkpoints"
+            f" back, or {again}",
+            RunDirectoryError,
+        )
+        require(
+            seal["step"] == step,
+            f"{where} is checkpoint {seal['step']} under another name: rename it to"
+            f" {seal['step']}, or remove it",
+            RunDirectoryError,
+        )
 
     def _set_aside(self, steps: list[int]) -> None:
         for step in steps:
@@ -124,6 +175,18 @@ def _leaves(tree: PyTree) -> dict[str, str]:
 
 def _sha256(content) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _require_at(step: int, lanes: Lane, folder: Path) -> None:
+    """Lanes that are well have made all steps; those that have failed stopped on the way."""
+    made, failed_at = jax.device_get((lanes.train_state.step, lanes.failed_at))
+    fits = np.where(failed_at < 0, made == step, made <= step)
+    require(
+        bool(np.all(fits)),
+        f"checkpoint {step} in {folder} holds lanes after {np.unique(made).tolist()} steps:"
+        " it was saved under a wrong step; remove it",
+        RunDirectoryError,
+    )
 
 
 def _require_same_leaves(step: int, found: dict[str, str], expected: dict[str, str]) -> None:

@@ -22,6 +22,7 @@ from dgm_jax.core import (
     Player,
     PyTree,
     Replica,
+    StepInfo,
     TrainState,
     require,
 )
@@ -191,9 +192,34 @@ def apply(
     )
 
 
-def named_metrics(name: str, seen: Move) -> Metrics:
-    """The player's loss as `NAME_loss`, beside the metrics its loss returned."""
-    return {f"{name}_loss": seen.loss, **seen.aux.metrics}
+def loss_name(player: str) -> str:
+    """The name of a player's loss among the metrics of a run."""
+    return f"{player}_loss"
+
+
+def step_info(reports: dict[str, tuple[Array, Metrics]]) -> StepInfo:
+    """What the players report after a step, by player `(loss, metrics)`, as one.
+
+    Raises ConfigError naming the players where two of them report a metric of one name, or where a
+    metric has the name of a loss: one of the two would be lost.
+    """
+    losses = {name: loss for name, (loss, _) in reports.items()}
+    loss_of = {loss_name(name): name for name in reports}
+    reported_by = {}
+    for name, (_, metrics) in reports.items():
+        for metric in metrics:
+            require(
+                metric not in loss_of,
+                f"player {name!r} reports a metric {metric!r}, which is the name of the loss of"
+                f" player {loss_of.get(metric)!r}: give the metric another name",
+            )
+            require(
+                metric not in reported_by,
+                f"players {reported_by.get(metric)!r} and {name!r} both report a metric"
+                f" {metric!r}, and one would overwrite the other: give each a name of its own",
+            )
+            reported_by[metric] = name
+    return StepInfo(losses, {k: v for _, metrics in reports.values() for k, v in metrics.items()})
 
 
 def as_algorithm(game: Game, step) -> Algorithm:

@@ -20,11 +20,14 @@ from dgm_jax.core import (
     Metrics,
     PyTree,
     Replica,
+    StepInfo,
     Task,
+    TrainState,
     all_finite,
     require,
     select_tree,
 )
+from dgm_jax.training.game import loss_name
 
 
 class Chunk(NamedTuple):
@@ -94,13 +97,17 @@ def advance_lane(
     )
     algorithm = task.algorithm(replica)
 
+    def step(now):
+        def draw(index):
+            return replica.place(task.draw(data, now.data_key, index))
+
+        new, info = _checked(algorithm.step(now, draw))
+        return new, info.losses, _recorded(info)
+
     def body(carry, _):
         lane, sums, count = carry
         now = lane.train_state
-        new, metrics = algorithm.step(
-            now, lambda index: replica.place(task.draw(data, now.data_key, index))
-        )
-        losses = [value for name, value in metrics.items() if name.endswith("_loss")]
+        new, losses, metrics = step(now)
         well = lane.failed_at < 0
         taken = well & all_finite((new.params, new.state, losses))
         kept = _select_state(taken, new, now)
@@ -110,10 +117,7 @@ def advance_lane(
         )
         return (Lane(kept, failed_at, lane.eval_key, lane.hyper), sums, count + taken), None
 
-    def draw_shape(index):
-        return replica.place(task.draw(data, lane.train_state.data_key, index))
-
-    shapes = jax.eval_shape(lambda: algorithm.step(lane.train_state, draw_shape)[1])
+    _, _, shapes = jax.eval_shape(step, lane.train_state)
     arrays = {name: shape.shape for name, shape in shapes.items() if shape.shape}
     require(not arrays, f"metrics of a loss must be scalars, got shapes {arrays}")
     zeros = {name: jnp.zeros(shape.shape, jnp.float32) for name, shape in shapes.items()}
@@ -121,6 +125,24 @@ def advance_lane(
     stuck = (lane.failed_at < 0) & ~_finite_arrays(lane.train_state.opt_state)
     lane = lane._replace(failed_at=jnp.where(stuck, lane.train_state.step - 1, lane.failed_at))
     return lane, jax.tree.map(lambda total: jnp.where(count > 0, total / count, jnp.nan), sums)
+
+
+def _checked(found) -> tuple[TrainState, StepInfo]:
+    """What an algorithm's step returned; ConfigError for anything but a state and a `StepInfo`."""
+    fits = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], StepInfo)
+    require(
+        fits,
+        f"Algorithm.step must return (train_state, StepInfo(losses, metrics)); got {_kinds(found)}",
+    )
+    return found
+
+
+def _recorded(info: StepInfo) -> Metrics:
+    """A step's figures by the names under which a run records them."""
+    losses = {loss_name(player): loss for player, loss in info.losses.items()}
+    lost = sorted(losses.keys() & info.metrics.keys())
+    require(not lost, f"metrics {lost} have the names of losses: give them other names")
+    return {**losses, **info.metrics}
 
 
 def _kinds(found) -> str:

@@ -33,8 +33,8 @@ from dgm_jax.training.game import (
     as_algorithm,
     make_game,
     move,
-    named_metrics,
     own,
+    step_info,
 )
 
 
@@ -50,28 +50,30 @@ def alternating(players, optimizers, replica: Replica = SOLO) -> Algorithm:
     def step(train_state, draw):
         key = jax.random.fold_in(train_state.key, train_state.step)
         index = train_state.step * updates_per_step
-        moved, metrics = train_state, {}
+        moved = train_state
+        reports = {}
         for rank, (name, player) in enumerate(game.players.items()):
-            moved, seen = _updates(game, name, moved, draw, index, jax.random.fold_in(key, rank))
+            key_player = jax.random.fold_in(key, rank)
+            moved, reports[name] = _updates(game, name, moved, draw, index, key_player)
             index = index + player.num_updates
-            metrics |= seen
-        return moved._replace(step=train_state.step + 1), metrics
+        return moved._replace(step=train_state.step + 1), step_info(reports)
 
     return as_algorithm(game, step)
 
 
 def _updates(game, name, train_state, draw, index, key):
-    """`num_updates` updates of one player; the metrics are those of the last one."""
+    """`num_updates` updates of one player; loss and metrics are those of the last one."""
 
     def update(now, i):
         seen = move(game, name, now, draw(index + i), jax.random.fold_in(key, i))
-        return apply(game, name, now, seen.gradient, seen.aux.state), named_metrics(name, seen)
+        moved = apply(game, name, now, seen.gradient, seen.aux.state)
+        return moved, (seen.loss, seen.aux.metrics)
 
     num_updates = game.players[name].num_updates
     if num_updates == 1:
         return update(train_state, 0)
-    train_state, metrics = jax.lax.scan(update, train_state, jnp.arange(num_updates))
-    return train_state, jax.tree.map(lambda x: x[-1], metrics)
+    train_state, reports = jax.lax.scan(update, train_state, jnp.arange(num_updates))
+    return train_state, jax.tree.map(lambda x: x[-1], reports)
 
 
 def simultaneous(players, optimizers, replica: Replica = SOLO) -> Algorithm:
@@ -173,8 +175,8 @@ def _by_part(moves: dict[str, Move]) -> Params:
 
 def _advance(game: Game, train_state, gradients, moves: dict[str, Move]):
     """Applies every player's gradient at the old point."""
-    moved, metrics = train_state, {}
+    moved = train_state
     for name, seen in moves.items():
         moved = apply(game, name, moved, gradients[name], seen.aux.state)
-        metrics |= named_metrics(name, seen)
-    return moved._replace(step=train_state.step + 1), metrics
+    info = step_info({name: (seen.loss, seen.aux.metrics) for name, seen in moves.items()})
+    return moved._replace(step=train_state.step + 1), info

@@ -356,8 +356,8 @@ def test_every_method_takes_a_finite_step(method):
     }
     batch["z"][:, 0] = np.linspace(-1, 1, n)
     now = algorithm.init(jax.random.key(0), *model.init(jax.random.key(1)))
-    moved, metrics = jax.jit(lambda now: algorithm.step(now, lambda index: batch))(now)
-    assert bool(core.all_finite((moved.params, moved.state, moved.opt_state, metrics)))
+    moved, info = jax.jit(lambda now: algorithm.step(now, lambda index: batch))(now)
+    assert bool(core.all_finite((moved.params, moved.state, moved.opt_state, info)))
     assert not same(moved.params[D], now.params[D]) and not same(moved.params[G], now.params[G])
-    assert {"discriminator_loss", "generator_loss", "value", "js_lower_bound"} <= set(metrics)
+    assert set(info.losses) == {D, G} and {"value", "js_lower_bound"} <= set(info.metrics)
     assert int(moved.step) == 1

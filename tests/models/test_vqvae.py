@@ -105,7 +105,7 @@ def test_who_moves_what():
         model.players, {name: optax.sgd(1e-3) for name in model.players}, SOLO
     )
     start = algorithm.init(jax.random.key(0), params, state)
-    moved, metrics = jax.jit(lambda now: algorithm.step(now, lambda index: {"x": X}))(start)
+    moved, info = jax.jit(lambda now: algorithm.step(now, lambda index: {"x": X}))(start)
     z, found = encode(vae, params, state, X)
     expected = codebook_ema.update(state["codebook"], z, found.codes, 0.9)
     for mine, theirs in zip(moved.state["codebook"], expected):
@@ -132,9 +132,9 @@ def test_who_moves_what():
         np.testing.assert_allclose(
             moved.params[name]["w"], params[name]["w"] - 1e-3 * slope["w"], atol=2e-6
         )
-    np.testing.assert_allclose(metrics["autoencoder_loss"], loss(own), rtol=1e-5)
+    np.testing.assert_allclose(info.losses["autoencoder"], loss(own), rtol=1e-5)
     usage = quantization.codebook_usage(found.codes, K)
-    np.testing.assert_allclose(metrics["batch_perplexity"], usage.perplexity, rtol=1e-6)
+    np.testing.assert_allclose(info.metrics["batch_perplexity"], usage.perplexity, rtol=1e-6)
 
 
 def test_a_trained_codebook_gets_the_gradient_of_its_term():

@@ -18,6 +18,8 @@ from dgm_jax.training.checkpoint import Checkpoints
 # Where a file is damaged orbax drops a coroutine, and Python says so.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
+IDENTITY = {"experiment": "tiny", "arms": ("plain",), "settings": {"seed": 0}}
+
 
 def lane(seed, step=0):
     """A lane as a run carries it: NamedTuples, typed keys, int32 counters, Adam's state, empty
@@ -63,14 +65,14 @@ def folder(tmp_path):
 
 
 def saved(folder, *steps, keep=3):
-    checkpoints = Checkpoints(folder, keep)
+    checkpoints = Checkpoints(folder, IDENTITY, keep)
     for step in steps:
         checkpoints.save(step, lanes(step=step))
     checkpoints.close()
 
 
 def restore(folder, like):
-    checkpoints = Checkpoints(folder, 3)
+    checkpoints = Checkpoints(folder, IDENTITY, 3)
     found = checkpoints.restore_newest(like)
     checkpoints.close()
     return found
@@ -198,7 +200,7 @@ def test_a_run_goes_on_past_a_damaged_checkpoint(folder):
     restart finds."""
     saved(folder, 20, 30)
     damage(folder, 30)
-    checkpoints = Checkpoints(folder, 3)
+    checkpoints = Checkpoints(folder, IDENTITY, 3)
     step, tree, _ = checkpoints.restore_newest(abstract(lanes()))
     assert step == 20
     checkpoints.save(30, lanes(step=30))
@@ -212,7 +214,7 @@ def test_a_lower_step_can_be_saved_after_a_damaged_one(folder):
     """The run falls back from 30 to 10 and saves at 20: that checkpoint is there after a kill."""
     saved(folder, 10, 30)
     damage(folder, 30)
-    checkpoints = Checkpoints(folder, 3)
+    checkpoints = Checkpoints(folder, IDENTITY, 3)
     assert checkpoints.restore_newest(abstract(lanes()))[0] == 10
     checkpoints.save(20, lanes(step=20))
     checkpoints.close()
@@ -226,7 +228,7 @@ def test_a_disk_that_refuses_leaves_the_older_ones(folder):
     saved(folder, 10)
     big = lanes(step=20)
     big.train_state.params["net"]["w"] = jax.random.normal(jax.random.key(0), (4, 3_000))
-    checkpoints = Checkpoints(folder, 3)
+    checkpoints = Checkpoints(folder, IDENTITY, 3)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
@@ -269,7 +271,7 @@ def test_another_structure_is_refused_by_its_leaves(folder, change, named):
 
 def test_an_exhausted_memory_is_not_damage(folder, monkeypatch):
     saved(folder, 10)
-    checkpoints = Checkpoints(folder, 3)
+    checkpoints = Checkpoints(folder, IDENTITY, 3)
 
     def exhausted(*_):
         raise MemoryError
@@ -288,7 +290,7 @@ def test_another_number_of_devices(folder, saved_on, restored_on):
     sharding = lambda count: parallel.lane_sharding(
         parallel.make_mesh(num_lanes, jax.devices()[:count])
     )
-    checkpoints = Checkpoints(folder, 2)
+    checkpoints = Checkpoints(folder, IDENTITY, 2)
     checkpoints.save(5, jax.device_put(lanes(num_lanes, 5), sharding(saved_on)))
     checkpoints.close()
     step, tree, notices = restore(folder, abstract(lanes(num_lanes), sharding(restored_on)))

@@ -36,7 +36,8 @@ def task_of(hyper):
             value += jnp.sqrt(jnp.abs(jnp.sum(params[name])) * zero) * jnp.where(zero, 0.0, 1.0)
             seen = jnp.where(index == hyper["poison_state"], jnp.inf, state[name]["seen"] + 1.0)
             return value, Aux(
-                {**state, name: {"seen": seen}}, {f"{name}_index": index, "nan_is_fine": jnp.nan}
+                {**state, name: {"seen": seen}},
+                {f"{name}_index": index, f"{name}_nan_is_fine": jnp.nan},
             )
 
         return Player((name,), loss)

@@ -185,10 +185,10 @@ def test_one_player_is_gradient_descent(rule):
 
     algorithm = training.DYNAMICS[rule]({"only": Player(("w",), loss)}, {"only": optax.sgd(RATE)})
     now = algorithm.init(jax.random.key(0), {"w": jnp.array([1.0, -2.0])}, {})
-    now, metrics = jax.jit(lambda s: algorithm.step(s, lambda index: index))(now)
+    now, info = jax.jit(lambda s: algorithm.step(s, lambda index: index))(now)
     factor = 1 - RATE * (2 if rule == "consensus" else 1)  # grad of 1/2 |v|^2 is w itself
     np.testing.assert_allclose(now.params["w"], [factor, -2 * factor], rtol=1e-6)
-    assert float(metrics["only_loss"]) == pytest.approx(2.5)
+    assert float(info.losses["only"]) == pytest.approx(2.5)
 
 
 # Which batch, which noise, which parts.
@@ -222,7 +222,7 @@ def record(rule, num_steps, num_updates=None, key=0, jit=True):
     metrics = []
     for _ in range(num_steps):
         now, seen = step(now)
-        metrics.append(jax.device_get(seen))
+        metrics.append(jax.device_get(seen.metrics))
     return now, metrics
 
 

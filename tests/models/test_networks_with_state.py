@@ -1,0 +1,137 @@
+"""Batch statistics of a network are either trained, or refused by name, by every recipe."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dgm_jax import models, priors, training
+from dgm_jax.core import ConfigError, Network
+from dgm_jax.models import AdversarialVae, GumbelVae, Vae, VqVae
+from dgm_jax.models.classifier import image_classifier
+from dgm_jax.networks import MLP, from_flax
+from dgm_jax.objectives.gan import LOSSES
+
+SHAPE = (2, 3, 1)
+X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, *SHAPE)), jnp.float32)
+
+
+def network(output_shape, normalised):
+    """An MLP of the joined inputs with output [B, *output_shape], with or without batch
+    statistics."""
+    inner = from_flax(MLP((4, int(np.prod(output_shape))), batch_norm=normalised))
+
+    def joined(inputs):
+        return jnp.concatenate([x.reshape(x.shape[0], -1) for x in jax.tree.leaves(inputs)], axis=1)
+
+    def apply(params, state, inputs, train):
+        out, state = inner.apply(params, state, joined(inputs), train)
+        return out.reshape(-1, *output_shape), state
+
+    return Network(lambda key, inputs: inner.init(key, joined(inputs)), apply)
+
+
+def vae_of(normalised):
+    encoder, decoder = (
+        network((4,), "encoder" in normalised),
+        network(SHAPE, "decoder" in normalised),
+    )
+    return models.vae(Vae(encoder, decoder, 2, priors.standard_normal(2)), SHAPE)
+
+
+def categorical(normalised):
+    encoder = network((2, 3), "encoder" in normalised)
+    return GumbelVae(encoder, network(SHAPE, "decoder" in normalised), (2,), 3)
+
+
+def gumbel_vae_of(normalised):
+    return models.gumbel_vae(categorical(normalised), SHAPE)
+
+
+def discrete_vae_of(normalised):
+    constant = lambda step: 1.0
+    return models.discrete_vae(categorical(normalised), SHAPE, temperature=constant, beta=constant)
+
+
+def vqvae_of(normalised):
+    encoder = network((1, 2, 2), "encoder" in normalised)
+    decoder = network((*SHAPE[:2], 2), "decoder" in normalised)
+    return models.vqvae(VqVae(encoder, decoder, (1, 2), 3, 2), SHAPE)
+
+
+def avb_of(normalised):
+    parts = {"encoder": (2,), "decoder": SHAPE, "critic": ()}
+    made = {part: network(shape, part in normalised) for part, shape in parts.items()}
+    avb = AdversarialVae(**made, prior=priors.standard_normal(2), latent_size=2, noise_size=2)
+    return models.adversarial_variational_bayes(avb, SHAPE)
+
+
+def gan_of(normalised):
+    return models.gan(
+        network(SHAPE, "generator" in normalised),
+        network((), "discriminator" in normalised),
+        LOSSES["non_saturating"],
+        latent_size=2,
+        example_shape=SHAPE,
+    )
+
+
+def classifier_of(normalised):
+    inner = network((3,), "classifier" in normalised)
+
+    def apply(params, state, x, train):
+        logits, state = inner.apply(params, state, x, train)
+        return (logits, logits), state
+
+    return image_classifier(Network(inner.init, apply), SHAPE)
+
+
+REFUSES = {
+    vae_of: ("encoder", "decoder"),
+    gumbel_vae_of: ("encoder", "decoder"),
+    discrete_vae_of: ("encoder", "decoder"),
+    vqvae_of: ("encoder", "decoder"),
+    avb_of: ("encoder", "decoder", "critic"),
+}
+TRAINS = {gan_of: ("generator", "discriminator"), classifier_of: ("classifier",)}
+
+
+def cases(recipes):
+    return [(recipe, part) for recipe, parts in recipes.items() for part in parts]
+
+
+@pytest.mark.parametrize("recipe, part", cases(REFUSES))
+def test_a_recipe_that_would_not_train_the_state_names_the_part(recipe, part):
+    with pytest.raises(ConfigError, match=rf"train its {part}: .*\(\['batch_stats'\]\).*without"):
+        recipe({part}).init(jax.random.key(0))
+
+
+@pytest.mark.parametrize("recipe", REFUSES)
+def test_the_same_networks_without_state_are_taken(recipe):
+    params, _ = recipe(set()).init(jax.random.key(0))
+    assert set(REFUSES[recipe]) <= set(params)
+
+
+@pytest.mark.parametrize("recipe, part", cases(TRAINS))
+def test_a_recipe_that_takes_state_trains_it(recipe, part):
+    """After one step every running mean and variance has moved from its start of 0 and 1."""
+    model = recipe({part})
+    algorithm = training.alternating(
+        model.players, {name: optax.sgd(0.1) for name in model.players}
+    )
+    z = jax.random.normal(jax.random.key(1), (len(X), 2))
+    batch = {"x": X, "z": z, "label": jnp.arange(len(X)) % 3}
+    start = algorithm.init(jax.random.key(2), *model.init(jax.random.key(0)))
+    moved, _ = jax.jit(lambda now: algorithm.step(now, lambda index: batch))(start)
+    before, after = (jax.tree.leaves(now.state[part]) for now in (start, moved))
+    assert before and all(np.any(a != b) for a, b in zip(before, after, strict=True))
+
+
+def test_every_recipe_that_takes_a_network_is_looked_at_here():
+    """`toy_gan` and `dirac_gan` make their own networks for `gan`; `autoregressive` takes a
+    `CausalNetwork`, which has no state."""
+    looked_at = {recipe.__name__.removesuffix("_of") for recipe in REFUSES | TRAINS}
+    looked_at = {"adversarial_variational_bayes" if name == "avb" else name for name in looked_at}
+    others = {"toy_gan", "dirac_gan", "autoregressive"}
+    assert set(models.MODELS) | {"classifier"} == looked_at | others
