@@ -15,6 +15,8 @@ from dgm_jax.core import ConfigError
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.objectives.aggregate_density import log_densities, stratified_weights
 
+pytestmark = pytest.mark.optimized
+
 MEANS, DEVIATIONS = np.array([-1.5, -0.2, 0.7, 2.0]), np.array([0.3, 0.5, 0.2, 0.8])
 
 

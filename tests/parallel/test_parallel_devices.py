@@ -18,9 +18,10 @@ from dgm_jax.core import Aux, ConfigError, Player, Task
 
 BATCH = 32
 
-pytestmark = pytest.mark.skipif(
+needs_devices = pytest.mark.skipif(
     jax.device_count() < 8, reason="needs eight devices, as tests/conftest.py asks for"
 )
+pytestmark = [needs_devices, pytest.mark.optimized]
 
 
 def losses():

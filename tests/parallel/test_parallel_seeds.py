@@ -9,6 +9,8 @@ import pytest
 from dgm_jax import core, parallel
 from dgm_jax.core import ConfigError
 
+pytestmark = pytest.mark.optimized
+
 NUM_SEEDS, NUM_STEPS = 8, 20
 
 

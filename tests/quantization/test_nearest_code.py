@@ -11,6 +11,8 @@ from dgm_jax import quantization
 from dgm_jax.core import ConfigError
 from dgm_jax.quantization import nearest
 
+pytestmark = pytest.mark.optimized
+
 nearest_code = jax.jit(quantization.nearest_code, static_argnames=("compute_dtype", "tile"))
 ROUNDOFF = {"float32": 2.0**-24, "tf32": 2.0**-11, "bfloat16": 2.0**-8}
 

@@ -17,6 +17,8 @@ from dgm_jax import parallel
 from dgm_jax.run.arms import lanes_of
 from dgm_jax.run.experiment import arms, groups
 
+pytestmark = pytest.mark.optimized
+
 FILES = {
     "config.json",
     "environment.json",

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.optimized
+
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = {
     "config.json",
