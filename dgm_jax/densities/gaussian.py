@@ -39,8 +39,11 @@ def sample(key: Key, loc: Array, scale: Array, shape: tuple[int, ...]) -> Array:
     """Draws of shape `shape`, to which `loc` and `scale` broadcast; differentiable with respect to
     both."""
     loc, scale = jnp.asarray(loc), jnp.asarray(_positive(scale))
+    # from the last axis backwards: the axes that only `shape` has may be of any size
     fits = len(shape) >= max(loc.ndim, scale.ndim) and all(
-        n in (1, m) for a in (loc, scale) for n, m in zip(a.shape[::-1], tuple(shape)[::-1])
+        n in (1, m)
+        for a in (loc, scale)
+        for n, m in zip(a.shape[::-1], tuple(shape)[::-1], strict=False)
     )
     require(fits, f"loc {loc.shape} and scale {scale.shape} must broadcast to shape {tuple(shape)}")
     return loc + scale * normal(key, tuple(shape), jnp.result_type(loc, scale, jnp.float32))

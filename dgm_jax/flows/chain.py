@@ -24,7 +24,10 @@ def chain(*bijections: Bijection) -> Bijection:
         )
 
     def init(key):
-        return tuple(b.init(k) for b, k in zip(bijections, jax.random.split(key, len(bijections))))
+        return tuple(
+            b.init(k)
+            for b, k in zip(bijections, jax.random.split(key, len(bijections)), strict=True)
+        )
 
     def forward(params, x):
         steps = [(b.forward_and_log_det, p) for b, p in zip(bijections, params, strict=True)]

@@ -70,7 +70,8 @@ def _pads(padding, sizes, kernel_size, stride):
         return ((0, 0), (0, 0))
     if padding == "SAME":
         totals = [
-            max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(sizes, kernel_size)
+            max((-(-n // stride) - 1) * stride + k - n, 0)
+            for n, k in zip(sizes, kernel_size, strict=True)
         ]
         return tuple((total // 2, total - total // 2) for total in totals)
     core.require(

@@ -196,7 +196,9 @@ def conv(
         B].
     """
     size, batch = x.shape[1:3], x.shape[-1]
-    out = tuple((n + sum(p) - k) // stride + 1 for n, p, k in zip(size, padding, w.shape))
+    out = tuple(
+        (n + sum(p) - k) // stride + 1 for n, p, k in zip(size, padding, w.shape[:2], strict=True)
+    )
     total = None
     for row, column in _plan(size, w.shape, stride, (padding[0][0], padding[1][0]), out):
         result = product(_matrix(w, row, column), _stack_image(x, row.reads, column.reads))

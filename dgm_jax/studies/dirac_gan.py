@@ -78,7 +78,7 @@ def spectrum(arm: Arm, step_size: float, updates: tuple[int, int] = (1, 1)) -> n
         moving = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
 
         def step(vector):
-            carried = dict(enumerate(leaves)) | dict(zip(moving, vector))
+            carried = dict(enumerate(leaves)) | dict(zip(moving, vector, strict=True))
             params, opt_state = jax.tree.unflatten(
                 structure, [carried[i] for i in range(len(leaves))]
             )
