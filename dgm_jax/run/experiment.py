@@ -170,7 +170,7 @@ def arms(
         axes = {experiment.arm_field: getattr(config, experiment.arm_field), **axes}
     cells = []
     for point in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, point))
+        chosen = dict(zip(axes, point, strict=True))
         label = [v if k == experiment.arm_field else f"{k}={v}" for k, v in chosen.items()]
         cells.append(
             Arm(", ".join(map(str, label)) or experiment.name, with_settings(config, chosen))
