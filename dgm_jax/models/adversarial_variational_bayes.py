@@ -146,7 +146,7 @@ def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
     inputs = {ENCODER: (flat, jnp.zeros((2, avb.noise_size))), DECODER: z, CRITIC: (flat, z)}
     networks = {ENCODER: avb.encoder, DECODER: avb.decoder, CRITIC: avb.critic}
     params, state = {}, {}
-    for key_part, (name, example) in zip(keys, inputs.items()):
+    for key_part, (name, example) in zip(keys, inputs.items(), strict=False):  # 4th: the prior's
         params[name], state[name] = networks[name].init(key_part, example)
     params[PRIOR], state[PRIOR] = avb.prior.init(keys[3]), {}
     require_density(avb.prior, params[PRIOR], avb.latent_size, "adversarial variational Bayes")
@@ -160,7 +160,7 @@ def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
     )
     parts = out if avb.adaptive_contrast else (out,)
     require(len(parts) in (1, 3), f"the encoder must give (z, loc, scale), got {len(parts)} arrays")
-    for name, part in zip(("z", "loc", "scale"), parts):
+    for name, part in zip(("z", "loc", "scale")[: len(parts)], parts, strict=True):
         require(
             part.shape == z.shape,
             f"the encoder gives {name} {part.shape[1:]}, but latent_size={avb.latent_size}",

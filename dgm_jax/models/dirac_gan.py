@@ -87,7 +87,7 @@ def dirac_gan(
     )
     players = {
         name: _alone(model.players[name], game.half_consensus)._replace(num_updates=n)
-        for name, n in zip((GENERATOR, DISCRIMINATOR), updates)
+        for name, n in zip((GENERATOR, DISCRIMINATOR), updates, strict=True)
     }
     return model._replace(players=players)
 
