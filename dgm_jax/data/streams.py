@@ -85,7 +85,9 @@ def shuffled_positions(key: Key, index: Array, batch_size: int, num_examples: in
     position = offset + jnp.arange(batch_size, dtype=jnp.int32)
     next_epoch = position >= num_examples
     this, then = _round_keys(key, epoch, num_examples), _round_keys(key, epoch + 1, num_examples)
-    shifts, salts = (jnp.where(next_epoch, b[:, None], a[:, None]) for a, b in zip(this, then))
+    shifts, salts = (
+        jnp.where(next_epoch, b[:, None], a[:, None]) for a, b in zip(this, then, strict=True)
+    )
     return _swap_or_not(position - num_examples * next_epoch, shifts, salts, num_examples)
 
 

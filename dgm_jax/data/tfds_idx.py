@@ -41,7 +41,7 @@ def builder_class(source):
             }
 
         def _generate_examples(self, images, labels):
-            for index, (image, label) in enumerate(zip(images, labels)):
+            for index, (image, label) in enumerate(zip(images, labels, strict=True)):
                 yield index, {"image": image_module.fromarray(image[..., 0]), "label": int(label)}
 
     return FashionMnist
