@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import dgm_jax
+import dgm_jax  # noqa: F401  it sets the compiler's flags
 
 
 def test_products_followed_by_sums_are_right_under_jit_and_vmap():
