@@ -110,7 +110,9 @@ def kl_estimate(avb: AdversarialVae, params, state, x: Array, draw: Draw) -> Arr
     return objective.adaptive_kl(logits, draw.z, draw.contrast, log_prior(avb, params, draw.z))
 
 
-def terms(key: Key, avb: AdversarialVae, params, state, x: Array, beta=1.0) -> ElboTerms:
+def terms(
+    key: Key, avb: AdversarialVae, params, state, x: Array, beta: Array | float = 1.0
+) -> ElboTerms:
     """The adversarial bound of each example, [B] nats: a bound only as far as the critic is
     optimal."""
     draw = draw_posterior(key, avb, params, state, x)
@@ -177,7 +179,7 @@ def adversarial_variational_bayes(
     image_shape: tuple[int, int, int],
     *,
     num_critic_updates: int = 2,
-    beta: Callable[[Array], Array] = lambda step: 1.0,
+    beta: Callable[[Array], Array | float] = lambda step: 1.0,
 ) -> Model:
     """The model and its two players, "vae" (encoder, decoder, prior) and "critic".
 
