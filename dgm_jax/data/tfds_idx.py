@@ -82,7 +82,7 @@ def prepare(source, data_dir) -> pathlib.Path:
 def main(arguments=None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m dgm_jax.data.tfds_idx", description=__doc__.splitlines()[0]
+        prog="python -m dgm_jax.data.tfds_idx", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--source", required=True, help="folder with the four IDX files")
     parser.add_argument("--data_dir", required=True, help="tfds data folder to write to")
