@@ -88,14 +88,14 @@ class Experiment:
 
     name: str
     config: type[RunConfig]
-    load: Callable[[RunConfig], Data]
-    build: Callable[[RunConfig, Data], Task]
+    load: Callable[[Any], Data]  # Any: a `config`
+    build: Callable[[Any, Data], Task]
     distribute: Callable
-    validate: Callable[[RunConfig], None] = lambda config: None
+    validate: Callable[[Any], None] = lambda config: None
     finalise: Callable[..., dict[str, np.ndarray]] = _scalars
     figures: Callable[..., dict] = lambda results, data: {}
     snapshots: Callable[..., dict] = lambda result, data, step: {}
-    references: Callable[[RunConfig], list[dict]] = lambda config: []
+    references: Callable[[Any], list[dict]] = lambda config: []
     headline: tuple[str, ...] = ()
     explanations: dict[str, str] = dataclasses.field(default_factory=dict)
     arm_field: str | None = None
