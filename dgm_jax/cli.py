@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import pathlib
 import sys
+from typing import Any, cast
 
 GROUP = "dgm_jax.experiments"
 USAGE = """usage: dgm-jax COMMAND ...
@@ -77,7 +78,7 @@ def _list(arguments: list[str]) -> int:
 
 def _first_line(module: str) -> str:
     """First line of a module's docstring, read without importing the module."""
-    spec = importlib.util.find_spec(module)
+    spec = cast(Any, importlib.util.find_spec(module))  # of a module that has a file
     tree = ast.parse(pathlib.Path(spec.origin).read_text("utf-8"))
     return (ast.get_docstring(tree) or "").split("\n")[0]
 
