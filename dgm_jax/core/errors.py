@@ -5,6 +5,10 @@ Each names what was expected and what came. `exit_code` is what a command return
 """
 
 import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 class DgmError(ValueError):
@@ -31,7 +35,7 @@ def did_you_mean(name: str, known) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def lookup(registry: dict, name: str, kind: str):
+def lookup(registry: Mapping[str, Value], name: str, kind: str) -> Value:
     """`registry[name]`, or a `ConfigError` that lists the names and the nearest one.
 
     Example: `lookup(LOSSES, "hing", "GAN loss")` says

@@ -117,4 +117,4 @@ def closed_form(arm: Arm, step_size: float) -> np.ndarray:
 
 def _sorted_eigenvalues(matrix: np.ndarray) -> np.ndarray:
     values = np.linalg.eigvals(matrix).astype(complex)
-    return values[np.lexsort((-values.imag, -np.abs(values).round(9)))]
+    return values[np.lexsort((-np.imag(values), -np.abs(values).round(9)))]
