@@ -227,7 +227,7 @@ def _finish(
 
 
 def _with_test(
-    arrays: Mapping[str, np.ndarray | None], num_classes: int | None, allow_constant: bool
+    arrays: Mapping, num_classes: int | None, allow_constant: bool
 ) -> tuple[dict, tuple[str, ...]]:
     """Labels of zeros where there are none; the last fifth of each class as test split where there
     is none."""

@@ -1,12 +1,12 @@
 """Optional packages, imported only when a data set needs them."""
 
 import importlib
-from typing import Any
+from types import ModuleType
 
 from dgm_jax.core import ConfigError
 
 
-def optional(module: str, package: str) -> Any:
+def optional(module: str, package: str) -> ModuleType:
     """Imports `module`, or raises a `ConfigError` that says what to install."""
     try:
         return importlib.import_module(module)

@@ -29,7 +29,11 @@ def builder_class(source):
     mnist = optional("tensorflow_datasets.image_classification", "tensorflow-datasets")
     image_module = optional("PIL.Image", "pillow")
 
-    class FashionMnist(mnist.FashionMNIST, skip_registration=True):
+    # The base class is known when tfds is there, and its keyword with it.
+    class FashionMnist(  # pyright: ignore[reportGeneralTypeIssues]
+        mnist.FashionMNIST,
+        skip_registration=True,  # pyright: ignore[reportCallIssue]
+    ):
         """Fashion-MNIST from local files."""
 
         def _split_generators(self, dl_manager):
