@@ -96,10 +96,9 @@ def silence_what_is_broken() -> None:
 
     Python writes out what is left at its end, and would complain then, with exit code 120.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where the process has none
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except ValueError:  # closed: nothing is left to be written
             continue
         except OSError:

@@ -42,7 +42,7 @@ def read_folder(
     decoded, skipped = {}, 0
     for name, found in files.items():
         require(
-            found,
+            bool(found),
             f"{bases[name]}: no image files ({', '.join(SUFFIXES)}) in it or its subfolders",
             DataError,
         )
@@ -52,7 +52,7 @@ def read_folder(
         )
         skipped += bad
     depth = channels or max(array.shape[-1] for rows in decoded.values() for _, _, array in rows)
-    out = {"test_images": None, "test_labels": None}
+    out: dict[str, np.ndarray | None] = {"test_images": None, "test_labels": None}
     for name, rows in decoded.items():
         out[f"{name}_images"] = _stack(rows, depth)
         out[f"{name}_labels"] = np.array([classes.index(kind) for kind, _, _ in rows], np.int32)

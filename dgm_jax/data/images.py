@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ class Decoded(NamedTuple):
         none.
     """
 
-    arrays: dict[str, np.ndarray | None]
+    arrays: Mapping[str, np.ndarray | None]
     class_names: tuple[str, ...] | None
     source: str
     notes: tuple[str, ...] = ()

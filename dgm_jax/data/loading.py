@@ -6,6 +6,7 @@ import inspect
 import pathlib
 import re
 import typing
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -233,7 +234,7 @@ def _finish(
 
 
 def _with_test(
-    arrays: dict, num_classes: int | None, allow_constant: bool
+    arrays: Mapping, num_classes: int | None, allow_constant: bool
 ) -> tuple[dict, tuple[str, ...]]:
     """Labels of zeros where there are none; the last fifth of each class as test split where there
     is none."""

@@ -145,7 +145,7 @@ def _read_split(builder, split: str, image_key: str, label_key: str, image_size:
     labels, images, shapes = np.zeros(len(source), np.int32), [], set()
     for start in range(0, len(source), 1024):
         rows = range(start, min(start + 1024, len(source)))
-        for i, record in zip(rows, source.__getitems__(rows)):
+        for i, record in zip(rows, source.__getitems__(rows), strict=True):
             labels[i] = record[label_key]
             images.append(_resized(np.asarray(record[image_key]), image_size))
             shapes.add(images[-1].shape)

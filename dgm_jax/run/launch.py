@@ -130,7 +130,7 @@ def _parse(experiment: Experiment, argv, command: Command | None):
 
 
 def _cells(
-    experiment: Experiment, config: RunConfig, grid
+    experiment: Experiment, config: RunConfig, grid: dict[str, tuple]
 ) -> tuple[RunConfig, dict[str, tuple], list[Arm]]:
     """The valid cells of a run, with the settings and the grid that they come from."""
     if experiment.arm_field in grid:  # as if its flag had been given

@@ -105,7 +105,10 @@ def save(path, **arrays):
 )
 def test_npz_under_its_usual_names(tmp_path, names):
     values = (IMAGES[..., None], LABELS, IMAGES[:4, ..., None], LABELS[:4])
-    path = save(tmp_path / "set.npz", **{name: value for name, value in zip(names, values) if name})
+    path = save(
+        tmp_path / "set.npz",
+        **{name: value for name, value in zip(names, values, strict=True) if name},
+    )
     arrays = npz.read_npz(path)
     np.testing.assert_array_equal(arrays["train_images"], values[0])
     np.testing.assert_array_equal(arrays["train_labels"], LABELS)

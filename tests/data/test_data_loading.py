@@ -75,10 +75,13 @@ def test_digits_are_those_of_scikit_learn():
     }
     found = {
         (tuple(np.round(x / 15.9375).astype(int).ravel()), int(y))
-        for x, y in zip(together, np.concatenate([dataset.train["label"], dataset.test["label"]]))
+        for x, y in zip(
+            together, np.concatenate([dataset.train["label"], dataset.test["label"]]), strict=True
+        )
     }
     assert found == {
-        (tuple(x.astype(int).ravel()), int(y)) for x, y in zip(bunch.images, bunch.target)
+        (tuple(x.astype(int).ravel()), int(y))
+        for x, y in zip(bunch.images, bunch.target, strict=True)
     }
     for kind in range(10):
         total = int(np.sum(bunch.target == kind))

@@ -31,7 +31,7 @@ def full_scales(family):
 def scipy_log_prob(x, family):
     parts = [
         np.log(w) + stats.multivariate_normal.logpdf(x, mean, np.diag(scale**2))
-        for w, mean, scale in zip(WEIGHTS, MEANS, full_scales(family))
+        for w, mean, scale in zip(WEIGHTS, MEANS, full_scales(family), strict=True)
     ]
     return logsumexp(parts, axis=0)
 

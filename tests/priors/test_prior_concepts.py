@@ -18,7 +18,11 @@ RNG = np.random.default_rng
 def scipy_mixture(z, log_weights, loc, scale):
     z, log_weights, loc, scale = (np.asarray(a, np.float64) for a in (z, log_weights, loc, scale))
     return logsumexp(
-        [w + stats.norm.logpdf(z, m, s).sum(-1) for w, m, s in zip(log_weights, loc, scale)], axis=0
+        [
+            w + stats.norm.logpdf(z, m, s).sum(-1)
+            for w, m, s in zip(log_weights, loc, scale, strict=True)
+        ],
+        axis=0,
     )
 
 
@@ -80,7 +84,7 @@ def test_gradients_of_the_stream_equal_those_of_the_whole():
         args = tuple(map(jnp.asarray, (z, weights, loc, scale)))
         streamed = jax.jit(jax.grad(total(priors.streamed_log_prob, 5), (0, 1, 2, 3)))(*args)
         whole = jax.grad(total(mixture.log_prob), (0, 1, 2, 3))(*args)
-        for got, expected in zip(streamed, whole):
+        for got, expected in zip(streamed, whole, strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -217,7 +221,7 @@ def test_a_flow_prior_takes_noise_forward_to_samples():
     prior = priors.flow(flows.affine(2), 2)
     params = {"log_scale": jnp.log(jnp.array([0.5, 3.0])), "shift": jnp.array([1.0, -2.0])}
     z = np.asarray(prior.sample(params, jax.random.key(0), 5000))
-    for column, loc, scale in zip(z.T, (1.0, -2.0), (0.5, 3.0)):
+    for column, loc, scale in zip(z.T, (1.0, -2.0), (0.5, 3.0), strict=True):
         assert stats.kstest(column, stats.norm(loc, scale).cdf).pvalue > 1e-3
     expected = stats.norm.logpdf(z[:9], [1.0, -2.0], [0.5, 3.0]).sum(-1)
     np.testing.assert_allclose(prior.log_prob(params, z[:9]), expected, rtol=1e-5, atol=1e-5)

@@ -114,7 +114,7 @@ def test_a_grid_of_numbers_is_one_program_and_equals_separate_runs(undisturbed, 
     metrics = summary_of(tmp_path / "grid")["metrics"]
     names = [name for name in metrics if name.endswith("/w")]
     assert len(names) == 2
-    for name, alone in zip(names, (undisturbed, tmp_path / "alone")):
+    for name, alone in zip(names, (undisturbed, tmp_path / "alone"), strict=True):
         np.testing.assert_allclose(
             metrics[name]["per_seed"], summary_of(alone)["metrics"]["w"]["per_seed"], rtol=1e-5
         )
