@@ -162,7 +162,7 @@ def resolve(name):
 
 @pytest.mark.parametrize("page, name", sorted(set(NAMES)))
 def test_every_dotted_name_resolves(page, name):
-    resolve(name)
+    assert resolve(name) is not None
 
 
 def test_a_wrong_name_and_a_wrong_path_would_be_noticed():

@@ -10,6 +10,8 @@ import pytest
 
 from dgm_jax import cli
 
+pytestmark = pytest.mark.optimized  # the blocks train for a while
+
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text("utf-8")
 INDEX = README.split("## Index")[1].split("| experiment |")[0]
 NAMES = re.findall(r"`([a-z_0-9]+(?:\.[A-Za-z_0-9]+)+)`", INDEX)
@@ -35,7 +37,8 @@ def test_every_code_block_runs_alone(index):
     """As a reader pastes it: nothing of the blocks before it is there."""
     scope = {"__name__": "__main__"}
     exec(compile(BLOCKS[index], "README.md", "exec"), scope)
-    CHECKS[index](scope)
+    check = CHECKS[index]
+    check(scope)
 
 
 def check_function(scope):

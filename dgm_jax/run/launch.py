@@ -5,6 +5,7 @@ chunks of one compiled program: a row, a picture, a checkpoint, a look at the si
 that was killed continues at its newest checkpoint and ends with the same bits.
 """
 
+import contextlib
 import contextvars
 import dataclasses
 import datetime
@@ -181,9 +182,8 @@ def _show(experiment: Experiment, summary: dict, report: pathlib.Path) -> None:
         f"report: {report}",
     ]
     try:
-        print(*text, sep="\n", flush=True)
-    except BrokenPipeError:
-        pass  # nobody reads it
+        with contextlib.suppress(BrokenPipeError):  # nobody reads it
+            print(*text, sep="\n", flush=True)
     except (OSError, ValueError) as error:
         console.tell(f"the run is finished, but its result cannot be shown ({error}): {report}")
     console.silence_what_is_broken()
