@@ -19,6 +19,7 @@ SHALLOW = {"coupling_flow": {"num_layers": 2}, "spline_flow": {"num_layers": 2}}
 both_ways = pytest.mark.parametrize("way", ["forward_and_log_det", "inverse_and_log_det"])
 
 
+@functools.cache
 def built(name, dim):
     """The bijection and its first parameters."""
     bijection = flows.BIJECTIONS[name](dim, **SHALLOW.get(name, {}))

@@ -44,7 +44,8 @@ def start(model, key=0, num_examples=12):
     """A game with SGD, its state before the first step, and a batch."""
     key_init, key_x, key_z = jax.random.split(jax.random.key(key), 3)
     game = training.make_game(model.players, {D: optax.sgd(0.1), G: optax.sgd(0.1)}, SOLO)
-    now = training.game.init_state(game, jax.random.key(key + 1), *model.init(key_init))
+    init_state = functools.partial(training.game.init_state, game, jax.random.key(key + 1))
+    now = jax.jit(lambda key: init_state(*model.init(key)))(key_init)
     batch = {
         "x": 1.0 + core.normal(key_x, (num_examples, 2)),
         "z": core.normal(key_z, (num_examples, LATENT)),
@@ -360,8 +361,13 @@ def test_every_method_takes_a_finite_step(method):
         "z": np.zeros((n, 16), np.float32),
     }
     batch["z"][:, 0] = np.linspace(-1, 1, n)
-    now = algorithm.init(jax.random.key(0), *model.init(jax.random.key(1)))
-    moved, info = jax.jit(lambda now: algorithm.step(now, lambda index: batch))(now)
+
+    @jax.jit
+    def first_step(key):
+        now = algorithm.init(jax.random.key(0), *model.init(key))
+        return now, *algorithm.step(now, lambda index: batch)
+
+    now, moved, info = first_step(jax.random.key(1))
     assert bool(core.all_finite((moved.params, moved.state, moved.opt_state, info)))
     assert not same(moved.params[D], now.params[D]) and not same(moved.params[G], now.params[G])
     assert set(info.losses) == {D, G} and {"value", "js_lower_bound"} <= set(info.metrics)
