@@ -1,15 +1,17 @@
 # make demo: set up and run the main job.  make test: set up and run the tests.
-# Both need python3 (3.11 or newer, with venv) and make, nothing else.
+# make lint: formatter, linter and types, checked.  make format: the same, mended where a tool can.
+# All need python3 (3.11 or newer, with venv) and make, nothing else.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?=
 
-.PHONY: demo test test-newest test-slow setup setup-test benchmark clean
+.PHONY: demo lint format test test-newest test-slow setup setup-lint setup-test benchmark clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
+setup-lint: $(VENV)/.installed-lint
 
 # One install each: the pinned versions of constraints.txt hold for the Python they were tested on.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -22,8 +24,23 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
 	touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-lint: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[lint]"
+	touch $@ $(VENV)/.installed
+
 demo: setup
 	$(BIN)/python -m experiments.gan_ring --num_seeds 5 --num_steps 10000 --method vanilla packed2 $(if $(OUT),--out $(OUT))
+
+# Formatter, linter and types, as .ci/run and pre-commit call them. pyright asks no server for news.
+lint: setup-lint
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+
+format: setup-lint
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
 test: setup-test
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
@@ -51,4 +68,4 @@ benchmark: setup
 	$(BIN)/python -m benchmarks.annealing
 
 clean:
-	rm -rf .venv .venv-newest .jax_cache .pytest_cache build *.egg-info
+	rm -rf .venv .venv-newest .jax_cache .pytest_cache .ruff_cache build *.egg-info

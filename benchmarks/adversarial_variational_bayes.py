@@ -183,7 +183,7 @@ def check_losses(torch, images) -> dict:
     )
     theirs = peer.vae_loss(flat, numbers).item(), peer.critic_loss(flat, numbers, priors_z).item()
     ours = [float(v) for v in losses()]
-    differences = [abs(a / b - 1) for a, b in zip(ours, theirs)]
+    differences = [abs(a / b - 1) for a, b in zip(ours, theirs, strict=True)]
     if max(differences) > TOLERANCE:
         raise SystemExit(f"the two sides do not compute the same: losses {ours} and {theirs}")
     return {"losses": ours, "relative_difference_of_losses": differences}

@@ -115,13 +115,15 @@ def check(torch, params, x) -> dict:
     ours = value, pull(jnp.ones_like(value))[0]
     peer, pixels = TorchAnnealing(torch, "cpu", params), torch.from_numpy(np.array(x))
     theirs = [v.numpy() for v in peer.evaluate(pixels, torch.from_numpy(np.array(z)))]
-    differences = [float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs)]
+    differences = [
+        float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs, strict=True)
+    ]
     torch.manual_seed(0)
     weights = (
         forward(params, jax.random.key(2), x, settings),
         peer.log_weights(pixels, 16, 200).numpy(),
     )
-    means, errors = zip(*[_mean_and_error(jnp.asarray(w)) for w in weights])
+    means, errors = zip(*[_mean_and_error(jnp.asarray(w)) for w in weights], strict=True)
     score = (means[0] - means[1]) / float(np.hypot(*errors))
     if max(differences) > TOLERANCE or abs(score) > LIMIT:
         raise SystemExit(

@@ -10,6 +10,7 @@ samples, medians and compile times go to benchmarks/results/convolutions_<device
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import pathlib
@@ -196,11 +197,7 @@ def is_slow(name):
 
 
 def has_torch():
-    try:
-        import torch
-    except ImportError:
-        return False
-    return True
+    return importlib.util.find_spec("torch") is not None
 
 
 def groups(only, batches, steps, seeds, lax_steps, lax_loops):

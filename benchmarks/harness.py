@@ -148,7 +148,7 @@ def ratios(rows: dict, over: str) -> dict:
     base = [rows[over]["count"] / s for s in rows[over]["samples_seconds"]]
     found = {}
     for name, row in rows.items():
-        each = [row["count"] / s / b for s, b in zip(row["samples_seconds"], base)]
+        each = [row["count"] / s / b for s, b in zip(row["samples_seconds"], base, strict=True)]
         found[name] = {"median": statistics.median(each), "range": [min(each), max(each)]}
     return found
 

@@ -54,7 +54,9 @@ WAYS = {
 def cases_of(torch, num: int, num_codes: int):
     """(cases, checks) for one size."""
     keys = jax.random.split(jax.random.key(0))
-    z, codebook = (core.normal(key, (n, WIDTH)) for key, n in zip(keys, (num, num_codes)))
+    z, codebook = (
+        core.normal(key, (n, WIDTH)) for key, n in zip(keys, (num, num_codes), strict=True)
+    )
     rows = np.linspace(0, num - 1, SAMPLE).astype(int)
     exact = np.asarray(z, np.float64)[rows], np.asarray(codebook, np.float64)
     truth = ((exact[0][:, None] - exact[1]) ** 2).sum(-1).argmin(1)

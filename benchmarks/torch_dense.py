@@ -1,5 +1,7 @@
 """Dense layers in PyTorch with the weights of `networks.MLP`, for the benchmarks' peers."""
 
+import itertools
+
 import numpy as np
 
 
@@ -7,7 +9,7 @@ def mlp(torch, widths: tuple[int, ...], activation):
     """Linear layers of these widths, from input to output, with a module from `activation()`
     between them."""
     layers = []
-    for a, b in zip(widths, widths[1:]):
+    for a, b in itertools.pairwise(widths):
         layers += [torch.nn.Linear(a, b), activation()]
     return torch.nn.Sequential(*layers[:-1])
 

@@ -181,7 +181,7 @@ def check_terms(torch, images) -> dict:
         peer.load(params)
         with torch.no_grad():
             theirs = [float(v.mean()) for v in peer.terms(flat, numbers)]
-        differences[name] = [abs(a / b - 1) for a, b in zip(ours, theirs)]
+        differences[name] = [abs(a / b - 1) for a, b in zip(ours, theirs, strict=True)]
     if max(map(max, differences.values())) > TOLERANCE:
         raise SystemExit(
             "the sides do not compute the same: relative differences of the two terms"

@@ -5,10 +5,13 @@ may add its own. Listing and spelling help need no JAX; an experiment is importe
 """
 
 import ast
+import importlib
 import importlib.metadata
 import importlib.util
-import pathlib
+import pkgutil
 import sys
+
+from dgm_jax import console
 
 GROUP = "dgm_jax.experiments"
 USAGE = """usage: dgm-jax COMMAND ...
@@ -26,8 +29,13 @@ class UsageError(Exception):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; returns the exit code (2 for a command that cannot be understood)."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Entry point; returns the exit code (2 for a command that cannot be understood, 141 where
+    nobody reads what it prints)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return console.guarded(lambda: _main(arguments))
+
+
+def _main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if argv else 2
@@ -39,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         return chosen(rest)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        console.tell(f"error: {error}")
         return 2
 
 
@@ -54,15 +62,40 @@ def _nearest(known, name: str, kind: str):
     raise UsageError(f"unknown {kind} {name!r}{hint}; known: {', '.join(sorted(known))}")
 
 
-def experiments() -> dict:
-    """Entry points of all installed experiments by name."""
-    return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+def experiments() -> dict[str, importlib.metadata.EntryPoint]:
+    """Entry points of all experiments by name: this package's own and those of installed packages.
+
+    Its own are what its folder holds. So a checkout knows them whether it is installed or not, and
+    also where it comes before another one that is.
+    """
+    installed = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+    folder = importlib.import_module(GROUP).__path__
+    own = [module.name for module in pkgutil.iter_modules(folder)]
+    return installed | {
+        name: importlib.metadata.EntryPoint(name, f"{GROUP}.{name}:EXPERIMENT", GROUP)
+        for name in own
+        if not name.startswith("_")
+    }
 
 
 def _load(arguments: list[str]):
     if not arguments or arguments[0].startswith("-"):
         raise UsageError(f"name an experiment first; known: {', '.join(sorted(experiments()))}")
-    return _nearest(experiments(), arguments[0], "experiment").load(), arguments[1:]
+    entry = _nearest(experiments(), arguments[0], "experiment")
+    try:
+        experiment = entry.load()
+    except (Exception, SystemExit) as error:  # a module of others may do anything at its import
+        raise UsageError(
+            f"experiment {entry.name!r} cannot be loaded from {entry.value}: {_reason(error)}"
+        ) from error
+    from dgm_jax.run import Experiment
+
+    if not isinstance(experiment, Experiment):
+        kind = type(experiment).__name__
+        raise UsageError(
+            f"experiment {entry.name!r} must be a dgm_jax.run.Experiment, {entry.value} is a {kind}"
+        )
+    return experiment, arguments[1:]
 
 
 def _list(arguments: list[str]) -> int:
@@ -71,22 +104,42 @@ def _list(arguments: list[str]) -> int:
     found = experiments()
     width = max(map(len, found), default=0)
     for name in sorted(found):
-        print(f"{name.ljust(width)}  {_first_line(found[name].module)}")
+        try:
+            about = _first_paragraph(found[name].module)
+        except (Exception, SystemExit) as error:  # one broken package costs its own line only
+            about = f"cannot be read: {_reason(error)}"
+        print(f"{name.ljust(width)}  {about}".rstrip())
     return 0
 
 
-def _first_line(module: str) -> str:
-    """First line of a module's docstring, read without importing the module."""
+def _first_paragraph(module: str) -> str:
+    """First paragraph of a module's docstring as one line, read without importing the module."""
     spec = importlib.util.find_spec(module)
-    tree = ast.parse(pathlib.Path(spec.origin).read_text("utf-8"))
-    return (ast.get_docstring(tree) or "").split("\n")[0]
+    if spec is None:
+        raise ImportError(f"there is no module {module}")
+    if spec.origin is None:
+        raise ImportError(f"{module} is a folder without __init__.py")
+    read = getattr(spec.loader, "get_source", None)
+    source = read(module) if read else None
+    if source is None:
+        raise ImportError(f"{module} has no Python source")
+    about = ast.get_docstring(ast.parse(source, spec.origin)) or ""
+    return " ".join(about.split("\n\n")[0].split())
+
+
+def _reason(error: BaseException) -> str:
+    """An error as part of a sentence, on one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ImportError) and text:
+        return text
+    return f"{type(error).__name__}: {text}"
 
 
 def _run(arguments: list[str]) -> int:
     experiment, rest = _load(arguments)
     from dgm_jax.run.launch import main as launch
 
-    return launch(experiment, rest)
+    return launch(experiment, rest, command=console.typed(("run", arguments[0]), rest))
 
 
 def _with_grid(experiment, rest: list[str]):
@@ -119,7 +172,7 @@ def _ablate(arguments: list[str]) -> int:
         raise UsageError("ablate needs --grid FIELD=VALUE,VALUE ...")
     from dgm_jax.run.launch import main as launch
 
-    return launch(experiment, flags, grid)
+    return launch(experiment, flags, grid, console.typed(("ablate", arguments[0]), rest))
 
 
 def _report(arguments: list[str]) -> int:
@@ -140,7 +193,7 @@ def _check(arguments: list[str]) -> int:
     grid, flags = _with_grid(experiment, rest)
     from dgm_jax.run.launch import check
 
-    return check(experiment, flags, grid)
+    return check(experiment, flags, grid, console.typed(("check", arguments[0]), rest))
 
 
 COMMANDS = {"ablate": _ablate, "check": _check, "list": _list, "report": _report, "run": _run}

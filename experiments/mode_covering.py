@@ -161,7 +161,8 @@ def finalise(arrays, config: Config, loaded: Data) -> dict[str, np.ndarray]:
 def references(config: Config) -> list[dict]:
     """The global minimum of this arm."""
     names = ("global_abs_mu", "global_sigma", "global_value")
-    rows = zip(names, GLOBAL.get(config.arm[0], ()))
+    published = GLOBAL.get(config.arm[0])
+    rows = zip(names, published, strict=True) if published else ()
     return [
         {"metric": name, "published": v, "spread": s, "source": MINIMA} for name, (v, s) in rows
     ]

@@ -4,8 +4,13 @@ import importlib
 import math
 import pathlib
 import re
+import shlex
 
 import pytest
+
+from dgm_jax import cli
+
+pytestmark = pytest.mark.optimized  # the blocks train for a while
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text("utf-8")
 INDEX = README.split("## Index")[1].split("| experiment |")[0]
@@ -27,18 +32,44 @@ def test_the_index_was_found():
     assert len(NAMES) > 30 and "objectives.gan.value" in NAMES
 
 
-def test_code_blocks_run_in_order():
-    scope = {}
-    for block in BLOCKS:
-        exec(compile(block, "README.md", "exec"), scope)
+@pytest.mark.parametrize("index", range(len(BLOCKS)))
+def test_every_code_block_runs_alone(index):
+    """As a reader pastes it: nothing of the blocks before it is there."""
+    scope = {"__name__": "__main__"}
+    exec(compile(BLOCKS[index], "README.md", "exec"), scope)
+    check = CHECKS[index]
+    check(scope)
+
+
+def check_function(scope):
+    assert scope["objectives"].gan.value(scope["real_logits"], scope["fake_logits"]) < 0
+
+
+def check_game(scope):
     assert scope["metrics"]["x_loss"].shape == (8,)
-    # Better than fair coins for 64 pixels, and no better than a probability.
+
+
+def check_vae(scope):
+    """Better than fair coins for 64 pixels, and no better than a probability."""
     log_prob = scope["likelihoods"]["log_prob"]
     assert log_prob.shape == (2,) and (-64 * math.log(2) < log_prob).all() and (log_prob < 0).all()
 
 
+CHECKS = (check_function, check_game, check_vae)
+
+
+def test_every_code_block_is_checked():
+    assert len(BLOCKS) == len(CHECKS)
+
+
+def test_the_commands_of_the_first_minutes_are_understood(capfd):
+    """Their settings, and their data where they are shipped, by `check`, which trains nothing."""
+    lines = re.findall(r"^    dgm-jax (run|ablate|check) ([^#\n]+)", README, re.MULTILINE)
+    assert {command for command, _ in lines} == {"run", "ablate", "check"}
+    for _, words in lines:
+        assert cli.main(["check", *shlex.split(words)]) == 0, capfd.readouterr().err
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_of_the_readme_is_installed(name):
-    from dgm_jax.cli import experiments
-
-    assert experiments()[name].load().name == name
+    assert cli.experiments()[name].load().name == name

@@ -5,6 +5,10 @@ Each names what was expected and what came. `exit_code` is what a command return
 """
 
 import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 class DgmError(ValueError):
@@ -45,7 +49,7 @@ def differences(before: dict, now: dict, prefix: str = "") -> list[str]:
     return rows
 
 
-def lookup(registry: dict, name: str, kind: str):
+def lookup(registry: Mapping[str, Value], name: str, kind: str) -> Value:
     """`registry[name]`, or a `ConfigError` that lists the names and the nearest one.
 
     Example: `lookup(LOSSES, "hing", "GAN loss")` says

@@ -101,7 +101,7 @@ def describe(images: np.ndarray, limits: dict[str, tuple[float, float]]) -> list
     found = [[] for _ in images]
     for name, values in measurements(images).items():
         (low, high), (below, above) = limits[name], WORDS[name]
-        for words, value in zip(found, values):
+        for words, value in zip(found, values, strict=True):
             words += [below] if value < low else [above] if value > high else []
     return [tuple(words) for words in found]
 
@@ -134,7 +134,10 @@ def captions(
         return known[text]
 
     return np.stack(
-        [[one(label, true) for _ in range(num_texts)] for label, true in zip(labels, words)]
+        [
+            [one(label, true) for _ in range(num_texts)]
+            for label, true in zip(labels, words, strict=True)
+        ]
     )
 
 

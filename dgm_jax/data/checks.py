@@ -9,6 +9,7 @@ from dgm_jax.core import ConfigError, DataError, require
 
 RANGES = {"unit": (0.0, 1.0), "symmetric": (-1.0, 1.0)}
 PIXELS = ("uint8", "unit", "symmetric")
+MANY_CLASSES, CLASSES_PER_IMAGE = 1_000, 10
 _MIXED = (
     "expected one array (N, H, W, C), not a collection of arrays of mixed sizes; "
     "fix: resize all images to one size and np.stack them"
@@ -80,14 +81,14 @@ def check_layout(images: np.ndarray, split: str) -> None:
 def check_labels(labels, num_images: int, *, split: str, num_classes: int | None = None) -> None:
     """Integers of shape `[num_images]` that count from 0."""
     labels = np.asarray(labels)
+    # The shape first: one-hot rows of floats need argmax, and no other dtype would mend them.
+    _require(
+        labels.ndim == 1,
+        f"{split} labels: expected shape ({num_images},), got {labels.shape}{_flat_fix(labels)}",
+    )
     if labels.dtype.kind not in "iu":
         fix = "; fix: labels = labels.astype('int32')" if labels.dtype.kind in "fb" else ""
         raise DataError(f"{split} labels: expected integers, got dtype {labels.dtype}{fix}")
-    hint = "; fix for one-hot rows: labels = labels.argmax(-1)" if labels.ndim == 2 else ""
-    _require(
-        labels.ndim == 1,
-        f"{split} labels: expected shape ({num_images},), got {labels.shape}{hint}",
-    )
     _require(len(labels) == num_images, f"{split}: {num_images} images but {len(labels)} labels")
     low, high = int(labels.min()), int(labels.max())
     top = "K-1" if num_classes is None else num_classes - 1
@@ -98,10 +99,33 @@ def check_labels(labels, num_images: int, *, split: str, num_classes: int | None
             f"{split} labels: {low}..{high}, no example of class 0; expected 0..K-1, which looks "
             "off by one; fix: labels = labels - labels.min(), or state num_classes",
         )
+        check_num_classes(high + 1, num_images, split=split)
     elif high >= num_classes:
         off = low >= 1 and high == num_classes
         fix = "off by one; fix: labels = labels - 1" if off else f"num_classes is {num_classes}"
         raise DataError(f"{split} labels: expected 0..{top}, got {low}..{high}; {fix}")
+
+
+def _flat_fix(labels: np.ndarray) -> str:
+    """How labels of another rank become a row of integers."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return "; fix: labels = labels[:, 0]"
+    return "; fix for one-hot rows: labels = labels.argmax(-1)" if labels.ndim == 2 else ""
+
+
+def check_num_classes(num_classes: int, num_images: int, *, split: str = "train") -> None:
+    """Raises `DataError` for more classes than the largest label of so few images can mean.
+
+    Names of classes, layers and tables are made for each class, so one wrong label could ask for
+    all the memory there is.
+    """
+    most = max(MANY_CLASSES, CLASSES_PER_IMAGE * num_images)
+    _require(
+        num_classes <= most,
+        f"{split} labels: 0..{num_classes - 1} would be {num_classes} classes for {num_images}"
+        f" images, expected at most {most}; fix: number the classes that occur:"
+        " labels = np.unique(labels, return_inverse=True)[1], or state num_classes",
+    )
 
 
 def check_batch_size(num_examples: int, batch_size: int, *, split: str = "train") -> None:

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from dgm_jax.core import Array, Key
 
 SCALINGS = ("unit", "symmetric")
@@ -87,7 +89,7 @@ class Dataset(NamedTuple):
     training draws fresh samples on the device.
     """
 
-    train: dict[str, Array]
-    test: dict[str, Array]
+    train: dict[str, np.ndarray]
+    test: dict[str, np.ndarray]
     info: DatasetInfo
     density: Density2D | None = None

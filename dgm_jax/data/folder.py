@@ -8,6 +8,8 @@ from dgm_jax.core import ConfigError, DataError, require
 from dgm_jax.data.packages import optional
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+# What pillow decodes within this process: for some other formats (EPS) it starts a program.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 2**26
 MODES = {"1": 1, "L": 1, "P": 3, "RGB": 3, "YCbCr": 3, "CMYK": 3, "RGBA": 3, "LA": 1}
 BAD_FILES = ("error", "skip")
@@ -40,7 +42,7 @@ def read_folder(
     decoded, skipped = {}, 0
     for name, found in files.items():
         require(
-            found,
+            bool(found),
             f"{bases[name]}: no image files ({', '.join(SUFFIXES)}) in it or its subfolders",
             DataError,
         )
@@ -50,7 +52,7 @@ def read_folder(
         )
         skipped += bad
     depth = channels or max(array.shape[-1] for rows in decoded.values() for _, _, array in rows)
-    out = {"test_images": None, "test_labels": None}
+    out: dict[str, np.ndarray | None] = {"test_images": None, "test_labels": None}
     for name, rows in decoded.items():
         out[f"{name}_images"] = _stack(rows, depth)
         out[f"{name}_labels"] = np.array([classes.index(kind) for kind, _, _ in rows], np.int32)
@@ -103,7 +105,7 @@ def _decode(path: pathlib.Path, root: pathlib.Path, image_size: int | None) -> n
         DataError,
     )
     try:
-        with image_module.open(path) as image:
+        with image_module.open(path, formats=FORMATS) as image:
             width, height = image.size
             pixels = width * height
             require(

@@ -2,16 +2,17 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from dgm_jax.core import DataError, require
 from dgm_jax.data.folder import read_folder
-from dgm_jax.data.idx import idx_paths, is_idx_folder, read_idx, read_idx_folder
+from dgm_jax.data.idx import FILES, idx_paths, is_idx_folder, read_idx, read_idx_folder
 from dgm_jax.data.npz import read_npz
-from dgm_jax.data.packages import optional
-from dgm_jax.data.tfds_source import DATA_VARIABLE, is_prepared, read_tfds
+from dgm_jax.data.packages import INSTALL, OFFLINE, MissingPackage, optional
+from dgm_jax.data.tfds_source import DATA_VARIABLE, PREPARE, NotPrepared, is_prepared, read_tfds
 
 SYSTEM_DATASETS = pathlib.Path("/usr") / "share" / "datasets"
 _FIRST_LABELS = (
@@ -39,7 +40,7 @@ class Decoded(NamedTuple):
         none.
     """
 
-    arrays: dict[str, np.ndarray | None]
+    arrays: Mapping[str, np.ndarray | None]
     class_names: tuple[str, ...] | None
     source: str
     notes: tuple[str, ...] = ()
@@ -157,11 +158,15 @@ def _idx_or_tfds(name: str, folder: str, data_dir, class_names, tfds_options) ->
     found = _find_idx(name, folder, data_dir)
     if found is None:
         if data_dir is not None and not is_prepared(name, data_dir):
-            looked = " or ".join(str(path) for path in _candidates(name, folder, data_dir))
-            raise DataError(
-                f"{name}: no IDX files in {looked}, and no prepared tfds set {name} in {data_dir}"
-            )
-        return from_tfds(name, data_dir, **tfds_options)
+            raise _absent(name, folder, data_dir, f"no prepared tfds set {name} in {data_dir}")
+        try:
+            return from_tfds(name, data_dir, **tfds_options)
+        except MissingPackage as error:
+            why = f"the package {error.package} is not installed"
+            raise _absent(name, folder, data_dir, why) from error
+        except NotPrepared as error:
+            why = "tensorflow-datasets has not prepared it"
+            raise _absent(name, folder, data_dir, why) from error
     require(
         not tfds_options,
         f"{name} is read from the IDX files in {found}; the options {', '.join(tfds_options)} "
@@ -169,6 +174,31 @@ def _idx_or_tfds(name: str, folder: str, data_dir, class_names, tfds_options) ->
     )
     _check_not_the_other(name, found)
     return Decoded(read_idx_folder(found), class_names, f"IDX files in {found}")
+
+
+def _absent(name: str, folder: str, data_dir, why: str) -> DataError:
+    """The error that names where the set was looked for and every way to get it."""
+    looked = " or ".join(dict.fromkeys(map(str, _candidates(name, folder, data_dir))))
+    fashion = name == "fashion_mnist"
+    shorter = (
+        "Debian's package: apt install dataset-fashion-mnist"
+        if fashion
+        else f"5,000 of its digits: {INSTALL}, then mnist_5k"
+    )
+    ways = (
+        shorter,
+        f"IDX files: {DATA_VARIABLE}=FOLDER where FOLDER/{folder} has the four files"
+        f" ({FILES['train_images']}.gz, ...)",
+        f"tensorflow-datasets: {INSTALL}, then prepare the set"
+        + (f" from IDX files ({PREPARE}, then {DATA_VARIABLE}=FOLDER) or" if fashion else "")
+        + f" by tfds:{name}?download=True (which may need tensorflow)",
+        "images of your own: npz:PATH, folder:PATH or idx:PATH (--data npz:PATH)",
+        f"another set: {OFFLINE} (--data digits)",
+    )
+    return DataError(
+        f"{name} was not found: no IDX files in {looked}, and {why}. Ways to go on:\n  "
+        + "\n  ".join(ways)
+    )
 
 
 def _candidates(name: str, folder: str, data_dir) -> list[pathlib.Path]:

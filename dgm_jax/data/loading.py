@@ -6,6 +6,7 @@ import inspect
 import pathlib
 import re
 import typing
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -19,6 +20,8 @@ from dgm_jax.data.pixels import check_choices, static_binarize
 
 IMAGE_OPTIONS = ("num_train", "num_test", "num_classes", "allow_constant")
 LOAD_OPTIONS = ("data_dir", "scaling", "binarization", "dequantization", "seed")
+
+MAX_CLASSES = 2**20  # more than any labelled set has; a name is made for each of them
 
 FIXED_SAMPLES_TAG = 0x2D5E7
 
@@ -186,7 +189,12 @@ def _finish(
     num_classes=None,
     allow_constant=False,
 ) -> Dataset:
-    if num_classes is None and decoded.class_names:
+    if num_classes is not None:
+        require(
+            1 <= num_classes <= MAX_CLASSES,
+            f"num_classes must be between 1 and {MAX_CLASSES}, got {num_classes}",
+        )
+    elif decoded.class_names:
         num_classes = len(decoded.class_names)
     arrays, held_out = _with_test(decoded.arrays, num_classes, allow_constant)
     parts, notes = {}, [*decoded.notes, *held_out]
@@ -226,7 +234,7 @@ def _finish(
 
 
 def _with_test(
-    arrays: dict, num_classes: int | None, allow_constant: bool
+    arrays: Mapping, num_classes: int | None, allow_constant: bool
 ) -> tuple[dict, tuple[str, ...]]:
     """Labels of zeros where there are none; the last fifth of each class as test split where there
     is none."""

@@ -44,7 +44,9 @@ def read_npz(path) -> dict[str, np.ndarray | None]:
                 f"found {', '.join(sorted(names)) or 'none'}",
                 DataError,
             )
-            return {key: name and _member(archive, name, path) for key, name in keys.items()}
+            return {
+                key: _member(archive, name, path) if name else None for key, name in keys.items()
+            }
     except (
         OSError,
         EOFError,

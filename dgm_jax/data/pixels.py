@@ -106,5 +106,5 @@ def _check_scaling(scaling: str) -> None:
     require(scaling in SCALINGS, f"scaling is one of {SCALINGS}, got {scaling!r}")
 
 
-def _check_uint8(images: Array) -> None:
+def _check_uint8(images: Array | np.ndarray) -> None:
     require(images.dtype == np.uint8, f"expected uint8 pixels 0..255, got {images.dtype}")

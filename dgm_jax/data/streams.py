@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dgm_jax.core import Array, Key, PyTree, require
 from dgm_jax.data.checks import check_batch_size
@@ -19,7 +20,7 @@ NUM_ROUNDS = 32
 MAX_EXAMPLES = 2**30
 
 
-def arrays(dataset: Dataset, split: str = "train") -> dict[str, Array]:
+def arrays(dataset: Dataset, split: str = "train") -> dict[str, np.ndarray]:
     """The arrays of one split, which the engine puts on the device once: `{"image", "label"}` or
     `{"x"}`."""
     return dict(_split(dataset, split))
@@ -85,11 +86,13 @@ def shuffled_positions(key: Key, index: Array, batch_size: int, num_examples: in
     position = offset + jnp.arange(batch_size, dtype=jnp.int32)
     next_epoch = position >= num_examples
     this, then = _round_keys(key, epoch, num_examples), _round_keys(key, epoch + 1, num_examples)
-    shifts, salts = (jnp.where(next_epoch, b[:, None], a[:, None]) for a, b in zip(this, then))
+    shifts, salts = (
+        jnp.where(next_epoch, b[:, None], a[:, None]) for a, b in zip(this, then, strict=True)
+    )
     return _swap_or_not(position - num_examples * next_epoch, shifts, salts, num_examples)
 
 
-def permuted(key: Key, positions: Array, num_examples: int, epoch: Array = 0) -> Array:
+def permuted(key: Key, positions: Array, num_examples: int, epoch: Array | int = 0) -> Array:
     """Images of `positions` (int32, in 0..num_examples-1) under the pseudo-random permutation of
     (key, epoch)."""
     require(1 <= num_examples <= MAX_EXAMPLES, f"expected 1 to 2^30 examples, got {num_examples}")
@@ -139,7 +142,7 @@ def _swap_or_not(x: Array, shifts: Array, salts: Array, n: int) -> Array:
     return jax.lax.scan(swap, x, (shifts, salts), unroll=8)[0]
 
 
-def _round_keys(key: Key, epoch: Array, n: int) -> tuple[Array, Array]:
+def _round_keys(key: Key, epoch: Array | int, n: int) -> tuple[Array, Array]:
     """shifts int32[R] in 0..n-1 and salts uint32[R]: words drawn from the key, hashed with the
     epoch."""
     words = jax.random.bits(key, (2 * NUM_ROUNDS,))
@@ -155,6 +158,6 @@ def _hash(x: Array, salt: Array) -> Array:
     return h ^ (h >> 16)
 
 
-def _split(dataset: Dataset, split: str) -> dict[str, Array]:
+def _split(dataset: Dataset, split: str) -> dict[str, np.ndarray]:
     require(split in ("train", "test"), f"split is 'train' or 'test', got {split!r}")
     return dataset.train if split == "train" else dataset.test

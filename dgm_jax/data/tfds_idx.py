@@ -29,7 +29,11 @@ def builder_class(source):
     mnist = optional("tensorflow_datasets.image_classification", "tensorflow-datasets")
     image_module = optional("PIL.Image", "pillow")
 
-    class FashionMnist(mnist.FashionMNIST, skip_registration=True):
+    # The base class is known when tfds is there, and its keyword with it.
+    class FashionMnist(  # pyright: ignore[reportGeneralTypeIssues]
+        mnist.FashionMNIST,
+        skip_registration=True,  # pyright: ignore[reportCallIssue]
+    ):
         """Fashion-MNIST from local files."""
 
         def _split_generators(self, dl_manager):
@@ -41,7 +45,7 @@ def builder_class(source):
             }
 
         def _generate_examples(self, images, labels):
-            for index, (image, label) in enumerate(zip(images, labels)):
+            for index, (image, label) in enumerate(zip(images, labels, strict=True)):
                 yield index, {"image": image_module.fromarray(image[..., 0]), "label": int(label)}
 
     return FashionMnist
@@ -82,7 +86,7 @@ def prepare(source, data_dir) -> pathlib.Path:
 def main(arguments=None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m dgm_jax.data.tfds_idx", description=__doc__.splitlines()[0]
+        prog="python -m dgm_jax.data.tfds_idx", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--source", required=True, help="folder with the four IDX files")
     parser.add_argument("--data_dir", required=True, help="tfds data folder to write to")

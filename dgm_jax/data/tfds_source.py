@@ -12,10 +12,15 @@ import re
 import numpy as np
 
 from dgm_jax.core import ConfigError, DataError, did_you_mean, require
-from dgm_jax.data.packages import optional
+from dgm_jax.data.packages import OFFLINE, optional
 
 DATA_VARIABLE = "DGM_JAX_DATA"
+PREPARE = "python -m dgm_jax.data.tfds_idx --source FOLDER_OF_IDX_FILES --data_dir FOLDER"
 _NAME = re.compile(r"[a-zA-Z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?")
+
+
+class NotPrepared(DataError):
+    """A set that tensorflow-datasets knows and that is not on this machine."""
 
 
 def read_tfds(
@@ -80,9 +85,9 @@ def _prepared_builder(tfds, name: str, data_dir, download: bool):
             download,
             f"tfds set {name!r} is not prepared in {builder.data_dir}. Prepare it as array_record:"
             f" give the option download=True (in a name: tfds:{name}?download=True; tfds's own"
-            " preparation may need tensorflow), or for Fashion-MNIST run python -m"
-            " dgm_jax.data.tfds_idx --source IDX_FOLDER --data_dir FOLDER",
-            DataError,
+            f" preparation may need tensorflow), or for Fashion-MNIST run {PREPARE}. What needs"
+            f" none of this is {OFFLINE}",
+            NotPrepared,
         )
         try:
             builder.download_and_prepare(file_format="array_record")
@@ -140,7 +145,7 @@ def _read_split(builder, split: str, image_key: str, label_key: str, image_size:
     labels, images, shapes = np.zeros(len(source), np.int32), [], set()
     for start in range(0, len(source), 1024):
         rows = range(start, min(start + 1024, len(source)))
-        for i, record in zip(rows, source.__getitems__(rows)):
+        for i, record in zip(rows, source.__getitems__(rows), strict=True):
             labels[i] = record[label_key]
             images.append(_resized(np.asarray(record[image_key]), image_size))
             shapes.add(images[-1].shape)

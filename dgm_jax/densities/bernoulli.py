@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from dgm_jax.core import Array, DataError, require
 
@@ -17,7 +18,7 @@ def log_prob(x: Array, logits: Array) -> Array:
     `DataError` for known x outside [0, 1], such as 8-bit pixels.
     """
     logits = _at_least_float32(logits)
-    if not isinstance(x, jax.core.Tracer) and np.size(x):
+    if not isinstance(x, Tracer) and np.size(x):
         low, high = np.min(np.asarray(x)), np.max(np.asarray(x))
         require(
             bool(low >= 0 and high <= 1),

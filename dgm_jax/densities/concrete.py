@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from dgm_jax.core import Array, require
 
@@ -22,7 +23,7 @@ def log_prob(log_y: Array, logits: Array, temperature) -> Array:
     classes, and -inf if log_y is finite there. `temperature` is positive (`ConfigError` for
     a known one that is not) and broadcasts against [*B].
     """
-    if not isinstance(temperature, jax.core.Tracer):
+    if not isinstance(temperature, Tracer):
         require(
             bool(np.all(np.asarray(temperature) > 0)),
             f"temperature must be positive, got {temperature}",

@@ -12,14 +12,16 @@ from dgm_jax.core import Array, Key, normal, require
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def log_prob(x: Array, loc: Array, scale: Array) -> Array:
+def log_prob(x: Array, loc: Array | float, scale: Array | float) -> Array:
     """log N(x; loc, scale^2) = -((x - loc) / scale)^2 / 2 - log scale - log(2 pi) / 2,
     elementwise."""
     scale = _positive(scale)
     return -jnp.square((x - loc) / scale) / 2 - jnp.log(scale) - HALF_LOG_TWO_PI
 
 
-def kl(loc_q: Array, scale_q: Array, loc_p: Array, scale_p: Array) -> Array:
+def kl(
+    loc_q: Array | float, scale_q: Array | float, loc_p: Array | float, scale_p: Array | float
+) -> Array:
     """KL(N(loc_q, scale_q^2) || N(loc_p, scale_p^2)), elementwise:
 
     log(scale_p / scale_q) + (scale_q^2 + (loc_q - loc_p)^2) / (2 scale_p^2) - 1/2.
@@ -30,24 +32,28 @@ def kl(loc_q: Array, scale_q: Array, loc_p: Array, scale_p: Array) -> Array:
     return (jnp.expm1(log_variance_ratio) - log_variance_ratio + jnp.square(shift)) / 2
 
 
-def entropy(scale: Array) -> Array:
+def entropy(scale: Array | float) -> Array:
     """log scale + log(2 pi e) / 2, elementwise."""
     return jnp.log(_positive(scale)) + HALF_LOG_TWO_PI + 0.5
 
 
-def sample(key: Key, loc: Array, scale: Array, shape: tuple[int, ...]) -> Array:
+def sample(key: Key, loc: Array | float, scale: Array | float, shape: tuple[int, ...]) -> Array:
     """Draws of shape `shape`, to which `loc` and `scale` broadcast; differentiable with respect to
     both."""
     loc, scale = jnp.asarray(loc), jnp.asarray(_positive(scale))
+    # from the last axis backwards: the axes that only `shape` has may be of any size
     fits = len(shape) >= max(loc.ndim, scale.ndim) and all(
-        n in (1, m) for a in (loc, scale) for n, m in zip(a.shape[::-1], tuple(shape)[::-1])
+        n in (1, m)
+        for a in (loc, scale)
+        for n, m in zip(a.shape[::-1], tuple(shape)[::-1], strict=False)
     )
     require(fits, f"loc {loc.shape} and scale {scale.shape} must broadcast to shape {tuple(shape)}")
     return loc + scale * normal(key, tuple(shape), jnp.result_type(loc, scale, jnp.float32))
 
 
-def _positive(scale: Array) -> Array:
+def _positive(scale: Array | float) -> Array | float:
     require(
-        not isinstance(scale, (int, float)) or scale > 0, f"scale must be positive; got {scale}"
+        bool(not isinstance(scale, (int, float)) or scale > 0),
+        f"scale must be positive; got {scale}",
     )
     return scale

@@ -23,13 +23,13 @@ class MixtureSample(NamedTuple):
     component: Array  # int32[n]
 
 
-def log_prob(x: Array, log_weights: Array, means: Array, scales: Array) -> Array:
+def log_prob(x: Array, log_weights: Array, means: Array, scales: Array | float) -> Array:
     """log sum_k w_k N(x; means_k, scales_k^2); [*B, D] -> [*B]."""
     log_weights, means, scales = _parameters(log_weights, means, scales)
     return jax.nn.logsumexp(log_weights + component_log_prob(x, means, scales), axis=-1)
 
 
-def component_log_prob(x: Array, means: Array, scales: Array) -> Array:
+def component_log_prob(x: Array, means: Array, scales: Array | float) -> Array:
     """log N(x; means_k, scales_k^2) for every component, without the weights; [*B, D] -> [*B,
     K]."""
     _, means, scales = _parameters(jnp.zeros(means.shape[:1]), means, scales)
@@ -42,7 +42,9 @@ def component_log_prob(x: Array, means: Array, scales: Array) -> Array:
     return jnp.sum(gaussian.log_prob(x[..., None, :], means, scales), axis=-1)
 
 
-def sample(key: Key, n: int, log_weights: Array, means: Array, scales: Array) -> MixtureSample:
+def sample(
+    key: Key, n: int, log_weights: Array, means: Array, scales: Array | float
+) -> MixtureSample:
     """n independent draws with their components; differentiable in means and scales, not in the
     weights."""
     log_weights, means, scales = _parameters(log_weights, means, scales)
@@ -55,7 +57,9 @@ def sample(key: Key, n: int, log_weights: Array, means: Array, scales: Array) ->
     return MixtureSample(means[component] + scales[component] * noise, component)
 
 
-def _parameters(log_weights: Array, means: Array, scales: Array) -> tuple[Array, Array, Array]:
+def _parameters(
+    log_weights: Array, means: Array, scales: Array | float
+) -> tuple[Array, Array, Array]:
     """log_weights [K], means [K, D] and scales [K, D] or [K, 1]."""
     log_weights, means, scales = jnp.asarray(log_weights), jnp.asarray(means), jnp.asarray(scales)
     require(means.ndim == 2, f"means must be [K, D]; got {means.shape}")

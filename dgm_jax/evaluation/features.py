@@ -4,6 +4,7 @@ tiles of rows."""
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from dgm_jax.core import Array, DataError, require
 
@@ -38,7 +39,7 @@ def require_rows(name: str, x: Array, at_least: int, reason: str) -> None:
         f"{name} has {shape[0]} rows; at least {at_least} are needed: {reason}",
         DataError,
     )
-    if isinstance(x, jax.core.Tracer):
+    if isinstance(x, Tracer):
         return
     # On the device where x is, so that features are not copied to the host for the check.
     finite = (jnp if isinstance(x, jax.Array) else np).isfinite(x).all(axis=1)

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from dgm_jax.core import Array, DataError, require
 from dgm_jax.evaluation.features import row_tiles
@@ -162,7 +163,7 @@ def _images(images: Array) -> Array:
         return images
     floats = jnp.issubdtype(images.dtype, jnp.floating)
     require(floats, f"images must be uint8 or floats; got {images.dtype}", DataError)
-    if not isinstance(images, jax.core.Tracer):
+    if not isinstance(images, Tracer):
         low, high = float(images.min()), float(images.max())
         require(
             low >= 0 and high <= 1,

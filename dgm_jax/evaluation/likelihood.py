@@ -227,7 +227,7 @@ def jackknife(log_weights: Array) -> Array:
     """
     shape = jnp.shape(log_weights)
     require(
-        len(shape) >= 1 and shape[0] >= 2,
+        jnp.ndim(log_weights) >= 1 and shape[0] >= 2,
         f"log_weights must be [S, *B] with S at least 2; got {shape}",
     )
     num = shape[0]

@@ -8,12 +8,13 @@ samples: the Fréchet distance is biased upwards by about 1/N, the kernel distan
 """
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from dgm_jax.core import Array, DataError, Key, normal, require
 from dgm_jax.evaluation.features import as_float, require_pair, require_rows, row_tiles
@@ -46,7 +47,7 @@ def frechet_distance(*, real: Array, fake: Array) -> float:
     """
     for x in (real, fake):
         require(
-            not isinstance(x, jax.core.Tracer),
+            not isinstance(x, Tracer),
             "frechet_distance works in float64 on the host; inside a compiled program use"
             " frechet_distance_on_device",
         )
@@ -54,7 +55,12 @@ def frechet_distance(*, real: Array, fake: Array) -> float:
     return frechet_from_moments(*_host_moments(np.asarray(real)), *_host_moments(np.asarray(fake)))
 
 
-def frechet_from_moments(mean_r: Array, cov_r: Array, mean_f: Array, cov_f: Array) -> float:
+def frechet_from_moments(
+    mean_r: Array | np.ndarray,
+    cov_r: Array | np.ndarray,
+    mean_f: Array | np.ndarray,
+    cov_f: Array | np.ndarray,
+) -> float:
     """`frechet_distance` from means [D] and covariances [D, D], such as stored statistics; float64,
     on the host.
 
@@ -178,7 +184,8 @@ def _host_moments(x: np.ndarray, chunk_size: int = 4096) -> tuple[np.ndarray, np
     """Mean [D] and covariance [D, D] in float64, without a float64 copy of all rows."""
     mean = x.mean(axis=0, dtype=np.float64)
     chunks = (x[start : start + chunk_size] - mean for start in range(0, len(x), chunk_size))
-    return mean, sum(centred.T @ centred for centred in chunks) / (len(x) - 1)
+    squares = cast(np.ndarray, sum(centred.T @ centred for centred in chunks))  # len(x) >= 2
+    return mean, squares / (len(x) - 1)
 
 
 def _covariance_root(name: str, cov: np.ndarray) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Bijections one after another, and the usual stacks."""
 
+from typing import cast
+
 import jax
 
-from dgm_jax.core import Bijection, lookup, require
+from dgm_jax.core import Array, Bijection, lookup, require
 from dgm_jax.flows.affine_coupling import affine_coupling
 from dgm_jax.flows.autoregressive import masked_autoregressive
 from dgm_jax.flows.coupling import MASKS
@@ -24,7 +26,10 @@ def chain(*bijections: Bijection) -> Bijection:
         )
 
     def init(key):
-        return tuple(b.init(k) for b, k in zip(bijections, jax.random.split(key, len(bijections))))
+        return tuple(
+            b.init(k)
+            for b, k in zip(bijections, jax.random.split(key, len(bijections)), strict=True)
+        )
 
     def forward(params, x):
         steps = [(b.forward_and_log_det, p) for b, p in zip(bijections, params, strict=True)]
@@ -86,7 +91,7 @@ def _run(steps, x):
     for function, params in steps:
         x, log_det = function(params, x)
         total = total + log_det
-    return x, total
+    return x, cast(Array, total)  # of at least one step
 
 
 def _require_layers(num_layers):

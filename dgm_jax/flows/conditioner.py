@@ -4,6 +4,7 @@ The last layer starts at zero, so a flow whose zero parameters mean the identity
 identity.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -48,7 +49,7 @@ def masked_dense(
     hidden = _widths(hidden)
     order = np.arange(dim, 0, -1) if reverse else np.arange(1, dim + 1)
     degrees = [order] + [_degrees(width, max(dim - 1, 1)) for width in hidden]
-    masks = [after >= before[:, None] for before, after in zip(degrees, degrees[1:])]
+    masks = [after >= before[:, None] for before, after in itertools.pairwise(degrees)]
     masks.append(np.repeat(order, num_params) > degrees[-1][:, None])
     return _layers((dim, *hidden, dim * num_params), tuple(masks))
 
@@ -79,7 +80,8 @@ def _layers(sizes: tuple[int, ...], masks: tuple[np.ndarray, ...] | None) -> Con
     def init(key):
         keys = jax.random.split(key, last + 1)
         kernels = [
-            normal(k, (i, o)) / math.sqrt(i) for k, i, o in zip(keys[:last], sizes, sizes[1:])
+            normal(k, (i, o)) / math.sqrt(i)
+            for k, (i, o) in zip(keys[:last], itertools.pairwise(sizes[:-1]), strict=True)
         ]
         kernels.append(jnp.zeros(sizes[-2:]))
         return tuple({"kernel": k, "bias": jnp.zeros(k.shape[1])} for k in kernels)

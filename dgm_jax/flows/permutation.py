@@ -8,7 +8,7 @@ from dgm_jax.core import Bijection, require
 from dgm_jax.flows.events import event, require_dim
 
 
-def permutation(order: tuple[int, ...]) -> Bijection:
+def permutation(order: tuple[int, ...] | np.ndarray) -> Bijection:
     """y_i = x_order[i]. Raises `ConfigError` unless `order` holds each of 0..dim-1 once."""
     order = np.asarray(order)
     fits = (

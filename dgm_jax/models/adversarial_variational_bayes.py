@@ -111,7 +111,9 @@ def kl_estimate(avb: AdversarialVae, params, state, x: Array, draw: Draw) -> Arr
     return objective.adaptive_kl(logits, draw.z, draw.contrast, log_prior(avb, params, draw.z))
 
 
-def terms(key: Key, avb: AdversarialVae, params, state, x: Array, beta=1.0) -> ElboTerms:
+def terms(
+    key: Key, avb: AdversarialVae, params, state, x: Array, beta: Array | float = 1.0
+) -> ElboTerms:
     """The adversarial bound of each example, [B] nats: a bound only as far as the critic is
     optimal."""
     draw = draw_posterior(key, avb, params, state, x)
@@ -148,7 +150,7 @@ def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
     inputs = {ENCODER: (flat, jnp.zeros((2, avb.noise_size))), DECODER: z, CRITIC: (flat, z)}
     networks = {ENCODER: avb.encoder, DECODER: avb.decoder, CRITIC: avb.critic}
     params, state = {}, {}
-    for key_part, (name, example) in zip(keys, inputs.items()):
+    for key_part, (name, example) in zip(keys, inputs.items(), strict=False):  # 4th: the prior's
         params[name], state[name] = networks[name].init(key_part, example)
     require_stateless("adversarial variational Bayes", state)
     params[PRIOR], state[PRIOR] = avb.prior.init(keys[3]), {}
@@ -163,7 +165,7 @@ def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
     )
     parts = out if avb.adaptive_contrast else (out,)
     require(len(parts) in (1, 3), f"the encoder must give (z, loc, scale), got {len(parts)} arrays")
-    for name, part in zip(("z", "loc", "scale"), parts):
+    for name, part in zip(("z", "loc", "scale")[: len(parts)], parts, strict=True):
         require(
             part.shape == z.shape,
             f"the encoder gives {name} {part.shape[1:]}, but latent_size={avb.latent_size}",
@@ -180,7 +182,7 @@ def adversarial_variational_bayes(
     image_shape: tuple[int, int, int],
     *,
     num_critic_updates: int = 2,
-    beta: Callable[[Array], Array] = lambda step: 1.0,
+    beta: Callable[[Array], Array | float] = lambda step: 1.0,
 ) -> Model:
     """The model and its two players, "vae" (encoder, decoder, prior) and "critic".
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from dgm_jax.core import Array, Aux, DataError, Player, Prior, PyTree, require
 from dgm_jax.networks.transformer import CausalNetwork, require_tokens
@@ -135,8 +136,8 @@ def autoregressive(
     require(
         text_weight is None or stream is not None, "text_weight needs a stream of text and image"
     )
-    known = text_weight is not None and not isinstance(text_weight, jax.core.Tracer)
-    require(not known or 0 <= text_weight <= 1, f"text_weight must be in [0, 1], got {text_weight}")
+    fits = text_weight is None or isinstance(text_weight, Tracer) or 0 <= text_weight <= 1
+    require(fits, f"text_weight must be in [0, 1], got {text_weight}")
 
     def init(key):
         return {AUTOREGRESSIVE: network.init(key)}, {AUTOREGRESSIVE: {}}
@@ -270,7 +271,7 @@ def _prompt(network, stream, rows, prompt, name):
         f"a {name} of {length} tokens leaves nothing to draw in a context of {network.length}",
         DataError,
     )
-    if stream is not None and not isinstance(prompt, jax.core.Tracer) and prompt.size:
+    if stream is not None and not isinstance(prompt, Tracer) and prompt.size:
         is_image = np.asarray(prompt) >= stream.text_vocab
         fits = np.all(is_image == (np.arange(length) >= stream.text_length))
         require(
@@ -289,9 +290,7 @@ def _prompts(network, stream, rows, prompt, null_prompt, guidance):
         network, stream, rows, np.zeros((0,), np.int32) if prompt is None else prompt, "prompt"
     )
     if null_prompt is None:
-        plain = not isinstance(guidance, jax.core.Tracer) and bool(
-            np.all(np.asarray(guidance) == 1)
-        )
+        plain = not isinstance(guidance, Tracer) and bool(np.all(np.asarray(guidance) == 1))
         require(plain, "guidance other than 1 needs a null_prompt")
         return prompts
     null = _prompt(network, stream, rows, null_prompt, "null_prompt")

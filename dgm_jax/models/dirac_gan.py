@@ -87,7 +87,7 @@ def dirac_gan(
     )
     players = {
         name: _alone(model.players[name], game.half_consensus)._replace(num_updates=n)
-        for name, n in zip((GENERATOR, DISCRIMINATOR), updates)
+        for name, n in zip((GENERATOR, DISCRIMINATOR), updates, strict=True)
     }
     return model._replace(players=players)
 
@@ -113,7 +113,10 @@ def _alone(player: Player, half_consensus_strength: float) -> Player:
 def dirac_optimizers(game: DiracGame, step_size) -> dict[str, optax.GradientTransformation]:
     """Gradient descent for both players, with the discriminator's projection where the game has
     one."""
-    descent = {GENERATOR: optax.sgd(step_size), DISCRIMINATOR: optax.sgd(step_size)}
+    descent: dict[str, optax.GradientTransformation] = {
+        GENERATOR: optax.sgd(step_size),
+        DISCRIMINATOR: optax.sgd(step_size),
+    }
     if game.clip is not None:
         descent[DISCRIMINATOR] = optax.chain(
             descent[DISCRIMINATOR], project_to_box(-game.clip, game.clip)

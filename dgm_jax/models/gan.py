@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax import core
-from dgm_jax.core import Aux, Model, Network, Player, require
+from dgm_jax.core import Array, Aux, Model, Network, Player, require
 from dgm_jax.networks import spectral_norm
 from dgm_jax.objectives import gan as objective
 
@@ -115,7 +115,7 @@ class _Nets(NamedTuple):
     generator: Network
     discriminator: Network
     packing: int
-    noise_scale: object
+    noise_scale: Array | float | None
     spectral: bool
 
     def generate(self, params, state, z):

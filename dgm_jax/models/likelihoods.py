@@ -7,6 +7,7 @@ location and a scale.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from dgm_jax.core import Array, DataError, Network, lookup, require
 from dgm_jax.densities import bernoulli, logit_laplace
@@ -14,7 +15,7 @@ from dgm_jax.densities import bernoulli, logit_laplace
 
 def _bernoulli(out: Array, x: Array) -> Array:
     """x in {0, 1}; out are logits. DataError for known x that are neither."""
-    if not isinstance(x, jax.core.Tracer):
+    if not isinstance(x, Tracer):
         values = np.asarray(x)
         other = values[(values != 0) & (values != 1)]
         require(
@@ -29,7 +30,8 @@ def _bernoulli(out: Array, x: Array) -> Array:
 
 def _logit_laplace(out: Array, x: Array) -> Array:
     """x in [0, 1]; out holds locations and log-scales along its last axis."""
-    return logit_laplace.log_prob(x, *jnp.split(out, 2, axis=-1))
+    loc, log_scale = jnp.split(out, 2, axis=-1)
+    return logit_laplace.log_prob(x, loc, log_scale)
 
 
 # name -> (output [*B, H, W, F], x [..., H, W, C]) -> log-likelihood of each pixel.

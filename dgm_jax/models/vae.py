@@ -77,7 +77,7 @@ def log_joint(vae: Vae, params, state, z: Array, x: Array) -> Array:
     return log_likelihood(vae, params, state, z, x) + log_prior(vae, params, state, z)
 
 
-def terms(key: Key, vae: Vae, params, state, x: Array, beta=1.0) -> ElboTerms:
+def terms(key: Key, vae: Vae, params, state, x: Array, beta: Array | float = 1.0) -> ElboTerms:
     """The bound of each example and its terms, [B] nats, from one draw of z; kl is -H(q) - log
     p(z)."""
     loc, scale = posterior(vae, params, state, x)
@@ -134,7 +134,7 @@ def vae(
     recipe: Vae,
     image_shape: tuple[int, int, int],
     *,
-    beta: Callable[[Array], Array] = lambda step: 1.0,
+    beta: Callable[[Array], Array | float] = lambda step: 1.0,
 ) -> Model:
     """The model and its one player, who minimises the negative bound in nats, the mean over
     examples.

@@ -10,6 +10,7 @@ the encoder as it is. Let both learning rates fall to zero together and the prio
 codes. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1].
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -158,9 +159,9 @@ def vqvae(vae: VqVae, image_shape: tuple[int, int, int]) -> Model:
         return decoded(vae, params, state, book[codes])
 
     parts = (ENCODER, DECODER, CODEBOOK)
-    players = {"autoencoder": Player(parts, lambda *a: _autoencoder_loss(vae, *a))}
+    players = {"autoencoder": Player(parts, functools.partial(_autoencoder_loss, vae))}
     if vae.prior is not None:
-        players[PRIOR] = Player((PRIOR,), lambda *a: _prior_loss(vae, *a))
+        players[PRIOR] = Player((PRIOR,), functools.partial(_prior_loss, vae))
     return Model(init, players, sample, decode)
 
 

@@ -1,10 +1,11 @@
 """From a flax.linen module to the pair of pure functions that models use."""
 
 import inspect
+from typing import cast
 
 import flax.linen as nn
 
-from dgm_jax.core import Network
+from dgm_jax.core import Network, PyTree
 
 
 def from_flax(module: nn.Module, **apply_kwargs) -> Network:
@@ -27,8 +28,9 @@ def from_flax(module: nn.Module, **apply_kwargs) -> Network:
     def apply(params, state, x, train=False):
         variables = {"params": params, **state}
         if not (train and state):
-            return module.apply(variables, x, **settings(train)), state
-        output, changed = module.apply(variables, x, **settings(train), mutable=list(state))
+            return cast(PyTree, module.apply(variables, x, **settings(train))), state
+        found = module.apply(variables, x, **settings(train), mutable=list(state))
+        output, changed = cast(tuple[PyTree, PyTree], found)  # a pair where something is mutable
         return output, {**state, **changed}
 
     return Network(init, apply)

@@ -64,13 +64,14 @@ def channel_axis(backend: str | None = None) -> int:
     return 0 if resolve_backend(backend) == "products" else -1
 
 
-def _pads(padding, sizes, kernel_size, stride):
+def _pads(padding, sizes, kernel_size, stride) -> tuple[tuple[int, int], ...]:
     """((top, bottom), (left, right)); "SAME" puts the odd zero after, as lax and TensorFlow do."""
     if padding == "VALID":
         return ((0, 0), (0, 0))
     if padding == "SAME":
         totals = [
-            max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(sizes, kernel_size)
+            max((-(-n // stride) - 1) * stride + k - n, 0)
+            for n, k in zip(sizes, kernel_size, strict=True)
         ]
         return tuple((total // 2, total - total // 2) for total in totals)
     core.require(
@@ -81,7 +82,12 @@ def _pads(padding, sizes, kernel_size, stride):
 
 
 def conv(
-    x: Array, kernel: Array, *, stride: int = 1, padding="SAME", backend: str | None = None
+    x: Array,
+    kernel: Array,
+    *,
+    stride: int = 1,
+    padding: str | tuple = "SAME",
+    backend: str | None = None,
 ) -> Array:
     """Cross-correlation of x in the internal layout with kernel [kh, kw, in, out]; the same for
     both backends.

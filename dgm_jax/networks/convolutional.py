@@ -21,12 +21,11 @@ class ConvolutionalEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        convolution.require_divisible(*x.shape[1:3], 2)
-        shared = {"backend": self.backend}
+        convolution.require_divisible(x.shape[1], x.shape[2], 2)
         x = convolution.to_internal(x, self.backend)
-        x = nn.relu(convolution.Conv(self.width, (4, 4), 2, **shared)(x))
-        x = nn.relu(convolution.Conv(2 * self.width, (4, 4), 2, **shared)(x))
-        x = nn.relu(convolution.DenseFromImage(self.hidden, **shared)(x))
+        x = nn.relu(convolution.Conv(self.width, (4, 4), 2, backend=self.backend)(x))
+        x = nn.relu(convolution.Conv(2 * self.width, (4, 4), 2, backend=self.backend)(x))
+        x = nn.relu(convolution.DenseFromImage(self.hidden, backend=self.backend)(x))
         return nn.Dense(self.features)(x)
 
 
@@ -43,12 +42,13 @@ class ConvolutionalDecoder(nn.Module):
     def __call__(self, z: Array) -> Array:
         height, width, channels = self.image_shape
         convolution.require_divisible(height, width, 2)
-        shared = {"backend": self.backend}
         x = nn.relu(nn.Dense(self.hidden)(z))
         x = nn.relu(
-            convolution.DenseToImage((height // 4, width // 4, 2 * self.width), **shared)(x)
+            convolution.DenseToImage(
+                (height // 4, width // 4, 2 * self.width), backend=self.backend
+            )(x)
         )
-        x = nn.relu(convolution.ConvTranspose(self.width, **shared)(x))
+        x = nn.relu(convolution.ConvTranspose(self.width, backend=self.backend)(x))
         return convolution.from_internal(
-            convolution.ConvTranspose(channels, **shared)(x), self.backend
+            convolution.ConvTranspose(channels, backend=self.backend)(x), self.backend
         )

@@ -31,7 +31,7 @@ class Generator(nn.Module):
     def __call__(self, z: Array, train: bool = False) -> Array:
         height, width, channels = self.image_shape
         convolution.require_divisible(height, width, self.levels)
-        kernel_init, shared = initializers.weights(self.init_name), {"backend": self.backend}
+        kernel_init = initializers.weights(self.init_name)
         widths = [self.features * 2**level for level in reversed(range(self.levels))]
 
         def hidden(x, index):
@@ -44,7 +44,7 @@ class Generator(nn.Module):
 
         shape = (height // 2**self.levels, width // 2**self.levels, widths[0])
         x = convolution.DenseToImage(
-            shape, not self.batch_norm, kernel_init, name="Dense_0", **shared
+            shape, not self.batch_norm, kernel_init, name="Dense_0", backend=self.backend
         )(z)
         x = hidden(x, 0)
         for index, width in enumerate([*widths[1:], channels]):
@@ -54,7 +54,7 @@ class Generator(nn.Module):
                 use_bias=last or not self.batch_norm,
                 kernel_init=kernel_init,
                 name=f"ConvTranspose_{index}",
-                **shared,
+                backend=self.backend,
             )
             x = up(x) if last else hidden(up(x), index + 1)
         return convolution.from_internal(jnp.tanh(x), self.backend)

@@ -13,6 +13,8 @@ The masks of the paper are made by where a kernel lies, so no product is with a 
 A shift once at the entrance is mask A of the first layer; the layers after it have mask B.
 """
 
+from typing import cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -135,7 +137,7 @@ def from_pixel_cnn(module: GatedPixelCNN, grid: tuple[int, int]) -> CausalNetwor
         fits = tokens.shape[1] == height * width
         message = f"tokens must be [B, {height * width}] for the grid {grid}, got {tokens.shape}"
         core.require(fits, message, core.DataError)
-        out = module.apply({"params": params}, tokens.reshape(-1, height, width))
+        out = cast(Array, module.apply({"params": params}, tokens.reshape(-1, height, width)))
         return out.reshape(*tokens.shape, module.num_codes)
 
     return CausalNetwork(module.num_codes, height * width, init, logits)

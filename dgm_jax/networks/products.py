@@ -19,8 +19,9 @@ Reverse mode only (custom_vjp), to any order; for forward mode use the "lax" bac
 """
 
 import itertools
-from functools import partial
-from typing import NamedTuple
+import operator
+from functools import partial, reduce
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +106,8 @@ sum_shifts.defvjp(
 
 def _stack_image(x: Array, rows: Shifts, columns: Shifts) -> Array:
     """[C, H, W, B] -> [Tx Ty C, h w B]."""
-    stacked = stack_shifts(stack_shifts(x, rows, 1), columns, 3)
+    # custom_vjp hides the type
+    stacked = cast(Array, stack_shifts(stack_shifts(x, rows, 1), columns, 3))
     return stacked.reshape(-1, rows.length * columns.length * x.shape[-1])
 
 
@@ -169,7 +171,7 @@ def _plan(size, kernel_shape, stride, before, out) -> list[tuple[_Side, _Side]]:
         (_input_side, _input_side): height * width * inputs,
         (_output_side, _output_side): stride * stride * inputs + height * width * outputs,
     }
-    rows, columns = min(cost, key=cost.get)
+    rows, columns = min(cost, key=cost.__getitem__)
     return list(
         itertools.product(
             rows(size[0], height, stride, before[0], out[0]),
@@ -186,9 +188,7 @@ def _matrix(w: Array, row: _Side, column: _Side) -> Array:
     return w.reshape(rows[0] * columns[0] * w.shape[2], -1)
 
 
-def conv(
-    x: Array, w: Array, stride: int, padding: tuple[tuple[int, int], tuple[int, int]]
-) -> Array:
+def conv(x: Array, w: Array, stride: int, padding: tuple[tuple[int, int], ...]) -> Array:
     """Cross-correlation y[n, i, j, b] = sum_{u, v, c} w[u, v, c, n] x[c, s i + u - p, s j + v - q,
     b].
 
@@ -196,13 +196,16 @@ def conv(
         B].
     """
     size, batch = x.shape[1:3], x.shape[-1]
-    out = tuple((n + sum(p) - k) // stride + 1 for n, p, k in zip(size, padding, w.shape))
-    total = None
-    for row, column in _plan(size, w.shape, stride, (padding[0][0], padding[1][0]), out):
-        result = product(_matrix(w, row, column), _stack_image(x, row.reads, column.reads))
-        result = _sum_image(result, row.writes, column.writes, batch)
-        total = result if total is None else total + result
-    return total
+    out = tuple(
+        (n + sum(p) - k) // stride + 1 for n, p, k in zip(size, padding, w.shape[:2], strict=True)
+    )
+
+    def result(row, column):
+        found = product(_matrix(w, row, column), _stack_image(x, row.reads, column.reads))
+        return _sum_image(found, row.writes, column.writes, batch)
+
+    sides = _plan(size, w.shape, stride, (padding[0][0], padding[1][0]), out)
+    return reduce(operator.add, itertools.starmap(result, sides))
 
 
 def conv_adjoint(y: Array, w: Array, stride: int, padding: tuple, size: tuple[int, int]) -> Array:
@@ -212,9 +215,10 @@ def conv_adjoint(y: Array, w: Array, stride: int, padding: tuple, size: tuple[in
     <conv(x, w), y> = <x, conv_adjoint(y, w)>; this is what other libraries call a transposed
     convolution.
     """
-    total = None
-    for row, column in _plan(size, w.shape, stride, (padding[0][0], padding[1][0]), y.shape[1:3]):
-        result = product(_matrix(w, row, column).T, _stack_image(y, row.writes, column.writes))
-        result = _sum_image(result, row.reads, column.reads, y.shape[-1])
-        total = result if total is None else total + result
-    return total
+
+    def result(row, column):
+        found = product(_matrix(w, row, column).T, _stack_image(y, row.writes, column.writes))
+        return _sum_image(found, row.reads, column.reads, y.shape[-1])
+
+    sides = _plan(size, w.shape, stride, (padding[0][0], padding[1][0]), y.shape[1:3])
+    return reduce(operator.add, itertools.starmap(result, sides))

@@ -40,15 +40,14 @@ class ResidualEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        convolution.require_divisible(*x.shape[1:3], 2)
-        shared = {"backend": self.backend}
+        convolution.require_divisible(x.shape[1], x.shape[2], 2)
         x = convolution.to_internal(x, self.backend)
-        x = nn.relu(convolution.Conv(self.width // 2, (4, 4), 2, **shared)(x))
-        x = nn.relu(convolution.Conv(self.width, (4, 4), 2, **shared)(x))
-        x = convolution.Conv(self.width, (3, 3), **shared)(x)
+        x = nn.relu(convolution.Conv(self.width // 2, (4, 4), 2, backend=self.backend)(x))
+        x = nn.relu(convolution.Conv(self.width, (4, 4), 2, backend=self.backend)(x))
+        x = convolution.Conv(self.width, (3, 3), backend=self.backend)(x)
         for _ in range(self.num_blocks):
-            x = ResidualBlock(self.residual_width, **shared)(x)
-        x = convolution.Conv(self.features, (1, 1), **shared)(nn.relu(x))
+            x = ResidualBlock(self.residual_width, backend=self.backend)(x)
+        x = convolution.Conv(self.features, (1, 1), backend=self.backend)(nn.relu(x))
         return convolution.from_internal(x, self.backend)
 
 
@@ -63,11 +62,10 @@ class ResidualDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
-        shared = {"backend": self.backend}
         x = convolution.to_internal(z, self.backend)
-        x = convolution.Conv(self.width, (3, 3), **shared)(x)
+        x = convolution.Conv(self.width, (3, 3), backend=self.backend)(x)
         for _ in range(self.num_blocks):
-            x = ResidualBlock(self.residual_width, **shared)(x)
-        x = nn.relu(convolution.ConvTranspose(self.width // 2, **shared)(nn.relu(x)))
-        x = convolution.ConvTranspose(self.features, **shared)(x)
+            x = ResidualBlock(self.residual_width, backend=self.backend)(x)
+        x = nn.relu(convolution.ConvTranspose(self.width // 2, backend=self.backend)(nn.relu(x)))
+        x = convolution.ConvTranspose(self.features, backend=self.backend)(x)
         return convolution.from_internal(x, self.backend).astype(jnp.float32)

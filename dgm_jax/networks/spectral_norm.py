@@ -48,7 +48,7 @@ def spectral_init(key: Key, params: PyTree) -> dict[str, Array]:
     keys = jax.random.split(key, max(len(kernels), 1))
     return {
         path: _unit(core.normal(k, kernel.shape[-1:]))
-        for k, (path, kernel) in zip(keys, kernels.items())
+        for k, (path, kernel) in zip(keys[: len(kernels)], kernels.items(), strict=True)
     }
 
 

@@ -19,6 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from dgm_jax import core
 from dgm_jax.core import Array
@@ -63,7 +64,7 @@ def require_tokens(tokens, vocab_size: int, name: str = "tokens") -> Array:
     )
     integer = jnp.issubdtype(tokens.dtype, jnp.integer)
     core.require(integer, f"{name} must be integers, got {tokens.dtype}", core.DataError)
-    if not isinstance(tokens, jax.core.Tracer) and tokens.size:
+    if not isinstance(tokens, Tracer) and tokens.size:
         # a known array that a traced function holds, too: its reduction must not be traced
         ids = np.asarray(tokens)
         low, high = int(ids.min()), int(ids.max())
@@ -104,7 +105,7 @@ class Block(nn.Module):
         return self._finish(x, _attend(query, keys, values, causal), train), keys, values
 
     def step(
-        self, x: Array, keys: Array, values: Array, position: Array
+        self, x: Array, keys: Array, values: Array, position: Array | int | np.integer
     ) -> tuple[Array, Array, Array]:
         """The same for one position: x [B, 1, width], caches [B, heads, S, D] in and out."""
         query, key, value = self._heads(x)
@@ -228,7 +229,7 @@ class Transformer(nn.Module):
         if isinstance(position, (int, np.integer)):
             fits = 0 <= position < self.context_length
             message = f"position {position} is outside the context 0..{self.context_length - 1}"
-            core.require(fits, message, core.DataError)
+            core.require(bool(fits), message, core.DataError)
         x = self._embed(token[:, None], jnp.asarray(position)[None])
         keys, values = list(cache.keys), list(cache.values)
         for layer, block in enumerate(self.blocks):
@@ -276,7 +277,7 @@ class Transformer(nn.Module):
         where = (
             self.row_embedding[place // self.grid[1]] + self.column_embedding[place % self.grid[1]]
         )
-        if self.num_prefix:
+        if self.prefix_embedding is not None:
             prefix = self.prefix_embedding[jnp.minimum(positions, self.num_prefix - 1)]
             where = jnp.where((positions < self.num_prefix)[:, None], prefix, where)
         return x + where

@@ -57,7 +57,7 @@ def with_prior(raw_logits: Array, prior_log_prob: Array) -> Array:
     return raw_logits - prior_log_prob
 
 
-def terms(log_likelihood: Array, logits: Array, beta=1.0) -> elbo.ElboTerms:
+def terms(log_likelihood: Array, logits: Array, beta: Array | float = 1.0) -> elbo.ElboTerms:
     """The adversarial ELBO log p(x | z_q) - beta T(x, z_q) with its two terms apart, per example
     [*B].
 
@@ -67,7 +67,7 @@ def terms(log_likelihood: Array, logits: Array, beta=1.0) -> elbo.ElboTerms:
     return elbo.elbo(log_likelihood, logits, beta)
 
 
-def loss(log_likelihood: Array, logits: Array, beta=1.0) -> Array:
+def loss(log_likelihood: Array, logits: Array, beta: Array | float = 1.0) -> Array:
     """-mean(log p(x | z_q) - beta T(x, z_q)), a scalar: what encoder and decoder (and prior)
     minimise.
 

@@ -97,7 +97,7 @@ def stratified_weights(batch_size: int, num_data: int) -> Array:
     return jnp.where(jnp.eye(batch_size, dtype=bool), 1 / num_data, others)
 
 
-def _streamed(points: Array, posteriors: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+def _streamed(points: Array, posteriors: tuple[Array, ...]) -> tuple[Array, Array]:
     """Log of the sum of densities at points [P, D]: jointly [P] and for each dimension [P, D]."""
 
     @jax.checkpoint
@@ -129,7 +129,9 @@ def _require_posteriors(z: Array, loc: Array, scale: Array) -> None:
 
 def _require_batch(log_q: Array, num_data: int) -> None:
     shape = jnp.shape(log_q)
-    require(len(shape) >= 2 and shape[0] == shape[1] >= 1, f"log_q must be [B, B, *E]; got {shape}")
+    require(
+        jnp.ndim(log_q) >= 2 and shape[0] == shape[1] >= 1, f"log_q must be [B, B, *E]; got {shape}"
+    )
     require(
         num_data >= shape[0],
         f"num_data must be the size of the data set, at least B = {shape[0]}; got {num_data}",

@@ -23,7 +23,7 @@ class ElboTerms(NamedTuple):
     kl: Array
 
 
-def elbo(log_likelihood: Array, kl: Array, beta=1.0) -> ElboTerms:
+def elbo(log_likelihood: Array, kl: Array, beta: Array | float = 1.0) -> ElboTerms:
     """The bound from its two terms.
 
     log_likelihood: [*B], one draw of log p(x | z) or a mean of several; the sum over pixels.

@@ -154,7 +154,7 @@ def pack(x: Array, m: int) -> Array:
     return groups.reshape((x.shape[0] // m,) + x.shape[1:-1] + (m * x.shape[-1],))
 
 
-def instance_noise(key: Key, x: Array, scale: float) -> Array:
+def instance_noise(key: Key, x: Array, scale: Array | float) -> Array:
     """x + scale n with n ~ N(0, I): what D sees instead of x, for real and fake alike, with a key
     for each.
 

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
+from dgm_jax import _backend
 from dgm_jax.core import (
     SOLO,
     ConfigError,
@@ -89,6 +90,7 @@ def distribute(
         not others,
         f"hyper must hold arrays [L, ...] with L = {len(keys)}, as many as keys; got {others}",
     )
+    _backend.check_once()
     shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
     strategy = choose_strategy(strategy, one.train_state.params)
@@ -130,8 +132,9 @@ def _sharded_jit(program: LaneProgram, num_lanes: int, strategy: str, devices) -
 def _over_mesh(function, *, mesh, strategy):
     """Each device along "seed" runs its own lanes by the chosen strategy; no device asks another.
 
-    Where only lanes are spread, every axis is manual and a lane computes the same bits on any
-    number of devices. Where batches are shared as well, "data" stays automatic, so that a
+    Where only lanes are spread, every axis is manual. By "map" a lane then computes the same bits
+    on any number of devices; by "vmap" it need not, since XLA may choose other kernels for another
+    number of lanes a device. Where batches are shared as well, "data" stays automatic, so that a
     sharded batch keeps its whole-batch meaning.
     """
     spread = over_seeds(function, strategy)

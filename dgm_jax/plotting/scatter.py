@@ -95,12 +95,14 @@ def scatter_groups(
     if title:
         figure.suptitle(title, color=THEMES[theme].text, fontsize=11)
     panels = figure.subplots(rows, columns, squeeze=False)
+    palette = THEMES[theme].palette
+    colours = [palette[index % len(palette)] for index in range(len(names))]
     for index, axes in enumerate(panels.flat):
         if index >= len(groups):
             axes.set_visible(False)
             continue
         dress(axes, theme, title=titles[index], grid=False)
-        for points, name, colour in zip(groups[index], names, THEMES[theme].palette * len(names)):
+        for points, name, colour in zip(groups[index], names, colours, strict=True):
             points = points[np.isfinite(points).all(axis=1)][:_MAX_POINTS]
             axes.scatter(
                 points[:, 0],

@@ -1,6 +1,6 @@
 """How figures look: colours, dashes, axes, text."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -33,7 +33,10 @@ THEMES = {
 
 
 def new_figure(
-    width: float, height: float, theme: str = "light", layout: str | None = "constrained"
+    width: float,
+    height: float,
+    theme: str = "light",
+    layout: Literal["constrained"] | None = "constrained",
 ) -> Figure:
     """An empty figure of so many inches with its Agg canvas; `layout` None leaves the margins to
     the caller."""

@@ -18,12 +18,12 @@ from dgm_jax.priors.flow import (
     flow,
     spline_flow_prior,
 )
-from dgm_jax.priors.implicit_ratio import implicit_ratio
+from dgm_jax.priors.implicit_ratio import ImplicitRatio, implicit_ratio
 from dgm_jax.priors.mixture import mixture
 from dgm_jax.priors.standard_normal import standard_normal
 from dgm_jax.priors.vamp import vamp
 
-PRIORS: dict[str, Callable[..., Prior]] = {
+PRIORS: dict[str, Callable[..., Prior | ImplicitRatio]] = {
     "standard_normal": standard_normal,
     "mixture": mixture,
     "coupling_flow": coupling_flow_prior,

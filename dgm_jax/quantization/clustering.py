@@ -63,10 +63,10 @@ def kmeans(
             state, rows, nearest_code(rows, state.codebook, **search), decay=0.0
         )
 
-    codebook = lax.fori_loop(0, num_iterations, iterate, codebook_ema.init(codebook)).codebook
-    codes = nearest_code(rows, codebook, **search)
+    centres = lax.fori_loop(0, num_iterations, iterate, codebook_ema.init(codebook)).codebook
+    codes = nearest_code(rows, centres, **search)
     return KMeans(
-        codebook, codes.reshape(shape[:-1]), jnp.sum(jnp.square(rows - gather(codebook, codes)))
+        centres, codes.reshape(shape[:-1]), jnp.sum(jnp.square(rows - gather(centres, codes)))
     )
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 
 from dgm_jax.core import Array, Key, require
 
@@ -40,7 +41,7 @@ def init(codebook: Array, *, count: float = 1.0) -> CodebookState:
         len(shape) == 2 and min(shape) >= 1,
         f"codebook must be [K, D] with K >= 1 and D >= 1; got {shape}",
     )
-    require(isinstance(count, jax.core.Tracer) or count > 0, f"count must be positive; got {count}")
+    require(isinstance(count, Tracer) or count > 0, f"count must be positive; got {count}")
     codebook = jnp.asarray(codebook)
     dtype = jnp.promote_types(codebook.dtype, jnp.float32)
     return CodebookState(codebook.astype(dtype), jnp.full(shape[:1], count, dtype))

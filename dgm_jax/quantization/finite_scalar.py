@@ -8,7 +8,7 @@ and no loss beside the reconstruction.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +30,7 @@ class FiniteScalar(NamedTuple):
     codes: Array
 
 
-def finite_scalar_quantize(z: Array, levels: Sequence[int]) -> FiniteScalar:
+def finite_scalar_quantize(z: Array, levels: Sequence[int] | np.ndarray) -> FiniteScalar:
     """round(bound(z)) / (L // 2), straight through the rounding; z [*B, d], levels d integers of at
     least 2.
 
@@ -47,7 +47,7 @@ def finite_scalar_quantize(z: Array, levels: Sequence[int]) -> FiniteScalar:
     return FiniteScalar(straight_through(values, bounded * scale), _pack(whole + half, levels))
 
 
-def bound(z: Array, levels: Sequence[int]) -> Array:
+def bound(z: Array, levels: Sequence[int] | np.ndarray) -> Array:
     """h tanh(z + s) - o, with h = (L - 1)(1 + epsilon) / 2, o = 1/2 for even L and 0 for odd, s =
     arctanh(o / h).
 
@@ -67,10 +67,10 @@ def bound(z: Array, levels: Sequence[int]) -> Array:
     offset = np.where(levels % 2 == 0, 0.5, 0.0)
     shift = np.arctanh(offset / height)
     height, offset, shift = (x.astype(z.dtype) for x in (height, offset, shift))
-    return height * jnp.tanh(z + shift) - offset
+    return cast(Array, height * jnp.tanh(z + shift) - offset)  # to numpy's stubs it is numpy's
 
 
-def values_to_codes(quantized: Array, levels: Sequence[int]) -> Array:
+def values_to_codes(quantized: Array, levels: Sequence[int] | np.ndarray) -> Array:
     """int32[*B] from values [*B, d] as `finite_scalar_quantize` gives them; the first coordinate
     runs fastest."""
     levels = _require_levels(levels)
@@ -86,7 +86,7 @@ def values_to_codes(quantized: Array, levels: Sequence[int]) -> Array:
     )
 
 
-def codes_to_values(codes: Array, levels: Sequence[int], dtype=jnp.float32) -> Array:
+def codes_to_values(codes: Array, levels: Sequence[int] | np.ndarray, dtype=jnp.float32) -> Array:
     """[*B, d] from codes [*B], bit for bit what `finite_scalar_quantize` returned.
 
     Raises `DataError` for concrete codes outside [0, prod L); in a compiled program these give
@@ -108,7 +108,7 @@ def _pack(digits: Array, levels: np.ndarray) -> Array:
     return jnp.sum(digits * _places(levels), axis=-1, dtype=jnp.int32)
 
 
-def _require_levels(levels: Sequence[int]) -> np.ndarray:
+def _require_levels(levels: Sequence[int] | np.ndarray) -> np.ndarray:
     found = np.asarray(levels)
     require(
         found.ndim == 1

@@ -49,7 +49,7 @@ def residual_lookup(codebooks: Array, codes: Array) -> Array:
     num_levels = _require_codebooks(codebooks)
     shape = jnp.shape(codes)
     require(
-        len(shape) >= 1 and 1 <= shape[-1] <= num_levels,
+        jnp.ndim(codes) >= 1 and 1 <= shape[-1] <= num_levels,
         f"codes must be [*B, l], 1 <= l <= {num_levels}; got {shape}",
     )
     check_codes(codes, jnp.shape(codebooks)[1])

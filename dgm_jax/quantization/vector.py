@@ -3,10 +3,10 @@ rotation trick."""
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from dgm_jax import core
 from dgm_jax.core import Array, DataError, require
@@ -90,7 +90,7 @@ def check_codes(codes: Array, num_codes: int) -> None:
     num_codes)."""
     dtype = jnp.result_type(codes)
     require(jnp.issubdtype(dtype, jnp.integer), f"codes must be integers; got {dtype}", DataError)
-    if isinstance(codes, jax.core.Tracer) or np.size(codes) == 0:
+    if isinstance(codes, Tracer) or np.size(codes) == 0:
         return
     low, high = int(np.min(np.asarray(codes))), int(np.max(np.asarray(codes)))
     require(

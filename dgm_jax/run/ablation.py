@@ -1,10 +1,15 @@
-"""Ablations: a grid of settings from the command line, and the data that all its cells share."""
+"""Ablations: a grid of settings from the command line, the data that all its cells share, and which
+of the cells came out the same."""
 
 import dataclasses
 import types
 import typing
 
+import numpy as np
+
 from dgm_jax.core import ConfigError, did_you_mean, require, tree_sha256
+from dgm_jax.run import records
+from dgm_jax.run.arms import Trained
 from dgm_jax.run.experiment import Data, Experiment, RunConfig, with_settings
 
 
@@ -65,6 +70,38 @@ def shared_data(experiment: Experiment, config: RunConfig, grid: dict[str, tuple
                 " for each value",
             )
     return data
+
+
+def without_effect(results: list[Trained], arm_field: str | None) -> list[str]:
+    """Sentences that name arms which ended with the same bits, although their settings differ.
+
+    An arm whose seeds have all failed was frozen on the way, which says nothing about its settings.
+    """
+    trained: dict[tuple, list[Trained]] = {}
+    evaluated: dict[tuple, list[Trained]] = {}
+    for result in results:
+        if np.any(result.failed_at < 0):
+            arm = getattr(result.arm_result.config, arm_field) if arm_field else None
+            trained.setdefault((result.sha256, arm), []).append(result)
+            figures = records.dumps(result.metrics)
+            evaluated.setdefault((result.sha256, figures), []).append(result)
+    sentences = [
+        f"these settings made no difference: {_names(found)}: equal parameters and figures, bit for"
+        " bit"
+        for found in evaluated.values()
+        if len(found) > 1
+    ]
+    sentences += [
+        f"these settings made no difference to the training: {_names(found)}: equal parameters, bit"
+        " for bit; their figures differ, so they matter to the evaluation at most"
+        for found in trained.values()
+        if any(result.metrics != found[0].metrics for result in found)
+    ]
+    return sentences
+
+
+def _names(found: list[Trained]) -> str:
+    return " = ".join(f"({result.arm_result.name})" for result in found)
 
 
 def _watched(config: RunConfig) -> tuple[RunConfig, set[str]]:

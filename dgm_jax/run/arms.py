@@ -7,6 +7,7 @@ checkpoint; rows past the newest checkpoint are dropped on resume.
 
 import contextlib
 import dataclasses
+import operator
 import time
 from typing import NamedTuple
 
@@ -113,9 +114,10 @@ def train_all(run: Run, found: list[Group], stop) -> list[Trained]:
     lanes = [lanes_of(group, run.config) for group in found]
     programs = [
         distribute(run.experiment, run.config, g, run.data, *start)
-        for g, start in zip(found, lanes)
+        for g, start in zip(found, lanes, strict=True)
     ]
-    return [t for job in zip(found, programs, lanes) for t in _train(run, *job, stop)]
+    run.progress.plan([(len(g.arms), len(keys)) for g, (keys, _) in zip(found, lanes, strict=True)])
+    return [t for job in zip(found, programs, lanes, strict=True) for t in _train(run, *job, stop)]
 
 
 def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
@@ -247,7 +249,7 @@ def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, 
     training_arms = _split(group, run.config.num_seeds, seen)
     evaluated_arms = _split(group, run.config.num_seeds, evaluated)
     shown = {}
-    for (arm, trained), (_, arrays) in zip(training_arms, evaluated_arms):
+    for (arm, trained), (_, arrays) in zip(training_arms, evaluated_arms, strict=True):
         well = trained.pop("failed_at") < 0
         metrics = {**trained, **run.experiment.finalise(arrays, arm.config, run.data)}
         metrics = {
@@ -280,7 +282,7 @@ def _results(run: Run, group: Group, lanes: Lane, evaluated, compiled) -> list[T
         metrics = {
             name: value for name, value in last[arm.name].items() if name not in ("step", "arm")
         }
-        trained = jax.tree.map(lambda x: x[mine], params)
+        trained = jax.tree.map(operator.itemgetter(mine), params)
         file = run.directory.parameters / f"{records.safe_name(arm.name)}.npz"
         save_parameters(file, trained)
         result = ArmResult(arm.name, arm.config, arrays)

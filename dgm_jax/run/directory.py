@@ -338,7 +338,7 @@ def _require_same_run(root, experiment, config, volatile):
         RunDirectoryError,
     )
     kept = [{k: v for k, v in c.items() if k not in volatile} for c in (stored, config)]
-    changes = differences(*kept)
+    changes = differences(kept[0], kept[1])
     require(
         not changes,
         f"{root} holds another run of {experiment}: {'; '.join(changes)}. "

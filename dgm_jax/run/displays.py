@@ -58,6 +58,27 @@ def _metric_text(metrics: dict, limit: int = 6) -> str:
     return "  ".join(parts)
 
 
+def arms_text(arms: list[int] | None) -> str:
+    """`arm 1 of 2`, `arms 1 to 4 of 8`; nothing where there is one arm."""
+    if arms is None or arms[2] == 1:
+        return ""
+    first, last, count = arms
+    return f"arm {first} of {count}" if first == last else f"arms {first} to {last} of {count}"
+
+
+def eta_text(event: dict) -> str:
+    """The time left, of the whole run; where arms are to come, beside that of the present ones."""
+    whole = event["eta_seconds"]
+    here = event["eta_seconds_of_these_arms"]
+    if whole is None:
+        return ""
+    if whole == here:
+        return f"ETA {clock_text(whole)}"
+    first, last, _ = event["arms"]
+    these = "this arm" if first == last else "these arms"
+    return f"ETA {clock_text(whole)} for all arms at this rate, {clock_text(here)} for {these}"
+
+
 def _progress_text(event: dict) -> str:
     share = 100 * event["step"] / event["total"] if event["total"] else 100.0
     rate = event["seed_steps_per_second"]
@@ -66,8 +87,9 @@ def _progress_text(event: dict) -> str:
             None,
             [
                 f"{printable(event['name'])} {event['step']}/{event['total']} ({share:.0f} %)",
+                arms_text(event["arms"]),
                 f"{rate:.4g} seed-steps/s" if rate else "",
-                f"ETA {clock_text(event['eta_seconds'])}" if rate else "",
+                eta_text(event),
                 f"seeds: {seeds_text(event['num_seeds'], event['failed'])}",
                 _metric_text(event["metrics"]),
             ],
@@ -143,9 +165,10 @@ class Lines(Quiet):
                 self.line(_end_text(event))
         elif kind == "training_start":
             self.last, self.failed, self.training = -math.inf, {}, True
+            which = arms_text(event["arms"])
             self.line(
-                f"{name}: training {event['num_seeds']} seeds, step {event['first_step']} to"
-                f" {event['total']}"
+                f"{name}{which and f' ({which})'}: training {event['num_seeds']} seeds, step"
+                f" {event['first_step']} to {event['total']}"
             )
         elif kind == "training_end":
             self.training = False
@@ -240,7 +263,8 @@ class Rich(Quiet):
                 rich.text.Text(printable(event["name"]), style="bold"),
                 bar,
                 f"{event['step']}/{event['total']}",
-                f"{rate:.4g} seed-steps/s, ETA {clock_text(event['eta_seconds'])}" if rate else "",
+                f"{rate:.4g} seed-steps/s, {eta_text(event)}" if rate else "",
+                arms_text(event["arms"]),
             )
             rows.add_row(line)
             rows.add_row(rich.text.Text(_metric_text(event["metrics"]), style="dim"))
@@ -254,7 +278,7 @@ class Rich(Quiet):
             rows.add_row(
                 rich.text.Text(
                     f"{printable(event['name'])}: first of {event['total']} steps "
-                    f"for {event['num_seeds']} seeds"
+                    f"for {event['num_seeds']} seeds  {arms_text(event['arms'])}".rstrip()
                 )
             )
         for name, start, spinner in self.phases:

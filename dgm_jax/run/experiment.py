@@ -88,14 +88,14 @@ class Experiment:
 
     name: str
     config: type[RunConfig]
-    load: Callable[[RunConfig], Data]
-    build: Callable[[RunConfig, Data], Task]
+    load: Callable[[Any], Data]  # Any: a `config`
+    build: Callable[[Any, Data], Task]
     distribute: Callable
-    validate: Callable[[RunConfig], None] = lambda config: None
+    validate: Callable[[Any], None] = lambda config: None
     finalise: Callable[..., dict[str, np.ndarray]] = _scalars
     figures: Callable[..., dict] = lambda results, data: {}
     snapshots: Callable[..., dict] = lambda result, data, step: {}
-    references: Callable[[RunConfig], list[dict]] = lambda config: []
+    references: Callable[[Any], list[dict]] = lambda config: []
     headline: tuple[str, ...] = ()
     explanations: dict[str, str] = dataclasses.field(default_factory=dict)
     arm_field: str | None = None
@@ -170,7 +170,7 @@ def arms(
         axes = {experiment.arm_field: getattr(config, experiment.arm_field), **axes}
     cells = []
     for point in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, point))
+        chosen = dict(zip(axes, point, strict=True))
         label = [v if k == experiment.arm_field else f"{k}={v}" for k, v in chosen.items()]
         cells.append(
             Arm(", ".join(map(str, label)) or experiment.name, with_settings(config, chosen))

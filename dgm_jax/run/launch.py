@@ -5,19 +5,23 @@ chunks of one compiled program: a row, a picture, a checkpoint, a look at the si
 that was killed continues at its newest checkpoint and ends with the same bits.
 """
 
+import contextlib
 import contextvars
 import dataclasses
 import datetime
 import pathlib
+import shlex
 import sys
 import time
 
 import jax
 import tyro
 
+from dgm_jax import console
+from dgm_jax.console import Command
 from dgm_jax.core import DgmError, RunDirectoryError, tree_size
 from dgm_jax.run import records, statistics
-from dgm_jax.run.ablation import shared_data
+from dgm_jax.run.ablation import shared_data, without_effect
 from dgm_jax.run.arms import Clock, Run, Trained, distribute, lanes_of, train_all
 from dgm_jax.run.directory import SUMMARY, RunDirectory
 from dgm_jax.run.experiment import Arm, Experiment, RunConfig, arms, groups, validate
@@ -37,38 +41,59 @@ def is_check() -> bool:
 
 
 def main(
-    experiment: Experiment, argv: list[str] | None = None, grid: dict[str, tuple] | None = None
+    experiment: Experiment,
+    argv: list[str] | None = None,
+    grid: dict[str, tuple] | None = None,
+    command: Command | None = None,
 ) -> int:
     """Runs an experiment from the command line; returns the exit code.
 
     0 done, 2 settings, data, folder or disk that the caller can mend, 6 every seed diverged,
     130 or 143 stopped by Ctrl-C or SIGTERM after saving.
     grid: settings with the values an ablation gives them.
+    command: what was typed, if it was not this experiment's own module; it is repeated in help
+        texts and, for a run that was stopped, as the command that goes on.
     """
-    config = _parse(experiment, argv)
+    if argv is None:
+        argv = sys.argv[1:]
+        command = command or console.typed((), argv)
+    return console.guarded(lambda: _main(experiment, argv, grid or {}, command))
+
+
+def _main(experiment: Experiment, argv, grid, command: Command | None) -> int:
+    config = _parse(experiment, argv, command)
+    folder = _folder(experiment, config)
     try:
         with Progress(config.progress) as progress:
-            return _run(experiment, config, grid or {}, progress)
+            return _run(experiment, config, grid, folder, progress)
     except Interrupted as stop:
-        print(f"stopped by {stop}; continue with --resume", file=sys.stderr)
+        console.tell(f"stopped by {stop}; continue {_with(command, folder)}")
         return stop.exit_code
     except DgmError as error:
-        print(f"error: {error}", file=sys.stderr)
+        console.tell(f"error: {error}")
         return error.exit_code
     except OSError as error:
-        print(
-            f"error: {error}; what was saved before is sound: continue with --resume",
-            file=sys.stderr,
-        )
+        how = _with(command, folder)
+        console.tell(f"error: {error}; what was saved before is sound: continue {how}")
         return RunDirectoryError.exit_code
 
 
+def _with(command: Command | None, folder) -> str:
+    """How a run that has stopped goes on: the command to paste, if there was one."""
+    if command is None:
+        return f"with the same settings, --out {folder} --resume"
+    return f"with\n  {command.resuming(folder)}"
+
+
 def check(
-    experiment: Experiment, argv: list[str] | None = None, grid: dict[str, tuple] | None = None
+    experiment: Experiment,
+    argv: list[str] | None = None,
+    grid: dict[str, tuple] | None = None,
+    command: Command | None = None,
 ) -> int:
     """Settings, data and shapes of a run or an ablation, without training: what would be compiled,
     on what."""
-    config = _parse(experiment, argv)
+    config = _parse(experiment, argv, command)
     token = _CHECK.set(True)
     try:
         config, grid, cells = _cells(experiment, config, grid or {})
@@ -91,7 +116,7 @@ def check(
             where = f"{len(keys)} lanes by {compiled.strategy}, {compiled.layout}"
             print(f"{group.name}: {where}; parameters: {parameters}")
     except DgmError as error:
-        print(f"error: {error}", file=sys.stderr)
+        console.tell(f"error: {error}")
         return error.exit_code
     finally:
         _CHECK.reset(token)
@@ -99,13 +124,14 @@ def check(
     return 0
 
 
-def _parse(experiment: Experiment, argv):
+def _parse(experiment: Experiment, argv, command: Command | None):
     """Flags into the configuration; tyro explains mistakes, suggests names and exits with 2."""
-    return tyro.cli(experiment.config, args=argv, prog=experiment.name)
+    program = shlex.join(command.program) if command else experiment.name
+    return tyro.cli(experiment.config, args=argv, prog=program)
 
 
 def _cells(
-    experiment: Experiment, config: RunConfig, grid
+    experiment: Experiment, config: RunConfig, grid: dict[str, tuple]
 ) -> tuple[RunConfig, dict[str, tuple], list[Arm]]:
     """The valid cells of a run, with the settings and the grid that they come from."""
     if experiment.arm_field in grid:  # as if its flag had been given
@@ -115,12 +141,11 @@ def _cells(
     return config, grid, arms(experiment, config, grid)
 
 
-def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) -> int:
+def _run(experiment: Experiment, config: RunConfig, grid, folder, progress: Progress) -> int:
     config, grid, cells = _cells(experiment, config, grid)
     settings = dataclasses.asdict(config) | (
         {"grid": {k: list(v) for k, v in grid.items()}} if grid else {}
     )
-    folder = _folder(experiment, config)
     with RunDirectory.create(
         folder, experiment.name, settings, config.resume, notify=progress.notice
     ) as directory:
@@ -139,17 +164,29 @@ def _run(experiment: Experiment, config: RunConfig, grid, progress: Progress) ->
         summary = _summarize(run, results)
         directory.write_summary(summary)  # last: a folder with a summary is finished
         report = write_report(folder)
-    shown = {
+    _show(experiment, summary, report)
+    return _exit_code(summary)
+
+
+def _show(experiment: Experiment, summary: dict, report: pathlib.Path) -> None:
+    """The headline on standard output. That it cannot be written there does not undo the run."""
+    chosen = {
         k: v
         for name in experiment.headline
         for k, v in summary["metrics"].items()
         if k.split("/")[-1] == name
     }
-    shown = shown or summary["metrics"]
-    print(format_table({**summary, "metrics": shown}))
-    print(*summary["notes"], sep="\n", end="\n" if summary["notes"] else "")
-    print(f"report: {report}")
-    return _exit_code(summary)
+    text = [
+        format_table({**summary, "metrics": chosen or summary["metrics"]}),
+        *summary["notes"],
+        f"report: {report}",
+    ]
+    try:
+        with contextlib.suppress(BrokenPipeError):  # nobody reads it
+            print(*text, sep="\n", flush=True)
+    except (OSError, ValueError) as error:
+        console.tell(f"the run is finished, but its result cannot be shown ({error}): {report}")
+    console.silence_what_is_broken()
 
 
 def _exit_code(summary: dict) -> int:
@@ -221,7 +258,10 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
         "differences": (
             statistics.differences_between_arms(metrics, names) if run.several_arms else []
         ),
-        "notes": [statistics.ranking(metrics, names, rank)] if run.several_arms and rank else [],
+        "notes": [
+            *([statistics.ranking(metrics, names, rank)] if run.several_arms and rank else []),
+            *without_effect(results, run.experiment.arm_field),
+        ],
         "explanations": run.experiment.explanations,
         "dataset": run.data.identity,
         "final_params_sha256": {r.arm_result.name: r.sha256 for r in results},

@@ -18,7 +18,7 @@ def save_parameters(path, tree: PyTree) -> None:
         for leaf_path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
     buffer = io.BytesIO()
-    np.savez(buffer, **flat)
+    np.savez(buffer, **flat)  # pyright: ignore[reportArgumentType]  no leaf is `allow_pickle`
     records.write_atomically(pathlib.Path(path), buffer.getvalue())
 
 

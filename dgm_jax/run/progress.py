@@ -15,6 +15,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 import rich.console
 
@@ -49,6 +50,8 @@ class Progress:
         self.mode, self._clock, self._start = mode, clock, clock()
         self._sink = sink(self.stream, interval, clock)
         self._training: dict | None = None
+        self._plan: list[tuple[int, int]] = []
+        self._begun = 0
 
     def _event(self, kind: str, **fields):
         self._sink.event(
@@ -86,11 +89,36 @@ class Progress:
         while not done.wait(_HEARTBEAT_SECONDS):
             self._event("phase_running", name=name, seconds=self._clock() - start)
 
+    def plan(self, groups: Sequence[tuple[int, int]]) -> None:
+        """What will be trained, so that the time left is that of the whole run.
+
+        Args:
+            groups: the number of arms and of lanes in each `training` to come, in their order. Each
+                of them takes as many steps as the one that is at work.
+        """
+        self._plan = list(groups)
+        self._begun = 0
+
+    def _place(self) -> dict:
+        """Which of the planned arms the next training has: the first, the last, of how many; and
+        the lanes of the trainings after it."""
+        before = self._plan[: self._begun]
+        rest = self._plan[self._begun :]
+        self._begun += 1
+        if not rest:
+            return {"arms": None, "lanes_to_come": 0}
+        first = sum(arms for arms, _ in before) + 1
+        count = sum(arms for arms, _ in self._plan)
+        lanes = sum(lanes for _, lanes in rest[1:])
+        return {"arms": [first, first + rest[0][0] - 1, count], "lanes_to_come": lanes}
+
     @contextlib.contextmanager
     def training(self, name: str, total: int, num_seeds: int, first_step: int = 0):
         """The steps `first_step`..`total` of one arm; `update` reports inside it."""
         start = self._clock()
+        place = self._place()
         self._training = {
+            **place,
             "name": name,
             "total": total,
             "num_seeds": num_seeds,
@@ -100,7 +128,12 @@ class Progress:
             "window": collections.deque([(start, first_step)], maxlen=20),
         }
         self._event(
-            "training_start", name=name, total=total, num_seeds=num_seeds, first_step=first_step
+            "training_start",
+            name=name,
+            arms=place["arms"],
+            total=total,
+            num_seeds=num_seeds,
+            first_step=first_step,
         )
         outcome = "failed"
         try:
@@ -129,7 +162,8 @@ class Progress:
         seeds (seed -> step).
 
         The rate is that of the last twenty updates; phases within the training, such as compiling,
-        do not count.
+        do not count. The time left is that of all arms that are planned, the ones to come at the
+        present rate of lane-steps.
         """
         state = self._training
         if state is None:
@@ -140,13 +174,18 @@ class Progress:
         state["failed"] = {int(seed): int(at) for seed, at in (failed or {}).items()}
         seconds, steps = window[-1][0] - window[0][0], window[-1][1] - window[0][1]
         rate = steps / seconds if seconds > 0 and steps > 0 else None
+        here = rate and max(0, state["total"] - int(step)) / rate
+        # Arms to come: as many lane-steps a second as now.
+        later = state["total"] * state["lanes_to_come"] / state["num_seeds"]
         self._event(
             "progress",
             name=state["name"],
+            arms=state["arms"],
             step=int(step),
             total=state["total"],
             seed_steps_per_second=rate and rate * state["num_seeds"],
-            eta_seconds=rate and max(0, state["total"] - int(step)) / rate,
+            eta_seconds=rate and here + later / rate,
+            eta_seconds_of_these_arms=here,
             num_seeds=state["num_seeds"],
             failed=state["failed"],
             metrics=metrics or {},

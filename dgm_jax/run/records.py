@@ -73,7 +73,8 @@ def _plain_array(value, where):
         # bfloat16 and its kin have kind V
         if array.dtype.kind == "f" or "float" in array.dtype.name:
             array = array.astype(np.float64)
-            return np.where(np.isfinite(array), array.astype(object), None).tolist()
+            null: Any = None  # NumPy's stubs know no arrays of objects
+            return np.where(np.isfinite(array), array.astype(object), null).tolist()
     raise ConfigError(f"{where}: a {type(value).__name__} cannot be written as JSON")
 
 

@@ -295,7 +295,10 @@ def format_table(summary: dict) -> str:
     rows.insert(1, tuple("-" * w for w in widths))
     table = [
         "  ".join(
-            [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]
+            [
+                row[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
         ).rstrip()
         for row in rows
     ]

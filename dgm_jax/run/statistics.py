@@ -5,6 +5,7 @@ failed is NaN (or None) in its place: it is left out of the mean, kept in the li
 """
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import scipy.stats
@@ -105,7 +106,7 @@ def _sign_flip_p_value(difference: np.ndarray) -> float | None:
         lambda x, axis: np.mean(x, axis=axis),
         permutation_type="samples",
         vectorized=True,
-        n_resamples=np.inf if exact else 9999,
+        n_resamples=cast(int, np.inf) if exact else 9999,  # infinity: every one
         alternative="two-sided",
         rng=np.random.default_rng(0),
     )

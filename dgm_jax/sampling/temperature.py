@@ -5,16 +5,16 @@ array of at least float32. None of them keeps a state, so a resumed run sees the
 temperature of the step it is at, and a schedule that is held for some steps cannot compound.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from dgm_jax.core import Array, require
 
 
 def require_positive(value, name: str) -> None:
     """Raises `ConfigError` unless every entry of a known `value` is above zero; a tracer passes."""
-    if not isinstance(value, jax.core.Tracer):
+    if not isinstance(value, Tracer):
         require(bool(np.all(np.asarray(value) > 0)), f"{name} must be positive, got {value}")
 
 
@@ -36,7 +36,7 @@ def exponential(step, *, start=1.0, rate=3e-5, floor=0.5, hold: int = 1) -> Arra
     require_positive(start, "start")
     require_positive(floor, "floor")
     require_positive(hold, "hold")
-    if not isinstance(rate, jax.core.Tracer):
+    if not isinstance(rate, Tracer):
         require(bool(np.all(np.asarray(rate) >= 0)), f"rate must not be negative, got {rate}")
     held = jnp.asarray(step) // hold * hold
     return jnp.maximum(floor, start * jnp.exp(-rate * held))

@@ -78,7 +78,7 @@ def spectrum(arm: Arm, step_size: float, updates: tuple[int, int] = (1, 1)) -> n
         moving = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
 
         def step(vector):
-            carried = dict(enumerate(leaves)) | dict(zip(moving, vector))
+            carried = dict(enumerate(leaves)) | dict(zip(moving, vector, strict=True))
             params, opt_state = jax.tree.unflatten(
                 structure, [carried[i] for i in range(len(leaves))]
             )
@@ -117,4 +117,4 @@ def closed_form(arm: Arm, step_size: float) -> np.ndarray:
 
 def _sorted_eigenvalues(matrix: np.ndarray) -> np.ndarray:
     values = np.linalg.eigvals(matrix).astype(complex)
-    return values[np.lexsort((-values.imag, -np.abs(values).round(9)))]
+    return values[np.lexsort((-np.imag(values), -np.abs(values).round(9)))]

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,8 @@ def _line() -> Pair:
 
 def _plane(name: str, q_scale: float, **options) -> Pair:
     """A density of `data.load` against a Gaussian of about its width."""
-    density = data.load(name, num_train=1, num_test=1, **options).density
+    loaded = data.load(name, num_train=1, num_test=1, **options)
+    density = cast(data.Density2D, loaded.density)  # these names have one
     sample_q, log_q = _round_gaussian(q_scale, 2)
     axis = np.arange(-8, 8, 0.08) + 0.04
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
@@ -112,7 +113,7 @@ def distances(logits, grid: Grid, cell: float) -> dict[str, Array]:
     lost_on_p = jax.nn.softplus(-logits) - jax.nn.softplus(-best)
     lost_on_q = jax.nn.softplus(logits) - jax.nn.softplus(best)
 
-    def rms(x, where=1.0):
+    def rms(x: Array, where: Array | float = 1.0) -> Array:
         return jnp.sqrt(jnp.sum((p + q) * where * x**2) / jnp.sum((p + q) * where))
 
     return {

@@ -160,7 +160,9 @@ def kernels(data: Truth) -> Family:
         )
 
         def add(total, chunk):
-            return jnp.logaddexp(total, mixture.log_prob(x, *chunk, jnp.exp(raw))), None
+            some_weights, some_centres = chunk
+            here = mixture.log_prob(x, some_weights, some_centres, jnp.exp(raw))
+            return jnp.logaddexp(total, here), None
 
         return jax.lax.scan(add, jnp.full(x.shape[:1], -jnp.inf), chunks)[0]
 

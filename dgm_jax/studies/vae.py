@@ -4,6 +4,7 @@
 import dataclasses
 import functools
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -128,7 +129,7 @@ def prior_named(name: str, config, loaded: Data, num_components: int):
         return lambda encode: priors.vamp(encode, num_components, shape, init=start)
     validate_prior(name)
     options = {"num_components": num_components} if name == "mixture" else {}
-    prior: Prior = priors.PRIORS[name](dim, **options)
+    prior = cast(Prior, priors.PRIORS[name](dim, **options))  # those of FROM_DIM are
     return lambda encode: prior
 
 

@@ -5,7 +5,7 @@ respect to its own parts only; opponents enter as constants, unless the player l
 ahead of their next updates.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -186,7 +186,7 @@ def apply(
     parts = own(player, train_state.params)
     updates, opt_state = game.optimizers[name].update(gradient, train_state.opt_state[name], parts)
     return train_state._replace(
-        params={**train_state.params, **optax.apply_updates(parts, updates)},
+        params={**train_state.params, **cast(Params, optax.apply_updates(parts, updates))},
         state={**train_state.state, **own(player, state)},
         opt_state={**train_state.opt_state, name: opt_state},
     )

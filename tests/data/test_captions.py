@@ -26,7 +26,10 @@ def test_measurements_of_boxes():
 
 def test_words_are_judged_against_the_terciles():
     images = np.stack(
-        [box(h, 10, v) for h, v in zip((4, 8, 12, 16, 20, 24), (40, 60, 80, 100, 120, 240))]
+        [
+            box(h, 10, v)
+            for h, v in zip((4, 8, 12, 16, 20, 24), (40, 60, 80, 100, 120, 240), strict=True)
+        ]
     )
     limits = captions.terciles(images)
     words = captions.describe(images, limits)
@@ -43,7 +46,7 @@ def test_every_caption_is_true_and_can_be_read():
     assert texts.shape == (60, 6, reader.length) and texts.dtype == np.int32
     adjectives = {word for pair in captions.WORDS.values() for word in pair}
     used = set()
-    for label, true, rows in zip(labels, captions.describe(images, limits), texts):
+    for label, true, rows in zip(labels, captions.describe(images, limits), texts, strict=True):
         for row in rows:
             text = reader.decode(row)
             np.testing.assert_array_equal(reader.encode(text), row)
@@ -87,4 +90,6 @@ def test_real_digits_have_captions():
         images, labels, dataset.info.class_names, captions.terciles(dataset.train["image"])
     )
     reader = captions.tokenizer(dataset.info.class_names)
-    assert all(reader.decode(row[0]).endswith(str(label)) for row, label in zip(texts, labels))
+    assert all(
+        reader.decode(row[0]).endswith(str(label)) for row, label in zip(texts, labels, strict=True)
+    )

@@ -120,7 +120,16 @@ BAD_LABELS = {
     ),
     "strings": (LABELS.astype(str), 3, r"expected integers, got dtype <U"),
     "objects": (LABELS.astype(object), 3, r"got dtype object"),
-    "one-hot": (np.eye(3, dtype=int)[LABELS], 3, r"labels.argmax\(-1\)"),
+    "one-hot": (np.eye(3, dtype=int)[LABELS], 3, r"labels.argmax\(-1\)$"),
+    "one-hot floats": (np.eye(3)[LABELS], 3, r"\(12, 3\); fix .*labels = labels.argmax\(-1\)$"),
+    "one-hot float32": (np.eye(3, dtype=np.float32)[LABELS], None, r"labels.argmax\(-1\)$"),
+    "one-hot bools": (np.eye(3, dtype=bool)[LABELS], None, r"labels.argmax\(-1\)$"),
+    "a column": (LABELS[:, None], 3, r"\(12, 1\); fix: labels = labels\[:, 0\]$"),
+    "more classes than images can mean": (
+        LABELS * 2**40,
+        None,
+        r"0\.\.2199023255552 would be 2199023255553 classes for 12 images, expected at most 1000;",
+    ),
     "too few": (LABELS[:-1], 3, r"12 images but 11 labels"),
 }
 
@@ -145,6 +154,32 @@ def test_bad_labels(case):
     labels, num_classes, message = BAD_LABELS[case]
     with pytest.raises(DataError, match=message):
         check_images(GOOD, labels, num_classes=num_classes)
+
+
+@pytest.mark.parametrize("dtype", [int, np.uint8, bool, np.float32, float])
+def test_the_first_advice_for_one_hot_labels_mends_them(dtype):
+    rows = np.eye(3)[LABELS].astype(dtype)
+    with pytest.raises(DataError) as caught:
+        check_images(GOOD, rows)
+    scope = {"labels": rows}
+    exec(str(caught.value).split("fix for one-hot rows: ")[1], scope)
+    np.testing.assert_array_equal(scope["labels"], LABELS)
+    assert check_images(GOOD, scope["labels"]) is None
+
+
+def test_the_advice_for_a_far_label_mends_it():
+    far = np.where(LABELS == 2, 2**40, LABELS)
+    with pytest.raises(DataError) as caught:
+        check_images(GOOD, far)
+    scope = {"labels": far, "np": np}
+    exec(str(caught.value).split("that occur: ")[1].split(", or state")[0], scope)
+    np.testing.assert_array_equal(scope["labels"], LABELS)
+
+
+@pytest.mark.parametrize("num_classes", [26, 100, 1000])
+def test_a_few_images_of_many_classes_are_no_mistake(num_classes):
+    few = np.where(np.arange(12) == 5, num_classes - 1, LABELS)
+    assert check_images(GOOD, few) is None
 
 
 def test_every_bad_set_has_its_own_message():

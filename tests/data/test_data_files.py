@@ -1,5 +1,6 @@
 """IDX, npz and image folders: read exactly, and refused by name when broken or hostile."""
 
+import contextlib
 import gzip
 import io
 import os
@@ -9,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from dgm_jax.core import ConfigError, DataError
 from dgm_jax.data import folder, idx, load, npz
@@ -104,7 +105,10 @@ def save(path, **arrays):
 )
 def test_npz_under_its_usual_names(tmp_path, names):
     values = (IMAGES[..., None], LABELS, IMAGES[:4, ..., None], LABELS[:4])
-    path = save(tmp_path / "set.npz", **{name: value for name, value in zip(names, values) if name})
+    path = save(
+        tmp_path / "set.npz",
+        **{name: value for name, value in zip(names, values, strict=True) if name},
+    )
     arrays = npz.read_npz(path)
     np.testing.assert_array_equal(arrays["train_images"], values[0])
     np.testing.assert_array_equal(arrays["train_labels"], LABELS)
@@ -318,6 +322,45 @@ def test_broken_and_hostile_files_are_named_or_skipped_and_counted(tmp_path):
     dataset = load(f"folder:{root}", bad_files="skip")
     assert dataset.info.num_train + dataset.info.num_test == 12
     assert "7 unreadable files skipped" in dataset.info.identity
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 8 8
+%%EndComments
+%%EndProlog
+0 0 8 8 rectfill
+%%EOF
+"""
+
+
+def test_no_picture_starts_a_program(tmp_path, monkeypatch):
+    """EPS under the name of a PNG: pillow would call `gs`, here a program that leaves a canary."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    ghostscript = programs / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path / 'canary'}\necho 10.0\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # not looked for yet
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "x.png").write_bytes(EPS)
+    with pytest.raises(DataError, match="x.png: not a readable image"):
+        load(f"folder:{root}")
+    assert not (tmp_path / "canary").exists()
+    # The canary does sing where pillow may choose the format by itself.
+    with contextlib.suppress(OSError), Image.open(root / "x.png") as image:
+        image.load()
+    assert (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("suffix", folder.SUFFIXES)
+def test_every_ending_is_a_format_that_is_read(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        picture(tmp_path / f"{i}{suffix}", rng.integers(0, 256, (6, 5), dtype=np.uint8))
+    arrays, _, _ = folder.read_folder(tmp_path, channels=1)
+    assert arrays["train_images"].shape == (2, 6, 5, 1)
 
 
 @pytest.mark.parametrize(

@@ -75,10 +75,13 @@ def test_digits_are_those_of_scikit_learn():
     }
     found = {
         (tuple(np.round(x / 15.9375).astype(int).ravel()), int(y))
-        for x, y in zip(together, np.concatenate([dataset.train["label"], dataset.test["label"]]))
+        for x, y in zip(
+            together, np.concatenate([dataset.train["label"], dataset.test["label"]]), strict=True
+        )
     }
     assert found == {
-        (tuple(x.astype(int).ravel()), int(y)) for x, y in zip(bunch.images, bunch.target)
+        (tuple(x.astype(int).ravel()), int(y))
+        for x, y in zip(bunch.images, bunch.target, strict=True)
     }
     for kind in range(10):
         total = int(np.sum(bunch.target == kind))
@@ -122,7 +125,8 @@ def test_a_named_folder_without_the_set_is_an_error_even_if_another_has_it(tmp_p
     (tmp_path / "empty").mkdir()
     with pytest.raises(
         DataError,
-        match="no IDX files in .*empty.*and no prepared tfds set fashion_mnist in .*empty",
+        match="no IDX files in .*empty.*and no prepared tfds set fashion_mnist in .*empty"
+        "(.|\n)*dataset-fashion-mnist",
     ):
         data.load("fashion_mnist", data_dir=tmp_path / "empty")
 
@@ -284,6 +288,8 @@ GOOD = RNG.integers(0, 256, (12, 6, 5, 1), dtype=np.uint8)
         ({"x": GOOD, "y": np.arange(12) % 3 + 1}, "off by one"),
         ({"x": GOOD, "y": np.arange(12) / 2}, "expected integers"),
         ({"x": GOOD, "y": np.arange(11) % 3}, "12 images but 11 labels"),
+        ({"x": GOOD, "y": np.eye(3)[np.arange(12) % 3]}, r"labels = labels.argmax\(-1\)$"),
+        ({"x": GOOD, "y": np.eye(3, dtype=int)[np.arange(12) % 3]}, r"labels.argmax\(-1\)$"),
         (
             {"x": GOOD, "x_test": GOOD[:, :4]},
             r"train images are \(6, 5, 1\) but test images are \(4, 5, 1\)",
@@ -355,8 +361,76 @@ def test_bad_arguments(name, keywords, message):
 )
 def test_a_missing_package_names_the_extra(monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ConfigError, match=r"pip install dgm_jax\[data\]"):
+    with pytest.raises(ConfigError, match=r'pip install "dgm_jax\[data\]"') as caught:
         data.load(name)
+    assert ("digits: 8x8" in str(caught.value)) == (name != "digits")
+
+
+WAYS = [
+    'pip install "dgm_jax[data]"',
+    "DGM_JAX_DATA=FOLDER where FOLDER/{folder} has the four files",
+    "train-images-idx3-ubyte.gz",
+    "tfds:{name}?download=True",
+    "npz:PATH",
+    "folder:PATH",
+    "idx:PATH",
+    "8x8 images of digits shipped with scikit-learn, works offline at once (--data digits)",
+]
+
+
+@pytest.mark.parametrize("with_tfds", [True, False])
+@pytest.mark.parametrize(
+    ("name", "folder", "own"),
+    [
+        (
+            "fashion_mnist",
+            "fashion-mnist",
+            ["apt install dataset-fashion-mnist", "python -m dgm_jax.data.tfds_idx --source"],
+        ),
+        ("mnist", "mnist", ["mnist_5k"]),
+    ],
+)
+def test_a_set_that_is_not_there_names_every_way_to_get_it(
+    monkeypatch, tmp_path, name, folder, own, with_tfds
+):
+    """The default of half of the experiments, right after `make setup`."""
+    if not with_tfds:
+        monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(DgmError) as caught:
+        data.load(name)
+    said = str(caught.value)
+    assert caught.value.exit_code == 2
+    for words in [*WAYS, *own]:
+        assert words.format(name=name, folder=folder) in said, said
+    why = "has not prepared it" if with_tfds else "the package tensorflow-datasets is not installed"
+    assert why in said
+    # What it says works: the four files in that folder, and the set named last.
+    write_set(tmp_path / "sets" / folder)
+    monkeypatch.setenv("DGM_JAX_DATA", str(tmp_path / "sets"))
+    assert data.load(name).info.num_train == 30
+    assert data.load("digits").info.shape == (8, 8, 1)
+
+
+def test_one_far_label_does_not_eat_the_memory(tmp_path):
+    """A name is made for each class, so 2**40 of them would need terabytes."""
+    labels = np.arange(12) % 4
+    labels[labels == 3] = 2**40
+    for more in ({}, {"x_test": GOOD, "y_test": labels}):
+        with pytest.raises(DataError, match="would be 1099511627777 classes for 12 images"):
+            data.load(npz_of(tmp_path, x=GOOD, y=labels, **more))
+    with pytest.raises(ConfigError, match="num_classes must be between 1 and 1048576, got 1099"):
+        data.load(npz_of(tmp_path, x=GOOD, y=labels), num_classes=2**40 + 1)
+    with pytest.raises(ConfigError, match="num_classes must be between 1 and .*, got 0"):
+        data.load(npz_of(tmp_path, x=GOOD, y=labels), num_classes=0)
+
+
+def test_a_label_of_an_idx_file_is_one_byte_so_that_its_classes_are_few(tmp_path):
+    written = write_set(tmp_path)
+    written["train_labels"][7] = 255
+    idx.write_idx(tmp_path / f"{idx.FILES['train_labels']}.gz", written["train_labels"])
+    assert data.load(f"idx:{tmp_path}").info.num_classes == 256
+    with pytest.raises(DataError, match=r"train labels: expected 0\.\.9, got 0\.\.255"):
+        data.load("mnist", data_dir=tmp_path)
 
 
 def test_idx_folder_options_for_tfds_are_refused(tmp_path):

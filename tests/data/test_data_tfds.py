@@ -59,7 +59,7 @@ def data_dir(tmp_path_factory):
 
 
 def as_set(images, labels):
-    return {(x.tobytes(), int(y)) for x, y in zip(images, labels)}
+    return {(x.tobytes(), int(y)) for x, y in zip(images, labels, strict=True)}
 
 
 def test_a_prepared_set_is_read_exactly(data_dir):

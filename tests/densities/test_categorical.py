@@ -1,5 +1,7 @@
 """The categorical law against scipy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,11 +63,11 @@ def test_impossible_classes():
     np.testing.assert_allclose(categorical.entropy(masked), stats.entropy(q), rtol=1e-5)
     assert np.isposinf(categorical.kl(other, masked))
     for function in (
-        lambda l: categorical.kl(l, other),
-        lambda l: categorical.kl(l, masked),
+        lambda logits: categorical.kl(logits, other),
+        lambda logits: categorical.kl(logits, masked),
         categorical.entropy,
         categorical.kl_to_uniform,
-        lambda l: categorical.log_prob(jnp.array(0), l),
+        lambda logits: categorical.log_prob(jnp.array(0), logits),
     ):
         gradient = jax.grad(function)(masked)
         assert np.all(np.isfinite(gradient)) and gradient[1] == 0
@@ -108,9 +110,10 @@ def test_known_classes_inside_a_compiled_function():
     """They are checked, whether numpy's or JAX's, and their log-probability is the one outside."""
     logits = jnp.array([[0.3, -1.0, 2.0], [0.0, 0.5, 0.1]])
     for classes in (np.array([2, 0]), jnp.array([2, 0])):
-        found = jax.jit(lambda l: categorical.log_prob(classes, l))(logits)
+        compiled = jax.jit(functools.partial(categorical.log_prob, classes))
+        found = compiled(logits)
         np.testing.assert_allclose(
             found, special.log_softmax(logits, axis=-1)[[0, 1], [2, 0]], rtol=1e-5
         )
         with pytest.raises(DataError, match="from 0 to 2"):
-            jax.jit(lambda l: categorical.log_prob(classes, l))(logits[:, :2])
+            compiled(logits[:, :2])

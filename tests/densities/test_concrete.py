@@ -131,7 +131,7 @@ def test_a_masked_class_leaves_the_density_of_the_others():
         concrete.log_prob(log_y, logits, 0.6), concrete.log_prob(kept, rest, 0.6), rtol=1e-5
     )
     assert np.isneginf(concrete.log_prob(jnp.log(jnp.array([0.4, 0.1, 0.2, 0.3])), logits, 0.6))
-    gradient = jax.grad(lambda l: concrete.log_prob(log_y, l, 0.6))(logits)
+    gradient = jax.grad(lambda logits: concrete.log_prob(log_y, logits, 0.6))(logits)
     assert np.all(np.isfinite(gradient)) and gradient[1] == 0
 
 
@@ -139,7 +139,7 @@ def test_broadcasting_shift_invariance_and_one_class():
     log_y, logits = jnp.log(jnp.array([0.2, 0.3, 0.5])), jnp.array([0.1, 0.2, -0.4])
     temperatures = jnp.array([0.5, 1.0])
     both = concrete.log_prob(log_y, logits, temperatures)
-    for row, t in zip(both, (0.5, 1.0)):
+    for row, t in zip(both, (0.5, 1.0), strict=True):
         np.testing.assert_allclose(row, concrete.log_prob(log_y, logits, t), rtol=1e-6)
         np.testing.assert_allclose(row, concrete.log_prob(log_y - 3.0, logits + 2.0, t), rtol=1e-4)
     assert concrete.log_prob(jnp.zeros(1), jnp.ones(1), 0.5) == 0

@@ -245,7 +245,7 @@ def test_vmap_over_keys_is_one_key_at_a_time():
         assert together.log_weights.dtype == jnp.float64 and together.log_weights.shape == (3, 3, 4)
         for i in range(3):
             jax.tree.map(
-                lambda a, b: np.testing.assert_allclose(a[i], b, rtol=1e-9),
+                lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-9),
                 together,
                 jax.jit(run)(keys[i]),
             )

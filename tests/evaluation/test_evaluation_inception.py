@@ -1,6 +1,7 @@
 """The FID network with random weights: names and shapes, what a broken file says, and blocks by
 brute force."""
 
+import functools
 import zipfile
 
 import jax
@@ -156,7 +157,7 @@ def block_by_hand(block, t, x):
             pool_by_hand(x, np.max, 2, 0),
         ]
     if kind == "Mixed_6":
-        double = zip(range(1, 6), ((1, (0, 0)), P71, P17, P71, P17))
+        double = zip(range(1, 6), ((1, (0, 0)), P71, P17, P71, P17), strict=True)
         return [
             chain(t, block, x, ["branch1x1"]),
             chain(t, block, x, ["branch7x7_1"], ["branch7x7_2", *P17], ["branch7x7_3", *P71]),
@@ -164,7 +165,7 @@ def block_by_hand(block, t, x):
             chain(t, block, pool_by_hand(x, np.mean), ["branch_pool"]),
         ]
     if block == "Mixed_7a":
-        steps = zip(range(1, 5), ((1, (0, 0)), P17, P71, DOWN))
+        steps = zip(range(1, 5), ((1, (0, 0)), P17, P71, DOWN), strict=True)
         return [
             chain(t, block, x, ["branch3x3_1"], ["branch3x3_2", *DOWN]),
             chain(t, block, x, *([f"branch7x7x3_{i}", *options] for i, options in steps)),
@@ -239,9 +240,8 @@ def resized(image, size):
     for axis in (0, 1):
         length = image.shape[axis]
         centres = (np.arange(size) + 0.5) * length / size - 0.5
-        image = np.apply_along_axis(
-            lambda line: np.interp(centres, np.arange(length), line), axis, image
-        )
+        between = functools.partial(np.interp, centres, np.arange(length))
+        image = np.apply_along_axis(between, axis, image)
     return image
 
 

@@ -208,7 +208,9 @@ def test_vmapped_seed_is_the_seed_alone():
     for seed in range(3):
         alone = coverage(x[seed], ring(), 0.3)
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a[seed], b, rtol=1e-6), together, alone
+            lambda a, b, seed=seed: np.testing.assert_allclose(a[seed], b, rtol=1e-6),
+            together,
+            alone,
         )
 
 

@@ -12,6 +12,8 @@ from dgm_jax.core import ConfigError, normal
 from dgm_jax.densities import gaussian
 from dgm_jax.objectives import iwae
 
+pytestmark = pytest.mark.optimized
+
 X = jnp.array([-1.0, 0.3, 2.0, 4.0, 0.0])
 
 

@@ -13,6 +13,8 @@ from dgm_jax.densities import gaussian
 from dgm_jax.evaluation import likelihood
 from dgm_jax.objectives import iwae
 
+pytestmark = pytest.mark.optimized
+
 NOISE = 0.5
 W = np.random.default_rng(7).normal(size=(5, 2))
 COVARIANCE = W @ W.T + NOISE**2 * np.eye(5)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import TrainState
+from dgm_jax.experiments.avb_four_points import EXPERIMENT, Config, load, references
 from dgm_jax.networks import MLP, from_flax, from_functions, reshaped
 from dgm_jax.run import main
 from dgm_jax.studies import avb_four_points as study
-from experiments.avb_four_points import EXPERIMENT, Config, load, references
 
 SEPARATE = 40.0  # logits of a decoder that is sure
 

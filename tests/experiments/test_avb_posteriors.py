@@ -13,9 +13,9 @@ from dgm_jax import training
 from dgm_jax.core import SOLO, ConfigError
 from dgm_jax.densities.posteriors import POSTERIORS
 from dgm_jax.evaluation.histogram import centers
+from dgm_jax.experiments import avb_posteriors
 from dgm_jax.run import main
 from dgm_jax.studies import avb_posteriors as study
-from experiments import avb_posteriors
 
 Config = avb_posteriors.Config
 

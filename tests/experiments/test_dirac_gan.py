@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import ConfigError
+from dgm_jax.experiments import dirac_gan
 from dgm_jax.models.dirac_gan import DIRAC_GAMES, DiracGame
 from dgm_jax.run import main
 from dgm_jax.studies.dirac_gan import ARMS, Arm, closed_form, spectrum, trajectory
-from experiments import dirac_gan
 
 STEP = 0.2
 

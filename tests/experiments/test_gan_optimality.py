@@ -13,10 +13,10 @@ from scipy.stats import norm
 
 from dgm_jax import training
 from dgm_jax.core import SOLO, ConfigError
+from dgm_jax.experiments import gan_optimality
 from dgm_jax.objectives import gan
 from dgm_jax.run import ArmResult, main
 from dgm_jax.studies.gan_optimality import PAIRS, SURE, distances, tabulate
-from experiments import gan_optimality
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Gradient estimators as an experiment: moments against numpy, figures against closed forms, the
 ranking's order."""
 
+import functools
 import json
 
 import jax
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import ConfigError
+from dgm_jax.experiments import gradient_estimators as experiment
 from dgm_jax.run import Data, main, statistics
 from dgm_jax.sampling.estimators import ESTIMATORS
 from dgm_jax.studies import gradient_estimators as study
-from experiments import gradient_estimators as experiment
 
 
 def test_moments_of_batches_are_the_moments_of_all():
@@ -127,14 +128,15 @@ def test_references_are_those_of_their_problem_only():
     )
 
 
+def first_step(task, key):
+    algorithm = task.algorithm(None)
+    start = algorithm.init(key, *task.init(key))
+    return algorithm.step(start, lambda index: task.draw({}, key, index))
+
+
 def test_every_estimator_has_a_task():
     for name in ESTIMATORS:
         config = experiment.Config(estimator=(name,))
         task = experiment.build(config, Data({}, {}))
-        shapes = jax.eval_shape(
-            lambda key: task.algorithm(None).step(
-                task.algorithm(None).init(key, *task.init(key)), lambda i: task.draw({}, key, i)
-            ),
-            jax.random.key(0),
-        )
+        shapes = jax.eval_shape(functools.partial(first_step, task), jax.random.key(0))
         assert shapes[0].state["moments"].mean.shape == (len(experiment.cells(config)),)

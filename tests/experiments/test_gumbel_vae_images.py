@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import ConfigError
+from dgm_jax.experiments import gumbel_vae_images as experiment
 from dgm_jax.run import main
-from experiments import gumbel_vae_images as experiment
 
 
 def test_bounds_are_in_order(tmp_path):

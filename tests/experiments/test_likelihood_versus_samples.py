@@ -14,6 +14,7 @@ from sklearn.neighbors import KernelDensity
 
 from dgm_jax import training
 from dgm_jax.core import SOLO, ConfigError
+from dgm_jax.experiments import likelihood_versus_samples as experiment
 from dgm_jax.run import Data, main
 from dgm_jax.studies.likelihood_versus_samples import (
     JUNK_SCALE,
@@ -24,7 +25,6 @@ from dgm_jax.studies.likelihood_versus_samples import (
     pick,
     truth,
 )
-from experiments import likelihood_versus_samples as experiment
 
 VALID = 1 - math.exp(-4.5)
 

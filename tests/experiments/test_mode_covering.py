@@ -12,8 +12,8 @@ import scipy.stats
 
 from dgm_jax import training
 from dgm_jax.core import SOLO, ConfigError
+from dgm_jax.experiments import mode_covering
 from dgm_jax.run import Data, main
-from experiments import mode_covering
 
 NAMES = ("kl", "reverse_kl", "js")
 
@@ -72,7 +72,7 @@ def minimum(name, half):
 @pytest.mark.parametrize("arm", mode_covering.GLOBAL)
 def test_the_table_holds_the_global_minima(arm):
     expected = minimum(*mode_covering.parse(arm))
-    for (published, half_unit), value in zip(mode_covering.GLOBAL[arm], expected):
+    for (published, half_unit), value in zip(mode_covering.GLOBAL[arm], expected, strict=True):
         assert abs(published - value) <= half_unit * 1.01
 
 
@@ -117,7 +117,7 @@ def trained(arm, num_seeds, num_steps):
 def test_descent_finds_the_global_minimum(arm):
     found = trained(arm, 8, 1500)
     for name, (published, half_unit) in zip(
-        ("abs_mu", "sigma", "value"), mode_covering.GLOBAL[arm]
+        ("abs_mu", "sigma", "value"), mode_covering.GLOBAL[arm], strict=True
     ):
         np.testing.assert_allclose(found[f"global_{name}"], published, atol=2 * half_unit, rtol=0)
     assert found["reaches_global"].max() == 1

@@ -59,7 +59,7 @@ def test_a_learning_rate_that_is_swept_is_checked_too(name):
 def test_one_more_image_than_there_are():
     """num_eval of the images under test; the default of gan_images is as many as there are."""
     for name in ("gan_images", "gumbel_vae_images"):
-        experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+        experiment = importlib.import_module(f"dgm_jax.experiments.{name}").EXPERIMENT
         with pytest.raises(ConfigError, match="num_eval=356, but digits has 355 test images"):
             experiment.load(experiment.config(data="digits", num_eval=356))
 

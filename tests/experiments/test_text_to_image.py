@@ -10,11 +10,11 @@ import pytest
 from dgm_jax import data
 from dgm_jax.core import ConfigError
 from dgm_jax.data import captions
+from dgm_jax.experiments import text_to_image as experiment
 from dgm_jax.run import main
 from dgm_jax.run.launch import check
 from dgm_jax.studies import feature_classifier
 from dgm_jax.studies import text_to_image as study
-from experiments import text_to_image as experiment
 
 
 @functools.cache
@@ -52,11 +52,13 @@ def test_a_batch_has_captions_of_its_own_images_and_some_blanks():
     draw = study._draw(config, dataset, reader)
     batches = [draw(arrays, jax.random.key(0), index) for index in range(20)]
     blank = 0
-    known = {image.tobytes(): rows for image, rows in zip(dataset.train["image"], texts)}
+    known = {
+        image.tobytes(): rows for image, rows in zip(dataset.train["image"], texts, strict=True)
+    }
     for index, batch in enumerate(batches):
         assert batch["step"] == index
         for image, text in zip(
-            np.asarray(data.to_uint8(batch["x"], "unit")), np.asarray(batch["text"])
+            np.asarray(data.to_uint8(batch["x"], "unit")), np.asarray(batch["text"]), strict=True
         ):
             if not text.any():
                 blank += 1

@@ -14,11 +14,11 @@ from dgm_jax import data, priors
 from dgm_jax.core import ConfigError
 from dgm_jax.densities import gaussian
 from dgm_jax.evaluation import likelihood
+from dgm_jax.experiments import avb_images, elbo_surgery, vae_priors
 from dgm_jax.models.vae import Vae, posterior, vae
 from dgm_jax.run import main
 from dgm_jax.studies import binary_images
 from dgm_jax.studies import vae as study
-from experiments import avb_images, elbo_surgery, vae_priors
 
 SHORT = [
     "--data",

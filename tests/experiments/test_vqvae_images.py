@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import ConfigError
+from dgm_jax.experiments import vqvae_images as experiment
 from dgm_jax.run import main
-from experiments import vqvae_images as experiment
 
 
 @pytest.mark.slow

@@ -239,7 +239,7 @@ def test_a_chain_applies_its_parts_in_order_and_adds_log_dets():
     params = noisy(bijection)
     x = jnp.asarray(RNG(0).normal(size=(4, 2)), jnp.float32)
     expected, total = x, 0
-    for part, part_params in zip(parts, params):
+    for part, part_params in zip(parts, params, strict=True):
         expected, log_det = part.forward_and_log_det(part_params, expected)
         total += log_det
     y, log_det = bijection.forward_and_log_det(params, x)
@@ -259,7 +259,7 @@ def test_invert_exchanges_the_directions():
         ("inverse_and_log_det", "forward_and_log_det"),
     ):
         for got, expected in zip(
-            getattr(flipped, one)(params, x), getattr(bijection, other)(params, x)
+            getattr(flipped, one)(params, x), getattr(bijection, other)(params, x), strict=True
         ):
             np.testing.assert_array_equal(got, expected)
 
@@ -282,7 +282,9 @@ def test_different_keys_start_different_networks_that_train():
     gradients."""
     bijection = flows.coupling_flow(2, 2, hidden=(8,))
     first, second = bijection.init(jax.random.key(0)), bijection.init(jax.random.key(1))
-    assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second)))
+    assert any(
+        np.any(a != b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    )
 
     x = jnp.asarray(RNG(0).normal(size=(64, 2)) * 2 + 1, jnp.float32)
 

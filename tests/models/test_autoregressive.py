@@ -3,6 +3,7 @@ stream; code priors."""
 
 import functools
 import itertools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,9 @@ def model_of(name, text_weight=None):
         params, _ = model.init(key)
         leaves, tree = jax.tree.flatten(params)
         keys = jax.random.split(jax.random.fold_in(key, 1), len(leaves))
-        moved = [leaf + 0.3 * core.normal(k, leaf.shape) for leaf, k in zip(leaves, keys)]
+        moved = [
+            leaf + 0.3 * core.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)
+        ]
         return jax.tree.unflatten(tree, moved)
 
     return model, jax.jit(start)(jax.random.key(0))
@@ -222,7 +225,7 @@ def test_two_seeds_under_vmap_are_each_alone():
     together, alone = jax.jit(jax.vmap(run))(keys), jax.jit(run)
     for lane in range(2):
         (drawn, log_p), (expected, expected_log_p) = (
-            jax.tree.map(lambda x: x[lane], together),
+            jax.tree.map(operator.itemgetter(lane), together),
             alone(keys[lane]),
         )
         np.testing.assert_array_equal(drawn.tokens, expected.tokens)

@@ -60,7 +60,9 @@ def after(name, game, now, batch):
 
 def same(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)))
+    return all(
+        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 # Ownership.
@@ -142,7 +144,7 @@ def directional(function, params, direction, h=1e-5):
 
 
 def inner(a, b):
-    return sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)))
+    return sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
 def in_float64(model):
@@ -173,11 +175,14 @@ def test_the_unrolled_gradient_against_finite_differences(optimizer):
         now = training.game.init_state(game, jax.random.key(1), now.params, now.state)
         key = jax.random.key(9)
 
+        def loss_of_d(own, params):
+            return model.players[D].loss({**params, D: own}, now.state, batch, key)[0]
+
         def unrolled(own):
             params, opt_state = {**now.params, G: own}, made.init({D: now.params[D]})
             for _ in range(2):
-                loss = lambda d: model.players[D].loss({**params, D: d}, now.state, batch, key)[0]
-                updates, opt_state = made.update({D: jax.grad(loss)(params[D])}, opt_state)
+                slope = jax.grad(loss_of_d)(params[D], params)
+                updates, opt_state = made.update({D: slope}, opt_state)
                 params = {**params, D: optax.apply_updates({D: params[D]}, updates)[D]}
             return model.players[G].loss(params, now.state, batch, key)[0]
 
@@ -240,7 +245,7 @@ def test_metrics_say_what_the_discriminator_sees():
         for x in (batch["x"], fake)
     )
     assert real_logits.shape == (6,)
-    probability = lambda l: 1 / (1 + np.exp(-l))
+    probability = lambda logits: 1 / (1 + np.exp(-logits))
     value = np.log(probability(real_logits)).mean() + np.log(1 - probability(fake_logits)).mean()
     metrics = seen.aux.metrics
     assert float(metrics["value"]) == pytest.approx(value, rel=1e-5)

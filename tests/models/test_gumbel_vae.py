@@ -100,7 +100,7 @@ def test_unbiased_estimators_have_that_gradient_on_average_and_relaxed_ones_do_n
     def deviation(name):
         """Largest distance to the exact gradient, in standard errors."""
         found = []
-        for mine, truth in zip(gradients(name, keys), exact):
+        for mine, truth in zip(gradients(name, keys), exact, strict=True):
             error = jnp.std(mine, axis=0) / np.sqrt(len(keys)) + 1e-6
             found.append(jnp.max(jnp.abs(jnp.mean(mine, axis=0) - truth) / error))
         return max(map(float, found))

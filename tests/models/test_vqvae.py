@@ -80,7 +80,7 @@ def test_the_bound_is_below_log_p_of_the_enumerated_model(prior):
             log_likelihood(vae, params, state, jnp.tile(book[g], (6, 1, 1, 1)), X), np.float64
         )
         + p
-        for g, p in zip(grids, prior_of_all)
+        for g, p in zip(grids, prior_of_all, strict=True)
     ]
     log_p = np.logaddexp.reduce(joint)
     _, found = encode(vae, params, state, X)
@@ -108,13 +108,13 @@ def test_who_moves_what():
     moved, info = jax.jit(lambda now: algorithm.step(now, lambda index: {"x": X}))(start)
     z, found = encode(vae, params, state, X)
     expected = codebook_ema.update(state["codebook"], z, found.codes, 0.9)
-    for mine, theirs in zip(moved.state["codebook"], expected):
+    for mine, theirs in zip(moved.state["codebook"], expected, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
     prior_gradient = jax.grad(lambda p: -jnp.mean(vae.prior.log_prob(p, found.codes)))(
         params["prior"]
     )
     for new, old, slope in zip(
-        *map(jax.tree.leaves, (moved.params["prior"], params["prior"], prior_gradient))
+        *map(jax.tree.leaves, (moved.params["prior"], params["prior"], prior_gradient)), strict=True
     ):
         np.testing.assert_allclose(new, old - 1e-3 * slope, atol=1e-7)
 

@@ -73,7 +73,7 @@ def test_the_two_backends_compute_the_same():
 
     (value_a, grad_a), (value_b, grad_b) = value_and_grad(a), value_and_grad(b)
     np.testing.assert_allclose(value_a, value_b, rtol=1e-4)
-    for x, y in zip(jax.tree.leaves(grad_a), jax.tree.leaves(grad_b)):
+    for x, y in zip(jax.tree.leaves(grad_a), jax.tree.leaves(grad_b), strict=True):
         np.testing.assert_allclose(x, y, atol=1e-3, rtol=1e-3)
 
 

@@ -190,7 +190,7 @@ def test_seeds_by_vmap_are_the_seeds_alone_and_no_convolution_is_left(name):
     together = seeds(ws, xs)
     one = jax.jit(lambda w, x: gradients(w, x, "products"))
     for seed in range(3):
-        for a, b in zip(together, one(ws[seed], xs[seed])):
+        for a, b in zip(together, one(ws[seed], xs[seed]), strict=True):
             np.testing.assert_allclose(a[seed], b, rtol=1e-4, atol=1e-4)
     assert "convolution(" not in seeds.lower(ws, xs).compile().as_text()
     lax_seeds = jax.jit(jax.vmap(lambda w, x: gradients(w, x, "lax")))

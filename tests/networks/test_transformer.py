@@ -33,7 +33,10 @@ def network(name="plain", **changes):
     def start(key):
         leaves, tree = jax.tree.flatten(net.init(key))
         keys = jax.random.split(key, len(leaves))
-        moved = [leaf + 0.1 * core.normal(key, leaf.shape) for leaf, key in zip(leaves, keys)]
+        moved = [
+            leaf + 0.1 * core.normal(key, leaf.shape)
+            for leaf, key in zip(leaves, keys, strict=True)
+        ]
         return jax.tree.unflatten(tree, moved)
 
     return net._replace(logits=jax.jit(net.logits)), jax.jit(start)(jax.random.key(0))

@@ -15,6 +15,8 @@ from dgm_jax.core import ConfigError
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.objectives.aggregate_density import log_densities, stratified_weights
 
+pytestmark = pytest.mark.optimized
+
 MEANS, DEVIATIONS = np.array([-1.5, -0.2, 0.7, 2.0]), np.array([0.3, 0.5, 0.2, 0.8])
 
 
@@ -85,7 +87,7 @@ def test_draws_find_the_quadrature():
     got = elbo_surgery.decompose_gaussian(z, loc, scale, log_prior, chunk_size=3000)
     own = np.asarray(log_densities(z, loc, scale).own) - np.asarray(log_prior)
     for term, truth in zip(
-        (got.average_kl, got.mutual_information, got.marginal_kl), exact_terms()
+        (got.average_kl, got.mutual_information, got.marginal_kl), exact_terms(), strict=True
     ):
         assert abs(term.mean - truth) < 4 * own.std() / np.sqrt(20_000)
     np.testing.assert_allclose(got.total_correlation.mean, 0, atol=1e-5)  # one dimension
@@ -152,7 +154,8 @@ def test_streams_are_the_sums_written_out(chunk_size):
 
 def test_the_stream_is_decompose_under_vmap_and_has_its_gradient():
     loc, scale, z = (
-        jnp.asarray(np.stack(a), jnp.float32) for a in zip(*(posteriors(s, 11, 2) for s in (3, 4)))
+        jnp.asarray(np.stack(a), jnp.float32)
+        for a in zip(*(posteriors(s, 11, 2) for s in (3, 4)), strict=True)
     )
 
     def streamed(loc, scale, z):
@@ -196,7 +199,7 @@ def test_stratified_weights_are_unbiased_over_all_batches():
         some = jnp.asarray(np.stack([log_q[np.ix_(b, b)] for b in batches]))
         stratified = np.exp(jax.vmap(lambda m: elbo_surgery.minibatch_stratified(m, 8))(some))
         by_weight = np.exp(jax.vmap(lambda m: elbo_surgery.minibatch_weighted(m, 8))(some))
-        for batch, s, w in zip(batches, stratified, by_weight):
+        for batch, s, w in zip(batches, stratified, by_weight, strict=True):
             sums[batch] += s
             weighted[batch] += w
             counts[batch] += 1

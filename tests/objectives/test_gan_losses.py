@@ -100,7 +100,7 @@ def test_vmapped_over_lanes_equals_each_lane_alone(name):
     real, fake = (np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32) for _ in range(2))
     lanes = jax.vmap(ALL[name].discriminator)(real, fake)
     np.testing.assert_allclose(
-        lanes, [ALL[name].discriminator(r, f) for r, f in zip(real, fake)], rtol=1e-6
+        lanes, [ALL[name].discriminator(r, f) for r, f in zip(real, fake, strict=True)], rtol=1e-6
     )
 
 

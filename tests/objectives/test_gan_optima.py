@@ -73,7 +73,7 @@ def test_a_table_of_logits_trained_by_full_batches_reaches_log_p_over_q():
 
     @jax.jit
     def train(logits):
-        return jax.lax.fori_loop(0, 2000, lambda _, l: l - 10.0 * gradient(l), logits)
+        return jax.lax.fori_loop(0, 2000, lambda _, now: now - 10.0 * gradient(now), logits)
 
     np.testing.assert_allclose(train(jnp.zeros(6)), np.log(P / Q), atol=1e-5)
 
@@ -144,7 +144,7 @@ def test_gradient_of_the_generator_at_the_optimal_discriminator(name):
     """
     start = jnp.asarray(np.random.default_rng(1).normal(size=6), jnp.float32)
     frozen = gan.optimal_logits(LOG_P, jax.nn.log_softmax(start))
-    per_atom = jax.vmap(lambda l: gan.LOSSES[name].generator(l[None]))(frozen)
+    per_atom = jax.vmap(lambda logit: gan.LOSSES[name].generator(logit[None]))(frozen)
 
     def divergence(theta):
         log_q = jax.nn.log_softmax(theta)
@@ -186,8 +186,8 @@ def test_value_of_two_known_densities():
     log_p, log_q = log_data(X), gaussian.log_prob(X, 0.4, 0.7)
     best = gan.optimal_logits(log_p, log_q)
     # A logit of -+1e4 on the other side makes its term exactly zero: one term at a time.
-    log_d = jax.vmap(lambda l: gan.value(l[None], jnp.array([-1e4])))(best)
-    log_not_d = jax.vmap(lambda l: gan.value(jnp.array([1e4]), l[None]))(best)
+    log_d = jax.vmap(lambda logit: gan.value(logit[None], jnp.array([-1e4])))(best)
+    log_not_d = jax.vmap(lambda logit: gan.value(jnp.array([1e4]), logit[None]))(best)
     got = jnp.sum(jnp.exp(log_p) * log_d + jnp.exp(log_q) * log_not_d) * SPACING
     expected = 2 * divergences.js_on_grid(log_p, log_q, SPACING) - 2 * np.log(2)
     np.testing.assert_allclose(got, expected, rtol=1e-5)

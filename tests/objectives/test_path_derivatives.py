@@ -181,7 +181,7 @@ def test_far_weights_stay_finite():
     for name, fn in path_derivatives.BOUNDS.items():
         if name in ("importance_weighted", "doubly_reparameterised"):
             value, slope = jax.value_and_grad(
-                lambda z: fn(z, posterior, log_joint, path_derivatives.gaussian_log_q)[0]
+                lambda z, fn=fn: fn(z, posterior, log_joint, path_derivatives.gaussian_log_q)[0]
             )(z)
             assert np.isfinite(value) and np.isfinite(slope).all(), name
 

@@ -196,7 +196,7 @@ def test_lanes_of_critics_are_penalised_apart():
 
     lanes = jax.jit(jax.vmap(penalty))(weights, keys)
     np.testing.assert_allclose(
-        lanes, [jax.jit(penalty)(w, k) for w, k in zip(weights, keys)], rtol=1e-5
+        lanes, [jax.jit(penalty)(w, k) for w, k in zip(weights, keys, strict=True)], rtol=1e-5
     )
 
 

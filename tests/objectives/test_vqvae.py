@@ -19,7 +19,7 @@ def test_terms_are_sums_over_the_grid_and_means_over_examples():
         RNG.uniform(size=(4, 2, 3)),
         RNG.uniform(size=(4, 2, 3)),
     )
-    expected = np.mean([-l + b.sum() + 0.25 * c.sum() for l, b, c in zip(likelihood, book, commit)])
+    expected = np.mean(-likelihood + book.sum((1, 2)) + 0.25 * commit.sum((1, 2)))
     got = vqvae.loss(*map(jnp.asarray, (likelihood, book, commit)))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     doubled = vqvae.loss(*(jnp.asarray(np.concatenate([a, a])) for a in (likelihood, book, commit)))

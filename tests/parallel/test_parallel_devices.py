@@ -18,9 +18,10 @@ from dgm_jax.core import Aux, ConfigError, Player, Task
 
 BATCH = 32
 
-pytestmark = pytest.mark.skipif(
+needs_devices = pytest.mark.skipif(
     jax.device_count() < 8, reason="needs eight devices, as tests/conftest.py asks for"
 )
+pytestmark = [needs_devices, pytest.mark.optimized]
 
 
 def losses():
@@ -314,7 +315,7 @@ def test_abstract_describes_the_lanes(devices):
     compiled = parallel.distribute(program, keys(4), hyper(4), devices=devices)
     lanes, shapes = compiled.init(keys(4), hyper(4)), compiled.abstract(keys(4), hyper(4))
     assert jax.tree.structure(lanes) == jax.tree.structure(shapes)
-    for leaf, shape in zip(jax.tree.leaves(lanes), jax.tree.leaves(shapes)):
+    for leaf, shape in zip(jax.tree.leaves(lanes), jax.tree.leaves(shapes), strict=True):
         assert (leaf.shape, leaf.dtype) == (shape.shape, shape.dtype)
         assert leaf.sharding.is_equivalent_to(shape.sharding, leaf.ndim)
 

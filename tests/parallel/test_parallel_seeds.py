@@ -9,6 +9,8 @@ import pytest
 from dgm_jax import core, parallel
 from dgm_jax.core import ConfigError
 
+pytestmark = pytest.mark.optimized
+
 NUM_SEEDS, NUM_STEPS = 8, 20
 
 
@@ -47,6 +49,10 @@ def lanes(rates=(0.05,), num_seeds=NUM_SEEDS):
     }
 
 
+def lane(index, tree):
+    return jax.tree.map(lambda x: x[index], tree)
+
+
 def close(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-6), a, b)
 
@@ -56,8 +62,7 @@ def alone():
     """[4 rates][8 seeds], each a compiled run of one lane."""
     one = jax.jit(train)
     return {
-        rate: [one(jax.tree.map(lambda x: x[i], lanes((rate,))), data()) for i in range(NUM_SEEDS)]
-        for rate in RATES
+        rate: [one(lane(i, lanes((rate,))), data()) for i in range(NUM_SEEDS)] for rate in RATES
     }
 
 
@@ -68,7 +73,7 @@ RATES = (0.003, 0.01, 0.05, 0.2)
 def test_every_lane_is_the_seed_alone(alone, strategy):
     together = jax.jit(parallel.over_seeds(train, strategy))(lanes(), data())
     for i, one in enumerate(alone[0.05]):
-        close(jax.tree.map(lambda x: x[i], together), one)
+        close(lane(i, together), one)
     losses = np.asarray(together["losses"])
     assert losses.shape == (NUM_SEEDS, NUM_STEPS)
     assert np.all(losses[:, -1] < 0.7 * losses[:, 0])  # they do train
@@ -81,7 +86,7 @@ def test_hyper_parameters_ride_on_the_same_axis(alone, strategy):
     together = jax.jit(parallel.over_seeds(train, strategy))(lanes(RATES), data())
     for r, rate in enumerate(RATES):
         for i, one in enumerate(alone[rate]):
-            close(jax.tree.map(lambda x: x[r * NUM_SEEDS + i], together), one)
+            close(lane(r * NUM_SEEDS + i, together), one)
     assert len(set(np.asarray(together["losses"])[::NUM_SEEDS, -1].tolist())) == len(RATES)
 
 

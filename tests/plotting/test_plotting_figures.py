@@ -215,7 +215,7 @@ def test_groups_have_a_panel_each_and_a_colour_a_group():
     )
     panels = figure.axes
     assert [axes.get_title(loc="left") for axes in panels] == ["left", "right"]
-    for panel, axes in zip(groups, panels):
+    for panel, axes in zip(groups, panels, strict=True):
         assert (*axes.get_xlim(), *axes.get_ylim()) == (-3, 3, -2, 2)
         for points, drawn in zip(panel, axes.collections, strict=True):
             np.testing.assert_array_equal(drawn.get_offsets(), points[np.isfinite(points).all(1)])

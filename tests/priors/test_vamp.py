@@ -17,7 +17,11 @@ RNG = np.random.default_rng
 def scipy_mixture(z, log_weights, loc, scale):
     z, log_weights, loc, scale = (np.asarray(a, np.float64) for a in (z, log_weights, loc, scale))
     return logsumexp(
-        [w + stats.norm.logpdf(z, m, s).sum(-1) for w, m, s in zip(log_weights, loc, scale)], axis=0
+        [
+            w + stats.norm.logpdf(z, m, s).sum(-1)
+            for w, m, s in zip(log_weights, loc, scale, strict=True)
+        ],
+        axis=0,
     )
 
 
@@ -115,7 +119,8 @@ def test_gradients_reach_the_encoder_through_the_prior():
         ]
         numeric = (moved[0] - moved[1]) / 2e-6
         by_gradient = sum(
-            jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction))
+            jnp.vdot(g, d)
+            for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
         )
         np.testing.assert_allclose([slope, by_gradient], numeric, rtol=1e-6)
         assert abs(numeric) > 0.1

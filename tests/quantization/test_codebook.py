@@ -25,7 +25,7 @@ def test_ten_steps_against_the_closed_form(decay, offset):
     codes = np.random.default_rng(2).integers(0, 4, (10, 50))  # codes 4 and 5 are never used
     state = codebook_ema.init(codebook)
     step = jax.jit(codebook_ema.update)
-    for batch, chosen in zip(batches, codes):
+    for batch, chosen in zip(batches, codes, strict=True):
         state = step(state, batch, jnp.asarray(chosen), decay)
     one_hot = np.eye(6)[codes]
     weights = (1 - decay) * decay ** np.arange(9, -1, -1.0)

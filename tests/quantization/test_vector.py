@@ -94,7 +94,9 @@ def test_the_rotation_jacobian_is_a_rotation_and_a_scale(dim):
     values, jacobians = jax.jit(jax.vmap(lambda z: (quantized(z), jax.jacobian(quantized)(z))))(
         vectors
     )
-    for z, q, jacobian in zip(*(np.asarray(x, np.float64) for x in (vectors, values, jacobians))):
+    for z, q, jacobian in zip(
+        *(np.asarray(x, np.float64) for x in (vectors, values, jacobians)), strict=True
+    ):
         scale = np.linalg.norm(q) / np.linalg.norm(z)
         rotation = jacobian / scale
         np.testing.assert_allclose(rotation @ rotation.T, np.eye(dim), atol=2e-6)
@@ -211,7 +213,7 @@ def test_heads_are_vector_quantisers_side_by_side(gradient, cosine):
         jax.jit(jax.grad(f, (0, 1), has_aux=True))(z, codebooks) for f in (whole, parts)
     )
     np.testing.assert_array_equal(found.codes, expected.codes)
-    for a, b in zip((*found, *by_whole), (*expected, *by_parts)):
+    for a, b in zip((*found, *by_whole), (*expected, *by_parts), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     decoded = quantization.multi_head_lookup(
         quantization.l2_normalize(codebooks) if cosine else codebooks, found.codes

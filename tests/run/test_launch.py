@@ -3,6 +3,8 @@
 `test_launch_stopped.py` has the runs that diverge or are stopped.
 """
 
+import html
+import json
 import signal
 
 import jax
@@ -14,6 +16,8 @@ from tiny_game import Tiny, build, concluding, rows_of, run, stopping, summary_o
 from dgm_jax import parallel
 from dgm_jax.run.arms import lanes_of
 from dgm_jax.run.experiment import arms, groups
+
+pytestmark = pytest.mark.optimized
 
 FILES = {
     "config.json",
@@ -110,10 +114,66 @@ def test_a_grid_of_numbers_is_one_program_and_equals_separate_runs(undisturbed, 
     metrics = summary_of(tmp_path / "grid")["metrics"]
     names = [name for name in metrics if name.endswith("/w")]
     assert len(names) == 2
-    for name, alone in zip(names, (undisturbed, tmp_path / "alone")):
+    for name, alone in zip(names, (undisturbed, tmp_path / "alone"), strict=True):
         np.testing.assert_allclose(
             metrics[name]["per_seed"], summary_of(alone)["metrics"]["w"]["per_seed"], rtol=1e-5
         )
+
+
+def test_the_time_left_of_a_run_covers_its_arms(tmp_path, capfd):
+    """Two programs, the first of which trains two arms."""
+    flags = ("--kind", "plain", "half", "--progress", "json")
+    assert run(tmp_path, *flags, grid={"rate": (0.1, 0.2)}) == 0
+    events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    events = [event for event in events if event["event"] == "progress"]
+    assert [event["arms"] for event in events] == [[1, 2, 4]] * 3 + [[3, 4, 4]] * 3
+    for event in events:
+        to_come = 30 * 6 if event["arms"][0] == 1 else 0
+        left = (30 - event["step"]) * 6 + to_come
+        assert event["eta_seconds"] * event["seed_steps_per_second"] == pytest.approx(left)
+
+
+def test_settings_without_effect_are_named(tmp_path, capfd):
+    """No seed is ever larger than either of two large numbers."""
+    grid = {"poison": (1e8, 1e9), "rate": (0.1, 0.2)}
+    assert run(tmp_path, grid=grid) == 0
+    names = summary_of(tmp_path)["arms"]
+    hashes = summary_of(tmp_path)["final_params_sha256"]
+    pairs = [names[0], names[2]], [names[1], names[3]]
+    for pair in pairs:
+        assert hashes[pair[0]] == hashes[pair[1]]
+    assert summary_of(tmp_path)["notes"] == [
+        f"these settings made no difference: ({a}) = ({b}): equal parameters and figures, bit for"
+        " bit"
+        for a, b in pairs
+    ]
+    shown = capfd.readouterr().out
+    report = html.unescape((tmp_path / "report.html").read_text())
+    for note in summary_of(tmp_path)["notes"]:
+        assert note in shown and note in report
+
+
+def test_settings_that_only_the_evaluation_sees_are_told_apart(tmp_path):
+    def finalise(arrays, config, data):
+        return {"error": arrays["error"], "weighted": arrays["error"] * config.poison}
+
+    assert run(tmp_path, grid={"poison": (1e8, 1e9)}, experiment=tiny(finalise=finalise)) == 0
+    (note,) = summary_of(tmp_path)["notes"]
+    assert note.startswith("these settings made no difference to the training: (plain, poison=1")
+    assert "to the evaluation at most" in note
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"rate": (0.1, 0.2)},
+        {"poison": (-100.0, -200.0)},  # all seeds frozen at step 5, whatever they would have become
+    ],
+)
+def test_settings_with_an_effect_are_not_named(tmp_path, grid):
+    assert run(tmp_path, grid=grid) == (6 if "poison" in grid else 0)
+    assert len(set(summary_of(tmp_path)["final_params_sha256"].values())) == 2 - ("poison" in grid)
+    assert summary_of(tmp_path)["notes"] == []
 
 
 def test_a_grid_over_the_arms_is_their_flag(tmp_path):

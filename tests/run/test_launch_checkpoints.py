@@ -1,4 +1,4 @@
-"""Runs of a tiny game that find checkpoints of another run, arm or step, and arms with odd names."""
+"""Runs of a tiny game that find foreign checkpoints, and arms with odd names."""
 
 import dataclasses
 import shutil

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.optimized
+
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = {
     "config.json",
@@ -131,7 +133,7 @@ def test_a_killed_run_ends_with_the_same_bits(ring, alone, tmp_path, num_kills):
         if kill == 0:
             wait_until(process, (out / "config.json").exists)
         else:
-            wait_until(process, lambda: count_rows(out) > rows)
+            wait_until(process, lambda rows=rows: count_rows(out) > rows)
         pause = rng.uniform(0.0, 0.4)
         time.sleep(pause)
         process.kill()

@@ -16,6 +16,8 @@ from tiny_game import concluding, rows_of, run, stopping, summary_of, tiny
 from dgm_jax import parallel
 from dgm_jax.run import main
 
+pytestmark = pytest.mark.optimized
+
 # Seeds that diverge.
 
 

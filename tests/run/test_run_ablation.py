@@ -15,6 +15,8 @@ from dgm_jax.run.ablation import parse_grid, shared_data
 from dgm_jax.run.experiment import arms, groups, validate
 from dgm_jax.run.launch import check, main
 
+pytestmark = pytest.mark.optimized
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings(RunConfig):

@@ -300,7 +300,7 @@ def test_figures_stay_in_their_folder_under_safe_names(tmp_path):
         assert len(set(paths)) == len(names)
         assert all(p.parent == run.figures and p.read_bytes().startswith(b"\x89PNG") for p in paths)
         captions = json.loads((run.figures / "captions.json").read_text())
-    assert captions == {p.stem: f"of {n}" for p, n in zip(paths, names)}
+    assert captions == {p.stem: f"of {n}" for p, n in zip(paths, names, strict=True)}
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 

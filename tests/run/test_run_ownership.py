@@ -76,7 +76,7 @@ def test_of_many_processes_one_wins_and_a_kill_frees_the_folder(tmp_path):
         for child in children:
             go(child)
         answers = [c.stdout.readline() for c in children]
-        winners = [c for c, a in zip(children, answers) if a == "won\n"]
+        winners = [c for c, a in zip(children, answers, strict=True) if a == "won\n"]
         assert len(winners) == 1
         losers = [a for a in answers if a != "won\n"]
         assert all(

@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+import rich.console
 
 from dgm_jax.core import ConfigError
 from dgm_jax.run import Progress, displays, progress
@@ -134,6 +135,82 @@ def test_compiling_within_training_does_not_count_for_the_rate():
     assert event["seed_steps_per_second"] == pytest.approx(2.0) and event[
         "eta_seconds"
     ] == pytest.approx(45.0)
+
+
+def events_of(stream, kind):
+    return [e for e in map(json.loads, stream.getvalue().splitlines()) if e["event"] == kind]
+
+
+def test_the_time_left_is_that_of_all_arms():
+    """Three programs of 100 steps for 2 arms of 2 seeds, 1 arm and 3 arms; 8 seconds a seed and
+    step."""
+    shown, stream, clock = session("json")
+    shown.plan([(2, 4), (1, 2), (3, 6)])
+    left = lambda done: 8.0 * (100 * (4 + 2 + 6) - done)
+    before = 0
+    for name, lanes in (("a", 4), ("b", 2), ("c", 6)):
+        with shown.training(name, total=100, num_seeds=lanes):
+            for step in (25, 50, 100):
+                clock.now += 8.0 * lanes * (step - (0, 25, 50)[(25, 50, 100).index(step)])
+                shown.update(step)
+                event = events_of(stream, "progress")[-1]
+                assert event["eta_seconds"] == pytest.approx(left(before + step * lanes))
+                assert event["eta_seconds_of_these_arms"] == pytest.approx(
+                    8.0 * lanes * (100 - step)
+                )
+        before += 100 * lanes
+    places = [e["arms"] for e in events_of(stream, "training_start")]
+    assert places == [[1, 2, 6], [3, 3, 6], [4, 6, 6]]
+
+
+def test_the_arms_to_come_of_a_resumed_run_count_in_full():
+    shown, stream, clock = session("json")
+    shown.plan([(1, 2), (1, 2), (1, 2)])
+    with shown.training("done before", total=100, num_seeds=2, first_step=100):
+        pass
+    with shown.training("at work", total=100, num_seeds=2, first_step=60):
+        clock.now += 10.0
+        shown.update(80)
+    (event,) = events_of(stream, "progress")
+    assert event["arms"] == [2, 2, 3]
+    assert event["eta_seconds"] == pytest.approx(10.0 + 50.0)
+
+
+@pytest.mark.parametrize("mode", ["lines", "rich"])
+def test_a_line_says_which_arm_and_what_the_time_left_covers(mode):
+    shown, stream, clock = session(mode)
+    block = lambda: ""
+    if mode == "rich":
+        shown._sink.console = rich.console.Console(file=stream, width=200)
+        block = lambda: shown._sink.console.print(shown._sink.block())
+    shown.plan([(1, 5), (1, 5)])
+    with shown:
+        with shown.training("vanilla", total=100, num_seeds=5):
+            clock.now += 10.0
+            shown.update(50)
+            block()
+            assert "ETA 30 s for all arms at this rate, 10 s for this arm" in stream.getvalue()
+            assert "arm 1 of 2" in stream.getvalue()
+        with shown.training("r1", total=100, num_seeds=5):
+            clock.now += 10.0
+            shown.update(50)
+            block()
+            assert "arm 2 of 2" in stream.getvalue()
+            assert re.search(r"ETA 10 s\s*(arm|seeds|$)", stream.getvalue(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("arms", "text"),
+    [
+        (None, ""),
+        ([1, 1, 1], ""),
+        ([1, 4, 4], "arms 1 to 4 of 4"),
+        ([2, 2, 3], "arm 2 of 3"),
+        ([2, 4, 8], "arms 2 to 4 of 8"),
+    ],
+)
+def test_arms_text(arms, text):
+    assert displays.arms_text(arms) == text
 
 
 def test_quiet_shows_notices_only():

@@ -50,7 +50,7 @@ def enumerated(objective, logits):
     f = np.asarray(
         objective(jnp.asarray(points.reshape(-1, *logits.shape), jnp.float32)), np.float64
     )
-    for x, fx in zip(points, f):
+    for x, fx in zip(points, f, strict=True):
         weight = np.prod((p * x).sum(-1))
         value += weight * fx
         gradient += weight * fx * (x - p)
@@ -151,7 +151,9 @@ def test_contract(name):
     objective, logits = random_problem((3,))
     estimator = ESTIMATORS[name]
     for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):
-        estimate = jax.eval_shape(lambda l: estimator(KEY, objective, l), logits.astype(dtype))
+        estimate = jax.eval_shape(
+            lambda logits: estimator(KEY, objective, logits), logits.astype(dtype)
+        )
         assert estimate.value.shape == () and estimate.gradient.shape == (3,)
         assert estimate.value.dtype == estimate.gradient.dtype == jnp.float32
     mapped, alone, _ = with_masked_class()
@@ -231,13 +233,13 @@ def test_rebar_is_the_textbook_estimator_differentiated_by_hand():
             # logits_k + G_k before the cut
             free = -jnp.log(jnp.exp(-z) - jnp.exp(-z[winner])).at[winner].set(0.0)
 
-            def conditional(l):
-                largest = z[winner] + jax.nn.logsumexp(l) - jax.nn.logsumexp(logits)
-                cut = -jnp.log(jnp.exp(-(free + l - logits)) + jnp.exp(-largest))
+            def conditional(moved):
+                largest = z[winner] + jax.nn.logsumexp(moved) - jax.nn.logsumexp(logits)
+                cut = -jnp.log(jnp.exp(-(free + moved - logits)) + jnp.exp(-largest))
                 return jnp.where(x == 1, largest, cut)
 
-            through_z = jax.grad(lambda l: control(l + (z - logits)))(logits)
-            through_tilde = jax.grad(lambda l: control(conditional(l)))(logits)
+            through_z = jax.grad(lambda moved: control(moved + (z - logits)))(logits)
+            through_tilde = jax.grad(lambda moved: control(conditional(moved)))(logits)
             return (
                 (objective(x) - control(z)) * (x - p) + through_z - through_tilde,
                 conditional(logits),
@@ -389,7 +391,7 @@ def test_expectation_with_masked_logits_is_finite():
     logits = jnp.array([0.5, -jnp.inf, 0.0])
     objective = lambda x: jnp.sum(x * jnp.arange(3.0), -1)
     value, gradient = jax.value_and_grad(
-        lambda l: expectation(ESTIMATORS["exact"], KEY, objective, l)
+        lambda logits: expectation(ESTIMATORS["exact"], KEY, objective, logits)
     )(logits)
     np.testing.assert_allclose(value, 2 * jax.nn.sigmoid(-0.5), rtol=1e-6)
     np.testing.assert_allclose(gradient[1], 0)
@@ -400,41 +402,46 @@ def test_expectation_with_masked_logits_is_finite():
     "call, match",
     [
         (
-            lambda f, l: ESTIMATORS["score_function"](KEY, lambda x: x, l),
+            lambda f, logits: ESTIMATORS["score_function"](KEY, lambda x: x, logits),
             "one number for each leading index",
         ),
         (
-            lambda f, l: ESTIMATORS["rebar"](KEY, f, l, temperature=0.0),
+            lambda f, logits: ESTIMATORS["rebar"](KEY, f, logits, temperature=0.0),
             "temperature must be positive",
         ),
         (
-            lambda f, l: ESTIMATORS["gumbel_rao"](KEY, f, l, temperature=-1.0),
+            lambda f, logits: ESTIMATORS["gumbel_rao"](KEY, f, logits, temperature=-1.0),
             "temperature must be positive",
         ),
         (
-            lambda f, l: ESTIMATORS["gumbel_rao"](KEY, f, l, num_conditional=0),
+            lambda f, logits: ESTIMATORS["gumbel_rao"](KEY, f, logits, num_conditional=0),
             "num_conditional must be at least 1",
         ),
         (
-            lambda f, l: ESTIMATORS["reinmax"](KEY, f, l, temperature=0),
+            lambda f, logits: ESTIMATORS["reinmax"](KEY, f, logits, temperature=0),
             "temperature must be positive",
         ),
         (
-            lambda f, l: ESTIMATORS["score_function_leave_one_out"](KEY, f, l, num_samples=1),
+            lambda f, logits: ESTIMATORS["score_function_leave_one_out"](
+                KEY, f, logits, num_samples=1
+            ),
             "num_samples >= 2",
         ),
-        (lambda f, l: ESTIMATORS["vimco"](KEY, f, l, multi_sample="sum"), "multi_sample must be"),
-        (lambda f, l: ESTIMATORS["nvil"](KEY, f, l, decay=1.0), "decay must be in"),
         (
-            lambda f, l: ESTIMATORS["disarm"](KEY, f, l, num_samples=0),
+            lambda f, logits: ESTIMATORS["vimco"](KEY, f, logits, multi_sample="sum"),
+            "multi_sample must be",
+        ),
+        (lambda f, logits: ESTIMATORS["nvil"](KEY, f, logits, decay=1.0), "decay must be in"),
+        (
+            lambda f, logits: ESTIMATORS["disarm"](KEY, f, logits, num_samples=0),
             "num_samples must be at least 1",
         ),
         (
-            lambda f, l: ESTIMATORS["exact"](KEY, f, jnp.zeros((20, 3))),
+            lambda f, logits: ESTIMATORS["exact"](KEY, f, jnp.zeros((20, 3))),
             "more than max_configurations",
         ),
         (
-            lambda f, l: ESTIMATORS["exact"](KEY, f, jax.nn.softmax(jnp.arange(3.0))),
+            lambda f, logits: ESTIMATORS["exact"](KEY, f, jax.nn.softmax(jnp.arange(3.0))),
             "look like probabilities",
         ),
     ],

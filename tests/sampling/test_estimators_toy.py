@@ -94,7 +94,9 @@ def exact_gradient(t, theta):
 def test_the_quadrature_gives_the_published_table(row):
     for i, temperature in enumerate(TEMPERATURES):
         soft, hard, rao = relaxed_moments(*row, temperature)
-        for got, expected in zip((soft[0], hard[0], rao[1]), (column[i] for column in TABLE[row])):
+        for got, expected in zip(
+            (soft[0], hard[0], rao[1]), (column[i] for column in TABLE[row]), strict=True
+        ):
             np.testing.assert_allclose(got, expected, rtol=0.01, atol=6e-5)
         if row == (0.499, 0.5):
             np.testing.assert_allclose(
@@ -108,7 +110,7 @@ def test_exact():
 
 
 def test_score_function():
-    for row, sd in zip(ROWS, (0.125, 0.100, 0.126, 0.113)):
+    for row, sd in zip(ROWS, (0.125, 0.100, 0.126, 0.113), strict=True):
         t, theta = row
         mean, spread = two_point((-theta * t**2, (1 - theta) * (1 - t) ** 2), theta)
         np.testing.assert_allclose((mean, spread), (exact_gradient(*row), sd), rtol=0.01)
@@ -116,7 +118,7 @@ def test_score_function():
 
 
 def test_straight_through():
-    for row, sd in zip(ROWS, (0.250, 0.128, 0.250, None)):
+    for row, sd in zip(ROWS, (0.250, 0.128, 0.250, None), strict=True):
         t, theta = row
         mean, spread = two_point(
             (-2 * t * theta * (1 - theta), 2 * (1 - t) * theta * (1 - theta)), theta
@@ -128,7 +130,7 @@ def test_straight_through():
 
 
 def test_reinmax_is_unbiased_on_quadratics():
-    for row, sd in zip(ROWS, (0.250, 0.200, 0.250, 0.212)):
+    for row, sd in zip(ROWS, (0.250, 0.200, 0.250, 0.212), strict=True):
         t, theta = row
         q = np.array([theta / 2, (1 + theta) / 2])
         slope = 2 * (np.array([0.0, 1.0]) - t)

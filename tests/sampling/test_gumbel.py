@@ -157,9 +157,9 @@ def test_masked_classes_are_never_drawn_and_have_no_gradient():
     weight = jnp.array([1.0, 2.0, -3.0, 4.0])
     for function in (sampling.gumbel_softmax, sampling.straight_through_gumbel_softmax):
         assert np.all(np.asarray(function(KEY, rows, 0.5))[:, [1, 3]] == 0)
-        gradients = jax.jit(jax.grad(lambda l, t, f=function: f(KEY, l, t) @ weight, (0, 1)))(
-            logits, 0.5
-        )
+        gradients = jax.jit(
+            jax.grad(lambda logits, t, f=function: f(KEY, logits, t) @ weight, (0, 1))
+        )(logits, 0.5)
         assert np.all(np.isfinite(gradients[0])) and np.isfinite(gradients[1])
         assert gradients[0][1] == gradients[0][3] == 0 and gradients[0][0] != 0
     log_y = sampling.log_gumbel_softmax(KEY, logits, 0.5)
@@ -167,7 +167,9 @@ def test_masked_classes_are_never_drawn_and_have_no_gradient():
         np.isfinite(log_y[jnp.array([0, 2])])
     )
     gradients = jax.jit(
-        jax.grad(lambda l, t: jnp.exp(sampling.log_gumbel_softmax(KEY, l, t)) @ weight, (0, 1))
+        jax.grad(
+            lambda logits, t: jnp.exp(sampling.log_gumbel_softmax(KEY, logits, t)) @ weight, (0, 1)
+        )
     )(logits, 0.5)
     assert np.all(np.isfinite(gradients[0])) and np.isfinite(gradients[1])
 
@@ -188,7 +190,7 @@ def test_a_known_temperature_that_is_not_positive_is_an_error(function, temperat
 def test_the_temperature_may_be_traced_and_mapped():
     temperatures = jnp.array([0.5, 1.0, 2.0])
     mapped = jax.jit(jax.vmap(lambda t: sampling.gumbel_softmax(KEY, LOGITS, t)))(temperatures)
-    for row, t in zip(mapped, (0.5, 1.0, 2.0)):
+    for row, t in zip(mapped, (0.5, 1.0, 2.0), strict=True):
         np.testing.assert_allclose(row, sampling.gumbel_softmax(KEY, LOGITS, t), rtol=1e-5)
 
 
@@ -240,8 +242,8 @@ def test_conditional_draws_differentiate_as_the_control_variates_assume():
 
 def test_conditional_draws_with_masked_and_extreme_logits_are_finite():
     logits, weight = jnp.array([80.0, -jnp.inf, -90.0, 0.0]), jnp.array([1.0, 0.0, 2.0, 3.0])
-    draw = jax.jit(lambda l, i: sampling.conditional_perturbed_logits(KEY, l, i))
-    slope = jax.jit(jax.grad(lambda l, i: jnp.where(weight > 0, draw(l, i), 0) @ weight))
+    draw = jax.jit(lambda logits, i: sampling.conditional_perturbed_logits(KEY, logits, i))
+    slope = jax.jit(jax.grad(lambda logits, i: jnp.where(weight > 0, draw(logits, i), 0) @ weight))
     for index in (0, 2, 3):
         z = np.asarray(draw(logits, index))
         assert np.isneginf(z[1]) and np.all(np.isfinite(np.delete(z, 1))) and z[index] == z.max()

@@ -58,7 +58,7 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(p):
 
 def test_top_p_takes_one_threshold_a_row():
     p = np.array([0.3, 0.5, 0.9, 0.2, 1.0], np.float32)
-    expected = np.stack([top_p_brute(row, float(q)) for row, q in zip(ROWS, p)])
+    expected = np.stack([top_p_brute(row, float(q)) for row, q in zip(ROWS, p, strict=True)])
     np.testing.assert_array_equal(top_p(ROWS, p), expected)
 
 

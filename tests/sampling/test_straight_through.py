@@ -97,7 +97,7 @@ def test_straight_through_gumbel_softmax_is_hard_forward_and_soft_backward():
     np.testing.assert_array_equal(out, jax.nn.one_hot(sampling.gumbel_max(KEY, logits), 6))
     weight = jax.random.normal(jax.random.key(9), (100, 6))
     hard, soft = (
-        jax.jit(jax.grad(lambda l, f=f: jnp.sum(weight * f(KEY, l, 0.7))))(logits)
+        jax.jit(jax.grad(lambda logits, f=f: jnp.sum(weight * f(KEY, logits, 0.7))))(logits)
         for f in (sampling.straight_through_gumbel_softmax, sampling.gumbel_softmax)
     )
     np.testing.assert_allclose(hard, soft, atol=1e-6)

@@ -16,7 +16,10 @@ from dgm_jax.core import Aux, Lane, Player, RunDirectoryError
 from dgm_jax.training.checkpoint import Checkpoints
 
 # Where a file is damaged orbax drops a coroutine, and Python says so.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.optimized,
+]
 
 IDENTITY = {"experiment": "tiny", "arms": ("plain",), "settings": {"seed": 0}}
 
@@ -52,7 +55,7 @@ def abstract(tree, sharding=None):
 
 def assert_same(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         assert x.dtype == y.dtype and x.shape == y.shape
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             x, y = jax.random.key_data(x), jax.random.key_data(y)

@@ -62,7 +62,7 @@ def folder(tmp_path):
     return tmp_path / "checkpoints"
 
 
-def refused(folder, message, identity=IDENTITY):
+def assert_refused(folder, message, identity=IDENTITY):
     """The folder is refused with these words and keeps every byte."""
     before = contents(folder)
     with pytest.raises(RunDirectoryError, match=message):
@@ -94,27 +94,31 @@ def test_its_own_is_taken(folder):
 )
 def test_one_of_another_run_is_refused_by_what_differs(folder, change, named):
     saved(folder, 10)
-    refused(folder, f"checkpoint 10 in .* belongs to another run: {named}", {**IDENTITY, **change})
+    assert_refused(
+        folder, f"checkpoint 10 in .* belongs to another run: {named}", {**IDENTITY, **change}
+    )
 
 
 def test_a_foreign_one_is_refused_although_an_older_one_is_sound(folder, tmp_path):
     saved(folder, 10)
     saved(tmp_path / "foreign", 20, identity={**IDENTITY, "experiment": "other"})
     (tmp_path / "foreign" / "20").rename(folder / "20")
-    refused(folder, "checkpoint 20 .* experiment: 'other' there, 'tiny' here")
+    assert_refused(folder, "checkpoint 20 .* experiment: 'other' there, 'tiny' here")
 
 
 def test_a_renamed_one_is_refused_and_taken_under_its_own_name(folder):
     saved(folder, 10, 20)
     (folder / "20").rename(folder / "40")
-    refused(folder, "checkpoint 40 in .* is checkpoint 20 under another name: rename it to 20")
+    assert_refused(
+        folder, "checkpoint 40 in .* is checkpoint 20 under another name: rename it to 20"
+    )
     (folder / "40").rename(folder / "20")
     assert restore(folder)[0] == 20
 
 
 def test_lanes_of_another_step_are_refused(folder):
     saved(folder, 40, trees=lambda step: lanes(20))
-    refused(folder, r"checkpoint 40 in .* holds lanes after \[20\] steps")
+    assert_refused(folder, r"checkpoint 40 in .* holds lanes after \[20\] steps")
 
 
 def test_a_lane_that_failed_may_stand_still(folder):
@@ -141,4 +145,6 @@ def test_one_of_an_older_version_is_refused(folder):
     digest = hashlib.sha256(json.dumps(seal["leaves"], sort_keys=True).encode()).hexdigest()
     old = {"sha256": seal["sha256"], "leaves": seal["leaves"], "leaves_sha256": digest}
     file.write_text(json.dumps(old))
-    refused(folder, "checkpoint 10 in .* was written by a version that did not note .* remove")
+    assert_refused(
+        folder, "checkpoint 10 in .* was written by a version that did not note .* remove"
+    )

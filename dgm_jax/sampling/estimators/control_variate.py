@@ -88,10 +88,12 @@ def relax(
         p = jax.lax.stop_gradient(jax.nn.softmax(prepare(logits), axis=-1))
         at_mean, slope = evaluate_with_gradient(objective, p[None])
 
-        def control(z):
+        def first_order(z):
             return _first_order(
                 at_mean, slope, jax.nn.softmax(tempered(z, temperature), axis=-1) - p
             )
+
+        control = first_order
 
     return _with_control(key, objective, control, logits, num_samples)
 

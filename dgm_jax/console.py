@@ -1,0 +1,107 @@
+"""A command as it was typed, and output that nobody reads: for `dgm-jax` and for experiments that
+are run as modules.
+
+Needs no JAX, since `dgm-jax list` does not.
+"""
+
+import contextlib
+import os
+import pathlib
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports of any program whose reader has gone
+CANNOT_WRITE = 2
+
+
+class Command(NamedTuple):
+    """A command line: `program` up to the experiment, then its `flags`."""
+
+    program: tuple[str, ...]
+    flags: tuple[str, ...]
+
+    def resuming(self, folder) -> str:
+        """The command that continues this one's run in `folder`, quoted for a shell."""
+        flags = [flag for flag in self.flags if flag not in ("--resume", "--no-resume")]
+        while "--out" in flags:
+            place = flags.index("--out")
+            del flags[place : place + 2]
+        flags = [flag for flag in flags if not flag.startswith("--out=")]
+        return shlex.join([*self.program, *flags, "--out", str(folder), "--resume"])
+
+
+def typed(words: Sequence[str], flags: Sequence[str]) -> Command:
+    """The command that this process was started with, if `words` and `flags` are its arguments.
+
+    Args:
+        words: what stands between the program and the flags, such as `run gan_ring`.
+        flags: all that follows.
+
+    Returns:
+        A command that a shell understands. Where the arguments are not those of the process
+        (another program calls `dgm_jax.cli.main`), that of the installed program.
+    """
+    program = _program() if sys.argv[1:] == [*words, *flags] else ("dgm-jax",)
+    return Command((*program, *words), tuple(flags))
+
+
+def _program() -> tuple[str, ...]:
+    """`dgm-jax`, or `python -m experiments.gan_ring`, as it was typed."""
+    count = len(sys.orig_argv) - len(sys.argv[1:])
+    words = tuple(sys.orig_argv[: max(0, count)])
+    if not words or tuple(sys.orig_argv[count:]) != tuple(sys.argv[1:]):
+        return (sys.argv[0],)
+    script = pathlib.Path(words[-1])
+    if "-m" in words[:-1] or script.suffix or not os.access(script, os.X_OK):
+        return words
+    # An installed program: the system has put the interpreter before it, and the shell its folder.
+    found = shutil.which(script.name)
+    at_hand = found is not None and os.path.samefile(found, script)
+    return (script.name if at_hand else str(script),)
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """`work()`, with what it printed written out before its exit code is returned.
+
+    Returns:
+        141 where the reader of the output has gone (`| head`), as other programs do and without a
+        word; 2, with a sentence, where the system refuses the output or a file; else the code.
+    """
+    try:
+        try:
+            return work()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except OSError as error:
+        tell(f"error: {error}")
+        return CANNOT_WRITE
+    finally:
+        silence_what_is_broken()
+
+
+def tell(text: str) -> None:
+    """A sentence on standard error, or nowhere if that is closed."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def silence_what_is_broken() -> None:
+    """Sends a standard stream that cannot be written to the null device.
+
+    Python writes out what is left at its end, and would complain then, with exit code 120.
+    """
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where the process has none
+        try:
+            stream.flush()
+        except ValueError:  # closed: nothing is left to be written
+            continue
+        except OSError:
+            with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as null:
+                os.dup2(null.fileno(), stream.fileno())
+                stream.flush()

@@ -1,0 +1,97 @@
+"""Experiments of other packages, found by their entry points: whole and broken ones."""
+
+import ast
+import importlib.machinery
+import pathlib
+
+import pytest
+
+from dgm_jax import cli
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+WHOLE = '''"""A whole experiment
+in two lines.
+
+    python -m plugin_whole
+"""
+
+import dataclasses
+
+from dgm_jax.run import Experiment, RunConfig
+
+EXPERIMENT = Experiment(
+    name="whole", config=RunConfig, load=None, build=None, distribute=None
+)
+'''
+
+# name: (entry point, what `list` says, what `run` says)
+BROKEN = {
+    "no_module": ("plugin_package.absent:E", "there is no module plugin_package.absent", "absent"),
+    "no_package": ("plugin_nowhere.m:E", "No module named 'plugin_nowhere'", "plugin_nowhere"),
+    "no_syntax": ("plugin_syntax:E", "SyntaxError: ", "SyntaxError: "),
+    "no_file": ("plugin_folder:E", "plugin_folder is a folder without __init__.py", "no attribute"),
+    "library": ("plugin_library:E", "plugin_library has no Python source", "plugin_library"),
+    "bytes": ("plugin_bytes:E", "cannot be read: ", "cannot be loaded"),
+    "raises": ("plugin_raises.m:E", "RuntimeError: first second", "RuntimeError: first second"),
+    "leaves": ("plugin_leaves.m:E", "SystemExit: 3", "SystemExit: 3"),
+    "no_entry": ("?", "cannot be read: ", "cannot be loaded"),
+}
+UNFIT = {
+    "no_such_name": ("plugin_whole:OTHER", "AttributeError: "),
+    "no_experiment": ("plugin_whole:dataclasses", "must be a dgm_jax.run.Experiment"),
+}
+
+
+@pytest.fixture
+def plugins(tmp_path, monkeypatch):
+    """A folder on `sys.path` like site-packages, with the packages of the tables above."""
+    (tmp_path / "plugin_whole.py").write_text(WHOLE)
+    (tmp_path / "plugin_package").mkdir()
+    (tmp_path / "plugin_package" / "__init__.py").write_text("")
+    (tmp_path / "plugin_syntax.py").write_text('"""Starts well."""\ndef f(:\n')
+    (tmp_path / "plugin_folder").mkdir()
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    (tmp_path / f"plugin_library{suffix}").write_bytes(b"\x7fELF and no more")
+    (tmp_path / "plugin_bytes.py").write_bytes(b"\x00\xff\xfe")
+    for name, code in (("raises", "raise RuntimeError('first\\nsecond')"), ("leaves", "exit(3)")):
+        (tmp_path / f"plugin_{name}").mkdir()
+        (tmp_path / f"plugin_{name}" / "__init__.py").write_text(code)
+        (tmp_path / f"plugin_{name}" / "m.py").write_text("")
+    info = tmp_path / "plugins-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugins\nVersion: 1\n")
+    entries = {"whole": "plugin_whole:EXPERIMENT"}
+    entries |= {name: row[0] for name, row in (BROKEN | UNFIT).items()}
+    lines = [f"{name} = {value}" for name, value in entries.items()]
+    (info / "entry_points.txt").write_text("\n".join([f"[{cli.GROUP}]", *lines, ""]))
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_a_broken_plugin_costs_its_own_line_only(plugins, capsys):
+    assert cli.main(["list"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    rows = dict(line.split(maxsplit=1) for line in shown.out.splitlines())
+    assert rows["whole"] == "A whole experiment in two lines."
+    for name, (_, reason, _) in BROKEN.items():
+        assert rows[name].startswith("cannot be read: ") and reason in rows[name], rows[name]
+    for path in (ROOT / "experiments").glob("[!_]*.py"):
+        told = ast.get_docstring(ast.parse(path.read_text("utf-8"))).split("\n\n")[0]
+        assert rows[path.stem] == told.replace("\n", " ")
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("name", [*BROKEN, *UNFIT])
+def test_to_start_a_broken_plugin_gives_one_sentence(plugins, name, command, capsys):
+    reason = (BROKEN | UNFIT)[name][-1]
+    assert cli.main([command, name]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    assert line.startswith(f"error: experiment {name!r} ") and reason in line
+
+
+def test_a_whole_plugin_is_loaded(plugins):
+    experiment, rest = cli._load(["whole", "--num_seeds", "1"])
+    assert (experiment.name, rest) == ("whole", ["--num_seeds", "1"])
