@@ -6,6 +6,7 @@ only between chunks: it logs, saves, draws and looks at signals. `run` is a gene
 so what happens between chunks is the body of the caller's `for` loop.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -97,6 +98,8 @@ def advance_lane(
     )
     algorithm = task.algorithm(replica)
 
+    # Traced once: its shapes are asked for below, and the scan takes the same trace.
+    @functools.partial(jax.jit, inline=True)
     def step(now):
         def draw(index):
             return replica.place(task.draw(data, now.data_key, index))
