@@ -48,10 +48,10 @@ test: setup-test
 test-slow: setup-test
 	$(BIN)/python -m pytest -m slow
 
-# The same suite on the newest Python and JAX.
+# The same suite on the newest Python and JAX, every program fully optimized (see tests/conftest.py).
 NEWEST ?= python3.13
 test-newest:
-	$(MAKE) test VENV=.venv-newest PYTHON=$(NEWEST)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(MAKE) test VENV=.venv-newest PYTHON=$(NEWEST)
 
 benchmark: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[benchmark]"
