@@ -213,6 +213,7 @@ def start_script(checkout, tmp_path):
     (tmp_path / "temporary").mkdir()
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     env |= {"TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": str(ROOT / "tests")}
+    env.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # the same for both sides
 
     def start(*words):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
