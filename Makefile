@@ -42,16 +42,20 @@ format: setup-lint
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# Most tests on programs that are compiled with little effort, the others as for a user.
+PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 test: setup-test
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(PYTEST) -m "not slow and not optimized" --quick-compile
+	$(PYTEST) -m "not slow and optimized"
 
 test-slow: setup-test
 	$(BIN)/python -m pytest -m slow
 
-# The same suite on the newest Python and JAX, every program fully optimized (see tests/conftest.py).
+# The same suite on the newest Python and JAX, every program compiled as for a user.
 NEWEST ?= python3.13
 test-newest:
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(MAKE) test VENV=.venv-newest PYTHON=$(NEWEST)
+	$(MAKE) setup-test VENV=.venv-newest PYTHON=$(NEWEST)
+	.venv-newest/bin/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 benchmark: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[benchmark]"

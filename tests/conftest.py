@@ -1,17 +1,19 @@
-"""What JAX reads once, at its import: eight devices on the CPU, and a cache of compiled programs;
-how hard XLA works on a file's programs; and tidying.
+"""What JAX reads once, at its import: eight devices on the CPU, a cache of compiled programs, and
+how hard XLA works; and tidying.
 
 Eight fake devices let the tests of `dgm_jax.parallel` run anywhere. NPROC sizes XLA's pool of
 threads: with fewer threads than devices, JAX 0.10 on the CPU deadlocks in collectives.
 
-Two thirds of the suite's time is XLA compiling some thousands of small programs. So programs are
-compiled with most of XLA's and LLVM's optimizations off, but for files marked `optimized`, whose
-subject is the compiled program itself (its bits on several devices, its memory, whole runs). Every
-small program is cached too, since most of them occur in several files. `make test-newest` runs the
-same tests on fully optimized programs: JAX_DISABLE_MOST_OPTIMIZATIONS, where it is set, decides.
+Two thirds of the suite's time is XLA compiling some thousands of small programs. With
+`--quick-compile` it leaves out most optimizations, and on jaxlib 0.10.2 also the fusion emitters,
+which alone take half of its time. `make test` runs so what is not marked `optimized`: tests whose
+subject is the compiled program itself (its bits on several devices, its memory, whole runs).
+Without the option every program is compiled as for a user; `make test-newest` runs all tests so.
+Small programs are cached too, since most of them occur in several files.
 """
 
 import gc
+import importlib.metadata
 import os
 import pathlib
 import sys
@@ -29,7 +31,19 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".jax_cache")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-EFFORT = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+
+
+def pytest_addoption(parser):
+    """The one option of this suite."""
+    parser.addoption("--quick-compile", action="store_true", help="compile with little effort")
+
+
+def pytest_configure(config):
+    """Before any test, and so before JAX, is imported."""
+    if config.getoption("--quick-compile"):
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+        if importlib.metadata.version("jaxlib") == "0.10.2":  # others abort on the flag
+            os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 
 def pytest_collection_finish(session):
@@ -38,14 +52,10 @@ def pytest_collection_finish(session):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs_of_a_file(request):
-    """Sets XLA's effort, and drops the programs at the end: thousands of them would fill gigabytes
-    and slow every later collection."""
+def programs_end_with_their_file():
+    """Thousands of compiled programs would fill gigabytes and slow every later collection."""
+    yield
     import jax
 
-    if EFFORT not in os.environ:
-        optimized = request.node.get_closest_marker("optimized") is not None
-        jax.config.update("jax_disable_most_optimizations", not optimized)
-    yield
     jax.clear_caches()
     gc.collect()

@@ -14,6 +14,8 @@ import pytest
 
 from dgm_jax import _backend, probe
 
+pytestmark = pytest.mark.optimized
+
 ROOT = pathlib.Path(__file__).parents[1]
 NEEDS_FLAG = pytest.mark.skipif(
     not _backend.flag_value(_backend.installed_version()),

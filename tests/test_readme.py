@@ -10,8 +10,6 @@ import pytest
 
 from dgm_jax import cli
 
-pytestmark = pytest.mark.optimized  # the blocks train for a while
-
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text("utf-8")
 INDEX = README.split("## Index")[1].split("| experiment |")[0]
 NAMES = re.findall(r"`([a-z_0-9]+(?:\.[A-Za-z_0-9]+)+)`", INDEX)

@@ -12,8 +12,6 @@ from dgm_jax.core import ConfigError, normal
 from dgm_jax.densities import gaussian
 from dgm_jax.objectives import iwae
 
-pytestmark = pytest.mark.optimized
-
 X = jnp.array([-1.0, 0.3, 2.0, 4.0, 0.0])
 
 
@@ -80,6 +78,7 @@ def test_rows_of_the_last_group_are_not_mixed_up():
         np.testing.assert_allclose(found.effective_sample_size, 4.0, rtol=1e-5)
 
 
+@pytest.mark.optimized
 def test_memory_does_not_grow_with_the_number_of_samples():
     def compiled(num):
         run = jax.jit(

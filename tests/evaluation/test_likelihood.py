@@ -13,8 +13,6 @@ from dgm_jax.densities import gaussian
 from dgm_jax.evaluation import likelihood
 from dgm_jax.objectives import iwae
 
-pytestmark = pytest.mark.optimized
-
 NOISE = 0.5
 W = np.random.default_rng(7).normal(size=(5, 2))
 COVARIANCE = W @ W.T + NOISE**2 * np.eye(5)
@@ -231,6 +229,7 @@ def test_one_call_climbs_the_ladder():
     assert np.all(found.elbo.log_prob < LOG_P[:7])
 
 
+@pytest.mark.optimized
 def test_memory_does_not_grow_with_the_number_of_steps():
     def temporary(num_steps):
         settings = likelihood.Settings(num_steps)

@@ -15,8 +15,6 @@ from dgm_jax.core import ConfigError
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.objectives.aggregate_density import log_densities, stratified_weights
 
-pytestmark = pytest.mark.optimized
-
 MEANS, DEVIATIONS = np.array([-1.5, -0.2, 0.7, 2.0]), np.array([0.3, 0.5, 0.2, 0.8])
 
 
@@ -177,6 +175,7 @@ def test_the_stream_is_decompose_under_vmap_and_has_its_gradient():
     assert max(float(jnp.abs(g).max()) for g in got[1]) > 0.01
 
 
+@pytest.mark.optimized
 def test_memory_is_that_of_a_chunk():
     def temporary(num):
         shapes = [

@@ -88,6 +88,7 @@ def test_gradients_of_the_stream_equal_those_of_the_whole():
             np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.optimized
 def test_memory_is_that_of_a_chunk_also_for_the_gradient():
     batch, num, dim = 64, 4096, 16
     args = (

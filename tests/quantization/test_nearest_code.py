@@ -11,8 +11,6 @@ from dgm_jax import quantization
 from dgm_jax.core import ConfigError
 from dgm_jax.quantization import nearest
 
-pytestmark = pytest.mark.optimized
-
 nearest_code = jax.jit(quantization.nearest_code, static_argnames=("compute_dtype", "tile"))
 ROUNDOFF = {"float32": 2.0**-24, "tf32": 2.0**-11, "bfloat16": 2.0**-8}
 
@@ -168,6 +166,7 @@ def test_no_gradient_passes():
         np.testing.assert_array_equal(g, 0)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_memory_is_far_below_the_matrix_of_distances(dtype):
     num, size, dim = 65536, 16384, 64

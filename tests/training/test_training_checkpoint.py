@@ -16,10 +16,7 @@ from dgm_jax.core import Aux, Lane, Player, RunDirectoryError
 from dgm_jax.training.checkpoint import Checkpoints
 
 # Where a file is damaged orbax drops a coroutine, and Python says so.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.optimized,
-]
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 IDENTITY = {"experiment": "tiny", "arms": ("plain",), "settings": {"seed": 0}}
 
