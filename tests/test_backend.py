@@ -43,7 +43,7 @@ def run(code, path=(), **environment):
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=1800,
     )
     return json.loads(ended.stdout.splitlines()[-1])
 
