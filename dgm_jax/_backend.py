@@ -84,7 +84,8 @@ def guard() -> None:
         if leaves_reductions(by_user):
             _warn(f"{wrong}, and XLA_FLAGS has {FLAG}={by_user}: add {CURE} to it.")
     elif started_platform() is not None:
-        # A flag set now would reach nobody, but stand in the record of the run.
+        # Set now, the flag would not act, but stand in the run's record and in the key under which
+        # JAX caches compiled programs.
         if started_platform() == "cpu":
             _warn(
                 f"{wrong}, and JAX was started before dgm_jax was imported, too early for the cure:"

@@ -45,7 +45,7 @@ def run(code, path=(), **environment):
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=1800,
     )
     return json.loads(ended.stdout.splitlines()[-1])
 
@@ -142,34 +142,36 @@ def test_where_jax_may_not_use_the_cpu_nothing_happens(pretend, version):
     assert done == {"flags": None, "warnings": [], "jax": False}
 
 
+# What IMPORT prints, and the probe's errors beside it.
+PROBE = f"""
+{IMPORT.replace("print(json.dumps(", "done = ((")}
+from dgm_jax import probe
+print(json.dumps({{**done, "errors": probe.relative_errors(NAMES)}}))
+"""
+
+
 @NEEDS_FLAG
 def test_jax_imported_first_but_not_started_is_guarded():
-    silent = "import jax\n" + IMPORT + "from dgm_jax import probe\n"
-    errors = run(silent + "print(json.dumps(probe.relative_errors(probe.SILENT)))")
-    assert not probe.wrong(errors)
-    assert run("import jax\n" + IMPORT)["warnings"] == []
+    done = run("import jax\n" + PROBE.replace("NAMES", "probe.SILENT"), JAX_PLATFORMS="cpu")
+    assert done["warnings"] == []
+    assert not probe.wrong(done["errors"])
 
 
 @NEEDS_FLAG
 def test_jax_started_first_is_warned_about_and_the_probe_sees_the_wrong_sums():
     """Without the flag: the evidence that the probe can fail, and that the flag is what cures."""
-    code = "import jax; jax.devices()\n" + IMPORT.replace("print", "done = (") + ")"
-    code += """
-from dgm_jax import probe
-done = json.loads(done)
-print(json.dumps({**done, "errors": probe.relative_errors()}))
-"""
+    code = "import jax; jax.devices()\n" + PROBE.replace("NAMES", "probe.PATTERNS")
     done = run(code, JAX_PLATFORMS="cpu")
     assert done["flags"] is None, "a flag that came too late must not stand in a run's record"
     (warning,) = done["warnings"]
     assert "started before dgm_jax was imported" in warning
     wrong = probe.wrong(done["errors"])
-    assert {
+    assert wrong.keys() >= {
         "constant product, times, sum",
         "product with ones, times, sum",
         "maximum over dilated windows",
-    } <= set(wrong)
-    assert not min(wrong.values()) < 0.5
+    }
+    assert not any(error < 0.5 for error in wrong.values())  # some are NaN
 
 
 @NEEDS_FLAG
