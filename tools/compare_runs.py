@@ -130,13 +130,18 @@ async def run_short_form(side: Side, name: str, env) -> str:
 
 
 async def run_all(sides, names: list[str], jobs: int, env) -> dict[tuple[str, str], str]:
-    """{(side, experiment): why it did not run, or an empty text}, `jobs` at a time."""
+    """{(side, experiment): why it did not run, or an empty text}, `jobs` at a time.
+
+    A classifier trains before those it judges, and the first side fills the cache for the second.
+    """
     places, tasks = asyncio.Semaphore(jobs), {}
     judged = {name for name in names if ITS_FOLDER in SHORT_FORMS.get(name, "")}
 
     async def in_turn(side, name):
-        if name in judged and (classifier := tasks.get((side.name, CLASSIFIER))):
-            await classifier
+        first = {(side.name, CLASSIFIER)} if name in judged else set()
+        first |= {(other.name, name) for other in sides[: sides.index(side)]}
+        for key in first & tasks.keys():
+            await tasks[key]
         async with places:
             return await run_short_form(side, name, env)
 
