@@ -51,11 +51,10 @@ test: setup-test
 test-slow: setup-test
 	$(BIN)/python -m pytest -m slow
 
-# The same suite on the newest Python and JAX, every program compiled as for a user.
+# The same suite on the newest Python and JAX.
 NEWEST ?= python3.13
 test-newest:
-	$(MAKE) setup-test VENV=.venv-newest PYTHON=$(NEWEST)
-	.venv-newest/bin/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(MAKE) test VENV=.venv-newest PYTHON=$(NEWEST)
 
 benchmark: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[benchmark]"

@@ -8,8 +8,8 @@ Two thirds of the suite's time is XLA compiling some thousands of small programs
 `--quick-compile` it leaves out most optimizations, and on jaxlib 0.10.2 also the fusion emitters,
 which alone take half of its time. `make test` runs so what is not marked `optimized`: tests whose
 subject is the compiled program itself (its bits on several devices, its memory, whole runs).
-Without the option every program is compiled as for a user; `make test-newest` runs all tests so.
-Small programs are cached too, since most of them occur in several files.
+Without the option every program is compiled as for a user. Small programs are cached too, since
+most of them occur in several files.
 """
 
 import gc
