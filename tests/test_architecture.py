@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "run": {"console", "training", "plotting", "core"},
     "cli": {"console", "run", "training", "plotting", "core"},
 }
-MAY_IMPORT["studies"] = set(MAY_IMPORT) - {"cli"}
+MAY_IMPORT["studies"] = set(MAY_IMPORT) - {"_backend", "probe", "cli"}
 MATHS = ("core", "sampling", "densities", "flows", "quantization", "objectives")
 
 # Packages that live in a few rooms only.

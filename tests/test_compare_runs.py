@@ -223,6 +223,7 @@ def start_script(checkout, tmp_path):
     return start
 
 
+@pytest.mark.slow
 def test_the_whole_script_on_a_commit_and_a_changed_working_tree(start_script, checkout, tmp_path):
     names = ["dirac_gan", "dirac_game", "feature_classifier", "gan_grid", "gan_optimality"]
     flags = ["--xla_flags", "", "--keep", str(tmp_path / "kept"), "--jobs", "2"]

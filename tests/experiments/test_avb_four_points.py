@@ -12,6 +12,8 @@ from dgm_jax.networks import MLP, from_flax, from_functions, reshaped
 from dgm_jax.run import main
 from dgm_jax.studies import avb_four_points as study
 
+pytestmark = pytest.mark.optimized  # long sums over draws, quicker so
+
 SEPARATE = 40.0  # logits of a decoder that is sure
 
 
