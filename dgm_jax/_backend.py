@@ -8,8 +8,9 @@ version. XLA reads XLA_FLAGS once, when the first backend starts, so `dgm_jax/__
 `guard` at import; nothing here imports JAX before it is needed.
 
 The other parts are about speed and rounding, by the figures in benchmarks/README.md.
-`-individual_convolution` makes gradients of weights two to five times faster. `-individual_dot`
-stands for 0.10.2 alone, whose YNNPACK products are slower in a scan and round worse.
+`-individual_convolution` takes convolutions from YNNPACK, whose gradients of weights are slow.
+`-individual_dot` stands for 0.10.2 alone, whose YNNPACK products are slower in a scan and round
+worse.
 """
 
 import functools
