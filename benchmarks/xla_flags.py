@@ -1,12 +1,12 @@
 """What each part of the flag of `dgm_jax/_backend.py` does to speed on CPU.
 
-    python -m benchmarks.xla_flags [--rounds 7] [--quick]
+    python -m benchmarks.xla_flags [--rounds 7] [--only "ring GAN"] [--quick]
 
 XLA reads its flags once, so each value has a process of its own; all live at once, and in
 each round every case runs in every process, one after the other, in an order that turns. Times are
 milliseconds for each unit of work: of the clock, and of the process on all cores, which other work
 on the machine disturbs less. Medians and raw samples go to
-benchmarks/results/xla_flags_<jaxlib>_<device>.json.
+benchmarks/results/xla_flags_<jaxlib>_<device>.json, case by case; a case there already is replaced.
 """
 
 import argparse
@@ -137,23 +137,23 @@ def ask(process: subprocess.Popen, name: str) -> list[float]:
     raise SystemExit(f"the process of {process.args} ended with {process.wait()} at {name!r}")
 
 
-def measure(rounds: int) -> dict[str, dict[str, list]]:
-    """{case: {value: samples}}; the first sample of each, which compiles, is not among them."""
+def measure(names: list[str], rounds: int):
+    """Yields (case, {value: samples}); the first sample of each, which compiles, is not among
+    them."""
     workers = {value: worker(value) for value in VALUES}
-    samples = {name: {value: [] for value in VALUES} for name in CASES}
     try:
-        for name in CASES:
+        for name in names:
+            samples = {value: [] for value in VALUES}
             for index in range(rounds + 1):
                 turn = index % len(VALUES)
                 for value in VALUES[turn:] + VALUES[:turn]:
                     sample = ask(workers[value], name)
                     if index:
-                        samples[name][value].append(sample)
-            show(name, samples[name])
+                        samples[value].append(sample)
+            yield name, samples
     finally:
         for process in workers.values():
             process.kill()
-    return samples
 
 
 def medians(samples: list) -> dict:
@@ -179,32 +179,36 @@ def show(name: str, by_value: dict[str, list]) -> None:
         )
 
 
+def write(name: str, by_value: dict[str, list], rounds: int) -> None:
+    """Puts one case into the file of this jaxlib."""
+    title = f"xla_flags_{_backend.installed_version().replace('.', '_')}"
+    path = harness.RESULTS / f"{title}_{harness.device_name()}.json"
+    cases = json.loads(path.read_text())["cases"] if path.exists() else {}
+    cases[name] = {
+        "rounds": rounds,
+        "environment": harness.surroundings(),
+        "values": {value: medians(samples) for value, samples in by_value.items()},
+    }
+    harness.write(title, {"benchmark": "xla_flags", "unit": "ms", "cases": cases})
+
+
 def main() -> int:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="samples of each case and value")
+    parser.add_argument("--only", default="", help="cases whose name has this text")
     parser.add_argument("--quick", action="store_true", help="one round; writes nothing")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
         work()
         return 0
-    before = harness.surroundings()
-    samples = measure(1 if arguments.quick else arguments.rounds)
-    content = {
-        "benchmark": "xla_flags",
-        "unit": "ms",
-        "arguments": {"rounds": arguments.rounds},
-        "environment": before,
-        "load_average_after": os.getloadavg(),
-        "cases": {
-            name: {value: medians(found) for value, found in by_value.items()}
-            for name, by_value in samples.items()
-        },
-    }
-    if not arguments.quick:
-        version = _backend.installed_version().replace(".", "_")
-        print(f"written: benchmarks/results/{harness.write(f'xla_flags_{version}', content).name}")
+    names = [name for name in CASES if arguments.only in name]
+    rounds = 1 if arguments.quick else arguments.rounds
+    for name, by_value in measure(names, rounds):
+        show(name, by_value)
+        if not arguments.quick:
+            write(name, by_value, rounds)
     return 0
 
 
