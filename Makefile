@@ -16,7 +16,7 @@ setup-lint: $(VENV)/.installed-lint
 # One install each, of the versions that constraints.txt pins for this Python.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onednn]"
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt
@@ -42,11 +42,13 @@ format: setup-lint
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# Most tests on programs that are compiled with little effort, the others as for a user.
+# Most tests on programs that are compiled with little effort, the others as for a user; the networks'
+# once more without oneDNN.
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 test: setup-test
 	$(PYTEST) -m "not slow and not optimized" --quick-compile
 	$(PYTEST) -m "not slow and optimized"
+	DGM_JAX_CONVOLUTIONS=plain $(PYTEST) -m "not slow" --quick-compile tests/networks
 
 test-slow: setup-test
 	$(BIN)/python -m pytest -m slow
@@ -57,7 +59,7 @@ test-newest:
 	$(MAKE) test VENV=.venv-newest PYTHON=$(NEWEST)
 
 benchmark: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[benchmark]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onednn,benchmark]"
 	$(BIN)/python -m benchmarks.gan_ring
 	$(BIN)/python -m benchmarks.gan_images
 	$(BIN)/python -m benchmarks.vqvae

@@ -7,13 +7,12 @@ D = 64, mean squared error plus codebook term plus .25 commitment, Adam 3e-4, ba
 GFLOP a step. JAX runs the library's own
 engine: all steps of all seeds in one compiled program, convolutions by the backend that the library
 picks. PyTorch runs eagerly, one seed after the other, channels first and channels last, fused Adam.
-The images are noise. "products alone" are the step's matrix products without all else. Before
-anything is timed, both sides must give the same losses from the same weights and batch.
+The images are noise. Before anything is timed, both sides must give the same losses from the same
+weights and batch.
 """
 
 import functools
 import sys
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +22,7 @@ import optax
 from benchmarks import harness, torch_autoencoder
 from dgm_jax import core, quantization, training
 from dgm_jax.core import Aux, Player, Task
-from dgm_jax.networks import ResidualDecoder, ResidualEncoder, convolution, from_flax, products
+from dgm_jax.networks import ResidualDecoder, ResidualEncoder, from_flax
 
 IMAGE, BATCH, NUM_IMAGES, CODES, CODE_WIDTH = (28, 28, 1), 128, 4_096, 512, 64
 RATE, TOLERANCE = 3e-4, 2e-5
@@ -66,35 +65,6 @@ def task(hyper) -> Task:
 
     algorithm = functools.partial(training.alternating, PLAYERS, {"vqvae": optax.adam(RATE)})
     return Task(init, draw, algorithm, lambda train_state, arrays, key: {})
-
-
-def products_case(num_steps: int) -> harness.Case:
-    """The step's matrix products and nothing else: those of every convolution forwards, and of both
-    backward passes.
-
-    What the whole step costs beyond them is copies, elementwise work, the nearest code and Adam.
-    """
-    shapes, plain = [], products.product
-    params, state = jax.eval_shape(init, jax.random.key(0))
-    with mock.patch.object(
-        products, "product", lambda w, x: (shapes.append((w.shape, x.shape)), plain(w, x))[1]
-    ):
-        jax.eval_shape(lambda p: loss(p, state, {"x": jnp.zeros((BATCH, *IMAGE))}, None), params)
-    rng = np.random.default_rng(0)
-    draw = lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
-    operands = [(draw(w), draw(x), draw((w[0], x[1]))) for w, x in shapes]
-
-    def step(carry, _):
-        total = carry
-        for w, x, d in operands:
-            # Tied to the carry, so that no product is done once for all steps.
-            w, x, d, carry = jax.lax.optimization_barrier((w, x, d, carry))
-            y, pull_back = jax.vjp(products.product, w, x)
-            total += y[0, 0] + sum(g[0, 0] for g in pull_back(d))
-        return total * 1e-9, None
-
-    run = jax.jit(lambda carry: jax.lax.scan(step, carry, None, length=num_steps)[0])
-    return harness.compiled_case(run, jnp.float32(0.0), num_steps)
 
 
 class TorchVqVae:
@@ -172,8 +142,6 @@ def main() -> int:
     images, torch = harness.noise_images(NUM_IMAGES), harness.torch_or_none()
     checks = check_losses(torch, images) if torch else {}
     cases = harness.image_cases(task, images, arguments, TorchVqVae)
-    if convolution.resolve_backend() == "products":
-        cases["jax, 1 seed, products alone"] = products_case(arguments.steps)
     harness.report("vqvae", cases, checks, arguments, "seed-steps/s")
     return 0
 

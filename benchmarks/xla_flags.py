@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import gan_ring, harness, vqvae
-from dgm_jax import _backend, data
+from dgm_jax import _backend, data, native
 
 VALUES = (
     "-reduce",
@@ -76,9 +76,10 @@ def ring_case(num_seeds: int, strategy: str, num_steps: int) -> harness.Case:
 
 
 def vqvae_case() -> harness.Case:
-    """One step of the VQ-VAE of `benchmarks.vqvae`, convolutions by `networks.products`."""
+    """One step of the VQ-VAE of `benchmarks.vqvae`, convolutions by `networks.plain`."""
     images = harness.noise_images(vqvae.NUM_IMAGES)
-    return harness.engine_case(vqvae.task, {"image": images}, 1, "map", 1)
+    with native.use_convolutions("plain"):
+        return harness.engine_case(vqvae.task, {"image": images}, 1, "map", 1)
 
 
 CASES = {

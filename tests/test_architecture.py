@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "sampling": {"core"},
     "densities": {"core"},
     "flows": {"core"},
-    "networks": {"core"},
+    "native": {"core"},
+    "networks": {"native", "core"},
     "data": {"core"},
     "plotting": {"core"},
     "training": {"core"},
@@ -39,8 +40,8 @@ MAY_IMPORT = {
         "core",
     },
     "console": set(),
-    "run": {"console", "training", "plotting", "core"},
-    "cli": {"console", "run", "training", "plotting", "core"},
+    "run": {"console", "native", "training", "plotting", "core"},
+    "cli": {"console", "run", "native", "training", "plotting", "core"},
 }
 MAY_IMPORT["studies"] = set(MAY_IMPORT) - {"_backend", "probe", "cli"}
 MATHS = ("core", "sampling", "densities", "flows", "quantization", "objectives")
@@ -56,7 +57,7 @@ AT_HOME = {
     "tensorflow_datasets": {"data"},
     "rich": {"run"},
     "jinja2": {"run"},
-    "filelock": {"run"},
+    "filelock": {"native", "run"},
     "tyro": {"run", "cli"},
 }
 FILES = {

@@ -21,7 +21,7 @@ from dgm_jax.core.numerics import (
     normal,
     uniform,
 )
-from dgm_jax.core.trees import all_finite, select_tree, tree_sha256, tree_size
+from dgm_jax.core.trees import all_finite, has_kernels, select_tree, tree_sha256, tree_size
 from dgm_jax.core.types import (
     SOLO,
     Algorithm,
@@ -76,6 +76,7 @@ __all__ = [
     "did_you_mean",
     "differences",
     "even_chunks",
+    "has_kernels",
     "log_mean_exp",
     "logistic_draw",
     "lookup",

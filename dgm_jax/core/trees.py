@@ -29,6 +29,11 @@ def tree_size(tree: PyTree) -> int:
     return sum(x.size for x in jax.tree.leaves(tree))
 
 
+def has_kernels(params: PyTree) -> bool:
+    """Whether a network with these parameters convolves: a leaf is a kernel [kh, kw, in, out]."""
+    return any(leaf.ndim >= 4 for leaf in jax.tree.leaves(params))
+
+
 def tree_sha256(tree: PyTree) -> str:
     """SHA-256 over paths, dtypes, shapes and bytes of the leaves, in tree order."""
     digest = hashlib.sha256()

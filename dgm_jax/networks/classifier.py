@@ -23,8 +23,7 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> tuple[Array, Array]:
-        x = convolution.to_internal(x, self.backend)
         for width in self.widths:
             x = nn.relu(convolution.Conv(width, (4, 4), 2, backend=self.backend)(x))
-        features = nn.relu(convolution.DenseFromImage(self.num_features, backend=self.backend)(x))
+        features = nn.relu(convolution.DenseFromImage(self.num_features)(x))
         return features, Dense(self.num_classes, init_name="glorot")(features).astype(jnp.float32)

@@ -22,10 +22,9 @@ class ConvolutionalEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         convolution.require_divisible(x.shape[1], x.shape[2], 2)
-        x = convolution.to_internal(x, self.backend)
         x = nn.relu(convolution.Conv(self.width, (4, 4), 2, backend=self.backend)(x))
         x = nn.relu(convolution.Conv(2 * self.width, (4, 4), 2, backend=self.backend)(x))
-        x = nn.relu(convolution.DenseFromImage(self.hidden, backend=self.backend)(x))
+        x = nn.relu(convolution.DenseFromImage(self.hidden)(x))
         return nn.Dense(self.features)(x)
 
 
@@ -43,12 +42,7 @@ class ConvolutionalDecoder(nn.Module):
         height, width, channels = self.image_shape
         convolution.require_divisible(height, width, 2)
         x = nn.relu(nn.Dense(self.hidden)(z))
-        x = nn.relu(
-            convolution.DenseToImage(
-                (height // 4, width // 4, 2 * self.width), backend=self.backend
-            )(x)
-        )
+        shape = (height // 4, width // 4, 2 * self.width)
+        x = nn.relu(convolution.DenseToImage(shape)(x))
         x = nn.relu(convolution.ConvTranspose(self.width, backend=self.backend)(x))
-        return convolution.from_internal(
-            convolution.ConvTranspose(channels, backend=self.backend)(x), self.backend
-        )
+        return convolution.ConvTranspose(channels, backend=self.backend)(x)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from dgm_jax.core import Array
 from dgm_jax.networks import convolution, initializers
 from dgm_jax.networks.activations import leaky_relu
+from dgm_jax.networks.normalization import BatchNorm
 
 
 class Generator(nn.Module):
@@ -36,16 +37,11 @@ class Generator(nn.Module):
 
         def hidden(x, index):
             if self.batch_norm:
-                norm = convolution.batch_norm(
-                    self.backend, momentum=self.momentum, name=f"BatchNorm_{index}"
-                )
-                x = norm(x, train)
+                x = BatchNorm(momentum=self.momentum, name=f"BatchNorm_{index}")(x, train)
             return nn.relu(x)
 
         shape = (height // 2**self.levels, width // 2**self.levels, widths[0])
-        x = convolution.DenseToImage(
-            shape, not self.batch_norm, kernel_init, name="Dense_0", backend=self.backend
-        )(z)
+        x = convolution.DenseToImage(shape, not self.batch_norm, kernel_init, name="Dense_0")(z)
         x = hidden(x, 0)
         for index, width in enumerate([*widths[1:], channels]):
             last = index == self.levels - 1
@@ -57,7 +53,7 @@ class Generator(nn.Module):
                 backend=self.backend,
             )
             x = up(x) if last else hidden(up(x), index + 1)
-        return convolution.from_internal(jnp.tanh(x), self.backend)
+        return jnp.tanh(x)
 
 
 class Discriminator(nn.Module):
@@ -78,7 +74,6 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
         kernel_init = initializers.weights(self.init_name)
-        x = convolution.to_internal(x, self.backend)
         convolution.require_divisible(x.shape[1], x.shape[2], self.levels)
         for level in range(self.levels):
             normalise = self.batch_norm and level > 0
@@ -92,12 +87,6 @@ class Discriminator(nn.Module):
                 name=f"Conv_{level}",
             )(x)
             if normalise:
-                norm = convolution.batch_norm(
-                    self.backend, momentum=self.momentum, name=f"BatchNorm_{level}"
-                )
-                x = norm(x, train)
+                x = BatchNorm(momentum=self.momentum, name=f"BatchNorm_{level}")(x, train)
             x = leaky_relu(x)
-        head = convolution.DenseFromImage(
-            1, kernel_init=kernel_init, backend=self.backend, name="Dense_0"
-        )
-        return head(x)[:, 0]
+        return convolution.DenseFromImage(1, kernel_init=kernel_init, name="Dense_0")(x)[:, 0]

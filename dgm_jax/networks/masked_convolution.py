@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from dgm_jax import core
 from dgm_jax.core import Array
-from dgm_jax.networks import convolution, initializers
+from dgm_jax.networks import initializers
 from dgm_jax.networks.convolution import Conv
 from dgm_jax.networks.transformer import CausalNetwork, require_tokens
 
@@ -32,9 +32,9 @@ def _shift(x: Array, axis: int) -> Array:
     return jnp.pad(moved, [(int(a == axis), 0) for a in range(x.ndim)])
 
 
-def _gate(x: Array, axis: int) -> Array:
+def _gate(x: Array) -> Array:
     """tanh(a) sigmoid(b) of the two halves of the channels (van den Oord et al. 2016b, eq. 2)."""
-    a, b = jnp.split(x, 2, axis)
+    a, b = jnp.split(x, 2, -1)
     return jnp.tanh(a) * nn.sigmoid(b)
 
 
@@ -75,13 +75,13 @@ class GatedPixelCNN(nn.Module):
         table = self.param(
             "code_embedding", lambda key: core.normal(key, (self.num_codes, self.width))
         )
-        x = convolution.to_internal(table[codes], self.backend)
+        x = table[codes]
         vertical, horizontal = _shift(x, 1), _shift(x, 2)
         for layer in range(self.num_layers):
             vertical, horizontal = self._layer(vertical, horizontal, layer)
         for name, features in (("hidden", self.hidden), ("logits", self.num_codes)):
             horizontal = self._conv(features, (1, 1), "VALID", name)(nn.relu(horizontal))
-        return convolution.from_internal(horizontal, self.backend).astype(jnp.float32)
+        return horizontal.astype(jnp.float32)
 
     def _conv(self, features, kernel_size, padding, name):
         draw = initializers.weights("he", 0.7)
@@ -96,7 +96,7 @@ class GatedPixelCNN(nn.Module):
 
     def _layer(self, vertical, horizontal, layer):
         """One gated layer with mask B (van den Oord et al. 2016b, figure 2)."""
-        axis, half = convolution.channel_axis(self.backend), self.kernel_size // 2
+        half = self.kernel_size // 2
         seen = ((half, 0), (half, half))
         above = self._conv(2 * self.width, (half + 1, self.kernel_size), seen, f"vertical_{layer}")(
             vertical
@@ -105,8 +105,8 @@ class GatedPixelCNN(nn.Module):
             2 * self.width, (1, half + 1), ((0, 0), (half, 0)), f"horizontal_{layer}"
         )(horizontal)
         left = left + self._conv(2 * self.width, (1, 1), "VALID", f"joint_{layer}")(above)
-        out = self._conv(self.width, (1, 1), "VALID", f"residual_{layer}")(_gate(left, axis))
-        return _gate(above, axis), horizontal + out
+        out = self._conv(self.width, (1, 1), "VALID", f"residual_{layer}")(_gate(left))
+        return _gate(above), horizontal + out
 
 
 def _check(module: GatedPixelCNN) -> None:

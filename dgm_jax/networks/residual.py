@@ -14,16 +14,15 @@ from dgm_jax.networks import convolution
 
 
 class ResidualBlock(nn.Module):
-    """x + conv 1x1 (ReLU (conv 3x3 (ReLU x))), in the internal layout; the width of x is kept."""
+    """x + conv 1x1 (ReLU (conv 3x3 (ReLU x))) of images [B, H, W, C]; the width of x is kept."""
 
     hidden: int
     backend: str | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        width = x.shape[convolution.channel_axis(self.backend)]
         y = convolution.Conv(self.hidden, (3, 3), backend=self.backend)(nn.relu(x))
-        return x + convolution.Conv(width, (1, 1), backend=self.backend)(nn.relu(y))
+        return x + convolution.Conv(x.shape[-1], (1, 1), backend=self.backend)(nn.relu(y))
 
 
 class ResidualEncoder(nn.Module):
@@ -41,14 +40,12 @@ class ResidualEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         convolution.require_divisible(x.shape[1], x.shape[2], 2)
-        x = convolution.to_internal(x, self.backend)
         x = nn.relu(convolution.Conv(self.width // 2, (4, 4), 2, backend=self.backend)(x))
         x = nn.relu(convolution.Conv(self.width, (4, 4), 2, backend=self.backend)(x))
         x = convolution.Conv(self.width, (3, 3), backend=self.backend)(x)
         for _ in range(self.num_blocks):
             x = ResidualBlock(self.residual_width, backend=self.backend)(x)
-        x = convolution.Conv(self.features, (1, 1), backend=self.backend)(nn.relu(x))
-        return convolution.from_internal(x, self.backend)
+        return convolution.Conv(self.features, (1, 1), backend=self.backend)(nn.relu(x))
 
 
 class ResidualDecoder(nn.Module):
@@ -62,10 +59,9 @@ class ResidualDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
-        x = convolution.to_internal(z, self.backend)
-        x = convolution.Conv(self.width, (3, 3), backend=self.backend)(x)
+        x = convolution.Conv(self.width, (3, 3), backend=self.backend)(z)
         for _ in range(self.num_blocks):
             x = ResidualBlock(self.residual_width, backend=self.backend)(x)
         x = nn.relu(convolution.ConvTranspose(self.width // 2, backend=self.backend)(nn.relu(x)))
         x = convolution.ConvTranspose(self.features, backend=self.backend)(x)
-        return convolution.from_internal(x, self.backend).astype(jnp.float32)
+        return x.astype(jnp.float32)

@@ -2,7 +2,7 @@
 
 import jax
 
-from dgm_jax.core import PyTree, lookup
+from dgm_jax.core import PyTree, has_kernels, lookup
 
 
 def _vmap(function):
@@ -39,5 +39,4 @@ def choose_strategy(strategy: str, params: PyTree) -> str:
     """
     if strategy != "auto":
         return strategy
-    has_kernels = any(leaf.ndim >= 4 for leaf in jax.tree.leaves(params))
-    return "map" if has_kernels and jax.default_backend() == "cpu" else "vmap"
+    return "map" if has_kernels(params) and jax.default_backend() == "cpu" else "vmap"

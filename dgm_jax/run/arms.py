@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import training
-from dgm_jax.core import ConfigError, Lane, tree_sha256
+from dgm_jax import native, training
+from dgm_jax.core import ConfigError, Lane, has_kernels, tree_sha256
 from dgm_jax.run import records
 from dgm_jax.run.directory import VOLATILE, RunDirectory
 from dgm_jax.run.experiment import Arm, ArmResult, Data, Experiment, Group, RunConfig
@@ -126,7 +126,8 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     keys, hyper = start_from
     arrays = compiled.place_data(run.data.arrays)
     folder = run.directory.checkpoints / records.safe_name(group.name)
-    checkpoints = Checkpoints(folder, _identity(run, group))
+    convolutions = _convolutions(run, compiled.abstract(keys, hyper))
+    checkpoints = Checkpoints(folder, _identity(run, group) | convolutions)
     try:
         start, lanes = _start(run, group, compiled, checkpoints, keys, hyper)
         evaluate = _evaluation(run, group, compiled, lanes, arrays)
@@ -154,6 +155,15 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     if evaluated is None or at < config.num_steps:
         evaluated = evaluate(lanes, arrays, config.num_steps)
     return _results(run, group, lanes, evaluated, compiled)
+
+
+def _convolutions(run: Run, lanes: Lane) -> dict:
+    """What computes the convolutions, noted in the folder; empty for networks that have none."""
+    if not has_kernels(lanes.train_state.params):
+        return {}
+    name = native.convolutions()
+    run.directory.record_convolutions(name)
+    return {"convolutions": name}
 
 
 def _identity(run: Run, group: Group) -> dict:

@@ -27,7 +27,9 @@ from dgm_jax.run.rows import Rows
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 METRICS, SUMMARY, CAPTIONS = "metrics.jsonl", "summary.json", "captions.json"
 FIGURES, CHECKPOINTS, PARAMETERS = FOLDERS = ("figures", "checkpoints", "parameters")
-VOLATILE = ("out", "resume", "progress")  # settings that may differ between the starts of a run
+# Settings that may differ between the starts of a run. What `convolutions` comes to is compared
+# where there are any (`record_convolutions`).
+VOLATILE = ("out", "resume", "progress", "convolutions")
 
 
 def _to_stderr(text: str) -> None:
@@ -169,6 +171,22 @@ class RunDirectory:
                 RunDirectoryError,
             )
         self._write_environment({**content, "dataset": identity})
+
+    def record_convolutions(self, name: str) -> None:
+        """Writes down what computes the run's convolutions (`native.convolutions`).
+
+        A resumed run must take the same, since the last bits depend on it; else
+        `RunDirectoryError`.
+        """
+        content = records.read_json(self.path / ENVIRONMENT)
+        before = content.get("convolutions", name)
+        require(
+            before == name,
+            f"{self.path} was started with convolutions by {before}, and {name} gives other bits:"
+            f" continue with --convolutions {before}, or choose another folder with --out",
+            RunDirectoryError,
+        )
+        self._write_environment({**content, "convolutions": name})
 
     def append_row(self, row: dict) -> None:
         """Adds one row to metrics.jsonl and flushes it to the disk; arrays become lists, NaN and

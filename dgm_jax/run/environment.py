@@ -15,7 +15,17 @@ import jax
 
 import dgm_jax
 
-PACKAGES = ("dgm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint")
+PACKAGES = (
+    "dgm_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "scipy",
+    "orbax-checkpoint",
+    "onednn-cpu-gomp",
+)
 JAX_SETTINGS = (
     "jax_enable_x64",
     "jax_default_matmul_precision",

@@ -36,6 +36,8 @@ class RunConfig:
     """auto, jit (lanes and batches sharded over all devices) or pmap (per-device batches)."""
     strategy: str = "auto"
     """How seeds share a device: vmap, map (one after the other) or auto."""
+    convolutions: str = "auto"
+    """On CPU onednn, plain or lax (`dgm_jax.native`); auto takes onednn where it can be built."""
     progress: str = "auto"
     """auto, rich, lines, json or quiet."""
 

@@ -17,7 +17,7 @@ import time
 import jax
 import tyro
 
-from dgm_jax import console
+from dgm_jax import console, native
 from dgm_jax.console import Command
 from dgm_jax.core import DgmError, RunDirectoryError, tree_size
 from dgm_jax.run import records, statistics
@@ -64,7 +64,7 @@ def _main(experiment: Experiment, argv, grid, command: Command | None) -> int:
     config = _parse(experiment, argv, command)
     folder = _folder(experiment, config)
     try:
-        with Progress(config.progress) as progress:
+        with native.use_convolutions(config.convolutions), Progress(config.progress) as progress:
             return _run(experiment, config, grid, folder, progress)
     except Interrupted as stop:
         console.tell(f"stopped by {stop}; continue {_with(command, folder)}")
@@ -96,25 +96,8 @@ def check(
     config = _parse(experiment, argv, command)
     token = _CHECK.set(True)
     try:
-        config, grid, cells = _cells(experiment, config, grid or {})
-        data = shared_data(experiment, config, grid)
-        print(f"data: {data.identity.get('identity', data.identity.get('name', 'none'))}")
-        print(
-            f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}"
-            f" ({jax.default_backend()})"
-        )
-        for group in groups(cells, grid, experiment.static):
-            keys, hyper = lanes_of(group, config)
-            compiled = distribute(experiment, config, group, data, keys, hyper)
-            lanes = compiled.abstract(keys, hyper)
-            sizes = {
-                part: tree_size(tree) // len(keys)
-                for part, tree in lanes.train_state.params.items()
-            }
-            compiled.trace(lanes, data.arrays)
-            parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-            where = f"{len(keys)} lanes by {compiled.strategy}, {compiled.layout}"
-            print(f"{group.name}: {where}; parameters: {parameters}")
+        with native.use_convolutions(config.convolutions):
+            _check(experiment, config, grid or {})
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code
@@ -122,6 +105,26 @@ def check(
         _CHECK.reset(token)
     print("ok")
     return 0
+
+
+def _check(experiment: Experiment, config: RunConfig, grid: dict[str, tuple]) -> None:
+    config, grid, cells = _cells(experiment, config, grid)
+    data = shared_data(experiment, config, grid)
+    print(f"data: {data.identity.get('identity', data.identity.get('name', 'none'))}")
+    print(
+        f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
+    )
+    for group in groups(cells, grid, experiment.static):
+        keys, hyper = lanes_of(group, config)
+        compiled = distribute(experiment, config, group, data, keys, hyper)
+        lanes = compiled.abstract(keys, hyper)
+        sizes = {
+            part: tree_size(tree) // len(keys) for part, tree in lanes.train_state.params.items()
+        }
+        compiled.trace(lanes, data.arrays)
+        parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
+        where = f"{len(keys)} lanes by {compiled.strategy}, {compiled.layout}"
+        print(f"{group.name}: {where}; parameters: {parameters}")
 
 
 def _parse(experiment: Experiment, argv, command: Command | None):

@@ -2,6 +2,7 @@
 
 import functools
 
+import backends
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +42,7 @@ def influence(net, params):
     )
 
 
-@pytest.mark.parametrize("backend", ["products", "lax"])
+@pytest.mark.parametrize("backend", backends.ALL)
 def test_every_earlier_code_is_seen_and_no_later_one(backend):
     _, net, params = network(backend=backend)
     seen = influence(net, params)
@@ -62,8 +63,9 @@ def test_the_field_of_few_layers_is_the_documented_one(num_layers, kernel_size):
     np.testing.assert_array_equal(seen, above | left)
 
 
-def test_the_two_backends_compute_the_same():
-    (_, a, params), (_, b, _) = network(backend="products"), network(backend="lax")
+@pytest.mark.parametrize("backend", backends.CPU)
+def test_every_backend_computes_the_same(backend):
+    (_, a, params), (_, b, _) = network(backend=backend), network(backend="lax")
     tokens = jnp.asarray(np.random.default_rng(1).integers(0, CODES, (3, 16)), jnp.int32)
 
     def value_and_grad(net):

@@ -1,5 +1,6 @@
 """The image networks: shapes, equal backends, statistics, and the adapter to pure functions."""
 
+import backends
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,11 @@ SHAPES = [(28, 28, 1), (32, 32, 3)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_generator_is_the_same_on_both_backends(shape):
+@pytest.mark.parametrize("ours", backends.CPU)
+def test_generator_is_the_same_on_every_backend(ours, shape):
     z = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float32)
     outputs, states = {}, {}
-    for backend in ("products", "lax"):
+    for backend in (ours, "lax"):
         network = networks.from_flax(
             networks.Generator(shape, features=8, init_name="he", backend=backend)
         )
@@ -25,18 +27,19 @@ def test_generator_is_the_same_on_both_backends(shape):
         )
         frozen, same = jax.jit(network.apply, static_argnums=3)(params, state, z, False)
         jax.tree.map(np.testing.assert_array_equal, same, state)
-    assert outputs["products"].shape == (5, *shape) == frozen.shape
-    assert np.abs(outputs["products"]).max() <= 1 and np.std(outputs["products"]) > 0.1
-    np.testing.assert_allclose(outputs["products"], outputs["lax"], atol=1e-4)
+    assert outputs[ours].shape == (5, *shape) == frozen.shape
+    assert np.abs(outputs[ours]).max() <= 1 and np.std(outputs[ours]) > 0.1
+    np.testing.assert_allclose(outputs[ours], outputs["lax"], atol=1e-4)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), states["products"], states["lax"]
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), states[ours], states["lax"]
     )
     assert np.abs(np.asarray(states["lax"]["batch_stats"]["BatchNorm_0"]["mean"])).max() > 1e-3
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_discriminator_and_its_gradients_are_the_same_on_both_backends(shape, batch_norm):
+@pytest.mark.parametrize("name", backends.CPU)
+def test_discriminator_and_its_gradients_are_the_same_on_every_backend(name, shape, batch_norm):
     x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
 
     def gradients(backend):
@@ -54,7 +57,7 @@ def test_discriminator_and_its_gradients_are_the_same_on_both_backends(shape, ba
 
         return jax.jit(jax.grad(loss, (0, 1)))(params, x)
 
-    ours, theirs = gradients("products"), gradients("lax")
+    ours, theirs = gradients(name), gradients("lax")
 
     def close(a, b):
         np.testing.assert_allclose(a, b, atol=2e-4 * max(np.abs(b).max(), 1e-3))
@@ -89,7 +92,7 @@ def test_generator_has_three_levels_at_64():
     assert shapes.shape == (2, 64, 64, 3)
 
 
-@pytest.mark.parametrize("backend", ["products", "lax"])
+@pytest.mark.parametrize("backend", backends.ALL)
 def test_classifier_gives_features_and_logits(backend):
     x = np.random.default_rng(0).normal(size=(3, 28, 28, 1)).astype(np.float32)
     network = networks.from_flax(networks.Classifier(num_classes=7, backend=backend))
