@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import parallel, training
+from dgm_jax import native, parallel, training
 from dgm_jax.run import environment
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -98,8 +98,13 @@ def engine_cases(task: Callable, data, arguments) -> dict[str, Case]:
 
 def image_cases(task: Callable, images, arguments, peer: Callable) -> dict[str, Case]:
     """Cases of an image model: the engine on `{"image": images}`, and PyTorch, eagerly, with both
-    layouts: `peer(torch, device, images, channels_last)` has a method `step`."""
+    layouts: `peer(torch, device, images, channels_last)` has a method `step`. On CPU one seed is also
+    trained with convolutions in plain JAX."""
     cases, torch = engine_cases(task, {"image": images}, arguments), torch_or_none()
+    if native.convolutions() == "onednn":
+        with native.use_convolutions("plain"):
+            plain = engine_case(task, {"image": images}, 1, "map", arguments.steps)
+        cases["jax, 1 seed, plain convolutions"] = plain
     for channels_last in (False, True) if torch else ():
         name = f"torch eager, channels {'last' if channels_last else 'first'}"
         model = peer(torch, torch_device(torch), images, channels_last)

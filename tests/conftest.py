@@ -5,11 +5,12 @@ Eight fake devices let the tests of `dgm_jax.parallel` run anywhere. NPROC sizes
 threads: with fewer threads than devices, JAX 0.10 on the CPU deadlocks in collectives.
 
 Two thirds of the suite's time is XLA compiling some thousands of small programs. With
-`--quick-compile` it leaves out most optimizations, and on jaxlib 0.10.2 also the fusion emitters,
-which alone take half of its time. `make test` runs so what is not marked `optimized`: tests whose
-subject is the compiled program itself (its bits on several devices, its memory, whole runs).
-Without the option every program is compiled as for a user. Small programs are cached too, since
-most of them occur in several files.
+`--quick-compile` it leaves out most optimizations, on jaxlib 0.10.2 also the fusion emitters, which
+alone take half of its time, and does not cut a program into parts that threads compile. `make test`
+runs so what is not marked `optimized`: tests whose subject is the compiled program itself (its bits
+on several devices, its memory, whole runs). Without the option every program is compiled as for a
+user, and small programs are cached too, since whole runs are started and resumed many times. Where
+compiling is quick, writing small programs to the cache costs more than it saves.
 """
 
 import gc
@@ -30,7 +31,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".jax_cache")
 )
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+QUICK = {  # by version of jaxlib: XLA aborts on a flag that it does not know
+    "0.10.2": "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false",
+    "0.12.0.1": "--xla_cpu_parallel_codegen_split_count=1",
+}
 
 
 def pytest_addoption(parser):
@@ -42,8 +46,9 @@ def pytest_configure(config):
     """Before any test, and so before JAX, is imported."""
     if config.getoption("--quick-compile"):
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-        if importlib.metadata.version("jaxlib") == "0.10.2":  # others abort on the flag
-            os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+        os.environ["XLA_FLAGS"] += f" {QUICK.get(importlib.metadata.version('jaxlib'), '')}"
+    else:
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def pytest_collection_finish(session):
