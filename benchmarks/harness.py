@@ -98,8 +98,8 @@ def engine_cases(task: Callable, data, arguments) -> dict[str, Case]:
 
 def image_cases(task: Callable, images, arguments, peer: Callable) -> dict[str, Case]:
     """Cases of an image model: the engine on `{"image": images}`, and PyTorch, eagerly, with both
-    layouts: `peer(torch, device, images, channels_last)` has a method `step`. On CPU one seed is also
-    trained with convolutions in plain JAX."""
+    layouts: `peer(torch, device, images, channels_last)` has a method `step`. Where
+    convolutions are oneDNN's, one seed is also trained with plain ones."""
     cases, torch = engine_cases(task, {"image": images}, arguments), torch_or_none()
     if native.convolutions() == "onednn":
         with native.use_convolutions("plain"):
