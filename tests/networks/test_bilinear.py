@@ -264,19 +264,3 @@ def test_on_cpu_the_program_is_calls_of_onednn_and_no_convolution_of_xla():
     loss = lambda b: jnp.sum(jnp.sin(bilinear.apply(FORWARD, a[None], b[None], GEOMETRY, "onednn")))
     text = jax.jit(jax.grad(loss)).lower(b).compile().as_text()
     assert text.count(f'custom_call_target="{CALL}"') == 2 and " convolution(" not in text
-
-
-@pytest.mark.skipif(backends.MISSING is not None, reason=str(backends.MISSING))
-def test_what_does_not_fit_is_an_error_with_shapes():
-    from dgm_jax.native import onednn
-
-    x, w = jnp.ones((1, 2, 4, 4, 3)), jnp.ones((1, 3, 3, 5, 2))
-    with pytest.raises(
-        Exception, match=r"differ in channels.*\[1, 2, 4, 4, 3\].*\[1, 3, 3, 5, 2\]"
-    ):
-        jax.block_until_ready(onednn.convolution(x, w, (1, 2, 4, 4, 2), 0, (1, 1), (1, 1)))
-    with pytest.raises(Exception, match=r"oneDNN \(forward\).*strides \(1, 1\)"):
-        # taller than the padded images can give
-        jax.block_until_ready(
-            onednn.convolution(x, w[..., :3, :], (1, 2, 90, 4, 2), 0, (1, 1), (1, 9))
-        )
