@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?=
 
-.PHONY: demo lint format test test-newest test-slow setup setup-lint setup-test benchmark clean
+.PHONY: demo lint format test test-plain test-newest test-slow setup setup-lint setup-test benchmark clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
@@ -42,12 +42,14 @@ format: setup-lint
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# Most tests on programs that are compiled with little effort, the others as for a user; the networks'
-# once more without oneDNN.
+# Most tests on programs that are compiled with little effort, the others as for a user.
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 test: setup-test
 	$(PYTEST) -m "not slow and not optimized" --quick-compile
 	$(PYTEST) -m "not slow and optimized"
+
+# The networks once more, without oneDNN.
+test-plain: setup-test
 	DGM_JAX_CONVOLUTIONS=plain $(PYTEST) -m "not slow" --quick-compile tests/networks
 
 test-slow: setup-test
