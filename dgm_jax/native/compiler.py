@@ -42,7 +42,10 @@ def compiled(
     command, version = _compiler()
     described = "\n".join([version, *versions]).encode()
     key = hashlib.sha256(source + described).hexdigest()[:16]
-    folder = cache_folder()
+    try:
+        folder = cache_folder()
+    except RuntimeError as error:  # no home folder
+        raise Unavailable(f"compiled code has no place: {error}") from error
     target = folder / f"onednn-{key}.so"
     try:
         if target.exists():

@@ -82,12 +82,22 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path, monkeypatch, t
     assert not [p for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock"]
 
 
+def no_home():
+    raise RuntimeError("there is no home")
+
+
 def test_no_compiler_and_no_place_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(compiler.Unavailable, match=r"no-such-compiler not found"):
         compiler.compiled(SOURCE, [], tmp_path / "lib.so", [])
     working = script(tmp_path / "fine++", "exit 0")
     monkeypatch.setenv("CXX", str(working))
+    with monkeypatch.context() as nowhere:
+        nowhere.delenv("DGM_JAX_CACHE_DIR", raising=False)
+        nowhere.delenv("XDG_CACHE_HOME", raising=False)
+        nowhere.setattr(pathlib.Path, "home", no_home)
+        with pytest.raises(compiler.Unavailable, match="no place: there is no home"):
+            compiler.compiled(SOURCE, [], tmp_path / "lib.so", [])
     file = tmp_path / "file"
     file.write_text("")
     monkeypatch.setenv("DGM_JAX_CACHE_DIR", str(file / "cache"))
