@@ -156,10 +156,8 @@ def test_vmap_is_one_at_a_time(backend, which, axes):
     pick = lambda x, axis, i: x if axis is None else several(x, axis).take(i, axis)
     for i in range(3):
         alone = everything(pick(a, axes[0], i), pick(b, axes[1], i))
-        mine = jax.tree.map(lambda leaf, i=i: leaf[i], together)
-        jax.tree.map(
-            functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-4), mine, alone
-        )
+        for leaf, expected in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(leaf[i], expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", backends.CPU)
@@ -177,9 +175,8 @@ def test_vmap_of_vmap_and_gradients_outside_of_it(backend):
         jax.jit(jax.value_and_grad(functools.partial(loss, convolve=f), (0, 1)))(many, kernels)
         for f in (ours, theirs)
     )
-    jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), found, expected
-    )
+    for leaf, true in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, true, rtol=1e-4, atol=1e-4)
 
 
 def test_images_under_vmap_are_one_call_and_kernels_are_lanes():
