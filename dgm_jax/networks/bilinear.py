@@ -28,6 +28,7 @@ from dgm_jax.native import onednn
 from dgm_jax.networks import plain
 
 FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT = 0, 1, 2
+ROLES = {FORWARD: "xwy", INPUT_GRADIENT: "ywx", KERNEL_GRADIENT: "xyw"}  # two operands, result
 
 
 class Geometry(NamedTuple):
@@ -200,34 +201,20 @@ def _merge_lanes(operand, axis, size, lanes):
 batching.primitive_batchers[convolution_p] = _batch
 
 
-def _sum_shared(gradient, operand):
-    """Summed over lanes where one lane of the operand served all of them."""
-    shared = operand.aval.shape[0] == 1 and gradient.shape[0] > 1
-    return jnp.sum(gradient, 0, keepdims=True) if shared else gradient
+def _transpose(d, a, b, *, which, position, **settings):
+    """The gradient of the operand at `position`: the map whose result has that operand's role, on
+    the other operand and the cotangent d, which has the role of this map's result."""
+    *roles, result = ROLES[which]
+    known = {roles[1 - position]: (b, a)[position], result: d}
+    wanted = next(other for other, role in ROLES.items() if role[2] == roles[position])
+    operands = (known[role] for role in ROLES[wanted][:2])
+    gradient = convolution_p.bind(*operands, which=wanted, **settings)
+    served_all = (a, b)[position].aval.shape[0] == 1 and gradient.shape[0] > 1
+    return jnp.sum(gradient, 0, keepdims=True) if served_all else gradient
 
 
-def _transpose_first(d, a, b, *, which, **settings):
-    """The gradient of the first operand."""
-    bind = functools.partial(convolution_p.bind, **settings)
-    if which == FORWARD:
-        gradient = bind(d, b, which=INPUT_GRADIENT)
-    elif which == INPUT_GRADIENT:
-        gradient = bind(d, b, which=FORWARD)
-    else:
-        gradient = bind(b, d, which=INPUT_GRADIENT)
-    return _sum_shared(gradient, a)
-
-
-def _transpose_second(d, a, b, *, which, **settings):
-    """The gradient of the second operand."""
-    bind = functools.partial(convolution_p.bind, **settings)
-    if which == FORWARD:
-        gradient = bind(a, d, which=KERNEL_GRADIENT)
-    elif which == INPUT_GRADIENT:
-        gradient = bind(d, a, which=KERNEL_GRADIENT)
-    else:
-        gradient = bind(a, d, which=FORWARD)
-    return _sum_shared(gradient, b)
-
-
-ad.defbilinear(convolution_p, _transpose_first, _transpose_second)
+ad.defbilinear(
+    convolution_p,
+    functools.partial(_transpose, position=0),
+    functools.partial(_transpose, position=1),
+)

@@ -60,7 +60,12 @@ def _pads(padding, size, kernel_size, stride) -> tuple[tuple[int, int], ...]:
         not isinstance(padding, str),
         f"padding must be 'SAME', 'VALID' or pairs of numbers, got {padding!r}",
     )
-    return tuple((int(before), int(after)) for before, after in padding)
+    pads = tuple((int(before), int(after)) for before, after in padding)
+    core.require(
+        len(pads) == 2 and min(map(min, pads)) >= 0,
+        f"padding must be ((top, bottom), (left, right)), none of them negative, got {padding}",
+    )
+    return pads
 
 
 def _geometry(size, kernel_size, stride, pads) -> bilinear.Geometry:

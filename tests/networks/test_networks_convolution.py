@@ -230,6 +230,7 @@ def test_other_types_are_computed_in_their_own_or_as_floats(backend, dtype):
         ((3, 4, 4), (3, 3, 4, 1), {}, r"\[B, H, W, C\], got \(3, 4, 4\)"),
         ((2, 4, 4, 1), (3, 3, 3, 1), {}, "channels"),
         ((2, 4, 4, 2), (3, 3, 2, 1), {"padding": "FULL"}, "SAME"),
+        ((2, 4, 4, 2), (3, 3, 2, 1), {"padding": ((-1, 0), (0, 0))}, "none of them negative"),
         ((2, 4, 4, 2), (7, 7, 2, 1), {"padding": "VALID"}, r"\(7, 7\) does not fit.*\(4, 4\)"),
         ((2, 4, 4, 2), (3, 3, 2, 1), {"backend": "product"}, "plain"),
         ((2, 4, 4, 2), (3, 3, 2, 1), {"stride": 0}, "stride"),

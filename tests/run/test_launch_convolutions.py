@@ -5,6 +5,7 @@ import functools
 import json
 import signal
 
+import backends
 import jax
 import jax.numpy as jnp
 import optax
@@ -14,6 +15,7 @@ from tiny_game import run, stopping, summary_of, tiny
 from dgm_jax import training
 from dgm_jax.core import Aux, Player, Task
 from dgm_jax.networks import convolution
+from dgm_jax.run import arms
 
 
 def filters(config, data):
@@ -42,33 +44,53 @@ def filters(config, data):
 EXPERIMENT = dataclasses.replace(tiny(), build=filters)
 
 
+def stop_early(out, name):
+    """A run of it that is stopped after its first row."""
+    experiment = dataclasses.replace(stopping(signal.SIGTERM, 1), build=filters)
+    assert run(out, "--convolutions", name, experiment=experiment) == 143
+
+
 @pytest.fixture
 def stopped(tmp_path):
     """The folder of a run by "plain", stopped after its first row."""
-    experiment = dataclasses.replace(stopping(signal.SIGTERM, 1), build=filters)
-    out = tmp_path / "run"
-    assert run(out, "--convolutions", "plain", experiment=experiment) == 143
-    return out
+    stop_early(tmp_path / "run", "plain")
+    return tmp_path / "run"
 
 
 def test_what_computed_them_is_written_down(stopped):
     assert json.loads((stopped / "environment.json").read_text())["convolutions"] == "plain"
 
 
-def test_a_resumed_run_takes_the_same_or_is_refused_by_name(stopped, tmp_path, capfd):
-    before = (stopped / "environment.json").read_text()
+def test_a_resumed_run_is_refused_another_by_name(stopped, capfd):
     capfd.readouterr()
     flags = ("--convolutions", "lax", "--resume")
     assert run(stopped, *flags, experiment=EXPERIMENT) == 2
     said = capfd.readouterr().err
     assert "started with convolutions by plain, and lax gives other bits" in said
     assert "--convolutions plain" in said
-    assert json.loads(before)["convolutions"] == "plain"
-    again = ("--convolutions", "plain", "--resume")
-    assert run(stopped, *again, experiment=EXPERIMENT) == 0
-    assert run(tmp_path / "whole", "--convolutions", "plain", experiment=EXPERIMENT) == 0
-    hashes = [summary_of(out)["final_params_sha256"] for out in (stopped, tmp_path / "whole")]
-    assert hashes[0] == hashes[1]
+    assert json.loads((stopped / "environment.json").read_text())["convolutions"] == "plain"
+    assert run(stopped, "--convolutions", "plain", "--resume", experiment=EXPERIMENT) == 0
+
+
+@pytest.mark.parametrize("name", backends.CPU)
+def test_a_resumed_run_ends_with_the_bits_of_a_whole_one(name, tmp_path):
+    flags = ("--convolutions", name)
+    stop_early(tmp_path / "stopped", name)
+    assert run(tmp_path / "stopped", *flags, "--resume", experiment=EXPERIMENT) == 0
+    assert run(tmp_path / "whole", *flags, experiment=EXPERIMENT) == 0
+    stopped, whole = (summary_of(tmp_path / folder) for folder in ("stopped", "whole"))
+    assert stopped["final_params_sha256"] == whole["final_params_sha256"]
+
+
+def test_a_checkpoint_that_does_not_say_what_computed_it_is_refused(tmp_path, monkeypatch, capfd):
+    """As those of versions that had one way only."""
+    with monkeypatch.context() as older:
+        older.setattr(arms, "_convolutions", lambda run, lanes: {})
+        stop_early(tmp_path, "plain")
+    capfd.readouterr()
+    assert run(tmp_path, "--convolutions", "plain", "--resume", experiment=EXPERIMENT) == 2
+    said = capfd.readouterr().err
+    assert "belongs to another run: convolutions: " in said and "'plain' here" in said
 
 
 def test_the_variable_counts_where_no_flag_is_given(stopped, monkeypatch, capfd):
