@@ -64,6 +64,7 @@ benchmark: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onednn,benchmark]"
 	$(BIN)/python -m benchmarks.gan_ring
 	$(BIN)/python -m benchmarks.gan_images
+	$(BIN)/python -m benchmarks.convolutions
 	$(BIN)/python -m benchmarks.vqvae
 	$(BIN)/python -m benchmarks.discrete_vae
 	$(BIN)/python -m benchmarks.nearest_code
