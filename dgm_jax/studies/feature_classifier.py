@@ -19,7 +19,7 @@ import optax
 
 from dgm_jax import core, data, parallel, training
 from dgm_jax.core import Task, chunked, require, require_at_least, require_positive
-from dgm_jax.models.classifier import CLASSIFIER, image_classifier
+from dgm_jax.models.classifier import CLASSIFIER, class_probabilities, image_classifier
 from dgm_jax.networks import Classifier, from_flax
 from dgm_jax.run import Data, Experiment, RunConfig, is_check, load_parameters, main
 from dgm_jax.run.records import read_json
@@ -84,7 +84,8 @@ def build(config: ClassifierConfig, loaded: Data) -> Task:
     """Adam with a cosine schedule on shuffled epochs; accuracy and cross-entropy on the test
     set."""
     info = loaded.dataset.info
-    model = image_classifier(network(info), info.shape)
+    net = network(info)
+    model = image_classifier(net, info.shape)
     draw = data.draws(loaded.dataset, config.batch_size)
     schedule = training.learning_rate("cosine", config.learning_rate, config.num_steps)
 
@@ -92,8 +93,8 @@ def build(config: ClassifierConfig, loaded: Data) -> Task:
         del key
         test, label = arrays["test"]["image"], arrays["test"]["label"]
         probabilities = chunked(
-            lambda x: model.sample(
-                train_state.params, train_state.state, data.to_model_range(x, info.scaling)
+            lambda x: class_probabilities(
+                net, train_state.params, train_state.state, data.to_model_range(x, info.scaling)
             ),
             test,
             CHUNK,

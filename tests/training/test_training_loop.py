@@ -107,7 +107,7 @@ def test_two_and_two_steps_are_four():
     second, second_metrics = advance(first, DATA, 2)
     assert_same_bits(second, whole)
     assert whole.train_state.step.tolist() == [4] * 4
-    for name in ("a_loss", "b_loss"):
+    for name in ("a.loss", "b.loss"):
         mean = (first_metrics[name] + second_metrics[name]) / 2
         np.testing.assert_allclose(whole_metrics[name], mean, rtol=1e-6)
 
@@ -145,8 +145,8 @@ def test_poisoned_lane_freezes_alone(what, step):
     taken = [t for t in range(4) if t < step]
     expected = np.mean(taken) if taken else np.nan
     np.testing.assert_allclose(s1_metrics["a_index"][2], expected, rtol=1e-6)
-    assert np.isfinite(s2_metrics["a_loss"][jnp.array([0, 1, 3])]).all()
-    assert np.isnan(s2_metrics["a_loss"][2]) == (step < 4)
+    assert np.isfinite(s2_metrics["a.loss"][jnp.array([0, 1, 3])]).all()
+    assert np.isnan(s2_metrics["a.loss"][2]) == (step < 4)
 
 
 def test_huge_learning_rate_freezes_its_lane_alone():
