@@ -53,7 +53,7 @@ def test_values_are_sums_of_means_over_examples(name, transform):
     assert got.shape == () and got.dtype == jnp.float32
     np.testing.assert_allclose(got, real_term(real).mean() + fake_term(fake).mean(), rtol=1e-6)
     np.testing.assert_allclose(
-        transform(ALL[name].generator)(FAKE), generator_term(fake).mean(), rtol=1e-6
+        transform(ALL[name].generator)(REAL, FAKE), generator_term(fake).mean(), rtol=1e-6
     )
 
 
@@ -166,14 +166,14 @@ def test_log_one_minus_sigmoid_does_not_saturate(logit):
 @pytest.mark.parametrize("logit", [-30.0, -20.0, -15.0, -1e4])
 def test_the_non_saturating_gradient_stays_minus_one_where_d_wins(logit):
     """An epsilon inside the logarithm would give -9e-6 at -30."""
-    gradient = jax.grad(gan.LOSSES["non_saturating"].generator)(jnp.array([logit]))
+    gradient = jax.grad(gan.LOSSES["non_saturating"].generator, 1)(REAL, jnp.array([logit]))
     np.testing.assert_allclose(gradient, [-1.0], rtol=1e-6)
 
 
 def test_saturating_against_non_saturating_gradients():
     logits = jnp.linspace(-12, 12, 25)
-    saturating = 25 * jax.grad(gan.LOSSES["minimax"].generator)(logits)
-    alive = 25 * jax.grad(gan.LOSSES["non_saturating"].generator)(logits)
+    saturating = 25 * jax.grad(gan.LOSSES["minimax"].generator, 1)(REAL, logits)
+    alive = 25 * jax.grad(gan.LOSSES["non_saturating"].generator, 1)(REAL, logits)
     np.testing.assert_allclose(
         alive / saturating, np.exp(-np.asarray(logits, np.float64)), rtol=1e-5
     )
