@@ -9,15 +9,14 @@ file of weights.
 """
 
 from dgm_jax.evaluation import annealing, hmc, inception, likelihood
-from dgm_jax.evaluation.importance_sampling import Estimate, bits_per_dimension, importance_weighted
 
-# The function takes the name of its module.
-from dgm_jax.evaluation.mode_coverage import (
+from dgm_jax.evaluation._mode_coverage import (
     ModeCoverage,
     expected_valid,
     mode_coverage,
     perfect_sampler,
 )
+from dgm_jax.evaluation.importance_sampling import Estimate, bits_per_dimension, importance_weighted
 from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
 from dgm_jax.evaluation.sample_quality import (
     KernelDistance,

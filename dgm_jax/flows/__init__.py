@@ -8,21 +8,21 @@ the identity at init. `chain` and `invert` build new ones from old; `coupling_fl
 """
 
 from dgm_jax.core import Bijection
+from dgm_jax.flows._affine_coupling import affine_coupling
+from dgm_jax.flows._chain import autoregressive_flow, chain, coupling_flow
+from dgm_jax.flows._coupling import coupling
+from dgm_jax.flows._invert import invert
+from dgm_jax.flows._mixing import mixing
+from dgm_jax.flows._permutation import permutation, reverse, shuffle
+from dgm_jax.flows._planar import planar
+from dgm_jax.flows._spline_coupling import spline_coupling
 from dgm_jax.flows.activation_normalization import act_norm, act_norm_from_data
-from dgm_jax.flows.affine_coupling import affine_coupling
 from dgm_jax.flows.autoregressive import inverse_autoregressive, masked_autoregressive
 from dgm_jax.flows.batch_normalization import batch_norm, batch_norm_train
-from dgm_jax.flows.chain import autoregressive_flow, chain, coupling_flow
 from dgm_jax.flows.conditioner import Conditioner, dense, masked_dense
-from dgm_jax.flows.coupling import coupling
 from dgm_jax.flows.elementwise_affine import affine
-from dgm_jax.flows.invert import invert
-from dgm_jax.flows.mixing import mixing
-from dgm_jax.flows.permutation import permutation, reverse, shuffle
-from dgm_jax.flows.planar import planar
 from dgm_jax.flows.rational_quadratic import num_spline_params, spline_forward, spline_inverse
 from dgm_jax.flows.registry import BIJECTIONS
-from dgm_jax.flows.spline_coupling import spline_coupling
 
 __all__ = [
     "BIJECTIONS",

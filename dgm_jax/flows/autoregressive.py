@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from dgm_jax.core import Bijection
+from dgm_jax.flows._invert import invert
 from dgm_jax.flows.conditioner import bounded, masked_dense
 from dgm_jax.flows.events import event, require_dim, require_positive
-from dgm_jax.flows.invert import invert
 
 
 def masked_autoregressive(

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from functools import partial
 
 from dgm_jax.core import Bijection
+from dgm_jax.flows._affine_coupling import affine_coupling
+from dgm_jax.flows._chain import autoregressive_flow, coupling_flow
+from dgm_jax.flows._mixing import mixing
+from dgm_jax.flows._permutation import reverse, shuffle
+from dgm_jax.flows._planar import planar
+from dgm_jax.flows._spline_coupling import spline_coupling
 from dgm_jax.flows.activation_normalization import act_norm
-from dgm_jax.flows.affine_coupling import affine_coupling
 from dgm_jax.flows.autoregressive import inverse_autoregressive, masked_autoregressive
 from dgm_jax.flows.batch_normalization import batch_norm
-from dgm_jax.flows.chain import autoregressive_flow, coupling_flow
 from dgm_jax.flows.elementwise_affine import affine
-from dgm_jax.flows.mixing import mixing
-from dgm_jax.flows.permutation import reverse, shuffle
-from dgm_jax.flows.planar import planar
-from dgm_jax.flows.spline_coupling import spline_coupling
 
 BIJECTIONS: dict[str, Callable[..., Bijection]] = {
     "affine": affine,

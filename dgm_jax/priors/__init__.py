@@ -9,20 +9,20 @@ ablation swaps names.
 """
 
 from dgm_jax.core import Prior
-from dgm_jax.priors.aggregated_posterior import aggregated_posterior
-from dgm_jax.priors.flow import (
+from dgm_jax.priors._aggregated_posterior import aggregated_posterior
+from dgm_jax.priors._flow import (
     autoregressive_flow_prior,
     coupling_flow_prior,
     flow,
     spline_flow_prior,
 )
-from dgm_jax.priors.implicit_ratio import ImplicitRatio, estimate_log_normaliser, implicit_ratio
-from dgm_jax.priors.mixture import mixture
+from dgm_jax.priors._implicit_ratio import ImplicitRatio, estimate_log_normaliser, implicit_ratio
+from dgm_jax.priors._mixture import mixture
+from dgm_jax.priors._standard_normal import standard_normal
+from dgm_jax.priors._vamp import INPUT_RANGES, vamp
 from dgm_jax.priors.registry import FROM_DIM, PRIORS
 from dgm_jax.priors.shapes import require_density
-from dgm_jax.priors.standard_normal import standard_normal
 from dgm_jax.priors.streaming import streamed_log_prob
-from dgm_jax.priors.vamp import INPUT_RANGES, vamp
 
 __all__ = [
     "FROM_DIM",

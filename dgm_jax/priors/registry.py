@@ -11,17 +11,17 @@ codes is a network, so it stands in `models.autoregressive`.
 from collections.abc import Callable
 
 from dgm_jax.core import Prior
-from dgm_jax.priors.aggregated_posterior import aggregated_posterior
-from dgm_jax.priors.flow import (
+from dgm_jax.priors._aggregated_posterior import aggregated_posterior
+from dgm_jax.priors._flow import (
     autoregressive_flow_prior,
     coupling_flow_prior,
     flow,
     spline_flow_prior,
 )
-from dgm_jax.priors.implicit_ratio import ImplicitRatio, implicit_ratio
-from dgm_jax.priors.mixture import mixture
-from dgm_jax.priors.standard_normal import standard_normal
-from dgm_jax.priors.vamp import vamp
+from dgm_jax.priors._implicit_ratio import ImplicitRatio, implicit_ratio
+from dgm_jax.priors._mixture import mixture
+from dgm_jax.priors._standard_normal import standard_normal
+from dgm_jax.priors._vamp import vamp
 
 PRIORS: dict[str, Callable[..., Prior | ImplicitRatio]] = {
     "standard_normal": standard_normal,

@@ -9,6 +9,7 @@ one signature. Noise is float32 whatever the dtype of the logits.
 """
 
 from dgm_jax.sampling import estimators, temperature
+from dgm_jax.sampling._straight_through import straight_through, straight_through_gumbel_softmax
 from dgm_jax.sampling.gumbel import (
     conditional_perturbed_logits,
     gumbel_max,
@@ -20,7 +21,6 @@ from dgm_jax.sampling.gumbel import (
 )
 from dgm_jax.sampling.logits import guide, top_k, top_p, with_temperature
 from dgm_jax.sampling.reparameterize import gaussian
-from dgm_jax.sampling.straight_through import straight_through, straight_through_gumbel_softmax
 
 __all__ = [
     "conditional_perturbed_logits",

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from dgm_jax.core import Bijection
+from dgm_jax.flows._coupling import coupling
 from dgm_jax.flows.conditioner import bounded
-from dgm_jax.flows.coupling import coupling
 from dgm_jax.flows.events import require_positive
 
 

@@ -5,10 +5,10 @@ from typing import cast
 import jax
 
 from dgm_jax.core import Array, Bijection, lookup, require
-from dgm_jax.flows.affine_coupling import affine_coupling
+from dgm_jax.flows._affine_coupling import affine_coupling
+from dgm_jax.flows._coupling import MASKS
+from dgm_jax.flows._spline_coupling import spline_coupling
 from dgm_jax.flows.autoregressive import masked_autoregressive
-from dgm_jax.flows.coupling import MASKS
-from dgm_jax.flows.spline_coupling import spline_coupling
 
 COUPLINGS = {"affine": affine_coupling, "spline": spline_coupling}
 

@@ -4,8 +4,8 @@ import functools
 
 from dgm_jax.core import Bijection, Prior, require
 from dgm_jax.flows import autoregressive_flow, coupling_flow, invert
+from dgm_jax.priors._standard_normal import standard_normal
 from dgm_jax.priors.shapes import latents, require_count
-from dgm_jax.priors.standard_normal import standard_normal
 
 
 def flow(bijection: Bijection, dim: int) -> Prior:

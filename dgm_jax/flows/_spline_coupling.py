@@ -3,7 +3,7 @@
 from functools import partial
 
 from dgm_jax.core import Bijection
-from dgm_jax.flows.coupling import coupling
+from dgm_jax.flows._coupling import coupling
 from dgm_jax.flows.events import require_positive
 from dgm_jax.flows.rational_quadratic import num_spline_params, spline_forward, spline_inverse
 
