@@ -1,4 +1,4 @@
-"""GANs on a known mixture in the plane: the study behind `gan_ring` and `gan_grid`."""
+"""GANs on a known mixture in the plane: the task behind `gan_ring` and `gan_grid`."""
 
 import dataclasses
 import functools
@@ -9,67 +9,12 @@ import optax
 
 from dgm_jax import core, data, evaluation, plotting, training
 from dgm_jax.core import Task, lookup
+from dgm_jax.experiments._shared.toy_gan import ToyGanConfig
 from dgm_jax.models import METHODS, PROTOCOLS, toy_gan
 from dgm_jax.objectives.gan import LOSSES
-from dgm_jax.run import ArmResult, Data, RunConfig
+from dgm_jax.run import ArmResult, Inputs
 
 SHOWN = 2500  # samples of each seed that go into the figure
-
-EXPLANATIONS = {
-    "modes": "Modes that hold at least 1 % of all samples within three sigma.",
-    "modes_any_hit": "Modes with at least one sample within three sigma (VEEGAN, PacGAN).",
-    "valid": (
-        "Share of samples within three sigma of the nearest mode; a perfect sampler has 0.9889 in"
-        " the plane."
-    ),
-    "mode_tv": (
-        "Total variation between the histogram over modes plus a bucket of invalid samples and the"
-        " target."
-    ),
-    "reverse_kl": "KL from the histogram of valid samples to the uniform one, in nats (PacGAN).",
-    "reverse_kl_bias": "What reverse_kl of a perfect sampler is on average with as many samples.",
-    "perfect_modes": (
-        "modes, for exact samples of the data, as many as were drawn from the generator."
-    ),
-    "perfect_valid": (
-        "valid, for exact samples of the data, as many as were drawn from the generator."
-    ),
-    "perfect_mode_tv": (
-        "mode_tv, for exact samples of the data, as many as were drawn from the generator."
-    ),
-    "perfect_reverse_kl": (
-        "reverse_kl, for exact samples of the data, as many as were drawn from the generator."
-    ),
-    "value": "V(G, D) of the current discriminator; -2 log 2 = -1.386 at equilibrium.",
-    "js_lower_bound": (
-        "log 2 + V / 2, which the Jensen-Shannon divergence exceeds for any discriminator."
-    ),
-}
-HEADLINE = ("modes", "valid", "mode_tv", "reverse_kl", "perfect_valid", "perfect_mode_tv")
-
-
-@dataclasses.dataclass(frozen=True)
-class ToyGanConfig(RunConfig):
-    """Settings of a GAN on a mixture in the plane."""
-
-    method: tuple[str, ...] = ("vanilla",)
-    """Arms: vanilla, minimax, packed2/3/4, unrolled1/5, r1, wgan_gp, spectral, ...
-    (dgm_jax.models.METHODS)."""
-    protocol: str = "sandlund"
-    """Networks, optimizer and batch: sandlund, pacgan or unrolled (dgm_jax.models.PROTOCOLS)."""
-    loss: str = ""
-    """Overrides the loss of every method: minimax, non_saturating, least_squares, hinge,
-    wasserstein."""
-    learning_rate: float | None = None
-    """Adam's, for the discriminator; None for the protocol's."""
-    penalty_weight: float | None = None
-    """Factor of a gradient penalty; None for the method's."""
-    noise_scale: float | None = None
-    """Standard deviation of instance noise; None for the method's."""
-    batch_size: int | None = None
-    """Packs in a batch; None for the protocol's."""
-    num_eval: int = 10_000
-    """Samples drawn at each evaluation, at fixed latents."""
 
 
 def validate(config: ToyGanConfig) -> None:
@@ -83,24 +28,26 @@ def validate(config: ToyGanConfig) -> None:
     core.require_at_least(0, config, "learning_rate", "penalty_weight", "noise_scale")
 
 
-def load(dataset: data.Dataset) -> Data:
+def inputs_of(dataset: data.Dataset) -> Inputs:
     """No arrays: the density is sampled on the device inside the compiled step."""
-    return Data({}, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset)
+    return Inputs(
+        {}, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
+    )
 
 
-def build(config: ToyGanConfig, loaded: Data) -> Task:
+def build(config: ToyGanConfig, hyper, inputs: Inputs) -> Task:
     """One seed of one method: draw data and latents, move both players, count modes."""
-    density = loaded.dataset.density
+    density = inputs.context.density
     protocol, method = PROTOCOLS[config.protocol], METHODS[config.method[0]]
     model = toy_gan(
         protocol,
         method,
         config.loss or None,
-        penalty_weight=config.penalty_weight,
-        noise_scale=config.noise_scale,
+        penalty_weight=hyper["penalty_weight"],
+        noise_scale=hyper["noise_scale"],
     )
     num_examples = (config.batch_size or protocol.batch_size) * method.packing
-    draw_data = data.draws(loaded.dataset, num_examples)
+    draw_data = data.draws(inputs.context, num_examples)
 
     def draw(arrays, data_key, index):
         key_x, key_z = jax.random.split(data_key)
@@ -124,16 +71,17 @@ def build(config: ToyGanConfig, loaded: Data) -> Task:
     return Task(
         model.init,
         draw,
-        _algorithm(config, protocol, method, model),
+        _algorithm(hyper, protocol, method, model),
         evaluate,
         protocol.batch_coupling,
     )
 
 
-def _algorithm(config, protocol, method, model):
+def _algorithm(hyper, protocol, method, model):
     """`replica -> Algorithm`: the dynamics with an Adam for each player, averaged where the method
     asks for it."""
-    rate = protocol.learning_rate if config.learning_rate is None else config.learning_rate
+    rate = hyper["learning_rate"]
+    rate = protocol.learning_rate if rate is None else rate
     ratio = protocol.generator_ratio if method.generator_ratio is None else method.generator_ratio
     # Adam has no derivative at a second moment of zero
     eps_root = 1e-16 if method.unrolling else 0.0
@@ -150,9 +98,9 @@ def _algorithm(config, protocol, method, model):
     return lambda replica: training.averaged(rule(replica), ("generator",), method.average_decay)
 
 
-def figures(results: list[ArmResult], loaded: Data) -> dict:
+def figures(results: list[ArmResult], inputs: Inputs) -> dict:
     """Samples of every arm, a panel for each seed."""
-    density = loaded.dataset.density
+    density = inputs.context.density
     return {
         f"samples_{result.name}": (
             plotting.scatter_samples(
@@ -170,9 +118,9 @@ def figures(results: list[ArmResult], loaded: Data) -> dict:
     }
 
 
-def snapshots(result: ArmResult, loaded: Data, step: int) -> dict:
+def snapshots(result: ArmResult, inputs: Inputs, step: int) -> dict:
     """The first seeds' samples during training."""
-    density = loaded.dataset.density
+    density = inputs.context.density
     samples, title = result.arrays["samples"][:5], f"{result.name}, step {step}"
     figure = plotting.scatter_samples(
         samples, np.asarray(density.means), scale=density.scale, title=title
