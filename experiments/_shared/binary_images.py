@@ -6,12 +6,12 @@ import numpy as np
 
 from dgm_jax import data, plotting
 from dgm_jax.core import require
-from dgm_jax.run import Data
+from dgm_jax.run import Inputs
 
 SHOWN = 64  # images of each seed in the figures
 
 
-def load(name: str, binarization: str, asked: dict[str, tuple[str, int]]) -> Data:
+def load(name: str, binarization: str, asked: dict[str, tuple[str, int]]) -> Inputs:
     """A set of images by its name; every pixel that training or evaluation sees is 0 or 1.
 
     asked: of settings, {name: (split, number of its images)}; ConfigError where there are not so
@@ -35,7 +35,7 @@ def load(name: str, binarization: str, asked: dict[str, tuple[str, int]]) -> Dat
         dataset = dataset._replace(test=once.test)
         arrays |= {"test": data.arrays(once, "test"), "train_drawn_once": data.arrays(once)}
         identity["evaluated_on"] = once.info.identity
-    return Data(arrays, identity, dataset)
+    return Inputs(arrays, identity, dataset)
 
 
 def training_images(arrays):
@@ -44,9 +44,9 @@ def training_images(arrays):
     return arrays.get("train_drawn_once", arrays["train"])["image"]
 
 
-def draw_with_step(loaded: Data, batch_size: int):
+def draw_with_step(inputs: Inputs, batch_size: int):
     """Batches `{"x", "step"}` of training images."""
-    draw_images = data.draws(loaded.dataset, batch_size)
+    draw_images = data.draws(inputs.context, batch_size)
 
     def draw(arrays, data_key, index):
         return {"x": draw_images(arrays["train"], data_key, index)["x"], "step": index}
@@ -54,9 +54,9 @@ def draw_with_step(loaded: Data, batch_size: int):
     return draw
 
 
-def figures(results, loaded: Data) -> dict:
+def figures(results, inputs: Inputs) -> dict:
     """The first seed's samples of each arm ("images"), and real images."""
-    real = np.asarray(loaded.dataset.test["image"][:SHOWN])
+    real = np.asarray(inputs.context.test["image"][:SHOWN])
     found = {
         "real": (
             plotting.image_grid(real, num_columns=16, title="test images"),

@@ -1,7 +1,6 @@
-"""VAEs with Gaussian posteriors on binarised images: what `vae_priors`, `elbo_surgery` and
-`avb_images` share."""
+"""VAEs with Gaussian posteriors on binarised images: networks, priors, posteriors, surgery and
+annealing of `vae_priors`, `elbo_surgery` and `avb_images`."""
 
-import dataclasses
 import functools
 import math
 from typing import cast
@@ -24,38 +23,13 @@ from dgm_jax.core import (
 )
 from dgm_jax.densities import gaussian
 from dgm_jax.evaluation import likelihood
+from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared.vae import VaeConfig
 from dgm_jax.models.vae import Vae, log_prior, posterior
 from dgm_jax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, from_flax, reshaped
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.objectives.elbo import warm_up
-from dgm_jax.run import Data, RunConfig
-from dgm_jax.studies import binary_images
-
-
-@dataclasses.dataclass(frozen=True)
-class VaeConfig(RunConfig):
-    """Settings of a VAE on binarised images."""
-
-    data: str = "fashion_mnist"
-    """A set of images by name (dgm_jax.data.load)."""
-    binarization: str = "static"
-    """static (each pixel drawn once with probability x / 255), dynamic (anew in each training
-    batch) or threshold."""
-    num_seeds: int = 3
-    num_steps: int = 20_000
-    log_every: int = 5_000
-    batch_size: int = 100
-    """Images in a step."""
-    learning_rate: float = 1e-3
-    """Adam's; falls to zero along a cosine."""
-    latent_size: int = 40
-    """Dimensions of z."""
-    network: str = "dense"
-    """dense (two hidden layers each way) or convolutional."""
-    hidden: tuple[int, ...] = (300, 300)
-    """Widths of the dense encoder; the decoder has them in reverse."""
-    warm_up_share: float = 0.1
-    """Of the steps, over which the factor on the KL rises linearly to 1."""
+from dgm_jax.run import Inputs
 
 
 def validate(config: VaeConfig) -> None:
@@ -75,34 +49,39 @@ def validate(config: VaeConfig) -> None:
     lookup(names, config.binarization, "binarization")
 
 
-def load(config: VaeConfig) -> Data:
-    """Binarised images, 0 or 1; ConfigError where a setting asks for more of them than there
-    are."""
+def inputs_of(settings, *counts: str) -> Inputs:
+    """Binarised images, 0 or 1.
+
+    Args:
+        settings: what `load` is given.
+        counts: names of settings that say how many images of a split are evaluated.
+
+    Raises:
+        ConfigError: one of them asks for more than there are.
+    """
     splits = {"num_eval": "test", "num_ais": "test", "num_surgery": "train"}
-    asked = {name: (split, getattr(config, name, 0)) for name, split in splits.items()}
-    return binary_images.load(config.data, config.binarization, asked)
+    asked = {name: (splits[name], getattr(settings, name)) for name in counts}
+    return binary_images.load(settings.data, settings.binarization, asked)
 
 
-def _dense(config: VaeConfig, shape) -> tuple[Network, Network]:
-    encoder = MLP((*config.hidden, 2 * config.latent_size), "relu", "glorot")
+def _dense(config: VaeConfig, shape, latent_size: int) -> tuple[Network, Network]:
+    encoder = MLP((*config.hidden, 2 * latent_size), "relu", "glorot")
     decoder = MLP((*reversed(config.hidden), math.prod(shape)), "relu", "glorot")
-    return reshaped(from_flax(encoder), (2 * config.latent_size,)), reshaped(
-        from_flax(decoder), shape
-    )
+    return reshaped(from_flax(encoder), (2 * latent_size,)), reshaped(from_flax(decoder), shape)
 
 
-def _convolutional(config: VaeConfig, shape) -> tuple[Network, Network]:
-    return from_flax(ConvolutionalEncoder(2 * config.latent_size)), from_flax(
-        ConvolutionalDecoder(shape)
-    )
+def _convolutional(config: VaeConfig, shape, latent_size: int) -> tuple[Network, Network]:
+    return from_flax(ConvolutionalEncoder(2 * latent_size)), from_flax(ConvolutionalDecoder(shape))
 
 
 NETWORKS = {"dense": _dense, "convolutional": _convolutional}
 
 
-def networks_of(config: VaeConfig, shape: tuple[int, int, int]) -> tuple[Network, Network]:
-    """(encoder to 2 D numbers, decoder to logits of pixels) of the settings."""
-    return NETWORKS[config.network](config, shape)
+def networks_of(
+    config: VaeConfig, shape: tuple[int, int, int], latent_size: int
+) -> tuple[Network, Network]:
+    """(encoder to 2 D numbers, decoder to logits of pixels) of the settings, for D latents."""
+    return NETWORKS[config.network](config, shape, latent_size)
 
 
 def _random_images(images: np.ndarray, num: int):
@@ -121,11 +100,11 @@ def validate_prior(name: str) -> None:
     lookup({known: 0 for known in (*priors.FROM_DIM, "vamp")}, name, "prior")
 
 
-def prior_named(name: str, config, loaded: Data, num_components: int):
-    """`encode -> Prior` by its name, as `models.vae.Vae` wants it."""
-    dim, shape = config.latent_size, loaded.dataset.info.shape
+def prior_named(name: str, dim: int, inputs: Inputs, num_components: int):
+    """`encode -> Prior` over `dim` latents by its name, as `models.vae.Vae` wants it."""
     if name == "vamp":
-        start = _random_images(loaded.dataset.train["image"], num_components)
+        shape = inputs.context.info.shape
+        start = _random_images(inputs.context.train["image"], num_components)
         return lambda encode: priors.vamp(encode, num_components, shape, init=start)
     validate_prior(name)
     options = {"num_components": num_components} if name == "mixture" else {}
@@ -134,13 +113,16 @@ def prior_named(name: str, config, loaded: Data, num_components: int):
 
 
 def recipe(
-    config: VaeConfig, loaded: Data, prior: str = "standard_normal", num_components: int = 1
+    config: VaeConfig,
+    inputs: Inputs,
+    latent_size: int,
+    prior: str = "standard_normal",
+    num_components: int = 1,
 ) -> Vae:
-    """Networks and prior of the settings."""
-    encoder, decoder = networks_of(config, loaded.dataset.info.shape)
-    return Vae(
-        encoder, decoder, config.latent_size, prior_named(prior, config, loaded, num_components)
-    )
+    """Networks and prior of the settings, for so many latents."""
+    encoder, decoder = networks_of(config, inputs.context.info.shape, latent_size)
+    named = prior_named(prior, latent_size, inputs, num_components)
+    return Vae(encoder, decoder, latent_size, named)
 
 
 def linear_warm_up(config: VaeConfig):
