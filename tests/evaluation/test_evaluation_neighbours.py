@@ -1,10 +1,13 @@
 """Precision, recall, density and coverage against scikit-learn's neighbours, their laws, and their
 directions."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
@@ -103,22 +106,42 @@ def test_rows_that_only_fill_up_a_tile_are_no_samples():
 
 
 @pytest.mark.optimized  # the order of a compiled sum decides its rounding
-@pytest.mark.parametrize("dim", [2, 16, 17, 300, 2048])
-def test_distances_keep_their_bound_on_rounding(dim):
+@pytest.mark.parametrize("num_rows", [40, 400])
+@pytest.mark.parametrize("dim", [2, 16, 17, 64, 128, 300, 784, 2048])
+def test_distances_keep_their_bound_on_rounding(dim, num_rows):
     """`<=` on computed distances holds where it does for the true ones, near-duplicates far off
-    included."""
+    included; more pairs find larger errors."""
     rng = np.random.default_rng(dim)
-    x = np.concatenate([rng.normal(size=(30, dim)), rng.normal(size=(10, dim)) + 50]).astype(
-        np.float32
-    )
+    near, far = 3 * num_rows // 4, num_rows // 4
+    x = np.concatenate([rng.normal(size=(near, dim)), rng.normal(size=(far, dim)) + 50])
+    x = x.astype(np.float32)
     y = np.concatenate([x, x + 1e-4 * rng.normal(size=x.shape)]).astype(np.float32)
-    exact = np.square(x.astype(np.float64)[:, None] - y).sum(-1)
+    exact = cdist(x.astype(np.float64), y.astype(np.float64), "sqeuclidean")
     squares, rounding = jax.jit(neighbours._squared_distances)(x, y)
     assert np.all(np.abs(squares - exact) <= rounding)
     assert np.all(
         jax.jit(neighbours._lower_squared_distances)(x, y) + rounding <= exact * (1 + 1e-12)
     )
     assert np.all(rounding <= 1e-5 * (np.square(x).sum(-1)[:, None] + np.square(y).sum(-1)))
+
+
+@pytest.mark.parametrize("dim", [17, 64, 65, 300, 784, 2048, 12_288])
+def test_sums_over_features_added_one_after_the_other_keep_the_bound(dim):
+    """In the slowest order a device may take, by NumPy in float32: chunks keep the error of long
+    sums within the bound, and one sum of 2,048 terms leaves it."""
+    rng = np.random.default_rng(dim)
+    x, y = ((rng.normal(size=(500, dim)) + 50).astype(np.float32) for _ in range(2))
+    terms, exact = x * y, np.sum(x.astype(np.float64) * y, axis=-1)
+    sequential = lambda terms: np.add.accumulate(terms, axis=-1)[:, -1]
+    borders = neighbours._chunks(dim)
+    assert borders[0] == 0 and borders[-1] == dim and np.all(np.diff(borders) > 0)
+    parts = [sequential(terms[:, a:b]) for a, b in itertools.pairwise(borders)]
+    sizes = np.square(x.astype(np.float64)).sum(-1) + np.square(y.astype(np.float64)).sum(-1)
+    bound = 8 * np.finfo(np.float32).eps * sizes
+    error = lambda found: 2 * np.abs(found - exact)
+    assert np.all(error(sequential(np.stack(parts, -1))) <= bound)
+    if dim >= 2048:
+        assert np.any(error(sequential(terms)) > bound)
 
 
 def test_directions():
