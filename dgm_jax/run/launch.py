@@ -96,7 +96,7 @@ def _check(job: Job, cells: list[Arm]) -> None:
     print(
         f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
     )
-    for group in groups(experiment, cells, job.grid):
+    for group in groups(experiment, cells):
         keys, hyper = lanes_of(group, job.config)
         compiled = distribute(experiment, job.launch, group, inputs, keys, hyper)
         lanes = compiled.abstract(keys, hyper)
@@ -219,7 +219,7 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[Trained]
     several = len(cells) > 1
     run = Run(experiment, job.config, job.launch, inputs, directory, progress, clock, several)
     with watch_signals() as stop:
-        return run, train_all(run, groups(experiment, cells, job.grid), stop)
+        return run, train_all(run, groups(experiment, cells), stop)
 
 
 def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:

@@ -10,7 +10,7 @@ from dgm_jax.core import ConfigError
 from dgm_jax.experiments.dirac_gan import EXPERIMENT, Config
 from dgm_jax.experiments.dirac_gan import task as dirac_gan
 from dgm_jax.experiments.dirac_gan.steps import ARMS, Arm, spectrum, trajectory
-from dgm_jax.models.dirac_gan import DIRAC_GAMES, DiracGame, closed_form_spectrum
+from dgm_jax.models.dirac_gan import DIRAC_GAMES, DiracGame, dirac_spectrum
 from dgm_jax.run import main
 
 STEP = 0.2
@@ -171,7 +171,7 @@ def test_a_large_step_diverges_even_in_turns():
 @pytest.mark.parametrize("name", ARMS)
 def test_every_spectrum_is_that_of_linear_algebra(name):
     game, values = DIRAC_GAMES[ARMS[name].game], spectrum(ARMS[name], 0.37)
-    expected = closed_form_spectrum(game, ARMS[name].dynamics, 0.37)
+    expected = dirac_spectrum(game, ARMS[name].dynamics, 0.37)
     assert np.isnan(expected).all() == (ARMS[name].game == "wgan_gp")
     if ARMS[name].game == "wgan_gp":
         assert np.isnan(values).all()
