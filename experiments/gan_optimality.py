@@ -91,7 +91,7 @@ def build(config: Config, loaded: Data) -> Task:
         }
 
     def logits(params, x):
-        return network.apply(params["discriminator"], {}, x)[0]
+        return network.apply(params["discriminator"], {}, x, train=False)[0]
 
     def loss(params, state, batch, key):
         real, fake = logits(params, batch["p"]), logits(params, batch["q"])

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "networks": {"native", "core"},
     "data": {"core"},
     "plotting": {"core"},
-    "training": {"core"},
+    "training": {"parallel", "core"},
     "parallel": {"core"},
     "quantization": {"sampling", "densities", "core"},
     "objectives": {"sampling", "densities", "core"},
@@ -332,6 +332,7 @@ KEY_LATER = {
     "init_state": "the engine's own functions take the game first",
     "move": "the engine's own functions take the game first",
     "look_ahead": "the engine's own functions take the game first",
+    "loss_of_parts": "the engine's own functions take the game first",
 }
 
 

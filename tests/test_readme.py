@@ -44,7 +44,7 @@ def check_function(scope):
 
 
 def check_game(scope):
-    assert scope["metrics"]["x_loss"].shape == (8,)
+    assert scope["metrics"]["x.loss"].shape == (8,)
 
 
 def check_vae(scope):

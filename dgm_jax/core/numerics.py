@@ -5,6 +5,7 @@ for a flat one; the values are the same bit for bit. So draws here are flat, the
 """
 
 import math
+import zlib
 from typing import NamedTuple
 
 import jax
@@ -24,6 +25,15 @@ class LogMeanExp(NamedTuple):
     value: Array
     standard_error: Array
     effective_sample_size: Array
+
+
+def named_key(key: Key, name: str) -> Key:
+    """A key of its own for a named use of randomness, such as "encoder dropout".
+
+    It is `fold_in(key, CRC-32 of the name)`, so a new use leaves the draws of all others as they
+    are.
+    """
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def normal(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Array:

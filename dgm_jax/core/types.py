@@ -1,4 +1,4 @@
-"""The contracts that the rooms of the library share.
+"""The contracts that the rooms of the library share, on one page.
 
 A training run is a game: named *players* own named parts of the parameters, each
 minimises a loss of its own, and optax makes the updates. A variational auto-encoder
@@ -7,9 +7,12 @@ engine (`dgm_jax.training`, `dgm_jax.parallel`) knows the contracts on this page
 nothing else.
 
 Every function here is written for **one seed**; `dgm_jax.parallel.over_seeds` adds
-the axis of lanes (seed x numeric hyper-parameter).
+the axis of lanes (seed x numeric hyper-parameter). A contract is a NamedTuple of
+functions; the protocol beside it gives the signature of each, where a bare `/` means
+that arguments are passed by position.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +22,7 @@ Array = jax.Array
 Key = jax.Array
 PyTree = Any
 Params = dict[str, PyTree]
+State = dict[str, PyTree]
 Metrics = dict[str, Array]
 
 
@@ -26,7 +30,7 @@ class Aux(NamedTuple):
     """What a loss returns beside its value."""
 
     # model state by part after this evaluation (batch statistics, codebooks)
-    state: dict[str, PyTree]
+    state: State
     metrics: Metrics  # scalars for a person to look at
 
 
@@ -34,7 +38,7 @@ class LossFn(Protocol):
     """`(params, state, batch, key) -> (loss, Aux)`; `loss` is a scalar to be minimised."""
 
     def __call__(
-        self, params: Params, state: PyTree, batch: PyTree, key: Key
+        self, params: Params, state: State, batch: PyTree, key: Key, /
     ) -> tuple[Array, Aux]: ...
 
 
@@ -62,58 +66,104 @@ class TrainState(NamedTuple):
     key: Key  # typed key of the noise: step t uses fold_in(key, t)
     data_key: Key  # typed key of the data stream: draw(data, data_key, i) is its i-th batch
     params: Params
-    state: dict[str, PyTree]  # model state by part that is not trained by gradient
+    state: State  # model state by part that is not trained by gradient
     opt_state: dict[str, PyTree]  # by player
 
 
 class StepInfo(NamedTuple):
-    """What one step tells about itself, all of it scalars.
+    """What one step tells about itself, all of it scalars, by player.
 
-    losses: by player. A lane lives as long as they are finite, whatever the players are called.
-    metrics: by name, for a person to look at: nothing is decided by them, and they may be infinite.
+    losses: a lane lives as long as they are finite, whatever the players are called.
+    metrics: for a person to look at: nothing is decided by them, and they may be infinite. Two
+        players may report metrics of one name: a run records them as `player.metric`, and losses
+        as `player.loss`.
     """
 
-    losses: dict[str, Array]
-    metrics: Metrics
+    losses: Metrics
+    metrics: dict[str, Metrics]
+
+
+class DrawBatch(Protocol):
+    """`index -> batch`: a batch of the stream that an algorithm trains on."""
+
+    def __call__(self, index: Array | int, /) -> PyTree: ...
+
+
+class AlgorithmStep(Protocol):
+    """`(train_state, draw) -> (train_state, StepInfo)`."""
+
+    def __call__(
+        self, train_state: TrainState, draw: DrawBatch, /
+    ) -> tuple[TrainState, StepInfo]: ...
 
 
 class Algorithm(NamedTuple):
     """How the players move.
 
     init: `(key, params, state) -> TrainState`.
-    step: `(train_state, draw) -> (train_state, StepInfo)`, where `draw(index)` is the
-        index-th batch of the stream.
+    step: one step of the game, where `draw(index)` is the index-th batch of the stream.
     """
 
-    init: Callable[[Key, Params, PyTree], TrainState]
-    step: Callable[[TrainState, Callable[[Array], PyTree]], tuple[TrainState, StepInfo]]
+    init: Callable[[Key, Params, State], TrainState]
+    step: AlgorithmStep
+
+
+class Init(Protocol):
+    """`key -> (params, state)`, both dictionaries by part."""
+
+    def __call__(self, key: Key, /) -> tuple[Params, State]: ...
+
+
+class Sample(Protocol):
+    """`(params, state, key, num_samples) -> samples [num_samples, ...]`."""
+
+    def __call__(self, params: Params, state: State, key: Key, num_samples: int, /) -> PyTree: ...
+
+
+class Decode(Protocol):
+    """`(params, state, z) -> x`."""
+
+    def __call__(self, params: Params, state: State, z: PyTree, /) -> Array: ...
 
 
 class Model(NamedTuple):
     """A recipe: parameters, players, and what a trained model can do.
 
-    init: `key -> (params, state)`.
     players: by name, in the order in which they move.
-    sample: `(params, state, key, num_samples) -> samples`, the inference form.
-    decode: `(params, state, z) -> x` for models with latents, the inference form; None for others.
+    sample: the inference form.
+    decode: for models with latents, the inference form; None for others.
     """
 
-    init: Callable[[Key], tuple[Params, PyTree]]
+    init: Init
     players: dict[str, Player]
-    sample: Callable[..., PyTree]
-    decode: Callable[..., PyTree] | None = None
+    sample: Sample
+    decode: Decode | None = None
+
+
+class InitNetwork(Protocol):
+    """`(key, x) -> (params, state)` from an example input with its batch axis."""
+
+    def __call__(self, key: Key, x: PyTree, /) -> tuple[PyTree, PyTree]: ...
+
+
+class ApplyNetwork(Protocol):
+    """`(params, state, x, *, train, key) -> (output, state)`."""
+
+    def __call__(
+        self, params: PyTree, state: PyTree, x: PyTree, /, *, train: bool, key: Key | None = None
+    ) -> tuple[Any, PyTree]: ...
 
 
 class Network(NamedTuple):
-    """A pair of pure functions; `networks.from_flax` makes one of a linen module.
+    """A pair of pure functions; `networks.from_flax`, `from_nnx` and `from_functions` make one.
 
-    init: `(key, x) -> (params, state)` from an example input with its batch axis.
-    apply: `(params, state, x, train) -> (output, state)`; with `train=False` the
-        state comes back unchanged.
+    apply: with `train=True` in its training form: batch statistics are those of the batch, the
+        running ones move, and random numbers, such as dropout's, are drawn from the key. With
+        `train=False` the state comes back unchanged and the key plays no part.
     """
 
-    init: Callable[..., tuple[PyTree, PyTree]]
-    apply: Callable[..., tuple[Array, PyTree]]
+    init: InitNetwork
+    apply: ApplyNetwork
 
 
 class Replica(NamedTuple):
@@ -138,31 +188,58 @@ def _same(x):
 SOLO = Replica(place=_same, average=_same, fold_key=_same)
 
 
+class Draw(Protocol):
+    """`(data, data_key, index) -> batch`, a pure function: batch `index` of the stream is the same
+    whenever, and on however many devices, it is asked for. Arrays have a leading axis of examples;
+    a scalar, such as the step of a schedule, is for all of them."""
+
+    def __call__(self, data: PyTree, data_key: Key, index: Array, /) -> PyTree: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Gather:
+    """A `Draw` in two halves, so that the second may run where the data are, such as on the host.
+
+    positions: `(data_key, index) -> positions`, which examples batch `index` holds, a tree of
+        integer arrays; needs no data.
+    gather: `(data, positions, data_key, index) -> batch`; the key is for noise on the examples.
+    """
+
+    positions: Callable[[Key, Array], PyTree]
+    gather: Callable[[PyTree, PyTree, Key, Array], PyTree]
+
+    def __call__(self, data: PyTree, data_key: Key, index: Array, /) -> PyTree:
+        """The batch, in one go."""
+        return self.gather(data, self.positions(data_key, index), data_key, index)
+
+
+class Evaluate(Protocol):
+    """`(train_state, data, key) -> {name: array}`; the key is the same at every call."""
+
+    def __call__(self, train_state: TrainState, data: PyTree, key: Key, /) -> Metrics: ...
+
+
 class Task(NamedTuple):
     """One seed's whole run as pure functions; built inside the compiled program, so
     that numeric hyper-parameters may be tracers.
 
-    init: `key -> (params, state)`.
-    draw: `(data, data_key, index) -> batch`, a pure function: batch `index` of the
-        stream is the same whenever, and on however many devices, it is asked for. Arrays have
-        a leading axis of examples; a scalar, such as the step of a schedule, is for all of them.
+    draw: one function, or a `Gather`, which has its two halves apart.
     algorithm: `replica -> Algorithm`, such as `partial(training.alternating, players, optimizers)`.
-    evaluate: `(train_state, data, key) -> {name: array}`; scalars are metrics, other
-        shapes go to the experiment's `finalise` and `figures`. The key is the same at
-        every evaluation, so samples are drawn at fixed noise. Where training has a metric
-        of the same name, the evaluation's figure stands.
-    conclude: the same signature, called once, after the last step, for figures too costly to follow
-        during training; what it returns joins that of the last `evaluate`.
+    evaluate: scalars are metrics, other shapes go to the experiment's `finalise` and `figures`.
+        Samples are drawn at fixed noise. Where training has a metric of the same name, the
+        evaluation's value stands.
+    conclude: called once, after the last step, for metrics too costly to compute at every
+        evaluation; what it returns joins that of the last `evaluate`.
     batch_coupling: None where the loss is a mean over examples; otherwise the reason
         why per-device batches would change the objective (pmap refuses it).
     """
 
-    init: Callable[[Key], tuple[Params, PyTree]]
-    draw: Callable[[PyTree, Key, Array], PyTree]
+    init: Init
+    draw: Draw
     algorithm: Callable[[Replica], Algorithm]
-    evaluate: Callable[[TrainState, PyTree, Key], Metrics]
+    evaluate: Evaluate
     batch_coupling: str | None = None
-    conclude: Callable[[TrainState, PyTree, Key], Metrics] | None = None
+    conclude: Evaluate | None = None
 
 
 class Lane(NamedTuple):

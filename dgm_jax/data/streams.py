@@ -5,13 +5,11 @@ Images come in an epoch-exact shuffle that is computed point by point, without a
 memory; 2-D densities give fresh samples.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, PyTree, require
+from dgm_jax.core import Array, Draw, Gather, Key, PyTree, require
 from dgm_jax.data.checks import check_batch_size
 from dgm_jax.data.dataset import Dataset
 from dgm_jax.data.pixels import model_input
@@ -26,10 +24,9 @@ def arrays(dataset: Dataset, split: str = "train") -> dict[str, np.ndarray]:
     return dict(_split(dataset, split))
 
 
-def draws(
-    dataset: Dataset, batch_size: int, *, split: str = "train", fresh: bool = True
-) -> Callable[[PyTree, Key, Array], dict[str, Array]]:
-    """`draw(data, data_key, index) -> batch`, where `data = arrays(dataset, split)`.
+def draws(dataset: Dataset, batch_size: int, *, split: str = "train", fresh: bool = True) -> Draw:
+    """`draw(data, data_key, index) -> batch`, where `data = arrays(dataset, split)`; for stored
+    examples a `core.Gather`, whose positions need no data.
 
     Images: `{"x": float32[B, H, W, C], "label": int32[B]}`. Batch `index` holds the positions index
         * B + 0..B-1
@@ -53,10 +50,12 @@ def draws(
     num_examples = len(next(iter(stored.values())))
     check_batch_size(num_examples, batch_size, split=split)
 
-    def draw(data: PyTree, data_key: Key, index: Array) -> dict[str, Array]:
+    def positions(data_key: Key, index: Array) -> Array:
         key_order = jax.random.fold_in(data_key, 0)
+        return shuffled_positions(key_order, index, batch_size, num_examples)
+
+    def gather(data: PyTree, where: Array, data_key: Key, index: Array) -> dict[str, Array]:
         key_noise = jax.random.fold_in(jax.random.fold_in(data_key, 1), index)
-        where = shuffled_positions(key_order, index, batch_size, num_examples)
         batch = {name: jnp.asarray(array)[where] for name, array in data.items()}
         if "image" not in batch:
             return batch
@@ -69,7 +68,7 @@ def draws(
         )
         return {"x": x, **batch}
 
-    return draw
+    return Gather(positions, gather)
 
 
 def shuffled_positions(key: Key, index: Array, batch_size: int, num_examples: int) -> Array:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax.core import Aux, Model, Network, Player
+from dgm_jax.core import Array, Aux, ConfigError, Model, Network, Params, Player, State
 
 CLASSIFIER = "classifier"
 
@@ -12,9 +12,10 @@ CLASSIFIER = "classifier"
 def image_classifier(network: Network, image_shape: tuple[int, int, int]) -> Model:
     """Softmax cross-entropy of a network `images -> (features [B, F], logits [B, K])`.
 
-    A batch is `{"x": [B, H, W, C], "label": int[B]}`; the loss is a mean over examples, in nats.
-    `sample` is not defined for a classifier and returns the class probabilities of images instead:
-    `(params, state, images) -> [B, K]`.
+    A batch is `{"x": [B, H, W, C], "label": int[B]}`; the loss is a mean over examples, in nats. A
+    classifier draws nothing, so `sample` raises ConfigError.
+
+    Metrics: `accuracy` on the batch.
     """
 
     def init(key):
@@ -22,18 +23,20 @@ def image_classifier(network: Network, image_shape: tuple[int, int, int]) -> Mod
         return {CLASSIFIER: params}, {CLASSIFIER: state}
 
     def loss(params, state, batch, key):
-        del key
         (_, logits), new = network.apply(
-            params[CLASSIFIER], state[CLASSIFIER], batch["x"], train=True
+            params[CLASSIFIER], state[CLASSIFIER], batch["x"], train=True, key=key
         )
         error = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]))
         accuracy = jnp.mean(jnp.argmax(logits, -1) == batch["label"])
-        return error, Aux(
-            {**state, CLASSIFIER: new}, {"train_accuracy": accuracy.astype(jnp.float32)}
-        )
+        return error, Aux({**state, CLASSIFIER: new}, {"accuracy": accuracy.astype(jnp.float32)})
 
-    def probabilities(params, state, images):
-        (_, logits), _ = network.apply(params[CLASSIFIER], state[CLASSIFIER], images, train=False)
-        return jax.nn.softmax(logits)
+    def sample(params, state, key, num_samples):
+        raise ConfigError("a classifier has no samples: see class_probabilities")
 
-    return Model(init, {CLASSIFIER: Player((CLASSIFIER,), loss)}, probabilities)
+    return Model(init, {CLASSIFIER: Player((CLASSIFIER,), loss)}, sample)
+
+
+def class_probabilities(network: Network, params: Params, state: State, images: Array) -> Array:
+    """p(label | image) by the trained network in its inference form: [B, H, W, C] -> [B, K]."""
+    (_, logits), _ = network.apply(params[CLASSIFIER], state[CLASSIFIER], images, train=False)
+    return jax.nn.softmax(logits)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax import core
-from dgm_jax.core import Array, Aux, Model, Network, Player, require
+from dgm_jax.core import Array, Aux, Model, Network, Player, named_key, require
 from dgm_jax.networks import spectral_norm
 from dgm_jax.objectives import gan as objective
 
@@ -93,9 +93,11 @@ def gan(
         return _discriminator_loss(net, loss, penalty, params, state, batch, key)
 
     def generator_loss(params, state, batch, key):
-        fake, state = net.generate(params, state, batch["z"])
+        fake, state = net.generate(params, state, batch["z"], key)
         logits, _ = net.discriminate(params, state, fake, key)
-        return loss.generator(logits), Aux(state, {})
+        # A pass of its own: a loss that does not look at real logits pays nothing for it.
+        real_logits, _ = net.discriminate(params, state, batch["x"], named_key(key, "real"))
+        return loss.generator(real_logits, logits), Aux(state, {})
 
     def decode(params, state, z):
         return generator.apply(params[GENERATOR], state[GENERATOR]["network"], z, train=False)[0]
@@ -118,10 +120,14 @@ class _Nets(NamedTuple):
     noise_scale: Array | float | None
     spectral: bool
 
-    def generate(self, params, state, z):
+    def generate(self, params, state, z, key):
         """Fakes in training mode, and the state with the generator's new statistics."""
         fake, network = self.generator.apply(
-            params[GENERATOR], state[GENERATOR]["network"], z, train=True
+            params[GENERATOR],
+            state[GENERATOR]["network"],
+            z,
+            train=True,
+            key=named_key(key, GENERATOR),
         )
         return fake, {**state, GENERATOR: {"network": network}}
 
@@ -132,7 +138,9 @@ class _Nets(NamedTuple):
         own = state[DISCRIMINATOR]
         weights, u = self.weights(params, own)
         packs = objective.pack(x, self.packing)
-        logits, network = self.discriminator.apply(weights, own["network"], packs, train=True)
+        logits, network = self.discriminator.apply(
+            weights, own["network"], packs, train=True, key=named_key(key, DISCRIMINATOR)
+        )
         return logits, {**state, DISCRIMINATOR: {"network": network, "spectral": u}}
 
     def weights(self, params, own):
@@ -149,7 +157,7 @@ def _discriminator_loss(net: _Nets, loss, penalty, params, state, batch, key):
     gradient depends on G.
     """
     key_noise, key_penalty = jax.random.split(key)
-    fake, _ = net.generate(params, state, batch["z"])
+    fake, _ = net.generate(params, state, batch["z"], key)
     both = jnp.concatenate([batch["x"], fake])
     logits, state = net.discriminate(params, state, both, key_noise)
     real_logits, fake_logits = jnp.split(logits, 2)

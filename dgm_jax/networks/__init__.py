@@ -18,7 +18,7 @@ from dgm_jax.networks import (
     transformer,
 )
 from dgm_jax.networks.activations import ACTIVATIONS, activation, leaky_relu
-from dgm_jax.networks.adapter import from_flax, from_functions, reshaped
+from dgm_jax.networks.adapter import from_flax, from_functions, from_nnx, reshaped
 from dgm_jax.networks.classifier import Classifier
 from dgm_jax.networks.convolution import (
     Conv,
@@ -68,6 +68,7 @@ __all__ = [
     "dcgan",
     "from_flax",
     "from_functions",
+    "from_nnx",
     "from_pixel_cnn",
     "from_transformer",
     "initializers",

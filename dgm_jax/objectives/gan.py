@@ -47,12 +47,12 @@ __all__ = [
 class GanLoss(NamedTuple):
     """What the two sides minimise, as scalars.
 
-    discriminator: `(real_logits[B, ...], fake_logits[B', ...]) -> scalar`.
-    generator: `(fake_logits[B', ...]) -> scalar`; terms that depend on the data alone are left out.
+    Both are `(real_logits[B, ...], fake_logits[B', ...]) -> scalar`. Of `generator`, terms that
+    depend on the data alone are left out; only relativistic losses look at its real logits.
     """
 
     discriminator: Callable[[Array, Array], Array]
-    generator: Callable[[Array], Array]
+    generator: Callable[[Array, Array], Array]
 
 
 def value(real_logits: Array, fake_logits: Array) -> Array:
@@ -103,7 +103,8 @@ def least_squares(
             jnp.mean(jnp.square(real - real_target)) + jnp.mean(jnp.square(fake - fake_target))
         ) / 2
 
-    def generator(fake_logits):
+    def generator(real_logits, fake_logits):
+        del real_logits
         return jnp.mean(jnp.square(_logits(fake_logits) - generator_target)) / 2
 
     return GanLoss(discriminator, generator)
@@ -199,15 +200,18 @@ def _wasserstein(real_logits, fake_logits):
     return jnp.mean(fake) - jnp.mean(real)
 
 
-def _log_one_minus_d(fake_logits):
+def _log_one_minus_d(real_logits, fake_logits):
+    del real_logits
     return -jnp.mean(jax.nn.softplus(_logits(fake_logits)))
 
 
-def _minus_log_d(fake_logits):
+def _minus_log_d(real_logits, fake_logits):
+    del real_logits
     return jnp.mean(jax.nn.softplus(-_logits(fake_logits)))
 
 
-def _minus_critic(fake_logits):
+def _minus_critic(real_logits, fake_logits):
+    del real_logits
     return -jnp.mean(_logits(fake_logits))
 
 

@@ -1,5 +1,6 @@
 """The engine: players move, steps are scanned in chunks, states are saved between chunks."""
 
+from dgm_jax.training._train import TrainResult, train
 from dgm_jax.training.averaging import average_of, averaged
 from dgm_jax.training.game import Game, look_ahead, make_game, move
 from dgm_jax.training.loop import Chunk, advance_lane, lane_program, run
@@ -19,6 +20,7 @@ __all__ = [
     "SCHEDULES",
     "Chunk",
     "Game",
+    "TrainResult",
     "advance_lane",
     "alternating",
     "average_of",
@@ -33,4 +35,5 @@ __all__ = [
     "optimistic",
     "run",
     "simultaneous",
+    "train",
 ]

@@ -5,6 +5,7 @@ respect to its own parts only; opponents enter as constants, unless the player l
 ahead of their next updates.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import jax
@@ -17,11 +18,11 @@ from dgm_jax.core import (
     Array,
     Aux,
     Key,
-    Metrics,
     Params,
     Player,
     PyTree,
     Replica,
+    State,
     StepInfo,
     TrainState,
     require,
@@ -30,6 +31,8 @@ from dgm_jax.core import (
 # split(key)[i] equals fold_in(key, i), so the virtual updates need a branch of their own
 LOOK_AHEAD = 0x6C6F6F6B
 
+ValueFn = Callable[[Params], Array]  # a player's own parts -> its loss
+
 
 class Game(NamedTuple):
     """Players with their optimizers, and the device they run on."""
@@ -37,6 +40,10 @@ class Game(NamedTuple):
     players: dict[str, Player]
     optimizers: dict[str, optax.GradientTransformation]
     replica: Replica = SOLO
+
+    def optimizer(self, name: str) -> optax.GradientTransformationExtraArgs:
+        """A player's optimizer, which takes the extra arguments `value`, `grad` and `value_fn`."""
+        return optax.with_extra_args_support(self.optimizers[name])
 
 
 class Move(NamedTuple):
@@ -84,7 +91,7 @@ def make_game(players, optimizers, replica: Replica) -> Game:
     return Game(dict(players), dict(optimizers), replica)
 
 
-def init_state(game: Game, key: Key, params: Params, state: PyTree) -> TrainState:
+def init_state(game: Game, key: Key, params: Params, state: State) -> TrainState:
     """The state before the first step. The key is split into noise and data streams."""
     for name, player in game.players.items():
         missing = [part for part in player.parts if part not in params and part not in state]
@@ -117,9 +124,19 @@ def own(player: Player, tree: dict[str, PyTree]) -> dict[str, PyTree]:
 
 def move(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key) -> Move:
     """The gradient of a player's loss with respect to its own parts, averaged over devices."""
+    loss = loss_of_parts(game, name, train_state, batch, key)
+    parts = own(game.players[name], train_state.params)
+    (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(parts)
+    return Move(*game.replica.average((gradient, aux, value)))
+
+
+def loss_of_parts(
+    game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key
+) -> Callable[[Params], tuple[Array, Aux]]:
+    """A player's loss as a function of its own parts, all else as it is in `train_state`."""
     player = game.players[name]
 
-    def loss(parts):
+    def loss(parts: Params) -> tuple[Array, Aux]:
         params = {**train_state.params, **parts}
         for opponent, num_steps in player.lookahead:
             params = look_ahead(
@@ -127,8 +144,12 @@ def move(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key
             )
         return _loss(name, player, params, train_state.state, batch, game.replica.fold_key(key))
 
-    (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(own(player, train_state.params))
-    return Move(*game.replica.average((gradient, aux, value)))
+    return loss
+
+
+def value_of_parts(game: Game, loss: Callable[[Params], tuple[Array, Aux]]) -> ValueFn:
+    """optax's `value_fn`: the value of a player's loss, averaged over devices."""
+    return lambda parts: game.replica.average(loss(parts)[0])
 
 
 def _loss(name: str, player: Player, *arguments) -> tuple[Array, Aux]:
@@ -170,56 +191,56 @@ def look_ahead(
                 jax.random.fold_in(key_ahead, index),
             )
 
-        gradient, aux = jax.grad(loss, has_aux=True)(own(player, now.params))
-        gradient, state = game.replica.average((gradient, aux.state))
-        return apply(game, name, now, gradient, state), None
+        (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(own(player, now.params))
+        seen = Move(*game.replica.average((gradient, aux, value)))
+        return apply(game, name, now, seen, value_of_parts(game, loss)), None
 
     ahead, _ = jax.lax.scan(one, train_state, jnp.arange(num_steps))
     return ahead.params
 
 
 def apply(
-    game: Game, name: str, train_state: TrainState, gradient: Params, state: PyTree
+    game: Game,
+    name: str,
+    train_state: TrainState,
+    seen: Move,
+    value_fn: ValueFn | None = None,
 ) -> TrainState:
-    """One optax update of one player: its parameters, its optimizer state, its model state."""
+    """One optax update of one player: its parameters, its optimizer state, its model state.
+
+    Args:
+      game: the players and their optimizers.
+      name: of the player.
+      train_state: where the update starts from.
+      seen: the gradient that it follows, the loss at that point and the model state after it.
+      value_fn: `parts -> loss` on the same batch, for optimizers that search along a line; without
+        it they cannot move.
+
+    Returns:
+      The train state after it. Transformations that take optax's extra arguments get `value`,
+      `grad` and `value_fn`.
+    """
     player = game.players[name]
     parts = own(player, train_state.params)
-    updates, opt_state = game.optimizers[name].update(gradient, train_state.opt_state[name], parts)
+    extra = {"value": seen.loss, "grad": seen.gradient}
+    if value_fn is not None:
+        extra["value_fn"] = value_fn
+    updates, opt_state = game.optimizer(name).update(
+        seen.gradient, train_state.opt_state[name], parts, **extra
+    )
     return train_state._replace(
         params={**train_state.params, **cast(Params, optax.apply_updates(parts, updates))},
-        state={**train_state.state, **own(player, state)},
+        state={**train_state.state, **own(player, seen.aux.state)},
         opt_state={**train_state.opt_state, name: opt_state},
     )
 
 
-def loss_name(player: str) -> str:
-    """The name of a player's loss among the metrics of a run."""
-    return f"{player}_loss"
-
-
-def step_info(reports: dict[str, tuple[Array, Metrics]]) -> StepInfo:
-    """What the players report after a step, by player `(loss, metrics)`, as one.
-
-    Raises ConfigError naming the players where two of them report a metric of one name, or where a
-    metric has the name of a loss: one of the two would be lost.
-    """
-    losses = {name: loss for name, (loss, _) in reports.items()}
-    loss_of = {loss_name(name): name for name in reports}
-    reported_by = {}
-    for name, (_, metrics) in reports.items():
-        for metric in metrics:
-            require(
-                metric not in loss_of,
-                f"player {name!r} reports a metric {metric!r}, which is the name of the loss of"
-                f" player {loss_of.get(metric)!r}: give the metric another name",
-            )
-            require(
-                metric not in reported_by,
-                f"players {reported_by.get(metric)!r} and {name!r} both report a metric"
-                f" {metric!r}, and one would overwrite the other: give each a name of its own",
-            )
-            reported_by[metric] = name
-    return StepInfo(losses, {k: v for _, metrics in reports.values() for k, v in metrics.items()})
+def step_info(moves: dict[str, Move]) -> StepInfo:
+    """What the players report after a step, by player."""
+    return StepInfo(
+        {name: seen.loss for name, seen in moves.items()},
+        {name: seen.aux.metrics for name, seen in moves.items()},
+    )
 
 
 def as_algorithm(game: Game, step) -> Algorithm:

@@ -28,7 +28,6 @@ from dgm_jax.core import (
     require,
     select_tree,
 )
-from dgm_jax.training.game import loss_name
 
 
 class Chunk(NamedTuple):
@@ -140,12 +139,21 @@ def _checked(found) -> tuple[TrainState, StepInfo]:
     return found
 
 
+LOSS = "loss"  # the name of a player's loss among its metrics
+
+
 def _recorded(info: StepInfo) -> Metrics:
-    """A step's figures by the names under which a run records them."""
-    losses = {loss_name(player): loss for player, loss in info.losses.items()}
-    lost = sorted(losses.keys() & info.metrics.keys())
-    require(not lost, f"metrics {lost} have the names of losses: give them other names")
-    return {**losses, **info.metrics}
+    """Losses and metrics of a step under the names that a run records, `player.metric`."""
+    taken = sorted(player for player, metrics in info.metrics.items() if LOSS in metrics)
+    require(
+        not taken,
+        f"players {taken} report a metric {LOSS!r}, which is the name of a player's own loss in the"
+        " records: give the metric another name",
+    )
+    recorded = {f"{player}.{LOSS}": loss for player, loss in info.losses.items()}
+    for player, metrics in info.metrics.items():
+        recorded |= {f"{player}.{name}": value for name, value in metrics.items()}
+    return recorded
 
 
 def _kinds(found) -> str:

@@ -25,16 +25,29 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax.core import SOLO, Algorithm, Params, Replica, TrainState, require
+from dgm_jax.core import (
+    SOLO,
+    Algorithm,
+    Aux,
+    Key,
+    Params,
+    PyTree,
+    Replica,
+    StepInfo,
+    TrainState,
+    require,
+)
 from dgm_jax.training.game import (
     Game,
     Move,
     apply,
     as_algorithm,
+    loss_of_parts,
     make_game,
     move,
     own,
     step_info,
+    value_of_parts,
 )
 
 
@@ -51,29 +64,36 @@ def alternating(players, optimizers, replica: Replica = SOLO) -> Algorithm:
         key = jax.random.fold_in(train_state.key, train_state.step)
         index = train_state.step * updates_per_step
         moved = train_state
-        reports = {}
+        moves = {}
         for rank, (name, player) in enumerate(game.players.items()):
             key_player = jax.random.fold_in(key, rank)
-            moved, reports[name] = _updates(game, name, moved, draw, index, key_player)
+            moved, moves[name] = _updates(game, name, moved, draw, index, key_player)
             index = index + player.num_updates
-        return moved._replace(step=train_state.step + 1), step_info(reports)
+        return moved._replace(step=train_state.step + 1), step_info(moves)
 
     return as_algorithm(game, step)
 
 
-def _updates(game, name, train_state, draw, index, key):
-    """`num_updates` updates of one player; loss and metrics are those of the last one."""
+def _updates(game, name, train_state, draw, index, key) -> tuple[TrainState, Move]:
+    """`num_updates` updates of one player, and the last of its moves."""
 
     def update(now, i):
-        seen = move(game, name, now, draw(index + i), jax.random.fold_in(key, i))
-        moved = apply(game, name, now, seen.gradient, seen.aux.state)
-        return moved, (seen.loss, seen.aux.metrics)
+        batch, key_update = draw(index + i), jax.random.fold_in(key, i)
+        seen = move(game, name, now, batch, key_update)
+        loss = loss_of_parts(game, name, now, batch, key_update)
+        return apply(game, name, now, seen, value_of_parts(game, loss)), seen
 
     num_updates = game.players[name].num_updates
     if num_updates == 1:
         return update(train_state, 0)
-    train_state, reports = jax.lax.scan(update, train_state, jnp.arange(num_updates))
-    return train_state, jax.tree.map(lambda x: x[-1], reports)
+
+    def without_gradient(now, i):
+        now, seen = update(now, i)
+        return now, (seen.loss, seen.aux.metrics)
+
+    train_state, reports = jax.lax.scan(without_gradient, train_state, jnp.arange(num_updates))
+    loss, metrics = jax.tree.map(lambda x: x[-1], reports)
+    return train_state, Move({}, Aux({}, metrics), loss)
 
 
 def simultaneous(players, optimizers, replica: Replica = SOLO) -> Algorithm:
@@ -81,9 +101,8 @@ def simultaneous(players, optimizers, replica: Replica = SOLO) -> Algorithm:
     game = _one_update_each(players, optimizers, replica, "simultaneous")
 
     def step(train_state, draw):
-        moves = _field(game, train_state, draw(train_state.step))
-        gradients = {name: seen.gradient for name, seen in moves.items()}
-        return _advance(game, train_state, gradients, moves)
+        batch = draw(train_state.step)
+        return _advance(game, train_state, batch, _field(game, train_state, batch))
 
     return as_algorithm(game, step)
 
@@ -98,14 +117,9 @@ def extragradient(players, optimizers, replica: Replica = SOLO) -> Algorithm:
 
     def step(train_state, draw):
         batch = draw(train_state.step)
-        here = _field(game, train_state, batch)
-        ahead, _ = _advance(
-            game, train_state, {name: seen.gradient for name, seen in here.items()}, here
-        )
-        there = _field(game, train_state._replace(params=ahead.params), batch)
-        return _advance(
-            game, train_state, {name: seen.gradient for name, seen in there.items()}, there
-        )
+        ahead, _ = _advance(game, train_state, batch, _field(game, train_state, batch))
+        moves = _field(game, train_state._replace(params=ahead.params), batch)
+        return _advance(game, train_state, batch, moves)
 
     return as_algorithm(game, step)
 
@@ -143,8 +157,11 @@ def consensus(players, optimizers, replica: Replica = SOLO, *, strength=1.0) -> 
         # each device knows its own batch's Jacobian only
         (jacobian_v,) = replica.average(pull_back(v))
         total = jax.tree.map(lambda g, c: g + strength * c, v, jacobian_v)
-        gradients = {name: own(player, total) for name, player in game.players.items()}
-        return _advance(game, train_state, gradients, moves)
+        moves = {
+            name: seen._replace(gradient=own(game.players[name], total))
+            for name, seen in moves.items()
+        }
+        return _advance(game, train_state, batch, moves)
 
     return as_algorithm(game, step)
 
@@ -160,23 +177,29 @@ def _one_update_each(players, optimizers, replica, rule) -> Game:
     return game
 
 
-def _field(game: Game, train_state: TrainState, batch) -> dict[str, Move]:
-    """Every player's move at one point."""
+def _player_keys(game: Game, train_state: TrainState) -> dict[str, Key]:
+    """A key for each player, for where all of them move once a step."""
     key = jax.random.fold_in(train_state.key, train_state.step)
-    return {
-        name: move(game, name, train_state, batch, jax.random.fold_in(key, rank))
-        for rank, name in enumerate(game.players)
-    }
+    return {name: jax.random.fold_in(key, rank) for rank, name in enumerate(game.players)}
+
+
+def _field(game: Game, train_state: TrainState, batch: PyTree) -> dict[str, Move]:
+    """Every player's move at one point."""
+    keys = _player_keys(game, train_state)
+    return {name: move(game, name, train_state, batch, keys[name]) for name in game.players}
 
 
 def _by_part(moves: dict[str, Move]) -> Params:
     return {part: grad for seen in moves.values() for part, grad in seen.gradient.items()}
 
 
-def _advance(game: Game, train_state, gradients, moves: dict[str, Move]):
-    """Applies every player's gradient at the old point."""
+def _advance(
+    game: Game, train_state: TrainState, batch: PyTree, moves: dict[str, Move]
+) -> tuple[TrainState, StepInfo]:
+    """Applies every player's move at the old point."""
+    keys = _player_keys(game, train_state)
     moved = train_state
     for name, seen in moves.items():
-        moved = apply(game, name, moved, gradients[name], seen.aux.state)
-    info = step_info({name: (seen.loss, seen.aux.metrics) for name, seen in moves.items()})
-    return moved._replace(step=train_state.step + 1), info
+        loss = loss_of_parts(game, name, train_state, batch, keys[name])
+        moved = apply(game, name, moved, seen, value_of_parts(game, loss))
+    return moved._replace(step=train_state.step + 1), step_info(moves)

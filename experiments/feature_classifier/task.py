@@ -10,7 +10,7 @@ from dgm_jax import data, training
 from dgm_jax.core import Task, chunked, require, require_at_least, require_positive
 from dgm_jax.experiments._shared.feature_classifier import CHUNK, network
 from dgm_jax.experiments.feature_classifier import Config
-from dgm_jax.models.classifier import CLASSIFIER, image_classifier
+from dgm_jax.models.classifier import CLASSIFIER, class_probabilities, image_classifier
 from dgm_jax.run import Inputs
 
 
@@ -38,7 +38,8 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     """Adam with a cosine schedule on shuffled epochs; accuracy and cross-entropy on the test
     set."""
     info = inputs.context.info
-    model = image_classifier(network(info), info.shape)
+    net = network(info)
+    model = image_classifier(net, info.shape)
     draw = data.draws(inputs.context, config.batch_size)
     schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
 
@@ -46,8 +47,8 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         del key
         test, label = arrays["test"]["image"], arrays["test"]["label"]
         probabilities = chunked(
-            lambda x: model.sample(
-                train_state.params, train_state.state, data.to_model_range(x, info.scaling)
+            lambda x: class_probabilities(
+                net, train_state.params, train_state.state, data.to_model_range(x, info.scaling)
             ),
             test,
             CHUNK,

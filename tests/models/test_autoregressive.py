@@ -252,7 +252,7 @@ def test_adam_memorises_a_set_of_sequences():
         def step(now, _):
             seen = training.move(game, AUTOREGRESSIVE, now, batch, key)
             return (
-                training.game.apply(game, AUTOREGRESSIVE, now, seen.gradient, seen.aux.state),
+                training.game.apply(game, AUTOREGRESSIVE, now, seen),
                 seen.aux.metrics,
             )
 

@@ -56,7 +56,7 @@ def start(model, key=0, num_examples=12):
 def after(name, game, now, batch):
     """The state after one update of one player."""
     seen = training.move(game, name, now, batch, jax.random.key(9))
-    return training.game.apply(game, name, now, seen.gradient, seen.aux.state)
+    return training.game.apply(game, name, now, seen)
 
 
 def same(a, b):
@@ -370,5 +370,5 @@ def test_every_method_takes_a_finite_step(method):
     now, moved, info = first_step(jax.random.key(1))
     assert bool(core.all_finite((moved.params, moved.state, moved.opt_state, info)))
     assert not same(moved.params[D], now.params[D]) and not same(moved.params[G], now.params[G])
-    assert set(info.losses) == {D, G} and {"value", "js_lower_bound"} <= set(info.metrics)
+    assert set(info.losses) == {D, G} and {"value", "js_lower_bound"} <= set(info.metrics[D])
     assert int(moved.step) == 1

@@ -22,10 +22,9 @@ def test_generator_is_the_same_on_every_backend(ours, shape):
             networks.Generator(shape, features=8, init_name="he", backend=backend)
         )
         params, state = jax.jit(network.init)(jax.random.key(0), z)
-        outputs[backend], states[backend] = jax.jit(network.apply, static_argnums=3)(
-            params, state, z, True
-        )
-        frozen, same = jax.jit(network.apply, static_argnums=3)(params, state, z, False)
+        apply = jax.jit(network.apply, static_argnames="train")
+        outputs[backend], states[backend] = apply(params, state, z, train=True)
+        frozen, same = apply(params, state, z, train=False)
         jax.tree.map(np.testing.assert_array_equal, same, state)
     assert outputs[ours].shape == (5, *shape) == frozen.shape
     assert np.abs(outputs[ours]).max() <= 1 and np.std(outputs[ours]) > 0.1
@@ -51,7 +50,7 @@ def test_discriminator_and_its_gradients_are_the_same_on_every_backend(name, sha
         assert (state == {}) != batch_norm
 
         def loss(params, x):
-            logits, _ = network.apply(params, state, x, True)
+            logits, _ = network.apply(params, state, x, train=True)
             assert logits.shape == (5,)
             return jnp.mean(jax.nn.softplus(logits))
 
@@ -70,7 +69,7 @@ def test_discriminator_without_batch_norm_sees_each_image_alone():
     x = np.random.default_rng(0).normal(size=(4, 28, 28, 1)).astype(np.float32)
     network = networks.from_flax(networks.Discriminator(features=8))
     params, state = jax.jit(network.init)(jax.random.key(0), x)
-    apply = jax.jit(lambda x: network.apply(params, state, x, True)[0])
+    apply = jax.jit(lambda x: network.apply(params, state, x, train=True)[0])
     whole, single = apply(x), apply(x[2:3])
     np.testing.assert_allclose(whole[2:3], single, rtol=1e-4, atol=1e-7)
 
@@ -109,7 +108,7 @@ def test_from_functions_carries_no_state():
         lambda key, x: {"w": jnp.ones(x.shape[-1])}, lambda p, x: x @ p["w"]
     )
     params, state = network.init(jax.random.key(0), jnp.zeros((2, 3)))
-    y, state = network.apply(params, state, jnp.ones((2, 3)), True)
+    y, state = network.apply(params, state, jnp.ones((2, 3)), train=True)
     np.testing.assert_array_equal(y, [3, 3])
     assert state == {}
 
@@ -118,8 +117,8 @@ def test_state_moves_only_in_training():
     network = networks.from_flax(networks.BatchNorm())
     x = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
     params, state = network.init(jax.random.key(0), x)
-    _, trained = network.apply(params, state, x, True)
-    _, frozen = network.apply(params, trained, x, False)
+    _, trained = network.apply(params, state, x, train=True)
+    _, frozen = network.apply(params, trained, x, train=False)
     assert np.abs(np.asarray(trained["batch_stats"]["mean"])).max() > 0
     jax.tree.map(np.testing.assert_array_equal, trained, frozen)
 
@@ -134,8 +133,8 @@ def test_from_flax_passes_keywords_to_every_call():
     params, state = network.init(jax.random.key(0), jnp.ones((1, 4)))
     expected = 3 * np.asarray(params["Dense_0"]["kernel"]).sum(0, keepdims=True)
     np.testing.assert_allclose(
-        network.apply(params, state, jnp.ones((1, 4)))[0], expected, rtol=1e-5
+        network.apply(params, state, jnp.ones((1, 4)), train=False)[0], expected, rtol=1e-5
     )
     np.testing.assert_allclose(
-        network.apply(params, state, jnp.ones((1, 4)), True)[0], 2 * expected, rtol=1e-5
+        network.apply(params, state, jnp.ones((1, 4)), train=True)[0], 2 * expected, rtol=1e-5
     )

@@ -17,7 +17,7 @@ def test_batch_norm_is_its_formula(shape):
     params, state = network.init(jax.random.key(0), x)
     params = {"scale": jnp.linspace(0.5, 2, 5), "bias": jnp.arange(5.0)}
     np.testing.assert_array_equal(state["batch_stats"]["mean"], 0)
-    y, new = jax.jit(lambda p, s, x: network.apply(p, s, x, True))(params, state, x)
+    y, new = jax.jit(lambda p, s, x: network.apply(p, s, x, train=True))(params, state, x)
     moved = np.float64(x)
     flat = moved.reshape(-1, 5)
     mean, var = flat.mean(0), flat.var(0)
@@ -27,7 +27,7 @@ def test_batch_norm_is_its_formula(shape):
     np.testing.assert_allclose(y, expected, atol=1e-5)
     np.testing.assert_allclose(new["batch_stats"]["mean"], 0.2 * mean, rtol=1e-5)
     np.testing.assert_allclose(new["batch_stats"]["var"], 0.8 + 0.2 * var, rtol=1e-5)
-    y, same = network.apply(params, new, x, False)
+    y, same = network.apply(params, new, x, train=False)
     mean, var = (np.float64(new["batch_stats"][n]) for n in ("mean", "var"))
     expected = (moved - mean) / np.sqrt(var + 1e-5) * np.asarray(params["scale"]) + np.asarray(
         params["bias"]

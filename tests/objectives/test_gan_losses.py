@@ -53,7 +53,7 @@ def test_values_are_sums_of_means_over_examples(name, transform):
     assert got.shape == () and got.dtype == jnp.float32
     np.testing.assert_allclose(got, real_term(real).mean() + fake_term(fake).mean(), rtol=1e-6)
     np.testing.assert_allclose(
-        transform(ALL[name].generator)(FAKE), generator_term(fake).mean(), rtol=1e-6
+        transform(ALL[name].generator)(REAL, FAKE), generator_term(fake).mean(), rtol=1e-6
     )
 
 
@@ -65,7 +65,7 @@ def test_gradients_are_the_closed_forms(name, transform):
     to_real, to_fake = transform(jax.grad(ALL[name].discriminator, argnums=(0, 1)))(REAL, FAKE)
     np.testing.assert_allclose(to_real, real_slope(real) / real.size, rtol=2e-6, atol=1e-12)
     np.testing.assert_allclose(to_fake, fake_slope(fake) / fake.size, rtol=2e-6, atol=1e-12)
-    to_generator = transform(jax.grad(ALL[name].generator))(FAKE)
+    to_generator = transform(jax.grad(ALL[name].generator, argnums=1))(REAL, FAKE)
     np.testing.assert_allclose(
         to_generator, generator_slope(fake) / fake.size, rtol=2e-6, atol=1e-12
     )
@@ -81,7 +81,9 @@ def test_duplicating_or_reordering_the_batch_changes_nothing(name):
         np.testing.assert_allclose(
             loss.discriminator(REAL, change(FAKE)), loss.discriminator(REAL, FAKE), rtol=1e-6
         )
-        np.testing.assert_allclose(loss.generator(change(FAKE)), loss.generator(FAKE), rtol=1e-6)
+        np.testing.assert_allclose(
+            loss.generator(REAL, change(FAKE)), loss.generator(REAL, FAKE), rtol=1e-6
+        )
 
 
 @losses
@@ -91,7 +93,7 @@ def test_finite_values_and_gradients_at_huge_logits(name, size):
     loss = ALL[name]
     value, gradients = jax.value_and_grad(loss.discriminator, argnums=(0, 1))(extremes, extremes)
     assert np.isfinite(value) and all(np.isfinite(g).all() for g in gradients)
-    value, gradient = jax.value_and_grad(loss.generator)(extremes)
+    value, gradient = jax.value_and_grad(loss.generator, argnums=1)(extremes, extremes)
     assert np.isfinite(value) and np.isfinite(gradient).all()
 
 
@@ -115,7 +117,9 @@ def test_half_precision_logits_are_averaged_in_float32(name):
     np.testing.assert_allclose(
         got, real_term(wide).mean() + fake_term(wide).mean(), rtol=1e-5, atol=1e-6
     )
-    np.testing.assert_allclose(ALL[name].generator(logits), generator_term(wide).mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        ALL[name].generator(logits, logits), generator_term(wide).mean(), rtol=1e-5
+    )
 
 
 @losses
@@ -151,7 +155,7 @@ def test_log_one_minus_sigmoid_does_not_saturate(logit):
     """In float32 log(1 - sigmoid(l)) is -inf from l = 17 on; the truth is -l."""
     expected = log_expit(-np.float64(logit))
     np.testing.assert_allclose(
-        gan.LOSSES["minimax"].generator(jnp.array([logit])), expected, rtol=1e-6
+        gan.LOSSES["minimax"].generator(jnp.zeros(1), jnp.array([logit])), expected, rtol=1e-6
     )
     np.testing.assert_allclose(gan.value(jnp.array([1e4]), jnp.array([logit])), expected, rtol=1e-6)
     np.testing.assert_allclose(
@@ -162,14 +166,14 @@ def test_log_one_minus_sigmoid_does_not_saturate(logit):
 @pytest.mark.parametrize("logit", [-30.0, -20.0, -15.0, -1e4])
 def test_the_non_saturating_gradient_stays_minus_one_where_d_wins(logit):
     """An epsilon inside the logarithm would give -9e-6 at -30."""
-    gradient = jax.grad(gan.LOSSES["non_saturating"].generator)(jnp.array([logit]))
+    gradient = jax.grad(gan.LOSSES["non_saturating"].generator, 1)(REAL, jnp.array([logit]))
     np.testing.assert_allclose(gradient, [-1.0], rtol=1e-6)
 
 
 def test_saturating_against_non_saturating_gradients():
     logits = jnp.linspace(-12, 12, 25)
-    saturating = 25 * jax.grad(gan.LOSSES["minimax"].generator)(logits)
-    alive = 25 * jax.grad(gan.LOSSES["non_saturating"].generator)(logits)
+    saturating = 25 * jax.grad(gan.LOSSES["minimax"].generator, 1)(REAL, logits)
+    alive = 25 * jax.grad(gan.LOSSES["non_saturating"].generator, 1)(REAL, logits)
     np.testing.assert_allclose(
         alive / saturating, np.exp(-np.asarray(logits, np.float64)), rtol=1e-5
     )

@@ -123,7 +123,9 @@ def test_pearson_chi_squared_of_least_squares():
     """2 C(G) = sum ((p + q) - 2 q)^2 / (p + q), where C(G) adds the data's half to the generator's
     loss."""
     critic = jnp.asarray(OPTIMA["least_squares(-1, 1, 0)"][1], jnp.float32)
-    twice = 2 * (CHI2.generator(critic[FAKE]) + CHI2.generator(critic[REAL]))
+    twice = 2 * (
+        CHI2.generator(critic[REAL], critic[FAKE]) + CHI2.generator(critic[FAKE], critic[REAL])
+    )
     np.testing.assert_allclose(twice, ((P - Q) ** 2 / (P + Q)).sum(), rtol=1e-6)
 
 
@@ -144,7 +146,7 @@ def test_gradient_of_the_generator_at_the_optimal_discriminator(name):
     """
     start = jnp.asarray(np.random.default_rng(1).normal(size=6), jnp.float32)
     frozen = gan.optimal_logits(LOG_P, jax.nn.log_softmax(start))
-    per_atom = jax.vmap(lambda logit: gan.LOSSES[name].generator(logit[None]))(frozen)
+    per_atom = jax.vmap(lambda logit: gan.LOSSES[name].generator(jnp.zeros(1), logit[None]))(frozen)
 
     def divergence(theta):
         log_q = jax.nn.log_softmax(theta)
@@ -206,9 +208,8 @@ def test_pathwise_gradient_of_a_gaussian_generator_at_the_optimal_discriminator(
 
     def generator_loss(theta):
         x = theta + 0.7 * z
-        return gan.LOSSES[name].generator(
-            gan.optimal_logits(log_data(x), gaussian.log_prob(x, 0.4, 0.7))
-        )
+        logits = gan.optimal_logits(log_data(x), gaussian.log_prob(x, 0.4, 0.7))
+        return gan.LOSSES[name].generator(jnp.zeros(1), logits)
 
     def divergence(theta):
         log_p, log_q = log_data(X), gaussian.log_prob(X, theta, 0.7)

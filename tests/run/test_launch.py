@@ -54,7 +54,7 @@ def test_a_run_leaves_its_folder(undisturbed):
         np.mean(error["per_seed"])
     )
     assert [row["step"] for row in rows_of(undisturbed)] == [10, 20, 30]
-    assert all(len(row["error"]) == 3 and len(row["p_loss"]) == 3 for row in rows_of(undisturbed))
+    assert all(len(row["error"]) == 3 and len(row["p.loss"]) == 3 for row in rows_of(undisturbed))
     assert "picture" not in rows_of(undisturbed)[0]
 
 
@@ -211,11 +211,11 @@ def test_the_evaluation_stands_where_training_has_the_same_name(tmp_path):
     def twice(config, data):
         task = build(config, data)
         return task._replace(
-            evaluate=lambda *given: task.evaluate(*given) | {"p_loss": jnp.float32(-7.0)}
+            evaluate=lambda *given: task.evaluate(*given) | {"p.loss": jnp.float32(-7.0)}
         )
 
     assert run(tmp_path, experiment=tiny(build=twice)) == 0
-    assert [row["p_loss"] for row in rows_of(tmp_path)] == [[-7.0] * 3] * 3
+    assert [row["p.loss"] for row in rows_of(tmp_path)] == [[-7.0] * 3] * 3
 
 
 # What a person gets wrong.

@@ -89,7 +89,7 @@ def test_gan_ring_from_the_command_line(ring):
     assert FILES <= {path.name for path in out.iterdir()}
     summary = summary_of(out)
     assert SUMMARY <= set(summary) and summary["experiment"] == "gan_ring"
-    assert {"modes", "valid", "mode_tv", "generator_loss", "discriminator_loss"} <= set(
+    assert {"modes", "valid", "mode_tv", "generator.loss", "discriminator.loss"} <= set(
         summary["metrics"]
     )
     assert [row["step"] for row in rows_of(out)] == list(range(10, 81, 10))

@@ -67,7 +67,7 @@ def test_the_contract_kept():
         ),
         (
             {"loss": lambda p, s, b, k: (p["x"], Aux(s, {"v": jnp.ones(3)}))},
-            r"must be scalars, got shapes {'v': \(3,\)}",
+            r"must be scalars, got shapes {'p.v': \(3,\)}",
         ),
         (
             {"init": lambda key: {"x": jnp.float32(1.0)}},

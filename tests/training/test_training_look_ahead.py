@@ -156,5 +156,5 @@ def test_steps_ahead_see_the_opponents_state_and_batch():
     seen = training.move(game, "generator", now, jnp.float32(3.0), jax.random.key(1))
     # psi after steps with state 0 and 1
     assert float(seen.gradient["theta"]) == 10.0 - 3.0 * (1.0 + 2.0)
-    moved = training.game.apply(game, "generator", now, seen.gradient, seen.aux.state)
+    moved = training.game.apply(game, "generator", now, seen)
     assert float(moved.params["psi"]) == 10.0 and float(moved.state["psi"]) == 0.0

@@ -37,7 +37,7 @@ def task_of(hyper):
             seen = jnp.where(index == hyper["poison_state"], jnp.inf, state[name]["seen"] + 1.0)
             return value, Aux(
                 {**state, name: {"seen": seen}},
-                {f"{name}_index": index, f"{name}_nan_is_fine": jnp.nan},
+                {"index": index, "nan_is_fine": jnp.nan},
             )
 
         return Player((name,), loss)
@@ -107,16 +107,16 @@ def test_two_and_two_steps_are_four():
     second, second_metrics = advance(first, DATA, 2)
     assert_same_bits(second, whole)
     assert whole.train_state.step.tolist() == [4] * 4
-    for name in ("a_loss", "b_loss"):
+    for name in ("a.loss", "b.loss"):
         mean = (first_metrics[name] + second_metrics[name]) / 2
         np.testing.assert_allclose(whole_metrics[name], mean, rtol=1e-6)
 
 
 def test_metrics_are_means_over_the_chunk():
     lanes, metrics = advance(lanes_at_start(), DATA, 4)
-    assert metrics["a_index"].tolist() == [1.5] * 4
+    assert metrics["a.index"].tolist() == [1.5] * 4
     _, metrics = advance(lanes, DATA, 2)
-    assert metrics["a_index"].tolist() == metrics["b_index"].tolist() == [4.5] * 4
+    assert metrics["a.index"].tolist() == metrics["b.index"].tolist() == [4.5] * 4
 
 
 def test_lanes_differ_and_training_moves():
@@ -144,9 +144,9 @@ def test_poisoned_lane_freezes_alone(what, step):
     assert_same_bits(frozen, lane_of(before, 2).train_state)
     taken = [t for t in range(4) if t < step]
     expected = np.mean(taken) if taken else np.nan
-    np.testing.assert_allclose(s1_metrics["a_index"][2], expected, rtol=1e-6)
-    assert np.isfinite(s2_metrics["a_loss"][jnp.array([0, 1, 3])]).all()
-    assert np.isnan(s2_metrics["a_loss"][2]) == (step < 4)
+    np.testing.assert_allclose(s1_metrics["a.index"][2], expected, rtol=1e-6)
+    assert np.isfinite(s2_metrics["a.loss"][jnp.array([0, 1, 3])]).all()
+    assert np.isnan(s2_metrics["a.loss"][2]) == (step < 4)
 
 
 def test_huge_learning_rate_freezes_its_lane_alone():

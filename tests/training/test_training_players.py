@@ -204,7 +204,7 @@ def recorder(name, num_updates=1):
         seen = jax.nn.one_hot(batch, NUM_SLOTS) * (1 + jax.random.uniform(key))
         state = {part: value + 1.0 for part, value in state.items()}
         everything = sum(jnp.vdot(value, seen) for value in params.values())
-        return -everything, Aux(state, {f"{name}_batch": batch})
+        return -everything, Aux(state, {"batch": batch})
 
     return Player((name,), loss, num_updates)
 
@@ -235,15 +235,17 @@ def test_alternating_gives_every_update_a_fresh_batch():
     assert slots(now.params["d"]) == [0, 1, 2, 4, 5, 6, 8, 9, 10]
     assert slots(now.params["g"]) == [3, 7, 11]
     # the metrics are those of the last update
-    assert [int(m["d_batch"]) for m in metrics] == [2, 6, 10]
-    assert [int(m["g_batch"]) for m in metrics] == [3, 7, 11]
+    assert [int(m["d"]["batch"]) for m in metrics] == [2, 6, 10]
+    assert [int(m["g"]["batch"]) for m in metrics] == [3, 7, 11]
 
 
 @pytest.mark.parametrize("rule", ["simultaneous", "extragradient", "optimistic", "consensus"])
 def test_moving_at_once_means_one_batch_a_step(rule):
     _, metrics = record(rule, 4)
     assert (
-        [int(m["d_batch"]) for m in metrics] == [int(m["g_batch"]) for m in metrics] == [0, 1, 2, 3]
+        [int(m["d"]["batch"]) for m in metrics]
+        == [int(m["g"]["batch"]) for m in metrics]
+        == [0, 1, 2, 3]
     )
 
 

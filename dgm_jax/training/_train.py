@@ -1,0 +1,89 @@
+"""A whole run in one call, for one who has a task, keys and data in memory."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dgm_jax import parallel
+from dgm_jax.core import Array, Key, Lane, PyTree, Task, require
+from dgm_jax.training.loop import Chunk, lane_program, run
+
+
+class TrainResult(NamedTuple):
+    """A run that has come to its end, with a leading axis of L lanes.
+
+    lanes: the last state; `lanes.train_state.params` are the parameters by part, and
+        `lanes.failed_at` [L] is the step at which a lane diverged, -1 for none.
+    metrics: by name, [L, chunks]: means over the steps of each chunk.
+    evaluation: by name, [L, ...]: what the task's `evaluate` and `conclude` give at the end.
+    """
+
+    lanes: Lane
+    metrics: dict[str, np.ndarray]
+    evaluation: dict[str, np.ndarray]
+
+
+def train(
+    task: Task | Callable[[dict[str, Array]], Task],
+    keys: Key,
+    data: PyTree,
+    num_steps: int,
+    *,
+    hyper: dict[str, Array] | None = None,
+    chunk_steps: int | None = None,
+    callback: Callable[[Chunk], None] | None = None,
+    strategy: str = "auto",
+    devices: str = "auto",
+) -> TrainResult:
+    """Trains a task over many seeds, and over numeric hyper-parameters that differ between them.
+
+    Args:
+      task: the task, or `hyper -> Task`, where `hyper` holds this lane's own numbers as scalars.
+      keys: typed keys [L], one for each lane, such as `jax.random.split(jax.random.key(0), L)`.
+      data: arrays that the task's `draw` and `evaluate` see; put on the devices once.
+      num_steps: of the game.
+      hyper: arrays [L] by name.
+      chunk_steps: steps of one compiled program, between which the host acts; None for all.
+      callback: called with the `Chunk` after each of them. Its lanes are reused for the next one:
+        take out what is to stay.
+      strategy: "vmap", "map" or "auto", as in `parallel.over_seeds`.
+      devices: "auto", "jit" or "pmap", as in `parallel.distribute`.
+
+    Returns:
+      The last state, the metrics of every chunk and the evaluation of the last.
+
+    Raises:
+      ConfigError: a number of steps below 1, keys that are not [L], hyper-parameters of another
+        length, or anything that a task must be and is not.
+    """
+    require(num_steps >= 1, f"num_steps must be at least 1, got {num_steps}")
+    chunk_steps = num_steps if chunk_steps is None else chunk_steps
+    task_of = (lambda hyper: task) if isinstance(task, Task) else task
+    require(callable(task_of), f"task must be a Task or hyper -> Task, got {type(task).__name__}")
+    hyper = {} if hyper is None else hyper
+    program = parallel.distribute(
+        lane_program(task_of), keys, hyper, strategy=strategy, devices=devices
+    )
+    data = program.place_data(data)
+    lanes = program.init(keys, hyper)
+    compiled = {}
+
+    def advance(lanes, data, length):
+        if length not in compiled:
+            compiled[length] = program.compile_advance(lanes, data, length)
+        return compiled[length](lanes, data)
+
+    seen = []
+    for chunk in run(advance, lanes, data, start=0, num_steps=num_steps, chunk_steps=chunk_steps):
+        lanes = chunk.lanes
+        seen.append(jax.device_get(chunk.metrics))
+        if callback is not None:
+            callback(chunk)
+    evaluation = jax.device_get(program.compile_evaluate(lanes, data)(lanes, data))
+    conclude = program.lower_conclude(lanes, data)
+    if conclude is not None:
+        evaluation |= jax.device_get(conclude.compile()(lanes, data))
+    metrics = {name: np.stack([each[name] for each in seen], axis=1) for name in seen[0]}
+    return TrainResult(lanes, metrics, evaluation)
