@@ -83,7 +83,8 @@ def distribute(
     return parallel.distribute(program, keys, hyper, only=_devices(launch), **options)
 
 
-def _devices(launch: LaunchConfig) -> list[jax.Device] | None:
+def _devices(launch: LaunchConfig) -> list | None:
+    """The first `num_devices`, or None for all."""
     there = jax.devices()
     require(
         0 <= launch.num_devices <= len(there),

@@ -1,57 +1,26 @@
-"""Is a trained discriminator the optimal one? A network against densities that are known.
+"""A discriminator against densities that are known."""
 
-    python -m experiments.gan_optimality
-    python -m experiments.gan_optimality --arm ring --num_steps 20000 --hidden 128
-
-The generator stands still, so p and q are known and so is the best discriminator: its logit is log
-p - log q, and V(G, D*) = 2 JSD(p, q) - 2 log 2 (Goodfellow et al. 2014, proposition 1 and theorem
-1). A network sees samples only, and is trained on their cross-entropy; over training we measure on
-a grid how far its logit is from the optimal one and how far its value, by quadrature and not on
-samples, is below that of D*. The gap is what a GAN's "JSD" lacks. Measured (2026-11-22, 5 seeds,
-4,000 steps, mean): gaps of .0001, .0006 and .0025 nats below JSDs of .0538, .1795 and .3431 (line,
-plane, ring). The logit is off by .025, .076 and .176 (root mean square) where D* is between .01 and
-.99; beyond that it may be off by more, where neither V nor any sample says much about it.
-"""
-
-import dataclasses
 import functools
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dgm_jax import parallel, plotting, training
+from dgm_jax import plotting, training
 from dgm_jax.core import Aux, Player, Task, lookup, require_at_least, require_positive
+from dgm_jax.evaluation import discriminator_distances
+from dgm_jax.experiments.gan_optimality import Config
+from dgm_jax.experiments.gan_optimality.pairs import PAIRS, tabulate
 from dgm_jax.networks import ACTIVATIONS, MLP, from_flax
 from dgm_jax.objectives import gan
-from dgm_jax.run import Data, Experiment, RunConfig, main
-from dgm_jax.studies.gan_optimality import PAIRS, distances, tabulate
+from dgm_jax.run import Inputs
 
 SOURCE = (
     "Goodfellow et al. 2014, theorem 1: 2 JSD - 2 log 2 by quadrature in double precision; +- .01"
     " nats is our aim"
 )
 OPTIMAL_VALUES = {"mixture_1d": -1.27869, "mixture_2d": -1.02722, "ring": -0.70016}
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(RunConfig):
-    """Does the trained discriminator reach log p / q?"""
-
-    arm: tuple[str, ...] = tuple(PAIRS)
-    """Data and generator: mixture_1d, mixture_2d or ring, each against a Gaussian."""
-    num_steps: int = 4_000
-    log_every: int = 400
-    batch_size: int = 512
-    """Samples of p, and as many of q, in each step; all of them fresh."""
-    hidden: int = 64
-    """Width of the two hidden layers."""
-    activation: str = "leaky_relu"
-    """A name of networks.activations."""
-    learning_rate: float = 1e-2
-    """Adam's, at the start; it falls to zero along a cosine."""
 
 
 def validate(config: Config) -> None:
@@ -63,20 +32,20 @@ def validate(config: Config) -> None:
     require_positive(config, "learning_rate")
 
 
-def load(config: Config) -> Data:
+def load(settings, needed) -> Inputs:
     """The grid of every arm goes to the device; the samplers stay functions."""
-    pairs = {arm: PAIRS[arm]() for arm in config.arm}
+    pairs = {arm: PAIRS[arm]() for arm in settings.arm}
     identity = {
         "name": ", ".join(pairs),
         "kind": "densities known in closed form, fresh samples in every step",
     }
-    return Data({arm: tabulate(pair) for arm, pair in pairs.items()}, identity, pairs)
+    return Inputs({arm: tabulate(pair) for arm, pair in pairs.items()}, identity, pairs)
 
 
-def build(config: Config, loaded: Data) -> Task:
+def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One discriminator, trained on samples of p and q while both stand still."""
     arm = config.arm[0]
-    pair = loaded.dataset[arm]
+    pair = inputs.context[arm]
     network = from_flax(MLP((config.hidden, config.hidden, 1), config.activation, squeeze=True))
 
     def init(key):
@@ -99,12 +68,12 @@ def build(config: Config, loaded: Data) -> Task:
 
     def evaluate(train_state, arrays, key):
         found = logits(train_state.params, arrays[arm].points)
-        return {**distances(found, arrays[arm], pair.cell), "logits": found}
+        return {**discriminator_distances(found, arrays[arm], pair.cell), "logits": found}
 
     players = {"discriminator": Player(("discriminator",), loss)}
     optimizers = {
         "discriminator": optax.adam(
-            training.learning_rate("cosine", config.learning_rate, config.num_steps)
+            training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
         )
     }
     return Task(init, draw, functools.partial(training.simultaneous, players, optimizers), evaluate)
@@ -119,11 +88,11 @@ def references(config: Config) -> list[dict]:
     ]
 
 
-def figures(results, loaded: Data) -> dict:
+def figures(results, inputs: Inputs) -> dict:
     """The logit of the first seed beside the optimal one, cut at +-8 where D is sure anyway."""
     found = {}
     for result in results:
-        grid, pair = loaded.arrays[result.name], loaded.dataset[result.name]
+        grid, pair = inputs.arrays[result.name], inputs.context[result.name]
         best = np.clip(gan.optimal_logits(grid.log_p, grid.log_q), -8, 8)
         network = np.clip(result.arrays["logits"], -8, 8)
         caption = (
@@ -147,40 +116,3 @@ def figures(results, loaded: Data) -> dict:
             )
         found[f"logit_{result.name}"] = (figure, caption)
     return found
-
-
-EXPERIMENT = Experiment(
-    name="gan_optimality",
-    config=Config,
-    load=load,
-    build=build,
-    distribute=parallel.distribute,
-    validate=validate,
-    figures=figures,
-    references=references,
-    headline=(
-        "value",
-        "gap",
-        "jsd",
-        "js_lower_bound",
-        "logit_rms_undecided",
-        "logit_max_undecided",
-    ),
-    explanations={
-        "value": "V(G, D) of the network, by quadrature: no sampling error.",
-        "optimal_value": "V(G, D*) = 2 JSD(p, q) - 2 log 2 on the same grid.",
-        "gap": "optimal_value - value in nats, at least 0: what the network lacks.",
-        "jsd": "The Jensen-Shannon divergence of p and q, by quadrature.",
-        "js_lower_bound": "log 2 + value / 2: what the network says about the JSD, from below.",
-        "logit_rms": (
-            "Root mean square of logit - (log p - log q) under (p + q) / 2, tails included."
-        ),
-        "logit_rms_undecided": "The same where D* is between .01 and .99, inside 99 % of the mass.",
-        "logit_max_undecided": "The largest such distance there.",
-        "probability_rms": "Root mean square of D - D* under (p + q) / 2.",
-    },
-    arm_field="arm",
-)
-
-if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))

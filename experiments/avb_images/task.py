@@ -1,41 +1,18 @@
-"""Adversarial variational Bayes on binarised images, and whether its bound can be believed.
+"""AVB and a VAE on binarised images, and their bounds against annealing."""
 
-    python -m experiments.avb_images
-    python -m experiments.avb_images --model vae avb --num_steps 100000
-
-A VAE, AVB, and AVB with adaptive contrast, all with one decoder (dense, latents N(0, I)) and
-encoders of one size. What the critic says is a bound only if the critic is optimal:
-`adversarial_bound` is it (for the VAE the ELBO), on the first `num_ais` test images;
-`annealed_log_prob` estimates log p(x) of the same images without critic or encoder density, from a
-Gaussian with the moments of the posterior, the same for all three; `gap` = annealed - adversarial
-should be positive. `alarm` is the share of seeds where the bound exceeds the estimate by more than
-three standard errors. In the paper (Mescheder et al. 2017, MNIST; quoted from memory) AVB without
-adaptive contrast claims -83.6 where annealing finds -91.2.
-
-Measured on Fashion-MNIST with the defaults (3 seeds of 0, 2026-11-23, two CPU cores, 26 minutes,
-part of them beside other work), nats:
-
-    model         bound                    log p (annealed)         gap                   alarm
-    vae           -238.6 [-239.1, -238.1]  -236.0 [-236.4, -235.5]   2.66 [ 2.09,  3.22]  no seed
-    avb           -229.3 [-230.5, -228.1]  -239.2 [-240.2, -238.2]  -9.86 [-10.5, -9.27]  every seed
-    avb_adaptive  -236.6 [-237.4, -235.9]  -235.0 [-235.9, -234.1]   1.66 [ 1.33,  1.99]  no seed
-
-As in the paper the plain critic overstates and adaptive contrast does not. Of eight chains 7 count
-for the VAE and with adaptive contrast, 2.6 for plain AVB, whose annealed estimate is so the
-loosest.
-"""
-
-import dataclasses
 import functools
-import sys
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax import data, parallel, priors, training
+from dgm_jax import data, priors, training
 from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
 from dgm_jax.evaluation import likelihood
+from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared.binary_images import figures
+from dgm_jax.experiments._shared.vae import task as study
+from dgm_jax.experiments.avb_images import Config
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
 from dgm_jax.models import vae as vae_recipe
 from dgm_jax.models.adversarial_variational_bayes import (
@@ -49,40 +26,14 @@ from dgm_jax.models.vae import log_joint as vae_log_joint
 from dgm_jax.models.vae import posterior, terms
 from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
 from dgm_jax.objectives.adversarial_variational_bayes import moments
-from dgm_jax.run import Experiment, main
-from dgm_jax.studies import binary_images
-from dgm_jax.studies import vae as study
+from dgm_jax.run import Inputs
+
+__all__ = ["build", "figures", "load", "validate"]
 
 MODELS = ("vae", "avb", "avb_adaptive_contrast")
 NUM_MOMENTS = 64  # posterior draws behind the Gaussian from which annealing starts
 NUM_BOUND = 16  # draws of the adversarial bound for each image
 NUM_BASES = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(study.VaeConfig):
-    """AVB, with and without adaptive contrast, beside a VAE."""
-
-    model: tuple[str, ...] = MODELS
-    """Arms: vae, avb, avb_adaptive_contrast."""
-    latent_size: int = 8
-    """Dimensions of z."""
-    noise_size: int = 32
-    """Standard normal numbers for one draw of an implicit posterior; a multiple of 8."""
-    num_steps: int = 5_000
-    log_every: int = 1_250
-    learning_rate: float = 5e-4
-    """Of encoder and decoder, Adam with b1 = .5, falling to zero along a cosine."""
-    critic_rate: float = 1e-3
-    """Of the critic, the same way."""
-    num_critic_updates: int = 1
-    """Critic updates in a step, each on fresh draws."""
-    num_ais: int = 100
-    """Test images behind the bound and annealed importance sampling."""
-    ais_steps: int = 300
-    """Distributions of the annealing."""
-    num_chains: int = 8
-    """Chains of the annealing for each image."""
 
 
 def validate(config: Config) -> None:
@@ -104,21 +55,26 @@ def validate(config: Config) -> None:
     )
 
 
-def build(config: Config, loaded) -> Task:
+def load(settings, needed) -> Inputs:
+    """Binarised images."""
+    return study.inputs_of(settings, "num_ais")
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One seed of one model."""
-    name, shape = config.model[0], loaded.dataset.info.shape
+    name, shape = config.model[0], inputs.context.info.shape
     rate = functools.partial(training.learning_rate, "cosine")
-    optimizers = {"vae": optax.adam(rate(config.learning_rate, config.num_steps), b1=0.5)}
+    optimizers = {"vae": optax.adam(rate(hyper["learning_rate"], config.num_steps), b1=0.5)}
     beta = study.linear_warm_up(config)
     coupling = None
     if name == "vae":
-        recipe = study.recipe(config, loaded)
+        recipe = study.recipe(config, inputs, config.latent_size)
         model = vae_recipe(recipe, shape, beta=beta)
     else:
-        recipe = _adversarial(config, loaded, name == "avb_adaptive_contrast")
+        recipe = _adversarial(config, inputs, name == "avb_adaptive_contrast")
         model = avb_recipe(recipe, shape, num_critic_updates=config.num_critic_updates, beta=beta)
         # A schedule counts a player's own updates.
-        critic_rate = rate(config.critic_rate, config.num_steps * config.num_critic_updates)
+        critic_rate = rate(hyper["critic_rate"], config.num_steps * config.num_critic_updates)
         optimizers["critic"] = optax.adam(critic_rate, b1=0.5)
         coupling = BATCH_COUPLING if recipe.adaptive_contrast else None
     algorithm = functools.partial(training.alternating, model.players, optimizers)
@@ -134,17 +90,17 @@ def build(config: Config, loaded) -> Task:
             "images": model.sample(params, state, jax.random.fold_in(key, 1), binary_images.SHOWN),
         }
 
-    draw = binary_images.draw_with_step(loaded, config.batch_size)
+    draw = binary_images.draw_with_step(inputs, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe, bound)
     return Task(model.init, draw, algorithm, evaluate, coupling, conclude)
 
 
-def _adversarial(config: Config, loaded, adaptive_contrast: bool) -> AdversarialVae:
+def _adversarial(config: Config, inputs: Inputs, adaptive_contrast: bool) -> AdversarialVae:
     if adaptive_contrast:
         encoder = AdditiveNoiseEncoder(config.hidden, config.latent_size, NUM_BASES)
     else:
         encoder = NoiseEncoder((*config.hidden, config.latent_size))
-    _, decoder = study.networks_of(config, loaded.dataset.info.shape)
+    _, decoder = study.networks_of(config, inputs.context.info.shape, config.latent_size)
     prior = priors.standard_normal(config.latent_size)
     return AdversarialVae(
         from_flax(encoder),
@@ -190,33 +146,3 @@ def _annealed(key, settings, recipe, params, state, x):
     keys = jax.random.split(jax.random.fold_in(key, 1), NUM_MOMENTS)
     start = moments(jax.lax.map(lambda k: draw_posterior(k, recipe, params, state, x).z, keys))
     return study.annealed(key, settings, joint, x, start.loc, start.scale)
-
-
-EXPERIMENT = Experiment(
-    name="avb_images",
-    config=Config,
-    load=study.load,
-    build=build,
-    distribute=parallel.distribute,
-    validate=validate,
-    static=("warm_up_share",),
-    figures=binary_images.figures,
-    headline=("adversarial_bound", "annealed_log_prob", "gap", "alarm", "claimed_elbo", "test_kl"),
-    explanations={
-        "adversarial_bound": (
-            "Mean of log p(x | z) - KL by the critic (VAE: by its density), nats; 16 draws an"
-            " image."
-        ),
-        "annealed_log_prob": "log p(x) of the same images by annealed importance sampling, nats.",
-        "annealed_error": "Its Monte-Carlo standard error by the spread of chains, nats.",
-        "annealed_sample_size": "Of the chains' weights; near 1 the estimate is loose.",
-        "gap": "annealed_log_prob - adversarial_bound: negative where the bound overstates.",
-        "alarm": "1 where the bound exceeds the estimate by more than three standard errors.",
-        "claimed_elbo": "One draw of the bound on 1,000 test images, nats.",
-        "test_kl": "KL as the bound has it, nats.",
-    },
-    arm_field="model",
-)
-
-if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))

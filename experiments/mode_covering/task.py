@@ -1,33 +1,19 @@
-"""Mode covering and mode seeking: one Gaussian fitted to two, by three divergences.
+"""Descent of a divergence on a grid, and where its global minimum is."""
 
-    python -m experiments.mode_covering
-    python -m experiments.mode_covering --arm js_2 js_2.1 js_2.2 js_3 --num_seeds 8
-
-p = N(-d, .5^2) / 2 + N(d, .5^2) / 2 and q = N(mu, sigma^2); an arm is a divergence and d. Every
-seed starts from its own (mu, sigma) and descends the divergence, computed on a grid, with Adam.
-Seeds end in different local minima, so the `global_*` figures are those of the best seed. KL(p ||
-q) covers: it takes the moments of p. KL(q || p) seeks one mode. The Jensen-Shannon divergence,
-which a GAN descends where its discriminator is optimal, covers at d = 2 and seeks at d = 3; by
-quadrature and scipy.optimize the switch is at d = 2.1224. Measured 2026-11-22 (20 seeds): all six
-minima to four digits; of the Jensen-Shannon seeds 65 % end between the modes at d = 2 and 55 % at d
-= 3, where that minimum is local.
-"""
-
-import dataclasses
 import functools
 import math
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dgm_jax import parallel, plotting, training
+from dgm_jax import plotting, training
 from dgm_jax.core import Aux, Player, Task, lookup, require, require_positive, uniform
 from dgm_jax.densities import gaussian, mixture
+from dgm_jax.experiments.mode_covering import Config
 from dgm_jax.objectives import divergences
-from dgm_jax.run import Data, Experiment, RunConfig, main
+from dgm_jax.run import Inputs
 
 SCALE = 0.5  # of both modes
 # of the grid: the midpoint rule is exact to rounding for a Gaussian of twice that scale and more
@@ -52,19 +38,6 @@ GLOBAL = {
     "reverse_kl_3": ((3.0000, 5e-5), (0.5000, 5e-5), (0.69315, 5e-6)),
     "js_3": ((3.0000, 5e-5), (0.5000, 5e-5), (0.21576, 5e-6)),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(RunConfig):
-    """Which Gaussian is nearest to two of them?"""
-
-    arm: tuple[str, ...] = tuple(GLOBAL)
-    """DIVERGENCE_D: kl, reverse_kl or js, and half the distance of the modes, as in js_2.5."""
-    num_seeds: int = 20
-    num_steps: int = 4_000
-    log_every: int = 1_000
-    learning_rate: float = 0.05
-    """Adam's, at the start; it falls to zero along a cosine."""
 
 
 def parse(arm: str) -> tuple[str, float]:
@@ -109,7 +82,12 @@ def divergence(arm: str, loc, scale):
     return DIVERGENCES[name](log_p(x, half), gaussian.log_prob(x, loc, scale), SPACING)
 
 
-def build(config: Config, loaded: Data) -> Task:
+def load(settings, needed) -> Inputs:
+    """Nothing: the density is known."""
+    return Inputs({}, {"name": f"two Gaussians of scale {SCALE} in one dimension, known density"})
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One seed: a Gaussian descends a divergence from where it happens to start."""
     arm = config.arm[0]
     half = parse(arm)[1]
@@ -137,13 +115,15 @@ def build(config: Config, loaded: Data) -> Task:
         )
     }
     optimizers = {
-        "fit": optax.adam(training.learning_rate("cosine", config.learning_rate, config.num_steps))
+        "fit": optax.adam(
+            training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
+        )
     }
     algorithm = functools.partial(training.simultaneous, players, optimizers)
     return Task(init, lambda arrays, data_key, index: {}, algorithm, evaluate)
 
 
-def finalise(arrays, config: Config, loaded: Data) -> dict[str, np.ndarray]:
+def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
     """Every seed's fit, and the best of them."""
     mu, sigma, value = (np.asarray(arrays[name], np.float64) for name in ("mu", "sigma", "value"))
     best = int(np.argmin(value))
@@ -168,7 +148,7 @@ def references(config: Config) -> list[dict]:
     ]
 
 
-def figures(results, loaded: Data) -> dict:
+def figures(results, inputs: Inputs) -> dict:
     """For each separation, p and the best fit of every divergence."""
     found = {}
     for half in sorted({parse(result.name)[1] for result in results}):
@@ -188,35 +168,3 @@ def figures(results, loaded: Data) -> dict:
         )
         found[f"fits_{half:g}"] = (figure, caption)
     return found
-
-
-EXPERIMENT = Experiment(
-    name="mode_covering",
-    config=Config,
-    load=lambda config: Data(
-        {}, {"name": f"two Gaussians of scale {SCALE} in one dimension, known density"}
-    ),
-    build=build,
-    distribute=parallel.distribute,
-    validate=validate,
-    finalise=finalise,
-    figures=figures,
-    references=references,
-    headline=("global_abs_mu", "global_sigma", "global_value", "covers", "reaches_global"),
-    explanations={
-        "value": "The divergence of this arm at the end, in nats.",
-        "global_abs_mu": (
-            "|mu| of the seed with the smallest value; the sign is a matter of the start."
-        ),
-        "global_sigma": "sigma of the same seed.",
-        "global_value": "Its value, in nats.",
-        "covers": (
-            "1 where |mu| < d / 2: the fit lies between the modes. The mean is the share of seeds."
-        ),
-        "reaches_global": "1 where the seed's value is within .001 nats of the best one.",
-    },
-    arm_field="arm",
-)
-
-if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))

@@ -1,18 +1,17 @@
-"""Pairs of known densities, and how far a discriminator's logits are from the optimal ones."""
+"""Pairs of known densities, and what is known of them on a grid."""
 
 import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax import core, data
-from dgm_jax.core import Array
 from dgm_jax.densities import gaussian, mixture
-from dgm_jax.objectives import divergences, gan
+from dgm_jax.evaluation import DiscriminatorGrid
+from dgm_jax.objectives import gan
 
 # beyond this logit D* is more than 99 % sure, and neither V nor samples say much about it
 SURE = math.log(99)
@@ -32,15 +31,6 @@ class Pair(NamedTuple):
     log_q: Callable
     points: np.ndarray
     cell: float
-
-
-class Grid(NamedTuple):
-    """What is known on the grid; `undecided` marks its dense part where D* is in [.01, .99]."""
-
-    points: Array  # [G, D]
-    log_p: Array  # [G]
-    log_q: Array  # [G]
-    undecided: Array  # bool[G]
 
 
 def _round_gaussian(scale: float, dim: int) -> tuple[Callable, Callable]:
@@ -81,7 +71,7 @@ PAIRS = {
 }
 
 
-def tabulate(pair: Pair) -> Grid:
+def tabulate(pair: Pair) -> DiscriminatorGrid:
     """Both densities on the grid, and where there is something to be right about."""
     points = jnp.asarray(pair.points, jnp.float32)
     log_p, log_q = pair.log_p(points), pair.log_q(points)
@@ -89,42 +79,9 @@ def tabulate(pair: Pair) -> Grid:
     order = np.argsort(-mass)
     dense = np.empty(mass.shape, bool)
     dense[order] = np.cumsum(mass[order]) <= SHARE * mass.sum()
-    return Grid(
+    return DiscriminatorGrid(
         points,
         log_p,
         log_q,
         jnp.asarray(dense) & (jnp.abs(gan.optimal_logits(log_p, log_q)) <= SURE),
     )
-
-
-def distances(logits, grid: Grid, cell: float) -> dict[str, Array]:
-    """How far logits [G] are from optimal ones: in value, in logit, in probability.
-
-    All by quadrature; the root mean squares are weighted by (p + q) / 2.
-    """
-    p, q, best = (
-        jnp.exp(grid.log_p),
-        jnp.exp(grid.log_q),
-        gan.optimal_logits(grid.log_p, grid.log_q),
-    )
-    value = -cell * jnp.sum(p * jax.nn.softplus(-logits) + q * jax.nn.softplus(logits))
-    optimal = 2 * divergences.js_on_grid(grid.log_p, grid.log_q, cell) - 2 * math.log(2)
-    error, doubt = logits - best, jax.nn.sigmoid(logits) - jax.nn.sigmoid(best)
-    lost_on_p = jax.nn.softplus(-logits) - jax.nn.softplus(-best)
-    lost_on_q = jax.nn.softplus(logits) - jax.nn.softplus(best)
-
-    def rms(x: Array, where: Array | float = 1.0) -> Array:
-        return jnp.sqrt(jnp.sum((p + q) * where * x**2) / jnp.sum((p + q) * where))
-
-    return {
-        "value": value,
-        "optimal_value": optimal,
-        # optimal - value, without their rounding
-        "gap": cell * jnp.sum(p * lost_on_p + q * lost_on_q),
-        "js_lower_bound": math.log(2) + value / 2,
-        "jsd": math.log(2) + optimal / 2,
-        "logit_rms": rms(error),
-        "logit_rms_undecided": rms(error, grid.undecided),
-        "logit_max_undecided": jnp.max(jnp.where(grid.undecided, jnp.abs(error), 0.0)),
-        "probability_rms": rms(doubt),
-    }

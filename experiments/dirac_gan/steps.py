@@ -1,5 +1,4 @@
-"""Convergence of the Dirac-GAN: paths of the engine's own steps, their spectrum, and the spectrum
-in closed form."""
+"""Convergence of the Dirac-GAN: paths of the engine's own steps, and their spectrum."""
 
 import functools
 from typing import NamedTuple
@@ -10,7 +9,12 @@ import numpy as np
 
 from dgm_jax import training
 from dgm_jax.core import SOLO, Algorithm, Replica, lookup
-from dgm_jax.models.dirac_gan import DIRAC_GAMES, dirac_gan, dirac_optimizers
+from dgm_jax.models.dirac_gan import (
+    DIRAC_GAMES,
+    dirac_gan,
+    dirac_optimizers,
+    sorted_eigenvalues,
+)
 
 
 class Arm(NamedTuple):
@@ -88,33 +92,4 @@ def spectrum(arm: Arm, step_size: float, updates: tuple[int, int] = (1, 1)) -> n
             return jnp.stack([jax.tree.leaves((moved.params, moved.opt_state))[i] for i in moving])
 
         jacobian = np.asarray(jax.jacfwd(step)(jnp.stack([leaves[i] for i in moving])))
-    return _sorted_eigenvalues(jacobian)
-
-
-def closed_form(arm: Arm, step_size: float) -> np.ndarray:
-    """complex128[N]: the same eigenvalues from linear algebra alone; NaN for the gradient penalty.
-
-    Near (0, 0) both losses' gradients are A w with A = [[0, s], [-s, gamma]] for w = (theta, psi):
-    s = f'(0) = 1/2 for the GAN and the non-saturating GAN, 1 for the WGAN, gamma from R1 (Mescheder
-    et al. 2018, sections 2 and 4).
-    """
-    game = DIRAC_GAMES[arm.game]
-    if game.penalty == "gradient_penalty":
-        return np.full(2, complex(np.nan, np.nan))
-    slope = 1.0 if game.loss == "wasserstein" else 0.5
-    field = np.array([[0.0, slope], [-slope, game.weight if game.penalty == "r1" else 0.0]])
-    field = field + game.half_consensus * field.T @ field
-    one, h = np.eye(2), step_size
-    matrices = {
-        "simultaneous": one - h * field,
-        "alternating": (one - h * np.diag([0, 1]) @ field) @ (one - h * np.diag([1, 0]) @ field),
-        "consensus": one - h * (field + field.T @ field),
-        "extragradient": one - h * field @ (one - h * field),
-        "optimistic": np.block([[one - 2 * h * field, h * field], [one, 0 * one]]),
-    }
-    return _sorted_eigenvalues(matrices[arm.dynamics])
-
-
-def _sorted_eigenvalues(matrix: np.ndarray) -> np.ndarray:
-    values = np.linalg.eigvals(matrix).astype(complex)
-    return values[np.lexsort((-np.imag(values), -np.abs(values).round(9)))]
+    return sorted_eigenvalues(jacobian)

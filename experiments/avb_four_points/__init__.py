@@ -27,88 +27,33 @@ sharp edge does inside them, and said -1.399 and .007.
 """
 
 import dataclasses
-import sys
+from typing import Literal
 
-import numpy as np
-
-from dgm_jax import parallel, plotting
-from dgm_jax.run import Data, Experiment, main
-from dgm_jax.studies import avb_four_points as study
-
-# The table as quoted from memory; its VAE column is confirmed to .002 nats by a NumPy run of the
-# authors' protocol, which is what the VAE is judged by. The AVB column is not confirmed, so it is
-# context.
-PAPER = "Mescheder et al. 2017, four points, quoted from memory"
-PUBLISHED = {
-    "vae": {
-        "log_likelihood": (-1.568, 0.01),
-        "elbo": (-1.697, 0.01),
-        "reconstruction_error": (88.5e-3, None),
-        "marginal_kl": (0.165, None),
-    },
-    "avb": {
-        "log_likelihood": (-1.403, None),
-        "elbo": (-1.421, None),
-        "reconstruction_error": (5.77e-3, None),
-        "marginal_kl": (0.026, None),
-    },
-}
+from dgm_jax.run.experiment import Experiment
+from dgm_jax.run.settings import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(study.FourPointsConfig):
+class Config(StudyConfig):
     """VAE and AVB on four points, side by side."""
 
-
-def load(config: Config) -> Data:
-    """Four one-hot images."""
-    return Data({}, {"name": "four_points", "identity": "four_points[one-hot, 2 x 2 pixels]"})
-
-
-def references(config: Config) -> list[dict]:
-    """The paper's table; a verdict where a tolerance is known."""
-    rows = PUBLISHED[config.model[0]]
-    return [
-        {"metric": k, "published": v, "spread": s, "source": PAPER}
-        | ({"context": True} if s is None else {})
-        for k, (v, s) in rows.items()
-    ]
-
-
-def _posteriors(result, num_seeds: int):
-    z = np.asarray(result.arrays["z"])[:num_seeds]
-    titles = [f"{result.name}, seed {i}" for i in range(len(z))]
-    return plotting.scatter_groups(
-        z, [f"x = {i}" for i in range(4)], limits=(-4, 4, -4, 4), titles=titles
-    )
-
-
-def figures(results, loaded: Data) -> dict:
-    """q(z | x) of the four points, a panel a seed."""
-    caption = "{}: draws of q(z | x), a colour for each of the four points; the prior is N(0, I)."
-    return {f"posteriors_{r.name}": (_posteriors(r, 8), caption.format(r.name)) for r in results}
-
-
-def snapshots(result, loaded: Data, step: int) -> dict:
-    """The first seed's posteriors during training."""
-    return {
-        "posteriors": (
-            _posteriors(result, 1),
-            f"{result.name}: draws of q(z | x) after {step} steps.",
-        )
-    }
+    model: tuple[Literal["vae", "avb"], ...] = ("vae", "avb")
+    """Arms: vae (Gaussian posteriors) and avb (implicit posteriors)."""
+    preset: Literal["fast", "paper"] = "fast"
+    """fast (high learning rates) or paper (for an accelerator: give --num_steps 100000)."""
+    num_seeds: int = 8
+    num_steps: int = 3_000
+    log_every: int = 1_000
+    num_critic_updates: int = 2
+    """Of AVB, in a step, each on fresh draws."""
+    critic_width: int = 256
+    """Of the critic's residual blocks."""
 
 
 EXPERIMENT = Experiment(
     name="avb_four_points",
     config=Config,
-    load=load,
-    build=study.build,
-    distribute=parallel.distribute,
-    validate=study.validate,
-    figures=figures,
-    snapshots=snapshots,
-    references=references,
+    task=f"{__name__}.task",
     headline=(
         "log_likelihood",
         "reconstruction_error",
@@ -132,6 +77,3 @@ EXPERIMENT = Experiment(
     },
     arm_field="model",
 )
-
-if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))

@@ -6,11 +6,10 @@ without any data:
 
     log Z - KL(q || p) = E_q [log f(z) - log q(z)].
 
-The families are those of `posterior_families`. What is reported of the sampler owes nothing to its
-critic: see `evaluate_family`.
+The families are those of `models.posterior_families`. What is reported of the sampler owes nothing
+to its critic: see `evaluate_family`.
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -19,16 +18,12 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from dgm_jax import training
-from dgm_jax.core import Array, Key, Task, lookup, require, require_at_least, require_positive
+from dgm_jax.core import Array, Key, lookup, require
 from dgm_jax.densities.posteriors import POSTERIORS, Unnormalised
 from dgm_jax.evaluation.histogram import Cells, centers, counts, histogram_kl
-from dgm_jax.networks import ResidualCritic, from_flax
+from dgm_jax.models.posterior_families import Family
 from dgm_jax.objectives import divergences
-from dgm_jax.run import Data, RunConfig
-from dgm_jax.studies.posterior_families import Family, gaussian_family, implicit_family
 
 FAMILIES = ("mean_field", "full_rank", "avb")
 GRID = Cells(-6.0, 6.0, 600)  # of the quadratures over the plane
@@ -36,40 +31,6 @@ BINS = Cells(-6.0, 6.0, 200)  # of the histograms, bins of .06
 NUM_DRAWS = 400_000  # for histograms and moments
 PART = 5_000  # draws at a time
 SHOWN = 2_000
-COUPLING = "adaptive contrast takes the moments of a batch of draws"
-
-
-@dataclasses.dataclass(frozen=True)
-class PosteriorsConfig(RunConfig):
-    """Posteriors and families of approximations."""
-
-    arm: tuple[str, ...] = tuple(
-        f"{t}/{f}" for t in ("rosenbrock", "torus", "eight_schools") for f in FAMILIES
-    )
-    """POSTERIOR/FAMILY: rosenbrock, torus, eight_schools, eight_schools_signed by mean_field,
-    full_rank, avb."""
-    num_seeds: int = 3
-    num_steps: int = 4_000
-    log_every: int = 2_000
-    batch_size: int = 256
-    """Draws of q in one update."""
-    gaussian_learning_rate: float = 2e-2
-    """Of the Gaussians, Adam; all learning rates fall to zero along a cosine."""
-    learning_rate: float = 5e-4
-    """Of the sampler, Adam with b1 = .5."""
-    critic_learning_rate: float = 2e-3
-    """Of the critic, Adam with b1 = .5."""
-    num_critic_updates: int = 2
-    """Critic updates in a step, each on fresh draws."""
-    noise_size: int = 64
-    """Standard normal numbers for one draw of the sampler. With few of them its draws lie near a
-    thin sheet, which the critic takes for spread: eight schools end too wide."""
-    hidden: tuple[int, ...] = (128, 128)
-    """Widths of the sampler's hidden layers."""
-    critic_width: int = 64
-    """Of the critic's residual blocks."""
-    critic_blocks: int = 2
-    """Residual blocks of the critic."""
 
 
 class Truth(NamedTuple):
@@ -78,20 +39,6 @@ class Truth(NamedTuple):
     log_normaliser: Array | np.ndarray
     mean: Array | np.ndarray
     sd: Array | np.ndarray
-
-
-def validate(config: PosteriorsConfig) -> None:
-    """Names and sizes, before anything is built."""
-    for name in config.arm:
-        split_arm(name)
-    require_at_least(2, config, "batch_size")
-    require_at_least(1, config, "num_critic_updates", "noise_size", "critic_width")
-    require_at_least(0, config, "critic_blocks")
-    require(
-        bool(config.hidden) and min(config.hidden) >= 1,
-        f"hidden must be positive widths, got {config.hidden}",
-    )
-    require_positive(config, "gaussian_learning_rate", "learning_rate", "critic_learning_rate")
 
 
 def split_arm(name: str) -> tuple[str, str]:
@@ -124,59 +71,10 @@ def truth(posterior: str) -> Truth:
         return Truth(*(np.asarray(value, np.float32) for value in found))
 
 
-def load(config: PosteriorsConfig) -> Data:
-    """The truth about each posterior of the run; there are no data."""
-    names = sorted({split_arm(arm)[0] for arm in config.arm})
-    return Data(
-        {name: truth(name)._asdict() for name in names},
-        {"name": "no data", "identity": ", ".join(names)},
-    )
-
-
-def build(config: PosteriorsConfig, loaded: Data) -> Task:
-    """One seed of one family on one posterior."""
-    posterior, name = split_arm(config.arm[0])
-    target, rates = POSTERIORS[posterior], {"q": config.gaussian_learning_rate}
-    if name == "avb":
-        critic = from_flax(ResidualCritic(config.critic_width, config.critic_blocks))
-        family = implicit_family(
-            target,
-            config.batch_size,
-            noise_size=config.noise_size,
-            hidden=config.hidden,
-            critic=critic,
-            num_critic_updates=config.num_critic_updates,
-            num_judged=PART,
-        )
-        rates = {"q": config.learning_rate, "critic": config.critic_learning_rate}
-    else:
-        family = gaussian_family(target, config.batch_size, name == "full_rank")
-    optimizers = {
-        player: optax.adam(  # a schedule counts the updates of its player
-            training.learning_rate(
-                "cosine", rate, config.num_steps * family.players[player].num_updates
-            ),
-            b1=0.5 if name == "avb" else 0.9,
-        )
-        for player, rate in rates.items()
-    }
-
-    def evaluate(train_state, arrays, key):
-        return evaluate_family(key, family, target, train_state.params, Truth(**arrays[posterior]))
-
-    return Task(
-        init=family.init,
-        draw=lambda arrays, data_key, index: {},
-        algorithm=functools.partial(training.alternating, family.players, optimizers),
-        evaluate=evaluate,
-        batch_coupling=COUPLING if name == "avb" else None,
-    )
-
-
 def evaluate_family(
     key: Key, family: Family, target: Unnormalised, params, exact: Truth
 ) -> dict[str, Array]:
-    """What `experiments.avb_posteriors` explains; NUM_DRAWS draws of q, in parts.
+    """What the experiment explains; NUM_DRAWS draws of q, in parts.
 
     plane_kl: `histogram_kl` of the first two quantities. kl: for Gaussians in the plane by
         quadrature over GRID, in
