@@ -3,5 +3,21 @@
 from typing import Literal
 
 Binarization = Literal["dynamic", "static", "threshold"]
+Estimator = Literal[
+    "exact",
+    "score_function",
+    "score_function_leave_one_out",
+    "nvil",
+    "vimco",
+    "muprop",
+    "rebar",
+    "relax",
+    "disarm",
+    "straight_through",
+    "gumbel_softmax",
+    "straight_through_gumbel_softmax",
+    "gumbel_rao",
+    "reinmax",
+]
 GanLoss = Literal["hinge", "least_squares", "minimax", "non_saturating", "wasserstein"]
 Penalty = Literal["dragan", "gradient_penalty", "r1", "r2"]

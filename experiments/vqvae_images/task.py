@@ -1,37 +1,16 @@
-"""A VQ-VAE with an autoregressive prior on real images: reconstructions, codebook usage, bits per
-dimension, samples.
-
-    python -m experiments.vqvae_images --data fashion_mnist --num_seeds 3
-    python -m experiments.vqvae_images --gradient rotation
-    python -m experiments.vqvae_images --codebook loss --cosine
-
-After van den Oord et al. 2017, section 4.1 (two strided convolutions, two residual blocks, beta
-.25, Adam; Sonnet's version with a moving-average codebook, decay .99), smaller: `width` 64 where
-they have 128 or 256. The likelihood is a discretised logistic law over the 256 levels of a pixel. A
-transformer over the 7 x 7 codes is trained in the same game, on the codes as they are at that step;
-both learning rates fall to zero along a cosine. `bits_per_dim` is the bound -log2 p(x | e_c) - log2
-p(c) on all test images, `uniform_bits_per_dim` the same with the uniform prior over codes. The
-paper's 4.67 bits are for CIFAR-10 and a uniform prior, so they stand beside no row of
-Fashion-MNIST.
-
-Measured with the first command (3 seeds of seed 0, 2026-11-23, two CPU cores, about 20 minutes
-beside other work), mean and 95 % interval on 10,000 test images: 3.571 [3.516, 3.626] bits a
-dimension with the prior, 3.824 [3.791, 3.856] with the uniform prior, 3.324 for the decoder alone;
-3.96 bits a code of 8; squared error .0345; all 256 codes in use, perplexity 216 [202, 231]. Over
-training (500, 1,000, 1,500, 2,000 steps) the bits were 3.80, 3.65, 3.58, 3.57.
-"""
+"""A VQ-VAE, the prior over its codes, and what both say about test images."""
 
 import dataclasses
 import functools
 import math
-import sys
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dgm_jax import data, evaluation, parallel, plotting, quantization, training
+from dgm_jax import data, evaluation, plotting, quantization, training
 from dgm_jax.core import Task, chunked, lookup, require, require_at_least, require_positive
+from dgm_jax.experiments.vqvae_images import Config
 from dgm_jax.models import vqvae as model_of
 from dgm_jax.models.autoregressive import code_prior
 from dgm_jax.models.vqvae import VqVae, decoded, encode, log_likelihood, log_prior
@@ -44,46 +23,9 @@ from dgm_jax.networks import (
 )
 from dgm_jax.objectives.vqvae import uniform_log_prior
 from dgm_jax.quantization import GRADIENTS
-from dgm_jax.run import Data, Experiment, RunConfig, main
+from dgm_jax.run import Inputs
 
 SHOWN = 48  # images of each seed in the figures
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(RunConfig):
-    """VQ-VAE and its prior on images: how many bits, how much of the codebook, which samples?"""
-
-    data: str = "fashion_mnist"
-    """A set of images by name (dgm_jax.data.load)."""
-    num_seeds: int = 3
-    num_steps: int = 2_000
-    log_every: int = 500
-    batch_size: int = 64
-    """Images in a step."""
-    num_codes: int = 256
-    """Entries of the codebook."""
-    code_width: int = 32
-    """Dimensions of a code."""
-    width: int = 64
-    """Channels of the autoencoder."""
-    codebook: str = "average"
-    """average: moving averages of the vectors; loss: trained by the codebook term."""
-    decay: float = 0.99
-    """Of the moving averages, in [0, 1)."""
-    threshold: float = 0.05
-    """Codes with fewer vectors a batch are put on random vectors; 0 for never."""
-    gradient: str = "straight_through"
-    """straight_through or rotation."""
-    cosine: bool = False
-    """Unit-length vectors and codes; needs --codebook loss."""
-    commitment_weight: float = 0.25
-    """beta of van den Oord et al. 2017."""
-    learning_rate: float = 1e-3
-    """Adam's, at the start; it falls to zero along a cosine."""
-    prior_width: int = 96
-    """Of the transformer over codes; a multiple of 4, its heads."""
-    prior_layers: int = 2
-    """Of the transformer over codes."""
 
 
 def validate(config: Config) -> None:
@@ -107,20 +49,20 @@ def validate(config: Config) -> None:
     require(not config.cosine or config.codebook == "loss", "--cosine needs --codebook loss")
 
 
-def load(config: Config) -> Data:
+def load(settings, needed) -> Inputs:
     """Real images in [-1, 1]."""
-    dataset = data.load(config.data)
+    dataset = data.load(settings.data)
     require(
         dataset.info.kind == "images",
-        f"data must be a set of images, got the density {config.data!r}",
+        f"data must be a set of images, got the density {settings.data!r}",
     )
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
-    return Data(
+    return Inputs(
         arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
     )
 
 
-def recipe(config: Config, shape: tuple[int, int, int]) -> VqVae:
+def recipe(config: Config, hyper, shape: tuple[int, int, int]) -> VqVae:
     """The networks and the quantiser of the settings."""
     grid = (shape[0] // 4, shape[1] // 4)
     average = config.codebook == "average"
@@ -138,21 +80,21 @@ def recipe(config: Config, shape: tuple[int, int, int]) -> VqVae:
         config.num_codes,
         config.code_width,
         code_prior(from_transformer(transformer), grid),
-        decay=config.decay if average else None,
+        decay=hyper["decay"] if average else None,
         threshold=config.threshold if average else 0.0,
-        commitment_weight=config.commitment_weight,
+        commitment_weight=hyper["commitment_weight"],
         gradient=config.gradient,
         cosine=config.cosine,
     )
 
 
-def build(config: Config, loaded: Data) -> Task:
+def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One seed: autoencoder and prior move in turn; the bound and the codebook's usage on all test
     images."""
-    shape, scaling = loaded.dataset.info.shape, loaded.dataset.info.scaling
-    vae = recipe(config, shape)
+    shape, scaling = inputs.context.info.shape, inputs.context.info.scaling
+    vae = recipe(config, hyper, shape)
     model = model_of(vae, shape)
-    draw_images = data.draws(loaded.dataset, config.batch_size)
+    draw_images = data.draws(inputs.context, config.batch_size)
     uniform = uniform_log_prior(math.prod(vae.grid), config.num_codes)
     bits = functools.partial(evaluation.bits_per_dimension, num_dimensions=math.prod(shape))
 
@@ -188,7 +130,7 @@ def build(config: Config, loaded: Data) -> Task:
             "samples": model.sample(params, state, key, SHOWN),
         }
 
-    schedule = training.learning_rate("cosine", config.learning_rate, config.num_steps)
+    schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
     optimizers = {name: optax.adam(schedule) for name in model.players}
     return Task(
         model.init,
@@ -199,9 +141,9 @@ def build(config: Config, loaded: Data) -> Task:
     )
 
 
-def snapshots(result, loaded: Data, step: int) -> dict:
+def snapshots(result, inputs: Inputs, step: int) -> dict:
     """Samples of each seed at fixed noise."""
-    del loaded
+    del inputs
     images = np.concatenate(result.arrays["samples"][:, :24])
     figure = plotting.image_grid(
         images, num_columns=24, value_range=(-1.0, 1.0), title=f"step {step}"
@@ -209,9 +151,9 @@ def snapshots(result, loaded: Data, step: int) -> dict:
     return {"samples": (figure, f"Samples at fixed noise after {step} steps; each seed has a row.")}
 
 
-def figures(results, loaded: Data) -> dict:
+def figures(results, inputs: Inputs) -> dict:
     """Real images, their reconstructions, and samples of prior and decoder."""
-    real = np.asarray(loaded.dataset.test["image"][:SHOWN])
+    real = np.asarray(inputs.context.test["image"][:SHOWN])
     found = {
         "real": (
             plotting.image_grid(real, num_columns=16, title="test images"),
@@ -230,40 +172,3 @@ def figures(results, loaded: Data) -> dict:
                 )
                 found[f"{name}_seed_{seed}"] = (figure, f"{text}; seed {seed}.")
     return found
-
-
-EXPERIMENT = Experiment(
-    name="vqvae_images",
-    config=Config,
-    load=load,
-    build=build,
-    distribute=parallel.distribute,
-    validate=validate,
-    static=("threshold",),
-    figures=figures,
-    snapshots=snapshots,
-    headline=(
-        "bits_per_dim",
-        "uniform_bits_per_dim",
-        "decoder_bits_per_dim",
-        "prior_bits",
-        "squared_error",
-        "usage",
-        "perplexity",
-    ),
-    explanations={
-        "bits_per_dim": (
-            "Bound on -log2 p(x) a pixel on all test images: decoder and trained prior; integer"
-            " pixels."
-        ),
-        "uniform_bits_per_dim": "The same with the uniform prior over codes.",
-        "decoder_bits_per_dim": "The decoder's part of both.",
-        "prior_bits": "-log2 p(c) a code; log2 K for the uniform prior.",
-        "squared_error": "Mean over pixels in [-1, 1] of the squared error of the reconstruction.",
-        "usage": "Share of the codebook that occurs among the codes of the test images.",
-        "perplexity": "exp of the entropy of the codes over the test images.",
-    },
-)
-
-if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))

@@ -1,0 +1,129 @@
+"""A VAE with categorical latents that one estimator trains, and bounds on its likelihood."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dgm_jax import data, evaluation, sampling, training
+from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
+from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared.binary_images import figures
+from dgm_jax.experiments.gumbel_vae_images import Config
+from dgm_jax.models.gumbel_vae import GumbelVae, bounds, exact_log_prob, gumbel_vae, log_weights
+from dgm_jax.networks import MLP, from_flax, reshaped
+from dgm_jax.run import Inputs
+from dgm_jax.sampling.estimators import ESTIMATORS
+
+__all__ = ["build", "figures", "load", "references", "validate"]
+
+MAX_CONFIGURATIONS = 4096  # latents that are enumerated
+
+JANG = {
+    "gumbel_softmax": 101.5,
+    "straight_through_gumbel_softmax": 107.8,
+    "straight_through": 110.9,
+    "muprop": 107.0,
+    "score_function": 110.6,
+}
+
+
+def validate(config: Config) -> None:
+    """Names and ranges, before anything is loaded."""
+    for name in config.estimator:
+        lookup(ESTIMATORS, name, "gradient estimator")
+    lookup(_OPTIMIZERS, config.optimizer, "optimizer")
+    require_at_least(1, config, "num_variables", "batch_size", "num_importance", "num_eval")
+    require_at_least(2, config, "num_classes")
+    require(
+        min(config.hidden, default=1) >= 1,
+        f"hidden must be widths of at least 1, got {config.hidden}",
+    )
+    chunk = min(10, config.num_importance)
+    require(
+        config.num_importance % chunk == 0,
+        f"num_importance must be a multiple of 10, got {config.num_importance}",
+    )
+    require_at_least(0, config, "anneal_rate")
+    require_positive(config, "learning_rate")
+    exact = (
+        "exact" in config.estimator
+        and config.num_classes**config.num_variables > MAX_CONFIGURATIONS
+    )
+    latents = f"{config.num_classes}^{config.num_variables}"
+    require(not exact, f"exact needs at most {MAX_CONFIGURATIONS} latents, got {latents}")
+
+
+_OPTIMIZERS = {"momentum": lambda rate: optax.sgd(rate, momentum=0.9), "adam": optax.adam}
+
+
+def load(settings, needed) -> Inputs:
+    """Images, each pixel drawn once with probability x / 255."""
+    return binary_images.load(settings.data, "static", {"num_eval": ("test", settings.num_eval)})
+
+
+def networks_of(config: Config, shape: tuple[int, int, int]) -> GumbelVae:
+    """Encoder and decoder of the settings."""
+    latent = (config.num_variables, config.num_classes)
+    encoder = from_flax(MLP((*config.hidden, latent[0] * latent[1]), "relu", "glorot"))
+    decoder = from_flax(MLP((*reversed(config.hidden), math.prod(shape)), "relu", "glorot"))
+    return GumbelVae(reshaped(encoder, latent), reshaped(decoder, shape), latent[:1], latent[1])
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed: an estimator trains encoder and decoder; bounds on log p of test images."""
+    shape = inputs.context.info.shape
+    vae = networks_of(config, shape)
+    schedule = functools.partial(
+        sampling.temperature.exponential, rate=hyper["anneal_rate"], floor=0.5, hold=500
+    )
+    model = gumbel_vae(vae, shape, estimator=config.estimator[0], temperature=schedule)
+    draw = binary_images.draw_with_step(inputs, config.batch_size)
+    enumerable = config.num_classes**config.num_variables <= MAX_CONFIGURATIONS
+
+    def evaluate(train_state, arrays, key):
+        params, state = train_state.params, train_state.state
+        x = data.to_model_range(arrays["test"]["image"][: config.num_eval], "unit")
+        key_bound, key_hard, key_sample = jax.random.split(key, 3)
+
+        def weights(key, x, num):
+            return log_weights(key, vae, params, state, x, num)
+
+        found = evaluation.importance_weighted(
+            key_bound, weights, x, config.num_importance, batch_size=100
+        )
+        terms = bounds(key_hard, vae, params, state, x, schedule(train_state.step))
+        hard, relaxed = jnp.mean(terms["hard"].elbo), jnp.mean(terms["relaxed"].elbo)
+        exact = {"log_prob": jnp.mean(exact_log_prob(vae, params, state, x))} if enumerable else {}
+        return exact | {
+            "negative_bound": -jnp.mean(found.log_prob),
+            "effective_sample_size": jnp.mean(found.effective_sample_size),
+            "test_elbo": hard,
+            "relaxed_elbo": relaxed,
+            "relaxation_gap": relaxed - hard,
+            "test_kl": jnp.mean(terms["hard"].kl),
+            "images": model.sample(params, state, key_sample, binary_images.SHOWN),
+        }
+
+    optimizers = {"vae": lookup(_OPTIMIZERS, config.optimizer, "optimizer")(hyper["learning_rate"])}
+    return Task(
+        model.init,
+        draw,
+        functools.partial(training.alternating, model.players, optimizers),
+        evaluate,
+    )
+
+
+def references(config: Config) -> list[dict]:
+    """Jang et al.'s table: of MNIST, so for other data it is context and no verdict is given."""
+    published = JANG.get(config.estimator[0])
+    if published is None or (config.num_variables, config.num_classes) != (20, 10):
+        return []
+    other = config.data != "mnist"
+    source = "Jang et al. 2017, table 1, VAE Cat, m = 1000, MNIST"
+    if other:
+        source += f" (not {config.data})"
+    row = {"metric": "negative_bound", "published": published, "spread": None, "source": source}
+    return [row | {"context": True} if other else row]

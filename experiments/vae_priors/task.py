@@ -1,0 +1,140 @@
+"""A VAE under one prior: likelihood of test images, and surgery of training images."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dgm_jax import data, evaluation, training
+from dgm_jax.core import Task, require, require_at_least
+from dgm_jax.evaluation import likelihood
+from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared.binary_images import figures
+from dgm_jax.experiments._shared.vae import task as study
+from dgm_jax.experiments.vae_priors import Config
+from dgm_jax.models.vae import log_joint, log_weights, posterior, terms, vae
+from dgm_jax.run import Inputs
+
+__all__ = ["build", "figures", "load", "references", "validate"]
+
+VAMP = "Tomczak and Welling 2018, VAE, static MNIST, other networks"
+PUBLISHED = {"standard_normal": (-88.56, f"{VAMP}; quoted from memory"), "vamp": (-85.57, VAMP)}
+
+
+def validate(config: Config) -> None:
+    """Names and ranges, before anything is loaded."""
+    study.validate(config)
+    for name in config.prior:
+        study.validate_prior(name)
+    require_at_least(
+        1,
+        config,
+        "num_components",
+        "num_importance",
+        "num_eval",
+        "num_ais",
+        "ais_steps",
+        "num_chains",
+    )
+    require_at_least(2, config, "num_surgery")
+    require(
+        config.num_ais <= config.num_eval,
+        f"the num_ais={config.num_ais} annealed images are among the num_eval={config.num_eval}"
+        " first: give fewer",
+    )
+    chunk = min(10, config.num_importance)
+    require(
+        config.num_importance % chunk == 0,
+        f"num_importance must be a multiple of 10, got {config.num_importance}",
+    )
+
+
+def load(settings, needed) -> Inputs:
+    """Binarised images."""
+    return study.inputs_of(settings, "num_eval", "num_ais", "num_surgery")
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed under one prior: the ELBO during training, likelihood and surgery at the end."""
+    recipe = study.recipe(
+        config, inputs, config.latent_size, config.prior[0], config.num_components
+    )
+    model = vae(recipe, inputs.context.info.shape, beta=study.linear_warm_up(config))
+    rate = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
+    algorithm = functools.partial(training.alternating, model.players, {"vae": optax.adam(rate)})
+    draw = binary_images.draw_with_step(inputs, config.batch_size)
+    conclude = functools.partial(_conclude, config, recipe)
+    return Task(
+        model.init, draw, algorithm, functools.partial(_evaluate, recipe, model), conclude=conclude
+    )
+
+
+def _evaluate(recipe, model, train_state, arrays, key):
+    """One draw of the bound for every test image, and pictures."""
+    params, state = train_state.params, train_state.state
+    key_bound, key_sample = jax.random.split(key)
+    x = data.to_model_range(arrays["test"]["image"], "unit")
+    found = terms(key_bound, recipe, params, state, x)
+    return {
+        "test_elbo": jnp.mean(found.elbo),
+        "test_log_likelihood_term": jnp.mean(found.log_likelihood),
+        "test_kl": jnp.mean(found.kl),
+        "images": model.sample(params, state, key_sample, binary_images.SHOWN),
+    }
+
+
+def _conclude(config, recipe, train_state, arrays, key):
+    """log p(x) of test images, and the surgery of training images."""
+    params, state = train_state.params, train_state.state
+    key_weights, key_surgery, key_ais = (jax.random.fold_in(key, i) for i in range(3))
+
+    def weights(key, x, num):
+        return log_weights(key, recipe, params, state, x, num)
+
+    images = binary_images.training_images(arrays)[: config.num_surgery]
+    test = data.to_model_range(arrays["test"]["image"][: config.num_eval], "unit")
+    found = evaluation.importance_weighted(
+        key_weights, weights, test, config.num_importance, batch_size=100
+    )
+    mean = jnp.mean(found.log_prob)
+    return {
+        "log_prob": mean,
+        "negative_log_prob": -mean,
+        "log_prob_same": jnp.mean(found.log_prob[: config.num_ais]),
+        "log_prob_error": likelihood.average(found).monte_carlo_error,
+        "effective_sample_size": jnp.mean(found.effective_sample_size),
+        **_annealed(key_ais, config, recipe, params, state, test[: config.num_ais]),
+        **study.surgery(key_surgery, recipe, params, state, images),
+    }
+
+
+def _annealed(key, config, recipe, params, state, x):
+    """Annealed importance sampling from the posterior: a mean over images, and how far to trust
+    it."""
+    settings = likelihood.Settings(num_steps=config.ais_steps, num_chains=config.num_chains)
+    joint = lambda x, z: log_joint(recipe, params, state, z, x)
+    found = study.annealed(key, settings, joint, x, *posterior(recipe, params, state, x))
+    return {
+        "annealed_log_prob": jnp.mean(found.log_prob),
+        "annealed_error": likelihood.average(found).monte_carlo_error,
+        "annealed_sample_size": jnp.mean(found.effective_sample_size),
+        "acceptance": jnp.mean(found.acceptance),
+    }
+
+
+def references(config: Config) -> list[dict]:
+    """VampPrior's table: of MNIST and larger networks, so no verdict is given."""
+    known = PUBLISHED.get(config.prior[0])
+    if known is None:
+        return []
+    published, source = known
+    return [
+        {
+            "metric": "log_prob",
+            "published": published,
+            "spread": None,
+            "source": source,
+            "context": True,
+        }
+    ]

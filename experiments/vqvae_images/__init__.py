@@ -1,0 +1,97 @@
+"""A VQ-VAE with an autoregressive prior on real images: reconstructions, codebook usage, bits per
+dimension, samples.
+
+    python -m experiments.vqvae_images --data fashion_mnist --num_seeds 3
+    python -m experiments.vqvae_images --gradient rotation
+    python -m experiments.vqvae_images --codebook loss --cosine
+
+After van den Oord et al. 2017, section 4.1 (two strided convolutions, two residual blocks, beta
+.25, Adam; Sonnet's version with a moving-average codebook, decay .99), smaller: `width` 64 where
+they have 128 or 256. The likelihood is a discretised logistic law over the 256 levels of a pixel. A
+transformer over the 7 x 7 codes is trained in the same game, on the codes as they are at that step;
+both learning rates fall to zero along a cosine. `bits_per_dim` is the bound -log2 p(x | e_c) - log2
+p(c) on all test images, `uniform_bits_per_dim` the same with the uniform prior over codes. The
+paper's 4.67 bits are for CIFAR-10 and a uniform prior, so they stand beside no row of
+Fashion-MNIST.
+
+Measured with the first command (3 seeds of seed 0, 2026-11-23, two CPU cores, about 20 minutes
+beside other work), mean and 95 % interval on 10,000 test images: 3.571 [3.516, 3.626] bits a
+dimension with the prior, 3.824 [3.791, 3.856] with the uniform prior, 3.324 for the decoder alone;
+3.96 bits a code of 8; squared error .0345; all 256 codes in use, perplexity 216 [202, 231]. Over
+training (500, 1,000, 1,500, 2,000 steps) the bits were 3.80, 3.65, 3.58, 3.57.
+"""
+
+import dataclasses
+from typing import Literal
+
+from dgm_jax.run.experiment import Experiment
+from dgm_jax.run.settings import StudyConfig
+
+Gradient = Literal["straight_through", "rotation"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(StudyConfig):
+    """VQ-VAE and its prior on images: how many bits, how much of the codebook, which samples?"""
+
+    data: str = "fashion_mnist"
+    """A set of images by name (dgm_jax.data.load)."""
+    num_seeds: int = 3
+    num_steps: int = 2_000
+    log_every: int = 500
+    batch_size: int = 64
+    """Images in a step."""
+    num_codes: int = 256
+    """Entries of the codebook."""
+    code_width: int = 32
+    """Dimensions of a code."""
+    width: int = 64
+    """Channels of the autoencoder."""
+    codebook: Literal["average", "loss"] = "average"
+    """average: moving averages of the vectors; loss: trained by the codebook term."""
+    decay: float = 0.99
+    """Of the moving averages, in [0, 1)."""
+    threshold: float = 0.05
+    """Codes with fewer vectors a batch are put on random vectors; 0 for never."""
+    gradient: Gradient = "straight_through"
+    """Through the quantizer (quantization.GRADIENTS)."""
+    cosine: bool = False
+    """Unit-length vectors and codes; needs --codebook loss."""
+    commitment_weight: float = 0.25
+    """beta of van den Oord et al. 2017."""
+    learning_rate: float = 1e-3
+    """Adam's, at the start; it falls to zero along a cosine."""
+    prior_width: int = 96
+    """Of the transformer over codes; a multiple of 4, its heads."""
+    prior_layers: int = 2
+    """Of the transformer over codes."""
+
+
+EXPERIMENT = Experiment(
+    name="vqvae_images",
+    config=Config,
+    task=f"{__name__}.task",
+    sweepable=("decay", "commitment_weight", "learning_rate"),
+    data_settings=("data",),
+    headline=(
+        "bits_per_dim",
+        "uniform_bits_per_dim",
+        "decoder_bits_per_dim",
+        "prior_bits",
+        "squared_error",
+        "usage",
+        "perplexity",
+    ),
+    explanations={
+        "bits_per_dim": (
+            "Bound on -log2 p(x) a pixel on all test images: decoder and trained prior; integer"
+            " pixels."
+        ),
+        "uniform_bits_per_dim": "The same with the uniform prior over codes.",
+        "decoder_bits_per_dim": "The decoder's part of both.",
+        "prior_bits": "-log2 p(c) a code; log2 K for the uniform prior.",
+        "squared_error": "Mean over pixels in [-1, 1] of the squared error of the reconstruction.",
+        "usage": "Share of the codebook that occurs among the codes of the test images.",
+        "perplexity": "exp of the entropy of the codes over the test images.",
+    },
+)
