@@ -1,19 +1,17 @@
 """`dgm-jax list | run | ablate | report | check`.
 
 Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
-may add its own. Listing and spelling help need no JAX; an experiment is imported when it runs.
+may add its own. Listing, help and wrong flags need no JAX; it is imported when something runs.
 """
 
 import ast
-import importlib
-import importlib.metadata
 import importlib.util
-import pkgutil
 import sys
 
 from dgm_jax import console
+from dgm_jax.run import start
+from dgm_jax.run.catalogue import NotAnExperiment, experiments, load_experiment, reason
 
-GROUP = "dgm_jax.experiments"
 USAGE = """usage: dgm-jax COMMAND ...
 
   list                              experiments, one line each
@@ -62,40 +60,14 @@ def _nearest(known, name: str, kind: str):
     raise UsageError(f"unknown {kind} {name!r}{hint}; known: {', '.join(sorted(known))}")
 
 
-def experiments() -> dict[str, importlib.metadata.EntryPoint]:
-    """Entry points of all experiments by name: this package's own and those of installed packages.
-
-    Its own are what its folder holds. So a checkout knows them whether it is installed or not, and
-    also where it comes before another one that is.
-    """
-    installed = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
-    folder = importlib.import_module(GROUP).__path__
-    own = [module.name for module in pkgutil.iter_modules(folder)]
-    return installed | {
-        name: importlib.metadata.EntryPoint(name, f"{GROUP}.{name}:EXPERIMENT", GROUP)
-        for name in own
-        if not name.startswith("_")
-    }
-
-
 def _load(arguments: list[str]):
     if not arguments or arguments[0].startswith("-"):
         raise UsageError(f"name an experiment first; known: {', '.join(sorted(experiments()))}")
     entry = _nearest(experiments(), arguments[0], "experiment")
     try:
-        experiment = entry.load()
-    except (Exception, SystemExit) as error:  # a module of others may do anything at its import
-        raise UsageError(
-            f"experiment {entry.name!r} cannot be loaded from {entry.value}: {_reason(error)}"
-        ) from error
-    from dgm_jax.run import Experiment
-
-    if not isinstance(experiment, Experiment):
-        kind = type(experiment).__name__
-        raise UsageError(
-            f"experiment {entry.name!r} must be a dgm_jax.run.Experiment, {entry.value} is a {kind}"
-        )
-    return experiment, arguments[1:]
+        return load_experiment(entry.name), arguments[1:]
+    except NotAnExperiment as error:
+        raise UsageError(str(error)) from error
 
 
 def _list(arguments: list[str]) -> int:
@@ -107,7 +79,7 @@ def _list(arguments: list[str]) -> int:
         try:
             about = _first_paragraph(found[name].module)
         except (Exception, SystemExit) as error:  # one broken package costs its own line only
-            about = f"cannot be read: {_reason(error)}"
+            about = f"cannot be read: {reason(error)}"
         print(f"{name.ljust(width)}  {about}".rstrip())
     return 0
 
@@ -127,19 +99,9 @@ def _first_paragraph(module: str) -> str:
     return " ".join(about.split("\n\n")[0].split())
 
 
-def _reason(error: BaseException) -> str:
-    """An error as part of a sentence, on one line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ImportError) and text:
-        return text
-    return f"{type(error).__name__}: {text}"
-
-
 def _run(arguments: list[str]) -> int:
     experiment, rest = _load(arguments)
-    from dgm_jax.run.launch import main as launch
-
-    return launch(experiment, rest, command=console.typed(("run", arguments[0]), rest))
+    return start.main(experiment, rest, command=console.typed(("run", arguments[0]), rest))
 
 
 def _with_grid(experiment, rest: list[str]):
@@ -156,6 +118,8 @@ def _with_grid(experiment, rest: list[str]):
         )
     if "--grid" in rest and not cells:
         raise UsageError("--grid needs FIELD=VALUE,VALUE ...")
+    if not cells:
+        return {}, flags
     from dgm_jax.core import DgmError
     from dgm_jax.run.ablation import parse_grid
 
@@ -170,9 +134,7 @@ def _ablate(arguments: list[str]) -> int:
     grid, flags = _with_grid(experiment, rest)
     if not grid and not {"-h", "--help"} & set(flags):
         raise UsageError("ablate needs --grid FIELD=VALUE,VALUE ...")
-    from dgm_jax.run.launch import main as launch
-
-    return launch(experiment, flags, grid, console.typed(("ablate", arguments[0]), rest))
+    return start.main(experiment, flags, grid, console.typed(("ablate", arguments[0]), rest))
 
 
 def _report(arguments: list[str]) -> int:
@@ -191,9 +153,7 @@ def _report(arguments: list[str]) -> int:
 def _check(arguments: list[str]) -> int:
     experiment, rest = _load(arguments)
     grid, flags = _with_grid(experiment, rest)
-    from dgm_jax.run.launch import check
-
-    return check(experiment, flags, grid, console.typed(("check", arguments[0]), rest))
+    return start.check(experiment, flags, grid, console.typed(("check", arguments[0]), rest))
 
 
 COMMANDS = {"ablate": _ablate, "check": _check, "list": _list, "report": _report, "run": _run}

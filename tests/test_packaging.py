@@ -16,8 +16,16 @@ import zipfile
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PACKED = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "dgm_jax", "experiments")
-NAMES = {path.stem for path in (ROOT / "experiments").glob("[!_]*.py")}
+PACKED = (
+    "LICENSE",
+    "MANIFEST.in",
+    "README.md",
+    "pyproject.toml",
+    "setup.py",
+    "dgm_jax",
+    "experiments",
+)
+NAMES = {path.parent.name for path in (ROOT / "experiments").glob("[!_]*/__main__.py")}
 
 # A stand-in for an experiment, which needs no JAX: it says under which names things are known.
 ONE = """
@@ -39,6 +47,17 @@ EXPERIMENT = {
     "names": sorted({m.__name__ for key, m in sys.modules.items() if "experiments" in key}),
 }
 print(json.dumps(EXPERIMENT))
+"""
+
+LONG_MAIN = """
+import json
+import sys
+
+import dgm_jax.experiments.long as absolute
+import experiments.long as short
+
+assert absolute is short
+print(json.dumps([__package__, sorted(key for key in sys.modules if key.endswith(".long"))]))
 """
 
 
@@ -119,6 +138,7 @@ def checkout(tmp_path_factory):
     (folder / "experiments" / "long").mkdir()
     (folder / "experiments" / "long" / "__init__.py").write_text("from . import part\n")
     (folder / "experiments" / "long" / "part.py").write_text("")
+    (folder / "experiments" / "long" / "__main__.py").write_text(LONG_MAIN)
     return folder
 
 
@@ -169,7 +189,8 @@ def test_every_experiment_has_an_entry_point_inside_the_wheel(wheel):
     for name, value in entries.items():
         module, _, attribute = value.partition(":")
         assert (module, attribute) == (f"dgm_jax.experiments.{name}", "EXPERIMENT")
-        assert module.replace(".", "/") + ".py" in inside
+        assert module.replace(".", "/") + "/__init__.py" in inside
+        assert module.replace(".", "/") + "/__main__.py" in inside
 
 
 def test_list_beside_a_package_of_the_users_own(installed, users_folder):
@@ -213,6 +234,12 @@ def test_a_process_knows_an_experiment_by_one_name(checkout, start):
     assert set(found["keys"]) == names - {"dgm_jax.experiments"} | {"experiments.long"}
 
 
+@pytest.mark.parametrize("package", ["experiments", "dgm_jax.experiments"])
+def test_a_folder_runs_as_a_module(checkout, package):
+    found = json.loads(python("-m", f"{package}.long", folder=checkout))
+    assert found == ["dgm_jax.experiments.long", ["dgm_jax.experiments.long", "experiments.long"]]
+
+
 def test_a_module_that_is_not_there_is_missed_by_the_name_it_was_asked_by(checkout):
     code = "import experiments.three"
     with pytest.raises(AssertionError, match="No module named 'experiments.three'"):
@@ -254,11 +281,11 @@ def test_an_editable_install_finds_the_experiments_of_its_checkout(
         pytest.fail(f"no finder of an editable install in {os.listdir(editable)}")
     package, module = python("-c", code, folder=users_folder).splitlines()
     assert pathlib.Path(package) == checkout / "dgm_jax" / "__init__.py"
-    assert pathlib.Path(module) == checkout / "experiments" / "gan_ring.py"
+    assert pathlib.Path(module) == checkout / "experiments" / "gan_ring" / "__init__.py"
 
 
 def test_a_checkout_that_comes_first_brings_its_own_experiments(editable, tmp_path):
     clone = copy_of_the_checkout(tmp_path / "clone")
     package, module = python("-c", WHERE.format(site=str(editable)), folder=clone).splitlines()
     assert pathlib.Path(package) == clone / "dgm_jax" / "__init__.py"
-    assert pathlib.Path(module) == clone / "experiments" / "gan_ring.py"
+    assert pathlib.Path(module) == clone / "experiments" / "gan_ring" / "__init__.py"

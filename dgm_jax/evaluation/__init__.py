@@ -4,11 +4,13 @@
 `frechet_distance`, `kernel_distance`, `sliced_wasserstein` and `precision_recall_density_coverage`
 compare two sets of feature vectors, always as `real=`, `fake=`. `likelihood` is a ladder of
 estimates of log p(x) of a model with latents (`importance_weighted`, annealed, bidirectional), on
-the chains of `annealing` and `hmc`. `inception` gives the features of the FID network from a local
+the chains of `annealing` and `hmc`. `discriminator_distances` holds logits against the optimal ones
+of two known densities. `inception` gives the features of the FID network from a local
 file of weights.
 """
 
 from dgm_jax.evaluation import annealing, hmc, inception, likelihood
+from dgm_jax.evaluation.discriminator import DiscriminatorGrid, discriminator_distances
 from dgm_jax.evaluation.importance_sampling import Estimate, bits_per_dimension, importance_weighted
 
 # The function takes the name of its module.
@@ -33,6 +35,7 @@ from dgm_jax.evaluation.sample_quality import (
 )
 
 __all__ = [
+    "DiscriminatorGrid",
     "Estimate",
     "KernelDistance",
     "ModeCoverage",
@@ -40,6 +43,7 @@ __all__ = [
     "PrecisionRecall",
     "annealing",
     "bits_per_dimension",
+    "discriminator_distances",
     "expected_valid",
     "frechet_distance",
     "frechet_distance_on_device",

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dgm_jax.core import Array, Aux, Model, Player, lookup
@@ -146,3 +147,37 @@ def half_consensus(theta: Array, psi: Array) -> Array:
     """
     slope = jax.nn.sigmoid(-psi * theta)
     return (jnp.square(theta) + jnp.square(psi)) / 2 * slope * jax.lax.stop_gradient(slope)
+
+
+def closed_form_spectrum(game: DiracGame, dynamics: str, step_size: float) -> np.ndarray:
+    """complex128[N]: eigenvalues at (0, 0) of one step by plain gradient descent, from linear
+    algebra alone; NaN for the gradient penalty, which has no derivative there.
+
+    dynamics: a name of `training.DYNAMICS`; under `optimistic` the step also carries the gradient
+        before.
+
+    Near (0, 0) both losses' gradients are A w with A = [[0, s], [-s, gamma]] for w = (theta, psi):
+    s = f'(0) = 1/2 for the GAN and the non-saturating GAN, 1 for the WGAN, gamma from R1 (Mescheder
+    et al. 2018, sections 2 and 4).
+    """
+    if game.penalty == "gradient_penalty":
+        return np.full(2, complex(np.nan, np.nan))
+    slope = 1.0 if game.loss == "wasserstein" else 0.5
+    field = np.array([[0.0, slope], [-slope, game.weight if game.penalty == "r1" else 0.0]])
+    field = field + game.half_consensus * field.T @ field
+    one, h = np.eye(2), step_size
+    matrices = {
+        "simultaneous": one - h * field,
+        "alternating": (one - h * np.diag([0, 1]) @ field) @ (one - h * np.diag([1, 0]) @ field),
+        "consensus": one - h * (field + field.T @ field),
+        "extragradient": one - h * field @ (one - h * field),
+        "optimistic": np.block([[one - 2 * h * field, h * field], [one, 0 * one]]),
+    }
+    return sorted_eigenvalues(matrices[dynamics])
+
+
+def sorted_eigenvalues(matrix: np.ndarray) -> np.ndarray:
+    """complex128[N] of a real matrix [N, N]: largest modulus first, and of a conjugate pair the one
+    above the real axis."""
+    values = np.linalg.eigvals(matrix).astype(complex)
+    return values[np.lexsort((-np.imag(values), -np.abs(values).round(9)))]

@@ -1,16 +1,18 @@
 """Ablations: a grid of settings from the command line, the data that all its cells share, and which
 of the cells came out the same."""
 
-import dataclasses
 import types
 import typing
+from typing import NamedTuple
 
 import numpy as np
 
-from dgm_jax.core import ConfigError, did_you_mean, require, tree_sha256
+from dgm_jax.core import ConfigError, did_you_mean, lookup, require, tree_sha256
 from dgm_jax.run import records
 from dgm_jax.run.arms import Trained
-from dgm_jax.run.experiment import Data, Experiment, RunConfig, with_settings
+from dgm_jax.run.cells import with_settings
+from dgm_jax.run.experiment import Experiment, Inputs
+from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_of
 
 
 def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
@@ -18,28 +20,30 @@ def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
 
     A setting that is a list gets a list of one item in each cell. Raises ConfigError naming the
     setting that does not exist, the value that does not fit, or a setting of the run as a whole
-    (`RunConfig`: seeds, steps, folders), which all cells share.
+    (`StudyConfig` and `LaunchConfig`: seeds, steps, folders), which all cells share.
     """
     hints = typing.get_type_hints(experiment.config)
-    shared = {field.name for field in dataclasses.fields(RunConfig)}
+    shared = names_of(StudyConfig) + names_of(LaunchConfig)
     grid = {}
     for cell in cells:
         name, equals, values = cell.partition("=")
         require(bool(equals and values), f"--grid takes FIELD=VALUE,VALUE, got {cell!r}")
+        require(name not in shared, f"{name} belongs to the run as a whole and cannot be ablated")
         require(
             name in hints, f"{experiment.name} has no setting {name!r}{did_you_mean(name, hints)}"
         )
-        require(name not in shared, f"{name} belongs to the run as a whole and cannot be ablated")
         require(name not in grid, f"--grid names {name} twice")
         grid[name] = tuple(_convert(name, value, hints[name]) for value in values.split(","))
     return grid
 
 
 def _convert(name: str, text: str, hint):
-    """`text` as the type of the setting: float, int, bool, str, one of these or None, or an item of
-    a tuple."""
+    """`text` as the type of the setting: float, int, bool, str, a choice, one of these or None, or
+    an item of a tuple."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
         hint = next(a for a in typing.get_args(hint) if a not in (type(None), ...))
+    if typing.get_origin(hint) is typing.Literal:
+        return lookup({choice: choice for choice in typing.get_args(hint)}, text, name)
     if hint is bool:
         require(text in ("True", "False"), f"{name} takes True or False, got {text!r}")
         return text == "True"
@@ -49,27 +53,47 @@ def _convert(name: str, text: str, hint):
         raise ConfigError(f"{name} takes a {hint.__name__}, got {text!r}") from error
 
 
-def shared_data(experiment: Experiment, config: RunConfig, grid: dict[str, tuple]) -> Data:
-    """The data of all cells. ConfigError for a setting that would change them: it takes a run for
-    each value.
+class Variant(NamedTuple):
+    """Settings that `load` reads, with the text of the grid's value that they have."""
 
-    Only settings that `load` reads are tried, so sweeping any other one costs nothing here.
-    """
+    label: str
+    settings: SettingsView
+
+
+def variants(experiment: Experiment, config: StudyConfig, grid: dict[str, tuple]) -> list[Variant]:
+    """What `load` is to be called with: the first cell, and every other value of the grid in a
+    setting that `load` reads."""
     grid = {name: values for name, values in grid.items() if name != experiment.arm_field}
     config = with_settings(config, {name: values[0] for name, values in grid.items()})
-    watched, reads = _watched(config)
-    data = experiment.load(watched)
-    for name in [name for name in grid if name in reads]:
-        seen = data.identity, tree_sha256(data.arrays)
+    found = [Variant("", experiment.data_view(config))]
+    for name in [name for name in grid if name in experiment.data_settings]:
         for value in grid[name][1:]:
-            other = experiment.load(with_settings(config, {name: value}))
-            same = (other.identity, tree_sha256(other.arrays)) == seen
-            require(
-                same,
-                f"{name}={value} changes the data and cannot be ablated within one run: start a run"
-                " for each value",
-            )
-    return data
+            other = with_settings(config, {name: value})
+            found.append(Variant(f"{name}={value}", experiment.data_view(other)))
+    return found
+
+
+def shared_inputs(experiment: Experiment, found: list[Variant], needed: list[tuple]) -> Inputs:
+    """The inputs of all cells.
+
+    Args:
+        found: of `variants`.
+        needed: for each of them the folders that `load` gets.
+
+    Raises:
+        ConfigError: a setting changes the inputs, so that it takes a run for each value.
+    """
+    load = experiment.functions.load
+    inputs = load(found[0].settings, needed[0])
+    sha256 = tree_sha256(inputs.arrays) if found[1:] else ""
+    for variant, folders in zip(found[1:], needed[1:], strict=True):
+        other = load(variant.settings, folders)
+        require(
+            (other.identity, tree_sha256(other.arrays)) == (inputs.identity, sha256),
+            f"{variant.label} changes the data and cannot be ablated within one run: start a run"
+            " for each value",
+        )
+    return inputs
 
 
 def without_effect(results: list[Trained], arm_field: str | None) -> list[str]:
@@ -102,17 +126,3 @@ def without_effect(results: list[Trained], arm_field: str | None) -> list[str]:
 
 def _names(found: list[Trained]) -> str:
     return " = ".join(f"({result.arm_result.name})" for result in found)
-
-
-def _watched(config: RunConfig) -> tuple[RunConfig, set[str]]:
-    """A copy of `config` that notes which of its settings are read, and where it notes them."""
-    fields = {field.name for field in dataclasses.fields(config)}
-    reads = set()
-
-    class Watched(type(config)):
-        def __getattribute__(self, name):
-            if name in fields:
-                reads.add(name)
-            return super().__getattribute__(name)
-
-    return Watched(**{name: getattr(config, name) for name in fields}), reads

@@ -15,20 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import native, training
-from dgm_jax.core import ConfigError, Lane, has_kernels, tree_sha256
+from dgm_jax import native, parallel, training
+from dgm_jax.core import Lane, has_kernels, require, tree_sha256
 from dgm_jax.run import records
-from dgm_jax.run.directory import VOLATILE, RunDirectory
-from dgm_jax.run.experiment import Arm, ArmResult, Data, Experiment, Group, RunConfig
+from dgm_jax.run.cells import Arm, Group
+from dgm_jax.run.directory import RunDirectory
+from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
 from dgm_jax.run.parameters import save_parameters
 from dgm_jax.run.progress import Progress
+from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.training.checkpoint import Checkpoints
-
-_PYTHON_NEEDS_A_NUMBER = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-)
 
 
 @dataclasses.dataclass
@@ -45,8 +41,9 @@ class Run(NamedTuple):
     """What every step of a run needs at hand."""
 
     experiment: Experiment
-    config: RunConfig
-    data: Data
+    config: StudyConfig
+    launch: LaunchConfig
+    inputs: Inputs
     directory: RunDirectory
     progress: Progress
     clock: Clock
@@ -72,31 +69,31 @@ class Trained(NamedTuple):
     layout: str
 
 
-def distribute(experiment: Experiment, config: RunConfig, group: Group, data: Data, keys, hyper):
+def distribute(
+    experiment: Experiment, launch: LaunchConfig, group: Group, inputs: Inputs, keys, hyper
+):
     """The group's program over all its lanes: `parallel.Distributed`.
 
-    Raises ConfigError for a swept setting on which Python branches.
+    hyper: {name: float32[L]} of the settings in which lanes differ.
     """
-    base = group.arms[0].config
+    config, fixed = experiment.build_view(group.arms[0].config)
+    build = experiment.functions.build
+    program = training.lane_program(lambda lane: build(config, fixed | lane, inputs))
+    options = {"strategy": launch.strategy, "devices": launch.devices}
+    return parallel.distribute(program, keys, hyper, only=_devices(launch), **options)
 
-    def task(hyper):
-        try:
-            return experiment.build(dataclasses.replace(base, **hyper), data)
-        except _PYTHON_NEEDS_A_NUMBER as error:
-            if not hyper:
-                raise
-            raise ConfigError(
-                f"{experiment.name}: {' or '.join(hyper)} decides what is compiled, so its values"
-                " cannot share a program: name it in Experiment.static"
-            ) from error
 
-    program = training.lane_program(task)
-    return experiment.distribute(
-        program, keys, hyper, strategy=config.strategy, devices=config.devices
+def _devices(launch: LaunchConfig) -> list | None:
+    """The first `num_devices`, or None for all."""
+    there = jax.devices()
+    require(
+        0 <= launch.num_devices <= len(there),
+        f"num_devices must be 0 (all) to {len(there)}, got {launch.num_devices}",
     )
+    return there[: launch.num_devices] or None
 
 
-def lanes_of(group: Group, config: RunConfig):
+def lanes_of(group: Group, config: StudyConfig):
     """Keys [L] and hyper-parameters [L] of a group: its arms one after the other, the same seeds in
     each."""
     root = jax.random.key(config.seed)
@@ -113,7 +110,7 @@ def train_all(run: Run, found: list[Group], stop) -> list[Trained]:
     starts."""
     lanes = [lanes_of(group, run.config) for group in found]
     programs = [
-        distribute(run.experiment, run.config, g, run.data, *start)
+        distribute(run.experiment, run.launch, g, run.inputs, *start)
         for g, start in zip(found, lanes, strict=True)
     ]
     run.progress.plan([(len(g.arms), len(keys)) for g, (keys, _) in zip(found, lanes, strict=True)])
@@ -124,10 +121,11 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     """Trains one group of arms to the end, or continues it from its newest checkpoint."""
     config = run.config
     keys, hyper = start_from
-    arrays = compiled.place_data(run.data.arrays)
+    arrays = compiled.place_data(run.inputs.arrays)
     folder = run.directory.checkpoints / records.safe_name(group.name)
     convolutions = _convolutions(run, compiled.abstract(keys, hyper))
-    checkpoints = Checkpoints(folder, _identity(run, group) | convolutions)
+    computed = {"strategy": compiled.strategy, "layout": compiled.layout} | convolutions
+    checkpoints = Checkpoints(folder, _identity(run, group) | computed)
     try:
         start, lanes = _start(run, group, compiled, checkpoints, keys, hyper)
         evaluate = _evaluation(run, group, compiled, lanes, arrays)
@@ -168,12 +166,11 @@ def _convolutions(run: Run, lanes: Lane) -> dict:
 
 def _identity(run: Run, group: Group) -> dict:
     """What a group's checkpoints must agree with: the run's settings and data, and the arms."""
-    settings = {k: v for k, v in run.directory.config.items() if k not in VOLATILE}
     identity = {
         "experiment": run.experiment.name,
         "arms": [arm.name for arm in group.arms],
-        "settings": settings,
-        "data": run.data.identity,
+        "settings": run.directory.config,
+        "data": run.inputs.identity,
     }
     return records.plain(identity, "identity")
 
@@ -261,15 +258,15 @@ def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, 
     shown = {}
     for (arm, trained), (_, arrays) in zip(training_arms, evaluated_arms, strict=True):
         well = trained.pop("failed_at") < 0
-        metrics = {**trained, **run.experiment.finalise(arrays, arm.config, run.data)}
+        metrics = {**trained, **run.experiment.functions.finalise(arrays, arm.config, run.inputs)}
         metrics = {
             name: np.where(well, np.asarray(value, np.float64), np.nan)
             for name, value in metrics.items()
         }
         run.directory.append_row({"step": chunk.step, "arm": arm.name, **metrics})
         result = ArmResult(arm.name, arm.config, arrays)
-        for name, (figure, caption) in run.experiment.snapshots(
-            result, run.data, chunk.step
+        for name, (figure, caption) in run.experiment.functions.snapshots(
+            result, run.inputs, chunk.step
         ).items():
             run.directory.save_figure(
                 f"{records.safe_name(arm.name)}_{name}_{chunk.step:08d}", figure, caption

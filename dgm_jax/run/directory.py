@@ -27,9 +27,6 @@ from dgm_jax.run.rows import Rows
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 METRICS, SUMMARY, CAPTIONS = "metrics.jsonl", "summary.json", "captions.json"
 FIGURES, CHECKPOINTS, PARAMETERS = FOLDERS = ("figures", "checkpoints", "parameters")
-# Settings that may differ between the starts of a run. What `convolutions` comes to is compared
-# where there are any (`record_convolutions`).
-VOLATILE = ("out", "resume", "progress", "convolutions")
 
 
 def _to_stderr(text: str) -> None:
@@ -61,16 +58,16 @@ class RunDirectory:
         resume: bool = False,
         *,
         notify: Callable[[str], None] = _to_stderr,
-        volatile: tuple[str, ...] = VOLATILE,
+        launch: dict | None = None,
     ) -> "RunDirectory":
         """Takes the folder for a run, or raises `RunDirectoryError` and leaves it as it was.
 
         A missing or empty folder starts a run. One that holds an unfinished run of the same
         experiment and configuration is continued with `resume`, and refused with a hint without. A
         finished run is refused too, or with `resume` returned with `finished` set. Anything else is
-        refused: a folder in use, another run, files that are no run. `volatile` names settings that
-        may differ between starts. `notify` gets a sentence where `resume`
-        found nothing to continue, or other versions than before.
+        refused: a folder in use, another run, files that are no run. `launch`, how this start was
+        asked for, is written into environment.json and may differ between starts. `notify` gets a
+        sentence where `resume` found nothing to continue, or other versions than before.
         """
         config = records.plain(config, "config")
         require(
@@ -79,21 +76,21 @@ class RunDirectory:
         root = _prepare(path)
         directory = cls(root, experiment, config, ownership.acquire(root))
         try:
-            directory._open(resume, notify, volatile)
+            directory._open(resume, notify, launch or {})
         except BaseException:
             directory.close()
             raise
         return directory
 
-    def _open(self, resume, notify, volatile):
+    def _open(self, resume, notify, launch):
         """Decides, under the lock, what the folder is to this run."""
         if not (self.path / CONFIG).exists():
             _require_empty(self.path)
             if resume:
                 notify(f"nothing to resume in {self.path}: starting afresh")
-            self._start()
+            self._start(launch)
             return
-        _require_same_run(self.path, self.experiment, self.config, volatile)
+        _require_same_run(self.path, self.experiment, self.config)
         if (self.path / SUMMARY).exists():
             records.read_json(self.path / SUMMARY)
             self.finished = True
@@ -111,21 +108,19 @@ class RunDirectory:
             RunDirectoryError,
         )
         self.resumed = True
-        self._continue(notify)
+        self._continue(notify, launch)
 
-    def _start(self):
+    def _start(self, launch):
         for name in FOLDERS:
             (self.path / name).mkdir(exist_ok=True)
-        records.write_atomically(
-            self.path / ENVIRONMENT, records.dumps(environment.collect_environment(), indent=2)
-        )
+        self._write_environment(environment.collect_environment() | {"launch": launch})
         # Last, because a folder with a configuration is a run.
         records.write_atomically(
             self.path / CONFIG,
             records.dumps({"experiment": self.experiment, **self.config}, indent=2),
         )
 
-    def _continue(self, notify):
+    def _continue(self, notify, launch):
         """Makes an interrupted folder whole again and notes the new start in environment.json."""
         before, now = records.read_json(self.path / ENVIRONMENT), environment.collect_environment()
         changes = differences(before.get("jax_settings", {}), now["jax_settings"])
@@ -150,6 +145,7 @@ class RunDirectory:
                 "resuming in another environment, so later steps may differ in their last bits: "
                 + "; ".join(changes)
             )
+        now |= {"launch": launch}
         self._write_environment({**before, "resumed": [*before.get("resumed", []), now]})
 
     def _write_environment(self, content):
@@ -341,7 +337,7 @@ def _require_empty(root):
         )
 
 
-def _require_same_run(root, experiment, config, volatile):
+def _require_same_run(root, experiment, config):
     """Raises with every differing setting and both of its values."""
     stored = records.read_json(root / CONFIG)
     held = stored.pop("experiment", None)
@@ -355,8 +351,7 @@ def _require_same_run(root, experiment, config, volatile):
         "Choose another folder with --out",
         RunDirectoryError,
     )
-    kept = [{k: v for k, v in c.items() if k not in volatile} for c in (stored, config)]
-    changes = differences(kept[0], kept[1])
+    changes = differences(stored, config)
     require(
         not changes,
         f"{root} holds another run of {experiment}: {'; '.join(changes)}. "

@@ -1,71 +1,61 @@
-"""From a command line to a finished run folder.
+"""From settings to a finished run folder.
 
-`main` parses settings, checks them, loads data, and for each group of arms walks over the
-chunks of one compiled program: a row, a picture, a checkpoint, a look at the signals. A run
-that was killed continues at its newest checkpoint and ends with the same bits.
+`run` trains what the run needs of other experiments, loads data, and for each group of arms walks
+over the chunks of one compiled program: a row, a picture, a checkpoint, a look at the signals. A
+run that was killed continues at its newest checkpoint and ends with the same bits.
 """
 
 import contextlib
-import contextvars
 import dataclasses
 import datetime
 import pathlib
-import shlex
-import sys
 import time
+from typing import NamedTuple
 
 import jax
-import tyro
 
 from dgm_jax import console, native
 from dgm_jax.console import Command
-from dgm_jax.core import DgmError, RunDirectoryError, tree_size
+from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
 from dgm_jax.run import records, statistics
-from dgm_jax.run.ablation import shared_data, without_effect
+from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import Clock, Run, Trained, distribute, lanes_of, train_all
-from dgm_jax.run.directory import SUMMARY, RunDirectory
-from dgm_jax.run.experiment import Arm, Experiment, RunConfig, arms, groups, validate
+from dgm_jax.run.cells import Arm, arms, groups, validate
+from dgm_jax.run.directory import CONFIG, SUMMARY, RunDirectory
+from dgm_jax.run.experiment import Experiment, Need
+from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.progress import Progress
 from dgm_jax.run.report import format_table, write_report
+from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.run.signals import Interrupted, watch_signals
 
 DIVERGED = 6
 
-_CHECK = contextvars.ContextVar("check", default=False)
+
+class Job(NamedTuple):
+    """A run as it was asked for."""
+
+    experiment: Experiment
+    config: StudyConfig
+    launch: LaunchConfig
+    grid: dict[str, tuple]
+
+    def cells(self) -> tuple["Job", list[Arm]]:
+        """The job with its arms in the configuration only, and its valid cells."""
+        field, grid, config = self.experiment.arm_field, dict(self.grid), self.config
+        if field in grid:  # as if its flag had been given
+            config = dataclasses.replace(config, **{field: grid.pop(field)})
+        validate(self.experiment, config, grid)
+        return self._replace(config=config, grid=grid), arms(self.experiment, config, grid)
 
 
-def is_check() -> bool:
-    """Whether `check` is what loads the data: then nothing may be trained, not even what a run
-    needs first."""
-    return _CHECK.get()
-
-
-def main(
-    experiment: Experiment,
-    argv: list[str] | None = None,
-    grid: dict[str, tuple] | None = None,
-    command: Command | None = None,
-) -> int:
-    """Runs an experiment from the command line; returns the exit code.
-
-    0 done, 2 settings, data, folder or disk that the caller can mend, 6 every seed diverged,
-    130 or 143 stopped by Ctrl-C or SIGTERM after saving.
-    grid: settings with the values an ablation gives them.
-    command: what was typed, if it was not this experiment's own module; it is repeated in help
-        texts and, for a run that was stopped, as the command that goes on.
-    """
-    if argv is None:
-        argv = sys.argv[1:]
-        command = command or console.typed((), argv)
-    return console.guarded(lambda: _main(experiment, argv, grid or {}, command))
-
-
-def _main(experiment: Experiment, argv, grid, command: Command | None) -> int:
-    config = _parse(experiment, argv, command)
-    folder = _folder(experiment, config)
+def run(job: Job, command: Command | None) -> int:
+    """Runs to the end, or until a signal; returns the exit code."""
+    folder = _folder(job.experiment, job.launch)
     try:
-        with native.use_convolutions(config.convolutions), Progress(config.progress) as progress:
-            return _run(experiment, config, grid, folder, progress)
+        convolutions = native.use_convolutions(job.launch.convolutions)
+        with convolutions, Progress(job.launch.progress) as progress:
+            return _exit_code(_complete(job, folder, progress, show=True))
     except Interrupted as stop:
         console.tell(f"stopped by {stop}; continue {_with(command, folder)}")
         return stop.exit_code
@@ -85,90 +75,110 @@ def _with(command: Command | None, folder) -> str:
     return f"with\n  {command.resuming(folder)}"
 
 
-def check(
-    experiment: Experiment,
-    argv: list[str] | None = None,
-    grid: dict[str, tuple] | None = None,
-    command: Command | None = None,
-) -> int:
-    """Settings, data and shapes of a run or an ablation, without training: what would be compiled,
-    on what."""
-    config = _parse(experiment, argv, command)
-    token = _CHECK.set(True)
+def check(job: Job) -> int:
+    """Settings, data and shapes, without training: what would be compiled, on what."""
     try:
-        with native.use_convolutions(config.convolutions):
-            _check(experiment, config, grid or {})
+        with native.use_convolutions(job.launch.convolutions):
+            _check(*job.cells())
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code
-    finally:
-        _CHECK.reset(token)
     print("ok")
     return 0
 
 
-def _check(experiment: Experiment, config: RunConfig, grid: dict[str, tuple]) -> None:
-    config, grid, cells = _cells(experiment, config, grid)
-    data = shared_data(experiment, config, grid)
-    print(f"data: {data.identity.get('identity', data.identity.get('name', 'none'))}")
+def _check(job: Job, cells: list[Arm]) -> None:
+    experiment = job.experiment
+    found = variants(experiment, job.config, job.grid)
+    needed = [_folders(experiment, variant.settings, _or_say_so) for variant in found]
+    inputs = shared_inputs(experiment, found, needed)
+    print(f"data: {inputs.identity.get('identity', inputs.identity.get('name', 'none'))}")
     print(
         f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
     )
-    for group in groups(cells, grid, experiment.static):
-        keys, hyper = lanes_of(group, config)
-        compiled = distribute(experiment, config, group, data, keys, hyper)
+    for group in groups(experiment, cells, job.grid):
+        keys, hyper = lanes_of(group, job.config)
+        compiled = distribute(experiment, job.launch, group, inputs, keys, hyper)
         lanes = compiled.abstract(keys, hyper)
         sizes = {
             part: tree_size(tree) // len(keys) for part, tree in lanes.train_state.params.items()
         }
-        compiled.trace(lanes, data.arrays)
+        compiled.trace(lanes, inputs.arrays)
         parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
         where = f"{len(keys)} lanes by {compiled.strategy}, {compiled.layout}"
         print(f"{group.name}: {where}; parameters: {parameters}")
 
 
-def _parse(experiment: Experiment, argv, command: Command | None):
-    """Flags into the configuration; tyro explains mistakes, suggests names and exits with 2."""
-    program = shlex.join(command.program) if command else experiment.name
-    return tyro.cli(experiment.config, args=argv, prog=program)
+def _folders(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
+    """The folder of each need, from `obtain(need)`."""
+    return tuple(obtain(need) for need in experiment.functions.needs(settings))
 
 
-def _cells(
-    experiment: Experiment, config: RunConfig, grid: dict[str, tuple]
-) -> tuple[RunConfig, dict[str, tuple], list[Arm]]:
-    """The valid cells of a run, with the settings and the grid that they come from."""
-    if experiment.arm_field in grid:  # as if its flag had been given
-        config = dataclasses.replace(config, **{experiment.arm_field: grid[experiment.arm_field]})
-        grid = {name: values for name, values in grid.items() if name != experiment.arm_field}
-    validate(experiment, config, grid)
-    return config, grid, arms(experiment, config, grid)
+def _or_say_so(need: Need) -> pathlib.Path | None:
+    found = finished_folder(need)
+    if found is None:
+        print(f"{need.experiment}: none in {need.folder} yet; a run trains it first")
+    return found
 
 
-def _run(experiment: Experiment, config: RunConfig, grid, folder, progress: Progress) -> int:
-    config, grid, cells = _cells(experiment, config, grid)
-    settings = dataclasses.asdict(config) | (
-        {"grid": {k: list(v) for k, v in grid.items()}} if grid else {}
+def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.Path:
+    """The folder of a finished run; one that is missing is trained under this run's progress.
+
+    `devices` and `strategy` decide about its bits, so they are the defaults whatever this run's
+    are.
+    """
+    found = finished_folder(need)
+    if found is not None:
+        return found
+    experiment = needed_experiment(need)
+    config = experiment.config(**(need.settings or {}))
+    folder = pathlib.Path(need.folder)
+    own = LaunchConfig(
+        out=need.folder,
+        resume=(folder / CONFIG).exists(),
+        num_devices=launch.num_devices,
+        convolutions=launch.convolutions,
+        progress=launch.progress,
+    )
+    progress.notice(f"first, since this run needs it: {need.experiment} in {folder}")
+    summary = _complete(Job(experiment, config, own, {}), folder, progress)
+    require(_exit_code(summary) == 0, f"{need.experiment} in {folder}: every seed diverged")
+    return folder
+
+
+def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = False) -> dict:
+    """Trains what is left of a run; returns its summary."""
+    job, cells = job.cells()
+    experiment = job.experiment
+    settings = dataclasses.asdict(job.config) | (
+        {"grid": {k: list(v) for k, v in job.grid.items()}} if job.grid else {}
     )
     with RunDirectory.create(
-        folder, experiment.name, settings, config.resume, notify=progress.notice
+        folder,
+        experiment.name,
+        settings,
+        job.launch.resume,
+        notify=progress.notice,
+        launch=dataclasses.asdict(job.launch),
     ) as directory:
         if directory.finished:
             progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
-            return _exit_code(records.read_json(folder / SUMMARY))
+            return records.read_json(folder / SUMMARY)
         try:
-            run, results = _train_all(experiment, config, cells, grid, directory, progress)
+            run, results = _train_all(job, cells, directory, progress)
         except DgmError:
             directory.forget()
             raise
-        for name, (figure, caption) in experiment.figures(
-            [r.arm_result for r in results], run.data
-        ).items():
+        arm_results = [result.arm_result for result in results]
+        pictures = experiment.functions.figures(arm_results, run.inputs)
+        for name, (figure, caption) in pictures.items():
             directory.save_figure(name, figure, caption)
         summary = _summarize(run, results)
         directory.write_summary(summary)  # last: a folder with a summary is finished
         report = write_report(folder)
-    _show(experiment, summary, report)
-    return _exit_code(summary)
+    if show:
+        _show(experiment, summary, report)
+    return summary
 
 
 def _show(experiment: Experiment, summary: dict, report: pathlib.Path) -> None:
@@ -198,22 +208,26 @@ def _exit_code(summary: dict) -> int:
     return DIVERGED if total and len(summary.get("failed_seeds", ())) == total else 0
 
 
-def _train_all(experiment, config, cells, grid, directory, progress) -> tuple[Run, list[Trained]]:
-    clock = Clock(time.monotonic())
+def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[Trained]]:
+    experiment, clock = job.experiment, Clock(time.monotonic())
+    found = variants(experiment, job.config, job.grid)
+    obtain = lambda need: _or_train(need, job.launch, progress)
+    needed = [_folders(experiment, variant.settings, obtain) for variant in found]
     with progress.phase("loading data"):
-        data = shared_data(experiment, config, grid)
-    directory.record_dataset(data.identity)
-    run = Run(experiment, config, data, directory, progress, clock, len(cells) > 1)
+        inputs = shared_inputs(experiment, found, needed)
+    directory.record_dataset(inputs.identity)
+    several = len(cells) > 1
+    run = Run(experiment, job.config, job.launch, inputs, directory, progress, clock, several)
     with watch_signals() as stop:
-        return run, train_all(run, groups(cells, grid, experiment.static), stop)
+        return run, train_all(run, groups(experiment, cells, job.grid), stop)
 
 
-def _folder(experiment, config) -> pathlib.Path:
-    if config.out:
-        return pathlib.Path(config.out)
+def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
+    if launch.out:
+        return pathlib.Path(launch.out)
     parent = pathlib.Path("runs") / experiment.name
     unfinished = [f for f in sorted(parent.glob("*/")) if (f / "config.json").exists()]
-    if config.resume and unfinished:
+    if launch.resume and unfinished:
         return unfinished[-1]
     return parent / datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
 
@@ -230,7 +244,7 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
         }
         reference += [
             {**row, "metric": prefix + row["metric"]}
-            for row in run.experiment.references(r.arm_result.config)
+            for row in run.experiment.functions.references(r.arm_result.config)
         ]
         failed += [
             {
@@ -266,6 +280,6 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
             *without_effect(results, run.experiment.arm_field),
         ],
         "explanations": run.experiment.explanations,
-        "dataset": run.data.identity,
+        "dataset": run.inputs.identity,
         "final_params_sha256": {r.arm_result.name: r.sha256 for r in results},
     }

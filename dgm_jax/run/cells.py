@@ -1,0 +1,118 @@
+"""The cells of a run: its settings expanded into arms, and arms into groups that share a program.
+
+An *arm* is a method or a cell of an ablation, each trained with the same seeds. Arms that differ
+only in sweepable numbers share one program: their lanes ride on one axis.
+"""
+
+import dataclasses
+import itertools
+import math
+from typing import Any, NamedTuple
+
+from dgm_jax.core import did_you_mean, require
+from dgm_jax.run.experiment import Experiment
+from dgm_jax.run.settings import StudyConfig, names_of
+
+
+class Arm(NamedTuple):
+    """One cell of a run: a name and its settings."""
+
+    name: str
+    config: StudyConfig
+
+
+class Group(NamedTuple):
+    """Arms that one program trains: they differ in `swept`, sweepable numbers, only."""
+
+    arms: tuple[Arm, ...]
+    swept: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For progress and folder names."""
+        return (
+            self.arms[0].name
+            if len(self.arms) == 1
+            else f"{self.arms[0].name} and {len(self.arms) - 1} more"
+        )
+
+
+def validate(
+    experiment: Experiment, config: StudyConfig, grid: dict[str, tuple] | None = None
+) -> None:
+    """Raises `ConfigError` naming the setting, what it must be and what it is; looks at every cell
+    of the grid."""
+    for name in ("num_seeds", "num_steps", "log_every"):
+        value = getattr(config, name)
+        require(value >= 1, f"{name} must be at least 1, got {value}")
+    # A key is made of 32 bits of the seed: a larger one would be some smaller seed's run.
+    require(
+        0 <= config.seed < 2**32, f"seed must be at least 0 and less than 2**32, got {config.seed}"
+    )
+    for cell in (Arm("", config), *arms(experiment, config, grid)):
+        _require_finite(cell.config)
+    for cell in arms(experiment, config, grid):
+        experiment.functions.validate(cell.config)
+
+
+def _require_finite(config: StudyConfig) -> None:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            finite = not isinstance(number, float) or math.isfinite(number)
+            require(finite, f"{field.name} must be finite, got {number}")
+
+
+def arms(
+    experiment: Experiment, config: StudyConfig, grid: dict[str, tuple] | None = None
+) -> list[Arm]:
+    """The cells of a run: every value of `arm_field` times every point of `grid`."""
+    axes = dict(grid or {})
+    known = names_of(config)
+    for name in axes:
+        require(
+            name in known, f"{experiment.name} has no setting {name!r}{did_you_mean(name, known)}"
+        )
+    names = ",".join(map(str, axes.get("data", ())))
+    require(
+        "," not in names, f"data={names}: all cells of a run share their data: start a run for each"
+    )
+    if experiment.arm_field and experiment.arm_field not in axes:
+        axes = {experiment.arm_field: getattr(config, experiment.arm_field), **axes}
+    cells = []
+    for point in itertools.product(*axes.values()):
+        chosen = dict(zip(axes, point, strict=True))
+        label = [v if k == experiment.arm_field else f"{k}={v}" for k, v in chosen.items()]
+        cells.append(
+            Arm(", ".join(map(str, label)) or experiment.name, with_settings(config, chosen))
+        )
+    names = [cell.name for cell in cells]
+    require(
+        bool(names) and len(set(names)) == len(names),
+        f"arms must be different and at least one, got {names}",
+    )
+    return cells
+
+
+def with_settings(config: StudyConfig, chosen: dict[str, Any]) -> StudyConfig:
+    """`config` with one value for each chosen setting; a setting that is a list gets a list of that
+    one."""
+    values = {k: (v,) if isinstance(getattr(config, k), tuple) else v for k, v in chosen.items()}
+    return dataclasses.replace(config, **values)
+
+
+def groups(
+    experiment: Experiment, cells: list[Arm], grid: dict[str, tuple] | None = None
+) -> list[Group]:
+    """Cells that share a program: equal but for sweepable numbers of the grid."""
+    swept = tuple(
+        name
+        for name, values in (grid or {}).items()
+        if name in experiment.sweepable and all(isinstance(value, float) for value in values)
+    )
+    found: dict[Any, list[Arm]] = {}
+    for cell in cells:
+        found.setdefault(
+            dataclasses.replace(cell.config, **{name: 0.0 for name in swept}), []
+        ).append(cell)
+    return [Group(tuple(same), swept if len(same) > 1 else ()) for same in found.values()]

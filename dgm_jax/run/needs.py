@@ -1,0 +1,39 @@
+"""What a run needs of other experiments: where it is, and whether it is what it should be."""
+
+import pathlib
+
+from dgm_jax.core import ConfigError, DataError, lookup, require
+from dgm_jax.run.catalogue import NotAnExperiment, experiments, load_experiment
+from dgm_jax.run.directory import SUMMARY
+from dgm_jax.run.experiment import Experiment, Need
+from dgm_jax.run.records import read_json
+
+
+def finished_folder(need: Need) -> pathlib.Path | None:
+    """The folder of a need where it holds a finished run, or None where that is to be trained.
+
+    Raises:
+        DataError: the folder is the user's own (no settings) and holds no finished run.
+        ConfigError: it holds a run of another experiment.
+    """
+    folder = pathlib.Path(need.folder)
+    if not (folder / SUMMARY).is_file():
+        own = need.settings is None
+        require(not own, f"{folder} holds no finished run of {need.experiment}", DataError)
+        return None
+    held = read_json(folder / SUMMARY).get("experiment")
+    require(
+        held == need.experiment,
+        f"{folder} holds a run of {held!r}, not of {need.experiment}",
+        ConfigError,
+    )
+    return folder
+
+
+def needed_experiment(need: Need) -> Experiment:
+    """The experiment that trains what is needed; ConfigError where there is none of that name."""
+    lookup(experiments(), need.experiment, "experiment")
+    try:
+        return load_experiment(need.experiment)
+    except NotAnExperiment as error:
+        raise ConfigError(str(error)) from error

@@ -1,0 +1,65 @@
+"""Settings of a run in two parts: what is computed, and how it is launched. Imports no JAX."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyConfig:
+    """What is computed: settings that every experiment has. Subclasses add their own, flat, about
+    twenty in all. They are a run's identity: one with other values is another run."""
+
+    seed: int = 0
+    """Root of all randomness; seed i of the run uses fold_in(seed, i)."""
+    num_seeds: int = 5
+    """Seeds trained at once."""
+    num_steps: int = 10_000
+    """Steps of the game."""
+    log_every: int = 500
+    """Steps between two rows of metrics.jsonl; evaluation and checkpoint happen there too."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LaunchConfig:
+    """How it is launched."""
+
+    out: str = ""
+    """Run folder; by default runs/NAME/DATE-TIME."""
+    resume: bool = False
+    """Continue the run in --out (without --out: the newest run of this experiment)."""
+    devices: Literal["auto", "jit", "pmap"] = "auto"
+    """auto, jit (lanes and batches sharded over all devices) or pmap (per-device batches)."""
+    num_devices: int = 0
+    """Use the first so many devices; 0 for all."""
+    strategy: Literal["auto", "vmap", "map"] = "auto"
+    """How seeds share a device: vmap, map (one after the other) or auto."""
+    convolutions: Literal["auto", "onednn", "plain", "lax"] = "auto"
+    """On CPU onednn, plain or lax (`dgm_jax.native`); auto takes onednn where it can be built."""
+    progress: Literal["auto", "rich", "lines", "json", "quiet"] = "auto"
+    """What is shown meanwhile; auto is rich on a terminal, else lines."""
+
+
+def names_of(config) -> tuple[str, ...]:
+    """Names of the settings of a configuration or of its class, in their order."""
+    return tuple(field.name for field in dataclasses.fields(config))
+
+
+class SettingsView:
+    """Some settings of a configuration as attributes, and no others.
+
+    Reading one of the others raises an AttributeError that says `why_not`, a text with {name} in
+    the place of its name.
+    """
+
+    def __init__(self, config: Any, names: Iterable[str], why_not: str):
+        seen = {name: getattr(config, name) for name in names}
+        vars(self).update(seen, _hidden=frozenset(names_of(config)) - set(seen), _why_not=why_not)
+
+    def __getattr__(self, name: str):
+        if name in vars(self).get("_hidden", ()):
+            raise AttributeError(vars(self)["_why_not"].format(name=name))
+        raise AttributeError(f"there is no setting {name!r}")
+
+    def __setattr__(self, name: str, value):
+        raise AttributeError(f"settings are constant: {name} cannot be set")

@@ -1,0 +1,102 @@
+"""Features of the trained classifier, which stand in for Inception's where no weights can be
+downloaded.
+
+Studies of image models declare by `classifier_of` that they need a run of `feature_classifier`, and
+read it by `features_of`. Its distances are comparable only between models measured with the same
+weights: the report names their SHA-256 and test accuracy.
+"""
+
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax import data
+from dgm_jax.core import chunked
+from dgm_jax.models.classifier import CLASSIFIER
+from dgm_jax.networks import Classifier, from_flax
+from dgm_jax.run import Need, load_parameters
+from dgm_jax.run.records import read_json
+
+CHUNK = 500  # images that go through the network at once
+
+
+class Features(NamedTuple):
+    """A trained feature extractor, `apply(images [N, H, W, C] in [-1, 1]) -> [N, F]`, and who it
+    is.
+
+    logits: `images -> [N, K]`, those of the classifier that the features come from.
+    """
+
+    apply: Callable
+    identity: dict
+    logits: Callable
+
+
+def network(info: data.DatasetInfo):
+    """The architecture for a data set."""
+    return from_flax(Classifier(num_classes=info.num_classes))
+
+
+def classifier_of(dataset: data.Dataset, name: str, folder: str = "") -> Need:
+    """The run of `feature_classifier` on a set of images.
+
+    Args:
+        dataset: what `data.load(name)` gives.
+        folder: one of the user's own; by default runs/feature_classifier/NAME-HASH, which is
+            trained if need be.
+    """
+    if folder:
+        return Need("feature_classifier", None, folder)
+    label = "".join(c if c.isalnum() else "_" for c in name) + "-" + dataset.info.sha256[:8]
+    place = pathlib.Path("runs/feature_classifier") / label
+    return Need("feature_classifier", {"data": name}, str(place))
+
+
+def features_of(dataset: data.Dataset, folder: pathlib.Path | None) -> Features:
+    """Features of the classifier in a run folder; of an untrained one where there is none (as for
+    `dgm-jax check`)."""
+    net = network(dataset.info)
+
+    def fresh():
+        return net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0]
+
+    if folder is None:
+        return _features(net, fresh(), {})
+    summary = read_json(folder / "summary.json")
+    like = {
+        CLASSIFIER: jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((summary["num_seeds"], *x.shape), x.dtype),
+            jax.eval_shape(fresh),
+        )
+    }
+    trained = load_parameters(folder / "parameters" / "feature_classifier.npz", like)
+    params = jax.tree.map(lambda x: jnp.asarray(x[0]), trained)
+    identity = {
+        "features": "last hidden layer of the feature classifier",
+        "sha256": summary["final_params_sha256"]["feature_classifier"],
+        "test_accuracy": summary["metrics"]["test_accuracy"]["per_seed"][0],
+    }
+    return _features(net, params[CLASSIFIER], identity)
+
+
+def _features(net, params, identity: dict) -> Features:
+    def forward(x):
+        return net.apply(params, {}, x, train=False)[0]
+
+    return Features(lambda x: forward(x)[0], identity, lambda x: forward(x)[1])
+
+
+def image_features(features: Features, dataset: data.Dataset, split: str, count: int) -> np.ndarray:
+    """Features [count, F] of `count` real images, evenly spaced over a split (which may be sorted
+    by class)."""
+    images = data.arrays(dataset, split)["image"]
+    images = jnp.asarray(images[np.linspace(0, len(images) - 1, count).astype(int)])
+
+    def extract(rows):
+        return features.apply(data.to_model_range(rows, dataset.info.scaling))
+
+    return np.asarray(jax.jit(lambda x: chunked(extract, x, CHUNK))(images))

@@ -1,0 +1,86 @@
+"""GANs on a known mixture in the plane: what `gan_ring` and `gan_grid` share."""
+
+import dataclasses
+from typing import Literal
+
+from dgm_jax.experiments._shared.choices import GanLoss
+from dgm_jax.run.settings import StudyConfig
+
+Protocol = Literal["pacgan", "sandlund", "unrolled"]
+Method = Literal[
+    "vanilla",
+    "minimax",
+    "least_squares",
+    "hinge",
+    "packed2",
+    "packed3",
+    "packed4",
+    "unrolled1",
+    "unrolled5",
+    "r1",
+    "dragan",
+    "wgan_gp",
+    "spectral",
+    "instance_noise",
+    "averaged",
+    "two_time_scales",
+    "simultaneous",
+    "extragradient",
+    "optimistic",
+    "consensus",
+]
+SWEEPABLE = ("learning_rate", "penalty_weight", "noise_scale")
+
+EXPLANATIONS = {
+    "modes": "Modes that hold at least 1 % of all samples within three sigma.",
+    "modes_any_hit": "Modes with at least one sample within three sigma (VEEGAN, PacGAN).",
+    "valid": (
+        "Share of samples within three sigma of the nearest mode; a perfect sampler has 0.9889 in"
+        " the plane."
+    ),
+    "mode_tv": (
+        "Total variation between the histogram over modes plus a bucket of invalid samples and the"
+        " target."
+    ),
+    "reverse_kl": "KL from the histogram of valid samples to the uniform one, in nats (PacGAN).",
+    "reverse_kl_bias": "What reverse_kl of a perfect sampler is on average with as many samples.",
+    "perfect_modes": (
+        "modes, for exact samples of the data, as many as were drawn from the generator."
+    ),
+    "perfect_valid": (
+        "valid, for exact samples of the data, as many as were drawn from the generator."
+    ),
+    "perfect_mode_tv": (
+        "mode_tv, for exact samples of the data, as many as were drawn from the generator."
+    ),
+    "perfect_reverse_kl": (
+        "reverse_kl, for exact samples of the data, as many as were drawn from the generator."
+    ),
+    "value": "V(G, D) of the current discriminator; -2 log 2 = -1.386 at equilibrium.",
+    "js_lower_bound": (
+        "log 2 + V / 2, which the Jensen-Shannon divergence exceeds for any discriminator."
+    ),
+}
+HEADLINE = ("modes", "valid", "mode_tv", "reverse_kl", "perfect_valid", "perfect_mode_tv")
+
+
+@dataclasses.dataclass(frozen=True)
+class ToyGanConfig(StudyConfig):
+    """Settings of a GAN on a mixture in the plane."""
+
+    method: tuple[Method, ...] = ("vanilla",)
+    """Arms (dgm_jax.models.METHODS)."""
+    protocol: Protocol = "sandlund"
+    """Networks, optimizer and batch (dgm_jax.models.PROTOCOLS)."""
+    loss: Literal["", GanLoss] = ""
+    """Overrides the loss of every method."""
+    learning_rate: float | None = None
+    """Adam's, for the discriminator; None for the protocol's."""
+    penalty_weight: float | None = None
+    """Factor of a gradient penalty; None for the method's."""
+    noise_scale: float | None = None
+    """Standard deviation of instance noise; None for the method's."""
+    batch_size: int | None = None
+    """Packs in a batch; None for the protocol's."""
+    num_eval: int = 10_000
+    """Samples drawn at each evaluation, at fixed latents."""

@@ -1,0 +1,128 @@
+"""GANs on a known mixture in the plane: the task behind `gan_ring` and `gan_grid`."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import optax
+
+from dgm_jax import core, data, evaluation, plotting, training
+from dgm_jax.core import Task, lookup
+from dgm_jax.experiments._shared.toy_gan import ToyGanConfig
+from dgm_jax.models import METHODS, PROTOCOLS, toy_gan
+from dgm_jax.objectives.gan import LOSSES
+from dgm_jax.run import ArmResult, Inputs
+
+SHOWN = 2500  # samples of each seed that go into the figure
+
+
+def validate(config: ToyGanConfig) -> None:
+    """Names and sizes, before anything is loaded."""
+    lookup(PROTOCOLS, config.protocol, "protocol")
+    for name in config.method:
+        lookup(METHODS, name, "method")
+    if config.loss:
+        lookup(LOSSES, config.loss, "GAN loss")
+    core.require_at_least(1, config, "num_eval", "batch_size")
+    core.require_at_least(0, config, "learning_rate", "penalty_weight", "noise_scale")
+
+
+def inputs_of(dataset: data.Dataset) -> Inputs:
+    """No arrays: the density is sampled on the device inside the compiled step."""
+    return Inputs(
+        {}, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
+    )
+
+
+def build(config: ToyGanConfig, hyper, inputs: Inputs) -> Task:
+    """One seed of one method: draw data and latents, move both players, count modes."""
+    density = inputs.context.density
+    protocol, method = PROTOCOLS[config.protocol], METHODS[config.method[0]]
+    model = toy_gan(
+        protocol,
+        method,
+        config.loss or None,
+        penalty_weight=hyper["penalty_weight"],
+        noise_scale=hyper["noise_scale"],
+    )
+    num_examples = (config.batch_size or protocol.batch_size) * method.packing
+    draw_data = data.draws(inputs.context, num_examples)
+
+    def draw(arrays, data_key, index):
+        key_x, key_z = jax.random.split(data_key)
+        z = core.normal(jax.random.fold_in(key_z, index), (num_examples, protocol.latent_size))
+        return {"x": draw_data(arrays, key_x, index)["x"], "z": z}
+
+    def evaluate(train_state, arrays, key):
+        del arrays
+        key_z, key_perfect = jax.random.split(key)
+        samples = model.sample(*training.average_of(train_state), key_z, config.num_eval)
+        coverage = evaluation.mode_coverage(samples, density.means, density.scale)
+        perfect = evaluation.perfect_sampler(
+            key_perfect, density.means, density.scale, config.num_eval
+        )
+        exact = {
+            f"perfect_{name}": getattr(perfect, name)
+            for name in ("modes", "valid", "mode_tv", "reverse_kl")
+        }
+        return {**coverage._asdict(), **exact, "samples": samples[:SHOWN]}
+
+    return Task(
+        model.init,
+        draw,
+        _algorithm(hyper, protocol, method, model),
+        evaluate,
+        protocol.batch_coupling,
+    )
+
+
+def _algorithm(hyper, protocol, method, model):
+    """`replica -> Algorithm`: the dynamics with an Adam for each player, averaged where the method
+    asks for it."""
+    rate = hyper["learning_rate"]
+    rate = protocol.learning_rate if rate is None else rate
+    ratio = protocol.generator_ratio if method.generator_ratio is None else method.generator_ratio
+    # Adam has no derivative at a second moment of zero
+    eps_root = 1e-16 if method.unrolling else 0.0
+    optimizers = {
+        "discriminator": optax.adam(rate, protocol.b1, protocol.b2, eps_root=eps_root),
+        "generator": optax.adam(rate * ratio, protocol.b1, protocol.b2),
+    }
+    name = method.dynamics or protocol.dynamics
+    rule = lookup(training.DYNAMICS, name, "dynamics")
+    options = {"strength": method.consensus_strength} if name == "consensus" else {}
+    rule = functools.partial(rule, model.players, optimizers, **options)
+    if method.average_decay is None:
+        return rule
+    return lambda replica: training.averaged(rule(replica), ("generator",), method.average_decay)
+
+
+def figures(results: list[ArmResult], inputs: Inputs) -> dict:
+    """Samples of every arm, a panel for each seed."""
+    density = inputs.context.density
+    return {
+        f"samples_{result.name}": (
+            plotting.scatter_samples(
+                result.arrays["samples"],
+                np.asarray(density.means),
+                scale=density.scale,
+                title=result.name,
+            ),
+            (
+                f"{result.name}: samples at fixed noise, a panel a seed; crosses are the modes,"
+                " circles three sigma."
+            ),
+        )
+        for result in results
+    }
+
+
+def snapshots(result: ArmResult, inputs: Inputs, step: int) -> dict:
+    """The first seeds' samples during training."""
+    density = inputs.context.density
+    samples, title = result.arrays["samples"][:5], f"{result.name}, step {step}"
+    figure = plotting.scatter_samples(
+        samples, np.asarray(density.means), scale=density.scale, title=title
+    )
+    return {"samples": (figure, f"{result.name}: samples at fixed noise after {step} steps.")}

@@ -1,0 +1,148 @@
+"""AVB and a VAE on binarised images, and their bounds against annealing."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dgm_jax import data, priors, training
+from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
+from dgm_jax.evaluation import likelihood
+from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared.binary_images import figures
+from dgm_jax.experiments._shared.vae import task as study
+from dgm_jax.experiments.avb_images import Config
+from dgm_jax.models import adversarial_variational_bayes as avb_recipe
+from dgm_jax.models import vae as vae_recipe
+from dgm_jax.models.adversarial_variational_bayes import (
+    BATCH_COUPLING,
+    AdversarialVae,
+    draw_posterior,
+    log_joint,
+)
+from dgm_jax.models.adversarial_variational_bayes import terms as adversarial_terms
+from dgm_jax.models.vae import log_joint as vae_log_joint
+from dgm_jax.models.vae import posterior, terms
+from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
+from dgm_jax.objectives.adversarial_variational_bayes import moments
+from dgm_jax.run import Inputs
+
+__all__ = ["build", "figures", "load", "validate"]
+
+MODELS = ("vae", "avb", "avb_adaptive_contrast")
+NUM_MOMENTS = 64  # posterior draws behind the Gaussian from which annealing starts
+NUM_BOUND = 16  # draws of the adversarial bound for each image
+NUM_BASES = 8
+
+
+def validate(config: Config) -> None:
+    """Names and ranges, before anything is loaded."""
+    study.validate(config)
+    for name in config.model:
+        lookup({known: 0 for known in MODELS}, name, "model")
+    require_at_least(1, config, "noise_size", "num_critic_updates", "ais_steps", "num_chains")
+    require_positive(config, "critic_rate")
+    require(
+        config.network == "dense" or config.model == ("vae",),
+        "implicit encoders are dense, so for a fair comparison all are; got"
+        f" network={config.network!r}",
+    )
+    require_at_least(2, config, "num_ais")
+    require(
+        config.noise_size % NUM_BASES == 0,
+        f"noise_size must be a multiple of {NUM_BASES}, got {config.noise_size}",
+    )
+
+
+def load(settings, needed) -> Inputs:
+    """Binarised images."""
+    return study.inputs_of(settings, "num_ais")
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed of one model."""
+    name, shape = config.model[0], inputs.context.info.shape
+    rate = functools.partial(training.learning_rate, "cosine")
+    optimizers = {"vae": optax.adam(rate(hyper["learning_rate"], config.num_steps), b1=0.5)}
+    beta = study.linear_warm_up(config)
+    coupling = None
+    if name == "vae":
+        recipe = study.recipe(config, inputs, config.latent_size)
+        model = vae_recipe(recipe, shape, beta=beta)
+    else:
+        recipe = _adversarial(config, inputs, name == "avb_adaptive_contrast")
+        model = avb_recipe(recipe, shape, num_critic_updates=config.num_critic_updates, beta=beta)
+        # A schedule counts a player's own updates.
+        critic_rate = rate(hyper["critic_rate"], config.num_steps * config.num_critic_updates)
+        optimizers["critic"] = optax.adam(critic_rate, b1=0.5)
+        coupling = BATCH_COUPLING if recipe.adaptive_contrast else None
+    algorithm = functools.partial(training.alternating, model.players, optimizers)
+    bound = terms if name == "vae" else adversarial_terms
+
+    def evaluate(train_state, arrays, key):
+        params, state = train_state.params, train_state.state
+        x = data.to_model_range(arrays["test"]["image"][:1000], "unit")
+        found = bound(key, recipe, params, state, x)
+        return {
+            "claimed_elbo": jnp.mean(found.elbo),
+            "test_kl": jnp.mean(found.kl),
+            "images": model.sample(params, state, jax.random.fold_in(key, 1), binary_images.SHOWN),
+        }
+
+    draw = binary_images.draw_with_step(inputs, config.batch_size)
+    conclude = functools.partial(_conclude, config, recipe, bound)
+    return Task(model.init, draw, algorithm, evaluate, coupling, conclude)
+
+
+def _adversarial(config: Config, inputs: Inputs, adaptive_contrast: bool) -> AdversarialVae:
+    if adaptive_contrast:
+        encoder = AdditiveNoiseEncoder(config.hidden, config.latent_size, NUM_BASES)
+    else:
+        encoder = NoiseEncoder((*config.hidden, config.latent_size))
+    _, decoder = study.networks_of(config, inputs.context.info.shape, config.latent_size)
+    prior = priors.standard_normal(config.latent_size)
+    return AdversarialVae(
+        from_flax(encoder),
+        decoder,
+        from_flax(ResidualCritic(256, 3)),
+        prior,
+        config.latent_size,
+        config.noise_size,
+        adaptive_contrast,
+    )
+
+
+def _conclude(config, recipe, bound, train_state, arrays, key):
+    """The claimed bound against annealed importance sampling, on the same test images."""
+    params, state = train_state.params, train_state.state
+    key_bound, key_ais = jax.random.split(key)
+    x = data.to_model_range(arrays["test"]["image"][: config.num_ais], "unit")
+    draws = [
+        bound(jax.random.fold_in(key_bound, i), recipe, params, state, x).elbo
+        for i in range(NUM_BOUND)
+    ]
+    claimed = jnp.mean(jnp.stack(draws), axis=0)
+    settings = likelihood.Settings(num_steps=config.ais_steps, num_chains=config.num_chains)
+    found = _annealed(key_ais, settings, recipe, params, state, x)
+    alarm = likelihood.overstated(claimed, found)
+    mean = jnp.mean(found.log_prob)
+    return {
+        "adversarial_bound": jnp.mean(claimed),
+        "annealed_log_prob": mean,
+        "annealed_error": likelihood.average(found).monte_carlo_error,
+        "annealed_sample_size": jnp.mean(found.effective_sample_size),
+        "gap": mean - jnp.mean(claimed),
+        "alarm": alarm.flag.astype(jnp.float32),
+    }
+
+
+def _annealed(key, settings, recipe, params, state, x):
+    """From the Gaussian with the moments of q(z | x), those of 64 draws where it is implicit."""
+    if not isinstance(recipe, AdversarialVae):
+        joint = lambda x, z: vae_log_joint(recipe, params, state, z, x)
+        return study.annealed(key, settings, joint, x, *posterior(recipe, params, state, x))
+    joint = lambda x, z: log_joint(recipe, params, state, z, x)
+    keys = jax.random.split(jax.random.fold_in(key, 1), NUM_MOMENTS)
+    start = moments(jax.lax.map(lambda k: draw_posterior(k, recipe, params, state, x).z, keys))
+    return study.annealed(key, settings, joint, x, start.loc, start.scale)

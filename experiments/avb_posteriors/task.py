@@ -1,0 +1,88 @@
+"""One family of approximations, fitted to one posterior."""
+
+import functools
+
+import optax
+
+from dgm_jax import training
+from dgm_jax.core import Task, require, require_at_least, require_positive
+from dgm_jax.densities.posteriors import POSTERIORS
+from dgm_jax.experiments.avb_posteriors import Config
+from dgm_jax.experiments.avb_posteriors.figures import figures, snapshots
+from dgm_jax.experiments.avb_posteriors.measure import (
+    PART,
+    Truth,
+    evaluate_family,
+    split_arm,
+    truth,
+)
+from dgm_jax.models.posterior_families import gaussian_family, implicit_family
+from dgm_jax.networks import ResidualCritic, from_flax
+from dgm_jax.run import Inputs
+
+__all__ = ["build", "figures", "load", "snapshots", "validate"]
+
+COUPLING = "adaptive contrast takes the moments of a batch of draws"
+
+
+def validate(config: Config) -> None:
+    """Names and sizes, before anything is built."""
+    for name in config.arm:
+        split_arm(name)
+    require_at_least(2, config, "batch_size")
+    require_at_least(1, config, "num_critic_updates", "noise_size", "critic_width")
+    require_at_least(0, config, "critic_blocks")
+    require(
+        bool(config.hidden) and min(config.hidden) >= 1,
+        f"hidden must be positive widths, got {config.hidden}",
+    )
+    require_positive(config, "gaussian_learning_rate", "learning_rate", "critic_learning_rate")
+
+
+def load(settings, needed) -> Inputs:
+    """The truth about each posterior of the run; there are no data."""
+    names = sorted({split_arm(arm)[0] for arm in settings.arm})
+    return Inputs(
+        {name: truth(name)._asdict() for name in names},
+        {"name": "no data", "identity": ", ".join(names)},
+    )
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed of one family on one posterior."""
+    posterior, name = split_arm(config.arm[0])
+    target, rates = POSTERIORS[posterior], {"q": hyper["gaussian_learning_rate"]}
+    if name == "avb":
+        critic = from_flax(ResidualCritic(config.critic_width, config.critic_blocks))
+        family = implicit_family(
+            target,
+            config.batch_size,
+            noise_size=config.noise_size,
+            hidden=config.hidden,
+            critic=critic,
+            num_critic_updates=config.num_critic_updates,
+            num_judged=PART,
+        )
+        rates = {"q": hyper["learning_rate"], "critic": hyper["critic_learning_rate"]}
+    else:
+        family = gaussian_family(target, config.batch_size, name == "full_rank")
+    optimizers = {
+        player: optax.adam(  # a schedule counts the updates of its player
+            training.learning_rate(
+                "cosine", rate, config.num_steps * family.players[player].num_updates
+            ),
+            b1=0.5 if name == "avb" else 0.9,
+        )
+        for player, rate in rates.items()
+    }
+
+    def evaluate(train_state, arrays, key):
+        return evaluate_family(key, family, target, train_state.params, Truth(**arrays[posterior]))
+
+    return Task(
+        init=family.init,
+        draw=lambda arrays, data_key, index: {},
+        algorithm=functools.partial(training.alternating, family.players, optimizers),
+        evaluate=evaluate,
+        batch_coupling=COUPLING if name == "avb" else None,
+    )

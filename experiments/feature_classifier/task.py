@@ -1,0 +1,70 @@
+"""The small classifier on real images: Adam on cross-entropy."""
+
+import dataclasses
+import functools
+
+import jax.numpy as jnp
+import optax
+
+from dgm_jax import data, training
+from dgm_jax.core import Task, chunked, require, require_at_least, require_positive
+from dgm_jax.experiments._shared.feature_classifier import CHUNK, network
+from dgm_jax.experiments.feature_classifier import Config
+from dgm_jax.models.classifier import CLASSIFIER, class_probabilities, image_classifier
+from dgm_jax.run import Inputs
+
+
+def validate(config: Config) -> None:
+    """Ranges, before anything is loaded."""
+    require_at_least(1, config, "batch_size")
+    require_positive(config, "learning_rate")
+
+
+def load(settings, needed) -> Inputs:
+    """Training and test images with labels."""
+    dataset = data.load(settings.data)
+    require(
+        dataset.info.kind == "images",
+        f"data must be a set of images, got the density {settings.data!r}",
+    )
+    require(dataset.info.num_classes > 1, f"{settings.data} has no classes to learn")
+    arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
+    return Inputs(
+        arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
+    )
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """Adam with a cosine schedule on shuffled epochs; accuracy and cross-entropy on the test
+    set."""
+    info = inputs.context.info
+    net = network(info)
+    model = image_classifier(net, info.shape)
+    draw = data.draws(inputs.context, config.batch_size)
+    schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
+
+    def evaluate(train_state, arrays, key):
+        del key
+        test, label = arrays["test"]["image"], arrays["test"]["label"]
+        probabilities = chunked(
+            lambda x: class_probabilities(
+                net, train_state.params, train_state.state, data.to_model_range(x, info.scaling)
+            ),
+            test,
+            CHUNK,
+        )
+        log_p = jnp.log(jnp.take_along_axis(probabilities, label[:, None], 1))
+        return {
+            "test_accuracy": jnp.mean((jnp.argmax(probabilities, -1) == label).astype(jnp.float32)),
+            "test_cross_entropy": -jnp.mean(log_p),
+        }
+
+    algorithm = functools.partial(
+        training.alternating, model.players, {CLASSIFIER: optax.adam(schedule)}
+    )
+    return Task(
+        model.init,
+        lambda arrays, key, index: draw(arrays["train"], key, index),
+        algorithm,
+        evaluate,
+    )

@@ -1,0 +1,171 @@
+"""A DCGAN, and what the features of its images say."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import optax
+
+from dgm_jax import core, data, evaluation, plotting, training
+from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
+from dgm_jax.experiments._shared.feature_classifier import (
+    classifier_of,
+    features_of,
+    image_features,
+)
+from dgm_jax.experiments.gan_images import Config
+from dgm_jax.models import PENALTIES, Penalty, gan
+from dgm_jax.networks import Discriminator, Generator, from_flax
+from dgm_jax.objectives.gan import LOSSES
+from dgm_jax.run import Inputs, Need
+
+SHOWN = 64  # images of each seed in the figures
+
+
+def validate(config: Config) -> None:
+    """Names and ranges, before anything is loaded."""
+    lookup(LOSSES, config.loss, "GAN loss")
+    if config.penalty:
+        lookup(PENALTIES, config.penalty, "penalty")
+    require_at_least(1, config, "batch_size", "latent_size", "features")
+    require_at_least(11, config, "num_eval")  # neighbourhoods of ten
+    require_at_least(0, config, "penalty_weight")
+    require_positive(config, "learning_rate")
+    require(
+        0 <= config.average_decay < 1,
+        f"average_decay must be in [0, 1), got {config.average_decay}",
+    )
+
+
+def _dataset(settings) -> tuple[data.Dataset, int]:
+    """The set of images, and how many of its test images are compared."""
+    dataset = data.load(settings.data)
+    require(
+        dataset.info.kind == "images",
+        f"data must be a set of images, got the density {settings.data!r}",
+    )
+    there = dataset.info.num_test
+    count = min(5_000, there) if settings.num_eval is None else settings.num_eval
+    require(count <= there, f"num_eval={count}, but {settings.data} has {there} test images")
+    return dataset, count
+
+
+def needs(settings) -> tuple[Need, ...]:
+    """The classifier whose features are compared."""
+    dataset, _ = _dataset(settings)
+    return (classifier_of(dataset, settings.data, settings.classifier),)
+
+
+def load(settings, needed) -> Inputs:
+    """Real images, the feature extractor, and the features that samples are compared with."""
+    dataset, count = _dataset(settings)
+    features = features_of(dataset, *needed)
+    real = image_features(features, dataset, "test", count)
+    floor = _distances(real, image_features(features, dataset, "train", count))
+    identity = dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}
+    identity["feature_extractor"] = features.identity
+    known = {"dataset": dataset, "features": features, "real": real, "floor": floor}
+    return Inputs(data.arrays(dataset), identity, known)
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed: images and latents in, both players move, features of generated images out."""
+    dataset, features = inputs.context["dataset"], inputs.context["features"]
+    shape = dataset.info.shape
+    model = gan(
+        from_flax(Generator(shape, features=config.features)),
+        from_flax(Discriminator(features=config.features)),
+        LOSSES[config.loss],
+        latent_size=config.latent_size,
+        example_shape=shape,
+        penalty=(
+            Penalty(PENALTIES[config.penalty], hyper["penalty_weight"]) if config.penalty else None
+        ),
+        spectral=config.spectral,
+    )
+    draw_images = data.draws(dataset, config.batch_size)
+
+    def draw(arrays, data_key, index):
+        key_x, key_z = jax.random.split(data_key)
+        z = core.normal(jax.random.fold_in(key_z, index), (config.batch_size, config.latent_size))
+        return {"x": draw_images(arrays, key_x, index)["x"], "z": z}
+
+    def evaluate(train_state, arrays, key):
+        del arrays
+        params, state = training.average_of(train_state)
+        z = core.normal(key, (len(inputs.context["real"]), config.latent_size))
+        generate = functools.partial(model.decode, params, state)
+        return {
+            "features": core.chunked(lambda z: features.apply(generate(z)), z, 500),
+            "images": generate(z[:SHOWN]),
+        }
+
+    optimizers = {name: optax.adam(hyper["learning_rate"], 0.5, 0.999) for name in model.players}
+    rule = functools.partial(training.alternating, model.players, optimizers)
+
+    def averaged(replica):
+        return training.averaged(rule(replica), ("generator",), hyper["average_decay"])
+
+    return Task(model.init, draw, averaged, evaluate, batch_coupling="batch norm of the generator")
+
+
+def _distances(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
+    near = evaluation.precision_recall_density_coverage(real=real, fake=fake, nearest_k=5)
+    return {
+        "frechet": float(evaluation.frechet_distance(real=real, fake=fake)),
+        "kernel": float(evaluation.kernel_distance(real=real, fake=fake)),
+        **{name: float(value) for name, value in near._asdict().items()},
+    }
+
+
+def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Distances of each seed's images to real test images, beside those of real training images."""
+    del config
+    rows = [
+        (
+            _distances(inputs.context["real"], fake)
+            | {f"floor_{k}": v for k, v in inputs.context["floor"].items()}
+            if np.isfinite(fake).all()
+            else {}
+        )
+        for fake in arrays["features"]
+    ]
+    names = [*inputs.context["floor"], *(f"floor_{k}" for k in inputs.context["floor"])]
+    return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+
+
+def snapshots(result, inputs: Inputs, step: int) -> dict:
+    """A grid of each seed's images at fixed noise."""
+    del inputs
+    images = np.concatenate(result.arrays["images"][:, :24])
+    figure = plotting.image_grid(
+        images, num_columns=24, value_range=(-1.0, 1.0), title=f"step {step}"
+    )
+    return {
+        "images": (
+            figure,
+            f"Images at fixed noise after {step} steps; each seed has one block of rows.",
+        )
+    }
+
+
+def figures(results, inputs: Inputs) -> dict:
+    """The final images of each seed, and real ones."""
+    real = np.asarray(inputs.context["dataset"].test["image"][:SHOWN])
+    found = {
+        "real": (
+            plotting.image_grid(real, num_columns=16, title="real test images"),
+            "Real test images.",
+        )
+    }
+    for result in results:
+        for seed, images in enumerate(result.arrays["images"]):
+            figure = plotting.image_grid(
+                images, num_columns=16, value_range=(-1.0, 1.0), title=f"seed {seed}"
+            )
+            found[f"images_seed_{seed}"] = (
+                figure,
+                f"Generated images of seed {seed} at fixed noise, not selected.",
+            )
+    return found
