@@ -51,7 +51,9 @@ PROTOCOLS = {
     ),
     "pacgan": ToyProtocol(
         latent_size=2,
-        generator=lambda: from_flax(MLP((400,) * 4 + (2,), "relu", "normal_0.02", batch_norm=True)),
+        generator=lambda: from_flax(
+            MLP((400,) * 4 + (2,), "relu", "normal_0.02", normalization="batch")
+        ),
         discriminator=lambda: from_flax(
             MLP((200,) * 3 + (1,), init_name="normal_0.02", maxout_pieces=5, squeeze=True)
         ),

@@ -32,7 +32,13 @@ from dgm_jax.networks.implicit import AdditiveNoiseEncoder, NoiseEncoder, Residu
 from dgm_jax.networks.initializers import INITIALIZERS
 from dgm_jax.networks.masked_convolution import GatedPixelCNN, from_pixel_cnn
 from dgm_jax.networks.mlp import MLP, Dense
-from dgm_jax.networks.normalization import BatchNorm, GroupNorm
+from dgm_jax.networks.normalization import (
+    BatchNorm,
+    GroupNorm,
+    normalize,
+    num_groups,
+    require_normalization,
+)
 from dgm_jax.networks.residual import ResidualBlock, ResidualDecoder, ResidualEncoder
 from dgm_jax.networks.spectral_norm import spectral_init, spectral_normalize, spectral_norms
 from dgm_jax.networks.transformer import CausalNetwork, Transformer, from_transformer
@@ -76,6 +82,9 @@ __all__ = [
     "masked_convolution",
     "mlp",
     "normalization",
+    "normalize",
+    "num_groups",
+    "require_normalization",
     "reshaped",
     "residual",
     "spectral_init",

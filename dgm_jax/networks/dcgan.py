@@ -10,20 +10,22 @@ import jax.numpy as jnp
 from dgm_jax.core import Array
 from dgm_jax.networks import convolution, initializers
 from dgm_jax.networks.activations import leaky_relu
-from dgm_jax.networks.normalization import BatchNorm
+from dgm_jax.networks.normalization import normalize
 
 
 class Generator(nn.Module):
     """z [B, Z] -> images [B, H, W, C] in (-1, 1).
 
     Dense to (H / 2^levels, W / 2^levels, features 2^(levels - 1)), then `levels` transposed
-    convolutions, batch norm (if `batch_norm`) and ReLU in between, tanh at the end.
+    convolutions, normalisation and ReLU in between, tanh at the end.
+
+    normalization: "none", "batch", "layer" or "group_N" (`networks.normalize`).
     """
 
     image_shape: tuple[int, int, int]
     features: int = 64
     levels: int = 2
-    batch_norm: bool = True
+    normalization: str = "batch"
     momentum: float = 0.9
     init_name: str = "normal_0.02"
     backend: str | None = None
@@ -36,18 +38,17 @@ class Generator(nn.Module):
         widths = [self.features * 2**level for level in reversed(range(self.levels))]
 
         def hidden(x, index):
-            if self.batch_norm:
-                x = BatchNorm(momentum=self.momentum, name=f"BatchNorm_{index}")(x, train)
-            return nn.relu(x)
+            return nn.relu(normalize(self.normalization, index, self.momentum)(x, train))
 
         shape = (height // 2**self.levels, width // 2**self.levels, widths[0])
-        x = convolution.DenseToImage(shape, not self.batch_norm, kernel_init, name="Dense_0")(z)
+        use_bias = self.normalization == "none"
+        x = convolution.DenseToImage(shape, use_bias, kernel_init, name="Dense_0")(z)
         x = hidden(x, 0)
         for index, width in enumerate([*widths[1:], channels]):
             last = index == self.levels - 1
             up = convolution.ConvTranspose(
                 width,
-                use_bias=last or not self.batch_norm,
+                use_bias=last or use_bias,
                 kernel_init=kernel_init,
                 name=f"ConvTranspose_{index}",
                 backend=self.backend,
@@ -59,14 +60,14 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images [B, H, W, C] -> logits [B]; a pack of m images comes as m C channels.
 
-    `levels` convolutions 4x4 of stride 2 with leaky ReLU of slope .2 and a dense head. No batch
-    norm by default (gradient penalties and spectral norm want none); with it, on all but the first
-    level.
+    `levels` convolutions 4x4 of stride 2 with leaky ReLU of slope .2 and a dense head. No
+    normalisation by default: gradient penalties and spectral norm want no batch norm, since they
+    take each image alone. Layer and group norm keep images apart. On all but the first level.
     """
 
     features: int = 64
     levels: int = 2
-    batch_norm: bool = False
+    normalization: str = "none"
     momentum: float = 0.9
     init_name: str = "normal_0.02"
     backend: str | None = None
@@ -76,17 +77,15 @@ class Discriminator(nn.Module):
         kernel_init = initializers.weights(self.init_name)
         convolution.require_divisible(x.shape[1], x.shape[2], self.levels)
         for level in range(self.levels):
-            normalise = self.batch_norm and level > 0
+            normalization = self.normalization if level > 0 else "none"
             x = convolution.Conv(
                 self.features * 2**level,
                 (4, 4),
                 2,
-                use_bias=not normalise,
+                use_bias=normalization == "none",
                 kernel_init=kernel_init,
                 backend=self.backend,
                 name=f"Conv_{level}",
             )(x)
-            if normalise:
-                x = BatchNorm(momentum=self.momentum, name=f"BatchNorm_{level}")(x, train)
-            x = leaky_relu(x)
+            x = leaky_relu(normalize(normalization, level, self.momentum)(x, train))
         return convolution.DenseFromImage(1, kernel_init=kernel_init, name="Dense_0")(x)[:, 0]

@@ -9,7 +9,7 @@ from dgm_jax import core
 from dgm_jax.core import Array
 from dgm_jax.networks import initializers
 from dgm_jax.networks.activations import activation
-from dgm_jax.networks.normalization import BatchNorm
+from dgm_jax.networks.normalization import normalize
 
 
 class Dense(nn.Module):
@@ -39,13 +39,14 @@ class MLP(nn.Module):
     init_name: a name of `networks.INITIALIZERS`; "torch" draws weight and bias from
         U(+-1/sqrt(fan_in)).
     gain: factor on the drawn weights, as in "orthogonal with gain .8".
-    batch_norm: normalise each hidden layer before its activation, with no bias in it.
+    normalization: of each hidden layer before its activation, with no bias in it: "none", "batch",
+        "layer" or "group_N" (`networks.normalize`).
     maxout_pieces: if positive, hidden layers are the maximum over that many linear maps
         (Goodfellow et al. 2013) and `activation` is not used.
     squeeze: drop the last axis of a one-dimensional output, as the logit of a discriminator.
 
     The toy networks of the literature: G of PacGAN is
-    `MLP((400,) * 4 + (2,), "relu", "normal_0.02", batch_norm=True)`, its D
+    `MLP((400,) * 4 + (2,), "relu", "normal_0.02", normalization="batch")`, its D
     `MLP((200,) * 3 + (1,), init_name="normal_0.02", maxout_pieces=5, squeeze=True)` (Lin et al.
     2018); both players of Metz et al. 2017 `MLP((128, 128, n), "tanh", "orthogonal", gain=1.4)` in
     the public notebook, relu and gain .8 in the paper's appendix.
@@ -55,7 +56,7 @@ class MLP(nn.Module):
     activation: str | Callable = "leaky_relu"
     init_name: str = "torch"
     gain: float = 1.0
-    batch_norm: bool = False
+    normalization: str = "none"
     maxout_pieces: int = 0
     squeeze: bool = False
     momentum: float = 0.9
@@ -69,11 +70,12 @@ class MLP(nn.Module):
         )
         function = activation(self.activation)
         pieces = max(self.maxout_pieces, 1)
+        use_bias = self.normalization == "none"
         for index, width in enumerate(self.features[:-1]):
             name = f"Dense_{index}"
-            x = Dense(width * pieces, not self.batch_norm, self.init_name, self.gain, name=name)(x)
-            if self.batch_norm:
-                x = BatchNorm(momentum=self.momentum, name=f"BatchNorm_{index}")(x, train)
+            x = Dense(width * pieces, use_bias, self.init_name, self.gain, name=name)(x)
+            rows = x.reshape(-1, width * pieces)  # each vector is an example
+            x = normalize(self.normalization, index, self.momentum)(rows, train).reshape(x.shape)
             x = (
                 x.reshape(*x.shape[:-1], width, pieces).max(-1)
                 if self.maxout_pieces

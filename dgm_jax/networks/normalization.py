@@ -1,4 +1,7 @@
-"""Batch, group and layer normalisation; channels are the last axis."""
+"""Batch, group and layer normalisation, by class and by name; channels are the last axis."""
+
+import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -60,6 +63,10 @@ class GroupNorm(nn.Module):
 
     `num_groups=1` is layer normalisation over the whole image. Parameters `scale`, `bias` per
     channel.
+
+    Raises:
+        ConfigError: the groups do not share the channels evenly, or a group is one number, of which
+            the normalised value would always be 0.
     """
 
     num_groups: int = 32
@@ -73,6 +80,11 @@ class GroupNorm(nn.Module):
             f"group norm needs a number of channels divisible by num_groups={self.num_groups}, got"
             f" {channels}",
         )
+        core.require(
+            math.prod(x.shape[1:]) > self.num_groups,
+            f"group norm needs more than one number in each of num_groups={self.num_groups} groups,"
+            f" got examples of shape {x.shape[1:]}",
+        )
         grouped = x.reshape(x.shape[0], -1, self.num_groups, channels // self.num_groups)
         mean = jnp.mean(grouped, (1, 3), keepdims=True)
         var = jnp.mean(jnp.square(grouped - mean), (1, 3), keepdims=True)
@@ -80,3 +92,53 @@ class GroupNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
         shift = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
         return normal * scale + shift
+
+
+def num_groups(normalization: str) -> int | None:
+    """The groups that a normalisation's name stands for; None for batch norm.
+
+    Args:
+        normalization: "batch", "layer" (one group) or "group_N" (N groups).
+
+    Raises:
+        ConfigError: any other name.
+    """
+    if normalization == "batch":
+        return None
+    if normalization == "layer":
+        return 1
+    kind, _, number = normalization.partition("_")
+    core.require(
+        kind == "group" and number.isdecimal() and int(number) >= 1,
+        "normalization must be 'none', 'batch', 'layer' or 'group_N' with a whole number N of"
+        f" groups, such as 'group_8'; got {normalization!r}",
+    )
+    return int(number)
+
+
+def require_normalization(normalization: str) -> None:
+    """`ConfigError` unless a network can be normalised by this name."""
+    if normalization != "none":
+        num_groups(normalization)
+
+
+def normalize(
+    normalization: str, index: int, momentum: float = 0.9
+) -> Callable[[Array, bool], Array]:
+    """The normalisation of a hidden layer, by name; call it within a flax module.
+
+    Args:
+        normalization: "none", "batch" (`BatchNorm`), "layer" or "group_N" (`GroupNorm`).
+        index: number of the layer, in the name of the submodule (`BatchNorm_0`, `GroupNorm_0`).
+        momentum: of batch norm's averages.
+
+    Returns:
+        `(x [B, ..., C], train) -> [B, ..., C]`.
+    """
+    if normalization == "none":
+        return lambda x, train: x
+    groups = num_groups(normalization)
+    if groups is None:
+        return BatchNorm(momentum=momentum, name=f"BatchNorm_{index}")
+    module = GroupNorm(groups, name=f"GroupNorm_{index}")
+    return lambda x, train: module(x)

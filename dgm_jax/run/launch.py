@@ -240,7 +240,8 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
     for r in results:
         prefix = f"{r.arm_result.name}/" if run.several_arms else ""
         metrics |= {
-            prefix + name: statistics.summarize(values) for name, values in r.metrics.items()
+            prefix + name: statistics.summarize(values) | statistics.robust(values)
+            for name, values in r.metrics.items()
         }
         reference += [
             {**row, "metric": prefix + row["metric"]}

@@ -27,6 +27,14 @@ from dgm_jax.run.statistics import differences_between_arms
 
 _MAX_CURVES = 24
 _CURVES_LENGTH = 1_600_000
+_SHOWN = (
+    "mean",
+    "standard_error",
+    "interval_95",
+    "interquartile_mean",
+    "bootstrap_95",
+    "per_seed",
+)
 _UNITS = {
     "wall_seconds": "wall time since the last start (s)",
     "compile_seconds": "compilation, not in the rate below (s)",
@@ -212,9 +220,7 @@ def _metric_groups(metrics: dict, arms: list[str], explanations: dict) -> list[d
     for name, summary in metrics.items():
         arm, metric = split_arm(name, arms)
         if isinstance(summary, dict):
-            summary = {
-                k: summary.get(k) for k in ("mean", "standard_error", "interval_95", "per_seed")
-            } | {"arm": arm}
+            summary = {k: summary.get(k) for k in _SHOWN} | {"arm": arm}
             summary["per_seed"] = _list(summary["per_seed"])
             summary["num_seeds"] = sum(v is not None for v in summary["per_seed"])
             groups.setdefault(metric, []).append(summary)

@@ -19,5 +19,6 @@ Estimator = Literal[
     "gumbel_rao",
     "reinmax",
 ]
+FeatureExtractor = Literal["classifier", "inception", "pixels"]
 GanLoss = Literal["hinge", "least_squares", "minimax", "non_saturating", "wasserstein"]
 Penalty = Literal["dragan", "gradient_penalty", "r1", "r2"]

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dgm_jax import data
-from dgm_jax.core import chunked
+from dgm_jax.core import DataError, require
 from dgm_jax.models.classifier import CLASSIFIER
 from dgm_jax.networks import Classifier, from_flax
 from dgm_jax.run import Need, load_parameters
@@ -38,7 +37,11 @@ class Features(NamedTuple):
 
 def network(info: data.DatasetInfo):
     """The architecture for a data set."""
-    return from_flax(Classifier(num_classes=info.num_classes))
+    return _network(info.num_classes)
+
+
+def _network(num_classes: int):
+    return from_flax(Classifier(num_classes=num_classes))
 
 
 def classifier_of(dataset: data.Dataset, name: str, folder: str = "") -> Need:
@@ -58,15 +61,29 @@ def classifier_of(dataset: data.Dataset, name: str, folder: str = "") -> Need:
 
 def features_of(dataset: data.Dataset, folder: pathlib.Path | None) -> Features:
     """Features of the classifier in a run folder; of an untrained one where there is none (as for
-    `dgm-jax check`)."""
-    net = network(dataset.info)
+    `dgm-jax check`).
+
+    Raises:
+        DataError: the classifier was trained on images of another shape.
+    """
+    info = dataset.info
+    if folder is None:
+        net = network(info)
+        params, _ = net.init(jax.random.key(0), jnp.zeros((2, *info.shape)))
+        return _features(net, params, {})
+    summary = read_json(folder / "summary.json")
+    learnt = summary["dataset"]
+    require(
+        tuple(learnt["shape"]) == info.shape,
+        f"{folder} has a classifier of images {tuple(learnt['shape'])}, trained on"
+        f" {learnt['name']}; {info.name} has images {info.shape}",
+        DataError,
+    )
+    net = _network(learnt["num_classes"])
 
     def fresh():
-        return net.init(jax.random.key(0), jnp.zeros((2, *dataset.info.shape)))[0]
+        return net.init(jax.random.key(0), jnp.zeros((2, *info.shape)))[0]
 
-    if folder is None:
-        return _features(net, fresh(), {})
-    summary = read_json(folder / "summary.json")
     like = {
         CLASSIFIER: jax.tree.map(
             lambda x: jax.ShapeDtypeStruct((summary["num_seeds"], *x.shape), x.dtype),
@@ -75,10 +92,12 @@ def features_of(dataset: data.Dataset, folder: pathlib.Path | None) -> Features:
     }
     trained = load_parameters(folder / "parameters" / "feature_classifier.npz", like)
     params = jax.tree.map(lambda x: jnp.asarray(x[0]), trained)
+    other = {} if learnt["sha256"] == info.sha256 else {"trained_on": learnt["identity"]}
     identity = {
         "features": "last hidden layer of the feature classifier",
         "sha256": summary["final_params_sha256"]["feature_classifier"],
         "test_accuracy": summary["metrics"]["test_accuracy"]["per_seed"][0],
+        **other,
     }
     return _features(net, params[CLASSIFIER], identity)
 
@@ -88,15 +107,3 @@ def _features(net, params, identity: dict) -> Features:
         return net.apply(params, {}, x, train=False)[0]
 
     return Features(lambda x: forward(x)[0], identity, lambda x: forward(x)[1])
-
-
-def image_features(features: Features, dataset: data.Dataset, split: str, count: int) -> np.ndarray:
-    """Features [count, F] of `count` real images, evenly spaced over a split (which may be sorted
-    by class)."""
-    images = data.arrays(dataset, split)["image"]
-    images = jnp.asarray(images[np.linspace(0, len(images) - 1, count).astype(int)])
-
-    def extract(rows):
-        return features.apply(data.to_model_range(rows, dataset.info.scaling))
-
-    return np.asarray(jax.jit(lambda x: chunked(extract, x, CHUNK))(images))

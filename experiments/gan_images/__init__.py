@@ -3,13 +3,17 @@
     python -m experiments.gan_images --data fashion_mnist
     python -m experiments.gan_images --data fashion_mnist --loss hinge --spectral
     python -m experiments.gan_images --data mnist_5k --num_steps 1000
+    python -m experiments.gan_images --data folder:PATH?image_size=32 --feature_extractor pixels
+    python -m experiments.gan_images --feature_extractor inception --inception_weights FILE.npz
 
 Radford et al. 2016 in size and optimizer (Adam 2e-4, b1 .5, batch 128, weights N(0, .02^2), tanh):
 generator 100 -> 7x7x128 -> 14x14x64 -> 28x28, batch norm and ReLU; discriminator 64 and 128
 channels, leaky ReLU .2, without batch norm. Images are scaled to [-1, 1]. No published number
 stands beside the distances: they are on features of our own classifier (test accuracy and hash in
-the report), whose weights no paper shares. As a scale, `floor_*` is the same distance between real
-training images and the real test images that every row is measured against.
+the report), whose weights no paper shares. With `--feature_extractor inception` and a file of the
+published weights they are FID and KID, of as many images as `num_eval` says. As a scale, `floor_*`
+is the same distance between real training images and the real test images that every row is
+measured against.
 
 Measured with the first command (3 seeds of seed 0, 2026-11-22, two CPU cores), stopped after three
 of the five epochs and resumed; mean over seeds after each epoch: Fréchet 120.6, 70.7, 52.2, 35.1,
@@ -21,7 +25,7 @@ Shirts, trousers, dresses, shoes and bags can be told apart in the grid.
 import dataclasses
 from typing import Literal
 
-from dgm_jax.experiments._shared.choices import GanLoss, Penalty
+from dgm_jax.experiments._shared.choices import FeatureExtractor, GanLoss, Penalty
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import StudyConfig
 
@@ -57,8 +61,18 @@ class Config(StudyConfig):
     num_eval: int | None = None
     """Generated images against as many real test images, at each evaluation; by default 5,000, or
     all there are."""
+    generator_normalization: str = "batch"
+    """Of its hidden layers: none, batch, layer, or group_N for N groups of channels."""
+    discriminator_normalization: str = "none"
+    """The same for the discriminator's; batch norm goes badly with gradient penalties."""
+    feature_extractor: FeatureExtractor = "classifier"
+    """What distances are measured on: a classifier of the same images, the FID network, or pixels.
+    Images without classes need one of the other two, or a classifier of your own."""
     classifier: str = ""
     """Run folder of `feature_classifier`; by default one under runs/, trained if it is missing."""
+    inception_weights: str = ""
+    """An npz file of the FID network's tensors (dgm_jax.evaluation.inception says how to write
+    it)."""
 
 
 EXPERIMENT = Experiment(
@@ -66,10 +80,11 @@ EXPERIMENT = Experiment(
     config=Config,
     task=f"{__name__}.task",
     sweepable=("penalty_weight", "learning_rate", "average_decay"),
-    data_settings=("data", "num_eval", "classifier"),
+    data_settings=("data", "num_eval", "feature_extractor", "classifier", "inception_weights"),
     headline=(
         "frechet",
         "kernel",
+        "sliced_wasserstein",
         "precision",
         "recall",
         "density",
@@ -84,6 +99,9 @@ EXPERIMENT = Experiment(
         ),
         "kernel": (
             "Unbiased MMD^2 with the kernel (x.y / F + 1)^3 on the same features; may be negative."
+        ),
+        "sliced_wasserstein": (
+            "Sliced 2-Wasserstein distance of the same features, over 256 fixed directions."
         ),
         "precision": (
             "Share of generated images within a real 5-nearest-neighbour ball"

@@ -9,17 +9,21 @@ import optax
 
 from dgm_jax import core, data, evaluation, plotting, training
 from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
-from dgm_jax.experiments._shared.feature_classifier import (
-    classifier_of,
-    features_of,
-    image_features,
-)
+from dgm_jax.experiments._shared.feature_classifier import classifier_of
 from dgm_jax.experiments.gan_images import Config
+from dgm_jax.experiments.gan_images.extractors import (
+    Extractor,
+    of_classifier,
+    of_inception,
+    of_pixels,
+    real_features,
+)
 from dgm_jax.models import PENALTIES, Penalty, gan
-from dgm_jax.networks import Discriminator, Generator, from_flax
+from dgm_jax.networks import Discriminator, Generator, from_flax, require_normalization
 from dgm_jax.objectives.gan import LOSSES
 from dgm_jax.run import Inputs, Need
 
+EXTRACTORS = ("classifier", "inception", "pixels")
 SHOWN = 64  # images of each seed in the figures
 
 
@@ -35,6 +39,26 @@ def validate(config: Config) -> None:
     require(
         0 <= config.average_decay < 1,
         f"average_decay must be in [0, 1), got {config.average_decay}",
+    )
+    require_normalization(config.generator_normalization)
+    require_normalization(config.discriminator_normalization)
+    _require_extractor(config)
+
+
+def _require_extractor(config: Config) -> None:
+    """What belongs to one extractor is given with that one only, and the weights are given."""
+    name = config.feature_extractor
+    lookup(dict.fromkeys(EXTRACTORS), name, "feature_extractor")
+    for setting, owner in (("classifier", "classifier"), ("inception_weights", "inception")):
+        require(
+            not getattr(config, setting) or name == owner,
+            f"{setting} is of no use with feature_extractor={name!r}; leave it out or choose"
+            f" {owner!r}",
+        )
+    require(
+        name != "inception" or bool(config.inception_weights),
+        "feature_extractor='inception' needs --inception_weights FILE, an npz of the FID network's"
+        " tensors",
     )
 
 
@@ -52,30 +76,51 @@ def _dataset(settings) -> tuple[data.Dataset, int]:
 
 
 def needs(settings) -> tuple[Need, ...]:
-    """The classifier whose features are compared."""
+    """The classifier whose features are compared, where it is a classifier's."""
     dataset, _ = _dataset(settings)
+    if settings.feature_extractor != "classifier":
+        return ()
+    require(
+        dataset.info.num_classes > 1 or bool(settings.classifier),
+        f"{settings.data} has no classes for a classifier to learn, so features must come from"
+        " elsewhere: --feature_extractor pixels; --feature_extractor inception with"
+        " --inception_weights FILE; or --classifier FOLDER, a finished run of feature_classifier"
+        f" on other images of shape {dataset.info.shape}",
+    )
     return (classifier_of(dataset, settings.data, settings.classifier),)
 
 
 def load(settings, needed) -> Inputs:
     """Real images, the feature extractor, and the features that samples are compared with."""
     dataset, count = _dataset(settings)
-    features = features_of(dataset, *needed)
-    real = image_features(features, dataset, "test", count)
-    floor = _distances(real, image_features(features, dataset, "train", count))
+    extractor = _extractor(settings, dataset, needed)
+    real = real_features(extractor, dataset, "test", count)
+    floor = _distances(real, real_features(extractor, dataset, "train", count))
     identity = dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}
-    identity["feature_extractor"] = features.identity
-    known = {"dataset": dataset, "features": features, "real": real, "floor": floor}
-    return Inputs(data.arrays(dataset), identity, known)
+    identity["feature_extractor"] = extractor.identity
+    known = {"dataset": dataset, "extract": extractor.apply, "real": real, "floor": floor}
+    return Inputs({"train": data.arrays(dataset), "extractor": extractor.weights}, identity, known)
+
+
+def _extractor(settings, dataset: data.Dataset, needed) -> Extractor:
+    if settings.feature_extractor == "inception":
+        return of_inception(settings.inception_weights)
+    if settings.feature_extractor == "pixels":
+        return of_pixels(dataset)
+    return of_classifier(dataset, *needed)
 
 
 def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One seed: images and latents in, both players move, features of generated images out."""
-    dataset, features = inputs.context["dataset"], inputs.context["features"]
-    shape = dataset.info.shape
+    dataset, extract = inputs.context["dataset"], inputs.context["extract"]
+    shape, features = dataset.info.shape, config.features
     model = gan(
-        from_flax(Generator(shape, features=config.features)),
-        from_flax(Discriminator(features=config.features)),
+        from_flax(
+            Generator(shape, features=features, normalization=config.generator_normalization)
+        ),
+        from_flax(
+            Discriminator(features=features, normalization=config.discriminator_normalization)
+        ),
         LOSSES[config.loss],
         latent_size=config.latent_size,
         example_shape=shape,
@@ -89,15 +134,14 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     def draw(arrays, data_key, index):
         key_x, key_z = jax.random.split(data_key)
         z = core.normal(jax.random.fold_in(key_z, index), (config.batch_size, config.latent_size))
-        return {"x": draw_images(arrays, key_x, index)["x"], "z": z}
+        return {"x": draw_images(arrays["train"], key_x, index)["x"], "z": z}
 
     def evaluate(train_state, arrays, key):
-        del arrays
         params, state = training.average_of(train_state)
         z = core.normal(key, (len(inputs.context["real"]), config.latent_size))
         generate = functools.partial(model.decode, params, state)
         return {
-            "features": core.chunked(lambda z: features.apply(generate(z)), z, 500),
+            "features": core.chunked(lambda z: extract(arrays["extractor"], generate(z)), z, 500),
             "images": generate(z[:SHOWN]),
         }
 
@@ -107,7 +151,13 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     def averaged(replica):
         return training.averaged(rule(replica), ("generator",), hyper["average_decay"])
 
-    return Task(model.init, draw, averaged, evaluate, batch_coupling="batch norm of the generator")
+    normalized = {
+        "generator": config.generator_normalization,
+        "discriminator": config.discriminator_normalization,
+    }
+    coupled = [player for player, name in normalized.items() if name == "batch"]
+    coupling = f"batch norm of the {' and the '.join(coupled)}" if coupled else None
+    return Task(model.init, draw, averaged, evaluate, batch_coupling=coupling)
 
 
 def _distances(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
@@ -115,6 +165,9 @@ def _distances(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
     return {
         "frechet": float(evaluation.frechet_distance(real=real, fake=fake)),
         "kernel": float(evaluation.kernel_distance(real=real, fake=fake)),
+        "sliced_wasserstein": float(
+            evaluation.sliced_wasserstein(jax.random.key(0), real=real, fake=fake)
+        ),
         **{name: float(value) for name, value in near._asdict().items()},
     }
 

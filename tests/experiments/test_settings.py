@@ -20,6 +20,7 @@ from dgm_jax.experiments.avb_four_points.task import PRESETS
 from dgm_jax.experiments.avb_images.task import MODELS
 from dgm_jax.experiments.avb_posteriors.measure import FAMILIES, POSTERIORS
 from dgm_jax.experiments.dirac_gan.steps import ARMS
+from dgm_jax.experiments.gan_images.task import EXTRACTORS
 from dgm_jax.experiments.gan_optimality.pairs import PAIRS
 from dgm_jax.parallel.devices import LAYOUTS
 from dgm_jax.run import LaunchConfig, Progress, catalogue, main
@@ -35,6 +36,7 @@ REGISTRIES = {
     ("avb_images", "model"): MODELS,
     ("avb_posteriors", "arm"): [f"{p}/{f}" for p in POSTERIORS for f in FAMILIES],
     ("dirac_gan", "arm"): ARMS,
+    ("gan_images", "feature_extractor"): EXTRACTORS,
     ("gan_images", "loss"): objectives.gan.LOSSES,
     ("gan_images", "penalty"): models.PENALTIES,
     ("gan_optimality", "activation"): networks.ACTIVATIONS,

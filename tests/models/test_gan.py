@@ -19,20 +19,20 @@ LATENT = 3
 
 
 @functools.cache
-def networks(batch_norm=False, activation="tanh"):
+def networks(normalization="none", activation="tanh"):
     """A generator to the plane and a discriminator, width 8, weights of order one."""
     normal = {
         "init_name": "orthogonal",
         "gain": 1.2,
-        "batch_norm": batch_norm,
+        "normalization": normalization,
         "activation": activation,
     }
     return from_flax(MLP((8, 2), **normal)), from_flax(MLP((8, 1), squeeze=True, **normal))
 
 
-def model_of(batch_norm=False, loss="non_saturating", activation="tanh", **options):
+def model_of(normalization="none", loss="non_saturating", activation="tanh", **options):
     return gan(
-        *networks(batch_norm, activation),
+        *networks(normalization, activation),
         LOSSES[loss],
         latent_size=LATENT,
         example_shape=(2,),
@@ -70,7 +70,12 @@ def same(a, b):
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_norm": True}, {"spectral": True}, {"batch_norm": True, "spectral": True}]
+    "options",
+    [
+        {"normalization": "batch"},
+        {"spectral": True},
+        {"normalization": "batch", "spectral": True},
+    ],
 )
 @pytest.mark.parametrize("name, other", [(D, G), (G, D)])
 def test_an_update_changes_its_own_side_only(name, other, options):
@@ -81,7 +86,7 @@ def test_an_update_changes_its_own_side_only(name, other, options):
         moved.state[other], now.state[other]
     )
     assert not same(moved.params[name], now.params[name])
-    if options.get("batch_norm"):
+    if "normalization" in options:
         assert not same(moved.state[name]["network"], now.state[name]["network"])
 
 
@@ -301,7 +306,7 @@ def test_instance_noise_is_on_what_the_discriminator_sees():
 def test_samples_are_made_in_inference_form():
     """A sample does not depend on what it is drawn with, though training-mode batch statistics
     would couple them."""
-    model = model_of(batch_norm=True)
+    model = model_of(normalization="batch")
     _, now, batch = start(model)
     all_of_them = model.decode(now.params, now.state, batch["z"])
     one = model.decode(now.params, now.state, batch["z"][3:4])

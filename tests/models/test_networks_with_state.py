@@ -20,13 +20,14 @@ X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, *SHAPE)), jnp.float3
 def network(output_shape, normalised):
     """An MLP of the joined inputs with output [B, *output_shape], with or without batch
     statistics."""
-    inner = from_flax(MLP((4, int(np.prod(output_shape))), batch_norm=normalised))
+    normalization = "batch" if normalised else "none"
+    inner = from_flax(MLP((4, int(np.prod(output_shape))), normalization=normalization))
 
     def joined(inputs):
         return jnp.concatenate([x.reshape(x.shape[0], -1) for x in jax.tree.leaves(inputs)], axis=1)
 
-    def apply(params, state, inputs, train):
-        out, state = inner.apply(params, state, joined(inputs), train)
+    def apply(params, state, inputs, *, train, key=None):
+        out, state = inner.apply(params, state, joined(inputs), train=train, key=key)
         return out.reshape(-1, *output_shape), state
 
     return Network(lambda key, inputs: inner.init(key, joined(inputs)), apply)
@@ -80,8 +81,8 @@ def gan_of(normalised):
 def classifier_of(normalised):
     inner = network((3,), "classifier" in normalised)
 
-    def apply(params, state, x, train):
-        logits, state = inner.apply(params, state, x, train)
+    def apply(params, state, x, *, train, key=None):
+        logits, state = inner.apply(params, state, x, train=train, key=key)
         return (logits, logits), state
 
     return image_classifier(Network(inner.init, apply), SHAPE)

@@ -36,18 +36,18 @@ def test_generator_is_the_same_on_every_backend(ours, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("normalization", ["none", "batch", "group_4"])
 @pytest.mark.parametrize("name", backends.CPU)
-def test_discriminator_and_its_gradients_are_the_same_on_every_backend(name, shape, batch_norm):
+def test_discriminator_and_its_gradients_are_the_same_on_every_backend(name, shape, normalization):
     x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
 
     def gradients(backend):
         module = networks.Discriminator(
-            features=8, batch_norm=batch_norm, init_name="he", backend=backend
+            features=8, normalization=normalization, init_name="he", backend=backend
         )
         network = networks.from_flax(module)
         params, state = jax.jit(network.init)(jax.random.key(0), x)
-        assert (state == {}) != batch_norm
+        assert (state == {}) != (normalization == "batch")
 
         def loss(params, x):
             logits, _ = network.apply(params, state, x, train=True)
@@ -65,13 +65,27 @@ def test_discriminator_and_its_gradients_are_the_same_on_every_backend(name, sha
     assert np.abs(theirs[1]).max() > 0
 
 
-def test_discriminator_without_batch_norm_sees_each_image_alone():
+@pytest.mark.parametrize("normalization", ["none", "layer", "group_8"])
+def test_discriminator_without_batch_norm_sees_each_image_alone(normalization):
     x = np.random.default_rng(0).normal(size=(4, 28, 28, 1)).astype(np.float32)
-    network = networks.from_flax(networks.Discriminator(features=8))
+    network = networks.from_flax(networks.Discriminator(features=8, normalization=normalization))
     params, state = jax.jit(network.init)(jax.random.key(0), x)
     apply = jax.jit(lambda x: network.apply(params, state, x, train=True)[0])
     whole, single = apply(x), apply(x[2:3])
     np.testing.assert_allclose(whole[2:3], single, rtol=1e-4, atol=1e-7)
+
+
+def test_group_norm_takes_the_place_of_batch_norm_in_the_generator():
+    """The same layers with one more kind of parameter name, no state, and each image alone."""
+    z = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float32)
+    network = networks.from_flax(
+        networks.Generator((28, 28, 1), features=8, init_name="he", normalization="group_4")
+    )
+    params, state = jax.jit(network.init)(jax.random.key(0), z)
+    assert state == {} and {"GroupNorm_0", "GroupNorm_1"} <= set(params)
+    assert "bias" not in params["ConvTranspose_0"] and "bias" in params["ConvTranspose_1"]
+    apply = jax.jit(lambda z: network.apply(params, state, z, train=True)[0])
+    np.testing.assert_allclose(apply(z)[2:3], apply(z[2:3]), rtol=1e-4, atol=1e-6)
 
 
 def test_sizes_that_do_not_halve_are_refused():

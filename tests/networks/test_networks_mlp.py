@@ -42,7 +42,7 @@ def test_maxout_is_its_formula():
     "module,inputs,count",
     [
         # PacGAN's G
-        (networks.MLP((400,) * 4 + (2,), "relu", "normal_0.02", batch_norm=True), 2, 484_802),
+        (networks.MLP((400,) * 4 + (2,), "relu", "normal_0.02", normalization="batch"), 2, 484_802),
         # unrolled GAN's notebook, G
         (networks.MLP((128, 128, 2), "tanh", "orthogonal", 1.4), 256, 49_666),
         # D of the same size

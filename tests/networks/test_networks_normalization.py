@@ -91,3 +91,39 @@ def test_group_norm_is_its_formula(num_groups):
 def test_group_norm_needs_whole_groups():
     with pytest.raises(core.ConfigError, match="divisible by num_groups=4"):
         networks.GroupNorm(4).init(jax.random.key(0), jnp.zeros((2, 4, 4, 6)))
+
+
+def test_group_norm_refuses_groups_of_one_number():
+    """Such a number would be its own mean, so the output would be the bias whatever the input."""
+    with pytest.raises(core.ConfigError, match="more than one number in each of num_groups=6"):
+        networks.GroupNorm(6).init(jax.random.key(0), jnp.zeros((2, 6)))
+    with pytest.raises(core.ConfigError, match=r"got examples of shape \(6,\)"):
+        networks.MLP((6, 1), normalization="group_6").init(jax.random.key(0), jnp.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("name, groups", [("batch", None), ("layer", 1), ("group_16", 16)])
+def test_a_name_says_the_groups(name, groups):
+    assert networks.num_groups(name) == groups
+    networks.require_normalization(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "groups", "group", "group_", "group_0", "group_-2", "batch_8"]
+)
+def test_other_names_of_normalisations_are_refused(name):
+    with pytest.raises(core.ConfigError, match=f"such as 'group_8'; got '{name}'"):
+        networks.require_normalization(name)
+
+
+def test_an_mlp_normalises_each_vector_by_its_groups():
+    """Against the formula in numpy, on rows with two leading axes."""
+    x = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
+    mlp = networks.MLP((6, 2), "relu", normalization="group_2")
+    params = mlp.init(jax.random.key(0), x)["params"]
+    hidden = np.float64(x) @ np.float64(params["Dense_0"]["kernel"])
+    groups = hidden.reshape(3, 4, 2, 3)
+    groups = groups - groups.mean(-1, keepdims=True)
+    groups = groups / np.sqrt(np.square(groups).mean(-1, keepdims=True) + 1e-5)
+    expected = np.maximum(groups.reshape(3, 4, 6), 0) @ np.float64(params["Dense_1"]["kernel"])
+    expected = expected + np.asarray(params["Dense_1"]["bias"])
+    np.testing.assert_allclose(mlp.apply({"params": params}, x), expected, atol=1e-4)

@@ -15,6 +15,7 @@ from tiny_game import Tiny, build, concluding, rows_of, run, stopping, summary_o
 
 from dgm_jax.run.arms import lanes_of
 from dgm_jax.run.cells import arms, groups
+from dgm_jax.run.report import number
 
 pytestmark = pytest.mark.optimized
 
@@ -52,6 +53,12 @@ def test_a_run_leaves_its_folder(undisturbed):
     assert len(error["per_seed"]) == 3 and error["mean"] == pytest.approx(
         np.mean(error["per_seed"])
     )
+    low, high = error["bootstrap_95"]  # a mean of resampled seeds never leaves their range
+    assert min(error["per_seed"]) <= low <= error["mean"] <= high <= max(error["per_seed"])
+    assert error["interquartile_mean"] == pytest.approx(error["mean"])  # of 3 seeds none is cut
+    report = (undisturbed / "report.html").read_text("utf-8")
+    assert "<th>IQM</th><th>bootstrap</th>" in report
+    assert f"[{number(low)}, {number(high)}]" in report
     assert [row["step"] for row in rows_of(undisturbed)] == [10, 20, 30]
     assert all(len(row["error"]) == 3 and len(row["p.loss"]) == 3 for row in rows_of(undisturbed))
     assert "picture" not in rows_of(undisturbed)[0]

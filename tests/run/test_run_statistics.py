@@ -134,6 +134,18 @@ def test_interquartile_mean_by_hand(values, expected):
     assert statistics.interquartile_mean(values) == expected
 
 
+def test_robust_statistics_of_seeds_with_an_outlier_and_a_failure():
+    """By hand: of 8 seeds two are cut at either end. The interval is scipy's, of the mean."""
+    values = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 100.0]
+    expected = scipy.stats.bootstrap(
+        (values,), np.mean, method="BCa", axis=0, rng=np.random.default_rng(0)
+    ).confidence_interval
+    got = statistics.robust([*values, np.nan])
+    assert got == {"interquartile_mean": 3.5, "bootstrap_95": [expected.low, expected.high]}
+    assert statistics.robust([7.0]) == {"interquartile_mean": 7.0, "bootstrap_95": None}
+    assert statistics.robust([None]) == {"interquartile_mean": None, "bootstrap_95": None}
+
+
 @pytest.mark.parametrize(
     "published, spread, within",
     [
