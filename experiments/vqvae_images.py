@@ -131,18 +131,25 @@ def recipe(config: Config, shape: tuple[int, int, int]) -> VqVae:
         num_layers=config.prior_layers,
         grid=grid,
     )
+    if average:
+        quantizer = quantization.moving_average_quantizer(
+            config.num_codes,
+            config.code_width,
+            decay=config.decay,
+            threshold=config.threshold,
+            gradient=config.gradient,
+        )
+    else:
+        quantizer = quantization.codebook_loss_quantizer(
+            config.num_codes, config.code_width, gradient=config.gradient, cosine=config.cosine
+        )
     return VqVae(
         from_flax(ResidualEncoder(config.code_width, config.width)),
         from_flax(ResidualDecoder(2 * shape[2], config.width)),
         grid,
-        config.num_codes,
-        config.code_width,
+        quantizer,
         code_prior(from_transformer(transformer), grid),
-        decay=config.decay if average else None,
-        threshold=config.threshold if average else 0.0,
         commitment_weight=config.commitment_weight,
-        gradient=config.gradient,
-        cosine=config.cosine,
     )
 
 

@@ -12,6 +12,7 @@ from dgm_jax.models import AdversarialVae, GumbelVae, Vae, VqVae
 from dgm_jax.models.classifier import image_classifier
 from dgm_jax.networks import MLP, from_flax
 from dgm_jax.objectives.gan import LOSSES
+from dgm_jax.quantization import moving_average_quantizer
 
 SHAPE = (2, 3, 1)
 X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, *SHAPE)), jnp.float32)
@@ -25,8 +26,8 @@ def network(output_shape, normalised):
     def joined(inputs):
         return jnp.concatenate([x.reshape(x.shape[0], -1) for x in jax.tree.leaves(inputs)], axis=1)
 
-    def apply(params, state, inputs, train):
-        out, state = inner.apply(params, state, joined(inputs), train)
+    def apply(params, state, inputs, *, train, key=None):
+        out, state = inner.apply(params, state, joined(inputs), train=train, key=key)
         return out.reshape(-1, *output_shape), state
 
     return Network(lambda key, inputs: inner.init(key, joined(inputs)), apply)
@@ -57,7 +58,7 @@ def discrete_vae_of(normalised):
 def vqvae_of(normalised):
     encoder = network((1, 2, 2), "encoder" in normalised)
     decoder = network((*SHAPE[:2], 2), "decoder" in normalised)
-    return models.vqvae(VqVae(encoder, decoder, (1, 2), 3, 2), SHAPE)
+    return models.vqvae(VqVae(encoder, decoder, (1, 2), moving_average_quantizer(3, 2)), SHAPE)
 
 
 def avb_of(normalised):
@@ -80,8 +81,8 @@ def gan_of(normalised):
 def classifier_of(normalised):
     inner = network((3,), "classifier" in normalised)
 
-    def apply(params, state, x, train):
-        logits, state = inner.apply(params, state, x, train)
+    def apply(params, state, x, *, train, key=None):
+        logits, state = inner.apply(params, state, x, train=train, key=key)
         return (logits, logits), state
 
     return image_classifier(Network(inner.init, apply), SHAPE)
@@ -91,10 +92,13 @@ REFUSES = {
     vae_of: ("encoder", "decoder"),
     gumbel_vae_of: ("encoder", "decoder"),
     discrete_vae_of: ("encoder", "decoder"),
-    vqvae_of: ("encoder", "decoder"),
     avb_of: ("encoder", "decoder", "critic"),
 }
-TRAINS = {gan_of: ("generator", "discriminator"), classifier_of: ("classifier",)}
+TRAINS = {
+    vqvae_of: ("encoder", "decoder"),
+    gan_of: ("generator", "discriminator"),
+    classifier_of: ("classifier",),
+}
 
 
 def cases(recipes):
