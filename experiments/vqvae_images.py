@@ -3,7 +3,9 @@ dimension, samples.
 
     python -m experiments.vqvae_images --data fashion_mnist --num_seeds 3
     python -m experiments.vqvae_images --gradient rotation
-    python -m experiments.vqvae_images --codebook loss --cosine
+    python -m experiments.vqvae_images --quantizer codebook_loss --cosine
+    python -m experiments.vqvae_images --quantizer finite_scalar --levels 8 6 5
+    python -m experiments.vqvae_images --quantizer residual --num_levels 4 --num_codes 64
 
 After van den Oord et al. 2017, section 4.1 (two strided convolutions, two residual blocks, beta
 .25, Adam; Sonnet's version with a moving-average codebook, decay .99), smaller: `width` 64 where
@@ -31,10 +33,26 @@ import numpy as np
 import optax
 
 from dgm_jax import data, evaluation, parallel, plotting, quantization, training
-from dgm_jax.core import Task, chunked, lookup, require, require_at_least, require_positive
+from dgm_jax.core import (
+    Array,
+    Quantizer,
+    Task,
+    chunked,
+    lookup,
+    require,
+    require_at_least,
+    require_positive,
+)
 from dgm_jax.models import vqvae as model_of
 from dgm_jax.models.autoregressive import code_prior
-from dgm_jax.models.vqvae import VqVae, decoded, encode, log_likelihood, log_prior
+from dgm_jax.models.vqvae import (
+    VqVae,
+    decoded,
+    encode,
+    log_likelihood,
+    log_prior,
+    uniform_log_prior,
+)
 from dgm_jax.networks import (
     ResidualDecoder,
     ResidualEncoder,
@@ -42,11 +60,11 @@ from dgm_jax.networks import (
     from_flax,
     from_transformer,
 )
-from dgm_jax.objectives.vqvae import uniform_log_prior
-from dgm_jax.quantization import GRADIENTS
+from dgm_jax.quantization import QUANTIZERS
 from dgm_jax.run import Data, Experiment, RunConfig, main
 
 SHOWN = 48  # images of each seed in the figures
+WITHOUT_STATISTICS = ("codebook_loss", "finite_scalar")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,16 +84,22 @@ class Config(RunConfig):
     """Dimensions of a code."""
     width: int = 64
     """Channels of the autoencoder."""
-    codebook: str = "average"
-    """average: moving averages of the vectors; loss: trained by the codebook term."""
+    quantizer: str = "moving_average"
+    """moving_average, codebook_loss, finite_scalar, residual or product."""
+    num_levels: int = 4
+    """Codes a vector: codebooks of residual, parts of product."""
+    levels: tuple[int, ...] = (8, 6, 5)
+    """Of finite_scalar: values of each dimension of a code; num_codes and code_width follow."""
+    start: str = "normal"
+    """Of the codebooks: normal, or kmeans on the encoder's output for the first images."""
     decay: float = 0.99
-    """Of the moving averages, in [0, 1)."""
+    """Of the moving averages (all but codebook_loss and finite_scalar), in [0, 1)."""
     threshold: float = 0.05
     """Codes with fewer vectors a batch are put on random vectors; 0 for never."""
     gradient: str = "straight_through"
     """straight_through or rotation."""
     cosine: bool = False
-    """Unit-length vectors and codes; needs --codebook loss."""
+    """Unit-length vectors and codes; needs --quantizer codebook_loss."""
     commitment_weight: float = 0.25
     """beta of van den Oord et al. 2017."""
     learning_rate: float = 1e-3
@@ -88,11 +112,6 @@ class Config(RunConfig):
 
 def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
-    lookup(GRADIENTS, config.gradient, "gradient of a quantiser")
-    require(
-        config.codebook in ("average", "loss"),
-        f"codebook must be 'average' or 'loss', got {config.codebook!r}",
-    )
     require_at_least(
         1, config, "batch_size", "num_codes", "code_width", "width", "prior_width", "prior_layers"
     )
@@ -104,7 +123,11 @@ def validate(config: Config) -> None:
         config.prior_width % 4 == 0,
         f"prior_width must be a multiple of 4 (heads), got {config.prior_width}",
     )
-    require(not config.cosine or config.codebook == "loss", "--cosine needs --codebook loss")
+    require(
+        not config.cosine or config.quantizer == "codebook_loss",
+        f"--cosine needs --quantizer codebook_loss, got {config.quantizer!r}",
+    )
+    quantizer_of(config)
 
 
 def load(config: Config) -> Data:
@@ -120,37 +143,73 @@ def load(config: Config) -> Data:
     )
 
 
+def quantizer_of(config: Config) -> Quantizer:
+    """The quantizer of the settings; ConfigError for those that it cannot have."""
+    make = lookup(QUANTIZERS, config.quantizer, "quantizer")
+    if config.quantizer == "finite_scalar":
+        return make(config.levels)
+    options = {"gradient": config.gradient, "start": config.start}
+    if config.quantizer == "codebook_loss":
+        return make(config.num_codes, config.code_width, cosine=config.cosine, **options)
+    options |= {"decay": config.decay, "threshold": config.threshold}
+    if config.quantizer == "moving_average":
+        return make(config.num_codes, config.code_width, **options)
+    return make(config.num_codes, config.code_width, config.num_levels, **options)
+
+
 def recipe(config: Config, shape: tuple[int, int, int]) -> VqVae:
-    """The networks and the quantiser of the settings."""
-    grid = (shape[0] // 4, shape[1] // 4)
-    average = config.codebook == "average"
-    transformer = Transformer(
-        config.num_codes,
-        math.prod(grid),
-        width=config.prior_width,
-        num_layers=config.prior_layers,
-        grid=grid,
-    )
-    if average:
-        quantizer = quantization.moving_average_quantizer(
-            config.num_codes,
-            config.code_width,
-            decay=config.decay,
-            threshold=config.threshold,
-            gradient=config.gradient,
-        )
-    else:
-        quantizer = quantization.codebook_loss_quantizer(
-            config.num_codes, config.code_width, gradient=config.gradient, cosine=config.cosine
-        )
-    return VqVae(
-        from_flax(ResidualEncoder(config.code_width, config.width)),
+    """The networks and the quantizer of the settings."""
+    quantizer = quantizer_of(config)
+    vae = VqVae(
+        from_flax(ResidualEncoder(quantizer.width, config.width)),
         from_flax(ResidualDecoder(2 * shape[2], config.width)),
-        grid,
+        (shape[0] // 4, shape[1] // 4),
         quantizer,
-        code_prior(from_transformer(transformer), grid),
         commitment_weight=config.commitment_weight,
     )
+    rows, *others = vae.code_grid
+    transformer = Transformer(
+        quantizer.num_codes,
+        math.prod(vae.code_grid),
+        width=config.prior_width,
+        num_layers=config.prior_layers,
+        grid=(rows, math.prod(others)),
+    )
+    return vae._replace(prior=code_prior(from_transformer(transformer), vae.code_grid))
+
+
+def first_images(config: Config, loaded: Data, places: int) -> Array | None:
+    """Training images with ten vectors a code, where codebooks start by k-means."""
+    if config.start == "normal":
+        return None
+    images = loaded.arrays["train"]["image"][: -(-10 * config.num_codes // places)]
+    return data.to_model_range(images, loaded.dataset.info.scaling)
+
+
+def measured(vae: VqVae, params, state, x: Array) -> tuple[Array, Array]:
+    """Of each of images [n, H, W, C]: [n, 3], both parts of the bound in nats and the squared
+    error; and the codes."""
+    _, quantized = encode(vae, params, state, x)
+    likelihood = log_likelihood(vae, params, state, quantized.quantized, x)
+    shown = decoded(vae, params, state, quantized.quantized)
+    error = jnp.mean(jnp.square(shown - x), axis=(1, 2, 3))
+    prior = log_prior(vae, params, quantized.codes)
+    return jnp.stack([likelihood, prior, error], axis=1), quantized.codes
+
+
+def usage_of(vae: VqVae, codes: Array) -> dict[str, Array]:
+    """Share of the codebook in use and perplexity; for a quantizer with levels the mean over them,
+    and each level's own."""
+    num_codes, shape = vae.quantizer.num_codes, vae.quantizer.code_shape
+    usage = quantization.codebook_usage(codes, num_codes, shape)
+    measures = {"usage": usage.num_used / num_codes, "perplexity": usage.perplexity}
+    if not shape:
+        return measures
+    return {name: jnp.mean(value) for name, value in measures.items()} | {
+        f"{name}_{level}": value[level]
+        for name, value in measures.items()
+        for level in range(shape[0])
+    }
 
 
 def build(config: Config, loaded: Data) -> Task:
@@ -158,37 +217,27 @@ def build(config: Config, loaded: Data) -> Task:
     images."""
     shape, scaling = loaded.dataset.info.shape, loaded.dataset.info.scaling
     vae = recipe(config, shape)
-    model = model_of(vae, shape)
+    places = math.prod(vae.code_grid)
+    model = model_of(vae, shape, first_images=first_images(config, loaded, math.prod(vae.grid)))
     draw_images = data.draws(loaded.dataset, config.batch_size)
-    uniform = uniform_log_prior(math.prod(vae.grid), config.num_codes)
     bits = functools.partial(evaluation.bits_per_dimension, num_dimensions=math.prod(shape))
 
     def evaluate(train_state, arrays, key):
         params, state = train_state.params, train_state.state
 
         def measure(images):
-            x = data.to_model_range(images, scaling)
-            _, found = encode(vae, params, state, x)
-            likelihood = log_likelihood(vae, params, state, found.quantized, x)
-            error = jnp.mean(
-                jnp.square(decoded(vae, params, state, found.quantized) - x), axis=(1, 2, 3)
-            )
-            prior = log_prior(vae, params, found.codes)
-            codes = found.codes.reshape(len(x), -1).astype(jnp.float32)
-            return jnp.concatenate([jnp.stack([likelihood, prior, error], axis=1), codes], axis=1)
+            return measured(vae, params, state, data.to_model_range(images, scaling))
 
-        rows = chunked(measure, arrays["test"]["image"], 500)
-        likelihood, prior, error = rows[:, :3].T
-        usage = quantization.codebook_usage(rows[:, 3:].astype(jnp.int32), config.num_codes)
+        rows, codes = chunked(measure, arrays["test"]["image"], 500)
+        likelihood, prior, error = rows.T
         shown = data.to_model_range(arrays["test"]["image"][:SHOWN], scaling)
         return {
             "bits_per_dim": bits(-jnp.mean(likelihood + prior)),
-            "uniform_bits_per_dim": bits(-jnp.mean(likelihood) - uniform),
+            "uniform_bits_per_dim": bits(-jnp.mean(likelihood) - uniform_log_prior(vae)),
             "decoder_bits_per_dim": bits(-jnp.mean(likelihood)),
-            "prior_bits": -jnp.mean(prior) / (math.prod(vae.grid) * math.log(2)),
+            "prior_bits": -jnp.mean(prior) / (places * math.log(2)),
             "squared_error": jnp.mean(error),
-            "usage": usage.num_used / config.num_codes,
-            "perplexity": usage.perplexity,
+            **usage_of(vae, codes),
             "reconstructions": decoded(
                 vae, params, state, encode(vae, params, state, shown)[1].quantized
             ),
@@ -202,7 +251,7 @@ def build(config: Config, loaded: Data) -> Task:
         lambda arrays, data_key, index: {"x": draw_images(arrays["train"], data_key, index)["x"]},
         functools.partial(training.simultaneous, model.players, optimizers),
         evaluate,
-        batch_coupling="statistics of the codebook" if config.codebook == "average" else None,
+        batch_coupling=None if config.quantizer in WITHOUT_STATISTICS else "codebook statistics",
     )
 
 
@@ -268,7 +317,10 @@ EXPERIMENT = Experiment(
         "prior_bits": "-log2 p(c) a code; log2 K for the uniform prior.",
         "squared_error": "Mean over pixels in [-1, 1] of the squared error of the reconstruction.",
         "usage": "Share of the codebook that occurs among the codes of the test images.",
-        "perplexity": "exp of the entropy of the codes over the test images.",
+        "perplexity": (
+            "exp of the entropy of the codes over the test images; with several codes a vector the"
+            " mean over these, as for usage, and usage_0, perplexity_0 and so on of each."
+        ),
     },
 )
 
