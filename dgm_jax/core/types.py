@@ -289,3 +289,57 @@ class Prior(NamedTuple):
     init: Callable[[Key], PyTree]
     sample: Callable[[PyTree, Key, int], Array]
     log_prob: Callable[[PyTree, Array], Array]
+
+
+class Quantized(NamedTuple):
+    """What quantizing z [*B, D] gives.
+
+    quantized: [*B, D], the values of the codes, with a gradient to z only.
+    codes: int32[*B], or [*B, L] with L codes a vector.
+    codebook_loss: shape of codes, squared units of z summed over D: it moves codebooks, never z.
+    commitment_loss: shape of codes, in the same units: it moves z and never a codebook.
+
+    A loss sums over the codes of an example and averages over examples (`objectives.vqvae.loss`),
+    so that a duplicated batch changes nothing.
+    """
+
+    quantized: Array
+    codes: Array
+    codebook_loss: Array
+    commitment_loss: Array
+
+
+class InitQuantizer(Protocol):
+    """`(key, z=None) -> (params, state)`; z [*B, D] are vectors that a codebook may start from."""
+
+    def __call__(self, key: Key, z: Array | None = None, /) -> tuple[PyTree, PyTree]: ...
+
+
+class UpdateQuantizer(Protocol):
+    """`(key, state, z, quantized) -> (state, metrics)`, from what `quantize` gave for z."""
+
+    def __call__(
+        self, key: Key, state: PyTree, z: Array, quantized: Quantized, /
+    ) -> tuple[PyTree, Metrics]: ...
+
+
+class Quantizer(NamedTuple):
+    """Vectors [*B, D] to codes [*B, *code_shape] and back; `quantization.QUANTIZERS` make one.
+
+    width: D. num_codes: K, at each level; codes lie in [0, K).
+    code_shape: `()` for one code a vector, `(L,)` for L levels (or parts), each its own code.
+    init: what is trained by gradient, and what `update` moves; both without leaves where there is
+        none of the kind.
+    quantize: `(params, state, z) -> Quantized`, the same in training and inference. Its
+        `codebook_loss` is added to the loss as it is: zeros where no codebook is trained by it.
+    lookup: `(params, state, codes) -> [*B, D]`, what `quantize` returned for these codes.
+    update: after `quantize`, in training: moving averages, revival; no gradient passes.
+    """
+
+    width: int
+    num_codes: int
+    code_shape: tuple[int, ...]
+    init: InitQuantizer
+    quantize: Callable[[PyTree, PyTree, Array], Quantized]
+    lookup: Callable[[PyTree, PyTree, Array], Array]
+    update: UpdateQuantizer

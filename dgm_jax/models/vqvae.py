@@ -1,13 +1,16 @@
 """VQ-VAE (van den Oord et al. 2017): an autoencoder whose latents are a grid of codes, and a prior
 over the codes.
 
-    z = encoder(x),  c_i = nearest code of z_i,  log p(x) >= log p(x | e_c) + log p(c)
+    z = encoder(x),  (c, e_c) = quantizer(z),  log p(x) >= log p(x | e_c) + log p(c)
 
-A game of up to two players. `autoencoder` owns encoder and decoder and minimises -log p(x | e_c)
-plus the commitment term; the codebook follows the moving average of its vectors (or is a third
-part, trained by the codebook term). `prior` owns the law of the codes and minimises -log p(c), with
-the encoder as it is. Let both learning rates fall to zero together and the prior ends on settled
+A game of up to two players. `autoencoder` owns encoder, decoder and codebook and minimises
+-log p(x | e_c) plus the quantizer's losses; codebooks of moving averages follow their vectors.
+`prior` owns the distribution of the codes and minimises -log p(c), with the encoder as it is, in
+its inference form. Let both learning rates fall to zero together and the prior ends on settled
 codes. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1].
+
+Any `core.Quantizer` will do (`quantization.QUANTIZERS`). One with code_shape (L,) puts L codes at
+each place of the grid: codes are then int32[B, h, w, L], and so is what the prior is over.
 """
 
 import functools
@@ -17,146 +20,138 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import core, quantization
-from dgm_jax.core import Array, Aux, Key, Model, Network, Player, Prior, require
+from dgm_jax import quantization
+from dgm_jax.core import (
+    Array,
+    Aux,
+    Key,
+    Model,
+    Network,
+    Player,
+    Prior,
+    Quantized,
+    Quantizer,
+    named_key,
+    require,
+)
 from dgm_jax.densities import discretized_logistic
-from dgm_jax.models.stateless import require_stateless
 from dgm_jax.objectives import vqvae as objective
-from dgm_jax.quantization import Quantized, codebook_ema
 
 ENCODER, DECODER, CODEBOOK, PRIOR = "encoder", "decoder", "codebook", "prior"
 LEVELS = 256  # of a pixel
-# of the decoder's logistic law: a seventh of a pixel level, below which nothing is gained
+# of the decoder's logistic density: a seventh of a pixel level, below which nothing is gained
 LOG_SCALE_FLOOR = -7.0
 
 
 class VqVae(NamedTuple):
-    """What the functions below need to know about one model; its networks have no state.
+    """What the functions below need to know about one model.
 
-    encoder: `x [B, H, W, C] -> z [B, h, w, D]`. decoder: `[B, h, w, D] -> [B, H, W, 2 C]`,
-        locations and log-scales.
-    grid: (h, w). prior: of codes int[*B, h, w], or None for the uniform one alone.
-    decay: of the codebook's moving average; None trains the codebook by the codebook term.
-    threshold: codes with fewer vectors a batch, on average, are put on random vectors; 0 for never.
-    gradient, cosine: as in `quantization.vector_quantize`.
+    encoder: `x [B, H, W, C] -> z [B, h, w, D]`, D the width of the quantizer. decoder:
+        `[B, h, w, D] -> [B, H, W, 2 C]`, locations and log-scales.
+    grid: (h, w). quantizer: `z -> codes`.
+    prior: of codes int[*B, *code_grid], or None for the uniform one alone.
+    commitment_weight: beta, of the term that draws the encoder to its codes.
     """
 
     encoder: Network
     decoder: Network
     grid: tuple[int, int]
-    num_codes: int
-    width: int
+    quantizer: Quantizer
     prior: Prior | None = None
-    decay: float | None = 0.99
-    threshold: float = 0.05
     commitment_weight: float = 0.25
-    gradient: str = "straight_through"
-    cosine: bool = False
 
-
-def codebook_of(vae: VqVae, params, state) -> Array:
-    """[K, D], wherever it lives."""
-    return params[CODEBOOK] if vae.decay is None else state[CODEBOOK].codebook
+    @property
+    def code_grid(self) -> tuple[int, ...]:
+        """The shape of an image's codes: (h, w), or (h, w, L) with L codes at each place."""
+        return (*self.grid, *self.quantizer.code_shape)
 
 
 def encode(vae: VqVae, params, state, x: Array) -> tuple[Array, Quantized]:
-    """z [B, h, w, D] of images, and what quantising it gives."""
+    """z [B, h, w, D] of images, and what quantizing it gives; the inference form."""
     z, _ = vae.encoder.apply(params[ENCODER], state[ENCODER], x, train=False)
-    book = codebook_of(vae, params, state)
-    return z, quantization.vector_quantize(z, book, gradient=vae.gradient, cosine=vae.cosine)
+    return z, vae.quantizer.quantize(params[CODEBOOK], state[CODEBOOK], z)
 
 
 def codes_of(vae: VqVae, params, state, x: Array) -> Array:
-    """int32[B, h, w], with no gradient."""
+    """int32[B, *code_grid], with no gradient."""
     return encode(vae, params, state, x)[1].codes
-
-
-def law_of(vae: VqVae, params, state, quantized: Array) -> tuple[Array, Array]:
-    """Location and log-scale [B, H, W, C] of each pixel."""
-    out, _ = vae.decoder.apply(params[DECODER], state[DECODER], quantized, train=False)
-    loc, log_scale = jnp.split(out, 2, axis=-1)
-    return loc, jnp.maximum(log_scale, LOG_SCALE_FLOOR)
 
 
 def decoded(vae: VqVae, params, state, quantized: Array) -> Array:
     """Images in [-1, 1]: the locations, cut to the range of a pixel."""
-    return jnp.clip(law_of(vae, params, state, quantized)[0], -1, 1)
+    return jnp.clip(_pixels(_decode(vae, params, state, quantized))[0], -1, 1)
 
 
 def log_likelihood(vae: VqVae, params, state, quantized: Array, x: Array) -> Array:
-    """log p(x | e): [B] in nats, the sum over pixels of a discretised logistic law of 256
+    """log p(x | e): [B] in nats, the sum over pixels of a discretized logistic density of 256
     levels."""
-    loc, log_scale = law_of(vae, params, state, quantized)
-    levels = jnp.round((x + 1) * ((LEVELS - 1) / 2)).astype(jnp.int32)
-    return jnp.sum(discretized_logistic.log_prob(levels, loc, log_scale, LEVELS), axis=(1, 2, 3))
+    return _log_likelihood(_decode(vae, params, state, quantized), x)
 
 
 def log_prior(vae: VqVae, params, codes: Array) -> Array:
-    """log p(c) of codes [B, h, w]: [B], by the trained prior, or by the uniform one where there is
-    none."""
+    """log p(c) of codes [B, *code_grid]: [B], by the trained prior, or by the uniform one where
+    there is none."""
     if vae.prior is None:
-        return jnp.full(
-            codes.shape[0], objective.uniform_log_prior(math.prod(vae.grid), vae.num_codes)
-        )
+        return jnp.full(codes.shape[0], uniform_log_prior(vae))
     return vae.prior.log_prob(params[PRIOR], codes)
 
 
-def vqvae(vae: VqVae, image_shape: tuple[int, int, int]) -> Model:
+def uniform_log_prior(vae: VqVae) -> float:
+    """log p(c) of any codes of an image under the uniform prior, in nats."""
+    return objective.uniform_log_prior(math.prod(vae.code_grid), vae.quantizer.num_codes)
+
+
+def vqvae(
+    vae: VqVae, image_shape: tuple[int, int, int], *, first_images: Array | None = None
+) -> Model:
     """The model with its players.
 
-    Metrics: `log_likelihood`, `commitment` (nats and squared units an image), `batch_perplexity`,
-        `revived`; of the
-    prior `prior_bits_per_code`.
+    Args:
+      vae: networks, quantizer and prior.
+      image_shape: (H, W, C).
+      first_images: [B, H, W, C], a batch whose codes' vectors the quantizer starts from; only
+        those that start by k-means look at it.
+
+    Returns:
+      The model. Its metrics are `log_likelihood`, `commitment` (nats and squared units an image),
+      `batch_perplexity` (with L codes a vector `batch_perplexity_0` and so on), those of the
+      quantizer, such as `revived`, and of the prior `prior_bits_per_code`.
+
+    Raises:
+      ConfigError: in `init`, where the encoder's output is not [B, h, w, D].
     """
-    sizes = (vae.num_codes, vae.width)
-    require(min(sizes) >= 1, f"num_codes and width must be positive, got {sizes}")
-    require(
-        vae.threshold == 0 or vae.decay is not None,
-        "revival (threshold > 0) needs a codebook of moving averages",
-    )
-    require(
-        not (vae.cosine and vae.decay is not None),
-        "cosine codes need a codebook trained by the codebook term "
-        "(decay=None): their mean is not of unit norm",
-    )
 
     def init(key):
         keys = jax.random.split(key, 4)
-        params_e, state_e = vae.encoder.init(keys[0], jnp.zeros((2, *image_shape)))
         images = jnp.zeros((2, *image_shape))
-        shape = jax.eval_shape(lambda: vae.encoder.apply(params_e, state_e, images, train=False)[0])
-        expected = (2, *vae.grid, vae.width)
+        params_e, state_e = vae.encoder.init(keys[0], images)
+        encoder = functools.partial(vae.encoder.apply, params_e, state_e, train=False)
+        shape = jax.eval_shape(lambda: encoder(images)[0]).shape
+        expected = (2, *vae.grid, vae.quantizer.width)
         require(
-            shape.shape == expected,
-            f"the encoder gives {shape.shape[1:]}, but grid and width say {expected[1:]}",
+            shape == expected,
+            f"the encoder gives {shape[1:]}, but grid and quantizer say {expected[1:]}",
         )
         params_d, state_d = vae.decoder.init(keys[1], jnp.zeros(expected))
-        require_stateless("a VQ-VAE", {ENCODER: state_e, DECODER: state_d})
-        book = core.normal(keys[2], (vae.num_codes, vae.width))
-        params = {ENCODER: params_e, DECODER: params_d}
-        state = {ENCODER: state_e, DECODER: state_d}
-        if vae.decay is None:
-            params[CODEBOOK] = book
-        else:
-            # On the brink of revival: a code that the first batch does not use starts on a vector
-            # of that batch.
-            state[CODEBOOK] = codebook_ema.init(book, count=vae.threshold or 1.0)
+        first = None if first_images is None else encoder(first_images)[0]
+        params_c, state_c = vae.quantizer.init(keys[2], first)
+        params = {ENCODER: params_e, DECODER: params_d, CODEBOOK: params_c}
         if vae.prior is not None:
             params[PRIOR] = vae.prior.init(keys[3])
-        return params, state
+        return params, {ENCODER: state_e, DECODER: state_d, CODEBOOK: state_c}
 
     def sample(params, state, key, num_samples):
         key_codes, _ = jax.random.split(key)
         if vae.prior is None:
-            codes = jax.random.randint(key_codes, (num_samples, *vae.grid), 0, vae.num_codes)
+            shape = (num_samples, *vae.code_grid)
+            codes = jax.random.randint(key_codes, shape, 0, vae.quantizer.num_codes)
         else:
             codes = vae.prior.sample(params[PRIOR], key_codes, num_samples)
         return decode(params, state, codes)
 
     def decode(params, state, codes):
-        book = codebook_of(vae, params, state)
-        book = quantization.l2_normalize(book) if vae.cosine else book
-        return decoded(vae, params, state, book[codes])
+        values = vae.quantizer.lookup(params[CODEBOOK], state[CODEBOOK], codes)
+        return decoded(vae, params, state, values)
 
     parts = (ENCODER, DECODER, CODEBOOK)
     players = {"autoencoder": Player(parts, functools.partial(_autoencoder_loss, vae))}
@@ -166,31 +161,66 @@ def vqvae(vae: VqVae, image_shape: tuple[int, int, int]) -> Model:
 
 
 def _autoencoder_loss(vae: VqVae, params, state, batch, key: Key):
-    z, found = encode(vae, params, state, batch["x"])
-    likelihood = log_likelihood(vae, params, state, found.quantized, batch["x"])
+    """Both networks in training form; their state moves, and so does the quantizer's."""
+    x = batch["x"]
+    z, encoder = vae.encoder.apply(
+        params[ENCODER], state[ENCODER], x, train=True, key=named_key(key, ENCODER)
+    )
+    quantized = vae.quantizer.quantize(params[CODEBOOK], state[CODEBOOK], z)
+    output, decoder = vae.decoder.apply(
+        params[DECODER],
+        state[DECODER],
+        quantized.quantized,
+        train=True,
+        key=named_key(key, DECODER),
+    )
+    likelihood = _log_likelihood(output, x)
     value = objective.loss(
         likelihood,
-        found.codebook_loss,
-        found.commitment_loss,
+        quantized.codebook_loss,
+        quantized.commitment_loss,
         commitment_weight=vae.commitment_weight,
-        codebook_weight=1.0 if vae.decay is None else 0.0,
     )
+    codebook, moved = vae.quantizer.update(key, state[CODEBOOK], z, quantized)
+    commitment = quantized.commitment_loss
     metrics = {
         "log_likelihood": jnp.mean(likelihood),
-        "commitment": jnp.mean(jnp.sum(found.commitment_loss, axis=(1, 2))),
-        "batch_perplexity": quantization.codebook_usage(found.codes, vae.num_codes).perplexity,
+        "commitment": jnp.mean(jnp.sum(commitment, axis=tuple(range(1, commitment.ndim)))),
+        **_perplexities(vae.quantizer, quantized.codes),
+        **moved,
     }
-    if vae.decay is not None:
-        book = codebook_ema.update(state[CODEBOOK], z, found.codes, vae.decay)
-        if vae.threshold > 0:
-            metrics["revived"] = jnp.sum(book.counts < vae.threshold).astype(jnp.float32)
-            book = codebook_ema.revive(key, book, z, vae.threshold)
-        state = {**state, CODEBOOK: book}
-    return value, Aux(state, metrics)
+    return value, Aux({**state, ENCODER: encoder, DECODER: decoder, CODEBOOK: codebook}, metrics)
 
 
 def _prior_loss(vae: VqVae, params, state, batch, key: Key):
     del key
     codes = jax.lax.stop_gradient(codes_of(vae, params, state, batch["x"]))
     nats = -jnp.mean(log_prior(vae, params, codes))
-    return nats, Aux(state, {"prior_bits_per_code": nats / (math.prod(vae.grid) * math.log(2))})
+    bits = nats / (math.prod(vae.code_grid) * math.log(2))
+    return nats, Aux(state, {"prior_bits_per_code": bits})
+
+
+def _perplexities(quantizer: Quantizer, codes: Array) -> dict[str, Array]:
+    """Of a batch, by the name of the metric."""
+    usage = quantization.codebook_usage(codes, quantizer.num_codes, quantizer.code_shape)
+    if not quantizer.code_shape:
+        return {"batch_perplexity": usage.perplexity}
+    levels = usage.perplexity.reshape(-1)
+    return {f"batch_perplexity_{index}": level for index, level in enumerate(levels)}
+
+
+def _decode(vae: VqVae, params, state, quantized: Array) -> Array:
+    """The decoder's output [B, H, W, 2 C], in its inference form."""
+    return vae.decoder.apply(params[DECODER], state[DECODER], quantized, train=False)[0]
+
+
+def _pixels(output: Array) -> tuple[Array, Array]:
+    """Location and log-scale [B, H, W, C] of each pixel, from the decoder's output."""
+    loc, log_scale = jnp.split(output, 2, axis=-1)
+    return loc, jnp.maximum(log_scale, LOG_SCALE_FLOOR)
+
+
+def _log_likelihood(output: Array, x: Array) -> Array:
+    loc, log_scale = _pixels(output)
+    levels = jnp.round((x + 1) * ((LEVELS - 1) / 2)).astype(jnp.int32)
+    return jnp.sum(discretized_logistic.log_prob(levels, loc, log_scale, LEVELS), axis=(1, 2, 3))

@@ -1,8 +1,9 @@
 """Architectures as flax modules, and the convolution they share; no network knows a loss.
 
 `convolution` holds the one convolution and the one upsampling of every image model, `mlp`,
-`dcgan`, `residual` and `classifier` the networks, `spectral_norm` a transform of parameters, and
-`from_flax` turns a module into the pair of pure functions `core.Network`.
+`dcgan`, `residual` and `classifier` the networks, `quantize` layers for any `core.Quantizer`,
+`spectral_norm` a transform of parameters, and `from_flax`, `from_nnx` and `from_functions` make the
+pair of pure functions `core.Network`.
 """
 
 from dgm_jax.networks import (
@@ -39,6 +40,7 @@ from dgm_jax.networks.normalization import (
     num_groups,
     require_normalization,
 )
+from dgm_jax.networks.quantize import NnxQuantize, Quantize, QuantizerState
 from dgm_jax.networks.residual import ResidualBlock, ResidualDecoder, ResidualEncoder
 from dgm_jax.networks.spectral_norm import spectral_init, spectral_normalize, spectral_norms
 from dgm_jax.networks.transformer import CausalNetwork, Transformer, from_transformer
@@ -62,7 +64,10 @@ __all__ = [
     "GatedPixelCNN",
     "Generator",
     "GroupNorm",
+    "NnxQuantize",
     "NoiseEncoder",
+    "Quantize",
+    "QuantizerState",
     "ResidualBlock",
     "ResidualCritic",
     "ResidualDecoder",

@@ -38,7 +38,7 @@ def finite_scalar_quantize(z: Array, levels: Sequence[int] | np.ndarray) -> Fini
     float32. Raises `ConfigError` for a width that differs from the levels, or more than 2^31 - 1
     codes.
     """
-    levels = _require_levels(levels)
+    levels = require_levels(levels)
     bounded = bound(z, levels)
     half = levels // 2
     whole = jnp.clip(jnp.round(bounded), -half, levels - 1 - half).astype(jnp.int32)
@@ -55,7 +55,7 @@ def bound(z: Array, levels: Sequence[int] | np.ndarray) -> Array:
     for which bound(0) is not 0; the author's correction is arctanh. With L = 2 the two values meet
     at z = -s = -3.8.
     """
-    levels = _require_levels(levels)
+    levels = require_levels(levels)
     require(
         jnp.shape(z)[-1:] == levels.shape,
         f"z must be [*B, {len(levels)}], one coordinate a level; got {jnp.shape(z)}",
@@ -73,7 +73,7 @@ def bound(z: Array, levels: Sequence[int] | np.ndarray) -> Array:
 def values_to_codes(quantized: Array, levels: Sequence[int] | np.ndarray) -> Array:
     """int32[*B] from values [*B, d] as `finite_scalar_quantize` gives them; the first coordinate
     runs fastest."""
-    levels = _require_levels(levels)
+    levels = require_levels(levels)
     require(
         jnp.shape(quantized)[-1:] == levels.shape,
         f"values must be [*B, {len(levels)}]; got {jnp.shape(quantized)}",
@@ -92,7 +92,7 @@ def codes_to_values(codes: Array, levels: Sequence[int] | np.ndarray, dtype=jnp.
     Raises `DataError` for concrete codes outside [0, prod L); in a compiled program these give
     values of some code.
     """
-    levels = _require_levels(levels)
+    levels = require_levels(levels)
     check_codes(codes, math.prod(levels.tolist()))
     half = levels // 2
     digits = jnp.asarray(codes, jnp.int32)[..., None] // _places(levels) % levels
@@ -108,7 +108,8 @@ def _pack(digits: Array, levels: np.ndarray) -> Array:
     return jnp.sum(digits * _places(levels), axis=-1, dtype=jnp.int32)
 
 
-def _require_levels(levels: Sequence[int] | np.ndarray) -> np.ndarray:
+def require_levels(levels: Sequence[int] | np.ndarray) -> np.ndarray:
+    """int32[d]; `ConfigError` unless integers of at least 2 that make at most 2^31 - 1 codes."""
     found = np.asarray(levels)
     require(
         found.ndim == 1

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, Quantized, require
 from dgm_jax.quantization.nearest import nearest_code, require_vectors
-from dgm_jax.quantization.vector import Quantized, check_codes, code_losses, gather, join
+from dgm_jax.quantization.vector import check_codes, code_losses, gather, join
 
 
 def residual_quantize(

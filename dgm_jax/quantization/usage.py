@@ -1,7 +1,9 @@
 """How much of a codebook is in use: exact counts, of a batch or of an epoch."""
 
+import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
@@ -17,14 +19,24 @@ class CodebookUsage(NamedTuple):
     num_used: Array
 
 
-def codebook_usage(codes: Array, num_codes: int) -> CodebookUsage:
-    """Usage of a codebook of K = num_codes by codes [*B], all pooled.
+def codebook_usage(codes: Array, num_codes: int, code_shape: tuple[int, ...] = ()) -> CodebookUsage:
+    """Usage of a codebook of K = num_codes by codes [*B, *code_shape], pooled over *B.
+
+    code_shape: of a `core.Quantizer`; `(L,)` for L levels, each with a codebook of its own: then
+        both results are [L].
 
     Bounded by the number of codes given: a batch of N < K vectors has perplexity at most N. For an
     epoch, add up `count_codes` and take `usage_of_counts`. Codes outside [0, K), such as -1 for
     padding, count for nothing.
     """
-    return usage_of_counts(count_codes(codes, num_codes))
+    shape = jnp.shape(codes)
+    require(
+        shape[len(shape) - len(code_shape) :] == tuple(code_shape),
+        f"codes must be [*B, *{tuple(code_shape)}], got {shape}",
+    )
+    rows = jnp.reshape(codes, (-1, math.prod(code_shape)))
+    counts = jax.vmap(lambda level: count_codes(level, num_codes), -1)(rows)
+    return usage_of_counts(counts.reshape(*code_shape, num_codes))
 
 
 def count_codes(codes: Array, num_codes: int) -> Array:

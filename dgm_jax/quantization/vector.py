@@ -1,38 +1,15 @@
 """Vector quantisation with the gradients of the VQ-VAE (van den Oord et al. 2017) or of the
 rotation trick."""
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
 
 from dgm_jax import core
-from dgm_jax.core import Array, DataError, require
+from dgm_jax.core import Array, DataError, Quantized, require
 from dgm_jax.quantization.nearest import nearest_code, require_vectors
 from dgm_jax.sampling import straight_through
-
-
-class Quantized(NamedTuple):
-    """What a quantiser returns for z [*B, D].
-
-    quantized: [*B, D], bit for bit what `lookup` of the codes gives, with a gradient to z only.
-        (For cosine codes that is a lookup in `l2_normalize(codebook)`, which two compiled programs
-        may round differently.)
-    codes: int32[*B] ([*B, H] with heads, [*B, L] with levels).
-    codebook_loss: shape of codes, |sg(z) - e|^2 summed over D: it moves the codebook and never z.
-    commitment_loss: shape of codes, |z - sg(e)|^2 summed over D: it moves z and never the codebook.
-
-    Both losses are in squared units of z, one figure a vector, in at least float32. Sum them over
-    the vectors of an example and average over examples (as `objectives.vqvae.loss` does), and a
-    duplicated batch changes nothing.
-    """
-
-    quantized: Array
-    codes: Array
-    codebook_loss: Array
-    commitment_loss: Array
 
 
 def vector_quantize(
@@ -47,8 +24,10 @@ def vector_quantize(
         normalisations (Yu et al. 2022, ViT-VQGAN).
     search: options of `nearest_code`.
 
-    `quantized` has the dtype of the codebook. Raises `ConfigError` as `nearest_code`, and for an
-    unknown gradient.
+    Both losses are |z - e|^2, one number a vector, in at least float32. `quantized` is bit for bit
+    what `lookup` of the codes gives, in the dtype of the codebook (for cosine codes that is a
+    lookup in `l2_normalize(codebook)`, which two compiled programs may round differently).
+    Raises `ConfigError` as `nearest_code`, and for an unknown gradient.
     """
     require_vectors(z, codebook)
     if cosine:

@@ -3,7 +3,9 @@ dimension, samples.
 
     python -m experiments.vqvae_images --data fashion_mnist --num_seeds 3
     python -m experiments.vqvae_images --gradient rotation
-    python -m experiments.vqvae_images --codebook loss --cosine
+    python -m experiments.vqvae_images --quantizer codebook_loss --cosine
+    python -m experiments.vqvae_images --quantizer finite_scalar --levels 8 6 5
+    python -m experiments.vqvae_images --quantizer residual --num_levels 4 --num_codes 64
 
 After van den Oord et al. 2017, section 4.1 (two strided convolutions, two residual blocks, beta
 .25, Adam; Sonnet's version with a moving-average codebook, decay .99), smaller: `width` 64 where
@@ -28,6 +30,13 @@ from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import StudyConfig
 
 Gradient = Literal["straight_through", "rotation"]
+QuantizerName = Literal[
+    "moving_average",
+    "codebook_loss",
+    "finite_scalar",
+    "residual",
+    "product",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +56,22 @@ class Config(StudyConfig):
     """Dimensions of a code."""
     width: int = 64
     """Channels of the autoencoder."""
-    codebook: Literal["average", "loss"] = "average"
-    """average: moving averages of the vectors; loss: trained by the codebook term."""
+    quantizer: QuantizerName = "moving_average"
+    """What makes codes of vectors (quantization.QUANTIZERS)."""
+    num_levels: int = 4
+    """Codes a vector: codebooks of residual, parts of product."""
+    levels: tuple[int, ...] = (8, 6, 5)
+    """Of finite_scalar: values of each dimension of a code; num_codes and code_width follow."""
+    start: Literal["normal", "kmeans"] = "normal"
+    """Of the codebooks: normal, or kmeans on the encoder's output for the first images."""
     decay: float = 0.99
-    """Of the moving averages, in [0, 1)."""
+    """Of the moving averages (all but codebook_loss and finite_scalar), in [0, 1)."""
     threshold: float = 0.05
     """Codes with fewer vectors a batch are put on random vectors; 0 for never."""
     gradient: Gradient = "straight_through"
     """Through the quantizer (quantization.GRADIENTS)."""
     cosine: bool = False
-    """Unit-length vectors and codes; needs --codebook loss."""
+    """Unit-length vectors and codes; needs --quantizer codebook_loss."""
     commitment_weight: float = 0.25
     """beta of van den Oord et al. 2017."""
     learning_rate: float = 1e-3
@@ -92,6 +107,9 @@ EXPERIMENT = Experiment(
         "prior_bits": "-log2 p(c) a code; log2 K for the uniform prior.",
         "squared_error": "Mean over pixels in [-1, 1] of the squared error of the reconstruction.",
         "usage": "Share of the codebook that occurs among the codes of the test images.",
-        "perplexity": "exp of the entropy of the codes over the test images.",
+        "perplexity": (
+            "exp of the entropy of the codes over the test images; with several codes a vector the"
+            " mean over these, as for usage, and usage_0, perplexity_0 and so on of each."
+        ),
     },
 )

@@ -9,11 +9,27 @@ import numpy as np
 import optax
 
 from dgm_jax import data, evaluation, plotting, quantization, training
-from dgm_jax.core import Task, chunked, lookup, require, require_at_least, require_positive
+from dgm_jax.core import (
+    Array,
+    Quantizer,
+    Task,
+    chunked,
+    lookup,
+    require,
+    require_at_least,
+    require_positive,
+)
 from dgm_jax.experiments.vqvae_images import Config
 from dgm_jax.models import vqvae as model_of
 from dgm_jax.models.autoregressive import code_prior
-from dgm_jax.models.vqvae import VqVae, decoded, encode, log_likelihood, log_prior
+from dgm_jax.models.vqvae import (
+    VqVae,
+    decoded,
+    encode,
+    log_likelihood,
+    log_prior,
+    uniform_log_prior,
+)
 from dgm_jax.networks import (
     ResidualDecoder,
     ResidualEncoder,
@@ -21,20 +37,15 @@ from dgm_jax.networks import (
     from_flax,
     from_transformer,
 )
-from dgm_jax.objectives.vqvae import uniform_log_prior
-from dgm_jax.quantization import GRADIENTS
+from dgm_jax.quantization import QUANTIZERS
 from dgm_jax.run import Inputs
 
 SHOWN = 48  # images of each seed in the figures
+WITHOUT_STATISTICS = ("codebook_loss", "finite_scalar")
 
 
 def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
-    lookup(GRADIENTS, config.gradient, "gradient of a quantiser")
-    require(
-        config.codebook in ("average", "loss"),
-        f"codebook must be 'average' or 'loss', got {config.codebook!r}",
-    )
     require_at_least(
         1, config, "batch_size", "num_codes", "code_width", "width", "prior_width", "prior_layers"
     )
@@ -46,7 +57,11 @@ def validate(config: Config) -> None:
         config.prior_width % 4 == 0,
         f"prior_width must be a multiple of 4 (heads), got {config.prior_width}",
     )
-    require(not config.cosine or config.codebook == "loss", "--cosine needs --codebook loss")
+    require(
+        not config.cosine or config.quantizer == "codebook_loss",
+        f"--cosine needs --quantizer codebook_loss, got {config.quantizer!r}",
+    )
+    quantizer_of(config, config.decay)
 
 
 def load(settings, needed) -> Inputs:
@@ -62,30 +77,73 @@ def load(settings, needed) -> Inputs:
     )
 
 
+def quantizer_of(config: Config, decay) -> Quantizer:
+    """The quantizer of the settings; ConfigError for those that it cannot have."""
+    make = lookup(QUANTIZERS, config.quantizer, "quantizer")
+    if config.quantizer == "finite_scalar":
+        return make(config.levels)
+    options = {"gradient": config.gradient, "start": config.start}
+    if config.quantizer == "codebook_loss":
+        return make(config.num_codes, config.code_width, cosine=config.cosine, **options)
+    options |= {"decay": decay, "threshold": config.threshold}
+    if config.quantizer == "moving_average":
+        return make(config.num_codes, config.code_width, **options)
+    return make(config.num_codes, config.code_width, config.num_levels, **options)
+
+
 def recipe(config: Config, hyper, shape: tuple[int, int, int]) -> VqVae:
-    """The networks and the quantiser of the settings."""
-    grid = (shape[0] // 4, shape[1] // 4)
-    average = config.codebook == "average"
+    """The networks and the quantizer of the settings."""
+    quantizer = quantizer_of(config, hyper["decay"])
+    vae = VqVae(
+        from_flax(ResidualEncoder(quantizer.width, config.width)),
+        from_flax(ResidualDecoder(2 * shape[2], config.width)),
+        (shape[0] // 4, shape[1] // 4),
+        quantizer,
+        commitment_weight=hyper["commitment_weight"],
+    )
+    rows, *others = vae.code_grid
     transformer = Transformer(
-        config.num_codes,
-        math.prod(grid),
+        quantizer.num_codes,
+        math.prod(vae.code_grid),
         width=config.prior_width,
         num_layers=config.prior_layers,
-        grid=grid,
+        grid=(rows, math.prod(others)),
     )
-    return VqVae(
-        from_flax(ResidualEncoder(config.code_width, config.width)),
-        from_flax(ResidualDecoder(2 * shape[2], config.width)),
-        grid,
-        config.num_codes,
-        config.code_width,
-        code_prior(from_transformer(transformer), grid),
-        decay=hyper["decay"] if average else None,
-        threshold=config.threshold if average else 0.0,
-        commitment_weight=hyper["commitment_weight"],
-        gradient=config.gradient,
-        cosine=config.cosine,
-    )
+    return vae._replace(prior=code_prior(from_transformer(transformer), vae.code_grid))
+
+
+def first_images(config: Config, inputs: Inputs, places: int) -> Array | None:
+    """Training images with ten vectors a code, where codebooks start by k-means."""
+    if config.start == "normal":
+        return None
+    images = inputs.arrays["train"]["image"][: -(-10 * config.num_codes // places)]
+    return data.to_model_range(images, inputs.context.info.scaling)
+
+
+def measured(vae: VqVae, params, state, x: Array) -> tuple[Array, Array]:
+    """Of each of images [n, H, W, C]: [n, 3], both parts of the bound in nats and the squared
+    error; and the codes."""
+    _, quantized = encode(vae, params, state, x)
+    likelihood = log_likelihood(vae, params, state, quantized.quantized, x)
+    shown = decoded(vae, params, state, quantized.quantized)
+    error = jnp.mean(jnp.square(shown - x), axis=(1, 2, 3))
+    prior = log_prior(vae, params, quantized.codes)
+    return jnp.stack([likelihood, prior, error], axis=1), quantized.codes
+
+
+def usage_of(vae: VqVae, codes: Array) -> dict[str, Array]:
+    """Share of the codebook in use and perplexity; for a quantizer with levels the mean over them,
+    and each level's own."""
+    num_codes, shape = vae.quantizer.num_codes, vae.quantizer.code_shape
+    usage = quantization.codebook_usage(codes, num_codes, shape)
+    measures = {"usage": usage.num_used / num_codes, "perplexity": usage.perplexity}
+    if not shape:
+        return measures
+    return {name: jnp.mean(value) for name, value in measures.items()} | {
+        f"{name}_{level}": value[level]
+        for name, value in measures.items()
+        for level in range(shape[0])
+    }
 
 
 def build(config: Config, hyper, inputs: Inputs) -> Task:
@@ -93,37 +151,27 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     images."""
     shape, scaling = inputs.context.info.shape, inputs.context.info.scaling
     vae = recipe(config, hyper, shape)
-    model = model_of(vae, shape)
+    places = math.prod(vae.code_grid)
+    model = model_of(vae, shape, first_images=first_images(config, inputs, math.prod(vae.grid)))
     draw_images = data.draws(inputs.context, config.batch_size)
-    uniform = uniform_log_prior(math.prod(vae.grid), config.num_codes)
     bits = functools.partial(evaluation.bits_per_dimension, num_dimensions=math.prod(shape))
 
     def evaluate(train_state, arrays, key):
         params, state = train_state.params, train_state.state
 
         def measure(images):
-            x = data.to_model_range(images, scaling)
-            _, found = encode(vae, params, state, x)
-            likelihood = log_likelihood(vae, params, state, found.quantized, x)
-            error = jnp.mean(
-                jnp.square(decoded(vae, params, state, found.quantized) - x), axis=(1, 2, 3)
-            )
-            prior = log_prior(vae, params, found.codes)
-            codes = found.codes.reshape(len(x), -1).astype(jnp.float32)
-            return jnp.concatenate([jnp.stack([likelihood, prior, error], axis=1), codes], axis=1)
+            return measured(vae, params, state, data.to_model_range(images, scaling))
 
-        rows = chunked(measure, arrays["test"]["image"], 500)
-        likelihood, prior, error = rows[:, :3].T
-        usage = quantization.codebook_usage(rows[:, 3:].astype(jnp.int32), config.num_codes)
+        rows, codes = chunked(measure, arrays["test"]["image"], 500)
+        likelihood, prior, error = rows.T
         shown = data.to_model_range(arrays["test"]["image"][:SHOWN], scaling)
         return {
             "bits_per_dim": bits(-jnp.mean(likelihood + prior)),
-            "uniform_bits_per_dim": bits(-jnp.mean(likelihood) - uniform),
+            "uniform_bits_per_dim": bits(-jnp.mean(likelihood) - uniform_log_prior(vae)),
             "decoder_bits_per_dim": bits(-jnp.mean(likelihood)),
-            "prior_bits": -jnp.mean(prior) / (math.prod(vae.grid) * math.log(2)),
+            "prior_bits": -jnp.mean(prior) / (places * math.log(2)),
             "squared_error": jnp.mean(error),
-            "usage": usage.num_used / config.num_codes,
-            "perplexity": usage.perplexity,
+            **usage_of(vae, codes),
             "reconstructions": decoded(
                 vae, params, state, encode(vae, params, state, shown)[1].quantized
             ),
@@ -137,7 +185,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         lambda arrays, data_key, index: {"x": draw_images(arrays["train"], data_key, index)["x"]},
         functools.partial(training.simultaneous, model.players, optimizers),
         evaluate,
-        batch_coupling="statistics of the codebook" if config.codebook == "average" else None,
+        batch_coupling=None if config.quantizer in WITHOUT_STATISTICS else "codebook statistics",
     )
 
 

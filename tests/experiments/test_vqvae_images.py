@@ -1,13 +1,18 @@
 """The experiment end to end on real digits: the parts of the bound add up, training helps; refused
 settings."""
 
+import functools
 import json
 
+import jax
 import numpy as np
 import pytest
+import scipy.special
 
-from dgm_jax.core import ConfigError
+from dgm_jax import data
+from dgm_jax.core import SOLO, ConfigError
 from dgm_jax.experiments import vqvae_images as experiment
+from dgm_jax.models.vqvae import codes_of
 from dgm_jax.run import main
 
 
@@ -72,8 +77,14 @@ def test_parts_of_the_bound_add_up_and_fall(tmp_path):
     ("settings", "message"),
     [
         ({"gradient": "straight"}, "straight_through"),
-        ({"codebook": "ema"}, "average"),
-        ({"cosine": True}, "codebook loss"),
+        ({"quantizer": "ema"}, "moving_average"),
+        ({"cosine": True}, "quantizer codebook_loss"),
+        ({"quantizer": "finite_scalar", "levels": (8, 1)}, "levels must be integers"),
+        ({"quantizer": "product", "num_levels": 5}, "multiple of 5 heads"),
+        ({"quantizer": "residual", "num_levels": 0}, "num_levels"),
+        ({"start": "means"}, "kmeans"),
+        ({"threshold": -0.1}, "threshold"),
+        ({"decay": 1.0}, "decay"),
         ({"width": 7}, "width must be even"),
         ({"prior_width": 30}, "multiple of 4"),
         ({"num_codes": 0}, "num_codes"),
@@ -82,3 +93,65 @@ def test_parts_of_the_bound_add_up_and_fall(tmp_path):
 def test_settings_that_no_run_could_use(settings, message):
     with pytest.raises(ConfigError, match=message):
         experiment.validate(experiment.Config(**settings))
+
+
+QUANTIZERS = {
+    "moving_average": {"start": "kmeans"},
+    "codebook_loss": {"cosine": True},
+    "finite_scalar": {"levels": (3, 2)},
+    "residual": {"num_levels": 3, "start": "kmeans"},
+    "product": {"num_levels": 2},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_every_quantizer_trains_and_tells_the_usage_of_each_level(name):
+    """Two steps by the task itself; usage of the test images' codes against counts by numpy."""
+    assert set(QUANTIZERS) == set(experiment.QUANTIZERS)
+    config = experiment.Config(
+        data="digits",
+        quantizer=name,
+        **QUANTIZERS[name],
+        batch_size=16,
+        num_codes=6,
+        code_width=4,
+        width=4,
+        prior_width=8,
+        prior_layers=1,
+        num_steps=2,
+    )
+    experiment.validate(config)
+    loaded = experiment.load(config)
+    task = experiment.build(config, loaded)
+    algorithm = task.algorithm(SOLO)
+
+    @jax.jit
+    def run(arrays):
+        now = algorithm.init(jax.random.key(0), *task.init(jax.random.key(1)))
+        draw = functools.partial(task.draw, arrays, jax.random.key(2))
+        for _ in range(2):
+            now, info = algorithm.step(now, draw)
+        return now, info, task.evaluate(now, arrays, jax.random.key(3))
+
+    now, info, rows = run(loaded.arrays)
+    assert all(np.isfinite(value) for value in info.losses.values())
+    assert all(np.all(np.isfinite(value)) for value in rows.values())
+    vae = experiment.recipe(config, loaded.dataset.info.shape)
+    images = data.to_model_range(loaded.arrays["test"]["image"], loaded.dataset.info.scaling)
+    codes = np.asarray(codes_of(vae, now.params, now.state, images))
+    num_codes = vae.quantizer.num_codes
+    levels = codes.reshape(len(codes) * 4, -1).T
+    shares = np.stack([np.bincount(level, minlength=num_codes) for level in levels])
+    shares = shares / shares.sum(1, keepdims=True)
+    used = np.mean(shares > 0, axis=1)
+    perplexity = np.exp(-np.sum(scipy.special.xlogy(shares, shares), axis=1))
+    np.testing.assert_allclose(rows["usage"], used.mean(), rtol=0.05)
+    np.testing.assert_allclose(rows["perplexity"], perplexity.mean(), rtol=0.01)
+    several = name in ("residual", "product")
+    assert several == (len(levels) > 1) == ("usage_0" in rows)
+    for index in range(len(levels) if several else 0):
+        np.testing.assert_allclose(rows[f"usage_{index}"], used[index], rtol=0.05)
+        np.testing.assert_allclose(rows[f"perplexity_{index}"], perplexity[index], rtol=0.01)
+    uniform = rows["decoder_bits_per_dim"] + codes[0].size * np.log2(num_codes) / 64
+    np.testing.assert_allclose(rows["uniform_bits_per_dim"], uniform, rtol=1e-5)

@@ -12,6 +12,7 @@ from dgm_jax.models import AdversarialVae, GumbelVae, Vae, VqVae
 from dgm_jax.models.classifier import image_classifier
 from dgm_jax.networks import MLP, from_flax
 from dgm_jax.objectives.gan import LOSSES
+from dgm_jax.quantization import moving_average_quantizer
 
 SHAPE = (2, 3, 1)
 X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, *SHAPE)), jnp.float32)
@@ -58,7 +59,7 @@ def discrete_vae_of(normalised):
 def vqvae_of(normalised):
     encoder = network((1, 2, 2), "encoder" in normalised)
     decoder = network((*SHAPE[:2], 2), "decoder" in normalised)
-    return models.vqvae(VqVae(encoder, decoder, (1, 2), 3, 2), SHAPE)
+    return models.vqvae(VqVae(encoder, decoder, (1, 2), moving_average_quantizer(3, 2)), SHAPE)
 
 
 def avb_of(normalised):
@@ -92,10 +93,13 @@ REFUSES = {
     vae_of: ("encoder", "decoder"),
     gumbel_vae_of: ("encoder", "decoder"),
     discrete_vae_of: ("encoder", "decoder"),
-    vqvae_of: ("encoder", "decoder"),
     avb_of: ("encoder", "decoder", "critic"),
 }
-TRAINS = {gan_of: ("generator", "discriminator"), classifier_of: ("classifier",)}
+TRAINS = {
+    vqvae_of: ("encoder", "decoder"),
+    gan_of: ("generator", "discriminator"),
+    classifier_of: ("classifier",),
+}
 
 
 def cases(recipes):

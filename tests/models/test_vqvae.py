@@ -12,12 +12,18 @@ import pytest
 import scipy.special
 
 from dgm_jax import quantization, training
-from dgm_jax.core import SOLO, ConfigError
+from dgm_jax.core import SOLO, ConfigError, Network, named_key
 from dgm_jax.models.autoregressive import code_prior
 from dgm_jax.models.vqvae import VqVae, codes_of, decoded, encode, log_likelihood, log_prior, vqvae
 from dgm_jax.networks import Transformer, from_functions, from_transformer
 from dgm_jax.objectives.vqvae import uniform_log_prior
-from dgm_jax.quantization import codebook_ema
+from dgm_jax.quantization import (
+    codebook_ema,
+    codebook_loss_quantizer,
+    finite_scalar_quantizer,
+    moving_average_quantizer,
+    residual_quantizer,
+)
 
 SHAPE, K, D = (4, 4, 1), 3, 2
 X = jnp.asarray(np.random.default_rng(0).integers(0, 256, (6, *SHAPE)) / 127.5 - 1, jnp.float32)
@@ -32,14 +38,12 @@ def linear(outputs):
     )
 
 
-def small(prior=True, **settings):
+def small(prior=True, quantizer=None):
     """Two codes an image: small enough that all nine grids can be enumerated."""
-    law = (
-        code_prior(from_transformer(Transformer(K, 2, width=8, num_layers=1, num_heads=2)), (1, 2))
-        if prior
-        else None
-    )
-    return VqVae(linear((1, 2, D)), linear((4, 4, 2)), (1, 2), K, D, law, **settings)
+    transformer = Transformer(K, 2, width=8, num_layers=1, num_heads=2)
+    law = code_prior(from_transformer(transformer), (1, 2)) if prior else None
+    quantizer = quantizer or moving_average_quantizer(K, D)
+    return VqVae(linear((1, 2, D)), linear((4, 4, 2)), (1, 2), quantizer, law)
 
 
 @functools.cache
@@ -98,7 +102,7 @@ def test_the_bound_is_below_log_p_of_the_enumerated_model(prior):
 def test_who_moves_what():
     """By SGD: the autoencoder's player leaves the prior alone and the other way round; the codebook
     follows its mean."""
-    vae = small(threshold=0.0, decay=0.9)
+    vae = small(quantizer=moving_average_quantizer(K, D, threshold=0.0, decay=0.9))
     params, state = fresh(vae)
     model = vqvae(vae, SHAPE)
     algorithm = training.simultaneous(
@@ -134,11 +138,13 @@ def test_who_moves_what():
         )
     np.testing.assert_allclose(info.losses["autoencoder"], loss(own), rtol=1e-5)
     usage = quantization.codebook_usage(found.codes, K)
-    np.testing.assert_allclose(info.metrics["batch_perplexity"], usage.perplexity, rtol=1e-6)
+    np.testing.assert_allclose(
+        info.metrics["autoencoder"]["batch_perplexity"], usage.perplexity, rtol=1e-6
+    )
 
 
 def test_a_trained_codebook_gets_the_gradient_of_its_term():
-    vae = small(prior=False, decay=None, threshold=0.0)
+    vae = small(prior=False, quantizer=codebook_loss_quantizer(K, D))
     params, state = fresh(vae)
     loss = vqvae(vae, SHAPE).players["autoencoder"].loss
     gradient = jax.grad(lambda p: loss(p, state, {"x": X}, jax.random.key(0))[0])(params)[
@@ -150,12 +156,12 @@ def test_a_trained_codebook_gets_the_gradient_of_its_term():
         2 * np.sum(np.asarray(params["codebook"])[k] - z[codes == k], axis=0) / 6 for k in range(K)
     ]
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
-    assert "codebook" not in state
+    assert not jax.tree.leaves(state)
 
 
 def test_codes_that_nothing_uses_start_on_data():
     """With revival the first step puts them on vectors of the batch."""
-    vae = small(prior=False, threshold=0.05)
+    vae = small(prior=False)
     params, state = fresh(vae)
     far = state | {
         "codebook": codebook_ema.init(state["codebook"].codebook.at[1:].add(1000.0), count=0.05)
@@ -192,10 +198,130 @@ def test_codes_carry_no_gradient():
     )
 
 
-def test_settings_that_contradict():
-    with pytest.raises(ConfigError, match="revival"):
-        vqvae(small(decay=None, threshold=0.1), SHAPE)
-    with pytest.raises(ConfigError, match="cosine"):
-        vqvae(small(cosine=True), SHAPE)
-    with pytest.raises(ConfigError, match=r"encoder gives \(1, 2, 2\)"):
+def test_an_encoder_of_another_shape():
+    with pytest.raises(ConfigError, match=r"encoder gives \(1, 2, 2\), but .* \(2, 2, 2\)"):
         vqvae(small(prior=False)._replace(grid=(2, 2)), SHAPE).init(jax.random.key(0))
+    with pytest.raises(ConfigError, match=r"encoder gives \(1, 2, 2\), but .* \(1, 2, 3\)"):
+        wide = finite_scalar_quantizer([3, 3, 3])
+        vqvae(small(prior=False, quantizer=wide), SHAPE).init(jax.random.key(0))
+
+
+def masked(network):
+    """A network whose training form hides half of its output at random, and counts its calls."""
+
+    def init(key, x):
+        return network.init(key, x)[0], {"calls": jnp.zeros(())}
+
+    def apply(params, state, x, *, train, key=None):
+        out, _ = network.apply(params, {}, x, train=False)
+        if not train:
+            return out, state
+        return out * jax.random.bernoulli(key, 0.5, out.shape), {"calls": state["calls"] + 1}
+
+    return Network(init, apply)
+
+
+def test_networks_train_in_training_form_and_the_prior_sees_the_inference_form():
+    plain = small()
+    vae = plain._replace(encoder=masked(plain.encoder), decoder=masked(plain.decoder))
+    params, state = fresh(vae)
+    autoencoder, prior = vqvae(vae, SHAPE).players.values()
+    key = jax.random.key(5)
+    value, aux = autoencoder.loss(params, state, {"x": X}, key)
+    z, _ = vae.encoder.apply(
+        params["encoder"], state["encoder"], X, train=True, key=named_key(key, "encoder")
+    )
+    quantized = vae.quantizer.quantize(params["codebook"], state["codebook"], z)
+    out, _ = vae.decoder.apply(
+        params["decoder"],
+        state["decoder"],
+        quantized.quantized,
+        train=True,
+        key=named_key(key, "decoder"),
+    )
+    identity = Network(lambda key, x: ({}, {}), lambda params, state, x, **_: (x, state))
+    likelihood = log_likelihood(vae._replace(decoder=identity), params, state, out, X)
+    commitment = np.square(np.asarray(z) - np.asarray(quantized.quantized)).sum((1, 2, 3))
+    np.testing.assert_allclose(value, np.mean(0.25 * commitment - likelihood), rtol=1e-5)
+    assert aux.state["encoder"]["calls"] == aux.state["decoder"]["calls"] == 1
+    other, _ = autoencoder.loss(params, state, {"x": X}, jax.random.key(6))
+    assert other != value
+    nats, aux = prior.loss(params, state, {"x": X}, key)
+    plain_state = state | {"encoder": {}, "decoder": {}}
+    expected, _ = vqvae(plain, SHAPE).players["prior"].loss(params, plain_state, {"x": X}, key)
+    assert nats == expected
+    assert aux.state["encoder"]["calls"] == 0
+
+
+LEVELS = {
+    "finite_scalar": (finite_scalar_quantizer([3, 2]), 6, ()),
+    "residual": (residual_quantizer(4, D, 3), 4, (3,)),
+}
+
+
+@functools.cache
+def trained(name):
+    """(recipe, model, parameters and state after three steps, what the last of them told)."""
+    quantizer, num_codes, levels = LEVELS[name]
+    length = 2 * int(np.prod(levels))
+    transformer = Transformer(num_codes, length, width=8, num_layers=1, num_heads=2)
+    law = code_prior(from_transformer(transformer), (1, 2, *levels))
+    vae = VqVae(linear((1, 2, D)), linear((4, 4, 2)), (1, 2), quantizer, law)
+    model = vqvae(vae, SHAPE)
+    algorithm = training.simultaneous(
+        model.players, {player: optax.adam(1e-2) for player in model.players}, SOLO
+    )
+    now = algorithm.init(jax.random.key(0), *model.init(jax.random.key(1)))
+    step = jax.jit(lambda now: algorithm.step(now, lambda index: {"x": X}))
+    (before, _), (after, info) = step(step(now)[0]), step(step(step(now)[0])[0])
+    return vae, model, (before, after), info
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_quantizers_with_levels_and_without_a_codebook_train(name):
+    """Usage of each level from counts by numpy; the prior is over all codes of an image."""
+    vae, model, (before, after), info = trained(name)
+    _, num_codes, levels = LEVELS[name]
+    codes = np.asarray(codes_of(vae, before.params, before.state, X))
+    assert codes.shape == (6, 1, 2, *levels) and 0 <= codes.min() <= codes.max() < num_codes
+    usage = quantization.codebook_usage(codes, num_codes, levels)
+    assert usage.perplexity.shape == levels
+    for index, level in enumerate(codes.reshape(12, -1).T):
+        share = np.bincount(level, minlength=num_codes) / 12
+        perplexity = np.exp(-np.sum(scipy.special.xlogy(share, share)))
+        metric = f"batch_perplexity_{index}" if levels else "batch_perplexity"
+        np.testing.assert_allclose(info.metrics["autoencoder"][metric], perplexity, rtol=1e-5)
+        np.testing.assert_allclose(usage.perplexity.reshape(-1)[index], perplexity, rtol=1e-5)
+        assert usage.num_used.reshape(-1)[index] == np.sum(share > 0)
+    for part in ("encoder", "decoder", "prior"):
+        moved = jax.tree.map(lambda a, b: np.any(a != b), before.params[part], after.params[part])
+        assert any(jax.tree.leaves(moved))
+    assert (name == "residual") == bool(jax.tree.leaves(after.state["codebook"]))
+    images = model.sample(after.params, after.state, jax.random.key(2), 4)
+    assert images.shape == (4, *SHAPE) and np.all(np.isfinite(images))
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_decoded_codes_are_reconstructions(name):
+    vae, model, (_, now), _ = trained(name)
+    _, quantized = encode(vae, now.params, now.state, X)
+    np.testing.assert_array_equal(
+        model.decode(now.params, now.state, quantized.codes),
+        decoded(vae, now.params, now.state, quantized.quantized),
+    )
+    uniform = log_prior(vae._replace(prior=None), now.params, quantized.codes)
+    size = 2 * int(np.prod(LEVELS[name][2]))
+    np.testing.assert_allclose(uniform, np.full(6, -size * np.log(LEVELS[name][1])), rtol=1e-6)
+
+
+def test_a_codebook_that_starts_by_kmeans_stands_on_the_first_images():
+    """As many codes as vectors: each code is one of them."""
+    quantizer = moving_average_quantizer(12, D, start="kmeans")
+    vae = small(prior=False, quantizer=quantizer)
+    params, state = vqvae(vae, SHAPE, first_images=X).init(jax.random.key(1))
+    z, quantized = encode(vae, params, state, X)
+    order = lambda rows: np.asarray(sorted(map(tuple, np.asarray(rows).reshape(-1, D))))
+    np.testing.assert_allclose(order(state["codebook"].codebook), order(z), rtol=1e-5)
+    np.testing.assert_allclose(quantized.commitment_loss, 0, atol=1e-9)
+    with pytest.raises(ConfigError, match="needs vectors"):
+        vqvae(vae, SHAPE).init(jax.random.key(1))

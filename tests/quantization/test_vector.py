@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgm_jax import quantization
+from dgm_jax import core, quantization
 from dgm_jax.core import ConfigError, DataError
 
 GRADIENTS = list(quantization.GRADIENTS)
@@ -203,7 +203,7 @@ def test_heads_are_vector_quantisers_side_by_side(gradient, cosine):
         ]
         quantized = jnp.concatenate([h.quantized for h in heads], -1)
         others = (jnp.stack([h[i] for h in heads], -1) for i in (1, 2, 3))
-        found = quantization.Quantized(quantized, *others)
+        found = core.Quantized(quantized, *others)
         return (
             jnp.sum(weight * quantized) + jnp.sum(found.codebook_loss + 2 * found.commitment_loss),
             found,

@@ -1,0 +1,99 @@
+"""Vector quantization as a layer, for modules of one's own: any `core.Quantizer`, in linen and NNX.
+
+Both give `core.Quantized`, so that codes and losses reach the caller: a network returns them beside
+its output, and its loss adds `codebook_loss` and a weight times `commitment_loss`, each summed over
+the codes of an example.
+"""
+
+import flax.linen as nn
+import jax
+from flax import nnx
+
+from dgm_jax.core import Array, Quantized, Quantizer, require
+
+COLLECTION = "codebook"
+
+
+class Quantize(nn.Module):
+    """A quantizer as a linen layer: `z [*B, D] -> Quantized`.
+
+    What the quantizer trains by gradient is the parameter `codebook`, what it moves the variable
+    `state` of the collection `codebook`; what it has not is not there. With `train` the state moves
+    after quantizing, by the key of the stream `rng_collection`; so the collection must be mutable,
+    as `from_flax` sees to. A quantizer that starts by k-means starts on the input of `init`.
+
+    Raises `ConfigError` for another width, and for training a state without a key.
+    """
+
+    quantizer: Quantizer
+    rng_collection: str = "dropout"
+
+    @nn.compact
+    def __call__(self, z: Array, train: bool = False) -> Quantized:
+        if self.is_initializing():
+            self._start(z)
+        params = self.get_variable("params", "codebook", {})
+        state = self.get_variable(COLLECTION, "state", {})
+        quantized = self.quantizer.quantize(params, state, z)
+        if train and jax.tree.leaves(state) and not self.is_initializing():
+            require(
+                self.has_rng(self.rng_collection),
+                f"training a quantizer with a state needs a key of the stream"
+                f" {self.rng_collection!r}",
+            )
+            key = self.make_rng(self.rng_collection)
+            state, _ = self.quantizer.update(key, state, z, quantized)
+            self.put_variable(COLLECTION, "state", state)
+        return quantized
+
+    def _start(self, z: Array) -> None:
+        """Stores what the quantizer begins with, once for a module that is called twice."""
+        if self.has_variable("params", "codebook") or self.has_variable(COLLECTION, "state"):
+            return
+        params, state = self.quantizer.init(self.make_rng("params"), z)
+        if jax.tree.leaves(params):
+            self.put_variable("params", "codebook", params)
+        if jax.tree.leaves(state):
+            self.put_variable(COLLECTION, "state", state)
+
+
+class QuantizerState(nnx.Variable):
+    """What a quantizer moves in training, without gradients."""
+
+
+class NnxQuantize(nnx.Module):
+    """A quantizer as an NNX layer: `z [*B, D] -> Quantized`.
+
+    `params` holds what the quantizer trains by gradient (`nnx.Param`) and `state` what it moves
+    (`QuantizerState`). As that of `nnx.BatchNorm`, the state moves unless `use_running_average`,
+    which `module.eval()` sets and `module.train()` takes back.
+
+    Args:
+      quantizer: any `core.Quantizer`.
+      z: [*B, D], vectors for a quantizer that starts by k-means.
+      rngs: the stream `params` starts the quantizer, `dropout` is for its updates.
+      use_running_average: leave the state as it is.
+    """
+
+    def __init__(
+        self,
+        quantizer: Quantizer,
+        z: Array | None = None,
+        *,
+        rngs: nnx.Rngs,
+        use_running_average: bool = False,
+    ):
+        params, state = quantizer.init(rngs.params(), z)
+        self.quantizer = quantizer
+        self.use_running_average = use_running_average
+        self.params = nnx.Param(params)
+        self.state = QuantizerState(state)
+        self.rngs = rngs["dropout"].fork()
+
+    def __call__(self, z: Array) -> Quantized:
+        params, state = self.params.get_value(), self.state.get_value()
+        quantized = self.quantizer.quantize(params, state, z)
+        if not self.use_running_average:
+            state, _ = self.quantizer.update(self.rngs(), state, z, quantized)
+            self.state.set_value(state)
+        return quantized

@@ -1,0 +1,119 @@
+"""Codebooks as a `core.Quantizer`: trained by gradient, or by moving averages.
+
+`quantizers` says which codebooks there are and how each is used; here is who moves them.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dgm_jax import core
+from dgm_jax.core import Array, ConfigError, Key, Metrics, PyTree, Quantized, Quantizer, require
+from dgm_jax.quantization import codebook_ema
+
+STARTS = ("normal", "kmeans")
+
+
+class Codebooks(NamedTuple):
+    """How codebooks of one shape are used, whoever trains them.
+
+    width: D of the vectors. shape: (K, D), or (L, K, d) for L codebooks.
+    quantize: `(z, books) -> Quantized`. lookup: `(books, codes) -> [*B, D]`.
+    followed: `(z, books, codes) -> [L, N, d]`, the vectors that each codebook stands for; for one
+        codebook z itself.
+    cluster: `(key, z) -> books` by k-means.
+    """
+
+    width: int
+    shape: tuple[int, ...]
+    quantize: Callable[[Array, Array], Quantized]
+    lookup: Callable[[Array, Array], Array]
+    followed: Callable[[Array, Array, Array], Array]
+    cluster: Callable[[Key, Array], Array]
+
+
+def trained(books: Codebooks, start: str) -> Quantizer:
+    """Codebooks that are parameters."""
+    _require_start(start)
+    return Quantizer(
+        width=books.width,
+        num_codes=books.shape[-2],
+        code_shape=books.shape[:-2],
+        init=lambda key, z=None: (_first(books, start, key, z), {}),
+        quantize=lambda params, state, z: books.quantize(z, params),
+        lookup=lambda params, state, codes: books.lookup(params, codes),
+        update=unchanged,
+    )
+
+
+def averaged(books: Codebooks, decay: Array | float, threshold: float, start: str) -> Quantizer:
+    """Codebooks that are moving averages, one `CodebookState` for all levels."""
+    _require_start(start)
+    known = isinstance(decay, (int, float))
+    require(not known or 0 <= decay <= 1, f"decay must lie in [0, 1], got {decay}")
+    require(threshold >= 0, f"threshold must not be negative, got {threshold}")
+    levels = books.shape[:-2]
+
+    def init(key, z=None):
+        # On the brink of revival: a code that the first batch does not use starts on a vector of it
+        begin = lambda book: codebook_ema.init(book, count=threshold or 1.0)
+        first = _first(books, start, key, z)
+        return {}, jax.vmap(begin)(first) if levels else begin(first)
+
+    def quantize(params, state, z):
+        del params
+        quantized = books.quantize(z, state.codebook)
+        return quantized._replace(codebook_loss=jnp.zeros_like(quantized.codebook_loss))
+
+    def move(key, state, z, codes):
+        state = codebook_ema.update(state, z, codes, decay)
+        dead = jnp.sum(state.counts < threshold)
+        return (codebook_ema.revive(key, state, z, threshold) if threshold > 0 else state), dead
+
+    def update(key, state, z, quantized):
+        z, codes = lax.stop_gradient((z, quantized.codes))
+        vectors = books.followed(z, state.codebook, codes)
+        if levels:
+            keys = jax.random.split(key, levels[0])
+            state, dead = jax.vmap(move)(keys, state, vectors, by_level(codes))
+        else:
+            state, dead = move(key, state, vectors, codes)
+        return state, {"revived": jnp.sum(dead).astype(jnp.float32)} if threshold > 0 else {}
+
+    return Quantizer(
+        width=books.width,
+        num_codes=books.shape[-2],
+        code_shape=levels,
+        init=init,
+        quantize=quantize,
+        lookup=lambda params, state, codes: books.lookup(state.codebook, codes),
+        update=update,
+    )
+
+
+def _first(books: Codebooks, start: str, key: Key, z: Array | None) -> Array:
+    """The codebooks before any training."""
+    if start == "normal":
+        return core.normal(key, books.shape)
+    if z is None:
+        raise ConfigError("a codebook that starts by k-means needs vectors: init(key, z)")
+    require(z.shape[-1:] == (books.width,), f"z must be [*B, {books.width}], got {z.shape}")
+    return books.cluster(key, z)
+
+
+def by_level(codes: Array) -> Array:
+    """[L, N] of codes [*B, L]."""
+    return jnp.moveaxis(codes.reshape(-1, codes.shape[-1]), -1, 0)
+
+
+def unchanged(key: Key, state: PyTree, z: Array, quantized: Quantized) -> tuple[PyTree, Metrics]:
+    """The `update` of a quantizer whose state, if any, stays as it is."""
+    del key, z, quantized
+    return state, {}
+
+
+def _require_start(start: str) -> None:
+    require(start in STARTS, f"start of a codebook must be one of {list(STARTS)}, got {start!r}")
