@@ -140,6 +140,66 @@ class Model(NamedTuple):
     decode: Decode | None = None
 
 
+class InferPosterior(Protocol):
+    """`(params, state, x, *, train, key) -> (q, state)`, the tree of arrays that fixes q(z | x)."""
+
+    def __call__(
+        self, params: Params, state: State, x: Array, /, *, train: bool, key: Key | None = None
+    ) -> tuple[PyTree, State]: ...
+
+
+class SamplePosterior(Protocol):
+    """`(key, q, num_samples) -> z`, [num_samples, B, *E], or [B, *E] for None."""
+
+    def __call__(self, key: Key, q: PyTree, num_samples: int | None = None, /) -> Array: ...
+
+
+class LogLikelihood(Protocol):
+    """`(params, state, z, x, *, train, key) -> (log p(x | z) [*S, B], state)`."""
+
+    def __call__(
+        self,
+        params: Params,
+        state: State,
+        z: Array,
+        x: Array,
+        /,
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Array, State]: ...
+
+
+class LatentModel(NamedTuple):
+    """The densities of a model p(x | z) p(z) with an approximate posterior q(z | x).
+
+    x is [B, ...], z is [*S, B, *E], densities are [*S, B] in nats. A family declares what it has;
+    what needs a density that is None is refused by `name` (`dgm_jax.models.latent`). All but what
+    takes `train` is the inference form.
+
+    name: of the family, in messages, such as "a VAE".
+    parts: names of the entries of `params` and `state` that the densities read.
+    log_prior: `(params, state, z) -> log p(z)`.
+    log_posterior: `(q, z) -> log q(z | x)`; None where q can be sampled only.
+    entropy: `q -> [B, *J]`, that of q(z | x) by latent, in closed form.
+    rate: `(params, state, q) -> [B, *J]`, KL(q(z | x) || p(z)) by latent, in closed form.
+    reparameterized: draws of q are differentiable functions of q, and densities of z.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    posterior: InferPosterior
+    sample_posterior: SamplePosterior
+    log_likelihood: LogLikelihood
+    sample_prior: Sample
+    decode: Decode
+    log_prior: Callable[[Params, State, Array], Array] | None = None
+    log_posterior: Callable[[PyTree, Array], Array] | None = None
+    entropy: Callable[[PyTree], Array] | None = None
+    rate: Callable[[Params, State, PyTree], Array] | None = None
+    reparameterized: bool = True
+
+
 class InitNetwork(Protocol):
     """`(key, x) -> (params, state)` from an example input with its batch axis."""
 
@@ -284,11 +344,14 @@ class Prior(NamedTuple):
 
     init: `key -> params`. sample: `(params, key, n) -> z[n, ...]`.
     log_prob: `(params, z[*B, ...]) -> [*B]` in nats.
+    kl_from_gaussian: `(params, loc [*B, D], scale [*B, D]) -> [*B, D]`, KL(N(loc, scale^2) || p)
+        by dimension, where p is a product over dimensions and that has a closed form.
     """
 
     init: Callable[[Key], PyTree]
     sample: Callable[[PyTree, Key, int], Array]
     log_prob: Callable[[PyTree, Array], Array]
+    kl_from_gaussian: Callable[[PyTree, Array, Array], Array] | None = None
 
 
 class Quantized(NamedTuple):

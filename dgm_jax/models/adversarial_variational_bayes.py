@@ -23,20 +23,55 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Aux, Key, Model, Network, Player, Prior, lookup, normal, require
+from dgm_jax.core import (
+    Array,
+    Aux,
+    Key,
+    LatentModel,
+    Model,
+    Network,
+    Params,
+    Player,
+    Prior,
+    PyTree,
+    State,
+    lookup,
+    named_key,
+    normal,
+    require,
+)
 from dgm_jax.densities import gaussian
-from dgm_jax.models import likelihoods
-from dgm_jax.models.stateless import require_stateless
+from dgm_jax.models import latent, likelihoods, parts
+from dgm_jax.models.latent import decode, log_joint, log_likelihood, log_prior
 from dgm_jax.objectives import adversarial_variational_bayes as objective
 from dgm_jax.objectives.adversarial_variational_bayes import Contrast
 from dgm_jax.objectives.elbo import ElboTerms
-from dgm_jax.priors import require_density
+
+__all__ = [
+    "BATCH_COUPLING",
+    "CRITIC",
+    "DECODER",
+    "ENCODER",
+    "PRIOR",
+    "AdversarialVae",
+    "Draw",
+    "adversarial_variational_bayes",
+    "critic_logits",
+    "decode",
+    "draw_posterior",
+    "kl_estimate",
+    "log_joint",
+    "log_likelihood",
+    "log_prior",
+    "terms",
+]
 
 ENCODER, DECODER, PRIOR, CRITIC = "encoder", "decoder", "prior", "critic"
+BATCH_COUPLING = "adaptive contrast takes moments of the noise bases over the batch"
 
 
 class AdversarialVae(NamedTuple):
-    """What the functions below need to know about one model; its networks have no state.
+    """The networks and the prior of one model; the functions of `models.latent` take it.
 
     encoder: `(x [B, X], noise [B, E]) -> z [B, D]`, X the pixels of an image; with adaptive
         contrast `-> (z, loc, scale)`, the moments of q(z | x) without gradient
@@ -56,6 +91,21 @@ class AdversarialVae(NamedTuple):
     adaptive_contrast: bool = False
     likelihood: str = "bernoulli"
 
+    def latent_model(self) -> LatentModel:
+        """Its densities; the posterior is implicit, so log q(z | x), entropy and rate are not
+        there."""
+        likelihood, shown = likelihoods.of_decoder(self.likelihood, self.decoder)
+        return LatentModel(
+            name="adversarial variational Bayes",
+            parts=(ENCODER, DECODER, PRIOR),
+            posterior=_posterior,
+            sample_posterior=functools.partial(_sample_posterior, self),
+            log_likelihood=likelihood,
+            sample_prior=lambda params, state, key, num: self.prior.sample(params[PRIOR], key, num),
+            decode=shown,
+            log_prior=lambda params, state, z: self.prior.log_prob(params[PRIOR], z),
+        )
+
 
 class Draw(NamedTuple):
     """z [B, D] ~ q(z | x), and the Gaussian with q's moments that adaptive contrast works with
@@ -65,66 +115,100 @@ class Draw(NamedTuple):
     contrast: Contrast | None
 
 
-def draw_posterior(key: Key, avb: AdversarialVae, params, state, x: Array) -> Draw:
+class _Implicit(NamedTuple):
+    """What an implicit q(z | x) is made of: the encoder, and x [B, H, W, C]."""
+
+    params: PyTree
+    state: PyTree
+    x: Array
+
+
+def _posterior(params, state, x, /, *, train, key=None) -> tuple[_Implicit, State]:
+    """Draws of it are in the inference form: `_draw` is what trains the encoder."""
+    del train, key
+    return _Implicit(params[ENCODER], state[ENCODER], x), state
+
+
+def _sample_posterior(
+    avb: AdversarialVae, key: Key, q: _Implicit, num_samples: int | None = None
+) -> Array:
+    params, state = {ENCODER: q.params}, {ENCODER: q.state}
+    one = lambda key: draw_posterior(key, avb, params, state, q.x).z
+    return one(key) if num_samples is None else jax.lax.map(one, jax.random.split(key, num_samples))
+
+
+def draw_posterior(key: Key, avb: AdversarialVae, params: Params, state: State, x: Array) -> Draw:
     """One draw for each example of x [B, H, W, C], differentiable in the encoder."""
-    flat = x.reshape(x.shape[0], -1)
+    return _draw(key, avb, params, state, x, train=False)[0]
+
+
+def _draw(key, avb: AdversarialVae, params, state, x, *, train) -> tuple[Draw, State]:
+    """The draw, and the state with the encoder's new statistics."""
     noise = normal(key, (x.shape[0], avb.noise_size))
-    out, _ = avb.encoder.apply(params[ENCODER], state[ENCODER], (flat, noise), train=False)
-    return Draw(out[0], Contrast(*out[1:])) if avb.adaptive_contrast else Draw(out, None)
+    out, moved = avb.encoder.apply(
+        params[ENCODER],
+        state[ENCODER],
+        (x.reshape(x.shape[0], -1), noise),
+        train=train,
+        key=named_key(key, "encoder dropout"),
+    )
+    draw = Draw(out[0], Contrast(*out[1:])) if avb.adaptive_contrast else Draw(out, None)
+    return draw, {**state, ENCODER: moved}
 
 
-def log_prior(avb: AdversarialVae, params, z: Array) -> Array:
-    """log p(z): [*B, D] -> [*B], nats."""
-    return avb.prior.log_prob(params[PRIOR], z)
-
-
-def log_likelihood(avb: AdversarialVae, params, state, z: Array, x: Array) -> Array:
-    """log p(x | z), summed over pixels: z [*B, D], x [H, W, C] or [*B, H, W, C] -> [*B], nats."""
-    where = params[DECODER], state[DECODER], z, x
-    return likelihoods.log_likelihood_of_latents(avb.likelihood, avb.decoder, *where)
-
-
-def log_joint(avb: AdversarialVae, params, state, z: Array, x: Array) -> Array:
-    """log p(x, z), shapes as in `log_likelihood`."""
-    return log_likelihood(avb, params, state, z, x) + log_prior(avb, params, z)
-
-
-def critic_logits(avb: AdversarialVae, params, state, x: Array, draw: Draw) -> Array:
+def critic_logits(avb: AdversarialVae, params: Params, state: State, x: Array, draw: Draw) -> Array:
     """T(x, z) [B]: the logit that z was drawn from the posterior, not from the prior (or from
     r)."""
-    flat = x.reshape(x.shape[0], -1)
+    return _logits(None, avb, params, state, x, draw, train=False)[0]
+
+
+def _logits(key, avb: AdversarialVae, params, state, x, draw: Draw, *, train):
+    """T(x, z), and the state with the critic's new statistics."""
     if draw.contrast is None:
-        z, offset = draw.z, log_prior(avb, params, draw.z)
+        z, offset = draw.z, avb.prior.log_prob(params[PRIOR], draw.z)
     else:
         z = objective.normalise(draw.z, draw.contrast)
         offset = jnp.sum(gaussian.log_prob(z, 0.0, 1.0), axis=-1)
-    raw, _ = avb.critic.apply(params[CRITIC], state[CRITIC], (flat, z), train=False)
-    return objective.with_prior(raw, offset)
+    inputs = x.reshape(x.shape[0], -1), z
+    raw, moved = avb.critic.apply(params[CRITIC], state[CRITIC], inputs, train=train, key=key)
+    return objective.with_prior(raw, offset), {**state, CRITIC: moved}
 
 
-def kl_estimate(avb: AdversarialVae, params, state, x: Array, draw: Draw) -> Array:
+def kl_estimate(avb: AdversarialVae, params: Params, state: State, x: Array, draw: Draw) -> Array:
     """The critic's KL(q(. | x) || p) at one draw, [B] nats: T, and log r - log p where the contrast
     is r."""
-    logits = critic_logits(avb, params, state, x, draw)
+    return _kl(avb, params, critic_logits(avb, params, state, x, draw), draw)
+
+
+def _kl(avb: AdversarialVae, params, logits: Array, draw: Draw) -> Array:
     if draw.contrast is None:
         return logits
-    return objective.adaptive_kl(logits, draw.z, draw.contrast, log_prior(avb, params, draw.z))
+    log_p = avb.prior.log_prob(params[PRIOR], draw.z)
+    return objective.adaptive_kl(logits, draw.z, draw.contrast, log_p)
 
 
 def terms(
-    key: Key, avb: AdversarialVae, params, state, x: Array, beta: Array | float = 1.0
+    key: Key,
+    avb: AdversarialVae,
+    params: Params,
+    state: State,
+    x: Array,
+    beta: Array | float = 1.0,
 ) -> ElboTerms:
     """The adversarial bound of each example, [B] nats: a bound only as far as the critic is
     optimal."""
-    draw = draw_posterior(key, avb, params, state, x)
-    kl = kl_estimate(avb, params, state, x, draw)
-    return objective.terms(log_likelihood(avb, params, state, draw.z, x), kl, beta)
+    return _terms(key, avb, params, state, x, beta, train=False)[0]
 
 
-def decode(avb: AdversarialVae, params, state, z: Array) -> Array:
-    """The images [B, H, W, C] in [0, 1] shown for z [B, D]."""
-    out, _ = avb.decoder.apply(params[DECODER], state[DECODER], z, train=False)
-    return likelihoods.shown(avb.likelihood, out)
+def _terms(key, avb: AdversarialVae, params, state, x, beta, *, train) -> tuple[ElboTerms, State]:
+    draw, state = _draw(key, avb, params, state, x, train=train)
+    key_critic, key_decoder = (named_key(key, f"{part} dropout") for part in ("critic", "decoder"))
+    logits, _ = _logits(key_critic, avb, params, state, x, draw, train=train)
+    kl = _kl(avb, params, logits, draw)
+    log_x, state = avb.latent_model().log_likelihood(
+        params, state, draw.z, x, train=train, key=key_decoder
+    )
+    return objective.terms(log_x, kl, beta), state
 
 
 def _critic_loss(avb: AdversarialVae, params, state, batch, key):
@@ -132,48 +216,42 @@ def _critic_loss(avb: AdversarialVae, params, state, batch, key):
     the encoder."""
     key_posterior, key_other = jax.random.split(key)
     x = batch["x"]
-    draw = jax.lax.stop_gradient(draw_posterior(key_posterior, avb, params, state, x))
+    draw, _ = jax.lax.stop_gradient(_draw(key_posterior, avb, params, state, x, train=True))
     if draw.contrast is None:
         other = Draw(avb.prior.sample(params[PRIOR], key_other, x.shape[0]), None)
     else:
         other = draw._replace(z=objective.contrast_sample(key_other, draw.contrast, 1)[0])
-    logits = [critic_logits(avb, params, state, x, each) for each in (draw, other)]
+    logits = []
+    for each, key_each in ((draw, key_posterior), (other, key_other)):
+        dropout = named_key(key_each, "critic dropout")
+        found, state = _logits(dropout, avb, params, state, x, each, train=True)
+        logits.append(found)
     return objective.critic_loss(*logits), Aux(state, {})
 
 
-def init_of(key: Key, avb: AdversarialVae, image_shape: tuple[int, int, int]):
-    """(params, state) of all parts; ConfigError where shapes do not fit, and for a network with
-    state."""
-    keys = jax.random.split(key, 4)
+def _init(avb: AdversarialVae, image_shape: tuple[int, int, int], key: Key) -> tuple[Params, State]:
+    """(params, state) of all parts; ConfigError where shapes do not fit."""
+    names = ENCODER, DECODER, CRITIC, PRIOR
+    keys: dict[str, Key] = dict(zip(names, jax.random.split(key, 4), strict=True))
     x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, avb.latent_size))
     flat = x.reshape(2, -1)
     inputs = {ENCODER: (flat, jnp.zeros((2, avb.noise_size))), DECODER: z, CRITIC: (flat, z)}
     networks = {ENCODER: avb.encoder, DECODER: avb.decoder, CRITIC: avb.critic}
-    params, state = {}, {}
-    for key_part, (name, example) in zip(keys, inputs.items(), strict=False):  # 4th: the prior's
-        params[name], state[name] = networks[name].init(key_part, example)
-    require_stateless("adversarial variational Bayes", state)
-    params[PRIOR], state[PRIOR] = avb.prior.init(keys[3]), {}
-    require_density(avb.prior, params[PRIOR], avb.latent_size, "adversarial variational Bayes")
-    out = jax.eval_shape(
-        lambda: avb.encoder.apply(params[ENCODER], state[ENCODER], inputs[ENCODER], train=False)[0]
-    )
+    params, state = parts.init_parts(keys, networks, inputs)
+    own = parts.init_prior(keys[PRIOR], avb.prior, avb.latent_size, "adversarial variational Bayes")
+    params, state = params | own[0], state | own[1]
+    out = parts.output_of(avb.encoder, ENCODER, params, state, inputs[ENCODER])
     require(
         isinstance(out, tuple) == avb.adaptive_contrast,
         f"with adaptive_contrast={avb.adaptive_contrast} the encoder must give "
         f"{'(z, loc, scale)' if avb.adaptive_contrast else 'z alone'}",
     )
-    parts = out if avb.adaptive_contrast else (out,)
-    require(len(parts) in (1, 3), f"the encoder must give (z, loc, scale), got {len(parts)} arrays")
-    for name, part in zip(("z", "loc", "scale")[: len(parts)], parts, strict=True):
-        require(
-            part.shape == z.shape,
-            f"the encoder gives {name} {part.shape[1:]}, but latent_size={avb.latent_size}",
-        )
-    shown = jax.eval_shape(lambda: decode(avb, params, state, z)).shape
-    require(
-        shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}"
-    )
+    given = out if avb.adaptive_contrast else (out,)
+    require(len(given) in (1, 3), f"the encoder must give (z, loc, scale), got {len(given)} arrays")
+    for name, array in zip(("z", "loc", "scale")[: len(given)], given, strict=True):
+        told = f"latent_size={avb.latent_size}"
+        parts.require_shape(f"the encoder gives {name}", array.shape, z.shape, told)
+    parts.require_images(avb.latent_model(), params, state, z, x)
     return params, state
 
 
@@ -186,36 +264,38 @@ def adversarial_variational_bayes(
 ) -> Model:
     """The model and its two players, "vae" (encoder, decoder, prior) and "critic".
 
-    num_critic_updates: of the critic in one step, each on fresh data and noise (2 in the authors'
-        four-point problem).
-    beta: `step -> factor on the KL`.
+    Each player sees all networks in their training form; the batch statistics of a network move
+    with its own player.
 
-    Metrics: `elbo` (the critic's), `log_likelihood`, `kl`. With adaptive contrast the moments of
-        the bases are those of
-    the batch, so the loss couples its batch: see `BATCH_COUPLING`.
+    Args:
+      avb: networks and prior.
+      image_shape: (H, W, C) of an example.
+      num_critic_updates: of the critic in one step, each on fresh data and noise (2 in the authors'
+        four-point problem).
+      beta: `step -> factor on the KL`.
+
+    Returns:
+      The model. Metrics: `elbo` (the critic's), `log_likelihood`, `kl`. With adaptive contrast the
+      moments of the bases are those of the batch, so the loss couples its batch: `BATCH_COUPLING`.
+
+    Raises:
+      ConfigError: a name or number that no run could use; from `init`, parts that do not fit.
     """
     lookup(likelihoods.LIKELIHOODS, avb.likelihood, "likelihood")
     require(
         num_critic_updates >= 1, f"num_critic_updates must be at least 1, got {num_critic_updates}"
     )
+    densities = avb.latent_model()
 
     def loss(params, state, batch, key):
-        found = terms(key, avb, params, state, batch["x"], beta(batch["step"]))
+        x, factor = batch["x"], beta(batch["step"])
+        found, moved = _terms(key, avb, params, state, x, factor, train=True)
         plain = {"log_likelihood": jnp.mean(found.log_likelihood), "kl": jnp.mean(found.kl)}
-        return -jnp.mean(found.elbo), Aux(
-            state, {"elbo": plain["log_likelihood"] - plain["kl"], **plain}
-        )
-
-    def sample(params, state, key, num):
-        return decode(avb, params, state, avb.prior.sample(params[PRIOR], key, num))
+        metrics = {"elbo": plain["log_likelihood"] - plain["kl"], **plain}
+        return -jnp.mean(found.elbo), Aux(moved, metrics)
 
     players = {
-        "vae": Player((ENCODER, DECODER, PRIOR), loss),
+        "vae": Player(densities.parts, loss),
         "critic": Player((CRITIC,), functools.partial(_critic_loss, avb), num_critic_updates),
     }
-    return Model(
-        lambda key: init_of(key, avb, image_shape), players, sample, functools.partial(decode, avb)
-    )
-
-
-BATCH_COUPLING = "adaptive contrast takes moments of the noise bases over the batch"
+    return latent.model_of(densities, functools.partial(_init, avb, image_shape), players)

@@ -10,24 +10,16 @@ probable codes. Evaluate with the functions of
 `models.gumbel_vae`: hard, relaxed and importance-weighted bounds.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from dgm_jax import sampling
-from dgm_jax.core import Array, Aux, Model, Player, lookup
-from dgm_jax.models.gumbel_vae import (
-    DECODER,
-    ENCODER,
-    GumbelVae,
-    decode,
-    init_of,
-    kl_to_prior,
-    log_likelihood,
-    logits_of,
-    sample_of,
-)
+from dgm_jax.core import Array, Aux, Model, Params, Player, State, lookup, named_key
+from dgm_jax.models import latent
+from dgm_jax.models.gumbel_vae import GumbelVae, init_of, kl_to_prior, logits_of
 from dgm_jax.models.likelihoods import LIKELIHOODS
 from dgm_jax.objectives.elbo import elbo
 
@@ -38,7 +30,7 @@ RELAXATIONS = {
 }
 
 
-def tokens_of(vae: GumbelVae, params, state, x: Array) -> Array:
+def tokens_of(vae: GumbelVae, params: Params, state: State, x: Array) -> Array:
     """The most probable codes int32[B, *G], with no gradient: what DALL-E's transformer is trained
     on (section 2.2)."""
     return jnp.argmax(jax.lax.stop_gradient(logits_of(vae, params, state, x)), axis=-1).astype(
@@ -46,9 +38,9 @@ def tokens_of(vae: GumbelVae, params, state, x: Array) -> Array:
     )
 
 
-def decode_tokens(vae: GumbelVae, params, state, tokens: Array) -> Array:
+def decode_tokens(vae: GumbelVae, params: Params, state: State, tokens: Array) -> Array:
     """Images [B, H, W, C] in [0, 1] of tokens int[B, *G]."""
-    return decode(vae, params, state, jax.nn.one_hot(tokens, vae.num_classes))
+    return latent.decode(vae, params, state, jax.nn.one_hot(tokens, vae.num_classes))
 
 
 def discrete_vae(
@@ -62,36 +54,41 @@ def discrete_vae(
     """The model and its one player, `autoencoder`; the loss is in nats an image, a mean over
     examples.
 
-    temperature, beta: `step -> scalar`. relaxation: "soft" decodes the relaxed codes,
-        "straight_through" the hard ones
-    with the relaxed ones' gradient.
+    Args:
+      vae: the networks; their batch statistics move, and dropout has keys of its own.
+      image_shape: (H, W, C) of an example.
+      temperature, beta: `step -> scalar`.
+      relaxation: "soft" decodes the relaxed codes, "straight_through" the hard ones with the
+        relaxed ones' gradient.
 
-    Metrics: `relaxed_elbo` (with beta 1), `kl`, `temperature`, `beta`.
+    Returns:
+      The model. Metrics: `relaxed_elbo` (with beta 1), `kl`, `temperature`, `beta`.
     """
     lookup(LIKELIHOODS, vae.likelihood, "likelihood")
     relax = lookup(RELAXATIONS, relaxation, "relaxation")
+    densities = vae.latent_model()
 
     def loss(params, state, batch, key):
         tau, weight = temperature(batch["step"]), beta(batch["step"])
-        logits = logits_of(vae, params, state, batch["x"])
-        z = relax(key, logits, tau)
-        terms = elbo(
-            log_likelihood(vae, params, state, z, batch["x"]), kl_to_prior(vae, logits), weight
+        key_encoder, key_decoder = (
+            named_key(key, f"{part} dropout") for part in ("encoder", "decoder")
         )
+        logits, moved = densities.posterior(params, state, batch["x"], train=True, key=key_encoder)
+        z = relax(key, logits, tau)
+        log_x, moved = densities.log_likelihood(
+            params, moved, z, batch["x"], train=True, key=key_decoder
+        )
+        terms = elbo(log_x, kl_to_prior(vae, logits), weight)
         metrics = {
             "relaxed_elbo": jnp.mean(terms.log_likelihood - terms.kl),
             "kl": jnp.mean(terms.kl),
             "temperature": tau,
             "beta": weight,
         }
-        return -jnp.mean(terms.elbo), Aux(state, metrics)
+        return -jnp.mean(terms.elbo), Aux(moved, metrics)
 
-    return Model(
-        lambda key: init_of(key, vae, image_shape),
-        {AUTOENCODER: Player((ENCODER, DECODER), loss)},
-        lambda params, state, key, num: sample_of(key, vae, params, state, num),
-        lambda params, state, z: decode(vae, params, state, z),
-    )
+    init = functools.partial(init_of, vae=vae, image_shape=image_shape)
+    return latent.model_of(densities, init, {AUTOENCODER: Player(densities.parts, loss)})
 
 
 def on_tokens(player: Player, vae: GumbelVae) -> Player:

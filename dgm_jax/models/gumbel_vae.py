@@ -17,19 +17,47 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax import sampling
-from dgm_jax.core import Array, Aux, Key, Model, Network, Player, lookup, require
+from dgm_jax.core import (
+    Array,
+    Aux,
+    Key,
+    LatentModel,
+    Model,
+    Network,
+    Params,
+    Player,
+    State,
+    lookup,
+    named_key,
+    require,
+)
 from dgm_jax.densities import categorical
-from dgm_jax.models import likelihoods
-from dgm_jax.models.likelihoods import LIKELIHOODS
+from dgm_jax.models import latent, likelihoods, parts
+from dgm_jax.models.latent import decode, log_likelihood, log_weights
 from dgm_jax.models.stateless import require_stateless
 from dgm_jax.objectives.elbo import ElboTerms, elbo
 from dgm_jax.sampling.estimators import ESTIMATORS, HAS_TEMPERATURE, expectation
+
+__all__ = [
+    "DECODER",
+    "ENCODER",
+    "GumbelVae",
+    "bounds",
+    "decode",
+    "exact_log_prob",
+    "gumbel_vae",
+    "init_of",
+    "kl_to_prior",
+    "log_likelihood",
+    "log_weights",
+    "logits_of",
+]
 
 ENCODER, DECODER = "encoder", "decoder"
 
 
 class GumbelVae(NamedTuple):
-    """What the functions below need to know about one model; its networks have no state.
+    """The networks of one model; the functions of `models.latent` take it.
 
     encoder: `x [B, H, W, C] -> logits [B, *G, K]`. decoder: `z [B, *G, K] -> [B, H, W, F]`.
     latent_shape: *G, such as (20,) or a grid (7, 7). num_classes: K. likelihood: a name of
@@ -42,38 +70,66 @@ class GumbelVae(NamedTuple):
     num_classes: int
     likelihood: str = "bernoulli"
 
+    def latent_model(self) -> LatentModel:
+        """Its densities; q is the logits [B, *G, K], draws are one-hot and differentiable in
+        nothing."""
+        event = len(self.latent_shape) + 1
+        likelihood, shown = likelihoods.of_decoder(self.likelihood, self.decoder, DECODER, event)
+        return LatentModel(
+            name="a VAE with categorical latents",
+            parts=(ENCODER, DECODER),
+            posterior=functools.partial(_posterior, self),
+            sample_posterior=functools.partial(_sample_posterior, self),
+            log_likelihood=likelihood,
+            sample_prior=functools.partial(_sample_prior, self),
+            decode=shown,
+            log_prior=functools.partial(_log_prior, self),
+            log_posterior=functools.partial(_log_posterior, self),
+            rate=lambda params, state, q: categorical.kl_to_uniform(q),
+            reparameterized=False,
+        )
 
-def logits_of(vae: GumbelVae, params, state, x: Array) -> Array:
+
+def _posterior(vae: GumbelVae, params, state, x, /, *, train, key=None) -> tuple[Array, State]:
+    logits, moved = vae.encoder.apply(params[ENCODER], state[ENCODER], x, train=train, key=key)
+    return logits, {**state, ENCODER: moved}
+
+
+def _sample_posterior(vae: GumbelVae, key: Key, q: Array, num_samples: int | None = None) -> Array:
+    logits = q if num_samples is None else jnp.broadcast_to(q, (num_samples, *q.shape))
+    return jax.nn.one_hot(sampling.gumbel_max(key, logits), vae.num_classes)
+
+
+def _sample_prior(vae: GumbelVae, params, state, key: Key, num_samples: int) -> Array:
+    even = jnp.zeros((num_samples, *vae.latent_shape, vae.num_classes))
+    return _sample_posterior(vae, key, even)
+
+
+def _log_prior(vae: GumbelVae, params, state, z: Array) -> Array:
+    value = -math.prod(vae.latent_shape) * math.log(vae.num_classes)
+    return jnp.full(z.shape[: z.ndim - len(vae.latent_shape) - 1], value)
+
+
+def _log_posterior(vae: GumbelVae, q: Array, z: Array) -> Array:
+    """Of one-hot z."""
+    log_prob = categorical.log_prob(jnp.argmax(z, axis=-1), q)
+    return jnp.sum(log_prob, axis=tuple(range(-len(vae.latent_shape), 0)))
+
+
+def logits_of(vae: GumbelVae, params: Params, state: State, x: Array) -> Array:
     """Posterior logits [B, *G, K] of x [B, H, W, C]."""
-    return vae.encoder.apply(params[ENCODER], state[ENCODER], x, train=False)[0]
-
-
-def log_likelihood(vae: GumbelVae, params, state, z: Array, x: Array) -> Array:
-    """log p(x | z), summed over pixels: z [*B, *G, K] (one-hot or relaxed), x [H, W, C] or [*B, H,
-    W, C] -> [*B]."""
-    where = params[DECODER], state[DECODER], z, x, len(vae.latent_shape) + 1
-    return likelihoods.log_likelihood_of_latents(vae.likelihood, vae.decoder, *where)
+    return _posterior(vae, params, state, x, train=False)[0]
 
 
 def kl_to_prior(vae: GumbelVae, logits: Array) -> Array:
     """KL of the posterior to the uniform prior, summed over the variables: [B] in nats."""
-    return jnp.sum(
-        categorical.kl_to_uniform(logits), axis=tuple(range(1, 1 + len(vae.latent_shape)))
-    )
+    by_variable = categorical.kl_to_uniform(logits)
+    return jnp.sum(by_variable, axis=tuple(range(1, 1 + len(vae.latent_shape))))
 
 
-def log_weights(key: Key, vae: GumbelVae, params, state, x: Array, num_samples: int) -> Array:
-    """log p(x, z) - log q(z | x) for hard draws z ~ q: [num_samples, B], nats. With them the bound
-    of Burda et al."""
-    logits = logits_of(vae, params, state, x)
-    codes = sampling.gumbel_max(key, jnp.broadcast_to(logits, (num_samples, *logits.shape)))
-    log_q = jnp.sum(categorical.log_prob(codes, logits), axis=tuple(range(2, codes.ndim)))
-    log_prior = -math.prod(vae.latent_shape) * math.log(vae.num_classes)
-    z = jax.nn.one_hot(codes, vae.num_classes)
-    return log_likelihood(vae, params, state, z, x) + log_prior - log_q
-
-
-def bounds(key: Key, vae: GumbelVae, params, state, x: Array, temperature) -> dict[str, ElboTerms]:
+def bounds(
+    key: Key, vae: GumbelVae, params: Params, state: State, x: Array, temperature
+) -> dict[str, ElboTerms]:
     """Per example [B], nats: "hard" with one hard draw, a bound; "relaxed" with a Gumbel-softmax
     draw of the same noise at the temperature, which is not. Their difference is the relaxation
     gap."""
@@ -89,7 +145,7 @@ def bounds(key: Key, vae: GumbelVae, params, state, x: Array, temperature) -> di
 
 
 def exact_log_prob(
-    vae: GumbelVae, params, state, x: Array, max_configurations: int = 4096
+    vae: GumbelVae, params: Params, state: State, x: Array, max_configurations: int = 4096
 ) -> Array:
     """log p(x) = log sum_z p(z) p(x | z) by enumeration of all K^N latents: x [B, H, W, C] -> [B],
     nats."""
@@ -110,37 +166,18 @@ def exact_log_prob(
     return jax.lax.map(one, x)
 
 
-def decode(vae: GumbelVae, params, state, z: Array) -> Array:
-    """The images [B, H, W, C] in [0, 1] shown for z [B, *G, K]."""
-    out, _ = vae.decoder.apply(params[DECODER], state[DECODER], z, train=False)
-    return likelihoods.shown(vae.likelihood, out)
-
-
-def init_of(key: Key, vae: GumbelVae, image_shape: tuple[int, int, int]):
+def init_of(key: Key, vae: GumbelVae, image_shape: tuple[int, int, int]) -> tuple[Params, State]:
     """(params, state) of encoder and decoder; ConfigError where their shapes do not fit each other
-    or the image, and for a network with state."""
-    key_q, key_p = jax.random.split(key)
+    or the image."""
+    keys: dict[str, Key] = dict(zip((ENCODER, DECODER), jax.random.split(key), strict=True))
     x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, *vae.latent_shape, vae.num_classes))
-    params_q, state_q = vae.encoder.init(key_q, x)
-    params_p, state_p = vae.decoder.init(key_p, z)
-    params, state = {ENCODER: params_q, DECODER: params_p}, {ENCODER: state_q, DECODER: state_p}
-    require_stateless("a VAE with categorical latents", state)
-    found = jax.eval_shape(lambda: logits_of(vae, params, state, x)).shape
-    require(
-        found == z.shape,
-        f"the encoder gives logits {found[1:]}, but latent_shape and num_classes say {z.shape[1:]}",
-    )
-    shown = jax.eval_shape(lambda: decode(vae, params, state, z)).shape
-    require(
-        shown == x.shape, f"the decoder gives images {shown[1:]}, but examples are {x.shape[1:]}"
-    )
+    networks = {ENCODER: vae.encoder, DECODER: vae.decoder}
+    params, state = parts.init_parts(keys, networks, {ENCODER: x, DECODER: z})
+    found = parts.output_of(vae.encoder, ENCODER, params, state, x).shape
+    told = f"latent_shape and num_classes say {z.shape[1:]}"
+    parts.require_shape("the encoder gives logits", found, z.shape, told)
+    parts.require_images(vae.latent_model(), params, state, z, x)
     return params, state
-
-
-def sample_of(key: Key, vae: GumbelVae, params, state, num: int) -> Array:
-    """Images decoded from the uniform prior."""
-    codes = sampling.gumbel_max(key, jnp.zeros((num, *vae.latent_shape, vae.num_classes)))
-    return decode(vae, params, state, jax.nn.one_hot(codes, vae.num_classes))
 
 
 def gumbel_vae(
@@ -154,33 +191,50 @@ def gumbel_vae(
     """The model and its one player, who minimises the negative bound in nats, the mean over
     examples.
 
-    estimator: a name of `sampling.estimators.ESTIMATORS`. temperature: `step -> tau`, used where
-        the estimator has one.
-    num_samples: draws an example; None for the estimator's own least number.
+    Estimators look at one example at a time, so a decoder can have dropout but no statistics of a
+    batch: one with state is refused. The encoder sees the whole batch and may have them.
+    (`discrete_vae` decodes the whole batch at once.)
 
-    Metrics: `elbo` (for estimators that relax, of the relaxed model), `kl`, `temperature`.
+    Args:
+      vae: the networks.
+      image_shape: (H, W, C) of an example.
+      estimator: a name of `sampling.estimators.ESTIMATORS`.
+      temperature: `step -> tau`, used where the estimator has one.
+      num_samples: draws an example; None for the estimator's own least number.
+
+    Returns:
+      The model. Metrics: `elbo` (for estimators that relax, of the relaxed model), `kl`,
+      `temperature`.
+
+    Raises:
+      ConfigError: an unknown name; from `init`, parts that do not fit, or a decoder with state.
     """
     estimate = lookup(ESTIMATORS, estimator, "gradient estimator")
-    lookup(LIKELIHOODS, vae.likelihood, "likelihood")
+    lookup(likelihoods.LIKELIHOODS, vae.likelihood, "likelihood")
+    densities = vae.latent_model()
     fixed = {} if num_samples is None else {"num_samples": num_samples}
+
+    def init(key):
+        params, state = init_of(key, vae, image_shape)
+        require_stateless("a VAE with categorical latents", {DECODER: state[DECODER]})
+        return params, state
 
     def loss(params, state, batch, key):
         tau = temperature(batch["step"])
         options = fixed | ({"temperature": tau} if estimator in HAS_TEMPERATURE else {})
-        logits = logits_of(vae, params, state, batch["x"])
+        key_encoder = named_key(key, "encoder dropout")
+        logits, moved = densities.posterior(params, state, batch["x"], train=True, key=key_encoder)
 
         def one(key, logits, x):
-            objective = functools.partial(log_likelihood, vae, params, state, x=x)
+            dropout = named_key(key, "decoder dropout")
+            objective = lambda z: densities.log_likelihood(
+                params, state, z, x, train=True, key=dropout
+            )[0]
             return expectation(estimate, key, objective, logits, **options)
 
         keys = jax.random.split(key, logits.shape[0])
         terms = elbo(jax.vmap(one)(keys, logits, batch["x"]), kl_to_prior(vae, logits))
         metrics = {"elbo": jnp.mean(terms.elbo), "kl": jnp.mean(terms.kl), "temperature": tau}
-        return -jnp.mean(terms.elbo), Aux(state, metrics)
+        return -jnp.mean(terms.elbo), Aux(moved, metrics)
 
-    return Model(
-        lambda key: init_of(key, vae, image_shape),
-        {"vae": Player((ENCODER, DECODER), loss)},
-        lambda params, state, key, num: sample_of(key, vae, params, state, num),
-        functools.partial(decode, vae),
-    )
+    return latent.model_of(densities, init, {"vae": Player(densities.parts, loss)})

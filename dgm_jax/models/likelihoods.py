@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, Network, lookup, require
+from dgm_jax.core import Array, DataError, Decode, LogLikelihood, Network, lookup, require
 from dgm_jax.densities import bernoulli, logit_laplace
 
 
@@ -48,18 +48,31 @@ def log_likelihood(name: str, out: Array, x: Array) -> Array:
     return jnp.sum(lookup(LIKELIHOODS, name, "likelihood")(out, x), axis=(-3, -2, -1))
 
 
-def log_likelihood_of_latents(
-    name: str, decoder: Network, params, state, z: Array, x: Array, event_ndim: int = 1
-) -> Array:
-    """log p(x | z) in nats: z [*B, *E] with `event_ndim` axes of its own, x [H, W, C] or [*B, H, W,
-    C] -> [*B].
+def of_decoder(
+    name: str, decoder: Network, part: str = "decoder", event_ndim: int = 1
+) -> tuple[LogLikelihood, Decode]:
+    """`log_likelihood` and `decode` of a `core.LatentModel` whose images come from a decoder.
 
-    params, state: of the decoder, `z [n, *E] -> [n, H, W, F]`, which is applied to all of *B at
-        once, in its inference form.
+    Args:
+      name: of `LIKELIHOODS`.
+      decoder: `z [n, *E] -> [n, H, W, F]`, with its parameters and state under `part`. It is
+        applied to all latents at once, so that in its training form batch statistics are those of
+        all of them.
+      event_ndim: the number of axes *E of a latent.
     """
-    leading = z.shape[: z.ndim - event_ndim]
-    out, _ = decoder.apply(params, state, z.reshape(-1, *z.shape[-event_ndim:]), train=False)
-    return log_likelihood(name, out.reshape(*leading, *out.shape[1:]), x)
+
+    def log_likelihood_of(params, state, z, x, /, *, train, key=None):
+        leading = z.shape[: z.ndim - event_ndim]
+        flat = z.reshape(-1, *z.shape[-event_ndim:])
+        out, moved = decoder.apply(params[part], state[part], flat, train=train, key=key)
+        value = log_likelihood(name, out.reshape(*leading, *out.shape[1:]), x)
+        return value, {**state, part: moved}
+
+    def decode(params, state, z, /):
+        out, _ = decoder.apply(params[part], state[part], z, train=False)
+        return shown(name, out)
+
+    return log_likelihood_of, decode
 
 
 def shown(name: str, out: Array) -> Array:

@@ -36,6 +36,7 @@ __all__ = [
     "Term",
     "active_units",
     "decompose",
+    "decompose_aggregate",
     "decompose_gaussian",
     "decompose_on_grid",
     "minibatch_stratified",
@@ -73,7 +74,7 @@ class SurgeryTerms(NamedTuple):
     average_kl: Term
     mutual_information: Term
     marginal_kl: Term
-    total_correlation: Term
+    total_correlation: Term | None
     dimension_kl: Term | None
 
 
@@ -174,6 +175,29 @@ def decompose_gaussian(
             if log_prior_by_dimension is None
             else _term(by_dimension - log_prior_by_dimension, axis=-2)
         ),
+    )
+
+
+def decompose_aggregate(log_q: Array, log_aggregate: Array, log_prior: Array) -> SurgeryTerms:
+    """The terms from densities of draws z_i ~ q(. | x_i), one for each of N data points, [N] each.
+
+    log_q: log q(z_i | x_i). log_aggregate: log q(z_i) = log 1/N sum_j q(z_i | x_j). log_prior: log
+        p(z_i).
+
+    Raises ConfigError for shapes that do not fit.
+    """
+    shapes = [jnp.shape(a) for a in (log_q, log_aggregate, log_prior)]
+    require(
+        len(set(shapes)) == 1 and len(shapes[0]) == 1,
+        f"log_q, log_aggregate and log_prior must be [N]; got {shapes}",
+    )
+    return SurgeryTerms(
+        reconstruction=None,
+        average_kl=_term(log_q - log_prior),
+        mutual_information=_term(log_q - log_aggregate),
+        marginal_kl=_term(log_aggregate - log_prior),
+        total_correlation=None,
+        dimension_kl=None,
     )
 
 

@@ -24,4 +24,8 @@ def standard_normal(dim: int) -> Prior:
         del params
         return jnp.sum(gaussian.log_prob(latents(z, dim), 0.0, 1.0), -1)
 
-    return Prior(init, sample, log_prob)
+    def kl_from_gaussian(params, loc, scale):
+        del params
+        return gaussian.kl(loc, scale, 0.0, 1.0)
+
+    return Prior(init, sample, log_prob, kl_from_gaussian)

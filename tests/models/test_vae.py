@@ -84,7 +84,7 @@ def test_importance_weights_find_the_marginal_likelihood(trained):
     recipe, params, state = trained
     z, log_x, _, log_z = on_line(*trained)
     truth = np.log((np.exp(log_x + log_z)).sum(1) * (z[1] - z[0]))
-    weights = functools.partial(log_weights, vae=recipe, params=params, state=state)
+    weights = functools.partial(log_weights, model=recipe, params=params, state=state)
     found = importance_weighted(
         jax.random.key(3),
         lambda key, x, n: weights(key, x=x, num_samples=n),
