@@ -1,5 +1,10 @@
-"""Recipes: one model a file, put together from networks, objectives and priors."""
+"""Recipes: one model a file, put together from networks, objectives and priors.
 
+`latent` and `posteriors` hold what works on every family with latents: bounds on log p(x) by name,
+log-weights, free bits; moments of posteriors, ELBO surgery, the start of annealing.
+"""
+
+from dgm_jax.models import latent, posteriors
 from dgm_jax.models.adversarial_variational_bayes import (
     AdversarialVae,
     adversarial_variational_bayes,
@@ -63,6 +68,8 @@ __all__ = [
     "discrete_vae",
     "gan",
     "gumbel_vae",
+    "latent",
+    "posteriors",
     "toy_gan",
     "vae",
     "vqvae",

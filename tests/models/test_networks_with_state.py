@@ -1,5 +1,7 @@
-"""Batch statistics of a network are either trained, or refused by name, by every recipe."""
+"""Batch statistics of a network are either trained, or refused by name, by every recipe; dropout
+acts in training and in training only."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,33 +20,54 @@ SHAPE = (2, 3, 1)
 X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, *SHAPE)), jnp.float32)
 
 
-def network(output_shape, normalised):
-    """An MLP of the joined inputs with output [B, *output_shape], with or without batch
-    statistics."""
-    normalization = "batch" if normalised else "none"
-    inner = from_flax(MLP((4, int(np.prod(output_shape))), normalization=normalization))
+class Dropped(nn.Module):
+    """An MLP that drops hidden units in training; the rate changes no parameter."""
+
+    size: int
+    rate: float
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        hidden = nn.relu(nn.Dense(16)(x))
+        return nn.Dense(self.size)(nn.Dropout(self.rate, deterministic=not train)(hidden))
+
+
+def network(output_shape, settings):
+    """An MLP of the joined inputs with output [B, *output_shape]. settings: False for a plain one,
+    True for batch statistics, or a rate of dropout."""
+    size = int(np.prod(output_shape))
+    if isinstance(settings, float):
+        inner = from_flax(Dropped(size, settings))
+    else:
+        inner = from_flax(MLP((4, size), normalization="batch" if settings else "none"))
 
     def joined(inputs):
         return jnp.concatenate([x.reshape(x.shape[0], -1) for x in jax.tree.leaves(inputs)], axis=1)
 
-    def apply(params, state, inputs, *, train, key=None):
+    def apply(params, state, inputs, /, *, train, key=None):
         out, state = inner.apply(params, state, joined(inputs), train=train, key=key)
         return out.reshape(-1, *output_shape), state
 
     return Network(lambda key, inputs: inner.init(key, joined(inputs)), apply)
 
 
+def of(part, normalised):
+    """The settings of a part: of a set of names those in it are normalised, a dictionary says
+    them."""
+    return normalised.get(part, False) if isinstance(normalised, dict) else part in normalised
+
+
 def vae_of(normalised):
     encoder, decoder = (
-        network((4,), "encoder" in normalised),
-        network(SHAPE, "decoder" in normalised),
+        network((4,), of("encoder", normalised)),
+        network(SHAPE, of("decoder", normalised)),
     )
     return models.vae(Vae(encoder, decoder, 2, priors.standard_normal(2)), SHAPE)
 
 
 def categorical(normalised):
-    encoder = network((2, 3), "encoder" in normalised)
-    return GumbelVae(encoder, network(SHAPE, "decoder" in normalised), (2,), 3)
+    encoder = network((2, 3), of("encoder", normalised))
+    return GumbelVae(encoder, network(SHAPE, of("decoder", normalised)), (2,), 3)
 
 
 def gumbel_vae_of(normalised):
@@ -57,22 +80,22 @@ def discrete_vae_of(normalised):
 
 
 def vqvae_of(normalised):
-    encoder = network((1, 2, 2), "encoder" in normalised)
-    decoder = network((*SHAPE[:2], 2), "decoder" in normalised)
+    encoder = network((1, 2, 2), of("encoder", normalised))
+    decoder = network((*SHAPE[:2], 2), of("decoder", normalised))
     return models.vqvae(VqVae(encoder, decoder, (1, 2), moving_average_quantizer(3, 2)), SHAPE)
 
 
 def avb_of(normalised):
     parts = {"encoder": (2,), "decoder": SHAPE, "critic": ()}
-    made = {part: network(shape, part in normalised) for part, shape in parts.items()}
+    made = {part: network(shape, of(part, normalised)) for part, shape in parts.items()}
     avb = AdversarialVae(**made, prior=priors.standard_normal(2), latent_size=2, noise_size=2)
     return models.adversarial_variational_bayes(avb, SHAPE)
 
 
 def gan_of(normalised):
     return models.gan(
-        network(SHAPE, "generator" in normalised),
-        network((), "discriminator" in normalised),
+        network(SHAPE, of("generator", normalised)),
+        network((), of("discriminator", normalised)),
         LOSSES["non_saturating"],
         latent_size=2,
         example_shape=SHAPE,
@@ -80,25 +103,33 @@ def gan_of(normalised):
 
 
 def classifier_of(normalised):
-    inner = network((3,), "classifier" in normalised)
+    inner = network((3,), of("classifier", normalised))
 
-    def apply(params, state, x, *, train, key=None):
+    def apply(params, state, x, /, *, train, key=None):
         logits, state = inner.apply(params, state, x, train=train, key=key)
         return (logits, logits), state
 
     return image_classifier(Network(inner.init, apply), SHAPE)
 
 
-REFUSES = {
+# Estimators of `gumbel_vae` decode one example at a time, so its decoder has no batch.
+REFUSES = {gumbel_vae_of: ("decoder",)}
+TRAINS = {
+    vae_of: ("encoder", "decoder"),
+    gumbel_vae_of: ("encoder",),
+    discrete_vae_of: ("encoder", "decoder"),
+    vqvae_of: ("encoder", "decoder"),
+    avb_of: ("encoder", "decoder", "critic"),
+    gan_of: ("generator", "discriminator"),
+    classifier_of: ("classifier",),
+}
+DROPS = {
     vae_of: ("encoder", "decoder"),
     gumbel_vae_of: ("encoder", "decoder"),
     discrete_vae_of: ("encoder", "decoder"),
-    avb_of: ("encoder", "decoder", "critic"),
-}
-TRAINS = {
     vqvae_of: ("encoder", "decoder"),
+    avb_of: ("encoder", "decoder", "critic"),
     gan_of: ("generator", "discriminator"),
-    classifier_of: ("classifier",),
 }
 
 
@@ -126,11 +157,47 @@ def test_a_recipe_that_takes_state_trains_it(recipe, part):
         model.players, {name: optax.sgd(0.1) for name in model.players}
     )
     z = jax.random.normal(jax.random.key(1), (len(X), 2))
-    batch = {"x": X, "z": z, "label": jnp.arange(len(X)) % 3}
+    batch = {"x": X, "z": z, "label": jnp.arange(len(X)) % 3, "step": jnp.int32(0)}
     start = algorithm.init(jax.random.key(2), *model.init(jax.random.key(0)))
     moved, _ = jax.jit(lambda now: algorithm.step(now, lambda index: batch))(start)
     before, after = (jax.tree.leaves(now.state[part]) for now in (start, moved))
     assert before and all(np.any(a != b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("recipe, part", cases(TRAINS))
+def test_what_a_trained_model_shows_is_the_inference_form(recipe, part):
+    """An image does not depend on the batch that it is decoded in."""
+    model = recipe({part})
+    if model.decode is None:
+        return
+    params, state = model.init(jax.random.key(0))
+    if recipe is vqvae_of:
+        z = jax.random.randint(jax.random.key(1), (4, 1, 2), 0, 3)
+    else:
+        shape = {gumbel_vae_of: (2, 3), discrete_vae_of: (2, 3)}.get(recipe, (2,))
+        z = jax.random.normal(jax.random.key(1), (4, *shape))
+    together, alone = model.decode(params, state, z), model.decode(params, state, z[:1])
+    np.testing.assert_allclose(together[:1], alone, rtol=1e-6)
+
+
+@pytest.mark.parametrize("recipe, part", cases(DROPS))
+def test_dropout_acts_in_training_and_only_there(recipe, part):
+    """Losses at one key and one set of parameters differ by the rate of a part alone; no rate
+    changes what is shown, nor the draws of the noise."""
+    z = jax.random.normal(jax.random.key(1), (len(X), 2))
+    batch = {"x": X, "z": z, "step": jnp.int32(0)}
+
+    def evaluate(rate):
+        model = recipe({part: rate})
+        params, state = model.init(jax.random.key(0))
+        key = jax.random.key(3)
+        losses = [player.loss(params, state, batch, key)[0] for player in model.players.values()]
+        return np.array(losses), np.asarray(model.sample(params, state, key, 4))
+
+    losses, shown = evaluate(0.0)
+    dropped, shown_too = evaluate(0.5)
+    assert np.all(np.isfinite(dropped)) and np.any(np.abs(dropped - losses) > 1e-3)
+    np.testing.assert_array_equal(shown, shown_too)
 
 
 def test_every_recipe_that_takes_a_network_is_looked_at_here():

@@ -96,6 +96,37 @@ def test_importance_weighted_gradients_agree_in_the_mean(num_samples):
         assert_close_in_mean(doubly, jax.grad(closed_elbo)(PARAMS))
 
 
+@pytest.mark.parametrize("beta", [0.3, 2.0])
+def test_with_a_factor_on_the_rate_gradients_still_agree_in_the_mean(beta):
+    """log w = log p(x | z) + beta (log p(z) - log q(z | x)), with the plain derivative of its
+    importance-weighted bound as the truth."""
+
+    def tempered(params, noise, name):
+        posterior = params["loc"], jnp.exp(params["log_scale"])
+
+        def joint(z):
+            mean = jnp.einsum("sbd,pd->sbp", z, params["weight"])
+            fit = jnp.sum(gaussian.log_prob(X, mean, NOISE), -1)
+            return fit + beta * jnp.sum(gaussian.log_prob(z, 0.0, 1.0), -1)
+
+        z = posterior[0] + posterior[1] * noise
+        log_q = path_derivatives.gaussian_log_q
+        if name == "plain":
+            weights = joint(z) - beta * log_q(posterior, z)
+            return jnp.sum(jax.nn.logsumexp(weights, axis=0))
+        return jnp.sum(path_derivatives.BOUNDS[name](z, posterior, joint, log_q, beta))
+
+    def slopes(name, seed):
+        noise = normal(jax.random.key(seed), (NUM, 4, 3, 2))
+        one = jax.grad(lambda params, e: tempered(params, e, name))
+        return jax.jit(jax.vmap(one, (None, 0)))(PARAMS, noise)
+
+    plain = slopes("plain", 0)
+    assert_close_in_mean(plain, slopes("doubly_reparameterised", 1))
+    same = slopes("importance_weighted", 0)
+    np.testing.assert_allclose(plain["weight"], same["weight"], rtol=1e-3, atol=1e-3)
+
+
 def test_doubly_reparameterised_is_the_sum_of_squared_shares_times_paths():
     """Tucker et al.'s formula in numpy, draw by draw."""
     noise = np.asarray(normal(jax.random.key(2), (6, 3, 2)), np.float64)
