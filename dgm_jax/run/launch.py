@@ -19,10 +19,11 @@ from dgm_jax.console import Command
 from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
 from dgm_jax.run import records, statistics
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
-from dgm_jax.run.arms import Clock, Run, Trained, distribute, lanes_of, train_all
+from dgm_jax.run.arms import Clock, Run, Trained, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.directory import CONFIG, SUMMARY, RunDirectory
 from dgm_jax.run.experiment import Experiment, Need
+from dgm_jax.run.lanes import distribute, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.progress import Progress
 from dgm_jax.run.report import format_table, write_report
