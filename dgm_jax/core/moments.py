@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from dgm_jax.core.errors import require
 from dgm_jax.core.types import Array
 
 
@@ -25,7 +26,16 @@ class RunningMoments(NamedTuple):
 
     def merge(self, values: Array) -> "RunningMoments":
         """With the values [n, ...] of a new batch (Chan, Golub and LeVeque 1979, eq. 2.1): no large
-        sums cancel."""
+        sums cancel.
+
+        Raises:
+            ConfigError: the values of the batch do not have the shape of the mean.
+        """
+        require(
+            values.ndim > 0 and values.shape[1:] == self.mean.shape,
+            f"values must be [n, *{self.mean.shape}], as the mean is {self.mean.shape}; got"
+            f" {values.shape}",
+        )
         old, new = self.count, values.shape[0]
         mean = jnp.mean(values, axis=0)
         shift = mean - self.mean

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array
+from dgm_jax.core import Array, require
 from dgm_jax.densities import mixture
 
 CHUNK = 100  # kernels that are summed at once: [points, CHUNK, dim] numbers in memory
@@ -21,7 +21,15 @@ def log_prob(x: Array, centres: Array, scale: Array | float) -> Array:
         x: points [m, D].
         centres: [n, D].
         scale: standard deviation of all kernels.
+
+    Raises:
+        ConfigError: there are no centres, or the points have other dimensions.
     """
+    require(
+        centres.ndim == 2 and len(centres) > 0 and x.ndim == 2 and x.shape[-1] == centres.shape[-1],
+        f"x [m, D] and centres [n, D], n at least 1, must have one D; got {x.shape} and"
+        f" {centres.shape}",
+    )
     n, padding = len(centres), -len(centres) % CHUNK
     log_weights = jnp.where(jnp.arange(n + padding) < n, -math.log(n), -jnp.inf)
     chunks = (

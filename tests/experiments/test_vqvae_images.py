@@ -8,6 +8,7 @@ import pytest
 
 from dgm_jax.core import ConfigError
 from dgm_jax.experiments import vqvae_images as experiment
+from dgm_jax.experiments.vqvae_images import task
 from dgm_jax.run import main
 
 
@@ -81,4 +82,4 @@ def test_parts_of_the_bound_add_up_and_fall(tmp_path):
 )
 def test_settings_that_no_run_could_use(settings, message):
     with pytest.raises(ConfigError, match=message):
-        experiment.validate(experiment.Config(**settings))
+        task.validate(experiment.Config(**settings))
