@@ -9,8 +9,7 @@ import importlib.util
 import sys
 
 from dgm_jax import console
-from dgm_jax.run import start
-from dgm_jax.run.catalogue import NotAnExperiment, experiments, load_experiment, reason
+from dgm_jax.run import catalogue, start
 
 USAGE = """usage: dgm-jax COMMAND ...
 
@@ -62,24 +61,27 @@ def _nearest(known, name: str, kind: str):
 
 def _load(arguments: list[str]):
     if not arguments or arguments[0].startswith("-"):
-        raise UsageError(f"name an experiment first; known: {', '.join(sorted(experiments()))}")
-    entry = _nearest(experiments(), arguments[0], "experiment")
+        raise UsageError(
+            f"name an experiment first; known: {', '.join(sorted(catalogue.experiments()))}"
+        )
+    name, *rest = arguments
+    _nearest(catalogue.experiments(), name, "experiment")
     try:
-        return load_experiment(entry.name), arguments[1:]
-    except NotAnExperiment as error:
+        return catalogue.load_experiment(name), rest
+    except catalogue.NotAnExperiment as error:
         raise UsageError(str(error)) from error
 
 
 def _list(arguments: list[str]) -> int:
     if arguments:
         raise UsageError(f"list takes no arguments, got {' '.join(arguments)}")
-    found = experiments()
+    found = catalogue.experiments()
     width = max(map(len, found), default=0)
     for name in sorted(found):
         try:
             about = _first_paragraph(found[name].module)
         except (Exception, SystemExit) as error:  # one broken package costs its own line only
-            about = f"cannot be read: {reason(error)}"
+            about = f"cannot be read: {catalogue.reason(error)}"
         print(f"{name.ljust(width)}  {about}".rstrip())
     return 0
 

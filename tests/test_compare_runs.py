@@ -14,10 +14,10 @@ import time
 import tomllib
 
 import pytest
-import tyro
 
-from dgm_jax.run.experiment import validate
-from dgm_jax.studies import dirac_gan
+from dgm_jax.experiments.dirac_gan.steps import ARMS
+from dgm_jax.run.cells import validate
+from dgm_jax.run.start import parse
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -155,7 +155,7 @@ def test_every_experiment_has_a_short_form_and_no_other():
 
 
 # Arms that are pairs: for these each part is enough.
-PARTS = {"avb_posteriors": lambda arm: arm.split("/"), "dirac_gan": lambda arm: dirac_gan.ARMS[arm]}
+PARTS = {"avb_posteriors": lambda arm: arm.split("/"), "dirac_gan": lambda arm: ARMS[arm]}
 
 
 @pytest.mark.parametrize("name", compare_runs.SHORT_FORMS)
@@ -163,7 +163,7 @@ def test_a_short_form_is_valid_and_leaves_out_no_arm(name):
     module, _, attribute = ENTRY_POINTS[name].partition(":")
     experiment = getattr(importlib.import_module(module), attribute)
     words = f"{compare_runs.TABLE['common']} {compare_runs.SHORT_FORMS[name]}".split()
-    config = tyro.cli(experiment.config, args=words)
+    config, _ = parse(experiment, words)
     validate(experiment, config)
     assert config.num_seeds <= 2 and config.num_steps <= 10
     if experiment.arm_field:
@@ -201,8 +201,9 @@ def checkout(tmp_path_factory):
     git(folder, "commit", "--quiet", "--message", "start")
     git(folder, "tag", "start")
     rate = "learning_rate: float = "
-    replace(folder / "dgm_jax" / "studies" / "feature_classifier.py", f"{rate}1e-3", f"{rate}2e-3")
-    replace(folder / "experiments" / "gan_optimality.py", "hidden", "width")
+    settings = lambda name: folder / "experiments" / name / "__init__.py"
+    replace(settings("feature_classifier"), f"{rate}1e-3", f"{rate}2e-3")
+    replace(settings("gan_optimality"), "hidden: int", "width: int")
     replace(folder / "pyproject.toml", "dirac_gan = ", "dirac_game = ")
     return folder
 

@@ -3,10 +3,13 @@
 import ast
 import importlib.machinery
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
-from dgm_jax import cli
+from dgm_jax import cli, run
+from dgm_jax.run import catalogue
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -18,11 +21,14 @@ in two lines.
 
 import dataclasses
 
-from dgm_jax.run import Experiment, RunConfig
+from dgm_jax.run import Experiment, StudyConfig
 
-EXPERIMENT = Experiment(
-    name="whole", config=RunConfig, load=None, build=None, distribute=None
-)
+EXPERIMENT = Experiment(name="whole", config=StudyConfig)
+'''
+# What plugins were written against before.
+FORMER = '''"""An experiment of before."""
+
+from dgm_jax.run import Data, Experiment, RunConfig, main
 '''
 
 # name: (entry point, what `list` says, what `run` says)
@@ -38,6 +44,11 @@ BROKEN = {
     "no_entry": ("?", "cannot be read: ", "cannot be loaded"),
 }
 UNFIT = {
+    "former": ("plugin_former:E", "dgm_jax.run has no Data: it is Inputs now"),
+    "former_settings": (
+        "plugin_former_settings:E",
+        "no RunConfig: settings derive from StudyConfig",
+    ),
     "no_such_name": ("plugin_whole:OTHER", "AttributeError: "),
     "no_experiment": ("plugin_whole:dataclasses", "must be a dgm_jax.run.Experiment"),
 }
@@ -47,6 +58,8 @@ UNFIT = {
 def plugins(tmp_path, monkeypatch):
     """A folder on `sys.path` like site-packages, with the packages of the tables above."""
     (tmp_path / "plugin_whole.py").write_text(WHOLE)
+    (tmp_path / "plugin_former.py").write_text(FORMER)
+    (tmp_path / "plugin_former_settings.py").write_text(FORMER.replace("Data, ", ""))
     (tmp_path / "plugin_package").mkdir()
     (tmp_path / "plugin_package" / "__init__.py").write_text("")
     (tmp_path / "plugin_syntax.py").write_text('"""Starts well."""\ndef f(:\n')
@@ -64,7 +77,7 @@ def plugins(tmp_path, monkeypatch):
     entries = {"whole": "plugin_whole:EXPERIMENT"}
     entries |= {name: row[0] for name, row in (BROKEN | UNFIT).items()}
     lines = [f"{name} = {value}" for name, value in entries.items()]
-    (info / "entry_points.txt").write_text("\n".join([f"[{cli.GROUP}]", *lines, ""]))
+    (info / "entry_points.txt").write_text("\n".join([f"[{catalogue.GROUP}]", *lines, ""]))
     monkeypatch.syspath_prepend(tmp_path)
 
 
@@ -76,9 +89,9 @@ def test_a_broken_plugin_costs_its_own_line_only(plugins, capsys):
     assert rows["whole"] == "A whole experiment in two lines."
     for name, (_, reason, _) in BROKEN.items():
         assert rows[name].startswith("cannot be read: ") and reason in rows[name], rows[name]
-    for path in (ROOT / "experiments").glob("[!_]*.py"):
+    for path in (ROOT / "experiments").glob("[!_]*/__init__.py"):
         told = ast.get_docstring(ast.parse(path.read_text("utf-8"))).split("\n\n")[0]
-        assert rows[path.stem] == told.replace("\n", " ")
+        assert rows[path.parent.name] == told.replace("\n", " ")
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -95,3 +108,47 @@ def test_to_start_a_broken_plugin_gives_one_sentence(plugins, name, command, cap
 def test_a_whole_plugin_is_loaded(plugins):
     experiment, rest = cli._load(["whole", "--num_seeds", "1"])
     assert (experiment.name, rest) == ("whole", ["--num_seeds", "1"])
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_plugin_without_functions_says_which_are_missing(plugins, command, capsys):
+    assert cli.main([command, "whole"]) == 2
+    assert capsys.readouterr().err == (
+        "error: experiment whole has no function load in its fields, and no task is named\n"
+    )
+
+
+def test_names_that_are_gone_are_explained():
+    for name, now in (("RunConfig", "StudyConfig"), ("Data", "Inputs"), ("is_check", "needs")):
+        with pytest.raises(ImportError, match=rf"dgm_jax.run has no {name}: .*{now}.*CHANGELOG"):
+            getattr(run, name)
+    with pytest.raises(AttributeError, match="no attribute 'RunCfg'"):
+        run.RunCfg  # noqa: B018
+
+
+WITHOUT_JAX = """
+import sys
+from dgm_jax import cli, run
+try:
+    code = cli.main({words})
+except SystemExit as stop:
+    code = stop.code
+print([code, [name for name in ("jax", "flax", "matplotlib", "optax") if name in sys.modules]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "shown"),
+    [
+        (["list"], 0, "gan_ring"),
+        (["run", "gan_ring", "--help"], 0, "--learning-rate"),
+        (["ablate", "gan_images", "--help"], 0, "--average-decay"),
+        (["run", "gan_ring", "--mehtod", "vanilla"], 2, "--method"),
+        (["check", "avb_posteriors", "--arm", "torus/avp"], 2, "torus/avb"),
+    ],
+)
+def test_help_and_wrong_flags_need_no_jax(words, code, shown):
+    command = [sys.executable, "-c", WITHOUT_JAX.format(words=words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"[{code}, []]"
+    assert shown in (done.stdout if code == 0 else done.stderr)

@@ -9,6 +9,7 @@ import shlex
 import pytest
 
 from dgm_jax import cli
+from dgm_jax.run import catalogue
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text("utf-8")
 INDEX = README.split("## Index")[1].split("| experiment |")[0]
@@ -70,4 +71,4 @@ def test_the_commands_of_the_first_minutes_are_understood(capfd):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_of_the_readme_is_installed(name):
-    assert cli.experiments()[name].load().name == name
+    assert catalogue.experiments()[name].load().name == name

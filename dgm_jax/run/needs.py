@@ -3,7 +3,7 @@
 import pathlib
 
 from dgm_jax.core import ConfigError, DataError, lookup, require
-from dgm_jax.run.catalogue import NotAnExperiment, experiments, load_experiment
+from dgm_jax.run import catalogue
 from dgm_jax.run.directory import SUMMARY
 from dgm_jax.run.experiment import Experiment, Need
 from dgm_jax.run.records import read_json
@@ -32,8 +32,8 @@ def finished_folder(need: Need) -> pathlib.Path | None:
 
 def needed_experiment(need: Need) -> Experiment:
     """The experiment that trains what is needed; ConfigError where there is none of that name."""
-    lookup(experiments(), need.experiment, "experiment")
+    lookup(catalogue.experiments(), need.experiment, "experiment")
     try:
-        return load_experiment(need.experiment)
-    except NotAnExperiment as error:
+        return catalogue.load_experiment(need.experiment)
+    except catalogue.NotAnExperiment as error:
         raise ConfigError(str(error)) from error

@@ -1,20 +1,118 @@
 """Settings of every experiment: what no run could use is refused before anything is loaded, with
-its name."""
+its name, and what is offered is what there is."""
 
 import dataclasses
-import importlib
+import json
 import os
 import signal
+import subprocess
+import sys
+import types
 import typing
 
 import pytest
 
-from dgm_jax import cli
+from dgm_jax import cli, models, native, networks, objectives, parallel
 from dgm_jax.core import ConfigError
-from dgm_jax.run import Progress, main
-from dgm_jax.run.experiment import validate
+from dgm_jax.data.dataset import BINARIZATIONS
+from dgm_jax.experiments._shared.vae.task import NETWORKS
+from dgm_jax.experiments.avb_four_points.task import PRESETS
+from dgm_jax.experiments.avb_images.task import MODELS
+from dgm_jax.experiments.avb_posteriors.measure import FAMILIES, POSTERIORS
+from dgm_jax.experiments.dirac_gan.steps import ARMS
+from dgm_jax.experiments.gan_optimality.pairs import PAIRS
+from dgm_jax.parallel.devices import LAYOUTS
+from dgm_jax.run import LaunchConfig, Progress, catalogue, main
+from dgm_jax.run.cells import validate
+from dgm_jax.run.displays import DISPLAYS
 
-EXPERIMENTS = {name: entry.load() for name, entry in cli.experiments().items()}
+EXPERIMENTS = {name: entry.load() for name, entry in catalogue.experiments().items()}
+
+# What each setting offers, beside "" for none and "auto".
+REGISTRIES = {
+    ("avb_four_points", "model"): ("vae", "avb"),
+    ("avb_four_points", "preset"): PRESETS,
+    ("avb_images", "model"): MODELS,
+    ("avb_posteriors", "arm"): [f"{p}/{f}" for p in POSTERIORS for f in FAMILIES],
+    ("dirac_gan", "arm"): ARMS,
+    ("gan_images", "loss"): objectives.gan.LOSSES,
+    ("gan_images", "penalty"): models.PENALTIES,
+    ("gan_optimality", "activation"): networks.ACTIVATIONS,
+    ("gan_optimality", "arm"): PAIRS,
+    ("launch", "convolutions"): native.CONVOLUTIONS,
+    ("launch", "devices"): LAYOUTS,
+    ("launch", "progress"): DISPLAYS,
+    ("launch", "strategy"): parallel.STRATEGIES,
+}
+for _name in ("gan_grid", "gan_ring"):
+    REGISTRIES |= {
+        (_name, "loss"): objectives.gan.LOSSES,
+        (_name, "method"): models.METHODS,
+        (_name, "protocol"): models.PROTOCOLS,
+    }
+for _name in ("avb_images",):
+    REGISTRIES |= {
+        (_name, "binarization"): set(BINARIZATIONS) - {"none"},
+        (_name, "network"): NETWORKS,
+    }
+
+
+def choices(hint) -> set[str]:
+    """Of a Literal, or of the Literals in a tuple or a union; empty for anything else."""
+    if typing.get_origin(hint) is typing.Literal:
+        return set(typing.get_args(hint))
+    if typing.get_origin(hint) in (tuple, typing.Union, types.UnionType):
+        return set().union(*map(choices, typing.get_args(hint)))
+    return set()
+
+
+OFFERED = {
+    (name, setting): choices(hint) - {"", "auto"}
+    for name, config in [("launch", LaunchConfig), *((n, e.config) for n, e in EXPERIMENTS.items())]
+    for setting, hint in typing.get_type_hints(config).items()
+    if choices(hint)
+}
+
+
+def test_every_choice_is_held_against_its_registry():
+    assert OFFERED.keys() == REGISTRIES.keys()
+
+
+@pytest.mark.parametrize(("name", "setting"), sorted(REGISTRIES))
+def test_a_setting_offers_what_there_is(name, setting):
+    assert OFFERED[name, setting] == set(REGISTRIES[name, setting])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_arms_by_default_are_in_the_order_of_their_registry(name):
+    field = EXPERIMENTS[name].arm_field
+    if (name, field) in REGISTRIES:
+        default = getattr(EXPERIMENTS[name].config(), field)
+        assert list(default) == [arm for arm in REGISTRIES[name, field] if arm in default]
+
+
+SETTINGS_ALONE = """
+import importlib, json, sys
+from dgm_jax.run import catalogue
+for name, entry in catalogue.experiments().items():
+    entry.load().config()
+print(json.dumps([name for name in ("jax", "flax", "optax", "matplotlib") if name in sys.modules]))
+"""
+
+
+def test_the_settings_of_all_experiments_import_no_jax():
+    command = [sys.executable, "-c", SETTINGS_ALONE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_sweepable_settings_are_numbers(name):
+    hints = typing.get_type_hints(EXPERIMENTS[name].config)
+    for setting in EXPERIMENTS[name].sweepable:
+        assert hints[setting] in (float, float | None), setting
+
+
 MAY_BE_NEGATIVE = {("gradient_estimators", "target")}
 
 
@@ -59,9 +157,11 @@ def test_a_learning_rate_that_is_swept_is_checked_too(name):
 def test_one_more_image_than_there_are():
     """num_eval of the images under test; the default of gan_images is as many as there are."""
     for name in ("gan_images", "gumbel_vae_images"):
-        experiment = importlib.import_module(f"dgm_jax.experiments.{name}").EXPERIMENT
+        experiment = EXPERIMENTS[name]
+        settings = experiment.data_view(experiment.config(data="digits", num_eval=356))
         with pytest.raises(ConfigError, match="num_eval=356, but digits has 355 test images"):
-            experiment.load(experiment.config(data="digits", num_eval=356))
+            experiment.functions.needs(settings)
+            experiment.functions.load(settings, ())
 
 
 def test_a_check_trains_nothing(tmp_path, monkeypatch, capsys):
@@ -70,7 +170,7 @@ def test_a_check_trains_nothing(tmp_path, monkeypatch, capsys):
         cli.main(["check", "gan_images", "--data", "digits", "--features", "8", "--num_seeds", "1"])
         == 0
     )
-    assert "feature classifier: none in runs/feature_classifier/digits-" in capsys.readouterr().out
+    assert "feature_classifier: none in runs/feature_classifier/digits-" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,6 +200,9 @@ def test_a_signal_during_what_a_run_needs_first_stops_the_run(tmp_path, monkeypa
     (classifier,) = (tmp_path / "runs" / "feature_classifier").iterdir()
     assert (classifier / "checkpoints").is_dir() and not (classifier / "summary.json").exists()
     assert (tmp_path / "run" / "config.json").exists()
+    monkeypatch.setattr(Progress, "training", training)
+    assert main(EXPERIMENTS["gan_images"], [*flags, "--resume"]) == 0
+    assert (classifier / "summary.json").exists() and (tmp_path / "run" / "summary.json").exists()
 
 
 SMALL = {

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax import parallel, training
+from dgm_jax import training
 from dgm_jax.core import Aux, Player, Task, lookup
-from dgm_jax.run import Data, Experiment, RunConfig, main
+from dgm_jax.run import Experiment, Inputs, StudyConfig, main
 
 
 @dataclasses.dataclass(frozen=True)
-class Tiny(RunConfig):
+class Tiny(StudyConfig):
     """A game in one variable."""
 
     kind: tuple[str, ...] = ("plain",)
@@ -28,12 +28,12 @@ class Tiny(RunConfig):
     """A seed whose first number is larger than this stops being finite at step 5."""
 
 
-def build(config, data):
+def build(config, hyper, inputs):
     """One variable by SGD."""
-    rate = config.rate / 2 if config.kind[0] == "half" else config.rate
+    rate = hyper["rate"] / 2 if config.kind[0] == "half" else hyper["rate"]
 
     def loss(params, state, batch, key):
-        sick = (params["p"]["start"] > config.poison) & (batch["index"][0] == 5)
+        sick = (params["p"]["start"] > hyper["poison"]) & (batch["index"][0] == 5)
         value = jnp.mean((params["p"]["w"] - batch["x"]) ** 2) / 2
         return value + jnp.where(sick, jnp.nan, 0.0), Aux(state, {"seen": jnp.mean(batch["x"])})
 
@@ -71,22 +71,24 @@ def tiny(**changes) -> Experiment:
         **{
             "name": "tiny",
             "config": Tiny,
-            "load": lambda config: Data(
+            "load": lambda settings, needed: Inputs(
                 {"target": jnp.float32(2.0)}, {"name": "number", "identity": "number"}
             ),
             "build": build,
-            "distribute": partial(parallel.distribute, only=jax.devices()[:1]),
             "validate": validate,
             "headline": ("error",),
+            "sweepable": ("rate", "poison"),
             "arm_field": "kind",
             **changes,
         }
     )
 
 
+BASIC = "--num_steps 30 --log_every 10 --num_devices 1 --progress quiet".split()
+
+
 def run(out, *flags, experiment=None, grid=None):
-    basic = ["--num_seeds", "3", "--num_steps", "30", "--log_every", "10", "--progress", "quiet"]
-    return main(experiment or tiny(), [*basic, "--out", str(out), *flags], grid)
+    return main(experiment or tiny(), [*BASIC, "--num_seeds", "3", "--out", str(out), *flags], grid)
 
 
 def summary_of(out):
@@ -103,7 +105,7 @@ def stopping(number, at):
     """The tiny experiment, which sends itself a signal at its `at`-th evaluation."""
     calls = []
 
-    def finalise(arrays, config, data):
+    def finalise(arrays, config, inputs):
         calls.append(0)
         if len(calls) == at:
             os.kill(os.getpid(), number)
@@ -112,10 +114,10 @@ def stopping(number, at):
     return tiny(finalise=finalise)
 
 
-def concluding(config, data):
+def concluding(config, hyper, inputs):
     """`build` with a figure that is worked out after the last step only."""
 
     def conclude(train_state, arrays, key):
         return {"square": jnp.square(train_state.params["p"]["w"]), "late_picture": jnp.ones((2,))}
 
-    return build(config, data)._replace(conclude=conclude)
+    return build(config, hyper, inputs)._replace(conclude=conclude)

@@ -16,7 +16,7 @@ from tiny_game import rows_of, run, summary_of, tiny
 
 from dgm_jax import cli, console
 from dgm_jax.console import Command
-from dgm_jax.run import main
+from dgm_jax.run import catalogue, main
 
 ROOT = pathlib.Path(__file__).parents[2]
 PLUGIN = '''"""The tiny game as a plugin."""
@@ -126,7 +126,7 @@ def test_the_printed_command_finishes_a_stopped_run(installed, tmp_path, words, 
 
 
 def test_a_run_that_a_program_started_says_which_flags_continue_it(tmp_path, capfd):
-    def refuse(config):
+    def refuse(settings, needed):
         raise OSError(28, "No space left on device", "data")
 
     assert run(tmp_path / "a", experiment=tiny(load=refuse)) == 2
@@ -187,7 +187,7 @@ def test_a_mistake_names_the_installed_command(monkeypatch, capfd, command):
     class Entry:
         load = staticmethod(tiny)
 
-    monkeypatch.setattr(cli, "experiments", lambda: {"tiny": Entry})
+    monkeypatch.setattr(catalogue, "experiments", lambda: {"tiny": Entry})
     grid = ["--grid", "rate=0.1,0.2"] if command == "ablate" else []
     with pytest.raises(SystemExit):
         cli.main([command, "tiny", "--rtae", "1", *grid])

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from tiny_game import Tiny, build, concluding, rows_of, run, stopping, summary_of, tiny
 
-from dgm_jax import parallel
-from dgm_jax.run.arms import lanes_of
-from dgm_jax.run.experiment import arms, groups
+from dgm_jax.run.cells import arms, groups
+from dgm_jax.run.lanes import lanes_of
 
 pytestmark = pytest.mark.optimized
 
@@ -99,17 +98,8 @@ def test_arms_share_seeds_and_differ_in_settings(tmp_path):
 
 
 def test_a_grid_of_numbers_is_one_program_and_equals_separate_runs(undisturbed, tmp_path):
-    compiled = []
-
-    def distribute(program, keys, *args, **options):
-        compiled.append(len(keys))
-        return parallel.distribute(program, keys, *args, **{**options, "only": jax.devices()[:1]})
-
-    assert (
-        run(tmp_path / "grid", experiment=tiny(distribute=distribute), grid={"rate": (0.1, 0.4)})
-        == 0
-    )
-    assert compiled == [6]
+    assert run(tmp_path / "grid", grid={"rate": (0.1, 0.4)}) == 0
+    assert len(list((tmp_path / "grid" / "checkpoints").iterdir())) == 1
     assert run(tmp_path / "alone", "--rate", "0.4") == 0
     metrics = summary_of(tmp_path / "grid")["metrics"]
     names = [name for name in metrics if name.endswith("/w")]
@@ -154,7 +144,7 @@ def test_settings_without_effect_are_named(tmp_path, capfd):
 
 
 def test_settings_that_only_the_evaluation_sees_are_told_apart(tmp_path):
-    def finalise(arrays, config, data):
+    def finalise(arrays, config, inputs):
         return {"error": arrays["error"], "weighted": arrays["error"] * config.poison}
 
     assert run(tmp_path, grid={"poison": (1e8, 1e9)}, experiment=tiny(finalise=finalise)) == 0
@@ -183,8 +173,8 @@ def test_a_grid_over_the_arms_is_their_flag(tmp_path):
 
 
 def test_keys_of_seeds_differ_and_arms_share_them():
-    config = Tiny(num_seeds=5)
-    (group,) = groups(arms(tiny(), config, {"rate": (0.1, 0.2, 0.3)}), {"rate": (0.1, 0.2, 0.3)})
+    config, grid = Tiny(num_seeds=5), {"rate": (0.1, 0.2, 0.3)}
+    (group,) = groups(tiny(), arms(tiny(), config, grid))
     keys, hyper = lanes_of(group, config)
     data = np.asarray(jax.random.key_data(keys)).reshape(3, 5, -1)
     assert len({tuple(row) for row in data[0].tolist()}) == 5
@@ -195,7 +185,7 @@ def test_keys_of_seeds_differ_and_arms_share_them():
 @pytest.mark.parametrize("flags", [(), ("--strategy", "map"), ("--devices", "pmap")])
 def test_a_conclusion_joins_the_last_evaluation(tmp_path, flags):
     seen = []
-    experiment = tiny(build=concluding, figures=lambda results, data: seen.extend(results) or {})
+    experiment = tiny(build=concluding, figures=lambda results, inputs: seen.extend(results) or {})
     assert run(tmp_path, *flags, experiment=experiment) == 0
     rows = rows_of(tmp_path)
     assert ["square" in row for row in rows] == [False, False, True]
@@ -208,8 +198,8 @@ def test_a_conclusion_joins_the_last_evaluation(tmp_path, flags):
 
 
 def test_the_evaluation_stands_where_training_has_the_same_name(tmp_path):
-    def twice(config, data):
-        task = build(config, data)
+    def twice(config, hyper, inputs):
+        task = build(config, hyper, inputs)
         return task._replace(
             evaluate=lambda *given: task.evaluate(*given) | {"p.loss": jnp.float32(-7.0)}
         )
@@ -230,8 +220,7 @@ def test_the_evaluation_stands_where_training_has_the_same_name(tmp_path):
         (["--log_every", "0"], ["log_every", "at least 1", "got 0"]),
         (["--rate", "nan"], ["rate", "finite", "nan"]),
         (["--kind", "plain", "plain"], ["different", "plain"]),
-        (["--devices", "pmpa"], ["pmpa", "pmap"]),
-        (["--strategy", "vamp"], ["vamp", "vmap"]),
+        (["--num_devices", "-1"], ["num_devices", "0 (all) to 8", "-1"]),
     ],
 )
 def test_bad_settings_are_named_before_anything_runs(tmp_path, capfd, flags, words):
@@ -243,9 +232,16 @@ def test_bad_settings_are_named_before_anything_runs(tmp_path, capfd, flags, wor
 
 
 @pytest.mark.parametrize(
-    "flags, words", [(["--num_seed", "3"], ["num_seed"]), (["--rate", "fast"], ["rate", "fast"])]
+    "flags, words",
+    [
+        (["--num_seed", "3"], ["num_seed"]),
+        (["--rate", "fast"], ["rate", "fast"]),
+        (["--devices", "pmpa"], ["pmpa", "pmap"]),
+        (["--strategy", "vamp"], ["vamp", "vmap"]),
+        (["--progress", "loud"], ["loud", "quiet"]),
+    ],
 )
-def test_unknown_flags_and_words_for_numbers(tmp_path, capfd, flags, words):
+def test_unknown_flags_words_for_numbers_and_other_choices(tmp_path, capfd, flags, words):
     with pytest.raises(SystemExit) as stop:
         run(tmp_path / "never", *flags)
     said = capfd.readouterr()
@@ -258,7 +254,9 @@ def test_a_folder_of_another_run_is_refused(undisturbed, tmp_path, capfd):
     capfd.readouterr()
     # its devices draw noise of their own
     assert run(tmp_path / "a", "--resume", "--devices", "pmap") == 2
-    assert "devices" in capfd.readouterr().err
+    assert "layout: 'jit' there, 'pmap' here" in capfd.readouterr().err
+    assert run(tmp_path / "a", "--resume", "--strategy", "map") == 2
+    assert "strategy: 'vmap' there, 'map' here" in capfd.readouterr().err
     assert run(tmp_path / "a", "--resume", "--rate", "0.2") == 2
     said = capfd.readouterr().err
     assert "rate: 0.1 there, 0.2 here" in said

@@ -1,13 +1,12 @@
 """Runs of a tiny game that find foreign checkpoints, and arms with odd names."""
 
-import dataclasses
 import shutil
 import signal
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tiny_game import build, rows_of, run, stopping, summary_of, tiny
+from tiny_game import Tiny, build, rows_of, run, stopping, summary_of, tiny
 
 ARMS = ("--kind", "plain", "half")
 
@@ -74,11 +73,11 @@ def test_a_folder_that_was_moved_goes_on(undisturbed, stopped, tmp_path):
 def test_arms_whose_names_differ_in_an_odd_character_have_files_of_their_own(tmp_path):
     """`a/b` trains at half the rate of `a_b`: each keeps its own files."""
 
-    def either(config, data):
+    def either(config, hyper, inputs):
         kind = "half" if "/" in config.kind[0] else "plain"
-        return build(dataclasses.replace(config, kind=(kind,)), data)
+        return build(Tiny(kind=(kind,)), hyper, inputs)
 
-    def snapshots(result, data, step):
+    def snapshots(result, inputs, step):
         return {"picture": (Figure((1, 1)), f"{result.name} at {step}")}
 
     experiment = tiny(build=either, validate=lambda config: None, snapshots=snapshots)

@@ -18,9 +18,9 @@ from dgm_jax.networks import convolution
 from dgm_jax.run import arms
 
 
-def filters(config, data):
+def filters(config, hyper, inputs):
     """A kernel [2, 2, 1, 1] learns the mean of its window by SGD."""
-    del data
+    del config, inputs
 
     def loss(params, state, batch, key):
         found = convolution.conv(batch["x"], params["p"]["kernel"], padding="VALID")
@@ -37,7 +37,7 @@ def filters(config, data):
         return {"error": jnp.max(jnp.abs(train_state.params["p"]["kernel"] - 0.25))}
 
     players = {"p": Player(("p",), loss)}
-    algorithm = functools.partial(training.alternating, players, {"p": optax.sgd(config.rate)})
+    algorithm = functools.partial(training.alternating, players, {"p": optax.sgd(hyper["rate"])})
     return Task(init, draw, algorithm, evaluate)
 
 
@@ -108,6 +108,7 @@ def test_a_run_without_convolutions_does_not_mind(tmp_path):
 
 
 def test_an_unknown_name_is_refused_before_anything_starts(tmp_path, capfd):
-    assert run(tmp_path / "run", "--convolutions", "product") == 2
-    assert "unknown convolution backend 'product'" in capfd.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path / "run", "--convolutions", "product")
+    assert stop.value.code == 2 and "'product'" in capfd.readouterr().err
     assert not (tmp_path / "run").exists()

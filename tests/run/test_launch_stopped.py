@@ -3,17 +3,14 @@
 `test_launch_killed.py` does the same to a real experiment in a process of its own.
 """
 
-import dataclasses
 import os
 import signal
-from functools import partial
 
 import jax
 import numpy as np
 import pytest
-from tiny_game import concluding, rows_of, run, stopping, summary_of, tiny
+from tiny_game import BASIC, concluding, rows_of, run, stopping, summary_of, tiny
 
-from dgm_jax import parallel
 from dgm_jax.run import main
 
 pytestmark = pytest.mark.optimized
@@ -59,7 +56,7 @@ def test_the_conclusion_comes_although_all_seeds_diverged(tmp_path):
     """`figures` may ask for what only the conclusion returns, so it must be there however the run
     ended."""
     seen = []
-    experiment = tiny(build=concluding, figures=lambda results, data: seen.extend(results) or {})
+    experiment = tiny(build=concluding, figures=lambda results, inputs: seen.extend(results) or {})
     assert run(tmp_path, "--poison", "-100", experiment=experiment) == 6
     assert seen[0].arrays["late_picture"].shape == (3, 2)
     assert "square" not in rows_of(tmp_path)[-1]
@@ -70,7 +67,7 @@ def test_a_disk_that_refuses_ends_the_run_with_a_sentence(undisturbed, tmp_path,
     same bits."""
     calls = []
 
-    def finalise(arrays, config, data):
+    def finalise(arrays, config, inputs):
         calls.append(0)
         if len(calls) == 2:
             raise OSError(28, "No space left on device", "metrics.jsonl")
@@ -94,7 +91,7 @@ def test_resuming_past_an_arm_that_diverged_adds_no_rows(tmp_path):
     assert run(tmp_path / "whole", *flags) == 6
     calls = []
 
-    def finalise(arrays, config, data):
+    def finalise(arrays, config, inputs):
         calls.append(config.kind)
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -130,10 +127,10 @@ def test_a_signal_saves_and_stops_and_resume_ends_with_the_same_bits(
 @pytest.mark.parametrize("devices_then", [1, 3])
 def test_resume_on_other_devices(undisturbed, tmp_path, devices_then):
     """Started on one device and continued on three, or the other way round: the same bits."""
-    on = lambda count: partial(parallel.distribute, only=jax.devices()[:count])
-    first = dataclasses.replace(stopping(signal.SIGTERM, 1), distribute=on(devices_then))
-    assert run(tmp_path / "a", experiment=first) == 143
-    assert run(tmp_path / "a", "--resume", experiment=tiny(distribute=on(4 - devices_then))) == 0
+    on = lambda count: ("--num_devices", str(count))
+    first = stopping(signal.SIGTERM, 1)
+    assert run(tmp_path / "a", *on(devices_then), experiment=first) == 143
+    assert run(tmp_path / "a", "--resume", *on(4 - devices_then)) == 0
     assert (
         summary_of(tmp_path / "a")["final_params_sha256"]
         == summary_of(undisturbed)["final_params_sha256"]
@@ -173,8 +170,8 @@ def test_a_finished_run_is_left_alone(undisturbed):
 
 def test_without_out_the_newest_run_is_resumed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    basic = ["--num_seeds", "2", "--num_steps", "20", "--log_every", "10", "--progress", "quiet"]
-    assert main(stopping(signal.SIGTERM, 1), basic) == 143
-    assert main(tiny(), [*basic, "--resume"]) == 0
+    flags = [*BASIC, "--num_seeds", "2", "--num_steps", "20"]
+    assert main(stopping(signal.SIGTERM, 1), flags) == 143
+    assert main(tiny(), [*flags, "--resume"]) == 0
     (folder,) = (tmp_path / "runs" / "tiny").iterdir()
     assert [row["step"] for row in rows_of(folder)] == [10, 20]

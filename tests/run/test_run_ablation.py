@@ -3,23 +3,24 @@ named."""
 
 import dataclasses
 import functools
+from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import optax
 import pytest
 
-from dgm_jax import cli, parallel, training
-from dgm_jax.core import Aux, ConfigError, Player, Task
-from dgm_jax.run import Data, Experiment, RunConfig
-from dgm_jax.run.ablation import parse_grid, shared_data
-from dgm_jax.run.experiment import arms, groups, validate
-from dgm_jax.run.launch import check, main
+from dgm_jax import cli, training
+from dgm_jax.core import Aux, ConfigError, Player, Task, require
+from dgm_jax.run import Experiment, Inputs, StudyConfig, check, main
+from dgm_jax.run.ablation import parse_grid, shared_inputs, variants
+from dgm_jax.run.cells import arms, groups, validate
 
 pytestmark = pytest.mark.optimized
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(RunConfig):
+class Settings(StudyConfig):
     """Settings of every kind."""
 
     method: tuple[str, ...] = ("a", "b")
@@ -28,25 +29,25 @@ class Settings(RunConfig):
     hidden: tuple[int, ...] = (16, 16)
     shares: tuple[float, ...] = (0.5,)
     biased: bool = False
-    source: str = "near"
+    source: Literal["near", "far"] = "near"
     limit: float | None = None
 
 
-def load(config):
+def load(settings, needed):
     """Data that depend on one setting."""
-    number = {"near": 1.0, "far": 2.0}[config.source]
-    return Data({"x": jnp.float32(number)}, {"name": "number", "identity": "number"})
+    number = {"near": 1.0, "far": 2.0}[settings.source]
+    return Inputs({"x": jnp.float32(number)}, {"name": "number", "identity": "number"})
 
 
-def no_build(config, data):
+def no_build(config, hyper, inputs):
     raise AssertionError("nothing may be built in these tests")
 
 
-def tiny_task(config, data):
+def tiny_task(config, hyper, inputs):
     """One number on its way to that of the data."""
 
     def loss(params, state, batch, key):
-        return config.rate * (params["x"] - batch) ** 2, Aux(state, {})
+        return hyper["rate"] * (params["x"] - batch) ** 2, Aux(state, {})
 
     return Task(
         init=lambda key: ({"x": jnp.zeros(())}, {}),
@@ -59,8 +60,15 @@ def tiny_task(config, data):
 
 
 EXPERIMENT = Experiment(
-    "made_up", Settings, load, no_build, distribute=no_build, arm_field="method"
+    "made_up",
+    Settings,
+    sweepable=("rate",),
+    data_settings=("source",),
+    arm_field="method",
+    load=load,
+    build=no_build,
 )
+SMALL = ["--num_seeds", "2", "--num_steps", "2", "--log_every", "1", "--num_devices", "1"]
 
 
 def test_values_have_the_types_of_the_settings():
@@ -88,6 +96,7 @@ def test_values_have_the_types_of_the_settings():
         (["rtae=1,2"], ["rtae", "rate"]),
         (["width=1.5"], ["width", "int", "1.5"]),
         (["biased=yes"], ["biased", "True or False", "yes"]),
+        (["source=naer"], ["source", "'naer'", "did you mean 'near'"]),
         (["rate"], ["FIELD=VALUE", "'rate'"]),
         (["rate=1", "rate=2"], ["rate", "twice"]),
         *[
@@ -96,7 +105,7 @@ def test_values_have_the_types_of_the_settings():
         ],
         *[
             ([f"{name}=a"], [name, "cannot be ablated"])
-            for name in ("strategy", "devices", "out", "progress")
+            for name in ("strategy", "devices", "num_devices", "out", "progress")
         ],
     ],
 )
@@ -118,69 +127,133 @@ def test_cells_are_all_combinations_and_a_list_gets_one_item():
 
 def test_numbers_share_a_program_and_shapes_do_not():
     grid = {"rate": (0.1, 0.2, 0.3), "width": (4, 8)}
-    found = groups(arms(EXPERIMENT, Settings(method=("a",)), grid), grid)
+    found = groups(EXPERIMENT, arms(EXPERIMENT, Settings(method=("a",)), grid))
     assert [(len(group.arms), group.swept) for group in found] == [(3, ("rate",)), (3, ("rate",))]
 
 
-def test_what_python_must_know_takes_a_program_for_each_value():
-    """Lists of numbers stay lists, and numbers named as static stay numbers."""
+def test_a_number_that_is_not_sweepable_takes_a_program_for_each_value():
     grid = {"rate": (0.1, 0.2), "limit": (1.0, 2.0), "shares": (0.5, 0.25)}
-    found = groups(arms(EXPERIMENT, Settings(method=("a",)), grid), grid, static=("limit",))
+    found = groups(EXPERIMENT, arms(EXPERIMENT, Settings(method=("a",)), grid))
     assert [(len(group.arms), group.swept) for group in found] == [(2, ("rate",))] * 4
     assert [group.arms[0].config.shares for group in found] == [(0.5,), (0.25,), (0.5,), (0.25,)]
     assert [group.arms[0].config.limit for group in found] == [1.0, 1.0, 2.0, 2.0]
 
 
-def test_only_settings_that_the_data_read_are_loaded_anew():
+def inputs_of(experiment, grid):
+    """What a run over the grid sees."""
+    found = variants(experiment, Settings(), grid)
+    return shared_inputs(experiment, found, [()] * len(found))
+
+
+def test_only_settings_of_the_data_are_loaded_anew():
     loaded = []
 
-    def counting(config):
-        loaded.append(config.source)
-        return load(config)
+    def counting(settings, needed):
+        loaded.append(settings.source)
+        return load(settings, needed)
 
     experiment = dataclasses.replace(EXPERIMENT, load=counting)
     grid = {"rate": (0.1, 0.2, 0.3), "method": ("a", "b"), "limit": (1.0, 2.0)}
-    assert float(shared_data(experiment, Settings(), grid).arrays["x"]) == 1.0
+    assert float(inputs_of(experiment, grid).arrays["x"]) == 1.0
     assert loaded == ["near"]
-    assert float(shared_data(experiment, Settings(), {"source": ("far",)}).arrays["x"]) == 2.0
+    assert float(inputs_of(experiment, {"source": ("far",)}).arrays["x"]) == 2.0
     with pytest.raises(ConfigError, match="source=far changes the data"):
-        shared_data(experiment, Settings(), {"source": ("near", "far")})
+        inputs_of(experiment, {"source": ("near", "far")})
+
+
+def test_a_setting_that_changes_nothing_of_the_data_may_be_swept():
+    experiment = dataclasses.replace(EXPERIMENT, data_settings=("source", "width"))
+    assert float(inputs_of(experiment, {"width": (4, 8)}).arrays["x"]) == 1.0
+
+
+def test_load_sees_the_settings_of_the_data_and_no_others():
+    experiment = dataclasses.replace(EXPERIMENT, data_settings=("width",))
+    with pytest.raises(AttributeError, match="load of made_up reads source.*data_settings"):
+        inputs_of(experiment, {})
+
+
+def test_build_takes_sweepable_numbers_from_hyper_only():
+    config, hyper = EXPERIMENT.build_view(Settings(rate=0.3))
+    assert hyper == {"rate": 0.3} and config.width == 8
+    with pytest.raises(AttributeError, match=r"rate of made_up is sweepable: .*hyper\['rate'\]"):
+        config.rate  # noqa: B018
+    with pytest.raises(AttributeError, match="no setting 'widht'"):
+        config.widht  # noqa: B018
+    with pytest.raises(AttributeError, match="width cannot be set"):
+        config.width = 9
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"sweepable": ("rtae",)}, "sweepable of made_up: Settings has no setting 'rtae'"),
+        ({"data_settings": ("data",)}, "data_settings of made_up: Settings has no setting 'data'"),
+        ({"arm_field": "methods"}, "arm_field of made_up: Settings has no setting 'methods'"),
+    ],
+)
+def test_what_an_experiment_declares_must_be_settings(change, words):
+    with pytest.raises(ConfigError, match=words):
+        dataclasses.replace(EXPERIMENT, **change)
+
+
+def test_a_setting_may_not_have_the_name_of_a_launch_setting():
+    @dataclasses.dataclass(frozen=True)
+    class Taken(StudyConfig):
+        out: float = 1.0
+
+    with pytest.raises(ConfigError, match="made_up: .*'out'"):
+        dataclasses.replace(
+            EXPERIMENT, config=Taken, sweepable=(), data_settings=(), arm_field=None
+        )
 
 
 def test_several_data_sets_are_refused_before_any_is_loaded():
     @dataclasses.dataclass(frozen=True)
-    class OnData(RunConfig):
+    class OnData(StudyConfig):
         data: str = "digits"
 
-    experiment = Experiment("on_data", OnData, no_build, no_build, distribute=no_build)
+    experiment = Experiment("on_data", OnData, load=no_build, build=no_build)
     with pytest.raises(
         ConfigError, match="data=digits,mnist_5k: all cells of a run share their data"
     ):
         validate(experiment, OnData(), {"data": ("digits", "mnist_5k")})
 
 
-@pytest.mark.parametrize("words", [["run"], ["check"]])
-def test_what_cannot_be_built_is_refused_before_anything_is_trained(tmp_path, capsys, words):
-    """The second arm asks Python for a number that the grid has made a tracer."""
-    built = []
+def built_with(grid, **changes):
+    """(exit code, what `build` was given, by arm) of `check`."""
+    seen = {}
 
-    def build(config, data):
-        built.append(config.method)
-        if config.method == ("b",):
-            float(config.rate)
-        return tiny_task(config, data)
+    def build(config, hyper, inputs):
+        seen.setdefault((config.method, getattr(config, "limit", None)), hyper["rate"])
+        return tiny_task(config, hyper, inputs)
 
-    experiment = dataclasses.replace(EXPERIMENT, build=build, distribute=parallel.distribute)
-    flags = ["--num_seeds", "1", "--num_steps", "2", "--log_every", "1", "--progress", "quiet"]
-    grid = {"rate": (0.1, 0.2)}
-    if words == ["check"]:
-        assert check(experiment, flags, grid) == 2
-    else:
-        assert main(experiment, [*flags, "--out", str(tmp_path / "run")], grid) == 2
-        assert not (tmp_path / "run" / "metrics.jsonl").exists()
-    assert "made_up: rate decides what is compiled" in capsys.readouterr().err and ("a",) in built
-    static = dataclasses.replace(experiment, static=("rate",))
-    assert check(static, flags, grid) == 0
+    experiment = dataclasses.replace(EXPERIMENT, build=build, **changes)
+    return check(experiment, SMALL, grid), seen
+
+
+def test_lanes_that_differ_in_a_number_get_a_tracer_and_all_others_the_number():
+    code, seen = built_with({"rate": (0.1, 0.2)})
+    assert code == 0 and set(seen) == {(("a",), None), (("b",), None)}
+    assert all(isinstance(rate, jax.core.Tracer) for rate in seen.values())
+    for grid in ({}, {"rate": (0.2,)}, {"limit": (1.0, 2.0)}):
+        code, seen = built_with(grid)
+        assert code == 0 and len(seen) == (4 if "limit" in grid else 2)
+        assert all(rate == (0.2 if "rate" in grid else 0.1) for rate in seen.values())
+        assert all(type(rate) is float for rate in seen.values())
+
+
+def test_what_cannot_be_built_is_refused_before_anything_is_trained(tmp_path, capsys):
+    """The second arm is refused while its program is traced."""
+
+    def build(config, hyper, inputs):
+        require(config.method != ("b",), "b cannot be built")
+        return tiny_task(config, hyper, inputs)
+
+    experiment = dataclasses.replace(EXPERIMENT, build=build)
+    assert check(experiment, SMALL) == 2
+    assert main(experiment, [*SMALL, "--out", str(tmp_path / "run"), "--progress", "quiet"]) == 2
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert capsys.readouterr().err.count("error: b cannot be built") == 2
 
 
 @pytest.mark.parametrize("grid", [{"rate": (0.1, float("inf"))}, {"shares": (0.1, float("nan"))}])

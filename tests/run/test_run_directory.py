@@ -18,8 +18,6 @@ CONFIG = {
     "num_steps": 100,
     "num_seeds": 3,
     "loss": {"name": "hinge", "weight": 0.5},
-    "out": "x",
-    "resume": False,
 }
 
 
@@ -209,14 +207,16 @@ def test_another_experiment_is_named(tmp_path):
         create(tmp_path, experiment="gan_grid", resume=True)
 
 
-def test_settings_that_change_no_result_may_differ(tmp_path):
-    create(tmp_path).close()
-    with create(
-        tmp_path, config={**CONFIG, "out": "elsewhere", "resume": True}, resume=True
-    ) as run:
+def test_how_a_run_is_launched_may_differ_and_is_noted(tmp_path):
+    create(tmp_path, launch={"out": "x", "resume": False}).close()
+    with create(tmp_path, launch={"out": "elsewhere", "resume": True}, resume=True) as run:
         assert run.resumed
-    with pytest.raises(RunDirectoryError, match="out"):
-        create(tmp_path, config={**CONFIG, "out": "elsewhere"}, resume=True, volatile=())
+    noted = json.loads((tmp_path / "environment.json").read_text())
+    assert noted["launch"] == {"out": "x", "resume": False}
+    (again,) = noted["resumed"]
+    assert again["launch"] == {"out": "elsewhere", "resume": True}
+    with pytest.raises(RunDirectoryError, match="out: .*absent.* there, 'x' here"):
+        create(tmp_path, config={**CONFIG, "out": "x"}, resume=True)
 
 
 def test_a_tuple_in_the_configuration_is_the_list_that_was_stored(tmp_path):
