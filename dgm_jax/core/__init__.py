@@ -12,6 +12,7 @@ from dgm_jax.core.errors import (
     require_at_least,
     require_positive,
 )
+from dgm_jax.core.moments import RunningMoments
 from dgm_jax.core.numerics import (
     LogMeanExp,
     chunked,
@@ -91,6 +92,7 @@ __all__ = [
     "Quantizer",
     "Replica",
     "RunDirectoryError",
+    "RunningMoments",
     "State",
     "StepInfo",
     "Task",

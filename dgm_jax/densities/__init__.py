@@ -3,7 +3,7 @@ family.
 
 `gaussian`, `bernoulli`, `discretized_logistic` and `logit_laplace` work elementwise; `categorical`
 and `concrete` over a last axis of categories; `mixture` holds mixtures of Gaussians over vectors,
-`posteriors` densities known up to a constant.
+`kernel_density` kernel density estimates, `posteriors` densities known up to a constant.
 """
 
 from dgm_jax.densities import (
@@ -12,6 +12,7 @@ from dgm_jax.densities import (
     concrete,
     discretized_logistic,
     gaussian,
+    kernel_density,
     logit_laplace,
     mixture,
     posteriors,
@@ -23,6 +24,7 @@ __all__ = [
     "concrete",
     "discretized_logistic",
     "gaussian",
+    "kernel_density",
     "logit_laplace",
     "mixture",
     "posteriors",

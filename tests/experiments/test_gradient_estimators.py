@@ -11,26 +11,14 @@ import pytest
 
 from dgm_jax.core import ConfigError
 from dgm_jax.experiments import gradient_estimators as experiment
-from dgm_jax.run import Data, main, statistics
+from dgm_jax.experiments.gradient_estimators import estimates, task
+from dgm_jax.run import Inputs, main, statistics
 from dgm_jax.sampling.estimators import ESTIMATORS
-from dgm_jax.studies import gradient_estimators as study
-
-
-def test_moments_of_batches_are_the_moments_of_all():
-    # a mean that would cancel
-    values = 1000 + np.random.default_rng(0).normal(size=(7, 50, 3)).astype(np.float32)
-    moments = study.Moments(jnp.float32(0), jnp.zeros(3), jnp.zeros(3))
-    for batch in values:
-        moments = moments.merge(jnp.asarray(batch))
-    everything = values.reshape(-1, 3).astype(np.float64)
-    assert moments.count == 350
-    np.testing.assert_allclose(moments.mean, everything.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(moments.squares / 349, everything.var(0, ddof=1), rtol=2e-3)
 
 
 @pytest.mark.parametrize("target, p", [(0.499, 0.5), (0.45, 0.2), (0.0, 0.9)])
 def test_the_exact_gradient_is_the_closed_form(target, p):
-    found = study.toy_gradient(jax.random.key(0), "exact", target, jnp.float32(p))
+    found = estimates.toy_gradient(jax.random.key(0), "exact", target, jnp.float32(p))
     np.testing.assert_allclose(found, (1 - 2 * target) * p * (1 - p), rtol=1e-5)
 
 
@@ -45,7 +33,7 @@ def test_costs_are_counted():
         "disarm": 2,
         "muprop": 2,
     }
-    assert {name: study.evaluations(name) for name in known} == known
+    assert {name: estimates.evaluations(name) for name in known} == known
 
 
 def test_a_run_has_the_closed_forms_and_ranks(tmp_path, capsys):
@@ -117,26 +105,24 @@ def test_ranking_puts_an_arm_without_a_figure_last():
 )
 def test_settings_that_no_run_could_use(settings, message):
     with pytest.raises(ConfigError, match=message):
-        experiment.validate(experiment.Config(**settings))
+        task.validate(experiment.Config(**settings))
 
 
 def test_references_are_those_of_their_problem_only():
-    rows = experiment.references(experiment.Config(estimator=("gumbel_softmax",)))
+    rows = task.references(experiment.Config(estimator=("gumbel_softmax",)))
     assert {row["metric"] for row in rows} >= {"mean_p0.5_tau1", "sd_p0.5_tau0.1"}
-    assert (
-        experiment.references(experiment.Config(estimator=("gumbel_softmax",), target=0.45)) == []
-    )
+    assert task.references(experiment.Config(estimator=("gumbel_softmax",), target=0.45)) == []
 
 
-def first_step(task, key):
-    algorithm = task.algorithm(None)
-    start = algorithm.init(key, *task.init(key))
-    return algorithm.step(start, lambda index: task.draw({}, key, index))
+def first_step(one_seed, key):
+    algorithm = one_seed.algorithm(None)
+    start = algorithm.init(key, *one_seed.init(key))
+    return algorithm.step(start, lambda index: one_seed.draw({}, key, index))
 
 
 def test_every_estimator_has_a_task():
     for name in ESTIMATORS:
-        config = experiment.Config(estimator=(name,))
-        task = experiment.build(config, Data({}, {}))
-        shapes = jax.eval_shape(functools.partial(first_step, task), jax.random.key(0))
-        assert shapes[0].state["moments"].mean.shape == (len(experiment.cells(config)),)
+        config, hyper = experiment.EXPERIMENT.build_view(experiment.Config(estimator=(name,)))
+        one_seed = task.build(config, hyper, Inputs({}, {}))
+        shapes = jax.eval_shape(functools.partial(first_step, one_seed), jax.random.key(0))
+        assert shapes[0].state["moments"].mean.shape == (len(task.cells(config)),)

@@ -7,6 +7,7 @@ import pytest
 
 from dgm_jax.core import ConfigError
 from dgm_jax.experiments import gumbel_vae_images as experiment
+from dgm_jax.experiments.gumbel_vae_images import task
 from dgm_jax.run import main
 
 
@@ -74,4 +75,4 @@ def test_bounds_are_in_order(tmp_path):
 )
 def test_settings_that_no_run_could_use(settings, message):
     with pytest.raises(ConfigError, match=message):
-        experiment.validate(experiment.Config(**settings))
+        task.validate(experiment.Config(**settings))

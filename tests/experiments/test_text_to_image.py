@@ -10,11 +10,10 @@ import pytest
 from dgm_jax import data
 from dgm_jax.core import ConfigError
 from dgm_jax.data import captions
+from dgm_jax.experiments import feature_classifier
 from dgm_jax.experiments import text_to_image as experiment
-from dgm_jax.run import main
-from dgm_jax.run.launch import check
-from dgm_jax.studies import feature_classifier
-from dgm_jax.studies import text_to_image as study
+from dgm_jax.experiments.text_to_image import task
+from dgm_jax.run import check, main
 
 
 @functools.cache
@@ -26,7 +25,7 @@ def test_prompts_name_their_class():
     names = ("T-shirt/top", "Ankle boot", "Bag")
     info = digits().info
     reader = captions.tokenizer(names)
-    prompts, labels = study.prompts_of(type("Info", (), {"class_names": names}), reader, 7)
+    prompts, labels = task.prompts_of(type("Info", (), {"class_names": names}), reader, 7)
     texts = [reader.decode(row) for row in prompts]
     assert texts == [
         "a t-shirt",
@@ -38,18 +37,18 @@ def test_prompts_name_their_class():
         "a t-shirt",
     ]
     np.testing.assert_array_equal(labels, [0, 1, 2, 0, 1, 2, 0])
-    assert len(study.prompts_of(info, captions.tokenizer(info.class_names), 25)[0]) == 25
+    assert len(task.prompts_of(info, captions.tokenizer(info.class_names), 25)[0]) == 25
 
 
 def test_a_batch_has_captions_of_its_own_images_and_some_blanks():
-    dataset, config = digits(), study.TextToImageConfig(batch_size=50)
+    dataset, config = digits(), experiment.Config(batch_size=50)
     reader = captions.tokenizer(dataset.info.class_names)
     limits = captions.terciles(dataset.train["image"])
     texts = captions.captions(
         dataset.train["image"], dataset.train["label"], dataset.info.class_names, limits
     )
     arrays = {"train": data.arrays(dataset) | {"texts": texts}}
-    draw = study._draw(config, dataset, reader)
+    draw = task._draw(config, dataset, reader)
     batches = [draw(arrays, jax.random.key(0), index) for index in range(20)]
     blank = 0
     known = {
@@ -65,7 +64,7 @@ def test_a_batch_has_captions_of_its_own_images_and_some_blanks():
             else:
                 assert any(np.array_equal(text, row) for row in known[image.tobytes()])
     share = blank / 1000
-    assert abs(share - study.NULL_SHARE) < 4 * np.sqrt(0.1 * 0.9 / 1000)
+    assert abs(share - task.NULL_SHARE) < 4 * np.sqrt(0.1 * 0.9 / 1000)
 
 
 @pytest.mark.parametrize("size", [7, 1000, 2300])
@@ -76,7 +75,7 @@ def test_distance_to_the_nearest_training_image(size):
     images[0] = train[size // 2] / 255
     differences = images.reshape(5, 1, -1) - train.reshape(1, size, -1) / 255
     expected = np.sqrt((differences**2).sum(-1)).min(1)
-    np.testing.assert_allclose(study.nearest_distance(images, train), expected, atol=2e-3)
+    np.testing.assert_allclose(task.nearest_distance(images, train), expected, atol=2e-3)
 
 
 SMALL = [
@@ -152,4 +151,4 @@ def test_a_run_on_digits(tmp_path, monkeypatch):
 )
 def test_settings_that_no_run_could_use(settings, message):
     with pytest.raises(ConfigError, match=message):
-        study.validate(study.TextToImageConfig(**settings))
+        task.validate(experiment.Config(**settings))

@@ -15,11 +15,10 @@ from dgm_jax.core import ConfigError
 from dgm_jax.densities import gaussian
 from dgm_jax.evaluation import likelihood
 from dgm_jax.experiments import avb_images, elbo_surgery, vae_priors
+from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.models.vae import Vae, posterior, vae
-from dgm_jax.run import main
-from dgm_jax.run.launch import check
-from dgm_jax.studies import binary_images
-from dgm_jax.studies import vae as study
+from dgm_jax.run import check, main
 
 SHORT = [
     "--data",
@@ -63,21 +62,27 @@ def test_annealing_from_a_gaussian_finds_the_evidence():
     )
 
 
+def load(config):
+    """What `vae_priors` loads for its settings."""
+    experiment = vae_priors.EXPERIMENT
+    return experiment.functions.load(experiment.data_view(config), ())
+
+
 @pytest.fixture(scope="module")
 def digits():
     config = vae_priors.Config(
         data="digits", latent_size=2, hidden=(8,), num_eval=10, num_ais=10, num_surgery=300
     )
-    loaded = study.load(config)
-    recipe = study.recipe(config, loaded)
-    params, state = vae(recipe, loaded.dataset.info.shape).init(jax.random.key(0))
+    loaded = load(config)
+    recipe = study.recipe(config, loaded, config.latent_size)
+    params, state = vae(recipe, loaded.context.info.shape).init(jax.random.key(0))
     params = jax.tree.map(lambda w: 2 * w, params)
     return config, loaded, recipe, params, state
 
 
 def test_surgery_of_images_is_the_sum_over_all_pairs(digits):
     _, loaded, recipe, params, state = digits
-    images = loaded.dataset.train["image"][:300]  # more than meet at once
+    images = loaded.context.train["image"][:300]  # more than meet at once
     found = study.surgery(jax.random.key(3), recipe, params, state, images)
     loc, scale = (
         np.asarray(a, np.float64)
@@ -97,11 +102,11 @@ def test_surgery_of_images_is_the_sum_over_all_pairs(digits):
 
 def test_a_vamp_prior_starts_at_training_images(digits):
     config, loaded, *_ = digits
-    recipe = study.recipe(config, loaded, "vamp", 6)
+    recipe = study.recipe(config, loaded, config.latent_size, "vamp", 6)
     assert isinstance(recipe, Vae)
-    params, _ = vae(recipe, loaded.dataset.info.shape).init(jax.random.key(1))
+    params, _ = vae(recipe, loaded.context.info.shape).init(jax.random.key(1))
     inputs = np.asarray(params["prior"]["inputs"])
-    known = {image.tobytes() for image in np.asarray(loaded.dataset.train["image"])}
+    known = {image.tobytes() for image in np.asarray(loaded.context.train["image"])}
     assert inputs.shape == (6, 8, 8, 1)
     assert all(np.round(255 * image).astype(np.uint8).tobytes() in known for image in inputs)
 
@@ -109,7 +114,7 @@ def test_a_vamp_prior_starts_at_training_images(digits):
 @pytest.mark.parametrize("network", sorted(study.NETWORKS))
 def test_networks_go_from_images_to_latents_and_back(network):
     config = vae_priors.Config(network=network, latent_size=3, hidden=(8,))
-    encoder, decoder = study.networks_of(config, (28, 28, 1))
+    encoder, decoder = study.networks_of(config, (28, 28, 1), 3)
     recipe = Vae(encoder, decoder, 3, lambda encode: priors.standard_normal(3))
     params, state = vae(recipe, (28, 28, 1)).init(jax.random.key(0))
     x = jax.random.uniform(jax.random.key(1), (2, 28, 28, 1))
@@ -139,20 +144,20 @@ def test_networks_go_from_images_to_latents_and_back(network):
 )
 def test_settings_that_no_run_could_use(experiment, settings, message):
     with pytest.raises(ConfigError, match=message):
-        experiment.validate(experiment.Config(**settings))
+        experiment.EXPERIMENT.functions.validate(experiment.Config(**settings))
 
 
 @pytest.mark.parametrize("binarization", ["static", "dynamic", "threshold"])
 def test_what_is_evaluated_is_binary_under_every_protocol(binarization):
     """Grey pixels under a Bernoulli law give a cross-entropy, which is no log-likelihood of
     anything."""
-    loaded = study.load(
+    loaded = load(
         vae_priors.Config(data="digits", binarization=binarization, num_eval=10, num_surgery=10)
     )
     for images in (
         loaded.arrays["test"]["image"],
         binary_images.training_images(loaded.arrays),
-        loaded.dataset.test["image"],
+        loaded.context.test["image"],
     ):
         assert set(np.unique(images)) == {0, 255}
     assert (len(np.unique(loaded.arrays["train"]["image"])) > 2) == (binarization == "dynamic")
@@ -175,7 +180,7 @@ def test_more_images_than_there_are(name, split):
         vae_priors.Config(data="digits", num_eval=10, num_ais=5, num_surgery=10), **{name: 2000}
     )
     with pytest.raises(ConfigError, match=f"{name}=2000, but digits has"):
-        study.load(config)
+        load(config)
 
 
 def test_adaptive_contrast_refuses_pmap(capsys):
@@ -248,4 +253,4 @@ def test_avb_images_end_to_end(tmp_path):
     # alarm sounds.
     assert -0.5 < found["vae/gap"]["mean"] < found["vae/test_kl"]["mean"] + 1.0
     assert found["vae/alarm"]["mean"] == 0
-    assert all(np.isfinite(found[f"{model}/gap"]["mean"]) for model in avb_images.MODELS)
+    assert all(np.isfinite(found[f"{model}/gap"]["mean"]) for model in avb_images.Config().model)

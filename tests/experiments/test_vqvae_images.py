@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import scipy.special
 
-from dgm_jax import data
+from dgm_jax import data, quantization
 from dgm_jax.core import SOLO, ConfigError
 from dgm_jax.experiments import vqvae_images as experiment
+from dgm_jax.experiments.vqvae_images import task
 from dgm_jax.models.vqvae import codes_of
 from dgm_jax.run import main
 
@@ -92,7 +93,7 @@ def test_parts_of_the_bound_add_up_and_fall(tmp_path):
 )
 def test_settings_that_no_run_could_use(settings, message):
     with pytest.raises(ConfigError, match=message):
-        experiment.validate(experiment.Config(**settings))
+        task.validate(experiment.Config(**settings))
 
 
 QUANTIZERS = {
@@ -108,7 +109,7 @@ QUANTIZERS = {
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_every_quantizer_trains_and_tells_the_usage_of_each_level(name):
     """Two steps by the task itself; usage of the test images' codes against counts by numpy."""
-    assert set(QUANTIZERS) == set(experiment.QUANTIZERS)
+    assert set(QUANTIZERS) == set(quantization.QUANTIZERS)
     config = experiment.Config(
         data="digits",
         quantizer=name,
@@ -121,37 +122,39 @@ def test_every_quantizer_trains_and_tells_the_usage_of_each_level(name):
         prior_layers=1,
         num_steps=2,
     )
-    experiment.validate(config)
-    loaded = experiment.load(config)
-    task = experiment.build(config, loaded)
-    algorithm = task.algorithm(SOLO)
+    task.validate(config)
+    inputs = task.load(experiment.EXPERIMENT.data_view(config), ())
+    info = inputs.context.info
+    view, hyper = experiment.EXPERIMENT.build_view(config)
+    vae = task.recipe(view, hyper, info.shape)
+    one_seed = task.build(view, hyper, inputs)
+    algorithm = one_seed.algorithm(SOLO)
 
     @jax.jit
     def run(arrays):
-        now = algorithm.init(jax.random.key(0), *task.init(jax.random.key(1)))
-        draw = functools.partial(task.draw, arrays, jax.random.key(2))
+        now = algorithm.init(jax.random.key(0), *one_seed.init(jax.random.key(1)))
+        draw = functools.partial(one_seed.draw, arrays, jax.random.key(2))
         for _ in range(2):
-            now, info = algorithm.step(now, draw)
-        return now, info, task.evaluate(now, arrays, jax.random.key(3))
+            now, told = algorithm.step(now, draw)
+        images = data.to_model_range(arrays["test"]["image"], info.scaling)
+        codes = codes_of(vae, now.params, now.state, images)
+        return told, one_seed.evaluate(now, arrays, jax.random.key(3)), codes
 
-    now, info, rows = run(loaded.arrays)
-    assert all(np.isfinite(value) for value in info.losses.values())
+    told, rows, codes = run(inputs.arrays)
+    assert all(np.isfinite(value) for value in told.losses.values())
     assert all(np.all(np.isfinite(value)) for value in rows.values())
-    vae = experiment.recipe(config, loaded.dataset.info.shape)
-    images = data.to_model_range(loaded.arrays["test"]["image"], loaded.dataset.info.scaling)
-    codes = np.asarray(codes_of(vae, now.params, now.state, images))
-    num_codes = vae.quantizer.num_codes
+    codes, num_codes = np.asarray(codes), vae.quantizer.num_codes
     levels = codes.reshape(len(codes) * 4, -1).T
     shares = np.stack([np.bincount(level, minlength=num_codes) for level in levels])
     shares = shares / shares.sum(1, keepdims=True)
     used = np.mean(shares > 0, axis=1)
     perplexity = np.exp(-np.sum(scipy.special.xlogy(shares, shares), axis=1))
-    np.testing.assert_allclose(rows["usage"], used.mean(), rtol=0.05)
-    np.testing.assert_allclose(rows["perplexity"], perplexity.mean(), rtol=0.01)
+    np.testing.assert_allclose(rows["usage"], used.mean(), rtol=1e-6)
+    np.testing.assert_allclose(rows["perplexity"], perplexity.mean(), rtol=1e-4)
     several = name in ("residual", "product")
     assert several == (len(levels) > 1) == ("usage_0" in rows)
     for index in range(len(levels) if several else 0):
-        np.testing.assert_allclose(rows[f"usage_{index}"], used[index], rtol=0.05)
-        np.testing.assert_allclose(rows[f"perplexity_{index}"], perplexity[index], rtol=0.01)
+        np.testing.assert_allclose(rows[f"usage_{index}"], used[index], rtol=1e-6)
+        np.testing.assert_allclose(rows[f"perplexity_{index}"], perplexity[index], rtol=1e-4)
     uniform = rows["decoder_bits_per_dim"] + codes[0].size * np.log2(num_codes) / 64
     np.testing.assert_allclose(rows["uniform_bits_per_dim"], uniform, rtol=1e-5)

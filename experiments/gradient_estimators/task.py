@@ -1,28 +1,16 @@
-"""Bias, variance and cost of every gradient estimator for discrete variables, against enumeration.
+"""Moments of one estimator in every cell, and what they say about it."""
 
-    python -m experiments.gradient_estimators
-    python -m experiments.gradient_estimators --target 0.45 --temperature 2 1 0.5 0.1 0.0625
+import functools
 
-The problem of REBAR and RELAX: d/dl E[(b - t)^2], b ~ Bernoulli(sigmoid(l)), exactly (1 - 2t) p (1
-- p); t = .499 makes it tiny beside what the samples say. For each estimator, probability and
-  temperature: bias, standard
-deviation and root mean squared error of one estimate, signal-to-noise ratio |mean| / sd. Estimates
-cost different numbers of evaluations of the objective, so the ranking is by `rmse_at_budget`: root
-mean squared error of the mean of as many estimates as `budget` evaluations pay for, at the
-estimator's best temperature, root mean square over the probabilities. A biased estimator gains
-nothing from averaging, and that shows there.
-"""
-
-import dataclasses
-import sys
-
+import jax
 import numpy as np
 
-from dgm_jax import parallel, plotting
-from dgm_jax.core import lookup, require, require_at_least
-from dgm_jax.run import Data, Experiment, RunConfig, main
+from dgm_jax import plotting, training
+from dgm_jax.core import RunningMoments, Task, lookup, require, require_at_least
+from dgm_jax.experiments.gradient_estimators import Config
+from dgm_jax.experiments.gradient_estimators.estimates import cells_of, estimate, evaluations
+from dgm_jax.run import Inputs
 from dgm_jax.sampling.estimators import ESTIMATORS, HAS_TEMPERATURE
-from dgm_jax.studies import gradient_estimators as study
 
 QUADRATURE = "closed forms and quadrature over 4e6 points, t = .499"
 
@@ -42,29 +30,6 @@ MOMENTS = {
         "p0.5_tau0.1": (0.000496, 0.645),
     },
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(RunConfig):
-    """Gradient estimators side by side: which is unbiased, which is quiet, which is worth its
-    cost?"""
-
-    estimator: tuple[str, ...] = tuple(ESTIMATORS)
-    """Names of sampling.estimators.ESTIMATORS."""
-    target: float = 0.499
-    """t of the objective (b - t)^2."""
-    probability: tuple[float, ...] = (0.5, 0.2)
-    """Of b = 1: cells of the table."""
-    temperature: tuple[float, ...] = (1.0, 0.5, 0.1)
-    """Of the relaxed estimators: cells of the table."""
-    num_seeds: int = 8
-    num_steps: int = 100
-    """Batches of estimates."""
-    log_every: int = 50
-    batch_size: int = 1_000
-    """Estimates a step, in every cell."""
-    budget: int = 100
-    """Evaluations of the objective that rmse_at_budget may spend."""
 
 
 def validate(config: Config) -> None:
@@ -90,7 +55,7 @@ def validate(config: Config) -> None:
 
 def cells(config: Config) -> list[tuple]:
     """(probability, temperature or None) of each cell."""
-    return study.settings(config.estimator[0], config.probability, config.temperature)
+    return cells_of(config.estimator[0], config.probability, config.temperature)
 
 
 def label(probability: float, temperature: float | None) -> str:
@@ -98,12 +63,40 @@ def label(probability: float, temperature: float | None) -> str:
     return f"p{probability:g}" + ("" if temperature is None else f"_tau{temperature:g}")
 
 
-def build(config: Config, loaded: Data):
-    """One seed: moments of one estimator in all cells."""
-    return study.moments_task(config.estimator[0], config.target, cells(config), config.batch_size)
+def load(settings, needed) -> Inputs:
+    """The problem is its name."""
+    return Inputs({}, {"name": f"E[(b - {settings.target:g})^2], b Bernoulli"})
 
 
-def finalise(arrays, config: Config, loaded: Data) -> dict[str, np.ndarray]:
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed: moments of one estimator in all cells.
+
+    The state is the moments, and there is nothing to train. Every cell sees the same keys, so
+    differences between cells are paired.
+    """
+    where = cells(config)
+    estimates = functools.partial(estimate, config.estimator[0], config.target, where)
+
+    def init(key):
+        return {}, {"moments": RunningMoments.empty((len(where),))}
+
+    def draw(arrays, data_key, index):
+        return jax.random.split(jax.random.fold_in(data_key, index), config.batch_size)
+
+    def evaluate(train_state, arrays, key):
+        moments = train_state.state["moments"]
+        return {"count": moments.count, "mean": moments.mean, "variance": moments.variance()}
+
+    return Task(
+        init,
+        draw,
+        training.gathering_moments(jax.vmap(estimates)),
+        evaluate,
+        batch_coupling="moments of the whole batch",
+    )
+
+
+def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
     """Per seed and cell: bias, sd, rmse, signal-to-noise; and the error that a budget buys at the
     best temperature."""
     where = cells(config)
@@ -115,7 +108,7 @@ def finalise(arrays, config: Config, loaded: Data) -> dict[str, np.ndarray]:
     bias = mean - exact
     # The square of an average over n estimates is too large by variance / n.
     squared_bias = np.maximum(bias**2 - variance / count[:, None], 0.0)
-    cost = study.evaluations(config.estimator[0])
+    cost = evaluations(config.estimator[0])
     at_budget = squared_bias + variance * cost / config.budget
     best = np.stack([at_budget[:, probability == p].min(axis=1) for p in config.probability])
     sd = np.sqrt(variance)
@@ -151,7 +144,7 @@ def references(config: Config) -> list[dict]:
     return rows
 
 
-def figures(results, loaded: Data) -> dict:
+def figures(results, inputs: Inputs) -> dict:
     """Bias against standard deviation over the temperatures, for each probability."""
     config, found = results[0].config, {}
     heat = np.sort(np.array(config.temperature))
@@ -164,7 +157,7 @@ def figures(results, loaded: Data) -> dict:
             for result in results:
                 name, metrics = (
                     result.config.estimator[0],
-                    finalise(result.arrays, result.config, loaded),
+                    finalise(result.arrays, result.config, inputs),
                 )
                 if name != "exact":
                     own = [
@@ -185,31 +178,3 @@ def figures(results, loaded: Data) -> dict:
                 caption = f"{text} over the temperature at p = {p:g}; flat where there is none."
                 found[f"{quantity}_p{p:g}"] = (figure, caption)
     return found
-
-
-EXPERIMENT = Experiment(
-    name="gradient_estimators",
-    config=Config,
-    load=lambda config: Data({}, {"name": f"E[(b - {config.target:g})^2], b Bernoulli"}),
-    build=build,
-    distribute=parallel.distribute,
-    validate=validate,
-    finalise=finalise,
-    figures=figures,
-    references=references,
-    headline=("rmse_at_budget", "worst_bias", "best_snr", "evaluations"),
-    explanations={
-        "rmse_at_budget": (
-            "Root mean squared error of the mean of what a budget of evaluations pays for, at the"
-            " best temperature, root mean square over the probabilities."
-        ),
-        "worst_bias": "The bias of largest modulus over all cells.",
-        "best_snr": "Largest |mean| / sd over all cells; infinite for enumeration, shown as 0.",
-        "evaluations": "Points at which one estimate asks for the objective or its derivative.",
-    },
-    arm_field="estimator",
-    rank_by="rmse_at_budget",
-)
-
-if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))

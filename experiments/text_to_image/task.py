@@ -13,6 +13,9 @@ import optax
 from dgm_jax import core, data, sampling, training
 from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
 from dgm_jax.data import captions
+from dgm_jax.experiments._shared.feature_classifier import classifier_of, features_of
+from dgm_jax.experiments.text_to_image import Config
+from dgm_jax.experiments.text_to_image.figures import figures, snapshots
 from dgm_jax.models.autoregressive import AUTOREGRESSIVE, TextImage, autoregressive
 from dgm_jax.models.discrete_vae import (
     AUTOENCODER,
@@ -31,53 +34,16 @@ from dgm_jax.networks import (
     from_transformer,
 )
 from dgm_jax.objectives.elbo import warm_up
-from dgm_jax.run import Data, RunConfig
-from dgm_jax.studies.feature_classifier import features_of
+from dgm_jax.run import Inputs, Need
+
+__all__ = ["build", "figures", "load", "needs", "snapshots", "validate"]
 
 NUM_TEXTS = 4  # captions of each image
 # of training texts that are all padding, for classifier-free guidance (Ho and Salimans 2022)
 NULL_SHARE = 0.1
 
 
-@dataclasses.dataclass(frozen=True)
-class TextToImageConfig(RunConfig):
-    """Captions to images: does the picture show what the words say?"""
-
-    data: str = "fashion_mnist"
-    """A labelled set of images by name (dgm_jax.data.load)."""
-    num_seeds: int = 1
-    num_steps: int = 6_000
-    log_every: int = 1_500
-    batch_size: int = 64
-    """Captioned images in a step."""
-    num_codes: int = 128
-    """Entries of the codebook: image tokens."""
-    width: int = 64
-    """Channels of the autoencoder."""
-    learning_rate: float = 1e-3
-    """Adam's, of both models, at the start; it falls to zero along a cosine."""
-    autoencoder_share: float = 0.5
-    """Of the steps, after which the autoencoder's learning rate is zero and its tokens are
-    fixed."""
-    final_temperature: float = 0.0625
-    """Of the relaxed codes, at the end of the autoencoder's training."""
-    beta: float = 1.0
-    """Of the KL to the uniform prior, after a warm-up."""
-    relaxation: str = "soft"
-    """soft (the relaxed codes are decoded) or straight_through."""
-    prior_width: int = 128
-    """Of the transformer; a multiple of 4, its heads."""
-    prior_layers: int = 3
-    """Of the transformer."""
-    guidance: float = 2.0
-    """Scale of classifier-free guidance; 1 is none."""
-    num_prompts: int = 200
-    """Images drawn at each evaluation, evenly over the classes."""
-    classifier: str = ""
-    """Run folder of `feature_classifier`; by default one under runs/, trained if it is missing."""
-
-
-def validate(config: TextToImageConfig) -> None:
+def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
     lookup(RELAXATIONS, config.relaxation, "relaxation")
     require_at_least(
@@ -96,15 +62,27 @@ def validate(config: TextToImageConfig) -> None:
     require_positive(config, "learning_rate")
 
 
-def load(config: TextToImageConfig) -> Data:
+def _dataset(settings) -> data.Dataset:
+    """Labelled images in [0, 1]."""
+    dataset = data.load(settings.data, scaling="unit")
+    require(
+        dataset.info.kind == "images" and len(dataset.info.class_names) > 1,
+        f"data must be labelled images, got {settings.data!r}",
+    )
+    return dataset
+
+
+def needs(settings) -> tuple[Need, ...]:
+    """The classifier that judges."""
+    _dataset(settings)
+    return (classifier_of(data.load(settings.data), settings.data, settings.classifier),)
+
+
+def load(settings, needed) -> Inputs:
     """Images with captions, prompts, and the classifier, trained on real images alone, that
     judges."""
-    dataset = data.load(config.data, scaling="unit")
+    dataset = _dataset(settings)
     info = dataset.info
-    require(
-        info.kind == "images" and len(info.class_names) > 1,
-        f"data must be labelled images, got {config.data!r}",
-    )
     limits = captions.terciles(dataset.train["image"])
     texts = {
         split: captions.captions(
@@ -113,7 +91,7 @@ def load(config: TextToImageConfig) -> Data:
         for seed, (split, part) in enumerate((("train", dataset.train), ("test", dataset.test)))
     }
     reader = captions.tokenizer(info.class_names)
-    judge = features_of(data.load(config.data), config.data, config.classifier)
+    judge = features_of(data.load(settings.data), *needed)
     arrays = {
         split: data.arrays(dataset, split) | {"texts": texts[split]} for split in ("train", "test")
     }
@@ -121,7 +99,7 @@ def load(config: TextToImageConfig) -> Data:
         "identity": info.identity,
         "vocabulary": list(reader.vocabulary),
     }
-    return Data(
+    return Inputs(
         arrays,
         identity | {"judge": judge.identity},
         {"set": dataset, "reader": reader, "judge": judge},
@@ -137,7 +115,7 @@ def prompts_of(info, reader: captions.Tokenizer, num: int) -> tuple[np.ndarray, 
     return np.stack([reader.encode(captions.sentence("a {}", noun)) for noun in chosen]), labels
 
 
-def recipe(config: TextToImageConfig, shape, reader: captions.Tokenizer):
+def recipe(config: Config, shape, reader: captions.Tokenizer):
     """(discrete VAE, stream, transformer) of the settings."""
     grid = (shape[0] // 4, shape[1] // 4)
     vae = GumbelVae(
@@ -164,10 +142,10 @@ def recipe(config: TextToImageConfig, shape, reader: captions.Tokenizer):
     )
 
 
-def build(config: TextToImageConfig, loaded: Data) -> Task:
+def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One seed: tokeniser and transformer move at once; evaluation draws images for prompts and
     judges them."""
-    dataset, reader = loaded.dataset["set"], loaded.dataset["reader"]
+    dataset, reader = inputs.context["set"], inputs.context["reader"]
     vae, stream, model = recipe(config, dataset.info.shape, reader)
     num_tokenizer = max(1, int(config.autoencoder_share * config.num_steps))
     tokenizer_model = discrete_vae(
@@ -176,10 +154,10 @@ def build(config: TextToImageConfig, loaded: Data) -> Task:
         temperature=functools.partial(
             sampling.temperature.cosine,
             start=1.0,
-            end=config.final_temperature,
+            end=hyper["final_temperature"],
             num_steps=num_tokenizer,
         ),
-        beta=functools.partial(warm_up, end=config.beta, num_steps=max(1, num_tokenizer // 4)),
+        beta=functools.partial(warm_up, end=hyper["beta"], num_steps=max(1, num_tokenizer // 4)),
         relaxation=config.relaxation,
     )
     players = tokenizer_model.players | {
@@ -193,14 +171,16 @@ def build(config: TextToImageConfig, loaded: Data) -> Task:
 
     optimizers = {
         AUTOENCODER: optax.adam(
-            training.learning_rate("cosine", config.learning_rate, num_tokenizer)
+            training.learning_rate("cosine", hyper["learning_rate"], num_tokenizer)
         ),
         AUTOREGRESSIVE: optax.adam(
-            training.learning_rate("cosine", config.learning_rate, config.num_steps)
+            training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
         ),
     }
     algorithm = functools.partial(training.simultaneous, players, optimizers)
-    evaluate = functools.partial(_evaluate, config, loaded, vae, stream, model)
+    evaluate = functools.partial(
+        _evaluate, config, hyper["final_temperature"], inputs, vae, stream, model
+    )
     return Task(init, _draw(config, dataset, reader), algorithm, evaluate)
 
 
@@ -221,12 +201,12 @@ def _draw(config, dataset, reader):
     return draw
 
 
-def _evaluate(config, loaded, vae, stream, model, train_state, arrays, key):
+def _evaluate(config, temperature, inputs, vae, stream, model, train_state, arrays, key):
     params, state = train_state.params, train_state.state
     test = arrays["test"]
     key_sample, key_bound = jax.random.split(key)
     prompts, labels = prompts_of(
-        loaded.dataset["set"].info, loaded.dataset["reader"], config.num_prompts
+        inputs.context["set"].info, inputs.context["reader"], config.num_prompts
     )
     null = jnp.zeros_like(prompts)
     options = {} if config.guidance == 1 else {"guidance": config.guidance, "null_prompt": null}
@@ -234,13 +214,13 @@ def _evaluate(config, loaded, vae, stream, model, train_state, arrays, key):
     images = decode_tokens(
         vae, params, state, stream.codes(drawn.tokens).reshape(-1, *vae.latent_shape)
     )
-    verdict = jnp.argmax(loaded.dataset["judge"].logits(2 * images - 1), axis=-1)
+    verdict = jnp.argmax(inputs.context["judge"].logits(2 * images - 1), axis=-1)
     sentences, real = test["texts"][:1000, 0], data.to_model_range(test["image"][:1000], "unit")
-    found = bounds(key_bound, vae, params, state, real, config.final_temperature)
+    found = bounds(key_bound, vae, params, state, real, temperature)
     codes = tokens_of(vae, params, state, real)
     log_p = model.log_prob(params, codes.reshape(len(real), -1) + stream.text_vocab, sentences)
     rebuilt = decode_tokens(vae, params, state, codes)
-    judged = jnp.argmax(loaded.dataset["judge"].logits(2 * rebuilt - 1), axis=-1)
+    judged = jnp.argmax(inputs.context["judge"].logits(2 * rebuilt - 1), axis=-1)
     return {
         "agreement": jnp.mean((verdict == labels).astype(jnp.float32)),
         "reconstruction_agreement": jnp.mean((judged == test["label"][:1000]).astype(jnp.float32)),

@@ -20,53 +20,59 @@ the training set 3.34 against 3.40 for test images. That captions are met more o
 keep the class is guidance at work: drawn images are typical of their class.
 """
 
-import sys
+import dataclasses
+from typing import Literal
 
-import numpy as np
+from dgm_jax.run.experiment import Experiment
+from dgm_jax.run.settings import StudyConfig
 
-from dgm_jax import parallel, plotting
-from dgm_jax.run import Experiment, main
-from dgm_jax.studies import text_to_image as study
-
-
-def _by_class(images, num_classes, rows=8):
-    """The first `rows` images of each class, classes side by side."""
-    return np.concatenate([images[i * num_classes : (i + 1) * num_classes] for i in range(rows)])
+Relaxation = Literal["soft", "straight_through"]
 
 
-def snapshots(result, loaded, step: int) -> dict:
-    """A column for each class of the first seed, at fixed noise."""
-    names = loaded.dataset["set"].info.class_names
-    images = _by_class(result.arrays["images"][0], len(names), 4)
-    figure = plotting.image_grid(images, num_columns=len(names), title=f"step {step}")
-    return {"samples": (figure, f"After {step} steps; columns: {', '.join(names)}.")}
+@dataclasses.dataclass(frozen=True)
+class Config(StudyConfig):
+    """Captions to images: does the picture show what the words say?"""
 
-
-def figures(results, loaded) -> dict:
-    """A grid for each seed: a column a class."""
-    names, found = loaded.dataset["set"].info.class_names, {}
-    for result in results:
-        for seed, images in enumerate(result.arrays["images"]):
-            figure = plotting.image_grid(
-                _by_class(images, len(names)), num_columns=len(names), title=f"seed {seed}"
-            )
-            found[f"captions_seed_{seed}"] = (
-                figure,
-                f"Not selected; columns: a(n) {', '.join(names)}.",
-            )
-    return found
+    data: str = "fashion_mnist"
+    """A labelled set of images by name (dgm_jax.data.load)."""
+    num_seeds: int = 1
+    num_steps: int = 6_000
+    log_every: int = 1_500
+    batch_size: int = 64
+    """Captioned images in a step."""
+    num_codes: int = 128
+    """Entries of the codebook: image tokens."""
+    width: int = 64
+    """Channels of the autoencoder."""
+    learning_rate: float = 1e-3
+    """Adam's, of both models, at the start; it falls to zero along a cosine."""
+    autoencoder_share: float = 0.5
+    """Of the steps, after which the autoencoder's learning rate is zero and its tokens are
+    fixed."""
+    final_temperature: float = 0.0625
+    """Of the relaxed codes, at the end of the autoencoder's training."""
+    beta: float = 1.0
+    """Of the KL to the uniform prior, after a warm-up."""
+    relaxation: Relaxation = "soft"
+    """soft (the relaxed codes are decoded) or straight_through."""
+    prior_width: int = 128
+    """Of the transformer; a multiple of 4, its heads."""
+    prior_layers: int = 3
+    """Of the transformer."""
+    guidance: float = 2.0
+    """Scale of classifier-free guidance; 1 is none."""
+    num_prompts: int = 200
+    """Images drawn at each evaluation, evenly over the classes."""
+    classifier: str = ""
+    """Run folder of `feature_classifier`; by default one under runs/, trained if it is missing."""
 
 
 EXPERIMENT = Experiment(
     name="text_to_image",
-    config=study.TextToImageConfig,
-    load=study.load,
-    build=study.build,
-    distribute=parallel.distribute,
-    validate=study.validate,
-    static=("autoencoder_share",),
-    figures=figures,
-    snapshots=snapshots,
+    config=Config,
+    task=f"{__name__}.task",
+    sweepable=("learning_rate", "final_temperature", "beta"),
+    data_settings=("data", "classifier"),
     headline=(
         "agreement",
         "reconstruction_agreement",
@@ -99,6 +105,3 @@ EXPERIMENT = Experiment(
         "test_distance_to_train": "The same for real test images.",
     },
 )
-
-if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))

@@ -1,0 +1,50 @@
+"""Mean and variance of values that come in batches."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from dgm_jax.core.errors import require
+from dgm_jax.core.types import Array
+
+
+class RunningMoments(NamedTuple):
+    """Count, mean and sum of squared deviations of the values seen so far.
+
+    Start with zeros of the shape of one value; `merge` adds a batch.
+    """
+
+    count: Array  # float32[]
+    mean: Array  # [...]
+    squares: Array  # [...]
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...] = ()) -> "RunningMoments":
+        """Of no values of that shape."""
+        zeros = jnp.zeros(shape)
+        return cls(jnp.float32(0), zeros, zeros)
+
+    def merge(self, values: Array) -> "RunningMoments":
+        """With the values [n, ...] of a new batch (Chan, Golub and LeVeque 1979, eq. 2.1): no large
+        sums cancel.
+
+        Raises:
+            ConfigError: the values of the batch do not have the shape of the mean.
+        """
+        require(
+            values.ndim > 0 and values.shape[1:] == self.mean.shape,
+            f"values must be [n, *{self.mean.shape}], as the mean is {self.mean.shape}; got"
+            f" {values.shape}",
+        )
+        old, new = self.count, values.shape[0]
+        mean = jnp.mean(values, axis=0)
+        shift = mean - self.mean
+        total = old + new
+        squares = (
+            self.squares + jnp.sum((values - mean) ** 2, axis=0) + shift**2 * old * new / total
+        )
+        return RunningMoments(total, self.mean + shift * new / total, squares)
+
+    def variance(self) -> Array:
+        """Unbiased (divided by count - 1); 0 for a single value."""
+        return self.squares / jnp.maximum(self.count - 1, 1)

@@ -1,0 +1,64 @@
+"""Bias, variance and cost of every gradient estimator for discrete variables, against enumeration.
+
+    python -m experiments.gradient_estimators
+    python -m experiments.gradient_estimators --target 0.45 --temperature 2 1 0.5 0.1 0.0625
+
+The problem of REBAR and RELAX: d/dl E[(b - t)^2], b ~ Bernoulli(sigmoid(l)), exactly (1 - 2t) p (1
+- p); t = .499 makes it tiny beside what the samples say. For each estimator, probability and
+  temperature: bias, standard
+deviation and root mean squared error of one estimate, signal-to-noise ratio |mean| / sd. Estimates
+cost different numbers of evaluations of the objective, so the ranking is by `rmse_at_budget`: root
+mean squared error of the mean of as many estimates as `budget` evaluations pay for, at the
+estimator's best temperature, root mean square over the probabilities. A biased estimator gains
+nothing from averaging, and that shows there.
+"""
+
+import dataclasses
+import typing
+
+from dgm_jax.experiments._shared.choices import Estimator
+from dgm_jax.run.experiment import Experiment
+from dgm_jax.run.settings import StudyConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(StudyConfig):
+    """Gradient estimators side by side: which is unbiased, which is quiet, which is worth its
+    cost?"""
+
+    estimator: tuple[Estimator, ...] = typing.get_args(Estimator)
+    """Names of sampling.estimators.ESTIMATORS."""
+    target: float = 0.499
+    """t of the objective (b - t)^2."""
+    probability: tuple[float, ...] = (0.5, 0.2)
+    """Of b = 1: cells of the table."""
+    temperature: tuple[float, ...] = (1.0, 0.5, 0.1)
+    """Of the relaxed estimators: cells of the table."""
+    num_seeds: int = 8
+    num_steps: int = 100
+    """Batches of estimates."""
+    log_every: int = 50
+    batch_size: int = 1_000
+    """Estimates a step, in every cell."""
+    budget: int = 100
+    """Evaluations of the objective that rmse_at_budget may spend."""
+
+
+EXPERIMENT = Experiment(
+    name="gradient_estimators",
+    config=Config,
+    task=f"{__name__}.task",
+    data_settings=("target",),
+    headline=("rmse_at_budget", "worst_bias", "best_snr", "evaluations"),
+    explanations={
+        "rmse_at_budget": (
+            "Root mean squared error of the mean of what a budget of evaluations pays for, at the"
+            " best temperature, root mean square over the probabilities."
+        ),
+        "worst_bias": "The bias of largest modulus over all cells.",
+        "best_snr": "Largest |mean| / sd over all cells; infinite for enumeration, shown as 0.",
+        "evaluations": "Points at which one estimate asks for the objective or its derivative.",
+    },
+    arm_field="estimator",
+    rank_by="rmse_at_budget",
+)
