@@ -39,7 +39,9 @@ import optax
 from dgm_jax import data, parallel, plotting, priors, sampling, training
 from dgm_jax.core import Task, chunked, require
 from dgm_jax.densities import gaussian
-from dgm_jax.models.vae import log_prior, terms, vae
+from dgm_jax.models import posteriors
+from dgm_jax.models.latent import log_prior, terms
+from dgm_jax.models.vae import vae
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.run import Experiment, main
 from dgm_jax.studies import binary_images
@@ -108,9 +110,10 @@ def _conclude(config, recipe, train_state, arrays, key):
     def log_p(z):
         return log_prior(recipe, params, state, z)
 
-    loc, scale = study.posteriors(recipe, params, state, images)
+    q = study.posteriors(recipe, params, state, images)
+    loc, scale = q
     z = sampling.gaussian(key_train, loc, scale)
-    found = elbo_surgery.decompose_gaussian(z, loc, scale, log_p(z))
+    found = posteriors.surgery(recipe, params, state, q, z)
     test_z = sampling.gaussian(
         key_test, *study.posteriors(recipe, params, state, arrays["test"]["image"])
     )

@@ -42,9 +42,12 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, evaluation, parallel, training
-from dgm_jax.core import Task, require, require_at_least
+from dgm_jax.core import Task, lookup, require, require_at_least
 from dgm_jax.evaluation import likelihood
-from dgm_jax.models.vae import log_joint, log_weights, posterior, terms, vae
+from dgm_jax.models import latent
+from dgm_jax.models.latent import log_weights, terms
+from dgm_jax.models.posteriors import annealing_start
+from dgm_jax.models.vae import vae
 from dgm_jax.run import Data, Experiment, main
 from dgm_jax.studies import binary_images
 from dgm_jax.studies import vae as study
@@ -67,6 +70,13 @@ class Config(study.VaeConfig):
     """Arms: standard_normal, mixture, vamp, coupling_flow, spline_flow, autoregressive_flow."""
     num_components: int = 200
     """Of the mixture and of the VampPrior."""
+    bound: str = "analytic"
+    """What is maximised: analytic (the ELBO with the entropy in closed form), elbo,
+    sticking_the_landing, importance_weighted or doubly_reparameterised."""
+    num_samples: int = 1
+    """Draws of z for each image in a step."""
+    free_bits: float = 0.0
+    """Nats of the KL that cost nothing, of the analytic bound only."""
     num_importance: int = 5_000
     """Draws of z behind each importance-weighted bound."""
     num_eval: int = 500
@@ -97,6 +107,9 @@ def validate(config: Config) -> None:
         "num_chains",
     )
     require_at_least(2, config, "num_surgery")
+    require_at_least(1, config, "num_samples")
+    lookup(dict.fromkeys(latent.BOUNDS), config.bound, "bound")
+    latent.require_free_bits(config.free_bits, config.bound)
     require(
         config.num_ais <= config.num_eval,
         f"the num_ais={config.num_ais} annealed images are among the num_eval={config.num_eval}"
@@ -112,14 +125,21 @@ def validate(config: Config) -> None:
 def build(config: Config, loaded: Data) -> Task:
     """One seed under one prior: the ELBO during training, likelihood and surgery at the end."""
     recipe = study.recipe(config, loaded, config.prior[0], config.num_components)
-    model = vae(recipe, loaded.dataset.info.shape, beta=study.linear_warm_up(config))
+    model = vae(
+        recipe,
+        loaded.dataset.info.shape,
+        beta=study.linear_warm_up(config),
+        bound=config.bound,
+        num_samples=None if config.num_samples == 1 else config.num_samples,
+        free_bits=config.free_bits,
+    )
     rate = training.learning_rate("cosine", config.learning_rate, config.num_steps)
     algorithm = functools.partial(training.alternating, model.players, {"vae": optax.adam(rate)})
     draw = binary_images.draw_with_step(loaded, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe)
-    return Task(
-        model.init, draw, algorithm, functools.partial(_evaluate, recipe, model), conclude=conclude
-    )
+    evaluate = functools.partial(_evaluate, recipe, model)
+    coupling = latent.FREE_BITS_COUPLING if config.free_bits > 0 else None
+    return Task(model.init, draw, algorithm, evaluate, coupling, conclude)
 
 
 def _evaluate(recipe, model, train_state, arrays, key):
@@ -165,8 +185,7 @@ def _annealed(key, config, recipe, params, state, x):
     """Annealed importance sampling from the posterior: a mean over images, and how far to trust
     it."""
     settings = likelihood.Settings(num_steps=config.ais_steps, num_chains=config.num_chains)
-    joint = lambda x, z: log_joint(recipe, params, state, z, x)
-    found = study.annealed(key, settings, joint, x, *posterior(recipe, params, state, x))
+    found = study.annealed(key, settings, annealing_start(recipe, params, state, x))
     return {
         "annealed_log_prob": jnp.mean(found.log_prob),
         "annealed_error": likelihood.average(found).monte_carlo_error,
@@ -199,7 +218,7 @@ EXPERIMENT = Experiment(
     build=build,
     distribute=parallel.distribute,
     validate=validate,
-    static=("warm_up_share",),
+    static=("warm_up_share", "free_bits"),
     figures=binary_images.figures,
     references=references,
     headline=(
