@@ -233,6 +233,16 @@ def loss(
     return evaluate
 
 
+def require_free_bits(free_bits: float, bound: str) -> None:
+    """ConfigError unless free_bits is at least 0, and 0 for all bounds but "analytic"."""
+    require(free_bits >= 0, f"free_bits must be at least 0 nats, got {free_bits}")
+    require(
+        free_bits == 0 or bound == ANALYTIC,
+        f"free_bits={free_bits} goes with bound={ANALYTIC!r}, which has a rate of its own; got"
+        f" bound={bound!r}",
+    )
+
+
 def model_of(
     densities: LatentModel,
     init: Callable[[Key], tuple[Params, State]],
@@ -287,13 +297,8 @@ def _require_options(densities, bound, num_samples, free_bits, free_bits_by) -> 
         num_samples is None or num_samples >= 1,
         f"num_samples must be at least 1, or None for one draw; got {num_samples}",
     )
-    require(free_bits >= 0, f"free_bits must be at least 0 nats, got {free_bits}")
+    require_free_bits(free_bits, bound)
     lookup(dict.fromkeys(FREE_BITS_BY), free_bits_by, "group of latents (free_bits_by)")
-    require(
-        free_bits == 0 or bound == ANALYTIC,
-        f"free_bits={free_bits} goes with bound={ANALYTIC!r}, which has a rate of its own; got"
-        f" bound={bound!r}",
-    )
     if free_bits > 0 and free_bits_by == "latent":
         needed(densities, "rate", "free_bits_by='latent'")
 

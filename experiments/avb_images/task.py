@@ -14,18 +14,12 @@ from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.avb_images import Config
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
+from dgm_jax.models import posteriors
 from dgm_jax.models import vae as vae_recipe
-from dgm_jax.models.adversarial_variational_bayes import (
-    BATCH_COUPLING,
-    AdversarialVae,
-    draw_posterior,
-    log_joint,
-)
+from dgm_jax.models.adversarial_variational_bayes import BATCH_COUPLING, AdversarialVae
 from dgm_jax.models.adversarial_variational_bayes import terms as adversarial_terms
-from dgm_jax.models.vae import log_joint as vae_log_joint
-from dgm_jax.models.vae import posterior, terms
+from dgm_jax.models.latent import terms
 from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
-from dgm_jax.objectives.adversarial_variational_bayes import moments
 from dgm_jax.run import Inputs
 
 __all__ = ["build", "figures", "load", "validate"]
@@ -139,10 +133,9 @@ def _conclude(config, recipe, bound, train_state, arrays, key):
 
 def _annealed(key, settings, recipe, params, state, x):
     """From the Gaussian with the moments of q(z | x), those of 64 draws where it is implicit."""
-    if not isinstance(recipe, AdversarialVae):
-        joint = lambda x, z: vae_log_joint(recipe, params, state, z, x)
-        return study.annealed(key, settings, joint, x, *posterior(recipe, params, state, x))
-    joint = lambda x, z: log_joint(recipe, params, state, z, x)
-    keys = jax.random.split(jax.random.fold_in(key, 1), NUM_MOMENTS)
-    start = moments(jax.lax.map(lambda k: draw_posterior(k, recipe, params, state, x).z, keys))
-    return study.annealed(key, settings, joint, x, start.loc, start.scale)
+    gaussian = None
+    if isinstance(recipe, AdversarialVae):
+        key_moments = jax.random.fold_in(key, 1)
+        gaussian = posteriors.moments(key_moments, recipe, params, state, x, NUM_MOMENTS)
+    start = posteriors.annealing_start(recipe, params, state, x, gaussian)
+    return study.annealed(key, settings, start)

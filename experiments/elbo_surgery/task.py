@@ -13,7 +13,9 @@ from dgm_jax.densities import gaussian
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.elbo_surgery import Config
-from dgm_jax.models.vae import log_prior, terms, vae
+from dgm_jax.models import posteriors
+from dgm_jax.models.latent import log_prior, terms
+from dgm_jax.models.vae import vae
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.run import Inputs
 
@@ -66,9 +68,10 @@ def _conclude(config, recipe, train_state, arrays, key):
     def log_p(z):
         return log_prior(recipe, params, state, z)
 
-    loc, scale = study.posteriors(recipe, params, state, images)
+    q = study.posteriors(recipe, params, state, images)
+    loc, scale = q
     z = sampling.gaussian(key_train, loc, scale)
-    found = elbo_surgery.decompose_gaussian(z, loc, scale, log_p(z))
+    found = posteriors.surgery(recipe, params, state, q, z)
     test_z = sampling.gaussian(
         key_test, *study.posteriors(recipe, params, state, arrays["test"]["image"])
     )

@@ -42,6 +42,13 @@ from dgm_jax.run.experiment import Experiment
 Prior = Literal[
     "standard_normal", "mixture", "vamp", "coupling_flow", "spline_flow", "autoregressive_flow"
 ]
+Bound = Literal[
+    "analytic",
+    "elbo",
+    "sticking_the_landing",
+    "importance_weighted",
+    "doubly_reparameterised",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +65,13 @@ class Config(vae.VaeConfig):
     """Arms."""
     num_components: int = 200
     """Of the mixture and of the VampPrior."""
+    bound: Bound = "analytic"
+    """What is maximised: the ELBO with the entropy of q in closed form (analytic), or a bound of
+    objectives.path_derivatives."""
+    num_samples: int = 1
+    """Draws of z for each image in a step."""
+    free_bits: float = 0.0
+    """Nats of the KL that cost nothing, of the analytic bound only."""
     num_importance: int = 5_000
     """Draws of z behind each importance-weighted bound."""
     num_eval: int = 500

@@ -7,13 +7,16 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, evaluation, training
-from dgm_jax.core import Task, require, require_at_least
+from dgm_jax.core import Task, lookup, require, require_at_least
 from dgm_jax.evaluation import likelihood
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.vae_priors import Config
-from dgm_jax.models.vae import log_joint, log_weights, posterior, terms, vae
+from dgm_jax.models import latent
+from dgm_jax.models.latent import log_weights, terms
+from dgm_jax.models.posteriors import annealing_start
+from dgm_jax.models.vae import vae
 from dgm_jax.run import Inputs
 
 __all__ = ["build", "figures", "load", "references", "validate"]
@@ -31,6 +34,7 @@ def validate(config: Config) -> None:
         1,
         config,
         "num_components",
+        "num_samples",
         "num_importance",
         "num_eval",
         "num_ais",
@@ -38,6 +42,8 @@ def validate(config: Config) -> None:
         "num_chains",
     )
     require_at_least(2, config, "num_surgery")
+    lookup(dict.fromkeys(latent.BOUNDS), config.bound, "bound")
+    latent.require_free_bits(config.free_bits, config.bound)
     require(
         config.num_ais <= config.num_eval,
         f"the num_ais={config.num_ais} annealed images are among the num_eval={config.num_eval}"
@@ -60,14 +66,21 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     recipe = study.recipe(
         config, inputs, config.latent_size, config.prior[0], config.num_components
     )
-    model = vae(recipe, inputs.context.info.shape, beta=study.linear_warm_up(config))
+    model = vae(
+        recipe,
+        inputs.context.info.shape,
+        beta=study.linear_warm_up(config),
+        bound=config.bound,
+        num_samples=None if config.num_samples == 1 else config.num_samples,
+        free_bits=config.free_bits,
+    )
     rate = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
     algorithm = functools.partial(training.alternating, model.players, {"vae": optax.adam(rate)})
     draw = binary_images.draw_with_step(inputs, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe)
-    return Task(
-        model.init, draw, algorithm, functools.partial(_evaluate, recipe, model), conclude=conclude
-    )
+    evaluate = functools.partial(_evaluate, recipe, model)
+    coupling = latent.FREE_BITS_COUPLING if config.free_bits > 0 else None
+    return Task(model.init, draw, algorithm, evaluate, coupling, conclude)
 
 
 def _evaluate(recipe, model, train_state, arrays, key):
@@ -113,8 +126,7 @@ def _annealed(key, config, recipe, params, state, x):
     """Annealed importance sampling from the posterior: a mean over images, and how far to trust
     it."""
     settings = likelihood.Settings(num_steps=config.ais_steps, num_chains=config.num_chains)
-    joint = lambda x, z: log_joint(recipe, params, state, z, x)
-    found = study.annealed(key, settings, joint, x, *posterior(recipe, params, state, x))
+    found = study.annealed(key, settings, annealing_start(recipe, params, state, x))
     return {
         "annealed_log_prob": jnp.mean(found.log_prob),
         "annealed_error": likelihood.average(found).monte_carlo_error,

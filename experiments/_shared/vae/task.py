@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import data, priors, sampling
+from dgm_jax import data, priors
 from dgm_jax.core import (
     Array,
     Key,
@@ -21,11 +21,13 @@ from dgm_jax.core import (
     require_at_least,
     require_positive,
 )
-from dgm_jax.densities import gaussian
 from dgm_jax.evaluation import likelihood
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.vae import VaeConfig
-from dgm_jax.models.vae import Vae, log_prior, posterior
+from dgm_jax.models.latent import posterior
+from dgm_jax.models.posteriors import AnnealingStart, Gaussian, sample_gaussian
+from dgm_jax.models.posteriors import surgery as decompose
+from dgm_jax.models.vae import Vae
 from dgm_jax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, from_flax, reshaped
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.objectives.elbo import warm_up
@@ -133,8 +135,8 @@ def linear_warm_up(config: VaeConfig):
     return functools.partial(warm_up, num_steps=num_steps, shape="linear")
 
 
-def posteriors(vae: Vae, params, state, images: Array) -> tuple[Array, Array]:
-    """(loc, scale) [N, D] of q(z | x) for images [N, H, W, C] (uint8), a thousand at a time."""
+def posteriors(vae: Vae, params, state, images: Array) -> Gaussian:
+    """q(z | x), [N, D], for images [N, H, W, C] (uint8), a thousand at a time."""
     return chunked(
         lambda rows: posterior(vae, params, state, data.to_model_range(rows, "unit")), images, 1_000
     )
@@ -143,40 +145,17 @@ def posteriors(vae: Vae, params, state, images: Array) -> tuple[Array, Array]:
 def surgery(key: Key, vae: Vae, params, state, images: Array) -> dict[str, Array]:
     """Terms of the average KL over images [N, H, W, C] (uint8): one draw of z each, all N
     posteriors in q(z). Nats."""
-    loc, scale = posteriors(vae, params, state, images)
-    z = sampling.gaussian(key, loc, scale)
-    found = elbo_surgery.decompose_gaussian(z, loc, scale, log_prior(vae, params, state, z))
+    q = posteriors(vae, params, state, images)
+    found = decompose(vae, params, state, q, sample_gaussian(key, q))
     return {
         "average_kl": found.average_kl.mean,
         "mutual_information": found.mutual_information.mean,
         "marginal_kl": found.marginal_kl.mean,
-        "active_units": elbo_surgery.active_units(loc).count.astype(jnp.float32),
+        "active_units": elbo_surgery.active_units(q.loc).count.astype(jnp.float32),
     }
 
 
-def annealed(
-    key: Key, settings: likelihood.Settings, log_joint, x: Array, loc: Array, scale: Array
-) -> likelihood.Estimate:
-    """log p(x) by annealed importance sampling from N(loc, diag(scale)^2), [N, D] each, an
-    approximate posterior.
-
-    log_joint: `(x [b, H, W, C], z [n, b, D]) -> [n, b]`, log p(x, z). The start travels with its
-        image, so that no
-    encoder is asked again at every step.
-    """
-    shape, dim = x.shape[1:], loc.shape[-1]
-    rows = jnp.concatenate([x.reshape(len(x), -1), loc, scale], axis=-1)
-
-    def split(row):
-        return row[:, : -2 * dim].reshape(-1, *shape), row[:, -2 * dim : -dim], row[:, -dim:]
-
-    def sample(key, row, num):
-        _, loc, scale = split(row)
-        return sampling.gaussian(key, jnp.broadcast_to(loc, (num, *loc.shape)), scale)
-
-    def log_start(row, z):
-        _, loc, scale = split(row)
-        return jnp.sum(gaussian.log_prob(z, loc, scale), axis=-1)
-
-    path = likelihood.from_proposal(sample, log_start, lambda row, z: log_joint(split(row)[0], z))
-    return likelihood.annealed_importance_sampling(key, path, rows, settings, batch_size=25)
+def annealed(key: Key, settings: likelihood.Settings, start: AnnealingStart) -> likelihood.Estimate:
+    """log p(x) by annealed importance sampling from an approximate posterior."""
+    path = likelihood.from_proposal(start.sample, start.log_prob, start.log_joint)
+    return likelihood.annealed_importance_sampling(key, path, start.rows, settings, batch_size=25)
