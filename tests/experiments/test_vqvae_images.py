@@ -123,6 +123,7 @@ def test_every_quantizer_trains_and_tells_the_usage_of_each_level(name):
     )
     experiment.validate(config)
     loaded = experiment.load(config)
+    vae = experiment.recipe(config, loaded.dataset.info.shape)
     task = experiment.build(config, loaded)
     algorithm = task.algorithm(SOLO)
 
@@ -132,26 +133,25 @@ def test_every_quantizer_trains_and_tells_the_usage_of_each_level(name):
         draw = functools.partial(task.draw, arrays, jax.random.key(2))
         for _ in range(2):
             now, info = algorithm.step(now, draw)
-        return now, info, task.evaluate(now, arrays, jax.random.key(3))
+        images = data.to_model_range(arrays["test"]["image"], loaded.dataset.info.scaling)
+        codes = codes_of(vae, now.params, now.state, images)
+        return info, task.evaluate(now, arrays, jax.random.key(3)), codes
 
-    now, info, rows = run(loaded.arrays)
+    info, rows, codes = run(loaded.arrays)
     assert all(np.isfinite(value) for value in info.losses.values())
     assert all(np.all(np.isfinite(value)) for value in rows.values())
-    vae = experiment.recipe(config, loaded.dataset.info.shape)
-    images = data.to_model_range(loaded.arrays["test"]["image"], loaded.dataset.info.scaling)
-    codes = np.asarray(codes_of(vae, now.params, now.state, images))
-    num_codes = vae.quantizer.num_codes
+    codes, num_codes = np.asarray(codes), vae.quantizer.num_codes
     levels = codes.reshape(len(codes) * 4, -1).T
     shares = np.stack([np.bincount(level, minlength=num_codes) for level in levels])
     shares = shares / shares.sum(1, keepdims=True)
     used = np.mean(shares > 0, axis=1)
     perplexity = np.exp(-np.sum(scipy.special.xlogy(shares, shares), axis=1))
-    np.testing.assert_allclose(rows["usage"], used.mean(), rtol=0.05)
-    np.testing.assert_allclose(rows["perplexity"], perplexity.mean(), rtol=0.01)
+    np.testing.assert_allclose(rows["usage"], used.mean(), rtol=1e-6)
+    np.testing.assert_allclose(rows["perplexity"], perplexity.mean(), rtol=1e-4)
     several = name in ("residual", "product")
     assert several == (len(levels) > 1) == ("usage_0" in rows)
     for index in range(len(levels) if several else 0):
-        np.testing.assert_allclose(rows[f"usage_{index}"], used[index], rtol=0.05)
-        np.testing.assert_allclose(rows[f"perplexity_{index}"], perplexity[index], rtol=0.01)
+        np.testing.assert_allclose(rows[f"usage_{index}"], used[index], rtol=1e-6)
+        np.testing.assert_allclose(rows[f"perplexity_{index}"], perplexity[index], rtol=1e-4)
     uniform = rows["decoder_bits_per_dim"] + codes[0].size * np.log2(num_codes) / 64
     np.testing.assert_allclose(rows["uniform_bits_per_dim"], uniform, rtol=1e-5)
