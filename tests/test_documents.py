@@ -27,7 +27,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 GUIDE = "CONTRIBUTING.md"
 ARCHITECTURE = "docs/architecture.md"
-PAGES = (GUIDE, ARCHITECTURE, "CHANGELOG.md")
+CONCEPTS = "docs/concepts.md"
+PAGES = (GUIDE, ARCHITECTURE, CONCEPTS, "CHANGELOG.md")
 LINKING = (*PAGES, "README.md")
 PATH_ENDINGS = (".py", ".md", ".toml", ".cff", ".yaml", ".yml", ".txt")
 
@@ -186,6 +187,7 @@ def test_the_readme_links_to_the_documents():
     for document in (
         "CONTRIBUTING.md",
         "docs/architecture.md",
+        "docs/concepts.md",
         "CHANGELOG.md",
         "LICENSE",
         "CITATION.cff",
@@ -217,7 +219,7 @@ def test_entry_points_have_the_form_that_the_guide_shows():
 
 BLOCKS = [
     pytest.param(page, index, block, id=f"{page}-{index}")
-    for page in (GUIDE, ARCHITECTURE)
+    for page in (GUIDE, ARCHITECTURE, CONCEPTS)
     for index, block in enumerate(blocks_of(page, "python"))
 ]
 

@@ -46,11 +46,6 @@ def uniform(key: Key, shape: tuple[int, ...], dtype=jnp.float32, minval=0.0, max
     return jax.random.uniform(key, (math.prod(shape),), dtype, minval, maxval).reshape(shape)
 
 
-def logistic_draw(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    """Standard logistic draws: log U - log(1 - U)."""
-    return jax.random.logistic(key, (math.prod(shape),), dtype).reshape(shape)
-
-
 def log_mean_exp(log_weights: Array) -> LogMeanExp:
     """log of the mean of exp(T) over all entries of T, taken relative to the largest: no overflow.
 

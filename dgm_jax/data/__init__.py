@@ -16,12 +16,11 @@ from dgm_jax.data.pixels import (
     dynamic_binarize,
     model_input,
     static_binarize,
-    threshold_binarize,
     to_model_range,
     to_uint8,
     uniform_dequantize,
 )
-from dgm_jax.data.streams import arrays, draws, permuted, shuffled_positions
+from dgm_jax.data.streams import arrays, draws, shuffled_positions
 
 __all__ = [
     "DENSITIES",
@@ -39,10 +38,8 @@ __all__ = [
     "dynamic_binarize",
     "load",
     "model_input",
-    "permuted",
     "shuffled_positions",
     "static_binarize",
-    "threshold_binarize",
     "to_model_range",
     "to_uint8",
     "uniform_dequantize",

@@ -47,11 +47,6 @@ def dynamic_binarize(key: Key, x: Array) -> Array:
     return (uniform(key, x.shape) < x).astype(jnp.float32)
 
 
-def threshold_binarize(x: Array, threshold: float = 0.5) -> Array:
-    """float32 {0, 1}: on where x > threshold, x in [0, 1]."""
-    return (x > threshold).astype(jnp.float32)
-
-
 def uniform_dequantize(key: Key, images: Array) -> Array:
     """uint8 0..255 to float32 in [0, 1): (x + u) / 256 with u uniform (Theis et al. 2016, section
     3.1).

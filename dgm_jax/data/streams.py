@@ -91,14 +91,6 @@ def shuffled_positions(key: Key, index: Array, batch_size: int, num_examples: in
     return _swap_or_not(position - num_examples * next_epoch, shifts, salts, num_examples)
 
 
-def permuted(key: Key, positions: Array, num_examples: int, epoch: Array | int = 0) -> Array:
-    """Images of `positions` (int32, in 0..num_examples-1) under the pseudo-random permutation of
-    (key, epoch)."""
-    require(1 <= num_examples <= MAX_EXAMPLES, f"expected 1 to 2^30 examples, got {num_examples}")
-    shifts, salts = _round_keys(key, epoch, num_examples)
-    return _swap_or_not(jnp.asarray(positions, jnp.int32), shifts, salts, num_examples)
-
-
 def epoch_and_offset(index: Array, batch_size: int, num_examples: int) -> tuple[Array, Array]:
     """divmod(index * batch_size, num_examples) as int32, for every index in 0..2^31-1 without
     overflow.

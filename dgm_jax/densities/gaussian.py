@@ -7,7 +7,7 @@ import math
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, normal, require
+from dgm_jax.core import Array, require
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -35,20 +35,6 @@ def kl(
 def entropy(scale: Array | float) -> Array:
     """log scale + log(2 pi e) / 2, elementwise."""
     return jnp.log(_positive(scale)) + HALF_LOG_TWO_PI + 0.5
-
-
-def sample(key: Key, loc: Array | float, scale: Array | float, shape: tuple[int, ...]) -> Array:
-    """Draws of shape `shape`, to which `loc` and `scale` broadcast; differentiable with respect to
-    both."""
-    loc, scale = jnp.asarray(loc), jnp.asarray(_positive(scale))
-    # from the last axis backwards: the axes that only `shape` has may be of any size
-    fits = len(shape) >= max(loc.ndim, scale.ndim) and all(
-        n in (1, m)
-        for a in (loc, scale)
-        for n, m in zip(a.shape[::-1], tuple(shape)[::-1], strict=False)
-    )
-    require(fits, f"loc {loc.shape} and scale {scale.shape} must broadcast to shape {tuple(shape)}")
-    return loc + scale * normal(key, tuple(shape), jnp.result_type(loc, scale, jnp.float32))
 
 
 def _positive(scale: Array | float) -> Array | float:

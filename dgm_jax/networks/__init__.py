@@ -42,7 +42,7 @@ from dgm_jax.networks.normalization import (
 )
 from dgm_jax.networks.quantize import NnxQuantize, Quantize, QuantizerState
 from dgm_jax.networks.residual import ResidualBlock, ResidualDecoder, ResidualEncoder
-from dgm_jax.networks.spectral_norm import spectral_init, spectral_normalize, spectral_norms
+from dgm_jax.networks.spectral_norm import spectral_init, spectral_normalize
 from dgm_jax.networks.transformer import CausalNetwork, Transformer, from_transformer
 
 __all__ = [
@@ -95,6 +95,5 @@ __all__ = [
     "spectral_init",
     "spectral_norm",
     "spectral_normalize",
-    "spectral_norms",
     "transformer",
 ]

@@ -74,9 +74,3 @@ def spectral_normalize(
     return jax.tree_util.tree_map_with_path(divide, params), {
         path: u for path, (_, u) in estimates.items()
     }
-
-
-def spectral_norms(params: PyTree, u_state: dict[str, Array]) -> dict[str, Array]:
-    """{path: sigma}, the estimates of the spectral norms at the kept vectors, without a further
-    iteration."""
-    return {path: _power_iteration(w, u_state[path], 0)[0] for path, w in _kernels(params).items()}

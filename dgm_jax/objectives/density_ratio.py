@@ -113,14 +113,12 @@ def diagnose(logits_q1: Array, logits_q2: Array, num_bins: int = 20) -> Diagnosi
     """
     require(num_bins >= 1, f"num_bins must be at least 1; got {num_bins}")
     loss = logistic_loss(logits_q1, logits_q2)
-    normaliser = log_mean_exp(logits_q2)
-    kl = kl_estimate(logits_q1)
     return Diagnosis(
         loss=loss,
         js=js_estimate(loss),
-        kl=kl,
-        kl_bound=kl - normaliser.value,
-        log_normaliser=normaliser,
+        kl=kl_estimate(logits_q1),
+        kl_bound=donsker_varadhan(logits_q1, logits_q2),
+        log_normaliser=log_mean_exp(logits_q2),
         log_inverse_normaliser=log_mean_exp(-logits_q1),
         histogram_q1=_histogram(logits_q1, num_bins),
         histogram_q2=_histogram(logits_q2, num_bins),

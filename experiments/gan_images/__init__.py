@@ -42,6 +42,8 @@ class Config(StudyConfig):
     """One epoch of 60,000 images in batches of 128."""
     loss: GanLoss = "non_saturating"
     """A name of objectives.gan.LOSSES."""
+    label_smoothing: float = 0.0
+    """One-sided: real images have the label 1 less this; for minimax and non_saturating."""
     penalty: Literal["", Penalty] = ""
     """A name of models.PENALTIES, or empty for none."""
     penalty_weight: float = 1.0

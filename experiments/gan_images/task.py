@@ -20,7 +20,7 @@ from dgm_jax.experiments.gan_images.extractors import (
 )
 from dgm_jax.models import PENALTIES, Penalty, gan
 from dgm_jax.networks import Discriminator, Generator, from_flax, require_normalization
-from dgm_jax.objectives.gan import LOSSES
+from dgm_jax.objectives.gan import LOSSES, GanLoss, label_smoothed
 from dgm_jax.run import Inputs, Need
 
 EXTRACTORS = ("classifier", "inception", "pixels")
@@ -30,6 +30,7 @@ SHOWN = 64  # images of each seed in the figures
 def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
     lookup(LOSSES, config.loss, "GAN loss")
+    _loss(config)  # refuses a loss that cannot be smoothed
     if config.penalty:
         lookup(PENALTIES, config.penalty, "penalty")
     require_at_least(1, config, "batch_size", "latent_size", "features")
@@ -110,6 +111,11 @@ def _extractor(settings, dataset: data.Dataset, needed) -> Extractor:
     return of_classifier(dataset, *needed)
 
 
+def _loss(config: Config) -> GanLoss:
+    loss = LOSSES[config.loss]
+    return label_smoothed(loss, config.label_smoothing) if config.label_smoothing else loss
+
+
 def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One seed: images and latents in, both players move, features of generated images out."""
     dataset, extract = inputs.context["dataset"], inputs.context["extract"]
@@ -121,7 +127,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         from_flax(
             Discriminator(features=features, normalization=config.discriminator_normalization)
         ),
-        LOSSES[config.loss],
+        _loss(config),
         latent_size=config.latent_size,
         example_shape=shape,
         penalty=(

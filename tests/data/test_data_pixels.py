@@ -65,12 +65,6 @@ def test_dynamic_binarization_is_unbiased_and_fresh():
     assert not np.array_equal(a, data.dynamic_binarize(jax.random.key(1), x))
 
 
-def test_threshold_is_strict():
-    np.testing.assert_array_equal(
-        data.threshold_binarize(jnp.array([0.0, 0.5, 0.5001, 1.0])), [0, 0, 1, 1]
-    )
-
-
 @pytest.mark.parametrize(
     ("choices", "values"),
     [

@@ -41,7 +41,7 @@ def image_set(n, **choices):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 100, 257, 1797])
 def test_permutation_is_a_bijection_that_depends_on_the_key(n):
-    permute = jax.jit(jax.vmap(lambda key: data.permuted(key, jnp.arange(n), n)))
+    permute = jax.jit(jax.vmap(lambda key: data.shuffled_positions(key, 0, n, n)))
     orders = np.asarray(permute(jax.random.split(jax.random.key(0), 20)))
     for order in orders:
         np.testing.assert_array_equal(np.sort(order), np.arange(n))
@@ -50,7 +50,7 @@ def test_permutation_is_a_bijection_that_depends_on_the_key(n):
 
 
 def test_all_permutations_of_four_are_equally_likely():
-    permute = jax.jit(jax.vmap(lambda key: data.permuted(key, jnp.arange(4), 4)))
+    permute = jax.jit(jax.vmap(lambda key: data.shuffled_positions(key, 0, 4, 4)))
     orders = np.asarray(permute(jax.random.split(jax.random.key(5), 24 * 400)))
     _, counts = np.unique(orders @ 4 ** np.arange(4), return_counts=True)
     assert len(counts) == 24 and stats.chisquare(counts).pvalue > 1e-3
@@ -64,7 +64,7 @@ def test_permutation_looks_random():
     """
     n, keys = 500, 2000
     key = jax.random.key(2)
-    permute = jax.jit(jax.vmap(lambda epoch: data.permuted(key, jnp.arange(n), n, epoch)))
+    permute = jax.jit(jax.vmap(lambda epoch: data.shuffled_positions(key, epoch, n, n)))
     orders = np.asarray(permute(jnp.arange(keys)))
     steps = (np.diff(orders, axis=1) % n).ravel()
     assert stats.chisquare(np.bincount(steps, minlength=n)[1:]).pvalue > 1e-3
