@@ -27,7 +27,9 @@ def test_the_engine_gathers_the_moments_of_all_draws():
     for num_steps in (3, 4):  # in two chunks
         lane, _ = program.advance(lane, {}, num_steps, SOLO)
     found = program.evaluate(lane, {})
-    values = np.concatenate([measure(draw({}, lane.train_state.data_key, index)) for index in range(7)])
+    values = np.concatenate(
+        [measure(draw({}, lane.train_state.data_key, index)) for index in range(7)]
+    )
     assert lane.train_state.step == 7 and lane.train_state.params == {}
     assert found["count"] == 70
     np.testing.assert_allclose(found["mean"], np.float64(values).mean(0), rtol=1e-5)
