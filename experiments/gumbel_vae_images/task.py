@@ -34,7 +34,7 @@ def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
     for name in config.estimator:
         lookup(ESTIMATORS, name, "gradient estimator")
-    lookup(_OPTIMIZERS, config.optimizer, "optimizer")
+    lookup(OPTIMIZERS, config.optimizer, "optimizer")
     require_at_least(1, config, "num_variables", "batch_size", "num_importance", "num_eval")
     require_at_least(2, config, "num_classes")
     require(
@@ -56,7 +56,7 @@ def validate(config: Config) -> None:
     require(not exact, f"exact needs at most {MAX_CONFIGURATIONS} latents, got {latents}")
 
 
-_OPTIMIZERS = {"momentum": lambda rate: optax.sgd(rate, momentum=0.9), "adam": optax.adam}
+OPTIMIZERS = {"momentum": lambda rate: optax.sgd(rate, momentum=0.9), "adam": optax.adam}
 
 
 def load(settings, needed) -> Inputs:
@@ -107,7 +107,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
             "images": model.sample(params, state, key_sample, binary_images.SHOWN),
         }
 
-    optimizers = {"vae": lookup(_OPTIMIZERS, config.optimizer, "optimizer")(hyper["learning_rate"])}
+    optimizers = {"vae": lookup(OPTIMIZERS, config.optimizer, "optimizer")(hyper["learning_rate"])}
     return Task(
         model.init,
         draw,

@@ -22,10 +22,15 @@ from dgm_jax.experiments.avb_posteriors.measure import FAMILIES, POSTERIORS
 from dgm_jax.experiments.dirac_gan.steps import ARMS
 from dgm_jax.experiments.gan_images.task import EXTRACTORS
 from dgm_jax.experiments.gan_optimality.pairs import PAIRS
+from dgm_jax.experiments.gumbel_vae_images.task import OPTIMIZERS
+from dgm_jax.models.discrete_vae import RELAXATIONS
 from dgm_jax.parallel.devices import LAYOUTS
+from dgm_jax.priors import FROM_DIM
+from dgm_jax.quantization import GRADIENTS
 from dgm_jax.run import LaunchConfig, Progress, catalogue, main
 from dgm_jax.run.cells import validate
 from dgm_jax.run.displays import DISPLAYS
+from dgm_jax.sampling.estimators import ESTIMATORS
 
 EXPERIMENTS = {name: entry.load() for name, entry in catalogue.experiments().items()}
 
@@ -41,10 +46,17 @@ REGISTRIES = {
     ("gan_images", "penalty"): models.PENALTIES,
     ("gan_optimality", "activation"): networks.ACTIVATIONS,
     ("gan_optimality", "arm"): PAIRS,
+    ("gradient_estimators", "estimator"): ESTIMATORS,
+    ("gumbel_vae_images", "estimator"): ESTIMATORS,
+    ("gumbel_vae_images", "optimizer"): OPTIMIZERS,
     ("launch", "convolutions"): native.CONVOLUTIONS,
     ("launch", "devices"): LAYOUTS,
     ("launch", "progress"): DISPLAYS,
     ("launch", "strategy"): parallel.STRATEGIES,
+    ("text_to_image", "relaxation"): RELAXATIONS,
+    ("vae_priors", "prior"): {*FROM_DIM, "vamp"},
+    ("vqvae_images", "codebook"): ("average", "loss"),
+    ("vqvae_images", "gradient"): GRADIENTS,
 }
 for _name in ("gan_grid", "gan_ring"):
     REGISTRIES |= {
@@ -52,7 +64,7 @@ for _name in ("gan_grid", "gan_ring"):
         (_name, "method"): models.METHODS,
         (_name, "protocol"): models.PROTOCOLS,
     }
-for _name in ("avb_images",):
+for _name in ("avb_images", "elbo_surgery", "vae_priors"):
     REGISTRIES |= {
         (_name, "binarization"): set(BINARIZATIONS) - {"none"},
         (_name, "network"): NETWORKS,
@@ -86,11 +98,12 @@ def test_a_setting_offers_what_there_is(name, setting):
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_arms_by_default_are_in_the_order_of_their_registry(name):
+def test_all_arms_of_a_registry_are_in_its_order(name):
+    """A selection has an order of its own."""
     field = EXPERIMENTS[name].arm_field
-    if (name, field) in REGISTRIES:
-        default = getattr(EXPERIMENTS[name].config(), field)
-        assert list(default) == [arm for arm in REGISTRIES[name, field] if arm in default]
+    default = getattr(EXPERIMENTS[name].config(), field) if field else ()
+    if set(default) == set(REGISTRIES.get((name, field), ())):
+        assert list(default) == list(REGISTRIES.get((name, field), ()))
 
 
 SETTINGS_ALONE = """
