@@ -30,7 +30,6 @@ SHOWN = 64  # images of each seed in the figures
 def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
     lookup(LOSSES, config.loss, "GAN loss")
-    _loss(config)  # refuses a loss that cannot be smoothed
     if config.penalty:
         lookup(PENALTIES, config.penalty, "penalty")
     require_at_least(1, config, "batch_size", "latent_size", "features")
@@ -41,6 +40,11 @@ def validate(config: Config) -> None:
         0 <= config.average_decay < 1,
         f"average_decay must be in [0, 1), got {config.average_decay}",
     )
+    require(
+        0 <= config.label_smoothing < 1,
+        f"label_smoothing must be in [0, 1), got {config.label_smoothing}",
+    )
+    _loss(config)  # refuses a loss that cannot be smoothed
     require_normalization(config.generator_normalization)
     require_normalization(config.discriminator_normalization)
     _require_extractor(config)

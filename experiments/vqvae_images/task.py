@@ -46,8 +46,11 @@ WITHOUT_STATISTICS = ("codebook_loss", "finite_scalar")
 
 def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
-    require_at_least(
-        1, config, "batch_size", "num_codes", "code_width", "width", "prior_width", "prior_layers"
+    require_at_least(1, config, "batch_size", "num_codes", "code_width", "width", "num_levels")
+    require_at_least(1, config, "prior_width", "prior_layers")
+    require(
+        min(config.levels, default=2) >= 2,
+        f"levels must be integers of at least 2, got {config.levels}",
     )
     require_at_least(0, config, "threshold", "commitment_weight")
     require_positive(config, "learning_rate")

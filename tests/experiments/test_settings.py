@@ -23,10 +23,11 @@ from dgm_jax.experiments.dirac_gan.steps import ARMS
 from dgm_jax.experiments.gan_images.task import EXTRACTORS
 from dgm_jax.experiments.gan_optimality.pairs import PAIRS
 from dgm_jax.experiments.gumbel_vae_images.task import OPTIMIZERS
+from dgm_jax.models import latent
 from dgm_jax.models.discrete_vae import RELAXATIONS
 from dgm_jax.parallel.devices import LAYOUTS
 from dgm_jax.priors import FROM_DIM
-from dgm_jax.quantization import GRADIENTS
+from dgm_jax.quantization import GRADIENTS, QUANTIZERS
 from dgm_jax.run import LaunchConfig, Progress, catalogue, main
 from dgm_jax.run.cells import validate
 from dgm_jax.run.displays import DISPLAYS
@@ -55,8 +56,10 @@ REGISTRIES = {
     ("launch", "strategy"): parallel.STRATEGIES,
     ("text_to_image", "relaxation"): RELAXATIONS,
     ("vae_priors", "prior"): {*FROM_DIM, "vamp"},
-    ("vqvae_images", "codebook"): ("average", "loss"),
+    ("vae_priors", "bound"): latent.BOUNDS,
     ("vqvae_images", "gradient"): GRADIENTS,
+    ("vqvae_images", "quantizer"): QUANTIZERS,
+    ("vqvae_images", "start"): ("normal", "kmeans"),
 }
 for _name in ("gan_grid", "gan_ring"):
     REGISTRIES |= {
