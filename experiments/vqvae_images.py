@@ -112,9 +112,8 @@ class Config(RunConfig):
 
 def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
-    require_at_least(
-        1, config, "batch_size", "num_codes", "code_width", "width", "prior_width", "prior_layers"
-    )
+    sizes = ("batch_size", "num_codes", "num_levels", "code_width", "width")
+    require_at_least(1, config, *sizes, "prior_width", "prior_layers")
     require_at_least(0, config, "threshold", "commitment_weight")
     require_positive(config, "learning_rate")
     require(0 <= config.decay < 1, f"decay must be in [0, 1), got {config.decay}")
@@ -127,6 +126,7 @@ def validate(config: Config) -> None:
         not config.cosine or config.quantizer == "codebook_loss",
         f"--cosine needs --quantizer codebook_loss, got {config.quantizer!r}",
     )
+    QUANTIZERS["finite_scalar"](config.levels)  # whichever is asked for
     quantizer_of(config)
 
 
