@@ -67,6 +67,13 @@ REGISTRIES = {
         "vae",
         "adversarial_variational_bayes",
     },
+    "quantization.QUANTIZERS": {
+        "moving_average",
+        "codebook_loss",
+        "finite_scalar",
+        "residual",
+        "product",
+    },
     "flows.BIJECTIONS": {
         "affine_coupling",
         "spline_coupling",

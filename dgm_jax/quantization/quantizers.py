@@ -136,8 +136,8 @@ def residual_quantizer(
 
     def cluster(key, z):
         def level(residual, key):
-            found = kmeans(key, residual, num_codes, **search)
-            return residual - gather(found.codebook, found.codes), found.codebook
+            book, codes, _ = kmeans(key, residual, num_codes, **search)
+            return residual - gather(book, codes), book
 
         rows = z.reshape(-1, width).astype(jnp.promote_types(z.dtype, jnp.float32))
         return lax.scan(level, rows, jax.random.split(key, num_levels))[1]

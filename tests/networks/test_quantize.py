@@ -182,8 +182,8 @@ def test_layers_that_start_by_kmeans_start_on_what_they_are_given():
     z = jax.random.normal(KEY, (7, D))
     quantizer = moving_average_quantizer(7, D, start="kmeans")
     variables = Quantize(quantizer).init(KEY, z)
-    found = Quantize(quantizer).apply(variables, z)
-    np.testing.assert_allclose(found.quantized, z, rtol=1e-5)
+    quantized = Quantize(quantizer).apply(variables, z)
+    np.testing.assert_allclose(quantized.quantized, z, rtol=1e-5)
     layer = NnxQuantize(quantizer, z, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(layer(z).quantized, z, rtol=1e-5)
     one = Quantize(quantizer).apply(variables, z[:1])  # fewer vectors than codes, after the start
