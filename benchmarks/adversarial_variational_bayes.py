@@ -22,13 +22,8 @@ from benchmarks import harness, torch_dense
 from benchmarks.vae import BATCH, IMAGE, NUM_IMAGES, binary_images
 from dgm_jax import core, priors, training
 from dgm_jax.core import Task
-from dgm_jax.models.adversarial_variational_bayes import (
-    AdversarialVae,
-    Draw,
-    adversarial_variational_bayes,
-    critic_logits,
-    log_likelihood,
-)
+from dgm_jax.models import AdversarialVae, AvbDraw, adversarial_variational_bayes, avb_critic_logits
+from dgm_jax.models.latent import log_likelihood
 from dgm_jax.networks import MLP, NoiseEncoder, ResidualCritic, from_flax, reshaped
 from dgm_jax.objectives.adversarial_variational_bayes import critic_loss
 
@@ -171,7 +166,9 @@ def check_losses(torch, images) -> dict:
         z = parts.encoder.apply(
             params["encoder"], state["encoder"], (x.reshape(BATCH, -1), noise), train=False
         )[0]
-        logits = [critic_logits(parts, params, state, x, Draw(each, None)) for each in (z, other)]
+        logits = [
+            avb_critic_logits(parts, params, state, x, AvbDraw(each, None)) for each in (z, other)
+        ]
         return jnp.mean(logits[0] - log_likelihood(parts, params, state, z, x)), critic_loss(
             *logits
         )

@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import harness
-from dgm_jax.models import autoregressive
-from dgm_jax.models.autoregressive import AUTOREGRESSIVE
+from dgm_jax.models import AUTOREGRESSIVE, autoregressive
 from dgm_jax.networks import Transformer, from_transformer
 
 IDS, WIDTH, LAYERS, HEADS = 512, 128, 4, 4

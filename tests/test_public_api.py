@@ -6,9 +6,14 @@ there.
 
 import importlib
 import inspect
+import pathlib
+import pkgutil
+import types
 
 import numpy as np
 import pytest
+
+ROOT = pathlib.Path(__file__).parents[1] / "dgm_jax"
 
 # dotted name below dgm_jax -> leading parameters as callers write them (a keyword is written
 # NAME=).
@@ -210,3 +215,16 @@ def test_calls_from_outside():
         np.asarray(ring.density.means), ring.density.means, ring.density.scale
     )
     assert int(coverage.modes) == 8 and float(coverage.valid) == 1.0
+
+
+def test_no_function_has_the_name_of_a_public_module_beside_it():
+    """`models.vae` is either the module or the function; importing the module by its name must not
+    give the function. Modules whose function carries their name are private, `_vae.py`."""
+    shadowed = []
+    for room in sorted(path.parent for path in ROOT.glob("*/__init__.py")):
+        package = importlib.import_module(f"dgm_jax.{room.name}")
+        for module in pkgutil.iter_modules(package.__path__):
+            named = getattr(package, module.name, None)
+            if not (named is None or isinstance(named, types.ModuleType)):
+                shadowed.append(f"{room.name}.{module.name}")
+    assert not shadowed

@@ -1,34 +1,62 @@
 """Recipes: one model a file, put together from networks, objectives and priors.
 
+Each family's file is private, since its function has its name: `models.vae` is the function.
 `latent` and `posteriors` hold what works on every family with latents: bounds on log p(x) by name,
-log-weights, free bits; moments of posteriors, ELBO surgery, the start of annealing.
+log-weights, free bits; moments of posteriors, ELBO surgery, the start of annealing. What one family
+alone has carries its name, as `vqvae_encode` does.
 """
 
 from dgm_jax.models import latent, posteriors
-from dgm_jax.models.adversarial_variational_bayes import (
+from dgm_jax.models._adversarial_variational_bayes import (
+    AVB_BATCH_COUPLING,
     AdversarialVae,
+    AvbDraw,
     adversarial_variational_bayes,
+    avb_critic_logits,
+    avb_draw,
+    avb_kl_estimate,
+    avb_terms,
 )
-from dgm_jax.models.autoregressive import (
+from dgm_jax.models._autoregressive import (
+    AUTOREGRESSIVE,
     Autoregressive,
     Samples,
     TextImage,
     autoregressive,
     code_prior,
 )
-from dgm_jax.models.dirac_gan import (
+from dgm_jax.models._dirac_gan import (
     DIRAC_GAMES,
     DiracGame,
     dirac_gan,
     dirac_optimizers,
     dirac_spectrum,
+    half_consensus,
+    project_to_box,
+    sorted_eigenvalues,
 )
-from dgm_jax.models.discrete_vae import discrete_vae
-from dgm_jax.models.gan import PENALTIES, Penalty, gan
-from dgm_jax.models.gumbel_vae import GumbelVae, gumbel_vae
-from dgm_jax.models.toy_gan import METHODS, PROTOCOLS, Method, ToyProtocol, toy_gan
-from dgm_jax.models.vae import Vae, vae
-from dgm_jax.models.vqvae import VqVae, vqvae
+from dgm_jax.models._discrete_vae import (
+    AUTOENCODER,
+    RELAXATIONS,
+    decode_tokens,
+    discrete_vae,
+    on_tokens,
+    tokens_of,
+)
+from dgm_jax.models._gan import DISCRIMINATOR, GENERATOR, PENALTIES, Penalty, gan
+from dgm_jax.models._gumbel_vae import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
+from dgm_jax.models._toy_gan import METHODS, PROTOCOLS, Method, ToyProtocol, toy_gan
+from dgm_jax.models._vae import Vae, prior_of, vae
+from dgm_jax.models._vqvae import (
+    VqVae,
+    vqvae,
+    vqvae_codes,
+    vqvae_decode,
+    vqvae_encode,
+    vqvae_log_likelihood,
+    vqvae_log_prior,
+    vqvae_uniform_log_prior,
+)
 
 MODELS = {
     "adversarial_variational_bayes": adversarial_variational_bayes,
@@ -43,13 +71,20 @@ MODELS = {
 }
 
 __all__ = [
+    "AUTOENCODER",
+    "AUTOREGRESSIVE",
+    "AVB_BATCH_COUPLING",
     "DIRAC_GAMES",
+    "DISCRIMINATOR",
+    "GENERATOR",
     "METHODS",
     "MODELS",
     "PENALTIES",
     "PROTOCOLS",
+    "RELAXATIONS",
     "AdversarialVae",
     "Autoregressive",
+    "AvbDraw",
     "DiracGame",
     "GumbelVae",
     "Method",
@@ -61,16 +96,35 @@ __all__ = [
     "VqVae",
     "adversarial_variational_bayes",
     "autoregressive",
+    "avb_critic_logits",
+    "avb_draw",
+    "avb_kl_estimate",
+    "avb_terms",
     "code_prior",
+    "decode_tokens",
     "dirac_gan",
     "dirac_optimizers",
     "dirac_spectrum",
     "discrete_vae",
+    "exact_log_prob",
     "gan",
+    "gumbel_bounds",
     "gumbel_vae",
+    "half_consensus",
     "latent",
+    "on_tokens",
     "posteriors",
+    "prior_of",
+    "project_to_box",
+    "sorted_eigenvalues",
+    "tokens_of",
     "toy_gan",
     "vae",
     "vqvae",
+    "vqvae_codes",
+    "vqvae_decode",
+    "vqvae_encode",
+    "vqvae_log_likelihood",
+    "vqvae_log_prior",
+    "vqvae_uniform_log_prior",
 ]

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from dgm_jax import core
 from dgm_jax.densities import bernoulli, gaussian
 from dgm_jax.evaluation.histogram import Cells, centers, counts, histogram_kl
-from dgm_jax.models.adversarial_variational_bayes import AdversarialVae, draw_posterior, terms
-from dgm_jax.models.vae import Vae, posterior
+from dgm_jax.models import AdversarialVae, Vae, avb_draw, avb_terms
+from dgm_jax.models.latent import posterior
 from dgm_jax.objectives import elbo_surgery
 
 SHAPE = (2, 2, 1)  # an image of four binary pixels, of which one is on
@@ -67,11 +67,11 @@ def evaluate_avb(recipe: AdversarialVae, train_state, arrays, key):
         many = jnp.broadcast_to(x, (NUM_DRAWS // 100, *SHAPE))
 
         def part(key):
-            draw = draw_posterior(key, recipe, params, state, many)
+            draw = avb_draw(key, recipe, params, state, many)
             return (
                 draw.z,
                 on_grid(recipe.decoder, params, state, draw.z)[:, index],
-                terms(jax.random.fold_in(key, 1), recipe, params, state, many[:100]).elbo,
+                avb_terms(jax.random.fold_in(key, 1), recipe, params, state, many[:100]).elbo,
             )
 
         z, log_x, critics = jax.lax.map(part, jax.random.split(jax.random.fold_in(key, index), 100))

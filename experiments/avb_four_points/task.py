@@ -11,10 +11,9 @@ from dgm_jax.core import Task, lookup, require_at_least
 from dgm_jax.experiments.avb_four_points import Config
 from dgm_jax.experiments.avb_four_points.figures import figures, snapshots
 from dgm_jax.experiments.avb_four_points.measure import SHAPE, evaluate_avb, evaluate_vae, points
+from dgm_jax.models import AdversarialVae, Vae
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
 from dgm_jax.models import vae as vae_recipe
-from dgm_jax.models.adversarial_variational_bayes import AdversarialVae
-from dgm_jax.models.vae import Vae
 from dgm_jax.networks import MLP, NoiseEncoder, ResidualCritic, from_flax, reshaped
 from dgm_jax.run import Inputs
 

@@ -13,11 +13,10 @@ from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.avb_images import Config
+from dgm_jax.models import AVB_BATCH_COUPLING, AdversarialVae, posteriors
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
-from dgm_jax.models import posteriors
+from dgm_jax.models import avb_terms as adversarial_terms
 from dgm_jax.models import vae as vae_recipe
-from dgm_jax.models.adversarial_variational_bayes import BATCH_COUPLING, AdversarialVae
-from dgm_jax.models.adversarial_variational_bayes import terms as adversarial_terms
 from dgm_jax.models.latent import terms
 from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
 from dgm_jax.run import Inputs
@@ -70,7 +69,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         # A schedule counts a player's own updates.
         critic_rate = rate(hyper["critic_rate"], config.num_steps * config.num_critic_updates)
         optimizers["critic"] = optax.adam(critic_rate, b1=0.5)
-        coupling = BATCH_COUPLING if recipe.adaptive_contrast else None
+        coupling = AVB_BATCH_COUPLING if recipe.adaptive_contrast else None
     algorithm = functools.partial(training.alternating, model.players, optimizers)
     bound = terms if name == "vae" else adversarial_terms
 

@@ -9,16 +9,11 @@ import numpy as np
 
 from dgm_jax import training
 from dgm_jax.core import SOLO, Algorithm, Replica, lookup
-from dgm_jax.models.dirac_gan import (
-    DIRAC_GAMES,
-    dirac_gan,
-    dirac_optimizers,
-    sorted_eigenvalues,
-)
+from dgm_jax.models import DIRAC_GAMES, dirac_gan, dirac_optimizers, sorted_eigenvalues
 
 
 class Arm(NamedTuple):
-    """A game of `models.dirac_gan.DIRAC_GAMES` and the rule of `training.DYNAMICS` by which its
+    """A game of `models.DIRAC_GAMES` and the rule of `training.DYNAMICS` by which its
     players move."""
 
     game: str

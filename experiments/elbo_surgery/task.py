@@ -13,9 +13,8 @@ from dgm_jax.densities import gaussian
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.elbo_surgery import Config
-from dgm_jax.models import posteriors
+from dgm_jax.models import posteriors, vae
 from dgm_jax.models.latent import log_prior, terms
-from dgm_jax.models.vae import vae
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.run import Inputs
 

@@ -12,7 +12,8 @@ from dgm_jax.core import Task, lookup, require, require_at_least, require_positi
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments.gumbel_vae_images import Config
-from dgm_jax.models.gumbel_vae import GumbelVae, bounds, exact_log_prob, gumbel_vae, log_weights
+from dgm_jax.models import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
+from dgm_jax.models.latent import log_weights
 from dgm_jax.networks import MLP, from_flax, reshaped
 from dgm_jax.run import Inputs
 from dgm_jax.sampling.estimators import ESTIMATORS
@@ -94,7 +95,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         found = evaluation.importance_weighted(
             key_bound, weights, x, config.num_importance, batch_size=100
         )
-        terms = bounds(key_hard, vae, params, state, x, schedule(train_state.step))
+        terms = gumbel_bounds(key_hard, vae, params, state, x, schedule(train_state.step))
         hard, relaxed = jnp.mean(terms["hard"].elbo), jnp.mean(terms["relaxed"].elbo)
         exact = {"log_prob": jnp.mean(exact_log_prob(vae, params, state, x))} if enumerable else {}
         return exact | {

@@ -16,16 +16,19 @@ from dgm_jax.data import captions
 from dgm_jax.experiments._shared.feature_classifier import classifier_of, features_of
 from dgm_jax.experiments.text_to_image import Config
 from dgm_jax.experiments.text_to_image.figures import figures, snapshots
-from dgm_jax.models.autoregressive import AUTOREGRESSIVE, TextImage, autoregressive
-from dgm_jax.models.discrete_vae import (
+from dgm_jax.models import (
     AUTOENCODER,
+    AUTOREGRESSIVE,
     RELAXATIONS,
+    GumbelVae,
+    TextImage,
+    autoregressive,
     decode_tokens,
     discrete_vae,
+    gumbel_bounds,
     on_tokens,
     tokens_of,
 )
-from dgm_jax.models.gumbel_vae import GumbelVae, bounds
 from dgm_jax.networks import (
     ResidualDecoder,
     ResidualEncoder,
@@ -216,7 +219,7 @@ def _evaluate(config, temperature, inputs, vae, stream, model, train_state, arra
     )
     verdict = jnp.argmax(inputs.context["judge"].logits(2 * images - 1), axis=-1)
     sentences, real = test["texts"][:1000, 0], data.to_model_range(test["image"][:1000], "unit")
-    found = bounds(key_bound, vae, params, state, real, temperature)
+    found = gumbel_bounds(key_bound, vae, params, state, real, temperature)
     codes = tokens_of(vae, params, state, real)
     log_p = model.log_prob(params, codes.reshape(len(real), -1) + stream.text_vocab, sentences)
     rebuilt = decode_tokens(vae, params, state, codes)

@@ -13,10 +13,9 @@ from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.vae_priors import Config
-from dgm_jax.models import latent
+from dgm_jax.models import latent, vae
 from dgm_jax.models.latent import log_weights, terms
 from dgm_jax.models.posteriors import annealing_start
-from dgm_jax.models.vae import vae
 from dgm_jax.run import Inputs
 
 __all__ = ["build", "figures", "load", "references", "validate"]

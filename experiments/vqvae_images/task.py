@@ -20,16 +20,16 @@ from dgm_jax.core import (
     require_positive,
 )
 from dgm_jax.experiments.vqvae_images import Config
-from dgm_jax.models import vqvae as model_of
-from dgm_jax.models.autoregressive import code_prior
-from dgm_jax.models.vqvae import (
+from dgm_jax.models import (
     VqVae,
-    decoded,
-    encode,
-    log_likelihood,
-    log_prior,
-    uniform_log_prior,
+    code_prior,
+    vqvae_decode,
+    vqvae_encode,
+    vqvae_log_likelihood,
+    vqvae_log_prior,
+    vqvae_uniform_log_prior,
 )
+from dgm_jax.models import vqvae as model_of
 from dgm_jax.networks import (
     ResidualDecoder,
     ResidualEncoder,
@@ -126,11 +126,11 @@ def first_images(config: Config, inputs: Inputs, places: int) -> Array | None:
 def measured(vae: VqVae, params, state, x: Array) -> tuple[Array, Array]:
     """Of each of images [n, H, W, C]: [n, 3], both parts of the bound in nats and the squared
     error; and the codes."""
-    _, quantized = encode(vae, params, state, x)
-    likelihood = log_likelihood(vae, params, state, quantized.quantized, x)
-    shown = decoded(vae, params, state, quantized.quantized)
+    _, quantized = vqvae_encode(vae, params, state, x)
+    likelihood = vqvae_log_likelihood(vae, params, state, quantized.quantized, x)
+    shown = vqvae_decode(vae, params, state, quantized.quantized)
     error = jnp.mean(jnp.square(shown - x), axis=(1, 2, 3))
-    prior = log_prior(vae, params, quantized.codes)
+    prior = vqvae_log_prior(vae, params, quantized.codes)
     return jnp.stack([likelihood, prior, error], axis=1), quantized.codes
 
 
@@ -170,13 +170,13 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         shown = data.to_model_range(arrays["test"]["image"][:SHOWN], scaling)
         return {
             "bits_per_dim": bits(-jnp.mean(likelihood + prior)),
-            "uniform_bits_per_dim": bits(-jnp.mean(likelihood) - uniform_log_prior(vae)),
+            "uniform_bits_per_dim": bits(-jnp.mean(likelihood) - vqvae_uniform_log_prior(vae)),
             "decoder_bits_per_dim": bits(-jnp.mean(likelihood)),
             "prior_bits": -jnp.mean(prior) / (places * math.log(2)),
             "squared_error": jnp.mean(error),
             **usage_of(vae, codes),
-            "reconstructions": decoded(
-                vae, params, state, encode(vae, params, state, shown)[1].quantized
+            "reconstructions": vqvae_decode(
+                vae, params, state, vqvae_encode(vae, params, state, shown)[1].quantized
             ),
             "samples": model.sample(params, state, key, SHOWN),
         }

@@ -10,7 +10,7 @@ from dgm_jax.core import ConfigError
 from dgm_jax.experiments.dirac_gan import EXPERIMENT, Config
 from dgm_jax.experiments.dirac_gan import task as dirac_gan
 from dgm_jax.experiments.dirac_gan.steps import ARMS, Arm, spectrum, trajectory
-from dgm_jax.models.dirac_gan import DIRAC_GAMES, DiracGame, dirac_spectrum
+from dgm_jax.models import DIRAC_GAMES, DiracGame, dirac_spectrum
 from dgm_jax.run import main
 
 STEP = 0.2

@@ -23,8 +23,7 @@ from dgm_jax.experiments.dirac_gan.steps import ARMS
 from dgm_jax.experiments.gan_images.task import EXTRACTORS
 from dgm_jax.experiments.gan_optimality.pairs import PAIRS
 from dgm_jax.experiments.gumbel_vae_images.task import OPTIMIZERS
-from dgm_jax.models import latent
-from dgm_jax.models.discrete_vae import RELAXATIONS
+from dgm_jax.models import RELAXATIONS, latent
 from dgm_jax.parallel.devices import LAYOUTS
 from dgm_jax.priors import FROM_DIM
 from dgm_jax.quantization import GRADIENTS, QUANTIZERS

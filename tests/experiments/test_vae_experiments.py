@@ -15,7 +15,8 @@ from dgm_jax.core import ConfigError
 from dgm_jax.experiments import avb_images, elbo_surgery, vae_priors
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.vae import task as study
-from dgm_jax.models.vae import Vae, posterior, vae
+from dgm_jax.models import Vae, vae
+from dgm_jax.models.latent import posterior
 from dgm_jax.run import check, main
 
 SHORT = [

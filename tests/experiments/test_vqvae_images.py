@@ -13,7 +13,7 @@ from dgm_jax import data, quantization
 from dgm_jax.core import SOLO, ConfigError
 from dgm_jax.experiments import vqvae_images as experiment
 from dgm_jax.experiments.vqvae_images import task
-from dgm_jax.models.vqvae import codes_of
+from dgm_jax.models import vqvae_codes
 from dgm_jax.run import main
 
 
@@ -137,7 +137,7 @@ def test_every_quantizer_trains_and_tells_the_usage_of_each_level(name):
         for _ in range(2):
             now, told = algorithm.step(now, draw)
         images = data.to_model_range(arrays["test"]["image"], info.scaling)
-        codes = codes_of(vae, now.params, now.state, images)
+        codes = vqvae_codes(vae, now.params, now.state, images)
         return told, one_seed.evaluate(now, arrays, jax.random.key(3)), codes
 
     told, rows, codes = run(inputs.arrays)

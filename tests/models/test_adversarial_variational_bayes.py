@@ -11,14 +11,9 @@ import pytest
 from dgm_jax import priors, training
 from dgm_jax.core import ConfigError
 from dgm_jax.densities import gaussian
+from dgm_jax.models import AdversarialVae, avb_draw, avb_kl_estimate, avb_terms
 from dgm_jax.models import adversarial_variational_bayes as avb_model
-from dgm_jax.models.adversarial_variational_bayes import (
-    AdversarialVae,
-    draw_posterior,
-    kl_estimate,
-    log_joint,
-    terms,
-)
+from dgm_jax.models.latent import log_joint
 from dgm_jax.networks import (
     MLP,
     AdditiveNoiseEncoder,
@@ -95,10 +90,13 @@ def setup(avb):
 def test_with_the_optimal_critic_the_kl_is_the_log_ratio_of_each_draw():
     avb = recipe(critic(oracle))
     params, state = setup(avb)
-    draw = draw_posterior(jax.random.key(1), avb, params, state, X)
+    draw = avb_draw(jax.random.key(1), avb, params, state, X)
     log_q = log_normal(draw.z, affine_loc(WEIGHTS, X.reshape(4, 4)), SCALE)
     np.testing.assert_allclose(
-        kl_estimate(avb, params, state, X, draw), log_q - log_normal(draw.z), rtol=1e-5, atol=1e-5
+        avb_kl_estimate(avb, params, state, X, draw),
+        log_q - log_normal(draw.z),
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 
@@ -109,7 +107,7 @@ def test_with_the_optimal_critic_the_gradient_is_that_of_the_elbo():
     params, state = setup(avb)
 
     def slope(key):
-        objective = lambda w: jnp.mean(terms(key, avb, params | {"encoder": w}, state, X).kl)
+        objective = lambda w: jnp.mean(avb_terms(key, avb, params | {"encoder": w}, state, X).kl)
         return jax.grad(objective)(WEIGHTS)["w"]
 
     draws = np.asarray(
@@ -125,10 +123,13 @@ def test_adaptive_contrast_of_a_gaussian_posterior_needs_no_critic():
     N(z; 0, I)."""
     avb = recipe(critic(lambda x, z: log_normal(z)), with_moments=True)
     params, state = setup(avb)
-    draw = draw_posterior(jax.random.key(1), avb, params, state, X)
+    draw = avb_draw(jax.random.key(1), avb, params, state, X)
     log_q = log_normal(draw.z, affine_loc(WEIGHTS, X.reshape(4, 4)), SCALE)
     np.testing.assert_allclose(
-        kl_estimate(avb, params, state, X, draw), log_q - log_normal(draw.z), rtol=1e-5, atol=1e-5
+        avb_kl_estimate(avb, params, state, X, draw),
+        log_q - log_normal(draw.z),
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 
@@ -165,14 +166,14 @@ def test_the_critic_learns_the_kl():
     step = lambda now, _: (algorithm.step(now, lambda index: batch)[0], None)
     end, _ = jax.jit(lambda s: jax.lax.scan(step, s, None, length=1500))(start)
     many = jnp.tile(X, (5000, 1, 1, 1))
-    draw = draw_posterior(jax.random.key(5), avb, end.params, state, many)
-    found = float(jnp.mean(kl_estimate(avb, end.params, state, many, draw)))
+    draw = avb_draw(jax.random.key(5), avb, end.params, state, many)
+    found = float(jnp.mean(avb_kl_estimate(avb, end.params, state, many, draw)))
     truth = float(
         jnp.mean(
             jnp.sum(gaussian.kl(affine_loc(WEIGHTS, X.reshape(4, 4)), SCALE, 0.0, 1.0), axis=-1)
         )
     )
-    before = float(jnp.mean(kl_estimate(avb, params, state, many, draw)))
+    before = float(jnp.mean(avb_kl_estimate(avb, params, state, many, draw)))
     assert abs(before - truth) > 0.5 and found == pytest.approx(truth, abs=0.1)
 
 

@@ -14,7 +14,7 @@ import scipy.stats
 
 from dgm_jax import core, training
 from dgm_jax.core import SOLO, ConfigError, DataError
-from dgm_jax.models.autoregressive import AUTOREGRESSIVE, TextImage, autoregressive, code_prior
+from dgm_jax.models import AUTOREGRESSIVE, TextImage, autoregressive, code_prior
 from dgm_jax.networks.masked_convolution import GatedPixelCNN, from_pixel_cnn
 from dgm_jax.networks.transformer import Transformer, from_transformer
 

@@ -11,8 +11,14 @@ import scipy.stats
 
 from dgm_jax import sampling
 from dgm_jax.core import Aux, ConfigError, Player
-from dgm_jax.models.discrete_vae import decode_tokens, discrete_vae, on_tokens, tokens_of
-from dgm_jax.models.gumbel_vae import GumbelVae, bounds
+from dgm_jax.models import (
+    GumbelVae,
+    decode_tokens,
+    discrete_vae,
+    gumbel_bounds,
+    on_tokens,
+    tokens_of,
+)
 from dgm_jax.networks import MLP, from_flax, reshaped
 from dgm_jax.objectives.elbo import warm_up
 
@@ -98,7 +104,7 @@ def test_tokens_and_their_images():
 
 def test_the_functions_of_the_categorical_vae_serve_it():
     params, state = fresh()
-    found = bounds(jax.random.key(1), VAE, params, state, X, 0.5)
+    found = gumbel_bounds(jax.random.key(1), VAE, params, state, X, 0.5)
     q = posterior(params)[1]
     np.testing.assert_allclose(found["hard"].kl, (q * np.log(q * K)).sum((1, 2, 3)), rtol=1e-4)
     perturbed = sampling.perturbed_logits(

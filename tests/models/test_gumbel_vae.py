@@ -10,7 +10,8 @@ import pytest
 
 from dgm_jax import evaluation, sampling
 from dgm_jax.core import ConfigError
-from dgm_jax.models.gumbel_vae import GumbelVae, bounds, exact_log_prob, gumbel_vae, log_weights
+from dgm_jax.models import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
+from dgm_jax.models.latent import log_weights
 from dgm_jax.networks import MLP, from_flax, reshaped
 
 SHAPE = (2, 3, 1)
@@ -115,7 +116,7 @@ def test_bounds_and_log_p():
     x = X
     elbo, log_p, kl = by_enumeration(params, X)
     np.testing.assert_allclose(exact_log_prob(VAE, params, state, x), log_p, rtol=1e-5)
-    many = jax.vmap(lambda key: bounds(key, VAE, params, state, x, 0.5))(
+    many = jax.vmap(lambda key: gumbel_bounds(key, VAE, params, state, x, 0.5))(
         jax.random.split(jax.random.key(4), 4000)
     )
     np.testing.assert_allclose(many["hard"].kl[0], kl, rtol=1e-5)

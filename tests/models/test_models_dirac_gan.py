@@ -7,7 +7,7 @@ import pytest
 
 from dgm_jax import training
 from dgm_jax.core import ConfigError
-from dgm_jax.models.dirac_gan import (
+from dgm_jax.models import (
     DIRAC_GAMES,
     DiracGame,
     dirac_gan,

@@ -12,19 +12,8 @@ import scipy.stats
 from dgm_jax import priors
 from dgm_jax.core import ConfigError, DataError
 from dgm_jax.evaluation import importance_weighted
-from dgm_jax.models import MODELS
-from dgm_jax.models.vae import (
-    PRIOR,
-    Vae,
-    decode,
-    log_joint,
-    log_prior,
-    log_weights,
-    posterior,
-    prior_of,
-    terms,
-    vae,
-)
+from dgm_jax.models import MODELS, PRIOR, Vae, prior_of, vae
+from dgm_jax.models.latent import decode, log_joint, log_prior, log_weights, posterior, terms
 from dgm_jax.networks import MLP, from_flax, from_functions, reshaped
 
 SHAPE = (2, 3, 1)

@@ -13,8 +13,16 @@ import scipy.special
 
 from dgm_jax import quantization, training
 from dgm_jax.core import SOLO, ConfigError, Network, named_key
-from dgm_jax.models.autoregressive import code_prior
-from dgm_jax.models.vqvae import VqVae, codes_of, decoded, encode, log_likelihood, log_prior, vqvae
+from dgm_jax.models import (
+    VqVae,
+    code_prior,
+    vqvae,
+    vqvae_codes,
+    vqvae_decode,
+    vqvae_encode,
+    vqvae_log_likelihood,
+    vqvae_log_prior,
+)
 from dgm_jax.networks import Transformer, from_functions, from_transformer
 from dgm_jax.objectives.vqvae import uniform_log_prior
 from dgm_jax.quantization import (
@@ -54,7 +62,7 @@ def fresh(vae):
 def test_the_likelihood_is_the_discretised_logistic_law():
     vae = small()
     params, state = fresh(vae)
-    _, found = encode(vae, params, state, X)
+    _, found = vqvae_encode(vae, params, state, X)
     out = np.asarray(found.quantized, np.float64).reshape(6, -1) @ np.asarray(
         params["decoder"]["w"], np.float64
     )
@@ -64,10 +72,12 @@ def test_the_likelihood_is_the_discretised_logistic_law():
     lower = np.where(x < -0.999, 0.0, scipy.special.expit((x - 1 / 255 - loc) / scale))
     expected = np.log(upper - lower).sum(1)
     np.testing.assert_allclose(
-        log_likelihood(vae, params, state, found.quantized, X), expected, rtol=1e-4
+        vqvae_log_likelihood(vae, params, state, found.quantized, X), expected, rtol=1e-4
     )
     np.testing.assert_allclose(
-        decoded(vae, params, state, found.quantized).reshape(6, 16), np.clip(loc, -1, 1), atol=1e-5
+        vqvae_decode(vae, params, state, found.quantized).reshape(6, 16),
+        np.clip(loc, -1, 1),
+        atol=1e-5,
     )
 
 
@@ -76,19 +86,19 @@ def test_the_bound_is_below_log_p_of_the_enumerated_model(prior):
     vae = small(prior)
     params, state = fresh(vae)
     grids = jnp.asarray(list(itertools.product(range(K), repeat=2))).reshape(-1, 1, 2)
-    prior_of_all = np.asarray(log_prior(vae, params, grids), np.float64)
+    prior_of_all = np.asarray(vqvae_log_prior(vae, params, grids), np.float64)
     np.testing.assert_allclose(np.exp(prior_of_all).sum(), 1.0, rtol=1e-5)
     book = state["codebook"].codebook
     joint = [
         np.asarray(
-            log_likelihood(vae, params, state, jnp.tile(book[g], (6, 1, 1, 1)), X), np.float64
+            vqvae_log_likelihood(vae, params, state, jnp.tile(book[g], (6, 1, 1, 1)), X), np.float64
         )
         + p
         for g, p in zip(grids, prior_of_all, strict=True)
     ]
     log_p = np.logaddexp.reduce(joint)
-    _, found = encode(vae, params, state, X)
-    bound = log_likelihood(vae, params, state, found.quantized, X) + log_prior(
+    _, found = vqvae_encode(vae, params, state, X)
+    bound = vqvae_log_likelihood(vae, params, state, found.quantized, X) + vqvae_log_prior(
         vae, params, found.codes
     )
     assert np.all(bound <= log_p + 1e-3)
@@ -110,7 +120,7 @@ def test_who_moves_what():
     )
     start = algorithm.init(jax.random.key(0), params, state)
     moved, info = jax.jit(lambda now: algorithm.step(now, lambda index: {"x": X}))(start)
-    z, found = encode(vae, params, state, X)
+    z, found = vqvae_encode(vae, params, state, X)
     expected = codebook_ema.update(state["codebook"], z, found.codes, 0.9)
     for mine, theirs in zip(moved.state["codebook"], expected, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
@@ -124,8 +134,8 @@ def test_who_moves_what():
 
     def loss(encoder_and_decoder):
         p = {**params, **encoder_and_decoder}
-        z, found = encode(vae, p, state, X)
-        terms = -log_likelihood(vae, p, state, found.quantized, X) + 0.25 * jnp.sum(
+        z, found = vqvae_encode(vae, p, state, X)
+        terms = -vqvae_log_likelihood(vae, p, state, found.quantized, X) + 0.25 * jnp.sum(
             (z - book[found.codes]) ** 2, (1, 2, 3)
         )
         return jnp.mean(terms)
@@ -150,7 +160,7 @@ def test_a_trained_codebook_gets_the_gradient_of_its_term():
     gradient = jax.grad(lambda p: loss(p, state, {"x": X}, jax.random.key(0))[0])(params)[
         "codebook"
     ]
-    z, found = encode(vae, params, state, X)
+    z, found = vqvae_encode(vae, params, state, X)
     z, codes = np.asarray(z).reshape(-1, D), np.asarray(found.codes).reshape(-1)
     expected = [
         2 * np.sum(np.asarray(params["codebook"])[k] - z[codes == k], axis=0) / 6 for k in range(K)
@@ -168,7 +178,7 @@ def test_codes_that_nothing_uses_start_on_data():
     }
     _, aux = vqvae(vae, SHAPE).players["autoencoder"].loss(params, far, {"x": X}, jax.random.key(0))
     assert aux.metrics["revived"] == 2
-    z = np.asarray(encode(vae, params, far, X)[0]).reshape(-1, D)
+    z = np.asarray(vqvae_encode(vae, params, far, X)[0]).reshape(-1, D)
     for row in np.asarray(aux.state["codebook"].codebook)[1:]:
         assert np.any(np.all(z == row, axis=1))
 
@@ -185,16 +195,18 @@ def test_samples_are_decoded_codes_of_the_prior(prior):
         [np.all(np.abs(images - image) < 1e-5, axis=(1, 2, 3)).mean() for image in every]
     )
     np.testing.assert_allclose(share.sum(), 1.0)
-    p = np.exp(np.asarray(log_prior(vae, params, grids), np.float64))
+    p = np.exp(np.asarray(vqvae_log_prior(vae, params, grids), np.float64))
     assert np.all(np.abs(share - p) < 4.5 * np.sqrt(p * (1 - p) / 2000))
 
 
 def test_codes_carry_no_gradient():
     vae = small(prior=False)
     params, state = fresh(vae)
-    assert codes_of(vae, params, state, X).dtype == jnp.int32
+    assert vqvae_codes(vae, params, state, X).dtype == jnp.int32
     np.testing.assert_allclose(
-        log_prior(vae, params, jnp.zeros((2, 1, 2), jnp.int32)), uniform_log_prior(2, K), rtol=1e-6
+        vqvae_log_prior(vae, params, jnp.zeros((2, 1, 2), jnp.int32)),
+        uniform_log_prior(2, K),
+        rtol=1e-6,
     )
 
 
@@ -240,7 +252,7 @@ def test_networks_train_in_training_form_and_the_prior_sees_the_inference_form()
         key=named_key(key, "decoder"),
     )
     identity = Network(lambda key, x: ({}, {}), lambda params, state, x, **_: (x, state))
-    likelihood = log_likelihood(vae._replace(decoder=identity), params, state, out, X)
+    likelihood = vqvae_log_likelihood(vae._replace(decoder=identity), params, state, out, X)
     commitment = np.square(np.asarray(z) - np.asarray(quantized.quantized)).sum((1, 2, 3))
     np.testing.assert_allclose(value, np.mean(0.25 * commitment - likelihood), rtol=1e-5)
     assert aux.state["encoder"]["calls"] == aux.state["decoder"]["calls"] == 1
@@ -282,7 +294,7 @@ def test_quantizers_with_levels_and_without_a_codebook_train(name):
     """Usage of each level from counts by numpy; the prior is over all codes of an image."""
     vae, model, (before, after), info = trained(name)
     _, num_codes, levels = LEVELS[name]
-    codes = np.asarray(codes_of(vae, before.params, before.state, X))
+    codes = np.asarray(vqvae_codes(vae, before.params, before.state, X))
     assert codes.shape == (6, 1, 2, *levels) and 0 <= codes.min() <= codes.max() < num_codes
     usage = quantization.codebook_usage(codes, num_codes, levels)
     assert usage.perplexity.shape == levels
@@ -304,12 +316,12 @@ def test_quantizers_with_levels_and_without_a_codebook_train(name):
 @pytest.mark.parametrize("name", LEVELS)
 def test_decoded_codes_are_reconstructions(name):
     vae, model, (_, now), _ = trained(name)
-    _, quantized = encode(vae, now.params, now.state, X)
+    _, quantized = vqvae_encode(vae, now.params, now.state, X)
     np.testing.assert_array_equal(
         model.decode(now.params, now.state, quantized.codes),
-        decoded(vae, now.params, now.state, quantized.quantized),
+        vqvae_decode(vae, now.params, now.state, quantized.quantized),
     )
-    uniform = log_prior(vae._replace(prior=None), now.params, quantized.codes)
+    uniform = vqvae_log_prior(vae._replace(prior=None), now.params, quantized.codes)
     size = 2 * int(np.prod(LEVELS[name][2]))
     np.testing.assert_allclose(uniform, np.full(6, -size * np.log(LEVELS[name][1])), rtol=1e-6)
 
@@ -319,7 +331,7 @@ def test_a_codebook_that_starts_by_kmeans_stands_on_the_first_images():
     quantizer = moving_average_quantizer(12, D, start="kmeans")
     vae = small(prior=False, quantizer=quantizer)
     params, state = vqvae(vae, SHAPE, first_images=X).init(jax.random.key(1))
-    z, quantized = encode(vae, params, state, X)
+    z, quantized = vqvae_encode(vae, params, state, X)
     order = lambda rows: np.asarray(sorted(map(tuple, np.asarray(rows).reshape(-1, D))))
     np.testing.assert_allclose(order(state["codebook"].codebook), order(z), rtol=1e-5)
     np.testing.assert_allclose(quantized.commitment_loss, 0, atol=1e-9)

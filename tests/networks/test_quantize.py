@@ -11,7 +11,7 @@ from flax import nnx
 from dgm_jax import training
 from dgm_jax.core import ConfigError
 from dgm_jax.densities import discretized_logistic
-from dgm_jax.models.vqvae import VqVae, vqvae
+from dgm_jax.models import VqVae, vqvae
 from dgm_jax.networks import NnxQuantize, Quantize, from_flax, from_functions, from_nnx
 from dgm_jax.objectives.vqvae import loss as vqvae_loss
 from dgm_jax.quantization import (

@@ -12,7 +12,8 @@ import pytest
 from dgm_jax import training
 from dgm_jax.core import Task
 from dgm_jax.evaluation import importance_weighted
-from dgm_jax.models.vae import Vae, log_weights, vae
+from dgm_jax.models import Vae, vae
+from dgm_jax.models.latent import log_weights
 
 IMAGES = own_parts.stripes(512)
 

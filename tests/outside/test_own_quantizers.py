@@ -8,8 +8,7 @@ import pytest
 import sign_quantizer
 
 from dgm_jax import networks, quantization, training
-from dgm_jax.models import VqVae, vqvae
-from dgm_jax.models.vqvae import codes_of, encode, uniform_log_prior
+from dgm_jax.models import VqVae, vqvae, vqvae_codes, vqvae_encode, vqvae_uniform_log_prior
 
 SHAPE, GRID = (4, 4, 1), (2, 2)
 QUANTIZERS = {
@@ -57,8 +56,8 @@ def test_it_trains_and_says_how_its_codes_are_used(name):
     x, start, moved, metrics = trained(recipe, 300)
     log_likelihood = np.asarray(metrics["log_likelihood"])
     assert np.all(np.isfinite(log_likelihood)) and log_likelihood[-1] > log_likelihood[0] + 10
-    _, quantized = encode(recipe, moved.params, moved.state, x)
-    codes = np.asarray(codes_of(recipe, moved.params, moved.state, x))
+    _, quantized = vqvae_encode(recipe, moved.params, moved.state, x)
+    codes = np.asarray(vqvae_codes(recipe, moved.params, moved.state, x))
     assert codes.shape == (256, *recipe.code_grid) and 0 <= codes.min()
     assert codes.max() < quantizer.num_codes
     parts = moved.params["codebook"], moved.state["codebook"]
@@ -73,7 +72,7 @@ def test_it_trains_and_says_how_its_codes_are_used(name):
         np.testing.assert_allclose(perplexity, np.exp(-np.sum(shares * np.log(shares))), rtol=1e-4)
     places = 4 * int(np.prod(quantizer.code_shape))
     np.testing.assert_allclose(
-        uniform_log_prior(recipe), -places * np.log(quantizer.num_codes), rtol=1e-6
+        vqvae_uniform_log_prior(recipe), -places * np.log(quantizer.num_codes), rtol=1e-6
     )
 
 
@@ -82,7 +81,7 @@ def test_residual_levels_refine_one_another():
     quantizer = QUANTIZERS["residual"]
     recipe = recipe_of(quantizer)
     x, _, moved, _ = trained(recipe, 300)
-    z, quantized = encode(recipe, moved.params, moved.state, x)
+    z, quantized = vqvae_encode(recipe, moved.params, moved.state, x)
     both = np.mean(np.square(z - quantized.quantized))
     single = quantization.residual_quantizer(6, 3, 1)
     parts = (moved.params["codebook"], moved.state["codebook"])

@@ -8,8 +8,7 @@ import pytest
 import relativistic
 
 from dgm_jax import networks, training
-from dgm_jax.models import PENALTIES, Penalty, gan
-from dgm_jax.models.gan import DISCRIMINATOR, GENERATOR
+from dgm_jax.models import DISCRIMINATOR, GENERATOR, PENALTIES, Penalty, gan
 from dgm_jax.objectives.gan import LOSSES
 
 X = np.random.default_rng(0).normal(1.0, 0.5, (32, 2)).astype(np.float32)

@@ -24,10 +24,10 @@ from dgm_jax.core import (
 from dgm_jax.evaluation import likelihood
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.vae import VaeConfig
+from dgm_jax.models import Vae
 from dgm_jax.models.latent import posterior
 from dgm_jax.models.posteriors import AnnealingStart, Gaussian, sample_gaussian
 from dgm_jax.models.posteriors import surgery as decompose
-from dgm_jax.models.vae import Vae
 from dgm_jax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, from_flax, reshaped
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.objectives.elbo import warm_up
@@ -103,7 +103,7 @@ def validate_prior(name: str) -> None:
 
 
 def prior_named(name: str, dim: int, inputs: Inputs, num_components: int):
-    """`encode -> Prior` over `dim` latents by its name, as `models.vae.Vae` wants it."""
+    """`encode -> Prior` over `dim` latents by its name, as `models.Vae` wants it."""
     if name == "vamp":
         shape = inputs.context.info.shape
         start = _random_images(inputs.context.train["image"], num_components)

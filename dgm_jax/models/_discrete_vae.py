@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from dgm_jax import sampling
 from dgm_jax.core import Array, Aux, Model, Params, Player, State, lookup, named_key
 from dgm_jax.models import latent
-from dgm_jax.models.gumbel_vae import GumbelVae, init_of, kl_to_prior, logits_of
+from dgm_jax.models._gumbel_vae import GumbelVae, init_of, kl_to_prior, logits_of
 from dgm_jax.models.likelihoods import LIKELIHOODS
 from dgm_jax.objectives.elbo import elbo
 

@@ -42,9 +42,9 @@ __all__ = [
     "DECODER",
     "ENCODER",
     "GumbelVae",
-    "bounds",
     "decode",
     "exact_log_prob",
+    "gumbel_bounds",
     "gumbel_vae",
     "init_of",
     "kl_to_prior",
@@ -127,7 +127,7 @@ def kl_to_prior(vae: GumbelVae, logits: Array) -> Array:
     return jnp.sum(by_variable, axis=tuple(range(1, 1 + len(vae.latent_shape))))
 
 
-def bounds(
+def gumbel_bounds(
     key: Key, vae: GumbelVae, params: Params, state: State, x: Array, temperature
 ) -> dict[str, ElboTerms]:
     """Per example [B], nats: "hard" with one hard draw, a bound; "relaxed" with a Gumbel-softmax

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dgm_jax.core import Model, Network, lookup
-from dgm_jax.models.gan import PENALTIES, Penalty, gan
+from dgm_jax.models._gan import PENALTIES, Penalty, gan
 from dgm_jax.networks import MLP, from_flax
 from dgm_jax.objectives.gan import LOSSES
 

@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 from dgm_jax.core import Array, Aux, Model, Player, lookup
-from dgm_jax.models.gan import DISCRIMINATOR, GENERATOR, PENALTIES, Penalty, gan
+from dgm_jax.models._gan import DISCRIMINATOR, GENERATOR, PENALTIES, Penalty, gan
 from dgm_jax.networks import from_functions
 from dgm_jax.objectives.gan import LOSSES
 

@@ -66,37 +66,37 @@ class VqVae(NamedTuple):
         return (*self.grid, *self.quantizer.code_shape)
 
 
-def encode(vae: VqVae, params, state, x: Array) -> tuple[Array, Quantized]:
+def vqvae_encode(vae: VqVae, params, state, x: Array) -> tuple[Array, Quantized]:
     """z [B, h, w, D] of images, and what quantizing it gives; the inference form."""
     z, _ = vae.encoder.apply(params[ENCODER], state[ENCODER], x, train=False)
     return z, vae.quantizer.quantize(params[CODEBOOK], state[CODEBOOK], z)
 
 
-def codes_of(vae: VqVae, params, state, x: Array) -> Array:
+def vqvae_codes(vae: VqVae, params, state, x: Array) -> Array:
     """int32[B, *code_grid], with no gradient."""
-    return encode(vae, params, state, x)[1].codes
+    return vqvae_encode(vae, params, state, x)[1].codes
 
 
-def decoded(vae: VqVae, params, state, quantized: Array) -> Array:
+def vqvae_decode(vae: VqVae, params, state, quantized: Array) -> Array:
     """Images in [-1, 1]: the locations, cut to the range of a pixel."""
     return jnp.clip(_pixels(_decode(vae, params, state, quantized))[0], -1, 1)
 
 
-def log_likelihood(vae: VqVae, params, state, quantized: Array, x: Array) -> Array:
+def vqvae_log_likelihood(vae: VqVae, params, state, quantized: Array, x: Array) -> Array:
     """log p(x | e): [B] in nats, the sum over pixels of a discretized logistic density of 256
     levels."""
     return _log_likelihood(_decode(vae, params, state, quantized), x)
 
 
-def log_prior(vae: VqVae, params, codes: Array) -> Array:
+def vqvae_log_prior(vae: VqVae, params, codes: Array) -> Array:
     """log p(c) of codes [B, *code_grid]: [B], by the trained prior, or by the uniform one where
     there is none."""
     if vae.prior is None:
-        return jnp.full(codes.shape[0], uniform_log_prior(vae))
+        return jnp.full(codes.shape[0], vqvae_uniform_log_prior(vae))
     return vae.prior.log_prob(params[PRIOR], codes)
 
 
-def uniform_log_prior(vae: VqVae) -> float:
+def vqvae_uniform_log_prior(vae: VqVae) -> float:
     """log p(c) of any codes of an image under the uniform prior, in nats."""
     return objective.uniform_log_prior(math.prod(vae.code_grid), vae.quantizer.num_codes)
 
@@ -151,7 +151,7 @@ def vqvae(
 
     def decode(params, state, codes):
         values = vae.quantizer.lookup(params[CODEBOOK], state[CODEBOOK], codes)
-        return decoded(vae, params, state, values)
+        return vqvae_decode(vae, params, state, values)
 
     parts = (ENCODER, DECODER, CODEBOOK)
     players = {"autoencoder": Player(parts, functools.partial(_autoencoder_loss, vae))}
@@ -194,8 +194,8 @@ def _autoencoder_loss(vae: VqVae, params, state, batch, key: Key):
 
 def _prior_loss(vae: VqVae, params, state, batch, key: Key):
     del key
-    codes = jax.lax.stop_gradient(codes_of(vae, params, state, batch["x"]))
-    nats = -jnp.mean(log_prior(vae, params, codes))
+    codes = jax.lax.stop_gradient(vqvae_codes(vae, params, state, batch["x"]))
+    nats = -jnp.mean(vqvae_log_prior(vae, params, codes))
     bits = nats / (math.prod(vae.code_grid) * math.log(2))
     return nats, Aux(state, {"prior_bits_per_code": bits})
 

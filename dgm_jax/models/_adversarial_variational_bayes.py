@@ -48,26 +48,26 @@ from dgm_jax.objectives.adversarial_variational_bayes import Contrast
 from dgm_jax.objectives.elbo import ElboTerms
 
 __all__ = [
-    "BATCH_COUPLING",
+    "AVB_BATCH_COUPLING",
     "CRITIC",
     "DECODER",
     "ENCODER",
     "PRIOR",
     "AdversarialVae",
-    "Draw",
+    "AvbDraw",
     "adversarial_variational_bayes",
-    "critic_logits",
+    "avb_critic_logits",
+    "avb_draw",
+    "avb_kl_estimate",
+    "avb_terms",
     "decode",
-    "draw_posterior",
-    "kl_estimate",
     "log_joint",
     "log_likelihood",
     "log_prior",
-    "terms",
 ]
 
 ENCODER, DECODER, PRIOR, CRITIC = "encoder", "decoder", "prior", "critic"
-BATCH_COUPLING = "adaptive contrast takes moments of the noise bases over the batch"
+AVB_BATCH_COUPLING = "adaptive contrast takes moments of the noise bases over the batch"
 
 
 class AdversarialVae(NamedTuple):
@@ -107,7 +107,7 @@ class AdversarialVae(NamedTuple):
         )
 
 
-class Draw(NamedTuple):
+class AvbDraw(NamedTuple):
     """z [B, D] ~ q(z | x), and the Gaussian with q's moments that adaptive contrast works with
     (None without it)."""
 
@@ -133,16 +133,16 @@ def _sample_posterior(
     avb: AdversarialVae, key: Key, q: _Implicit, num_samples: int | None = None
 ) -> Array:
     params, state = {ENCODER: q.params}, {ENCODER: q.state}
-    one = lambda key: draw_posterior(key, avb, params, state, q.x).z
+    one = lambda key: avb_draw(key, avb, params, state, q.x).z
     return one(key) if num_samples is None else jax.lax.map(one, jax.random.split(key, num_samples))
 
 
-def draw_posterior(key: Key, avb: AdversarialVae, params: Params, state: State, x: Array) -> Draw:
+def avb_draw(key: Key, avb: AdversarialVae, params: Params, state: State, x: Array) -> AvbDraw:
     """One draw for each example of x [B, H, W, C], differentiable in the encoder."""
     return _draw(key, avb, params, state, x, train=False)[0]
 
 
-def _draw(key, avb: AdversarialVae, params, state, x, *, train) -> tuple[Draw, State]:
+def _draw(key, avb: AdversarialVae, params, state, x, *, train) -> tuple[AvbDraw, State]:
     """The draw, and the state with the encoder's new statistics."""
     noise = normal(key, (x.shape[0], avb.noise_size))
     out, moved = avb.encoder.apply(
@@ -152,17 +152,19 @@ def _draw(key, avb: AdversarialVae, params, state, x, *, train) -> tuple[Draw, S
         train=train,
         key=named_key(key, "encoder dropout"),
     )
-    draw = Draw(out[0], Contrast(*out[1:])) if avb.adaptive_contrast else Draw(out, None)
+    draw = AvbDraw(out[0], Contrast(*out[1:])) if avb.adaptive_contrast else AvbDraw(out, None)
     return draw, {**state, ENCODER: moved}
 
 
-def critic_logits(avb: AdversarialVae, params: Params, state: State, x: Array, draw: Draw) -> Array:
+def avb_critic_logits(
+    avb: AdversarialVae, params: Params, state: State, x: Array, draw: AvbDraw
+) -> Array:
     """T(x, z) [B]: the logit that z was drawn from the posterior, not from the prior (or from
     r)."""
     return _logits(None, avb, params, state, x, draw, train=False)[0]
 
 
-def _logits(key, avb: AdversarialVae, params, state, x, draw: Draw, *, train):
+def _logits(key, avb: AdversarialVae, params, state, x, draw: AvbDraw, *, train):
     """T(x, z), and the state with the critic's new statistics."""
     if draw.contrast is None:
         z, offset = draw.z, avb.prior.log_prob(params[PRIOR], draw.z)
@@ -174,20 +176,22 @@ def _logits(key, avb: AdversarialVae, params, state, x, draw: Draw, *, train):
     return objective.with_prior(raw, offset), {**state, CRITIC: moved}
 
 
-def kl_estimate(avb: AdversarialVae, params: Params, state: State, x: Array, draw: Draw) -> Array:
+def avb_kl_estimate(
+    avb: AdversarialVae, params: Params, state: State, x: Array, draw: AvbDraw
+) -> Array:
     """The critic's KL(q(. | x) || p) at one draw, [B] nats: T, and log r - log p where the contrast
     is r."""
-    return _kl(avb, params, critic_logits(avb, params, state, x, draw), draw)
+    return _kl(avb, params, avb_critic_logits(avb, params, state, x, draw), draw)
 
 
-def _kl(avb: AdversarialVae, params, logits: Array, draw: Draw) -> Array:
+def _kl(avb: AdversarialVae, params, logits: Array, draw: AvbDraw) -> Array:
     if draw.contrast is None:
         return logits
     log_p = avb.prior.log_prob(params[PRIOR], draw.z)
     return objective.adaptive_kl(logits, draw.z, draw.contrast, log_p)
 
 
-def terms(
+def avb_terms(
     key: Key,
     avb: AdversarialVae,
     params: Params,
@@ -218,7 +222,7 @@ def _critic_loss(avb: AdversarialVae, params, state, batch, key):
     x = batch["x"]
     draw, _ = jax.lax.stop_gradient(_draw(key_posterior, avb, params, state, x, train=True))
     if draw.contrast is None:
-        other = Draw(avb.prior.sample(params[PRIOR], key_other, x.shape[0]), None)
+        other = AvbDraw(avb.prior.sample(params[PRIOR], key_other, x.shape[0]), None)
     else:
         other = draw._replace(z=objective.contrast_sample(key_other, draw.contrast, 1)[0])
     logits = []
@@ -276,7 +280,8 @@ def adversarial_variational_bayes(
 
     Returns:
       The model. Metrics: `elbo` (the critic's), `log_likelihood`, `kl`. With adaptive contrast the
-      moments of the bases are those of the batch, so the loss couples its batch: `BATCH_COUPLING`.
+      moments of the bases are those of the batch, so the loss couples its batch
+      (`AVB_BATCH_COUPLING`).
 
     Raises:
       ConfigError: a name or number that no run could use; from `init`, parts that do not fit.
