@@ -40,16 +40,15 @@ MAY_IMPORT = {
         "core",
     },
     "console": set(),
-    "run": {"console", "native", "training", "plotting", "core"},
-    "cli": {"console", "run", "native", "training", "plotting", "core"},
+    "run": {"console", "native", "training", "parallel", "plotting", "core"},
+    "cli": {"console", "run", "core"},
 }
-MAY_IMPORT["studies"] = set(MAY_IMPORT) - {"_backend", "probe", "cli"}
 MATHS = ("core", "sampling", "densities", "flows", "quantization", "objectives")
 
 # Packages that live in a few rooms only.
 AT_HOME = {
     "flax": {"networks"},
-    "optax": {"training", "models", "studies"},
+    "optax": {"training", "models"},
     "orbax": {"training"},
     "matplotlib": {"plotting"},
     "torch": set(),
@@ -58,7 +57,7 @@ AT_HOME = {
     "rich": {"run"},
     "jinja2": {"run"},
     "filelock": {"native", "run"},
-    "tyro": {"run", "cli"},
+    "tyro": {"run"},
 }
 FILES = {
     "os",
@@ -181,20 +180,24 @@ def test_the_package_itself_imports_no_room():
 
 
 def test_experiments_do_not_import_each_other():
+    """An experiment imports its own parts and what is shared, which knows no experiment."""
     wrong = []
     for path in trees():
-        if path.parts[0] == "experiments" and path.name != "__init__.py":
-            wrong += [
-                f"{path} imports {target}"
-                for target in imports(path)
-                if f"{target}.".startswith(("dgm_jax.experiments.", "experiments."))
-            ]
-            wrong += [
-                f"{path} imports {target}"
-                for target in imports(path)
-                if target.startswith("dgm_jax.cli")
-            ]
+        if path.parts[0] == "experiments" and len(path.parts) > 2:
+            for target in imports(path):
+                _, inside, found = f"{target}.".partition("experiments.")
+                if inside and found.split(".")[0] not in (path.parts[1], "_shared"):
+                    wrong.append(f"{path} imports {target}")
+                if target.startswith("dgm_jax.cli"):
+                    wrong.append(f"{path} imports {target}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_an_experiment_is_a_folder_with_its_settings_apart():
+    folders = {path.parts[1] for path in trees() if path.parts[0] == "experiments"}
+    for name in folders - {"__init__.py", "_shared"}:
+        inside = {path.name for path in trees() if path.parts[:2] == ("experiments", name)}
+        assert {"__init__.py", "__main__.py", "task.py"} <= inside, name
 
 
 @pytest.mark.parametrize("package", AT_HOME)
@@ -239,9 +242,9 @@ def test_devices_are_the_business_of_parallel():
 
 def test_compilation_is_the_business_of_those_who_run_things():
     """The maths, networks and models are plain functions. Metrics of finished samples
-    (`evaluation`) and studies are called from the host, so they may compile; the probe asks what
-    the compiler makes of sums."""
-    may = {"parallel", "training", "run", "evaluation", "studies", "probe"}
+    (`evaluation`) are called from the host, so they may compile; the probe asks what the compiler
+    makes of sums."""
+    may = {"parallel", "training", "run", "evaluation", "probe"}
     wrong = []
     for path in trees():
         if room(path) is not None and room(path) not in may:
@@ -398,8 +401,18 @@ def test_every_room_says_what_it_exports():
             if isinstance(t, ast.Name)
         }
         defined |= {n.target.id for n in tree.body if isinstance(n, ast.AnnAssign)}
+        seen_by_checkers = [
+            inner
+            for n in tree.body
+            if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"
+            for inner in n.body
+        ]
         imported = {
-            a.asname or a.name for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names
+            a.asname or a.name
+            for n in (*tree.body, *seen_by_checkers)
+            if isinstance(n, ast.ImportFrom)
+            for a in n.names
+            if n.module != "typing"
         }
         modules = {p.stem for p in trees() if room(p) == name} | {
             p.parts[2] for p in trees() if room(p) == name

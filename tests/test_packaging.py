@@ -220,7 +220,7 @@ def test_a_run_beside_a_package_of_the_users_own(installed, users_folder):
         ("-m", "dgm_jax.experiments.one"),
         ("-c", "import experiments.one"),
         ("-c", "import dgm_jax.experiments.one"),
-        ("-c", "from dgm_jax import cli; catalogue.experiments()['one'].load()"),
+        ("-c", "from dgm_jax.run import catalogue; catalogue.experiments()['one'].load()"),
     ],
     ids=" ".join,
 )

@@ -11,7 +11,13 @@ from dgm_jax.models.autoregressive import (
     autoregressive,
     code_prior,
 )
-from dgm_jax.models.dirac_gan import DIRAC_GAMES, DiracGame, dirac_gan, dirac_optimizers
+from dgm_jax.models.dirac_gan import (
+    DIRAC_GAMES,
+    DiracGame,
+    dirac_gan,
+    dirac_optimizers,
+    dirac_spectrum,
+)
 from dgm_jax.models.discrete_vae import discrete_vae
 from dgm_jax.models.gan import PENALTIES, Penalty, gan
 from dgm_jax.models.gumbel_vae import GumbelVae, gumbel_vae
@@ -53,6 +59,7 @@ __all__ = [
     "code_prior",
     "dirac_gan",
     "dirac_optimizers",
+    "dirac_spectrum",
     "discrete_vae",
     "gan",
     "gumbel_vae",

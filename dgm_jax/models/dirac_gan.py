@@ -149,7 +149,7 @@ def half_consensus(theta: Array, psi: Array) -> Array:
     return (jnp.square(theta) + jnp.square(psi)) / 2 * slope * jax.lax.stop_gradient(slope)
 
 
-def closed_form_spectrum(game: DiracGame, dynamics: str, step_size: float) -> np.ndarray:
+def dirac_spectrum(game: DiracGame, dynamics: str, step_size: float) -> np.ndarray:
     """complex128[N]: eigenvalues at (0, 0) of one step by plain gradient descent, from linear
     algebra alone; NaN for the gradient penalty, which has no derivative there.
 

@@ -101,18 +101,17 @@ def with_settings(config: StudyConfig, chosen: dict[str, Any]) -> StudyConfig:
     return dataclasses.replace(config, **values)
 
 
-def groups(
-    experiment: Experiment, cells: list[Arm], grid: dict[str, tuple] | None = None
-) -> list[Group]:
-    """Cells that share a program: equal but for sweepable numbers of the grid."""
-    swept = tuple(
-        name
-        for name, values in (grid or {}).items()
-        if name in experiment.sweepable and all(isinstance(value, float) for value in values)
-    )
+def groups(experiment: Experiment, cells: list[Arm]) -> list[Group]:
+    """Cells that share a program: equal but for sweepable numbers. `swept` are those numbers in
+    which they differ."""
     found: dict[Any, list[Arm]] = {}
     for cell in cells:
-        found.setdefault(
-            dataclasses.replace(cell.config, **{name: 0.0 for name in swept}), []
-        ).append(cell)
-    return [Group(tuple(same), swept if len(same) > 1 else ()) for same in found.values()]
+        numbers = [n for n in experiment.sweepable if isinstance(getattr(cell.config, n), float)]
+        rest = dataclasses.replace(cell.config, **dict.fromkeys(numbers, 0.0))
+        found.setdefault(rest, []).append(cell)
+    return [Group(tuple(same), _differing(experiment, same)) for same in found.values()]
+
+
+def _differing(experiment: Experiment, cells: list[Arm]) -> tuple[str, ...]:
+    values = {n: {getattr(cell.config, n) for cell in cells} for n in experiment.sweepable}
+    return tuple(name for name, seen in values.items() if len(seen) > 1)

@@ -19,10 +19,11 @@ from dgm_jax.console import Command
 from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
 from dgm_jax.run import records, statistics
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
-from dgm_jax.run.arms import Clock, Run, Trained, distribute, lanes_of, train_all
+from dgm_jax.run.arms import Clock, Run, Trained, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.directory import CONFIG, SUMMARY, RunDirectory
 from dgm_jax.run.experiment import Experiment, Need
+from dgm_jax.run.lanes import distribute, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.progress import Progress
 from dgm_jax.run.report import format_table, write_report
@@ -96,7 +97,7 @@ def _check(job: Job, cells: list[Arm]) -> None:
     print(
         f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
     )
-    for group in groups(experiment, cells, job.grid):
+    for group in groups(experiment, cells):
         keys, hyper = lanes_of(group, job.config)
         compiled = distribute(experiment, job.launch, group, inputs, keys, hyper)
         lanes = compiled.abstract(keys, hyper)
@@ -219,7 +220,7 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[Trained]
     several = len(cells) > 1
     run = Run(experiment, job.config, job.launch, inputs, directory, progress, clock, several)
     with watch_signals() as stop:
-        return run, train_all(run, groups(experiment, cells, job.grid), stop)
+        return run, train_all(run, groups(experiment, cells), stop)
 
 
 def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:

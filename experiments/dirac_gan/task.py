@@ -8,7 +8,7 @@ from dgm_jax.core import Task, lookup, require_positive
 from dgm_jax.experiments.dirac_gan import Config
 from dgm_jax.experiments.dirac_gan.figures import figures
 from dgm_jax.experiments.dirac_gan.steps import ARMS, algorithm, spectrum
-from dgm_jax.models.dirac_gan import DIRAC_GAMES, closed_form_spectrum, dirac_gan
+from dgm_jax.models.dirac_gan import DIRAC_GAMES, dirac_spectrum, dirac_gan
 from dgm_jax.run import Inputs
 
 __all__ = ["build", "figures", "finalise", "load", "references", "validate"]
@@ -73,7 +73,7 @@ def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
     the spectrum."""
     arm = ARMS[config.arm[0]]
     values = spectrum(arm, config.step_size)
-    exact = closed_form_spectrum(DIRAC_GAMES[arm.game], arm.dynamics, config.step_size)
+    exact = dirac_spectrum(DIRAC_GAMES[arm.game], arm.dynamics, config.step_size)
     shared = {
         "spectral_radius": np.abs(values[0]),
         "eigenvalue_real": values[0].real,
@@ -97,7 +97,7 @@ def references(config: Config) -> list[dict]:
             {"metric": "distance", "published": published, "spread": spread, "source": NOTEBOOK}
         )
     arm = ARMS[name]
-    exact = closed_form_spectrum(DIRAC_GAMES[arm.game], arm.dynamics, config.step_size)
+    exact = dirac_spectrum(DIRAC_GAMES[arm.game], arm.dynamics, config.step_size)
     radius = float(np.abs(exact).max())
     if np.isfinite(radius):
         rows.append(

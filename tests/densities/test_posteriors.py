@@ -12,7 +12,7 @@ import scipy.stats
 from dgm_jax.core import ConfigError
 from dgm_jax.densities import posteriors
 from dgm_jax.densities.posteriors import EFFECTS, POSTERIORS, STANDARD_ERRORS
-from dgm_jax.studies.avb_posteriors import truth
+from dgm_jax.experiments.avb_posteriors.measure import truth
 
 Y, SIGMA = np.array(EFFECTS), np.array(STANDARD_ERRORS)
 

@@ -5,12 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from experiment_parts import task_of
 
-from dgm_jax.core import TrainState
-from dgm_jax.experiments.avb_four_points import EXPERIMENT, Config, load, references
+from dgm_jax.core import ConfigError, TrainState
+from dgm_jax.experiments.avb_four_points import EXPERIMENT, Config, measure
+from dgm_jax.experiments.avb_four_points import task as study
 from dgm_jax.networks import MLP, from_flax, from_functions, reshaped
 from dgm_jax.run import main
-from dgm_jax.studies import avb_four_points as study
 
 pytestmark = pytest.mark.optimized  # long sums over draws, quicker so
 
@@ -36,7 +37,7 @@ def test_a_decoder_that_ignores_z_gives_its_own_probabilities():
         ),
         (2, 2, 1),
     )
-    log_p, _, _ = study.log_likelihoods(decoder, {"decoder": {}}, {"decoder": {}})
+    log_p, _, _ = measure.log_likelihoods(decoder, {"decoder": {}}, {"decoder": {}})
     p = 1 / (1 + np.exp(-np.arange(4.0)))
     truth = [np.log(p[i]) + sum(np.log(1 - p[j]) for j in range(4) if j != i) for i in range(4)]
     np.testing.assert_allclose(log_p, truth, rtol=1e-5)
@@ -44,14 +45,14 @@ def test_a_decoder_that_ignores_z_gives_its_own_probabilities():
 
 def test_a_decoder_by_quadrants_reaches_the_optimum():
     decoder = reshaped(from_functions(lambda key, z: {}, by_quadrant), (2, 2, 1))
-    log_p, _, _ = study.log_likelihoods(decoder, {"decoder": {}}, {"decoder": {}})
+    log_p, _, _ = measure.log_likelihoods(decoder, {"decoder": {}}, {"decoder": {}})
     np.testing.assert_allclose(log_p, -np.log(4), atol=1e-4)
 
 
 def evaluated(model, changes):
     """What `build`'s evaluation says after `changes(params)`."""
     config = Config(model=(model,))
-    task = study.build(config, load(config))
+    task = task_of(EXPERIMENT, config)
     params, state = task.init(jax.random.key(0))
     return jax.jit(lambda p: task.evaluate(state_of(p, state), {}, jax.random.key(1)))(
         changes(params)
@@ -86,11 +87,11 @@ def test_no_model_exceeds_the_optimum_nor_its_own_evidence(model, factor):
 def test_the_integrals_of_a_vae_agree_with_draws():
     """Random weights: ELBO and KL by quadrature against a million draws in numpy."""
     config = Config(model=("vae",))
-    task = study.build(config, load(config))
+    task = task_of(EXPERIMENT, config)
     params, state = task.init(jax.random.key(5))
     found = task.evaluate(state_of(params, state), {}, jax.random.key(1))
     mlp = reshaped(from_flax(MLP((64, 64, 64, 4), "elu", "glorot")), (4,))
-    out = np.asarray(mlp.apply(params["encoder"], {}, study.points())[0], np.float64)
+    out = np.asarray(mlp.apply(params["encoder"], {}, measure.points())[0], np.float64)
     loc, scale = out[:, :2], np.exp(out[:, 2:])
     rng = np.random.default_rng(0)
     z = loc[:, None] + scale[:, None] * rng.normal(size=(4, 50_000, 2))
@@ -156,23 +157,22 @@ def test_implicit_posteriors_that_tile_the_prior(monkeypatch):
 
 
 def test_the_published_table_is_judged_for_the_vae_only():
-    vae, avb = (references(Config(model=(name,))) for name in ("vae", "avb"))
+    vae, avb = (study.references(Config(model=(name,))) for name in ("vae", "avb"))
     assert {row["metric"] for row in vae if not row.get("context")} == {"log_likelihood", "elbo"}
     assert all(row.get("context") for row in avb) and len(avb) == 4
 
 
 @pytest.mark.parametrize(
-    "flags, message",
+    "wrong, message",
     [
-        (["--preset", "papr"], "did you mean 'paper'"),
-        (["--model", "avp"], "did you mean 'avb'"),
-        (["--num_critic_updates", "0"], "num_critic_updates must be at least 1, got 0"),
+        ({"preset": "papr"}, "did you mean 'paper'"),
+        ({"model": ("avp",)}, "did you mean 'avb'"),
+        ({"num_critic_updates": 0}, "num_critic_updates must be at least 1, got 0"),
     ],
 )
-def test_settings_that_no_run_could_use(flags, message, tmp_path, capsys):
-    assert main(EXPERIMENT, [*flags, "--out", str(tmp_path / "run")]) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+def test_settings_that_no_run_could_use(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        study.validate(Config(**wrong))
 
 
 @pytest.mark.slow

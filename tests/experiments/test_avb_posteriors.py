@@ -8,16 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from experiment_parts import inputs_of, task_of
 
 from dgm_jax import training
 from dgm_jax.core import SOLO, ConfigError
 from dgm_jax.densities.posteriors import POSTERIORS
 from dgm_jax.evaluation.histogram import centers
-from dgm_jax.experiments import avb_posteriors
+from dgm_jax.experiments.avb_posteriors import EXPERIMENT, Config
+from dgm_jax.experiments.avb_posteriors import measure as study
+from dgm_jax.experiments.avb_posteriors.task import validate
+from dgm_jax.models.posterior_families import Family
 from dgm_jax.run import main
-from dgm_jax.studies import avb_posteriors as study
-
-Config = avb_posteriors.Config
 
 
 def exact_draws(posterior, num):
@@ -67,7 +68,7 @@ def test_exact_draws_have_no_divergence(posterior, implicit):
         return jnp.mean(log_prob(params, z) - target.log_density(z))
 
     known = {"critic_kl": oracle} if implicit else {"log_prob": log_prob}
-    family = study.Family(None, {}, draw, **known)
+    family = Family(None, {}, draw, **known)
     found = jax.jit(lambda key: study.evaluate_family(key, family, target, {}, exact))(
         jax.random.key(0)
     )
@@ -83,35 +84,16 @@ def test_exact_draws_have_no_divergence(posterior, implicit):
         np.testing.assert_allclose([found["kl"], found["bound_gap"]], 0, atol=1e-4)
 
 
-@pytest.mark.parametrize("full_rank", [False, True])
-def test_the_gaussian_families_are_normal(full_rank):
-    family = study.gaussian_family(POSTERIORS["eight_schools"], 8, full_rank)
-    params, _ = family.init(jax.random.key(0))
-    noise = iter(jax.random.split(jax.random.key(1), 3))
-    params = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(next(noise), x.shape), params)["q"]
-    factor = np.diag(np.exp(np.float64(params["log_scale"])))
-    if full_rank:
-        factor = factor + np.tril(np.float64(params["lower"]), -1)
-    z = family.draw(jax.random.key(2), {"q": params}, 100_000)
-    expected = scipy.stats.multivariate_normal(np.float64(params["loc"]), factor @ factor.T)
-    np.testing.assert_allclose(
-        family.log_prob({"q": params}, z[:50]), expected.logpdf(z[:50]), rtol=2e-4, atol=2e-4
-    )
-    np.testing.assert_allclose(np.cov(z.T), factor @ factor.T, atol=0.06)
-    entropy = -np.mean(family.log_prob({"q": params}, z))
-    np.testing.assert_allclose(entropy, expected.entropy(), atol=0.03)
-
-
 def trained(arm, num_steps, num_seeds=2, **settings):
     """The evaluation of a few seeds, through the engine."""
     config = Config(arm=(arm,), num_steps=num_steps, **settings)
-    study.validate(config)
-    loaded = study.load(config)
-    program = training.lane_program(lambda hyper: study.build(config, loaded))
+    validate(config)
+    inputs = inputs_of(EXPERIMENT, config)
+    program = training.lane_program(lambda hyper: task_of(EXPERIMENT, config, inputs))
 
     def one(key):
-        lane, _ = program.advance(program.init(key, {}), loaded.arrays, num_steps, SOLO)
-        return program.evaluate(lane, loaded.arrays)
+        lane, _ = program.advance(program.init(key, {}), inputs.arrays, num_steps, SOLO)
+        return program.evaluate(lane, inputs.arrays)
 
     return jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), num_seeds)))
 
@@ -158,7 +140,7 @@ def test_the_critic_learns_to_the_end():
         hidden=(8,),
         critic_width=8,
     )
-    program = training.lane_program(lambda hyper: study.build(config, study.load(config)))
+    program = training.lane_program(lambda hyper: task_of(EXPERIMENT, config))
 
     def moved(steps):
         lane = program.init(jax.random.key(0), {})
@@ -196,11 +178,11 @@ def test_the_critic_learns_to_the_end():
 )
 def test_settings_that_no_run_could_use(wrong):
     with pytest.raises(ConfigError):
-        study.validate(Config(**wrong))
+        validate(Config(**wrong))
 
 
 def test_the_default_arms_are_fine():
-    study.validate(Config())
+    validate(Config())
     assert len(Config().arm) == 9
 
 
@@ -228,7 +210,7 @@ def test_the_command(tmp_path, monkeypatch):
         "--progress",
         "quiet",
     ]
-    assert main(avb_posteriors.EXPERIMENT, argv) == 0
+    assert main(EXPERIMENT, argv) == 0
     metrics = json.loads((out / "summary.json").read_text())["metrics"]
     assert (
         len(metrics["torus/mean_field/kl"]["per_seed"]) == 2
@@ -236,6 +218,6 @@ def test_the_command(tmp_path, monkeypatch):
     )
     assert "eight_schools/avb/plane_kl" in metrics and "eight_schools/avb/kl" not in metrics
     told = {name.split("/")[-1] for name in metrics if "." not in name.split("/")[-1]}
-    assert told == set(avb_posteriors.EXPERIMENT.explanations)
+    assert told == set(EXPERIMENT.explanations)
     for arm in arms:
         assert (out / "figures" / f"draws_{arm.replace('/', '_')}.png").exists()

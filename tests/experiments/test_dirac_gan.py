@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import ConfigError
-from dgm_jax.experiments import dirac_gan
-from dgm_jax.models.dirac_gan import DIRAC_GAMES, DiracGame
+from dgm_jax.experiments.dirac_gan import EXPERIMENT, Config
+from dgm_jax.experiments.dirac_gan import task as dirac_gan
+from dgm_jax.experiments.dirac_gan.steps import ARMS, Arm, spectrum, trajectory
+from dgm_jax.models.dirac_gan import DIRAC_GAMES, DiracGame, dirac_spectrum
 from dgm_jax.run import main
-from dgm_jax.studies.dirac_gan import ARMS, Arm, closed_form, spectrum, trajectory
 
 STEP = 0.2
 
@@ -169,7 +170,8 @@ def test_a_large_step_diverges_even_in_turns():
 
 @pytest.mark.parametrize("name", ARMS)
 def test_every_spectrum_is_that_of_linear_algebra(name):
-    values, expected = spectrum(ARMS[name], 0.37), closed_form(ARMS[name], 0.37)
+    game, values = DIRAC_GAMES[ARMS[name].game], spectrum(ARMS[name], 0.37)
+    expected = dirac_spectrum(game, ARMS[name].dynamics, 0.37)
     assert np.isnan(expected).all() == (ARMS[name].game == "wgan_gp")
     if ARMS[name].game == "wgan_gp":
         assert np.isnan(values).all()
@@ -193,7 +195,7 @@ def test_a_path_shrinks_at_the_rate_of_its_spectrum():
 def test_the_command_prints_and_stores_the_table(tmp_path, capsys):
     arms = ["wgan_gp", "r1_1_alternating"]
     out = tmp_path / "run"
-    code = main(dirac_gan.EXPERIMENT, ["--arm", *arms, "--out", str(out), "--progress", "quiet"])
+    code = main(EXPERIMENT, ["--arm", *arms, "--out", str(out), "--progress", "quiet"])
     assert code == 0
     summary = json.loads((out / "summary.json").read_text())
     rows = {row["metric"]: row for row in summary["reference"]}
@@ -206,8 +208,7 @@ def test_the_command_prints_and_stores_the_table(tmp_path, capsys):
 
 
 def test_settings_that_no_run_could_use():
-    config = dirac_gan.Config
     with pytest.raises(ConfigError, match="gna.*gan"):
-        dirac_gan.validate(config(arm=("gna",)))
+        dirac_gan.validate(Config(arm=("gna",)))
     with pytest.raises(ConfigError, match="step_size"):
-        dirac_gan.validate(config(step_size=0.0))
+        dirac_gan.validate(Config(step_size=0.0))

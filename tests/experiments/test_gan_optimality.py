@@ -1,22 +1,23 @@
-"""The optimal discriminator: what is measured against it, and that training comes near it."""
+"""The optimal discriminator: its published value, its grid, and that training comes near it."""
 
 import functools
 import json
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
+from experiment_parts import inputs_of, task_of
 from scipy.stats import norm
 
 from dgm_jax import training
 from dgm_jax.core import SOLO, ConfigError
-from dgm_jax.experiments import gan_optimality
+from dgm_jax.experiments.gan_optimality import EXPERIMENT, Config
+from dgm_jax.experiments.gan_optimality import task as gan_optimality
+from dgm_jax.experiments.gan_optimality.pairs import PAIRS, SURE, tabulate
 from dgm_jax.objectives import gan
 from dgm_jax.run import ArmResult, main
-from dgm_jax.studies.gan_optimality import PAIRS, SURE, distances, tabulate
 
 
 @functools.cache
@@ -90,65 +91,16 @@ def test_the_samplers_have_the_densities(arm):
         assert abs(values.mean() - expected) < 5 * values.std() / math.sqrt(len(values)) + 1e-4
 
 
-@pytest.mark.parametrize("arm", PAIRS)
-def test_the_optimal_logit_closes_every_distance(arm):
-    pair, grid, best = known(arm)
-    found = distances(best, grid, pair.cell)
-    # V(G, D*) = 2 JSD - 2 log 2: the left side from logits, the right side from the two densities.
-    np.testing.assert_allclose(found["value"], found["optimal_value"], atol=3e-6)
-    np.testing.assert_allclose(found["value"], gan_optimality.OPTIMAL_VALUES[arm], atol=5e-5)
-    np.testing.assert_allclose(found["js_lower_bound"], found["jsd"], atol=2e-6)
-    for name in (
-        "gap",
-        "logit_rms",
-        "logit_rms_undecided",
-        "logit_max_undecided",
-        "probability_rms",
-    ):
-        assert float(found[name]) == 0
-
-
-@pytest.mark.parametrize("arm", PAIRS)
-def test_a_discriminator_that_knows_nothing(arm):
-    pair, grid, best = known(arm)
-    found = distances(jnp.zeros_like(best), grid, pair.cell)
-    np.testing.assert_allclose(found["value"], -2 * math.log(2), atol=5e-5)
-    np.testing.assert_allclose(found["js_lower_bound"], 0, atol=3e-5)
-    np.testing.assert_allclose(found["gap"], 2 * found["jsd"], rtol=1e-3)
-    np.testing.assert_allclose(
-        found["logit_max_undecided"], np.abs(best)[np.asarray(grid.undecided)].max(), rtol=1e-6
-    )
-
-
-@pytest.mark.parametrize("arm", PAIRS)
-@pytest.mark.parametrize("size", [0.02, -0.02])
-def test_any_change_of_the_optimal_logit_lowers_the_value_by_its_square(arm, size):
-    """V(l*) - V(l* + e h) = e^2 / 2 int pq / (p + q) h^2 + O(e^3)."""
-    pair, grid, best = known(arm)
-    direction = jnp.sin(3 * grid.points[:, 0]) + 0.5
-    gap = distances(best + size * direction, grid, pair.cell)["gap"]
-    p, q = np.exp(np.float64(grid.log_p)), np.exp(np.float64(grid.log_q))
-    curvature = (p * q / (p + q + 1e-300) * np.float64(direction) ** 2).sum() * pair.cell
-    np.testing.assert_allclose(gap, size**2 / 2 * curvature, rtol=0.03)
-
-
-def test_the_gap_is_the_difference_of_the_values():
-    pair, grid, best = known("mixture_1d")
-    found = distances(0.5 * best + 0.3, grid, pair.cell)
-    assert float(found["gap"]) > 0.01
-    np.testing.assert_allclose(found["gap"], found["optimal_value"] - found["value"], atol=2e-6)
-
-
 def test_training_closes_the_gap_from_below():
-    config = gan_optimality.Config(arm=("mixture_1d",), num_steps=400, hidden=32, batch_size=256)
-    loaded = gan_optimality.load(config)
-    program = training.lane_program(lambda hyper: gan_optimality.build(config, loaded))
+    config = Config(arm=("mixture_1d",), num_steps=400, hidden=32, batch_size=256)
+    inputs = inputs_of(EXPERIMENT, config)
+    program = training.lane_program(lambda hyper: task_of(EXPERIMENT, config, inputs))
 
     def one(key):
         lane = program.init(key, {})
-        before = program.evaluate(lane, loaded.arrays)
-        lane, _ = program.advance(lane, loaded.arrays, config.num_steps, SOLO)
-        return before, program.evaluate(lane, loaded.arrays)
+        before = program.evaluate(lane, inputs.arrays)
+        lane, _ = program.advance(lane, inputs.arrays, config.num_steps, SOLO)
+        return before, program.evaluate(lane, inputs.arrays)
 
     before, after = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 3))
     assert np.all(before["gap"] > 0.05)
@@ -167,7 +119,7 @@ def test_settings_that_no_run_could_use():
         {"learning_rate": 0.0},
     ):
         with pytest.raises(ConfigError):
-            gan_optimality.validate(gan_optimality.Config(**wrong))
+            gan_optimality.validate(Config(**wrong))
 
 
 def test_the_command(tmp_path):
@@ -184,7 +136,7 @@ def test_the_command(tmp_path):
         "--hidden",
         "8",
     ]
-    assert main(gan_optimality.EXPERIMENT, [*argv, "--out", str(out), "--progress", "quiet"]) == 0
+    assert main(EXPERIMENT, [*argv, "--out", str(out), "--progress", "quiet"]) == 0
     summary = json.loads((out / "summary.json").read_text())
     assert summary["metrics"]["gap"]["mean"] > 0
     assert {row["metric"] for row in summary["reference"]} == {"value", "gap"}
@@ -194,12 +146,10 @@ def test_the_command(tmp_path):
 
 
 def test_the_figure_on_the_line():
-    loaded = gan_optimality.load(gan_optimality.Config(arm=("mixture_1d",)))
-    grid = loaded.arrays["mixture_1d"]
+    inputs = inputs_of(EXPERIMENT, Config(arm=("mixture_1d",)))
+    grid = inputs.arrays["mixture_1d"]
     logits = np.tile(np.asarray(gan.optimal_logits(grid.log_p, grid.log_q)), (2, 1))
-    found = gan_optimality.figures(
-        [ArmResult("mixture_1d", gan_optimality.Config(), {"logits": logits})], loaded
-    )
+    found = gan_optimality.figures([ArmResult("mixture_1d", Config(), {"logits": logits})], inputs)
     optimal, *_, network = found["logit_mixture_1d"][0].axes[0].get_lines()
     np.testing.assert_allclose(optimal.get_ydata(), network.get_ydata(), atol=1e-6)
     assert np.abs(network.get_ydata()).max() == 8

@@ -9,11 +9,13 @@ import pytest
 import scipy.integrate
 import scipy.optimize
 import scipy.stats
+from experiment_parts import task_of
 
 from dgm_jax import training
 from dgm_jax.core import SOLO, ConfigError
-from dgm_jax.experiments import mode_covering
-from dgm_jax.run import Data, main
+from dgm_jax.experiments.mode_covering import EXPERIMENT, Config
+from dgm_jax.experiments.mode_covering import task as mode_covering
+from dgm_jax.run import main
 
 NAMES = ("kl", "reverse_kl", "js")
 
@@ -102,8 +104,8 @@ def test_the_switch_of_the_jensen_shannon_divergence():
 
 def trained(arm, num_seeds, num_steps):
     """finalise's figures of a few seeds, through the engine."""
-    config = mode_covering.Config(arm=(arm,), num_steps=num_steps)
-    program = training.lane_program(lambda hyper: mode_covering.build(config, Data({}, {})))
+    config = Config(arm=(arm,), num_steps=num_steps)
+    program = training.lane_program(lambda hyper: task_of(EXPERIMENT, config))
 
     def one(key):
         lane, _ = program.advance(program.init(key, {}), {}, num_steps, SOLO)
@@ -130,7 +132,7 @@ def test_descent_finds_the_global_minimum(arm):
 
 def test_the_best_seed_is_the_one_with_the_smallest_value():
     arrays = {"mu": [0.1, -2.0, 1.9], "sigma": [2.0, 0.5, 0.6], "value": [0.9, 0.69, 0.6905]}
-    found = mode_covering.finalise(arrays, mode_covering.Config(arm=("reverse_kl_2",)), None)
+    found = mode_covering.finalise(arrays, Config(arm=("reverse_kl_2",)), None)
     np.testing.assert_array_equal(found["global_abs_mu"], [2.0, 2.0, 2.0])
     np.testing.assert_array_equal(found["global_sigma"], [0.5, 0.5, 0.5])
     np.testing.assert_array_equal(found["reaches_global"], [0, 1, 1])
@@ -142,7 +144,7 @@ def test_the_best_seed_is_the_one_with_the_smallest_value():
 )
 def test_arms_that_no_run_could_use(arm):
     with pytest.raises(ConfigError):
-        mode_covering.validate(mode_covering.Config(arm=(arm,)))
+        mode_covering.validate(Config(arm=(arm,)))
 
 
 def test_the_command(tmp_path):
@@ -159,7 +161,7 @@ def test_the_command(tmp_path):
         "--progress",
         "quiet",
     ]
-    assert main(mode_covering.EXPERIMENT, argv) == 0
+    assert main(EXPERIMENT, argv) == 0
     summary = json.loads((out / "summary.json").read_text())
     assert {row["metric"] for row in summary["reference"]} == {
         "global_abs_mu",

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from tiny_game import Tiny, build, concluding, rows_of, run, stopping, summary_of, tiny
 
-from dgm_jax.run.arms import lanes_of
 from dgm_jax.run.cells import arms, groups
+from dgm_jax.run.lanes import lanes_of
 from dgm_jax.run.report import number
 
 pytestmark = pytest.mark.optimized
@@ -181,7 +181,7 @@ def test_a_grid_over_the_arms_is_their_flag(tmp_path):
 
 def test_keys_of_seeds_differ_and_arms_share_them():
     config, grid = Tiny(num_seeds=5), {"rate": (0.1, 0.2, 0.3)}
-    (group,) = groups(tiny(), arms(tiny(), config, grid), grid)
+    (group,) = groups(tiny(), arms(tiny(), config, grid))
     keys, hyper = lanes_of(group, config)
     data = np.asarray(jax.random.key_data(keys)).reshape(3, 5, -1)
     assert len({tuple(row) for row in data[0].tolist()}) == 5

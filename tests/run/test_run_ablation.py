@@ -127,13 +127,13 @@ def test_cells_are_all_combinations_and_a_list_gets_one_item():
 
 def test_numbers_share_a_program_and_shapes_do_not():
     grid = {"rate": (0.1, 0.2, 0.3), "width": (4, 8)}
-    found = groups(EXPERIMENT, arms(EXPERIMENT, Settings(method=("a",)), grid), grid)
+    found = groups(EXPERIMENT, arms(EXPERIMENT, Settings(method=("a",)), grid))
     assert [(len(group.arms), group.swept) for group in found] == [(3, ("rate",)), (3, ("rate",))]
 
 
 def test_a_number_that_is_not_sweepable_takes_a_program_for_each_value():
     grid = {"rate": (0.1, 0.2), "limit": (1.0, 2.0), "shares": (0.5, 0.25)}
-    found = groups(EXPERIMENT, arms(EXPERIMENT, Settings(method=("a",)), grid), grid)
+    found = groups(EXPERIMENT, arms(EXPERIMENT, Settings(method=("a",)), grid))
     assert [(len(group.arms), group.swept) for group in found] == [(2, ("rate",))] * 4
     assert [group.arms[0].config.shares for group in found] == [(0.5,), (0.25,), (0.5,), (0.25,)]
     assert [group.arms[0].config.limit for group in found] == [1.0, 1.0, 2.0, 2.0]
