@@ -1,5 +1,6 @@
 """What every room may import: contracts, numerics, errors. No behaviour of its own."""
 
+from dgm_jax.core import checks
 from dgm_jax.core.errors import (
     ConfigError,
     DataError,
@@ -15,8 +16,12 @@ from dgm_jax.core.errors import (
 from dgm_jax.core.moments import RunningMoments
 from dgm_jax.core.numerics import (
     LogMeanExp,
+    at_least_float32,
     chunked,
+    compensated_add,
+    estimate_log_mean_exp,
     even_chunks,
+    float_type,
     log_mean_exp,
     named_key,
     normal,
@@ -98,10 +103,15 @@ __all__ = [
     "TrainState",
     "UpdateQuantizer",
     "all_finite",
+    "at_least_float32",
+    "checks",
     "chunked",
+    "compensated_add",
     "did_you_mean",
     "differences",
+    "estimate_log_mean_exp",
     "even_chunks",
+    "float_type",
     "has_kernels",
     "log_mean_exp",
     "lookup",

@@ -5,8 +5,8 @@ Each names what was expected and what came. `exit_code` is what a command return
 """
 
 import difflib
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Collection, Mapping
+from typing import TypeVar, overload
 
 Value = TypeVar("Value")
 
@@ -49,14 +49,23 @@ def differences(before: dict, now: dict, prefix: str = "") -> list[str]:
     return rows
 
 
-def lookup(registry: Mapping[str, Value], name: str, kind: str) -> Value:
-    """`registry[name]`, or a `ConfigError` that lists the names and the nearest one.
+@overload
+def lookup(registry: Mapping[str, Value], name: str, kind: str) -> Value: ...
+
+
+@overload
+def lookup(registry: Collection[str], name: str, kind: str) -> str: ...
+
+
+def lookup(registry, name, kind):
+    """`registry[name]`, or `name` itself of a collection of names, or a `ConfigError` that lists
+    the names and the nearest one.
 
     Example: `lookup(LOSSES, "hing", "GAN loss")` says
     `unknown GAN loss 'hing' (did you mean 'hinge'?); known: hinge, least_squares, ...`.
     """
     if name in registry:
-        return registry[name]
+        return registry[name] if isinstance(registry, Mapping) else name
     known = ", ".join(sorted(str(k) for k in registry))
     raise ConfigError(f"unknown {kind} {name!r}{did_you_mean(name, registry)}; known: {known}")
 

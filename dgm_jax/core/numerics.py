@@ -46,8 +46,24 @@ def uniform(key: Key, shape: tuple[int, ...], dtype=jnp.float32, minval=0.0, max
     return jax.random.uniform(key, (math.prod(shape),), dtype, minval, maxval).reshape(shape)
 
 
-def log_mean_exp(log_weights: Array) -> LogMeanExp:
-    """log of the mean of exp(T) over all entries of T, taken relative to the largest: no overflow.
+def float_type(*values):
+    """The floating type that arrays have together, and at least float32."""
+    return jnp.promote_types(jnp.result_type(*values), jnp.float32)
+
+
+def at_least_float32(x) -> Array:
+    """x in its own floating type, and at least in float32."""
+    return jnp.asarray(x, float_type(x))
+
+
+def log_mean_exp(values: Array, axis: int = -1) -> Array:
+    """log of the mean of exp(values) over one axis: logsumexp less the log of its length."""
+    return jax.nn.logsumexp(values, axis=axis) - jnp.log(values.shape[axis])
+
+
+def estimate_log_mean_exp(log_weights: Array) -> LogMeanExp:
+    """`log_mean_exp` over all entries, with what it is worth: its standard error, and the number of
+    entries that carry it.
 
     Where every weight is zero the value is -inf and the size 0.
     """
@@ -66,6 +82,19 @@ def log_mean_exp(log_weights: Array) -> LogMeanExp:
     squares = jnp.sum(jnp.square(weights))
     size = jnp.square(jnp.sum(weights)) / jnp.where(squares > 0, squares, 1.0)
     return LogMeanExp(top + jnp.log(mean), error, size)
+
+
+def compensated_add(total: Array, lost: Array, term: Array) -> tuple[Array, Array]:
+    """One step of Kahan's sum: (total + term, what that addition rounded away).
+
+    Args:
+        total: the sum so far.
+        lost: what the last addition rounded away, 0 at first.
+        term: what is added.
+    """
+    term = term - lost
+    new = total + term
+    return new, jnp.where(jnp.isfinite(new), (new - total) - term, 0)
 
 
 def even_chunks(x: Array, size: int, fill) -> Array:

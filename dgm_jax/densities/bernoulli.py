@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, require
+from dgm_jax.core import Array, DataError, at_least_float32, require
 
 
 def log_prob(x: Array, logits: Array) -> Array:
@@ -17,7 +17,7 @@ def log_prob(x: Array, logits: Array) -> Array:
     is nearly certain, and an infinite logit that is right costs 0 nats. Raises
     `DataError` for known x outside [0, 1], such as 8-bit pixels.
     """
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     if not isinstance(x, Tracer) and np.size(x):
         low, high = np.min(np.asarray(x)), np.max(np.asarray(x))
         require(
@@ -33,7 +33,7 @@ def log_prob(x: Array, logits: Array) -> Array:
 
 def entropy(logits: Array) -> Array:
     """-p log p - (1 - p) log(1 - p) with p = sigmoid(logits), elementwise."""
-    size = jnp.abs(_at_least_float32(logits))
+    size = jnp.abs(at_least_float32(logits))
     finite = jnp.where(jnp.isinf(size), 0, size)
     return jnp.where(
         jnp.isinf(size), 0, jax.nn.softplus(-finite) + finite * jax.nn.sigmoid(-finite)
@@ -45,12 +45,7 @@ def kl(logits_q: Array, logits_p: Array) -> Array:
 
     sigmoid(a) (log sigmoid(a) - log sigmoid(b)) + sigmoid(-a) (log sigmoid(-a) - log sigmoid(-b)).
     """
-    a, b = _at_least_float32(logits_q), _at_least_float32(logits_p)
+    a, b = at_least_float32(logits_q), at_least_float32(logits_p)
     one = jax.nn.softplus(-b) - jax.nn.softplus(-a)
     zero = jax.nn.softplus(b) - jax.nn.softplus(a)
     return jax.nn.sigmoid(a) * one + jax.nn.sigmoid(-a) * zero
-
-
-def _at_least_float32(logits: Array) -> Array:
-    logits = jnp.asarray(logits)
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

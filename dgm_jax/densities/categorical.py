@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, require
+from dgm_jax.core import Array, DataError, at_least_float32, require
 
 
 def log_prob(x: Array, logits: Array) -> Array:
@@ -77,8 +77,7 @@ def require_classes(x, num_classes: int) -> Array:
 
 
 def _log_softmax(logits: Array) -> Array:
-    logits = jnp.asarray(logits)
-    return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), axis=-1)
+    return jax.nn.log_softmax(at_least_float32(logits), axis=-1)
 
 
 def _mean_under(log_q: Array, values: Array) -> Array:

@@ -4,10 +4,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, checks, float_type
 
 
 def log_prob(log_y: Array, logits: Array, temperature) -> Array:
@@ -23,12 +21,8 @@ def log_prob(log_y: Array, logits: Array, temperature) -> Array:
     classes, and -inf if log_y is finite there. `temperature` is positive (`ConfigError` for
     a known one that is not) and broadcasts against [*B].
     """
-    if not isinstance(temperature, Tracer):
-        require(
-            bool(np.all(np.asarray(temperature) > 0)),
-            f"temperature must be positive, got {temperature}",
-        )
-    dtype = jnp.promote_types(jnp.result_type(log_y, logits), jnp.float32)
+    checks.positive(temperature, "temperature")
+    dtype = float_type(log_y, logits)
     log_y, logits = jnp.broadcast_arrays(jnp.asarray(log_y, dtype), jnp.asarray(logits, dtype))
     temperature = jnp.asarray(temperature, dtype)
     masked, empty = jnp.isneginf(logits), jnp.isneginf(temperature[..., None] * log_y)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, float_type, require
 from dgm_jax.densities.categorical import require_classes
 
 
@@ -24,7 +24,7 @@ def log_prob(x: Array, loc: Array, log_scale: Array, num_values: int = 256) -> A
     """
     require(num_values >= 2, f"num_values must be at least 2, got {num_values}")
     x = require_classes(x, num_values)
-    dtype = jnp.promote_types(jnp.result_type(loc, log_scale), jnp.float32)
+    dtype = float_type(loc, log_scale)
     loc, log_scale = jnp.asarray(loc, dtype), jnp.asarray(log_scale, dtype)
     log_scale = jnp.maximum(log_scale, -60.0)
     half, rate = 1.0 / (num_values - 1), jnp.exp(-log_scale)

@@ -7,7 +7,7 @@ import math
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, checks
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -15,7 +15,7 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 def log_prob(x: Array, loc: Array | float, scale: Array | float) -> Array:
     """log N(x; loc, scale^2) = -((x - loc) / scale)^2 / 2 - log scale - log(2 pi) / 2,
     elementwise."""
-    scale = _positive(scale)
+    scale = checks.positive(scale, "scale")
     return -jnp.square((x - loc) / scale) / 2 - jnp.log(scale) - HALF_LOG_TWO_PI
 
 
@@ -26,7 +26,9 @@ def kl(
 
     log(scale_p / scale_q) + (scale_q^2 + (loc_q - loc_p)^2) / (2 scale_p^2) - 1/2.
     """
-    log_variance_ratio = 2 * (jnp.log(_positive(scale_q)) - jnp.log(_positive(scale_p)))
+    log_variance_ratio = 2 * (
+        jnp.log(checks.positive(scale_q, "scale")) - jnp.log(checks.positive(scale_p, "scale"))
+    )
     shift = (loc_q - loc_p) / scale_p
     # expm1(u) - u >= 0 keeps small divergences from rounding below zero.
     return (jnp.expm1(log_variance_ratio) - log_variance_ratio + jnp.square(shift)) / 2
@@ -34,12 +36,4 @@ def kl(
 
 def entropy(scale: Array | float) -> Array:
     """log scale + log(2 pi e) / 2, elementwise."""
-    return jnp.log(_positive(scale)) + HALF_LOG_TWO_PI + 0.5
-
-
-def _positive(scale: Array | float) -> Array | float:
-    require(
-        bool(not isinstance(scale, (int, float)) or scale > 0),
-        f"scale must be positive; got {scale}",
-    )
-    return scale
+    return jnp.log(checks.positive(scale, "scale")) + HALF_LOG_TWO_PI + 0.5

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, DataError, require
+from dgm_jax.core import Array, DataError, float_type, require
 
 
 def log_prob(x: Array, loc: Array, log_scale: Array, epsilon: float = 0.1) -> Array:
@@ -23,7 +23,7 @@ def log_prob(x: Array, loc: Array, log_scale: Array, epsilon: float = 0.1) -> Ar
         f"x must be floating, in [0, 1], got {x.dtype}",
         DataError,
     )
-    dtype = jnp.promote_types(jnp.result_type(x, loc, log_scale), jnp.float32)
+    dtype = float_type(x, loc, log_scale)
     loc, log_scale = jnp.asarray(loc, dtype), jnp.asarray(log_scale, dtype)
     v = shrink(x.astype(dtype), epsilon)
     inside = (v > 0) & (v < 1)

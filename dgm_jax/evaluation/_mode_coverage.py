@@ -21,7 +21,7 @@ from jax.scipy.special import xlogy
 from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  compiled
 from scipy.special import gammainc
 
-from dgm_jax.core import Array, DataError, Key, require
+from dgm_jax.core import Array, DataError, Key, float_type, require
 from dgm_jax.densities import mixture
 from dgm_jax.objectives import divergences
 
@@ -190,7 +190,7 @@ def _mixture(samples: Array, means: Array, scale: Array | float) -> tuple[Array,
     if not isinstance(scale, Tracer):
         require(bool(np.all(np.asarray(scale) > 0)), f"scale must be positive; got {scale}")
         _require_separate(means, float(np.min(np.asarray(scale))))
-    dtype = jnp.promote_types(jnp.result_type(samples, means), jnp.float32)
+    dtype = float_type(samples, means)
     scales = jnp.asarray(scale, dtype)
     scales = scales if scales.ndim == 2 else scales.reshape(-1, 1)
     return jnp.asarray(samples, dtype), jnp.asarray(means, dtype), scales

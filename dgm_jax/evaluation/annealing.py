@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, lookup, require
+from dgm_jax.core import Array, Key, compensated_add, lookup, require
 from dgm_jax.evaluation import hmc
 
 
@@ -199,7 +199,7 @@ def _anneal(
     def step(carry, inputs):
         at, total, lost, accepted = carry
         t, beta_t, gap = inputs
-        total, lost = _add(total, lost, gap * at.ratio)
+        total, lost = compensated_add(total, lost, gap * at.ratio)
         size = _interpolate(step_sizes, t / settings.num_steps)
         at, probability = hmc.transition(
             jax.random.fold_in(key, t), at, evaluate, beta_t, size, settings.num_leapfrog
@@ -209,7 +209,7 @@ def _anneal(
     zero = jnp.zeros_like(start.ratio)
     inputs = jnp.asarray(inner), jnp.asarray(beta[inner], dtype), jnp.asarray(weights, dtype)
     (end, total, lost, accepted), _ = jax.lax.scan(step, (start, zero, zero, zero[0]), inputs)
-    total, _ = _add(total, lost, last * end.ratio)
+    total, _ = compensated_add(total, lost, last * end.ratio)
     return Annealed(
         total, accepted / (settings.num_steps - 1) if settings.num_steps > 1 else zero[0] + jnp.nan
     )
@@ -236,10 +236,3 @@ def _interpolate(step_sizes: Array, place: Array) -> Array:
     share = (position - low).astype(step_sizes.dtype)
     logs = jnp.log(step_sizes)
     return jnp.exp((1 - share) * logs[low] + share * logs[jnp.minimum(low + 1, num - 1)])
-
-
-def _add(total: Array, lost: Array, term: Array) -> tuple[Array, Array]:
-    """Kahan's sum: `lost` is what the last addition rounded away."""
-    term = term - lost
-    new = total + term
-    return new, jnp.where(jnp.isfinite(new), (new - total) - term, 0)

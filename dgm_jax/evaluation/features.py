@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, require
+from dgm_jax.core import Array, DataError, even_chunks, require
 
 
 def require_pair(*, real: Array, fake: Array, at_least: int, reason: str) -> None:
@@ -58,13 +58,6 @@ def row_tiles(x: Array, tile_size: int) -> tuple[Array, Array]:
     `rows` is the index of each row in x; padding has indices from N on.
     """
     require(tile_size >= 1, f"tile_size must be at least 1; got {tile_size}")
-    num_tiles = -(-x.shape[0] // tile_size)
-    size = -(-x.shape[0] // num_tiles)
-    padded = jnp.pad(x, [(0, num_tiles * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
-    rows = jnp.arange(num_tiles * size, dtype=jnp.int32).reshape(num_tiles, size)
-    return padded.reshape(num_tiles, size, *x.shape[1:]), rows
-
-
-def as_float(x: Array) -> Array:
-    """x in its own floating type, and at least in float32."""
-    return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+    tiles = even_chunks(x, tile_size, 0)
+    num_tiles, size = tiles.shape[:2]
+    return tiles, jnp.arange(num_tiles * size, dtype=jnp.int32).reshape(num_tiles, size)

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, require
-from dgm_jax.evaluation.features import as_float, require_pair, row_tiles
+from dgm_jax.core import Array, at_least_float32, require
+from dgm_jax.evaluation.features import require_pair, row_tiles
 
 # Up to this many features the distance is a sum of squared differences: exact for tight, far-off
 # clusters, such as modes in the plane. Beyond it |x|^2 + |y|^2 - 2 x.y, a matrix product, which is
@@ -64,7 +64,7 @@ def precision_recall_density_coverage(
     require(nearest_k >= 1, f"nearest_k must be at least 1; got {nearest_k}")
     reason = f"a ball reaches to the neighbour number {nearest_k}, the sample itself not counted"
     require_pair(real=real, fake=fake, at_least=nearest_k + 1, reason=reason)
-    return _compare(as_float(real), as_float(fake), nearest_k, tile_size)
+    return _compare(at_least_float32(real), at_least_float32(fake), nearest_k, tile_size)
 
 
 @functools.partial(jax.jit, static_argnames=("nearest_k", "tile_size"))

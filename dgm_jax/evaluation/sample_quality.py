@@ -16,8 +16,8 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, Key, normal, require
-from dgm_jax.evaluation.features import as_float, require_pair, require_rows, row_tiles
+from dgm_jax.core import Array, DataError, Key, at_least_float32, compensated_add, normal, require
+from dgm_jax.evaluation.features import require_pair, require_rows, row_tiles
 
 
 class Moments(NamedTuple):
@@ -98,7 +98,7 @@ def frechet_distance_on_device(*, real: Array, fake: Array) -> Array:
     features.
     """
     require_pair(real=real, fake=fake, at_least=2, reason="a covariance is needed")
-    return _frechet_on_device(as_float(real), as_float(fake))
+    return _frechet_on_device(at_least_float32(real), at_least_float32(fake))
 
 
 def moments(features: Array, *, chunk_size: int = 4096) -> Moments:
@@ -110,7 +110,7 @@ def moments(features: Array, *, chunk_size: int = 4096) -> Moments:
     """
     require_rows("features", features, 1, "an empty set has no moments")
     require(chunk_size >= 1, f"chunk_size must be at least 1; got {chunk_size}")
-    return _moments(as_float(features), chunk_size)
+    return _moments(at_least_float32(features), chunk_size)
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
@@ -135,7 +135,7 @@ def kernel_distance(*, real: Array, fake: Array, tile_size: int = 512) -> Array:
     compiled program these give NaN).
     """
     require_pair(real=real, fake=fake, at_least=2, reason="pairs of different rows are needed")
-    return _squared_mmd(as_float(real), as_float(fake), tile_size)
+    return _squared_mmd(at_least_float32(real), at_least_float32(fake), tile_size)
 
 
 def kernel_distance_over_subsets(
@@ -159,7 +159,9 @@ def kernel_distance_over_subsets(
     )
     require(subset_size >= 2, f"subset_size must be at least 2; got {subset_size}")
     require_pair(real=real, fake=fake, at_least=subset_size, reason=f"subset_size is {subset_size}")
-    return _over_subsets(key, as_float(real), as_float(fake), subset_size, num_subsets, tile_size)
+    return _over_subsets(
+        key, at_least_float32(real), at_least_float32(fake), subset_size, num_subsets, tile_size
+    )
 
 
 def sliced_wasserstein(key: Key, *, real: Array, fake: Array, num_projections: int = 256) -> Array:
@@ -177,7 +179,7 @@ def sliced_wasserstein(key: Key, *, real: Array, fake: Array, num_projections: i
         f"real and fake must have as many rows; got {sizes[0]} and {sizes[1]}",
         DataError,
     )
-    return _sliced_wasserstein(key, as_float(real), as_float(fake), num_projections)
+    return _sliced_wasserstein(key, at_least_float32(real), at_least_float32(fake), num_projections)
 
 
 def _host_moments(x: np.ndarray, chunk_size: int = 4096) -> tuple[np.ndarray, np.ndarray]:
@@ -267,11 +269,9 @@ def _mean_kernel(x: Array, y: Array, typical: Array, leave_diagonal: bool, tile_
         if leave_diagonal:
             counts &= i[:, None] != j
         value = jnp.sum(jnp.sum(jnp.where(counts, products**3 - typical, 0.0), axis=1))
-        # Kahan's sum: thousands of tiles are added in float32, and small differences of the means
-        # are the result.
-        addend = value - total[1]
-        new = total[0] + addend
-        return new, (new - total[0]) - addend
+        # Thousands of tiles are added in float32, and small differences of the means are the
+        # result.
+        return compensated_add(total[0], total[1], value)
 
     def add_row(total, left):
         return (

@@ -2,10 +2,9 @@
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Bijection
+from dgm_jax.core import Bijection, checks
 from dgm_jax.flows._coupling import coupling
 from dgm_jax.flows.conditioner import bounded
-from dgm_jax.flows.events import require_positive
 
 
 def affine_coupling(
@@ -22,7 +21,7 @@ def affine_coupling(
     exp(3)] by default. The identity at init. `mask`, `flip` and errors as in `coupling`. Dinh et
     al. 2017, section 3.2.
     """
-    require_positive(log_scale_bound, "log_scale_bound")
+    checks.positive(log_scale_bound, "log_scale_bound")
 
     def forward(moved, raw):
         log_scale, shift = bounded(raw[..., 0], log_scale_bound), raw[..., 1]

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Bijection, require
+from dgm_jax.core import Array, Bijection, checks, require
 from dgm_jax.flows.conditioner import dense
-from dgm_jax.flows.events import event, require_dim
+from dgm_jax.flows.events import event
 
 # (moved[*B, M], raw[*B, M, P]) -> (where each coordinate goes, the log of its slope), both [*B, M].
 Elementwise = Callable[[Array, Array], tuple[Array, Array]]
@@ -31,7 +31,7 @@ def coupling(
     move and the others are kept. Dinh et al. 2017, "Density estimation using Real NVP", section
     3.2. Raises `ConfigError` for dim < 2, where nothing could decide, and for an unknown mask.
     """
-    require_dim(dim, at_least=2)
+    checks.whole(dim, "dim", at_least=2)
     require(mask in MASKS, f"mask must be one of {', '.join(MASKS)}; got {mask!r}")
     first = dim // 2 if mask == "halves" else -(-dim // 2)
     num_kept = dim - first if flip else first

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import solve_triangular
 
-from dgm_jax.core import Array, Bijection, PyTree
-from dgm_jax.flows.events import event, require_dim
+from dgm_jax.core import Array, Bijection, PyTree, checks
+from dgm_jax.flows.events import event
 
 
 def mixing(dim: int) -> Bijection:
@@ -21,7 +21,7 @@ def mixing(dim: int) -> Bijection:
     params: {"lower": [dim, dim], "upper": [dim, dim], "log_diagonal": [dim]}; only the strict
         triangles are read.
     """
-    require_dim(dim)
+    checks.whole(dim, "dim")
 
     def init(key):
         del key

@@ -4,8 +4,8 @@ parameters."""
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Bijection, require
-from dgm_jax.flows.events import event, require_dim
+from dgm_jax.core import Bijection, checks, require
+from dgm_jax.flows.events import event
 
 
 def permutation(order: tuple[int, ...] | np.ndarray) -> Bijection:
@@ -32,7 +32,7 @@ def permutation(order: tuple[int, ...] | np.ndarray) -> Bijection:
 
 def reverse(dim: int) -> Bijection:
     """y_i = x_{dim-1-i}."""
-    require_dim(dim)
+    checks.whole(dim, "dim")
 
     def flip(params, x):
         del params
@@ -44,7 +44,7 @@ def reverse(dim: int) -> Bijection:
 
 def shuffle(dim: int, seed: int = 0) -> Bijection:
     """A permutation chosen at random once, by `seed`, and the same in every run."""
-    require_dim(dim)
+    checks.whole(dim, "dim")
     return permutation(tuple(np.random.default_rng(seed).permutation(dim).tolist()))
 
 

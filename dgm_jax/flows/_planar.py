@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Bijection, normal
-from dgm_jax.flows.events import event, require_dim
+from dgm_jax.core import Array, Bijection, checks, normal
+from dgm_jax.flows.events import event
 
 MIN_SLOPE = 1e-3  # the smallest slope along w: what keeps the inverse apart from noise of rounding
 
@@ -23,7 +23,7 @@ def planar(dim: int) -> Bijection:
 
     params: {"u": [dim], "w": [dim], "b": []}.
     """
-    require_dim(dim)
+    checks.whole(dim, "dim")
 
     def init(key):
         return {"u": jnp.zeros(dim), "w": normal(key, (dim,)) / math.sqrt(dim), "b": jnp.zeros(())}

@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from dgm_jax.core import Bijection
+from dgm_jax.core import Bijection, checks
 from dgm_jax.flows._coupling import coupling
-from dgm_jax.flows.events import require_positive
 from dgm_jax.flows.rational_quadratic import num_spline_params, spline_forward, spline_inverse
 
 
@@ -22,7 +21,7 @@ def spline_coupling(
     The identity (to rounding) at init. `mask`, `flip` and errors as in `coupling`. Durkan et al.
     2019, "Neural spline flows", section 3.2; the spline itself is in `rational_quadratic`.
     """
-    require_positive(bound, "bound")
+    checks.positive(bound, "bound")
     forward, inverse = partial(spline_forward, bound=bound), partial(spline_inverse, bound=bound)
     return coupling(
         dim, num_spline_params(num_bins), forward, inverse, hidden=hidden, mask=mask, flip=flip

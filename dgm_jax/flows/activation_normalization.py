@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Bijection, DataError, PyTree, require
-from dgm_jax.flows.events import event, require_dim
+from dgm_jax.core import Array, Bijection, DataError, PyTree, checks, require
+from dgm_jax.flows.events import event
 
 
 def act_norm(dim: int) -> Bijection:
@@ -13,7 +13,7 @@ def act_norm(dim: int) -> Bijection:
         gives the values to
     start from where data are at hand. Kingma and Dhariwal 2018, "Glow", section 3.1.
     """
-    require_dim(dim)
+    checks.whole(dim, "dim")
 
     def init(key):
         del key

@@ -9,10 +9,10 @@ quickly (an inverse autoregressive flow).
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Bijection
+from dgm_jax.core import Bijection, checks
 from dgm_jax.flows._invert import invert
 from dgm_jax.flows.conditioner import bounded, masked_dense
-from dgm_jax.flows.events import event, require_dim, require_positive
+from dgm_jax.flows.events import event
 
 
 def masked_autoregressive(
@@ -30,8 +30,8 @@ def masked_autoregressive(
     The identity at init. Papamakarios et al. 2017, "Masked autoregressive flow for density
     estimation", section 3.1.
     """
-    require_dim(dim)
-    require_positive(log_scale_bound, "log_scale_bound")
+    checks.whole(dim, "dim")
+    checks.positive(log_scale_bound, "log_scale_bound")
     conditioner = masked_dense(dim, 2, hidden, reverse)
 
     def scale_and_shift(params, x):

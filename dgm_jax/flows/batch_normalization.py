@@ -10,8 +10,8 @@ a layer is wanted that simply trains, `act_norm` is the one.
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Bijection, DataError, PyTree, require
-from dgm_jax.flows.events import event, require_dim, require_positive
+from dgm_jax.core import Array, Bijection, DataError, PyTree, checks, require
+from dgm_jax.flows.events import event
 
 EPSILON = 1e-5
 
@@ -23,8 +23,8 @@ def batch_norm(dim: int, *, epsilon: float = EPSILON) -> Bijection:
         0 and 1 - epsilon:
     the identity. Dinh et al. 2017, "Density estimation using Real NVP", section 3.7 and appendix E.
     """
-    require_dim(dim)
-    require_positive(epsilon, "epsilon")
+    checks.whole(dim, "dim")
+    checks.positive(epsilon, "epsilon")
 
     def init(key):
         del key

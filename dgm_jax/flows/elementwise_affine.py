@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Bijection, PyTree
-from dgm_jax.flows.events import event, require_dim
+from dgm_jax.core import Array, Bijection, PyTree, checks
+from dgm_jax.flows.events import event
 
 
 def affine(dim: int) -> Bijection:
@@ -11,7 +11,7 @@ def affine(dim: int) -> Bijection:
 
     params: {"log_scale": [dim], "shift": [dim]}, zero at init: the identity.
     """
-    require_dim(dim)
+    checks.whole(dim, "dim")
 
     def init(key):
         del key

@@ -53,7 +53,7 @@ def convolutions(name: str | None = None) -> str:
 
 
 def _checked(name):
-    core.lookup(dict.fromkeys(CONVOLUTIONS), name, "convolution backend")
+    core.lookup(CONVOLUTIONS, name, "convolution backend")
     if name == "onednn":
         reason = onednn.why_not()
         core.require(reason is None, f"convolutions by oneDNN cannot be used here: {reason}")

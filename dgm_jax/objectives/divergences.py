@@ -19,7 +19,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, checks, float_type, require
 
 
 def kl(log_p: Array, log_q: Array) -> Array:
@@ -47,18 +47,18 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
 
 def kl_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
     """KL(p || q) of two densities by the midpoint rule; log-densities [*B, G] -> [*B], nats."""
-    return kl(log_p, log_q) * _positive(spacing)
+    return kl(log_p, log_q) * checks.positive(spacing, "spacing")
 
 
 def js_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
     """Jensen-Shannon divergence of two densities by the midpoint rule; [*B, G] -> [*B], nats."""
-    return js(log_p, log_q) * _positive(spacing)
+    return js(log_p, log_q) * checks.positive(spacing, "spacing")
 
 
 def total_variation_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
     """Total variation distance of two densities by the midpoint rule; [*B, G] -> [*B], in [0,
     1]."""
-    return total_variation(log_p, log_q) * _positive(spacing)
+    return total_variation(log_p, log_q) * checks.positive(spacing, "spacing")
 
 
 def _kl_terms(log_p: Array, log_q: Array) -> Array:
@@ -100,13 +100,5 @@ def _pair(log_p: Array, log_q: Array) -> tuple[Array, Array]:
         f"p and q must share their last axis, the atoms or the grid; got log_p {log_p.shape} and"
         f" log_q {log_q.shape}",
     )
-    dtype = jnp.promote_types(jnp.result_type(log_p, log_q), jnp.float32)
+    dtype = float_type(log_p, log_q)
     return log_p.astype(dtype), log_q.astype(dtype)
-
-
-def _positive(spacing: float) -> float:
-    require(
-        not isinstance(spacing, (int, float)) or spacing > 0,
-        f"spacing must be positive; got {spacing}",
-    )
-    return spacing

@@ -4,7 +4,7 @@ q."""
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, log_mean_exp, require
 
 
 def bound(log_weights: Array) -> Array:
@@ -15,7 +15,7 @@ def bound(log_weights: Array) -> Array:
     is zero.
     """
     _require_samples(log_weights)
-    return jax.nn.logsumexp(log_weights, axis=0) - jnp.log(log_weights.shape[0])
+    return log_mean_exp(log_weights, axis=0)
 
 
 def effective_sample_size(log_weights: Array) -> Array:

@@ -2,10 +2,10 @@
 
 import functools
 
-from dgm_jax.core import Bijection, Prior, require
+from dgm_jax.core import Bijection, Prior, checks, require
 from dgm_jax.flows import autoregressive_flow, coupling_flow, invert
 from dgm_jax.priors._standard_normal import standard_normal
-from dgm_jax.priors.shapes import latents, require_count
+from dgm_jax.priors.shapes import latents
 
 
 def flow(bijection: Bijection, dim: int) -> Prior:
@@ -16,7 +16,7 @@ def flow(bijection: Bijection, dim: int) -> Prior:
     other way, such as `masked_autoregressive`, goes in as `invert(bijection)`. params: those of the
     bijection. Nats.
     """
-    require_count(dim, "dim")
+    checks.whole(dim, "dim")
     require(isinstance(bijection, Bijection), f"bijection must be a Bijection; got {bijection!r}")
     base = standard_normal(dim)
 

@@ -6,8 +6,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, LogMeanExp, Prior, PyTree, log_mean_exp, require, uniform
-from dgm_jax.priors.shapes import require_count
+from dgm_jax.core import (
+    Array,
+    Key,
+    LogMeanExp,
+    Prior,
+    PyTree,
+    checks,
+    estimate_log_mean_exp,
+    require,
+    uniform,
+)
 
 # (ratio_params, z[*B, ...]) -> T(z) [*B], the log of a density ratio: the raw logit of a
 # discriminator.
@@ -48,7 +57,7 @@ def implicit_ratio(
 
     params: {"base": ..., "ratio": ...}.
     """
-    require_count(num_candidates, "num_candidates")
+    checks.whole(num_candidates, "num_candidates")
 
     def init(key):
         key_base, key_ratio = jax.random.split(key)
@@ -80,4 +89,4 @@ def estimate_log_normaliser(
     error.
     """
     require(isinstance(n, int) and n >= 2, f"n must be at least 2; got {n!r}")
-    return log_mean_exp(log_ratio(params["ratio"], base.sample(params["base"], key, n)))
+    return estimate_log_mean_exp(log_ratio(params["ratio"], base.sample(params["base"], key, n)))

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Prior, normal, require
+from dgm_jax.core import Prior, checks, normal
 from dgm_jax.densities import mixture as gaussians
-from dgm_jax.priors.shapes import latents, require_count
+from dgm_jax.priors.shapes import latents
 
 
 def mixture(dim: int, num_components: int = 10, *, spread: float = 1.0) -> Prior:
@@ -17,13 +17,9 @@ def mixture(dim: int, num_components: int = 10, *, spread: float = 1.0) -> Prior
     means drawn from N(0, spread^2): components that start equal would stay equal. Samples are
     differentiable in means and scales, not in the weights.
     """
-    require_count(dim, "dim")
-    require_count(num_components, "num_components")
-    known = isinstance(spread, (int, float))
-    require(
-        not known or spread > 0,
-        f"spread must be positive, or all components stay equal; got {spread}",
-    )
+    checks.whole(dim, "dim")
+    checks.whole(num_components, "num_components")
+    checks.positive(spread, "spread")  # or all components stay equal
 
     def init(key):
         loc = spread * normal(key, (num_components, dim))

@@ -2,15 +2,15 @@
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Prior, normal
+from dgm_jax.core import Prior, checks, normal
 from dgm_jax.densities import gaussian
-from dgm_jax.priors.shapes import latents, require_count
+from dgm_jax.priors.shapes import latents
 
 
 def standard_normal(dim: int) -> Prior:
     """N(0, I) over z [*B, dim], without parameters: log p(z) = -|z|^2 / 2 - dim log(2 pi) / 2 in
     nats."""
-    require_count(dim, "dim")
+    checks.whole(dim, "dim")
 
     def init(key):
         del key

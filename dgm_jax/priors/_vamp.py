@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Key, Prior, PyTree, lookup, normal, require
+from dgm_jax.core import Array, Key, Prior, PyTree, checks, lookup, normal, require
 from dgm_jax.densities import mixture
-from dgm_jax.priors.shapes import require_count
 from dgm_jax.priors.streaming import streamed_log_prob
 
 
@@ -54,7 +53,7 @@ def vamp(
 
     Raises `ConfigError` for an unknown range and for shapes that do not fit.
     """
-    require_count(num_components, "num_components")
+    checks.whole(num_components, "num_components")
     require(
         callable(encode), f"encode must be a function from inputs to (loc, scale); got {encode!r}"
     )

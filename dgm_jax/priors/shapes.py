@@ -2,15 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dgm_jax.core import Array, ConfigError, Prior, PyTree, require
-
-
-def require_count(value: int, name: str) -> None:
-    """`ConfigError` unless `value` is an integer of at least 1."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    require(whole and value >= 1, f"{name} must be an integer of at least 1; got {value!r}")
 
 
 def latents(z: Array, dim: int) -> Array:

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, even_chunks
+from dgm_jax.core import Array, checks, even_chunks
 from dgm_jax.densities import mixture
-from dgm_jax.priors.shapes import latents, require_count
+from dgm_jax.priors.shapes import latents
 
 
 def streamed_log_prob(
@@ -19,7 +19,7 @@ def streamed_log_prob(
     numbers exist at once; gradients compute each chunk a second time instead of keeping it. The
     work is O(B K D). Equal to `densities.mixture.log_prob` to rounding.
     """
-    require_count(chunk_size, "chunk_size")
+    checks.whole(chunk_size, "chunk_size")
     z = latents(z, loc.shape[1])
 
     @jax.checkpoint

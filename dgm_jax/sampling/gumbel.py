@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from dgm_jax.core import Array, Key, require
-from dgm_jax.sampling.temperature import require_positive
+from dgm_jax.core import Array, Key, at_least_float32, checks, require
 
 _LARGEST_CHECKED = 1 << 20  # entries; a look at larger eager arrays would cost more than it helps
 
@@ -51,7 +50,7 @@ def as_logits(logits) -> Array:
             "logits look like probabilities (rows in [0, 1] that sum to one); pass"
             " jnp.log(probabilities)",
         )
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return at_least_float32(logits)
 
 
 def perturbed_logits(key: Key, logits: Array, mode: str = "low") -> Array:
@@ -131,6 +130,6 @@ def tempered(z: Array, temperature) -> Array:
 
     Raises `ConfigError` for a known temperature that is not positive.
     """
-    require_positive(temperature, "temperature")
+    checks.positive(temperature, "temperature")
     masked = jnp.isneginf(z)
     return jnp.where(masked, -jnp.inf, jnp.where(masked, 0, z) / temperature)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, at_least_float32, require
 from dgm_jax.sampling.gumbel import tempered
 
 
@@ -89,7 +89,7 @@ def _as_float(logits) -> Array:
         logits.ndim >= 1 and logits.shape[-1] >= 1,
         f"logits must be [*B, V] with V >= 1, got {logits.shape}",
     )
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return at_least_float32(logits)
 
 
 def _keep(logits: Array, index: Array, keep) -> Array:

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, normal
+from dgm_jax.core import Array, Key, float_type, normal
 
 
 def gaussian(key: Key, loc: Array, scale: Array) -> Array:
@@ -12,6 +12,6 @@ def gaussian(key: Key, loc: Array, scale: Array) -> Array:
     deviation. Kingma and Welling (2014), section 2.4; Rezende et al. (2014).
     """
     loc, scale = jnp.asarray(loc), jnp.asarray(scale)
-    dtype = jnp.promote_types(jnp.promote_types(loc.dtype, scale.dtype), jnp.float32)
+    dtype = float_type(loc.dtype, scale.dtype)
     noise = normal(key, jnp.broadcast_shapes(loc.shape, scale.shape))
     return loc.astype(dtype) + scale.astype(dtype) * noise.astype(dtype)

@@ -6,21 +6,13 @@ temperature of the step it is at, and a schedule that is held for some steps can
 """
 
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 
-from dgm_jax.core import Array, require
-
-
-def require_positive(value, name: str) -> None:
-    """Raises `ConfigError` unless every entry of a known `value` is above zero; a tracer passes."""
-    if not isinstance(value, Tracer):
-        require(bool(np.all(np.asarray(value) > 0)), f"{name} must be positive, got {value}")
+from dgm_jax.core import Array, checks
 
 
 def constant(step, value=1.0) -> Array:
     """The same temperature at every step."""
-    require_positive(value, "value")
+    checks.positive(value, "value")
     return jnp.broadcast_to(
         jnp.asarray(value, jnp.result_type(value, jnp.float32)), jnp.shape(step)
     )
@@ -33,11 +25,10 @@ def exponential(step, *, start=1.0, rate=3e-5, floor=0.5, hold: int = 1) -> Arra
     {1e-5, 1e-4} and a new temperature every 500 or 1000 steps). The floor is reached at
     step log(start / floor) / rate, whatever `hold` is.
     """
-    require_positive(start, "start")
-    require_positive(floor, "floor")
-    require_positive(hold, "hold")
-    if not isinstance(rate, Tracer):
-        require(bool(np.all(np.asarray(rate) >= 0)), f"rate must not be negative, got {rate}")
+    checks.positive(start, "start")
+    checks.positive(floor, "floor")
+    checks.positive(hold, "hold")
+    checks.not_negative(rate, "rate")
     held = jnp.asarray(step) // hold * hold
     return jnp.maximum(floor, start * jnp.exp(-rate * held))
 
@@ -57,7 +48,7 @@ def cosine(step, *, start=1.0, end=1 / 16, num_steps: int) -> Array:
 
 
 def _progress(step, start, end, num_steps) -> Array:
-    require_positive(start, "start")
-    require_positive(end, "end")
-    require_positive(num_steps, "num_steps")
+    checks.positive(start, "start")
+    checks.positive(end, "end")
+    checks.positive(num_steps, "num_steps")
     return jnp.clip(jnp.asarray(step) / num_steps, 0.0, 1.0)

@@ -33,7 +33,7 @@ def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
     study.validate(config)
     for name in config.model:
-        lookup({known: 0 for known in MODELS}, name, "model")
+        lookup(MODELS, name, "model")
     require_at_least(1, config, "noise_size", "num_critic_updates", "ais_steps", "num_chains")
     require_positive(config, "critic_rate")
     require(

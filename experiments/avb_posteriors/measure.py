@@ -46,7 +46,7 @@ def split_arm(name: str) -> tuple[str, str]:
     posterior, slash, family = name.partition("/")
     require(bool(slash), f"an arm is POSTERIOR/FAMILY, such as torus/avb; got {name!r}")
     lookup(POSTERIORS, posterior, "posterior")
-    lookup(dict.fromkeys(FAMILIES), family, "family")
+    lookup(FAMILIES, family, "family")
     return posterior, family
 
 

@@ -53,7 +53,7 @@ def validate(config: Config) -> None:
 def _require_extractor(config: Config) -> None:
     """What belongs to one extractor is given with that one only, and the weights are given."""
     name = config.feature_extractor
-    lookup(dict.fromkeys(EXTRACTORS), name, "feature_extractor")
+    lookup(EXTRACTORS, name, "feature_extractor")
     for setting, owner in (("classifier", "classifier"), ("inception_weights", "inception")):
         require(
             not getattr(config, setting) or name == owner,

@@ -32,7 +32,7 @@ def test_chunked_has_the_derivative_of_the_function():
 
 def test_log_mean_exp_and_its_standard_error():
     values = np.random.default_rng(8).normal(size=(200, 5000)) * 0.5
-    got = jax.jit(jax.vmap(core.log_mean_exp))(jnp.asarray(values, jnp.float32))
+    got = jax.jit(jax.vmap(core.estimate_log_mean_exp))(jnp.asarray(values, jnp.float32))
     np.testing.assert_allclose(got.value, np.log(np.exp(values).mean(1)), atol=1e-5)
     np.testing.assert_allclose(np.std(got.value), np.mean(got.standard_error), rtol=0.2)
     weights = np.exp(values[0])
@@ -43,19 +43,19 @@ def test_log_mean_exp_and_its_standard_error():
 
 def test_log_mean_exp_at_its_edges():
     np.testing.assert_allclose(
-        core.log_mean_exp(jnp.array([500.0, 500.0])), [500.0, 0.0, 2.0], rtol=1e-6
+        core.estimate_log_mean_exp(jnp.array([500.0, 500.0])), [500.0, 0.0, 2.0], rtol=1e-6
     )
     np.testing.assert_allclose(
-        core.log_mean_exp(jnp.array([-jnp.inf, np.log(4.0)])).value, np.log(2.0), rtol=1e-6
+        core.estimate_log_mean_exp(jnp.array([-jnp.inf, np.log(4.0)])).value, np.log(2.0), rtol=1e-6
     )
-    nothing = core.log_mean_exp(jnp.full(3, -jnp.inf))
+    nothing = core.estimate_log_mean_exp(jnp.full(3, -jnp.inf))
     assert nothing.value == -jnp.inf and nothing.effective_sample_size == 0
-    one = core.log_mean_exp(jnp.array([2.0]))
+    one = core.estimate_log_mean_exp(jnp.array([2.0]))
     assert one.value == 2.0 and one.effective_sample_size == 1 and jnp.isnan(one.standard_error)
-    gradient = jax.grad(lambda t: core.log_mean_exp(t).value)(jnp.array([0.0, 1.0, 100.0]))
+    gradient = jax.grad(lambda t: core.estimate_log_mean_exp(t).value)(jnp.array([0.0, 1.0, 100.0]))
     np.testing.assert_allclose(gradient, np.exp([-100.0, -99.0, 0.0]), atol=1e-7)
     with pytest.raises(core.ConfigError, match=r"at least one entry; got shape \(0, 3\)"):
-        core.log_mean_exp(jnp.zeros((0, 3)))
+        core.estimate_log_mean_exp(jnp.zeros((0, 3)))
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,15 @@ def test_even_chunks_hold_every_row_once(num, size, shape):
     rows = found.reshape(-1, 2)
     np.testing.assert_array_equal(rows[:num], x)
     np.testing.assert_array_equal(rows[num:], np.full((shape[0] * shape[1] - num, 2), -7.0))
+
+
+def test_a_compensated_sum_keeps_what_single_additions_lose():
+    """A thousand terms of 1e-5 beside 1000, whose spacing in float32 is 6e-5: each is lost."""
+    total, lost, plain = np.float32(1000), np.float32(0), np.float32(1000)
+    for _ in range(1000):
+        total, lost = core.compensated_add(jnp.asarray(total), jnp.asarray(lost), np.float32(1e-5))
+        plain = np.float32(plain + np.float32(1e-5))
+    assert plain == 1000 and abs(float(total) - 1000.01) < 1e-4
+    assert not np.isnan(
+        core.compensated_add(jnp.float32(1), jnp.float32(0), jnp.float32(np.inf))[1]
+    )

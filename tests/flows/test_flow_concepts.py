@@ -311,10 +311,10 @@ WRONG = {
     ),
     "hidden must be a tuple of positive widths": lambda: flows.affine_coupling(4, hidden=(8, 0)),
     "hidden must be a tuple of": lambda: flows.masked_autoregressive(4, hidden=8),
-    "log_scale_bound must be a positive number; got 0": lambda: flows.masked_autoregressive(
+    "log_scale_bound must be positive; got 0": lambda: flows.masked_autoregressive(
         4, log_scale_bound=0
     ),
-    "bound must be a positive number; got -1.0": lambda: flows.spline_coupling(4, bound=-1.0),
+    "bound must be positive; got -1.0": lambda: flows.spline_coupling(4, bound=-1.0),
     r"num_bins must be an integer in \[1, 999\]; got 0": lambda: flows.spline_coupling(
         4, num_bins=0
     ),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, at_least_float32, require
 from dgm_jax.sampling.gumbel import as_logits, perturbed_logits
 
 Objective = Callable[[Array], Array]  # [*B, *E, K] -> [*B]
@@ -77,7 +77,7 @@ def evaluate(objective: Objective, x: Array) -> Array:
         f"the objective must give one number for each leading index: {x.shape} -> {x.shape[:1]}, "
         f"got {values.shape}",
     )
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    return at_least_float32(values)
 
 
 def evaluate_with_gradient(objective: Objective, x: Array) -> tuple[Array, Array]:

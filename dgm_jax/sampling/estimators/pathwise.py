@@ -7,7 +7,7 @@ All need the objective to be differentiable; its derivative is taken at the hard
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, checks, require
 from dgm_jax.sampling.estimators.estimate import (
     Estimate,
     Objective,
@@ -19,7 +19,6 @@ from dgm_jax.sampling.estimators.estimate import (
     softmax_pullback,
 )
 from dgm_jax.sampling.gumbel import conditional_perturbed_logits, tempered
-from dgm_jax.sampling.temperature import require_positive
 
 
 def straight_through(
@@ -85,7 +84,7 @@ def gumbel_rao(
     num_samples derivatives, whatever num_conditional is.
     """
     require(num_conditional >= 1, f"num_conditional must be at least 1, got {num_conditional}")
-    require_positive(temperature, "temperature")
+    checks.positive(temperature, "temperature")
     logits = prepare(logits)
     key_hard, key_conditional = jax.random.split(key)
     x = draw_one_hot(key_hard, logits, num_samples)

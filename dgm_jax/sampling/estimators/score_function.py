@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, log_mean_exp, require
 from dgm_jax.sampling.estimators.estimate import (
     Estimate,
     Objective,
@@ -109,15 +109,11 @@ def vimco(
     )
     require(num_samples >= 2, f"leaving one out needs num_samples >= 2, got {num_samples}")
     score, values = _draw(key, objective, logits, num_samples)
-    combine = jnp.mean if multi_sample == "mean" else _log_mean_exp
+    combine = jnp.mean if multi_sample == "mean" else log_mean_exp
     others = (jnp.sum(values) - values) / (num_samples - 1)
     replaced = jnp.where(jnp.eye(num_samples, dtype=bool), others[:, None], values[None, :])
     total = combine(values, axis=-1)
     return Estimate(total, jnp.sum(scale_rows(total - combine(replaced, axis=-1), score), axis=0))
-
-
-def _log_mean_exp(values: Array, axis: int) -> Array:
-    return jax.nn.logsumexp(values, axis=axis) - jnp.log(values.shape[axis])
 
 
 def _draw(key: Key, objective: Objective, logits: Array, num_samples: int) -> tuple[Array, Array]:

@@ -99,7 +99,7 @@ def _random_images(images: np.ndarray, num: int):
 
 def validate_prior(name: str) -> None:
     """ConfigError for a prior that this study cannot build."""
-    lookup({known: 0 for known in (*priors.FROM_DIM, "vamp")}, name, "prior")
+    lookup((*priors.FROM_DIM, "vamp"), name, "prior")
 
 
 def prior_named(name: str, dim: int, inputs: Inputs, num_components: int):

@@ -1,0 +1,49 @@
+"""Checks of one argument by its value, where that is known.
+
+Inside a compiled program a number may be a tracer, of which nothing is known: it passes. So does an
+array with axes that lies on a device, since to look at it would mean to wait for it.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from dgm_jax.core.errors import require
+
+
+def is_known(value) -> bool:
+    """Whether a value can be looked at: a Python or NumPy number or array, or a JAX scalar outside
+    any trace."""
+    if isinstance(value, Tracer):
+        return False
+    return not isinstance(value, jax.Array) or value.ndim == 0
+
+
+def positive(value, name: str):
+    """The value, after a `ConfigError` unless it is above 0 throughout, where it is known."""
+    _require_sign(value, np.greater, f"{name} must be positive; got {value!r}")
+    return value
+
+
+def not_negative(value, name: str):
+    """The value, after a `ConfigError` unless it is 0 or above throughout, where it is known."""
+    _require_sign(value, np.greater_equal, f"{name} must not be negative; got {value!r}")
+    return value
+
+
+def _require_sign(value, compare, message: str) -> None:
+    if is_known(value):
+        number = np.asarray(value)
+        real = any(jnp.issubdtype(number.dtype, kind) for kind in (np.integer, np.floating))
+        require(real and bool(np.all(compare(number, 0))), message)
+
+
+def whole(value: int, name: str, at_least: int = 1) -> int:
+    """The value, after a `ConfigError` unless it is an integer of at least `at_least`."""
+    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    require(
+        is_whole and value >= at_least,
+        f"{name} must be an integer of at least {at_least}; got {value!r}",
+    )
+    return value
