@@ -144,14 +144,9 @@ def draw_posterior(key: Key, avb: AdversarialVae, params: Params, state: State, 
 
 def _draw(key, avb: AdversarialVae, params, state, x, *, train) -> tuple[Draw, State]:
     """The draw, and the state with the encoder's new statistics."""
-    noise = normal(key, (x.shape[0], avb.noise_size))
-    out, moved = avb.encoder.apply(
-        params[ENCODER],
-        state[ENCODER],
-        (x.reshape(x.shape[0], -1), noise),
-        train=train,
-        key=named_key(key, "encoder dropout"),
-    )
+    inputs = x.reshape(x.shape[0], -1), normal(key, (x.shape[0], avb.noise_size))
+    dropout, own = named_key(key, "encoder dropout"), (params[ENCODER], state[ENCODER])
+    out, moved = avb.encoder.apply(*own, inputs, train=train, key=dropout)
     draw = Draw(out[0], Contrast(*out[1:])) if avb.adaptive_contrast else Draw(out, None)
     return draw, {**state, ENCODER: moved}
 
