@@ -84,9 +84,9 @@ class Vae(NamedTuple):
 
     def latent_model(self) -> LatentModel:
         """Its densities; q is (loc, scale). The rate in closed form is there where the prior has
-        it."""
+        it and is not made from the encoder."""
         likelihood, shown = likelihoods.of_decoder(self.likelihood, self.decoder)
-        kl = getattr(prior_of(self, {}, {}), "kl_from_gaussian", None)
+        kl = None if callable(self.prior) else getattr(self.prior, "kl_from_gaussian", None)
         return LatentModel(
             name="a VAE",
             parts=(ENCODER, DECODER, PRIOR),

@@ -377,7 +377,7 @@ def test_what_is_not_there_is_refused_by_name(call, message):
 
 def test_free_bits_by_latent_of_a_vae_under_a_product_prior():
     """KL(N(loc, scale^2) || N(0, 1)) by dimension, with a floor between the two."""
-    made = recipe("standard_normal")
+    made = recipe("standard_normal")._replace(prior=priors.standard_normal(2))
     params, state = models.vae(made, SHAPE).init(jax.random.key(0))
     loc, scale = (np.asarray(a, np.float64) for a in latent.posterior(made, params, state, IMAGES))
     kl = ((loc**2 + scale**2 - 1) / 2 - np.log(scale)).mean(0)

@@ -130,6 +130,20 @@ def test_a_vamp_prior_on_all_data_is_the_aggregated_posterior():
     )
 
 
+def test_a_prior_may_ask_the_encoder_as_it_is_made():
+    """The average posterior of the images at hand: nothing is asked before there are parameters."""
+    made = lambda encode: priors.aggregated_posterior(*encode(IMAGES))
+    recipe = Vae(*networks(), 1, made)
+    model = vae(recipe, SHAPE)
+    params, state = model.init(jax.random.key(1))
+    loc, scale = (np.asarray(a, np.float64) for a in posterior(recipe, params, state, IMAGES))
+    z = np.linspace(-2, 2, 7)[:, None]
+    truth = np.log(scipy.stats.norm.pdf(z, loc[:, 0], scale[:, 0]).mean(1))
+    np.testing.assert_allclose(log_prior(recipe, params, state, jnp.asarray(z)), truth, rtol=1e-4)
+    batch = {"x": jnp.asarray(IMAGES), "step": jnp.int32(0)}
+    assert np.isfinite(model.players["vae"].loss(params, state, batch, jax.random.key(2))[0])
+
+
 def test_every_part_is_trained_where_the_prior_has_parameters():
     """The VampPrior's gradient reaches its inputs and, through the prior alone, the encoder."""
     recipe = vamp_recipe(IMAGES[:3])
