@@ -8,7 +8,7 @@ from dgm_jax.core import Task, lookup, require_positive
 from dgm_jax.experiments.dirac_gan import Config
 from dgm_jax.experiments.dirac_gan.figures import figures
 from dgm_jax.experiments.dirac_gan.steps import ARMS, algorithm, spectrum
-from dgm_jax.models.dirac_gan import DIRAC_GAMES, dirac_gan, dirac_spectrum
+from dgm_jax.models import DIRAC_GAMES, dirac_gan, dirac_spectrum
 from dgm_jax.run import Inputs
 
 __all__ = ["build", "figures", "finalise", "load", "references", "validate"]
