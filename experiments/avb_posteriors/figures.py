@@ -23,7 +23,7 @@ def _density(posterior: str, inputs: Inputs):
 
 
 def _draws_over_density(result, inputs: Inputs, title: str):
-    posterior, _ = split_arm(result.name)
+    posterior, _ = split_arm(result.config.arm[0])
     xlabel, ylabel = AXES.get(posterior, ("a", "b"))
     axis = np.asarray(centers(PICTURE)).reshape(PICTURE.num, PICTURE.num, 2)[0, :, 1]
     return plotting.heatmap_on_grid(

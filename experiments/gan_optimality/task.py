@@ -92,7 +92,8 @@ def figures(results, inputs: Inputs) -> dict:
     """The logit of the first seed beside the optimal one, cut at +-8 where D is sure anyway."""
     found = {}
     for result in results:
-        grid, pair = inputs.arrays[result.name], inputs.context[result.name]
+        arm = result.config.arm[0]
+        grid, pair = inputs.arrays[arm], inputs.context[arm]
         best = np.clip(gan.optimal_logits(grid.log_p, grid.log_q), -8, 8)
         network = np.clip(result.arrays["logits"], -8, 8)
         caption = (

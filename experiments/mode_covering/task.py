@@ -151,15 +151,16 @@ def references(config: Config) -> list[dict]:
 def figures(results, inputs: Inputs) -> dict:
     """For each separation, p and the best fit of every divergence."""
     found = {}
-    for half in sorted({parse(result.name)[1] for result in results}):
+    for half in sorted({parse(result.config.arm[0])[1] for result in results}):
         x = np.arange(-3 * half, 3 * half, SPACING)
         curves = {"p": np.exp(log_p(jnp.asarray(x), half))}
         for result in results:
-            name, distance = parse(result.name)
-            if distance == half:
+            if parse(result.config.arm[0])[1] == half:
                 best = np.argmin(result.arrays["value"])
                 loc, scale = result.arrays["mu"][best], result.arrays["sigma"][best]
-                curves[f"q of {name}"] = np.exp(gaussian.log_prob(jnp.asarray(x), loc, scale))
+                curves[f"q of {result.name}"] = np.exp(
+                    gaussian.log_prob(jnp.asarray(x), loc, scale)
+                )
         figure = plotting.lines(
             x, curves, title=f"half-separation {half:g}", xlabel="x", ylabel="density"
         )

@@ -4,9 +4,11 @@ its name, and what is offered is what there is."""
 import dataclasses
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
+import tomllib
 import types
 import typing
 
@@ -32,6 +34,7 @@ from dgm_jax.run.cells import validate
 from dgm_jax.run.displays import DISPLAYS
 from dgm_jax.sampling.estimators import ESTIMATORS
 
+ROOT = pathlib.Path(__file__).parents[2]
 EXPERIMENTS = {name: entry.load() for name, entry in catalogue.experiments().items()}
 
 # What each setting offers, beside "" for none and "auto".
@@ -240,6 +243,23 @@ SMALL = {
     "avb_posteriors": "--arm torus/avb",
     "avb_four_points": "--model vae",
 }
+SHORT_FORMS = tomllib.loads((ROOT / "tools" / "short_forms.toml").read_text("utf-8"))
+SWEPT = {name: e.sweepable[0] for name, e in EXPERIMENTS.items() if e.sweepable}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SWEPT)
+def test_an_ablation_ends_with_its_pictures_and_its_report(name, tmp_path, monkeypatch, capsys):
+    """The names of its arms hold the swept value too."""
+    monkeypatch.chdir(tmp_path)
+    words = SHORT_FORMS["experiments"][name].replace("--classifier {classifier}", "").split()
+    flags = [*SHORT_FORMS["common"].split(), *words, "--out", "run"]
+    grid = ["--grid", f"{SWEPT[name]}=0.002,0.001"]
+    assert cli.main(["ablate", name, *flags, *grid]) == 0, capsys.readouterr().err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert len(set(summary["arms"])) % 2 == 0 and (tmp_path / "run" / "report.html").exists()
+
+
 CHANGES_THE_DATA = ("gradient_estimators", "target")
 
 
