@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dgm_jax import data, evaluation, plotting, quantization, training
+from dgm_jax import data, evaluation, objectives, plotting, quantization, training
 from dgm_jax.core import (
     Array,
     Quantizer,
@@ -169,7 +169,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         likelihood, prior, error = rows.T
         shown = data.to_model_range(arrays["test"]["image"][:SHOWN], scaling)
         return {
-            "bits_per_dim": bits(-jnp.mean(likelihood + prior)),
+            "bits_per_dim": bits(-jnp.mean(objectives.vqvae.bound(likelihood, prior))),
             "uniform_bits_per_dim": bits(-jnp.mean(likelihood) - vqvae_uniform_log_prior(vae)),
             "decoder_bits_per_dim": bits(-jnp.mean(likelihood)),
             "prior_bits": -jnp.mean(prior) / (places * math.log(2)),
