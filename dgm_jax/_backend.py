@@ -99,17 +99,14 @@ def guard() -> None:
 
 
 @functools.cache
-def check_once() -> None:
-    """Warns if sums are wrong on a jaxlib that the table does not know; for whoever compiles first.
+def check_once(platform: str) -> None:
+    """Warns if sums are wrong on a jaxlib that the table does not know; for whoever compiles first
+    for a platform.
 
-    Starts JAX's backend. Costs nothing on a version in the table or where JAX runs on no CPU.
+    Costs nothing on a version in the table or for another platform than "cpu".
     """
     version = installed_version()
-    if flag_value(version) is not None:
-        return
-    import jax
-
-    if jax.default_backend() != "cpu":
+    if platform != "cpu" or flag_value(version) is not None:
         return
     from dgm_jax import probe
 

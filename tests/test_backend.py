@@ -183,8 +183,10 @@ def test_an_unknown_version_is_checked_when_something_is_compiled(pretend):
 from dgm_jax import _backend
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    _backend.check_once()
-    _backend.check_once()
+    _backend.check_once("tpu")
+    assert not caught
+    _backend.check_once("cpu")
+    _backend.check_once("cpu")
 print(json.dumps([str(w.message) for w in caught if w.category is RuntimeWarning]))
 """
     )
