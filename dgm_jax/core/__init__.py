@@ -27,6 +27,7 @@ from dgm_jax.core.numerics import (
     normal,
     uniform,
 )
+from dgm_jax.core.platforms import PLATFORMS, platform_or_at_hand
 from dgm_jax.core.trees import all_finite, has_kernels, select_tree, tree_sha256, tree_size
 from dgm_jax.core.types import (
     SOLO,
@@ -64,6 +65,7 @@ from dgm_jax.core.types import (
 )
 
 __all__ = [
+    "PLATFORMS",
     "SOLO",
     "Algorithm",
     "ApplyNetwork",
@@ -117,6 +119,7 @@ __all__ = [
     "lookup",
     "named_key",
     "normal",
+    "platform_or_at_hand",
     "require",
     "require_at_least",
     "require_positive",

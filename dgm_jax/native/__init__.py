@@ -1,6 +1,22 @@
 """Code from outside JAX: which implementation computes convolutions, and oneDNN's."""
 
 from dgm_jax.native import compiler, onednn
-from dgm_jax.native.choice import CONVOLUTIONS, convolutions, use_convolutions
+from dgm_jax.native.choice import (
+    AUTO,
+    CONVOLUTIONS,
+    asked,
+    convolutions,
+    for_platform,
+    use_convolutions,
+)
 
-__all__ = ["CONVOLUTIONS", "compiler", "convolutions", "onednn", "use_convolutions"]
+__all__ = [
+    "AUTO",
+    "CONVOLUTIONS",
+    "asked",
+    "compiler",
+    "convolutions",
+    "for_platform",
+    "onednn",
+    "use_convolutions",
+]

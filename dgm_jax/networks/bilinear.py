@@ -10,9 +10,12 @@ Each is bilinear in its operands, and its transpose in either of them is another
 forward and reverse mode work in any order and mixture. Shapes: x [L, B, H, W, C], w [L, kh, kw, C,
 N], y [L, B, H', W', N]; an operand with one lane serves all of them.
 
-`vmap` over images alone folds them into the batch. `vmap` over kernels adds lanes, which are
-computed one after the other. On CPU the maps are computed by `native.onednn` or
-`networks.plain`; a program that is lowered for another platform holds `lax`'s convolutions.
+`vmap` over images alone folds them into the batch. `vmap` over kernels adds lanes.
+
+What computes the maps is decided when a program is lowered, by the platform that it is lowered for:
+on CPU `native.onednn` or `networks.plain`, lanes one after the other; elsewhere `lax`'s
+convolutions, all lanes at once, in the precision (`jax.default_matmul_precision`) of the place
+where the convolution was traced.
 """
 
 import functools
@@ -24,11 +27,13 @@ import jax.numpy as jnp
 from jax.interpreters import ad, batching, mlir
 
 from dgm_jax.core import Array
-from dgm_jax.native import onednn
+from dgm_jax.native import AUTO, for_platform, onednn
 from dgm_jax.networks import plain
 
 FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT = 0, 1, 2
 ROLES = {FORWARD: "xwy", INPUT_GRADIENT: "ywx", KERNEL_GRADIENT: "xyw"}  # two operands, result
+
+PRECISION = "jax_default_matmul_precision"
 
 
 class Geometry(NamedTuple):
@@ -46,9 +51,15 @@ convolution_p = jax.extend.core.Primitive("dgm_jax_convolution")
 
 
 def apply(which: int, a: Array, b: Array, geometry: Geometry, implementation: str) -> Array:
-    """One of the three maps on its operands in the order (x, w), (y, w) or (x, y), with lanes."""
+    """One of the three maps on its operands in the order (x, w), (y, w) or (x, y), with lanes.
+
+    implementation: what computes it on CPU, "onednn" or "plain"; "auto" for what
+        `native.for_platform` says.
+    """
     a, b = _vary_alike(a, b)
-    return convolution_p.bind(a, b, which=which, geometry=geometry, implementation=implementation)
+    settings = {"geometry": geometry, "implementation": implementation}
+    settings["precision"] = getattr(jax.config, PRECISION)
+    return convolution_p.bind(a, b, which=which, **settings)
 
 
 def _vary_alike(a, b):
@@ -77,33 +88,35 @@ def _shape(which, a, b, geometry):
 
 
 @convolution_p.def_abstract_eval
-def _abstract(a, b, *, which, geometry, implementation):
-    del implementation
+def _abstract(a, b, *, which, geometry, implementation, precision):
+    del implementation, precision
     lanes = max(a.shape[0], b.shape[0])
     shape = (lanes, *_shape(which, a.shape[1:], b.shape[1:], geometry))
     return a.update(shape=shape, weak_type=False)
 
 
-def _compute(a, b, *, which, geometry, implementation):
-    """The map on CPU."""
+def _compute(a, b, *, which, geometry, implementation, precision):
+    """The map on CPU, where float32 has one precision."""
+    del precision
+    implementation = for_platform("cpu") if implementation == AUTO else implementation
     if implementation == "onednn" and onednn.computes(a.dtype):
         lanes = max(a.shape[0], b.shape[0])
         shape = (lanes, *_shape(which, a.shape[1:], b.shape[1:], geometry))
         return onednn.convolution(a, b, shape, which, geometry.stride, geometry.before)
-    return _lane_by_lane(plain.MAPS[which], a, b, geometry)
+    return _over_lanes(lambda a, b: plain.MAPS[which](a, b, geometry), a, b, at_once=False)
 
 
-def _lane_by_lane(function, a, b, geometry):
+def _over_lanes(function, a, b, *, at_once):
+    """`function` on each lane of a and b, where an operand with one lane serves all."""
     if a.shape[0] == b.shape[0] == 1:
-        return function(a[0], b[0], geometry)[None]
+        return function(a[0], b[0])[None]
     shared = [operand[0] if operand.shape[0] == 1 else None for operand in (a, b)]
 
     def lane(operands):
-        own = [s if o is None else o for o, s in zip(operands, shared, strict=True)]
-        return function(*own, geometry)
+        return function(*(s if o is None else o for o, s in zip(operands, shared, strict=True)))
 
     lanes = tuple(o if s is None else None for o, s in zip((a, b), shared, strict=True))
-    return jax.lax.map(lane, lanes)
+    return jax.vmap(lane)(lanes) if at_once else jax.lax.map(lane, lanes)
 
 
 def _run(a, b, **settings):
@@ -115,13 +128,13 @@ def _run(a, b, **settings):
 convolution_p.def_impl(_run)
 
 
-def _by_lax(a, b, *, which, geometry, implementation):
+def _by_lax(a, b, *, which, geometry, implementation, precision):
     """The map by lax's own convolution and its transposes."""
     del implementation
-    return _lane_by_lane(_LAX[which], a, b, geometry)
+    return _over_lanes(lambda a, b: _LAX[which](a, b, geometry, precision), a, b, at_once=True)
 
 
-def lax_forward(x: Array, w: Array, geometry: Geometry) -> Array:
+def lax_forward(x: Array, w: Array, geometry: Geometry, precision=None) -> Array:
     """FORWARD without lanes by `lax.conv_general_dilated`."""
     after = [
         (out - 1) * stride + taps - size - before
@@ -133,28 +146,28 @@ def lax_forward(x: Array, w: Array, geometry: Geometry) -> Array:
         geometry.stride,
         list(zip(geometry.before, after, strict=True)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=precision,
     )
 
 
-def _lax_input_gradient(y, w, geometry):
+def _lax_input_gradient(y, w, geometry, precision=None):
     x = jax.ShapeDtypeStruct((y.shape[0], *geometry.size, w.shape[2]), y.dtype)
-    return jax.linear_transpose(lambda x: lax_forward(x, w, geometry), x)(y)[0]
+    return jax.linear_transpose(lambda x: lax_forward(x, w, geometry, precision), x)(y)[0]
 
 
-def _lax_kernel_gradient(x, y, geometry):
+def _lax_kernel_gradient(x, y, geometry, precision=None):
     w = jax.ShapeDtypeStruct((*geometry.kernel, x.shape[3], y.shape[3]), y.dtype)
-    return jax.linear_transpose(lambda w: lax_forward(x, w, geometry), w)(y)[0]
+    return jax.linear_transpose(lambda w: lax_forward(x, w, geometry, precision), w)(y)[0]
 
 
 _LAX = (lax_forward, _lax_input_gradient, _lax_kernel_gradient)
 
 
-def _lower_for_cpu(context, a, b, *, which, geometry, implementation):
+def _lower_for_cpu(context, a, b, **settings):
     if _is_partitioned_by_xla(context):
-        implementation = "plain"  # XLA can split that, and would gather all operands of a call
-    compute = functools.partial(
-        _compute, which=which, geometry=geometry, implementation=implementation
-    )
+        # XLA can split that, and would gather all operands of a call
+        settings["implementation"] = "plain"
+    compute = functools.partial(_compute, **settings)
     return mlir.lower_fun(compute, multiple_results=False)(context, a, b)
 
 
@@ -171,11 +184,10 @@ mlir.register_lowering(convolution_p, mlir.lower_fun(_by_lax, multiple_results=F
 mlir.register_lowering(convolution_p, _lower_for_cpu, platform="cpu")
 
 
-def _batch(operands, axes, *, which, geometry, implementation):
-    settings = {"which": which, "geometry": geometry, "implementation": implementation}
+def _batch(operands, axes, **settings):
     size = next(o.shape[d] for o, d in zip(operands, axes, strict=True) if d is not None)
     a, b = (o if d is None else jnp.moveaxis(o, d, 0) for o, d in zip(operands, axes, strict=True))
-    if which != KERNEL_GRADIENT and axes[1] is None and b.shape[0] == 1:
+    if settings["which"] != KERNEL_GRADIENT and axes[1] is None and b.shape[0] == 1:
         # One kernel for all: more images in the batch. a is [S, L, B, ...].
         lanes, images = a.shape[1:3]
         folded = jnp.moveaxis(a, 0, 1).reshape(lanes, size * images, *a.shape[3:])

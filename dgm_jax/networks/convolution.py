@@ -6,11 +6,11 @@ Three implementations stand behind one name (`backend`):
     "onednn"   oneDNN's kernels (`native.onednn`)                 CPU, float32 and bfloat16
     "plain"    convolutions of stride 1 (`networks.plain`)        CPU, where oneDNN cannot be used
 
-`backend=None` takes the process's choice (`native.convolutions`): `use_convolutions`, the
-environment variable DGM_JAX_CONVOLUTIONS, or the one for `jax.default_backend()`. Traced as
-"onednn" or "plain" and lowered for another platform, a program holds lax's convolutions. Types and
-processors that oneDNN has no kernel for (float64, float16; bfloat16 before AVX-512) are computed
-by "plain".
+`backend=None` takes what was asked for (`native.asked`): `use_convolutions`, the environment
+variable DGM_JAX_CONVOLUTIONS, or else "auto", which is decided when the program is lowered, by the
+platform that it is lowered for. Traced as "onednn" or "plain" and lowered for another platform
+than CPU, a program holds lax's convolutions, too. Types and processors that oneDNN has no kernel
+for (float64, float16; bfloat16 before AVX-512) are computed by "plain".
 
 Parameters are flax's: kernel [kh, kw, in, out], bias [out]; they move freely between backends and
 to and from `flax.linen.Conv` and `flax.linen.ConvTranspose`. PyTorch's Conv2d weight is
@@ -27,7 +27,7 @@ import jax.numpy as jnp
 
 from dgm_jax import core
 from dgm_jax.core import Array
-from dgm_jax.native import convolutions
+from dgm_jax.native import asked
 from dgm_jax.networks import bilinear, initializers
 
 
@@ -113,7 +113,7 @@ def conv(
     kernel_size = kernel.shape[:2]
     pads = _pads(padding, x.shape[1:3], kernel_size, stride)
     geometry = _geometry(x.shape[1:3], kernel_size, stride, pads)
-    chosen = convolutions(backend)
+    chosen = asked(backend)
     if chosen == "lax":
         return bilinear.lax_forward(x, kernel, geometry)
     return bilinear.apply(bilinear.FORWARD, x[None], kernel[None], geometry, chosen)[0]
@@ -130,7 +130,7 @@ def conv_transpose(
     Raises DataError for images of another rank, ConfigError for a kernel that does not fit.
     """
     x, kernel = _checked(x, kernel, stride)
-    chosen = convolutions(backend)
+    chosen = asked(backend)
     if chosen == "lax":
         return jax.lax.conv_transpose(
             x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")

@@ -30,6 +30,7 @@ from dgm_jax.core import (
     lookup,
     require,
 )
+from dgm_jax.parallel import platforms
 from dgm_jax.parallel.mesh import DATA, SEED, batch_sharding, lane_sharding, make_mesh, replicated
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
@@ -41,6 +42,8 @@ class Distributed(NamedTuple):
     compile_advance: `(lanes, data, num_steps) -> function`, compiled ahead of time; the function is
         `(lanes, data) -> (lanes, metrics {name: [L]})` and may reuse the memory of the lanes it is
         given.
+    lower_advance: `(lanes, data, num_steps)`, arrays or shapes, to the same program lowered
+        (`jax.stages.Lowered`), to look at or to compile: `.as_text()` is its StableHLO.
     compile_evaluate: `(lanes, data) -> function`; the function is
         `(lanes, data) -> {name: [L, ...]}`.
     lower_conclude: `(lanes, data)` to the lowered program of what is evaluated after the last step
@@ -49,11 +52,12 @@ class Distributed(NamedTuple):
         error of tracing.
     place_data: `data -> data` on the devices.
     abstract: `(keys, hyper) -> Lane` of shapes with shardings, to restore a checkpoint into.
-    strategy, layout: what was chosen, for the record.
+    strategy, layout, platform: what was chosen, for the record.
     """
 
     init: Callable
     compile_advance: Callable
+    lower_advance: Callable
     compile_evaluate: Callable
     lower_conclude: Callable
     trace: Callable
@@ -61,18 +65,36 @@ class Distributed(NamedTuple):
     abstract: Callable
     strategy: str
     layout: str
+    platform: str
 
 
 def distribute(
-    program: LaneProgram, keys, hyper, *, strategy: str = "auto", devices: str = "auto", only=None
+    program: LaneProgram,
+    keys,
+    hyper,
+    *,
+    strategy: str = "auto",
+    devices: str = "auto",
+    only=None,
+    platform: str | None = None,
 ) -> Distributed:
     """Compiles a lane program for the lanes of `keys[L]`.
 
-    strategy: "vmap", "map" or "auto" (see `parallel.over_seeds`).
-    devices: "auto" (= "jit"), "jit" or "pmap".
-    only: the `jax.Device`s to use; None for all of them.
-    Raises ConfigError for an unknown name; while tracing, for a batch the devices cannot share, or
-    for pmap with an objective that couples its batch.
+    Args:
+        program: what one lane does.
+        keys: typed keys [L].
+        hyper: {name: [L]}.
+        strategy: "vmap", "map" or "auto" (see `parallel.choose_strategy`).
+        devices: "auto" (= "jit"), "jit" or "pmap".
+        only: the `jax.Device`s to use; None for all of them.
+        platform: None for that of the devices. "cpu", "cuda", "rocm" or "tpu" for programs of
+            another one, decided in every respect as there: `lower_advance` lowers them, to be
+            looked at, and the devices stand in for as many of that platform.
+
+    Raises:
+        ConfigError: for an unknown name, for pmap with a platform that is not at hand, and where
+            something is compiled for such a platform; while tracing, for a batch the devices cannot
+            share, or for pmap with an objective that couples its batch.
     """
     require(
         devices in ("auto", *LAYOUTS),
@@ -90,17 +112,19 @@ def distribute(
         not others,
         f"hyper must hold arrays [L, ...] with L = {len(keys)}, as many as keys; got {others}",
     )
-    _backend.check_once()
+    present = jax.devices() if only is None else list(only)
+    target = platforms.target(platform, present)
+    _backend.check_once(platforms.platform_of(present))
     shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
-    strategy = choose_strategy(strategy, one.train_state.params)
+    strategy = choose_strategy(strategy, one.train_state.params, platform=target.platform)
     lookup(STRATEGIES, strategy, "seed strategy")
-    return LAYOUTS[layout](
-        program, keys.shape[0], strategy, jax.devices() if only is None else list(only)
-    )
+    return LAYOUTS[layout](program, keys.shape[0], strategy, present, target)
 
 
-def _sharded_jit(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Distributed:
+def _sharded_jit(
+    program: LaneProgram, num_lanes: int, strategy: str, devices, target: platforms.Target
+) -> Distributed:
     mesh = make_mesh(num_lanes, devices)
     lanes_on, everywhere = lane_sharding(mesh), replicated(mesh)
     replica = SOLO._replace(place=functools.partial(_shard_batch, mesh)) if mesh.size > 1 else SOLO
@@ -116,9 +140,10 @@ def _sharded_jit(program: LaneProgram, num_lanes: int, strategy: str, devices) -
     conclude = jax.jit(over(program.conclude), out_shardings=lanes_on)
     return Distributed(
         init=init,
-        compile_advance=lambda *arguments: advance.lower(*arguments).compile(),
-        compile_evaluate=lambda *arguments: evaluate.lower(*arguments).compile(),
-        lower_conclude=functools.partial(_lowered_if_any, conclude),
+        compile_advance=functools.partial(platforms.compiled, target, advance),
+        lower_advance=functools.partial(platforms.lower, target, advance),
+        compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
+        lower_conclude=functools.partial(_lowered_if_any, target, conclude),
         trace=lambda lanes, data: jax.eval_shape(
             lambda lanes, data: advance(lanes, data, 1), lanes, data
         ),
@@ -126,6 +151,7 @@ def _sharded_jit(program: LaneProgram, num_lanes: int, strategy: str, devices) -
         abstract=functools.partial(_abstract, program, lanes_on),
         strategy=strategy,
         layout="jit",
+        platform=target.platform,
     )
 
 
@@ -176,8 +202,14 @@ def _check_divisible(batch_size: int, num_devices: int):
         )
 
 
-def _pmapped(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Distributed:
+def _pmapped(
+    program: LaneProgram, num_lanes: int, strategy: str, devices, target: platforms.Target
+) -> Distributed:
     del num_lanes  # every device works on all lanes
+    require(
+        target.elsewhere is None,
+        f"JAX lowers pmap for the devices at hand only, not for {target.elsewhere}: use 'jit'",
+    )
     num_devices = len(devices)
     mesh = make_mesh(1, devices)
 
@@ -217,10 +249,11 @@ def _pmapped(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Di
     return Distributed(
         init=jax.jit(jax.vmap(program.init), out_shardings=replicated(mesh)),
         compile_advance=lambda *arguments: functools.partial(
-            advance.lower(index, *arguments).compile(), index
+            platforms.compiled(target, advance, index, *arguments), index
         ),
-        compile_evaluate=lambda *arguments: evaluate.lower(*arguments).compile(),
-        lower_conclude=functools.partial(_lowered_if_any, conclude),
+        lower_advance=functools.partial(platforms.lower, target, advance, index),
+        compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
+        lower_conclude=functools.partial(_lowered_if_any, target, conclude),
         trace=lambda lanes, data: jax.eval_shape(
             lambda lanes, data: advance(index, lanes, data, 1), lanes, data
         ),
@@ -228,12 +261,13 @@ def _pmapped(program: LaneProgram, num_lanes: int, strategy: str, devices) -> Di
         abstract=functools.partial(_abstract, program, replicated(mesh)),
         strategy=strategy,
         layout="pmap",
+        platform=target.platform,
     )
 
 
-def _lowered_if_any(function, *arguments):
+def _lowered_if_any(target, function, *arguments):
     """The lowered function, or None where it returns nothing."""
-    lowered = function.lower(*arguments)
+    lowered = platforms.lower(target, function, *arguments)
     return lowered if jax.tree.leaves(lowered.out_info) else None
 
 

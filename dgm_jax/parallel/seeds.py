@@ -2,7 +2,7 @@
 
 import jax
 
-from dgm_jax.core import PyTree, has_kernels, lookup
+from dgm_jax.core import PyTree, has_kernels, lookup, platform_or_at_hand
 
 
 def _vmap(function):
@@ -29,14 +29,18 @@ def over_seeds(function, strategy: str = "vmap"):
     return lookup(STRATEGIES, strategy, "seed strategy")(function)
 
 
-def choose_strategy(strategy: str, params: PyTree) -> str:
-    """The strategy to use: `strategy` itself, or for "auto" the one measured faster.
+def choose_strategy(strategy: str, params: PyTree, *, platform: str | None = None) -> str:
+    """The strategy to use: `strategy` itself, or for "auto" the one measured faster on a platform.
 
     On CPU a network with convolution kernels (rank 4) runs its lanes one after the other,
     any other network all at once; on accelerators lanes are always batched. The choice is a
     rule and not a timing at run time, because the two differ in the last bit and a
     resumed run must take the same one. `benchmarks/` holds the measurements.
+
+    platform: "cpu", "gpu", "cuda", "rocm" or "tpu"; None for the one at hand,
+        `jax.default_backend()`. Raises ConfigError for an unknown one.
     """
     if strategy != "auto":
         return strategy
-    return "map" if has_kernels(params) and jax.default_backend() == "cpu" else "vmap"
+    on_cpu = platform_or_at_hand(platform) == "cpu"
+    return "map" if has_kernels(params) and on_cpu else "vmap"

@@ -87,7 +87,7 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     keys, hyper = start_from
     arrays = compiled.place_data(run.inputs.arrays)
     folder = run.directory.checkpoints / records.safe_name(group.name)
-    convolutions = _convolutions(run, compiled.abstract(keys, hyper))
+    convolutions = _convolutions(run, compiled.abstract(keys, hyper), compiled.platform)
     computed = {"strategy": compiled.strategy, "layout": compiled.layout} | convolutions
     checkpoints = Checkpoints(folder, _identity(run, group) | computed)
     try:
@@ -119,11 +119,11 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     return _results(run, group, lanes, evaluated, compiled)
 
 
-def _convolutions(run: Run, lanes: Lane) -> dict:
+def _convolutions(run: Run, lanes: Lane, platform: str) -> dict:
     """What computes the convolutions, noted in the folder; empty for networks that have none."""
     if not has_kernels(lanes.train_state.params):
         return {}
-    name = native.convolutions()
+    name = native.convolutions(platform=platform)
     run.directory.record_convolutions(name)
     return {"convolutions": name}
 

@@ -36,6 +36,20 @@ def test_the_nearest_word_counts(monkeypatch):
     assert native.convolutions() == "lax"
 
 
+def test_the_rule_is_of_the_platform_and_a_name_overrules_it():
+    rule = "plain" if native.onednn.why_not() else "onednn"
+    on = {p: native.convolutions(platform=p) for p in ("cpu", "gpu", "cuda", "rocm", "tpu")}
+    assert on == {"cpu": rule, "gpu": "lax", "cuda": "lax", "rocm": "lax", "tpu": "lax"}
+    with native.use_convolutions("plain"):
+        assert native.convolutions(platform="tpu") == "plain"
+    with pytest.raises(core.ConfigError, match=r"unknown platform 'cpus' .did you mean 'cpu'"):
+        native.convolutions(platform="cpus")
+
+
+def test_without_a_name_the_choice_is_left_to_the_lowering():
+    assert native.asked() == "auto" and "implementation=auto" in traced_convolution()
+
+
 def test_what_is_chosen_is_what_is_traced():
     with native.use_convolutions("plain"):
         assert "implementation=plain" in traced_convolution()

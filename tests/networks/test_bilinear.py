@@ -2,6 +2,7 @@
 vmap, scan, shard_map and pmap, and lowered for other platforms."""
 
 import functools
+import re
 
 import backends
 import jax
@@ -261,3 +262,30 @@ def test_on_cpu_the_program_is_calls_of_onednn_and_no_convolution_of_xla():
     loss = lambda b: jnp.sum(jnp.sin(bilinear.apply(FORWARD, a[None], b[None], GEOMETRY, "onednn")))
     text = jax.jit(jax.grad(loss)).lower(b).compile().as_text()
     assert text.count(f'custom_call_target="{CALL}"') == 2 and " convolution(" not in text
+
+
+@pytest.mark.parametrize("backend", ["auto", *backends.CPU])
+def test_the_precision_of_the_place_of_tracing_stands_in_the_program_for_an_accelerator(backend):
+    """Though the program is lowered outside of it, and its gradients too."""
+    a, b = operands(FORWARD, 2, 3, 4, GEOMETRY)
+
+    def loss(b):
+        with jax.default_matmul_precision("highest"):
+            return jnp.sum(jnp.sin(bilinear.apply(FORWARD, a[None], b[None], GEOMETRY, backend)))
+
+    module = jax.export.export(jax.jit(jax.grad(loss)), platforms=["cuda"])(b).mlir_module()
+    assert module.count("stablehlo.convolution") == 2
+    assert module.count("[#stablehlo<precision HIGHEST>, #stablehlo<precision HIGHEST>]") == 2
+
+
+@pytest.mark.parametrize("which", [FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT])
+def test_lanes_for_an_accelerator_are_one_convolution(which):
+    """And the one that JAX makes of lax's own by `vmap`."""
+    a, b = (jnp.stack([o] * 5) for o in operands(which, 2, 3, 4, GEOMETRY))
+    ours = lambda a, b: bilinear.apply(which, a[None], b[None], GEOMETRY, "auto")[0]
+    theirs = lambda a, b: bilinear._LAX[which](a, b, GEOMETRY)
+    lower = lambda f: jax.jit(jax.vmap(f)).trace(a, b).lower(lowering_platforms=("tpu",)).as_text()
+    of = lambda text: re.findall(r"stablehlo\.convolution.*", text)
+    assert len(of(lower(ours))) == 1 and "stablehlo.while" not in lower(ours)
+    strip = lambda lines: [re.sub(r"%\w+", "%", line) for line in lines]
+    assert strip(of(lower(ours))) == strip(of(lower(theirs)))

@@ -117,3 +117,11 @@ def test_auto_looks_at_the_parameters():
     expected = "map" if jax.default_backend() == "cpu" else "vmap"
     assert parallel.choose_strategy("auto", kernels) == expected
     assert [parallel.choose_strategy(name, kernels) for name in ("vmap", "map")] == ["vmap", "map"]
+
+
+def test_auto_follows_the_platform_it_is_told():
+    kernels = {"d": {"kernel": jnp.zeros((3, 3, 4, 4))}}
+    on = {p: parallel.choose_strategy("auto", kernels, platform=p) for p in ("cpu", "gpu", "tpu")}
+    assert on == {"cpu": "map", "gpu": "vmap", "tpu": "vmap"}
+    with pytest.raises(ConfigError, match=r"unknown platform 'gpus' .did you mean 'gpu'"):
+        parallel.choose_strategy("auto", kernels, platform="gpus")

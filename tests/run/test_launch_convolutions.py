@@ -85,7 +85,7 @@ def test_a_resumed_run_ends_with_the_bits_of_a_whole_one(name, tmp_path):
 def test_a_checkpoint_that_does_not_say_what_computed_it_is_refused(tmp_path, monkeypatch, capfd):
     """As those of versions that had one way only."""
     with monkeypatch.context() as older:
-        older.setattr(arms, "_convolutions", lambda run, lanes: {})
+        older.setattr(arms, "_convolutions", lambda run, lanes, platform: {})
         stop_early(tmp_path, "plain")
     capfd.readouterr()
     assert run(tmp_path, "--convolutions", "plain", "--resume", experiment=EXPERIMENT) == 2
