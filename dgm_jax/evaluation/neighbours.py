@@ -131,7 +131,8 @@ def _squared_distances(x: Array, y: Array) -> tuple[Array, Array]:
         squares = jnp.sum(jnp.square(x[:, None, :] - y), axis=-1)
         return squares, 4 * epsilon * squares
     parts = [(x[:, a:b], y[:, a:b]) for a, b in itertools.pairwise(_chunks(x.shape[-1]))]
-    x_sizes, y_sizes = (sum(jnp.sum(z * z, axis=-1) for z in of) for of in zip(*parts, strict=True))
+    x_sizes = functools.reduce(jnp.add, [jnp.sum(a * a, axis=-1) for a, _ in parts])
+    y_sizes = functools.reduce(jnp.add, [jnp.sum(b * b, axis=-1) for _, b in parts])
     products = sum(jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST) for a, b in parts)
     sizes = x_sizes[:, None] + y_sizes
     return jnp.maximum(sizes - 2 * products, 0.0), 8 * epsilon * sizes
