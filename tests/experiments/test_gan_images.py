@@ -106,7 +106,7 @@ def test_a_classifier_of_images_of_another_shape_is_refused(labelled_run):
         ({"feature_extractor": "pixels", "classifier": "runs/c"}, "classifier is of no use"),
         ({"feature_extractor": "pixel"}, "did you mean 'pixels'"),
         ({"loss": "hinge", "label_smoothing": 0.1}, "only a cross-entropy discriminator"),
-        ({"label_smoothing": -0.1}, r"smoothing must be in \[0, 1\); got -0.1"),
+        ({"label_smoothing": -0.1}, r"label_smoothing must be in \[0, 1\), got -0.1"),
         ({"generator_normalization": "groups"}, "such as 'group_8'; got 'groups'"),
         ({"discriminator_normalization": "spectral"}, "such as 'group_8'; got 'spectral'"),
     ],
