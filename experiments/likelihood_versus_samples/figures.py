@@ -16,7 +16,7 @@ def figures(results, inputs: Inputs) -> dict:
     """What junk costs over the dimensions; likelihood and samples over the width of kernels."""
     found, costs = {}, {}
     for result in results:
-        name, dim = parse(result.name)
+        name, dim = parse(result.config.arm[0])
         ladder, arrays = LADDERS[name], result.arrays
         if name == "junk":
             costs[dim] = arrays["ladder_cost_per_dim"][:, ladder.index(EXTREMES[name])]

@@ -99,7 +99,7 @@ def test_arms_share_seeds_and_differ_in_settings(tmp_path):
         summary["metrics"]
     )
     first = {row["arm"]: row for row in rows_of(tmp_path) if row["step"] == 10}
-    assert first["plain"]["seen"] == first["half"]["seen"]  # the same data, seed by seed
+    assert first["plain"]["p.seen"] == first["half"]["p.seen"]  # the same data, seed by seed
     assert first["plain"]["w"] != first["half"]["w"]
     assert summary["differences"]
 
