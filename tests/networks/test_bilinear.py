@@ -94,6 +94,30 @@ def test_every_geometry_is_its_definition(
     np.testing.assert_allclose(np.float64(found), expected, rtol=bound, atol=bound * scale)
 
 
+# Kernels larger than a narrow image: some taps see nothing but padding.
+BEYOND = [
+    bilinear.Geometry((3, 3), (2, 1), (2, 1), (5, 4), (1, 1)),
+    bilinear.Geometry((2, 3), (2, 3), (6, 1), (4, 4), (3, 1)),
+    bilinear.Geometry((2, 2), (2, 4), (1, 1), (5, 5), (1, 2)),
+    bilinear.Geometry((1, 2), (0, 2), (7, 1), (2, 4), (7, 2)),
+    bilinear.Geometry((1, 2), (0, 2), (5, 1), (4, 4), (3, 1)),
+]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("backend", backends.CPU)
+@pytest.mark.parametrize("geometry", BEYOND)
+def test_taps_that_see_only_padding_have_no_gradient(geometry, backend, dtype):
+    """Again and again, since what a library leaves unwritten is zero now and then."""
+    a, b = operands(KERNEL_GRADIENT, 3, 8, 8, geometry, dtype)
+    unseen = np.all(patches(np.ones(a.shape), geometry) == 0, axis=(2, 3, 4, 5))
+    assert unseen.any() and not unseen.all()
+    for _ in range(10):
+        jnp.full((64, 64), 3.0).block_until_ready()  # something else in memory
+        found = bilinear.apply(KERNEL_GRADIENT, a[None], b[None], geometry, backend)[0]
+        assert np.all(np.asarray(found, np.float32)[unseen] == 0)
+
+
 GEOMETRY = bilinear.Geometry((2, 1), (1, 0), (7, 6), (4, 3), (3, 5))
 
 
