@@ -23,7 +23,8 @@ from benchmarks import harness, torch_dense
 from dgm_jax import core, priors, training
 from dgm_jax.core import Task
 from dgm_jax.densities import gaussian
-from dgm_jax.models import DECODER, ENCODER, Vae, vae
+from dgm_jax.models import Vae, vae
+from dgm_jax.models._vae import DECODER, ENCODER
 from dgm_jax.models.latent import log_likelihood, posterior
 from dgm_jax.networks import MLP, from_flax, reshaped
 
