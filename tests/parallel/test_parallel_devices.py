@@ -245,7 +245,7 @@ def test_gradient_is_that_of_the_mean_loss(devices):
         state["critic"]["mean"][0], 0.1 * np.mean(batch["x"], axis=0), rtol=1e-5
     )
     loss = critic(now.params, now.state, batch, None)[0]
-    np.testing.assert_allclose(metrics["critic_loss"], [loss], rtol=1e-6)
+    np.testing.assert_allclose(metrics["critic.loss"], [loss], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_batch_that_cannot_be_shared(devices, num_lanes, parts):
 
 def test_a_batch_need_not_divide_where_it_is_not_shared():
     _, metrics, _ = play(8, 8, 1, batch=30)
-    assert metrics["critic_loss"].shape == (8,) and np.isfinite(metrics["critic_loss"]).all()
+    assert metrics["critic.loss"].shape == (8,) and np.isfinite(metrics["critic.loss"]).all()
 
 
 def test_pmap_refuses_an_objective_that_couples_its_batch():
