@@ -53,6 +53,7 @@ FUNCTIONS = {
     "data.load": "name",
     "training.alternating": "players, optimizers",
     "training.simultaneous": "players, optimizers",
+    "training.train": "task, keys, data, num_steps, hyper=",
     "parallel.over_seeds": "function, strategy",
 }
 REGISTRIES = {

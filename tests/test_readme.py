@@ -45,7 +45,8 @@ def check_function(scope):
 
 
 def check_game(scope):
-    assert scope["metrics"]["x.loss"].shape == (8,)
+    result = scope["result"]
+    assert result.metrics["x.loss"].shape == (8, 2) and result.evaluation["distance"].shape == (8,)
 
 
 def check_vae(scope):
