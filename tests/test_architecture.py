@@ -277,17 +277,9 @@ def arguments(node):
     return [a.arg for a in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
 
 
-def is_overload(node):
-    """A signature for type checkers only; the function itself follows."""
-    decorators = getattr(node, "decorator_list", [])
-    return any(getattr(decorator, "id", "") == "overload" for decorator in decorators)
-
-
 def public_definitions(path):
     """(qualified name, node, is a method) of public functions, classes and their public methods."""
     for node in trees()[path].body:
-        if is_overload(node):
-            continue
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
             yield node.name, node, False
             if isinstance(node, ast.ClassDef):

@@ -6,7 +6,7 @@ Each names what was expected and what came. `exit_code` is what a command return
 
 import difflib
 from collections.abc import Collection, Mapping
-from typing import TypeVar, overload
+from typing import TypeVar, cast
 
 Value = TypeVar("Value")
 
@@ -49,15 +49,7 @@ def differences(before: dict, now: dict, prefix: str = "") -> list[str]:
     return rows
 
 
-@overload
-def lookup(registry: Mapping[str, Value], name: str, kind: str) -> Value: ...
-
-
-@overload
-def lookup(registry: Collection[str], name: str, kind: str) -> str: ...
-
-
-def lookup(registry, name, kind):
+def lookup(registry: Mapping[str, Value] | Collection[str], name: str, kind: str) -> Value:
     """`registry[name]`, or `name` itself of a collection of names, or a `ConfigError` that lists
     the names and the nearest one.
 
@@ -65,7 +57,7 @@ def lookup(registry, name, kind):
     `unknown GAN loss 'hing' (did you mean 'hinge'?); known: hinge, least_squares, ...`.
     """
     if name in registry:
-        return registry[name] if isinstance(registry, Mapping) else name
+        return cast(Value, registry[name] if isinstance(registry, Mapping) else name)
     known = ", ".join(sorted(str(k) for k in registry))
     raise ConfigError(f"unknown {kind} {name!r}{did_you_mean(name, registry)}; known: {known}")
 
