@@ -5,7 +5,7 @@
 log p(x) of binary 28x28 images under a decoder 40-300-300-784 (glorot), from the prior: at every
 step each chain of each image makes an HMC transition of ten leapfrog steps, ten gradients of log
 p(x | z). A chain-step is one such transition of one chain. Step sizes are given, so the pilot run
-is not in it. JAX runs `evaluation.annealing.forward` in one compiled program; PyTorch runs the same
+is not in it. JAX runs `likelihood.annealing.forward` in one compiled program; PyTorch runs the same
 algorithm eagerly, all chains in one batch. Before anything is timed, both must give the same log
 p(x | z) and gradient, and estimates of log p(x) that agree within four standard errors.
 
@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import harness, torch_dense
-from dgm_jax import core
+from dgm_jax import core, likelihood
 from dgm_jax.densities import bernoulli, gaussian
-from dgm_jax.evaluation import annealing, likelihood
+from dgm_jax.likelihood import annealing
 from dgm_jax.networks import MLP, from_flax
 from dgm_jax.objectives import iwae
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks import harness
 from dgm_jax import native
-from dgm_jax.networks import convolution
+from dgm_jax.networks.layers import convolution
 
 BATCH, RATE = 128, 1e-3
 LAYERS = {  # kernel, stride, in, out, height and width

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax import native, parallel, training
-from dgm_jax.run import environment
+from dgm_jax.store import environment
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 

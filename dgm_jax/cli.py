@@ -8,8 +8,8 @@ import ast
 import importlib.util
 import sys
 
-from dgm_jax import console
 from dgm_jax.run import catalogue, start
+from dgm_jax.terminal import console
 
 USAGE = """usage: dgm-jax COMMAND ...
 
@@ -143,7 +143,7 @@ def _report(arguments: list[str]) -> int:
     if len(arguments) != 1:
         raise UsageError(f"report takes one run folder, got {len(arguments)} arguments")
     from dgm_jax.core import DgmError
-    from dgm_jax.run import write_report
+    from dgm_jax.report import write_report
 
     try:
         print(f"report: {write_report(arguments[0])}")

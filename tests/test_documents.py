@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import dgm_jax
-from dgm_jax.run.directory import FOLDERS
+from dgm_jax.store.directory import FOLDERS
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Of the text that apache.org publishes and Debian installs as a common licence.

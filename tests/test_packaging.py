@@ -165,7 +165,7 @@ def test_the_wheel_owns_one_name_and_has_all_its_files(wheel):
     own = {path.relative_to(ROOT) for path in (ROOT / "dgm_jax").rglob("*") if path.is_file()}
     own = {path.as_posix() for path in own if "__pycache__" not in path.parts}
     own |= {f"dgm_jax/{path.relative_to(ROOT)}" for path in (ROOT / "experiments").rglob("*.py")}
-    assert {"dgm_jax/py.typed", "dgm_jax/run/report.html.jinja", "dgm_jax/native/onednn.cc"} < own
+    assert {"dgm_jax/py.typed", "dgm_jax/report/page.html.jinja", "dgm_jax/native/onednn.cc"} < own
     assert {name for name in inside if name.startswith("dgm_jax/")} == own
 
 

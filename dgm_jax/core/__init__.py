@@ -1,6 +1,6 @@
 """What every room may import: contracts, numerics, errors. No behaviour of its own."""
 
-from dgm_jax.core import checks
+from dgm_jax.core import checks, json_values
 from dgm_jax.core.errors import (
     ConfigError,
     DataError,
@@ -115,6 +115,7 @@ __all__ = [
     "even_chunks",
     "float_type",
     "has_kernels",
+    "json_values",
     "log_mean_exp",
     "lookup",
     "named_key",

@@ -2,14 +2,12 @@
 
 `mode_coverage` counts the modes of a known mixture by each published convention.
 `frechet_distance`, `kernel_distance`, `sliced_wasserstein` and `precision_recall_density_coverage`
-compare two sets of feature vectors, always as `real=`, `fake=`. `likelihood` is a ladder of
-estimates of log p(x) of a model with latents (`importance_weighted`, annealed, bidirectional), on
-the chains of `annealing` and `hmc`. `discriminator_distances` holds logits against the optimal ones
-of two known densities. `inception` gives the features of the FID network from a local
-file of weights.
+compare two sets of feature vectors, always as `real=`, `fake=`. `discriminator_distances` holds
+logits against the optimal ones of two known densities. `inception` gives the features of the FID
+network from a local file of weights. Estimates of log p(x) are in `dgm_jax.likelihood`.
 """
 
-from dgm_jax.evaluation import annealing, hmc, inception, likelihood
+from dgm_jax.evaluation import inception
 from dgm_jax.evaluation._mode_coverage import (
     ModeCoverage,
     expected_valid,
@@ -17,7 +15,6 @@ from dgm_jax.evaluation._mode_coverage import (
     perfect_sampler,
 )
 from dgm_jax.evaluation.discriminator import DiscriminatorGrid, discriminator_distances
-from dgm_jax.evaluation.importance_sampling import Estimate, bits_per_dimension, importance_weighted
 from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
 from dgm_jax.evaluation.sample_quality import (
     KernelDistance,
@@ -34,24 +31,18 @@ from dgm_jax.evaluation.sample_quality import (
 
 __all__ = [
     "DiscriminatorGrid",
-    "Estimate",
     "KernelDistance",
     "ModeCoverage",
     "Moments",
     "PrecisionRecall",
-    "annealing",
-    "bits_per_dimension",
     "discriminator_distances",
     "expected_valid",
     "frechet_distance",
     "frechet_distance_on_device",
     "frechet_from_moments",
-    "hmc",
-    "importance_weighted",
     "inception",
     "kernel_distance",
     "kernel_distance_over_subsets",
-    "likelihood",
     "merge_moments",
     "mode_coverage",
     "moments",

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from dgm_jax import core
 from dgm_jax.core import Array, Aux, Model, Network, Player, named_key, require
-from dgm_jax.networks import spectral_norm
+from dgm_jax.networks.layers import spectral_norm
 from dgm_jax.objectives import gan as objective
 
 DISCRIMINATOR, GENERATOR = "discriminator", "generator"

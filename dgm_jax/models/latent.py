@@ -170,7 +170,7 @@ def log_weights(
     key: Key, model: Latent, params: Params, state: State, x: Array, num_samples: int
 ) -> Array:
     """log p(x, z) - log q(z | x) for draws z ~ q: [num_samples, B]. `objectives.iwae.bound` makes
-    a bound of them, as does `evaluation.importance_weighted`."""
+    a bound of them, as does `likelihood.importance_weighted`."""
     densities = densities_of(model)
     log_q = needed(densities, "log_posterior", "log p(x, z) / q(z | x)")
     q = posterior(densities, params, state, x)

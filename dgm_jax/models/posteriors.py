@@ -27,7 +27,7 @@ class Gaussian(NamedTuple):
 
 
 class AnnealingStart(NamedTuple):
-    """A posterior as the start of annealing: what `evaluation.likelihood.from_proposal` takes.
+    """A posterior as the start of annealing: what `likelihood.from_proposal` takes.
 
     rows: [B, R], an example and its posterior side by side, so that no encoder is asked again. The
         functions take rows in place of x: `sample(key, rows, n)`, `log_prob(rows, z)` and

@@ -1,48 +1,38 @@
-"""Architectures as flax modules, and the convolution they share; no network knows a loss.
+"""Architectures as flax modules; no network knows a loss.
 
-`convolution` holds the one convolution and the one upsampling of every image model, `mlp`,
-`dcgan`, `residual` and `classifier` the networks, `quantize` layers for any `core.Quantizer`,
-`spectral_norm` a transform of parameters, and `from_flax`, `from_nnx` and `from_functions` make the
-pair of pure functions `core.Network`.
+`layers` holds what they are made of. `mlp`, `dcgan`, `residual`, `classifier`, `pixel_cnn` and
+`transformer` are the architectures. `from_flax`, `from_nnx` and `from_functions` make the pair of
+pure functions `core.Network`.
 """
 
-from dgm_jax.networks import (
-    classifier,
-    convolution,
-    dcgan,
-    initializers,
-    masked_convolution,
-    mlp,
-    normalization,
-    residual,
-    spectral_norm,
-    transformer,
-)
-from dgm_jax.networks.activations import ACTIVATIONS, activation, leaky_relu
+from dgm_jax.networks import classifier, dcgan, layers, mlp, pixel_cnn, residual, transformer
 from dgm_jax.networks.adapter import from_flax, from_functions, from_nnx, reshaped
 from dgm_jax.networks.classifier import Classifier
-from dgm_jax.networks.convolution import (
+from dgm_jax.networks.convolutional_autoencoder import ConvolutionalDecoder, ConvolutionalEncoder
+from dgm_jax.networks.dcgan import Discriminator, Generator
+from dgm_jax.networks.implicit_posterior import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic
+from dgm_jax.networks.layers import convolution, initializers, normalization, spectral_norm
+from dgm_jax.networks.layers.activations import ACTIVATIONS, activation, leaky_relu
+from dgm_jax.networks.layers.convolution import (
     Conv,
     ConvTranspose,
     DenseFromImage,
     DenseToImage,
 )
-from dgm_jax.networks.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
-from dgm_jax.networks.dcgan import Discriminator, Generator
-from dgm_jax.networks.implicit import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic
-from dgm_jax.networks.initializers import INITIALIZERS
-from dgm_jax.networks.masked_convolution import GatedPixelCNN, from_pixel_cnn
-from dgm_jax.networks.mlp import MLP, Dense
-from dgm_jax.networks.normalization import (
+from dgm_jax.networks.layers.dense import Dense
+from dgm_jax.networks.layers.initializers import INITIALIZERS
+from dgm_jax.networks.layers.normalization import (
     BatchNorm,
     GroupNorm,
     normalize,
     num_groups,
     require_normalization,
 )
-from dgm_jax.networks.quantize import NnxQuantize, Quantize, QuantizerState
+from dgm_jax.networks.layers.quantize import NnxQuantize, Quantize, QuantizerState
+from dgm_jax.networks.layers.spectral_norm import spectral_init, spectral_normalize
+from dgm_jax.networks.mlp import MLP
+from dgm_jax.networks.pixel_cnn import GatedPixelCNN, from_pixel_cnn
 from dgm_jax.networks.residual import ResidualBlock, ResidualDecoder, ResidualEncoder
-from dgm_jax.networks.spectral_norm import spectral_init, spectral_normalize
 from dgm_jax.networks.transformer import CausalNetwork, Transformer, from_transformer
 
 __all__ = [
@@ -83,12 +73,13 @@ __all__ = [
     "from_pixel_cnn",
     "from_transformer",
     "initializers",
+    "layers",
     "leaky_relu",
-    "masked_convolution",
     "mlp",
     "normalization",
     "normalize",
     "num_groups",
+    "pixel_cnn",
     "require_normalization",
     "reshaped",
     "residual",

@@ -5,8 +5,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgm_jax.core import Array
-from dgm_jax.networks import convolution
-from dgm_jax.networks.mlp import Dense
+from dgm_jax.networks.layers import convolution
+from dgm_jax.networks.layers.dense import Dense
 
 
 class Classifier(nn.Module):

@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgm_jax.core import Array
-from dgm_jax.networks import convolution, initializers
-from dgm_jax.networks.activations import leaky_relu
-from dgm_jax.networks.normalization import normalize
+from dgm_jax.networks.layers import convolution, initializers
+from dgm_jax.networks.layers.activations import leaky_relu
+from dgm_jax.networks.layers.normalization import normalize
 
 
 class Generator(nn.Module):

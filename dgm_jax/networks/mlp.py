@@ -3,33 +3,11 @@
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax.numpy as jnp
 
-from dgm_jax import core
-from dgm_jax.core import Array
-from dgm_jax.networks import initializers
-from dgm_jax.networks.activations import activation
-from dgm_jax.networks.normalization import normalize
-
-
-class Dense(nn.Module):
-    """x @ kernel + bias with a named initialisation of both (`networks.initializers`)."""
-
-    features: int
-    use_bias: bool = True
-    init_name: str = "torch"
-    gain: float = 1.0
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        fan_in = x.shape[-1]
-        kernel_init = initializers.weights(self.init_name, self.gain)
-        y = x @ self.param("kernel", kernel_init, (fan_in, self.features), jnp.float32)
-        if not self.use_bias:
-            return y
-        return y + self.param(
-            "bias", initializers.bias(self.init_name, fan_in), (self.features,), jnp.float32
-        )
+from dgm_jax.core import Array, require
+from dgm_jax.networks.layers.activations import activation
+from dgm_jax.networks.layers.dense import Dense
+from dgm_jax.networks.layers.normalization import normalize
 
 
 class MLP(nn.Module):
@@ -63,8 +41,8 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
-        core.require(len(self.features) > 0, "an MLP needs at least one width in `features`")
-        core.require(
+        require(len(self.features) > 0, "an MLP needs at least one width in `features`")
+        require(
             not self.squeeze or self.features[-1] == 1,
             f"squeeze needs one output, got features[-1] = {self.features[-1]}",
         )

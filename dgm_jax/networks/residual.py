@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgm_jax.core import Array
-from dgm_jax.networks import convolution
+from dgm_jax.networks.layers import convolution
 
 
 class ResidualBlock(nn.Module):

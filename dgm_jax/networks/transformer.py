@@ -23,7 +23,7 @@ from jax.core import Tracer
 
 from dgm_jax import core
 from dgm_jax.core import Array
-from dgm_jax.networks import initializers
+from dgm_jax.networks.layers import initializers
 
 
 class Cache(NamedTuple):

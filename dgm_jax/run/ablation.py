@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgm_jax.core import ConfigError, did_you_mean, lookup, require, tree_sha256
-from dgm_jax.run import records
+from dgm_jax.core import ConfigError, did_you_mean, json_values, lookup, require, tree_sha256
 from dgm_jax.run.arms import Trained
 from dgm_jax.run.cells import with_settings
 from dgm_jax.run.experiment import Experiment, Inputs
@@ -107,7 +106,7 @@ def without_effect(results: list[Trained], arm_field: str | None) -> list[str]:
         if np.any(result.failed_at < 0):
             arm = getattr(result.arm_result.config, arm_field) if arm_field else None
             trained.setdefault((result.sha256, arm), []).append(result)
-            figures = records.dumps(result.metrics)
+            figures = json_values.dumps(result.metrics)
             evaluated.setdefault((result.sha256, figures), []).append(result)
     sentences = [
         f"these settings made no difference: {_names(found)}: equal parameters and figures, bit for"

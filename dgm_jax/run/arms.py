@@ -15,15 +15,15 @@ import jax
 import numpy as np
 
 from dgm_jax import native, training
-from dgm_jax.core import Lane, has_kernels, tree_sha256
-from dgm_jax.run import records
+from dgm_jax.core import Lane, has_kernels, json_values, tree_sha256
 from dgm_jax.run.cells import Arm, Group
-from dgm_jax.run.directory import RunDirectory
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
 from dgm_jax.run.lanes import distribute, lanes_of
-from dgm_jax.run.parameters import save_parameters
-from dgm_jax.run.progress import Progress
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
+from dgm_jax.store import records
+from dgm_jax.store.directory import RunDirectory
+from dgm_jax.store.parameters import save_parameters
+from dgm_jax.terminal.progress import Progress
 from dgm_jax.training.checkpoint import Checkpoints
 
 
@@ -136,7 +136,7 @@ def _identity(run: Run, group: Group) -> dict:
         "settings": run.directory.config,
         "data": run.inputs.identity,
     }
-    return records.plain(identity, "identity")
+    return json_values.plain(identity, "identity")
 
 
 def _evaluation(run: Run, group: Group, compiled, lanes, arrays):

@@ -14,21 +14,23 @@ from typing import NamedTuple
 
 import jax
 
-from dgm_jax import console, native
-from dgm_jax.console import Command
+from dgm_jax import native
 from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
-from dgm_jax.run import records, statistics
+from dgm_jax.report import statistics
+from dgm_jax.report.page import format_table, write_report
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import Clock, Run, Trained, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
-from dgm_jax.run.directory import CONFIG, SUMMARY, RunDirectory
 from dgm_jax.run.experiment import Experiment, Need
 from dgm_jax.run.lanes import distribute, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
-from dgm_jax.run.progress import Progress
-from dgm_jax.run.report import format_table, write_report
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
-from dgm_jax.run.signals import Interrupted, watch_signals
+from dgm_jax.store import records
+from dgm_jax.store.directory import CONFIG, SUMMARY, RunDirectory
+from dgm_jax.terminal import console
+from dgm_jax.terminal.console import Command
+from dgm_jax.terminal.progress import Progress
+from dgm_jax.terminal.signals import Interrupted, watch_signals
 
 DIVERGED = 6
 

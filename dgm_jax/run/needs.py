@@ -4,9 +4,9 @@ import pathlib
 
 from dgm_jax.core import ConfigError, DataError, lookup, require
 from dgm_jax.run import catalogue
-from dgm_jax.run.directory import SUMMARY
 from dgm_jax.run.experiment import Experiment, Need
-from dgm_jax.run.records import read_json
+from dgm_jax.store.directory import SUMMARY
+from dgm_jax.store.records import read_json
 
 
 def finished_folder(need: Need) -> pathlib.Path | None:

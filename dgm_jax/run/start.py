@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from dgm_jax import console
-from dgm_jax.console import Command
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import LaunchConfig
+from dgm_jax.terminal import console
+from dgm_jax.terminal.console import Command
 
 
 def main(

@@ -17,8 +17,9 @@ from dgm_jax import data
 from dgm_jax.core import DataError, require
 from dgm_jax.models.classifier import CLASSIFIER
 from dgm_jax.networks import Classifier, from_flax
-from dgm_jax.run import Need, load_parameters
-from dgm_jax.run.records import read_json
+from dgm_jax.run import Need
+from dgm_jax.store import load_parameters
+from dgm_jax.store.records import read_json
 
 CHUNK = 500  # images that go through the network at once
 

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax import data, priors, training
+from dgm_jax import data, likelihood, priors, training
 from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
-from dgm_jax.evaluation import likelihood
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study

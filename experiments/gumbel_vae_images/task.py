@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax import data, evaluation, sampling, training
+from dgm_jax import data, likelihood, sampling, training
 from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
@@ -92,7 +92,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         def weights(key, x, num):
             return log_weights(key, vae, params, state, x, num)
 
-        found = evaluation.importance_weighted(
+        found = likelihood.importance_weighted(
             key_bound, weights, x, config.num_importance, batch_size=100
         )
         terms = gumbel_bounds(key_hard, vae, params, state, x, schedule(train_state.step))

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax import data, evaluation, training
+from dgm_jax import data, likelihood, training
 from dgm_jax.core import Task, lookup, require, require_at_least
-from dgm_jax.evaluation import likelihood
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
@@ -106,7 +105,7 @@ def _conclude(config, recipe, train_state, arrays, key):
 
     images = binary_images.training_images(arrays)[: config.num_surgery]
     test = data.to_model_range(arrays["test"]["image"][: config.num_eval], "unit")
-    found = evaluation.importance_weighted(
+    found = likelihood.importance_weighted(
         key_weights, weights, test, config.num_importance, batch_size=100
     )
     mean = jnp.mean(found.log_prob)

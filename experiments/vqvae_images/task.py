@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dgm_jax import data, evaluation, objectives, plotting, quantization, training
+from dgm_jax import data, likelihood, objectives, plotting, quantization, training
 from dgm_jax.core import (
     Array,
     Quantizer,
@@ -157,7 +157,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     places = math.prod(vae.code_grid)
     model = model_of(vae, shape, first_images=first_images(config, inputs, math.prod(vae.grid)))
     draw_images = data.draws(inputs.context, config.batch_size)
-    bits = functools.partial(evaluation.bits_per_dimension, num_dimensions=math.prod(shape))
+    bits = functools.partial(likelihood.bits_per_dimension, num_dimensions=math.prod(shape))
 
     def evaluate(train_state, arrays, key):
         params, state = train_state.params, train_state.state

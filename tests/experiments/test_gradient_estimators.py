@@ -12,7 +12,8 @@ import pytest
 from dgm_jax.core import ConfigError
 from dgm_jax.experiments import gradient_estimators as experiment
 from dgm_jax.experiments.gradient_estimators import estimates, task
-from dgm_jax.run import Inputs, main, statistics
+from dgm_jax.report import statistics
+from dgm_jax.run import Inputs, main
 from dgm_jax.sampling.estimators import ESTIMATORS
 
 

@@ -29,10 +29,11 @@ from dgm_jax.models import RELAXATIONS, latent
 from dgm_jax.parallel.devices import LAYOUTS
 from dgm_jax.priors import FROM_DIM
 from dgm_jax.quantization import GRADIENTS, QUANTIZERS
-from dgm_jax.run import LaunchConfig, Progress, catalogue, main
+from dgm_jax.run import LaunchConfig, catalogue, main
 from dgm_jax.run.cells import validate
-from dgm_jax.run.displays import DISPLAYS
 from dgm_jax.sampling.estimators import ESTIMATORS
+from dgm_jax.terminal.displays import DISPLAYS
+from dgm_jax.terminal.progress import Progress
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXPERIMENTS = {name: entry.load() for name, entry in catalogue.experiments().items()}

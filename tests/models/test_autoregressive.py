@@ -15,7 +15,7 @@ import scipy.stats
 from dgm_jax import core, training
 from dgm_jax.core import SOLO, ConfigError, DataError
 from dgm_jax.models import AUTOREGRESSIVE, TextImage, autoregressive, code_prior
-from dgm_jax.networks.masked_convolution import GatedPixelCNN, from_pixel_cnn
+from dgm_jax.networks.pixel_cnn import GatedPixelCNN, from_pixel_cnn
 from dgm_jax.networks.transformer import Transformer, from_transformer
 
 SMALL = {"width": 8, "num_layers": 1, "num_heads": 2, "init_name": "torch", "gain": 3.0}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgm_jax import evaluation, sampling
+from dgm_jax import likelihood, sampling
 from dgm_jax.core import ConfigError
 from dgm_jax.models import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
 from dgm_jax.models.latent import log_weights
@@ -124,7 +124,7 @@ def test_bounds_and_log_p():
     assert np.all(np.abs(np.mean(many["hard"].elbo, axis=0) - elbo) < 4.5 * error)
     assert np.max(np.abs(np.mean(many["relaxed"].elbo, axis=0) - elbo)) > 0.1  # another model
     weights = lambda key, x, num: log_weights(key, VAE, params, state, x, num)
-    found = evaluation.importance_weighted(
+    found = likelihood.importance_weighted(
         jax.random.key(5), weights, x, 20_000, samples_at_once=1000
     )
     error = np.sqrt(1 / np.asarray(found.effective_sample_size) - 1 / 20_000)

@@ -7,10 +7,9 @@ import pytest
 import scipy.special
 from scipy.stats import norm
 
-from dgm_jax import models, priors
+from dgm_jax import likelihood, models, priors
 from dgm_jax.core import LatentModel
 from dgm_jax.densities import gaussian
-from dgm_jax.evaluation import likelihood
 from dgm_jax.models import latent, posteriors
 from dgm_jax.models.posteriors import Gaussian
 from dgm_jax.networks import MLP, from_flax, from_functions, reshaped

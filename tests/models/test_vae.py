@@ -11,7 +11,7 @@ import scipy.stats
 
 from dgm_jax import priors
 from dgm_jax.core import ConfigError, DataError
-from dgm_jax.evaluation import importance_weighted
+from dgm_jax.likelihood import importance_weighted
 from dgm_jax.models import MODELS, Vae, prior_of, vae
 from dgm_jax.models._vae import PRIOR
 from dgm_jax.models.latent import decode, log_joint, log_prior, log_weights, posterior, terms

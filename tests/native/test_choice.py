@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from dgm_jax import core, native
-from dgm_jax.networks import convolution
+from dgm_jax.networks.layers import convolution
 
 
 @pytest.fixture(autouse=True)

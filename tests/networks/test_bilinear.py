@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from dgm_jax.networks import bilinear, convolution
-from dgm_jax.networks.bilinear import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT
+from dgm_jax.networks.layers import bilinear, convolution
+from dgm_jax.networks.layers.bilinear import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT
 
 CALL = "dgm_jax_convolution"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import ConfigError, DataError
-from dgm_jax.networks.masked_convolution import GatedPixelCNN, from_pixel_cnn
+from dgm_jax.networks.pixel_cnn import GatedPixelCNN, from_pixel_cnn
 
 CODES = 4
 

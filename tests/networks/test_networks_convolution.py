@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dgm_jax import core, networks
-from dgm_jax.networks import convolution
+from dgm_jax.networks.layers import convolution
 
 # kernel, stride, inputs, outputs, height, width, batch, padding
 CASES = [

@@ -11,7 +11,7 @@ import pytest
 
 from dgm_jax import training
 from dgm_jax.core import Task
-from dgm_jax.evaluation import importance_weighted
+from dgm_jax.likelihood import importance_weighted
 from dgm_jax.models import Vae, vae
 from dgm_jax.models.latent import log_weights
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from tiny_game import Tiny, build, concluding, rows_of, run, stopping, summary_of, tiny
 
+from dgm_jax.report.page import number
 from dgm_jax.run.cells import arms, groups
 from dgm_jax.run.lanes import lanes_of
-from dgm_jax.run.report import number
 
 pytestmark = pytest.mark.optimized
 

@@ -14,7 +14,7 @@ from tiny_game import run, stopping, summary_of, tiny
 
 from dgm_jax import training
 from dgm_jax.core import Aux, Player, Task
-from dgm_jax.networks import convolution
+from dgm_jax.networks.layers import convolution
 from dgm_jax.run import arms
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import data, priors
+from dgm_jax import data, likelihood, priors
 from dgm_jax.core import (
     Array,
     Key,
@@ -21,7 +21,6 @@ from dgm_jax.core import (
     require_at_least,
     require_positive,
 )
-from dgm_jax.evaluation import likelihood
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.vae import VaeConfig
 from dgm_jax.models import Vae

@@ -1,0 +1,47 @@
+"""log p(x) of a model with latents, each estimate with its error.
+
+`evidence_lower_bound`, `importance_weighted`, `annealed_importance_sampling` and `bidirectional`
+need more work in this order and come nearer to the truth; `ladder` gives the first three side by
+side. `annealing` holds their chains, `hmc` the transitions. `overstated` compares a bound with an
+independent estimate.
+"""
+
+from dgm_jax.likelihood import annealing, hmc
+from dgm_jax.likelihood.annealing import Path, Settings, from_prior, from_proposal
+from dgm_jax.likelihood.estimates import (
+    Average,
+    Ladder,
+    Overstated,
+    Sandwich,
+    annealed_importance_sampling,
+    average,
+    bidirectional,
+    evidence_lower_bound,
+    jackknife,
+    ladder,
+    overstated,
+)
+from dgm_jax.likelihood.importance_sampling import Estimate, bits_per_dimension, importance_weighted
+
+__all__ = [
+    "Average",
+    "Estimate",
+    "Ladder",
+    "Overstated",
+    "Path",
+    "Sandwich",
+    "Settings",
+    "annealed_importance_sampling",
+    "annealing",
+    "average",
+    "bidirectional",
+    "bits_per_dimension",
+    "evidence_lower_bound",
+    "from_prior",
+    "from_proposal",
+    "hmc",
+    "importance_weighted",
+    "jackknife",
+    "ladder",
+    "overstated",
+]

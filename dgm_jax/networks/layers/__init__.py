@@ -1,0 +1,10 @@
+"""What architectures are made of: convolutions, dense layers, normalization, activations, initial
+values, spectral normalization of parameters and quantizing layers.
+
+`convolution` holds the one convolution and the one upsampling of every image model, computed as
+`bilinear` and `plain` say; `quantize` the layers for any `core.Quantizer`.
+"""
+
+from dgm_jax.networks.layers import convolution, initializers, normalization, spectral_norm
+
+__all__ = ["convolution", "initializers", "normalization", "spectral_norm"]

@@ -1,0 +1,143 @@
+"""A gated PixelCNN: masked convolutions over a grid of codes (van den Oord et al. 2016b).
+
+Two stacks look at what comes before a position in raster order. The *vertical* one sees all rows
+above, the *horizontal* one the codes to the left in the same row and, through a 1x1 convolution,
+the vertical one; together they see every earlier position and leave no blind spot (figure 1, right,
+of the paper).
+
+The masks of the paper are made by where a kernel lies, so no product is with a masked zero:
+
+    vertical    mask A   shift down by one row       B   kernel (1 + k // 2, k), zeros above only
+    horizontal  mask A   shift right by one column   B   kernel (1, 1 + k // 2), zeros on the left
+
+A shift once at the entrance is mask A of the first layer; the layers after it have mask B.
+"""
+
+from typing import cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dgm_jax import core
+from dgm_jax.core import Array
+from dgm_jax.networks.layers import initializers
+from dgm_jax.networks.layers.convolution import Conv
+from dgm_jax.networks.transformer import CausalNetwork, require_tokens
+
+
+def _shift(x: Array, axis: int) -> Array:
+    """x one place further along an axis, zero in the first place."""
+    moved = jax.lax.slice_in_dim(x, 0, x.shape[axis] - 1, axis=axis)
+    return jnp.pad(moved, [(int(a == axis), 0) for a in range(x.ndim)])
+
+
+def _gate(x: Array) -> Array:
+    """tanh(a) sigmoid(b) of the two halves of the channels (van den Oord et al. 2016b, eq. 2)."""
+    a, b = jnp.split(x, 2, -1)
+    return jnp.tanh(a) * nn.sigmoid(b)
+
+
+class GatedPixelCNN(nn.Module):
+    """codes int[B, H, W] in 0..num_codes-1 -> logits float32[B, H, W, num_codes] of p(code | those
+    before it).
+
+    The order is raster scan: rows from above, each from the left.
+
+    width: channels of both stacks. num_layers: gated layers. kernel_size: k, odd.
+    hidden: channels of the 1x1 convolution before the logits.
+    backend: of the convolution (`networks.convolution`); None takes the one of the device.
+
+    A position sees L (k-1)/2 + 1 rows above and L (k-1)/2 columns to each side of it there, and
+    L (k-1)/2 + 1 codes to its left, for L layers: all that come before it if
+    H - 1 <= L (k-1)/2 + 1 and W - 1 <= L (k-1)/2.
+    Raises ConfigError for sizes that do not fit, DataError for codes that are not integers [B, H,
+    W].
+    """
+
+    num_codes: int
+    width: int = 32
+    num_layers: int = 6
+    kernel_size: int = 5
+    hidden: int = 64
+    backend: str | None = None
+
+    @nn.compact
+    def __call__(self, codes: Array) -> Array:
+        _check(self)
+        codes = jnp.asarray(codes)
+        fits = codes.ndim == 3 and jnp.issubdtype(codes.dtype, jnp.integer)
+        core.require(
+            fits,
+            f"codes must be integers [B, H, W], got {codes.dtype}{list(codes.shape)}",
+            core.DataError,
+        )
+        table = self.param(
+            "code_embedding", lambda key: core.normal(key, (self.num_codes, self.width))
+        )
+        x = table[codes]
+        vertical, horizontal = _shift(x, 1), _shift(x, 2)
+        for layer in range(self.num_layers):
+            vertical, horizontal = self._layer(vertical, horizontal, layer)
+        for name, features in (("hidden", self.hidden), ("logits", self.num_codes)):
+            horizontal = self._conv(features, (1, 1), "VALID", name)(nn.relu(horizontal))
+        return horizontal.astype(jnp.float32)
+
+    def _conv(self, features, kernel_size, padding, name):
+        draw = initializers.weights("he", 0.7)
+        return Conv(
+            features,
+            kernel_size,
+            padding=padding,
+            kernel_init=draw,
+            backend=self.backend,
+            name=name,
+        )
+
+    def _layer(self, vertical, horizontal, layer):
+        """One gated layer with mask B (van den Oord et al. 2016b, figure 2)."""
+        half = self.kernel_size // 2
+        seen = ((half, 0), (half, half))
+        above = self._conv(2 * self.width, (half + 1, self.kernel_size), seen, f"vertical_{layer}")(
+            vertical
+        )
+        left = self._conv(
+            2 * self.width, (1, half + 1), ((0, 0), (half, 0)), f"horizontal_{layer}"
+        )(horizontal)
+        left = left + self._conv(2 * self.width, (1, 1), "VALID", f"joint_{layer}")(above)
+        out = self._conv(self.width, (1, 1), "VALID", f"residual_{layer}")(_gate(left))
+        return _gate(above), horizontal + out
+
+
+def _check(module: GatedPixelCNN) -> None:
+    for name in ("num_codes", "width", "num_layers", "hidden"):
+        core.require(
+            getattr(module, name) >= 1, f"{name} must be at least 1, got {getattr(module, name)}"
+        )
+    odd = module.kernel_size >= 3 and module.kernel_size % 2 == 1
+    core.require(odd, f"kernel_size must be odd and at least 3, got {module.kernel_size}")
+
+
+def from_pixel_cnn(module: GatedPixelCNN, grid: tuple[int, int]) -> CausalNetwork:
+    """The pure functions of a PixelCNN on a grid (H, W) as a sequence of H W tokens in raster
+    order; no cache.
+
+    Raises ConfigError for sizes that do not fit, DataError for tokens that are not [B, H W].
+    """
+    _check(module)
+    height, width = grid
+    core.require(height >= 1 and width >= 1, f"grid must be two positive numbers, got {grid}")
+
+    def init(key):
+        return module.init(key, jnp.zeros((1, height, width), jnp.int32))["params"]
+
+    def logits(params, tokens, key=None):
+        del key  # no dropout
+        tokens = require_tokens(tokens, module.num_codes)
+        fits = tokens.shape[1] == height * width
+        message = f"tokens must be [B, {height * width}] for the grid {grid}, got {tokens.shape}"
+        core.require(fits, message, core.DataError)
+        out = cast(Array, module.apply({"params": params}, tokens.reshape(-1, height, width)))
+        return out.reshape(*tokens.shape, module.num_codes)
+
+    return CausalNetwork(module.num_codes, height * width, init, logits)

@@ -1,0 +1,110 @@
+"""The rows of metrics.jsonl as curves over seeds.
+
+A row is `{"step": 200, "arm": "packed2", "modes": [8, 7, null], ...}`: `arm` is missing where there
+is one only, and every entry that is a list of numbers, one a seed, is a metric. Numbers by
+themselves (seconds, rates) are not drawn.
+"""
+
+import numpy as np
+
+from dgm_jax.report.statistics import summarize
+
+_MAX_POINTS = 400
+
+
+def _is_figures(value) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(v is None or isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+    )
+
+
+class History:
+    """Curves by arm and metric: `arms`, `metrics` (names in order of appearance), `last_step`."""
+
+    def __init__(self, rows: list[dict]):
+        """rows: of metrics.jsonl; those without an integer step are passed over."""
+        self._values: dict[str, dict[str, dict[int, list]]] = {}
+        self.last_step: int | None = None
+        for row in rows:
+            step, arm = row.get("step"), str(row.get("arm") or "")
+            if not isinstance(step, int) or isinstance(step, bool):
+                continue
+            self.last_step = step if self.last_step is None else max(step, self.last_step)
+            metrics = self._values.setdefault(arm, {})
+            for name, value in row.items():
+                if _is_figures(value):
+                    metrics.setdefault(name, {})[step] = value
+        self.arms = list(self._values)
+        self.metrics = list(
+            dict.fromkeys(name for metrics in self._values.values() for name in metrics)
+        )
+
+    def curves(self, max_metrics: int) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
+        """steps [T] and arm -> metric -> [T, S], NaN where nothing was logged; at most 400 steps of
+        a metric."""
+        names = self.metrics[:max_metrics]
+        kept = {
+            (arm, name): _thinned(sorted(metrics[name]))
+            for arm, metrics in self._values.items()
+            for name in names
+            if name in metrics
+        }
+        steps = sorted({step for some in kept.values() for step in some})
+        place = {step: i for i, step in enumerate(steps)}
+        curves: dict[str, dict[str, np.ndarray]] = {arm: {} for arm in self.arms}
+        for (arm, name), some in kept.items():
+            values = self._values[arm][name]
+            table = np.full((len(steps), max(len(values[s]) for s in some)), np.nan)
+            for step in some:
+                table[place[step], : len(values[step])] = [
+                    np.nan if v is None else v for v in values[step]
+                ]
+            curves[arm][name] = table
+        return np.asarray(steps, np.float64), curves
+
+    def latest(self) -> dict[tuple[str, str], tuple[int, list]]:
+        """(arm, metric) -> (step, figures over seeds) of the last row that has them."""
+        return {
+            (arm, name): (max(values), values[max(values)])
+            for arm, metrics in self._values.items()
+            for name, values in metrics.items()
+        }
+
+    def describe(self, metric: str) -> str:
+        """A sentence for someone who cannot see the curve."""
+        parts = []
+        for (arm, name), (step, values) in self.latest().items():
+            if name == metric:
+                summary = summarize(values)
+                mean = (
+                    "no finite figure" if summary["mean"] is None else f"mean {summary['mean']:.4g}"
+                )
+                parts.append(
+                    f"{arm + ': ' if arm else ''}{mean} over {summary['num_seeds']} seeds at step"
+                    f" {step}"
+                )
+        return (
+            f"{metric} against training step, with every seed and the 95 % band of the mean."
+            f" {'; '.join(parts)}."
+        )
+
+
+def _thinned(steps: list[int]) -> list[int]:
+    """At most 400 of the steps, evenly chosen, with the first and the last."""
+    if len(steps) <= _MAX_POINTS:
+        return steps
+    return [
+        steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, _MAX_POINTS).round().astype(int))
+    ]
+
+
+def latest_metrics(history: History) -> dict[str, dict]:
+    """Summaries of the last logged figures, named as in summary.json: `arm/metric`, or `metric`
+    with one arm."""
+    prefix = len(history.arms) > 1
+    return {
+        f"{arm}/{name}" if prefix and arm else name: summarize(values)
+        for (arm, name), (_, values) in history.latest().items()
+    }

@@ -1,0 +1,312 @@
+"""The report: one HTML file for a person, made of nothing but what lies in the run folder.
+
+It holds its pictures, asks the network for nothing, runs no script, and escapes every text that
+comes from the folder. It can be made of a run that is still going on, or was killed.
+
+Beyond what a summary.json always has, the report shows these entries of it where they are there:
+`arms` (list of names), `explanations` (metric -> sentence), `differences` (rows of
+`paired_difference` with `metric`, `arm`, `baseline`), `dataset` (what was trained on), `timing`
+(arm -> figures), `notes` (sentences).
+"""
+
+import base64
+import hashlib
+import importlib.resources
+import math
+import pathlib
+from typing import Any
+
+import jinja2
+
+from dgm_jax.core import RunDirectoryError
+from dgm_jax.report.history import History, latest_metrics
+from dgm_jax.report.pictures import figure_address, pictures
+from dgm_jax.report.statistics import differences_between_arms
+from dgm_jax.store import environment, records
+from dgm_jax.store.directory import CONFIG, ENVIRONMENT, FIGURES, SUMMARY, read_rows
+
+_MAX_CURVES = 24
+_CURVES_LENGTH = 1_600_000
+_SHOWN = (
+    "mean",
+    "standard_error",
+    "interval_95",
+    "interquartile_mean",
+    "bootstrap_95",
+    "per_seed",
+)
+_UNITS = {
+    "wall_seconds": "wall time since the last start (s)",
+    "compile_seconds": "compilation, not in the rate below (s)",
+    "seed_steps_per_second": "seed-steps per second, after compilation",
+}
+
+
+def write_report(path) -> pathlib.Path:
+    """Writes report.html into a run folder from the files in it, finished or not, and returns its
+    path.
+
+    Raises `RunDirectoryError` where the folder holds no run or a file in it is damaged.
+    """
+    root = pathlib.Path(path)
+    if not (root / CONFIG).is_file():
+        raise RunDirectoryError(f"{root} holds no run: there is no {CONFIG}")
+    target = records.contained(root, root / "report.html")
+    records.write_atomically(target, _render(_content(root)))
+    return target
+
+
+def _read(root, name):
+    file = records.contained(root, root / name)
+    return records.read_json(file) if file.exists() else {}
+
+
+def _content(root: pathlib.Path) -> dict[str, Any]:
+    """Everything the template shows."""
+    config = _read(root, CONFIG)
+    surroundings, summary = _read(root, ENVIRONMENT), _read(root, SUMMARY)
+    history = History(read_rows(root))
+    arms = [str(a) for a in _list(summary.get("arms"))] or history.arms
+    metrics = _dict(summary.get("metrics")) if summary else latest_metrics(history)
+    differences = summary.get("differences")
+    if differences is None:
+        differences = differences_between_arms(metrics, arms) if len(arms) > 1 else []
+    experiment = str(config.pop("experiment", summary.get("experiment", "run")))
+    curves, curves_left_out = _curves(history)
+    return {
+        "experiment": experiment,
+        "finished": bool(summary),
+        "step": history.last_step,
+        "num_steps": summary.get("num_steps", config.get("num_steps")),
+        "facts": _facts(config, surroundings, summary),
+        "groups": _metric_groups(metrics, arms, _dict(summary.get("explanations"))),
+        "several_arms": len(arms) > 1,
+        "reference": [row for row in _list(summary.get("reference")) if isinstance(row, dict)],
+        "differences": [row for row in _list(differences) if isinstance(row, dict)],
+        "failed": [failed_seed_text(f) for f in _list(summary.get("failed_seeds"))],
+        "notes": _list(summary.get("notes")),
+        "curves": curves,
+        "curves_left_out": curves_left_out,
+        "pictures": pictures(root),
+        "num_pictures": len(list((root / FIGURES).glob("*.png"))),
+        "timing": _timing(summary),
+        "program": leaves(
+            {k: summary[k] for k in ("strategy", "layout", "final_params_sha256") if summary.get(k)}
+        ),
+        "dataset": leaves(_dict(summary.get("dataset") or surroundings.get("dataset"))),
+        "config": leaves(config),
+        "environment": leaves({k: v for k, v in surroundings.items() if k != "dataset"}),
+        "made": environment.utc_now(),
+    }
+
+
+def _render(content: dict) -> str:
+    template = (
+        importlib.resources.files("dgm_jax.report").joinpath("page.html.jinja").read_text("utf-8")
+    )
+    engine = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    engine.filters |= {
+        "number": number,
+        "given": given,
+        "interval": interval,
+        "p_value": p_value,
+        "sha256": (
+            lambda text: base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()
+        ),
+    }
+    try:
+        return engine.from_string(template).render(**content)
+    except jinja2.UndefinedError as error:
+        raise RunDirectoryError(
+            f"{SUMMARY} lacks an entry that the report needs: {error}"
+        ) from error
+
+
+def _dict(value) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value) -> list:
+    return value if isinstance(value, list) else []
+
+
+def number(value: Any, missing: str = "–") -> str:
+    """Four significant digits; integers as they are; `missing` for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return missing if value is None else str(value)
+    if isinstance(value, int) or value == 0:
+        return str(value) if value else "0"
+    if not math.isfinite(value):
+        return missing
+    digits = max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"{value:.{digits}f}" if 1e-4 <= abs(value) < 1e7 else f"{value:.3e}"
+
+
+def given(value: Any) -> str:
+    """A published figure as it was published, without digits of our own."""
+    return f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
+
+
+def interval(value: Any, missing: str = "–") -> str:
+    """`[low, high]`, or `missing` where there is no interval."""
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return f"[{number(value[0], missing)}, {number(value[1], missing)}]"
+    return missing
+
+
+def p_value(value: Any) -> str:
+    """Three decimals, or `< 0.001`."""
+    if isinstance(value, (int, float)) and value < 0.001:
+        return "< 0.001"
+    return f"{value:.3f}" if isinstance(value, (int, float)) else "–"
+
+
+def failed_seed_text(entry: Any) -> str:
+    """`seed 3 of vanilla at step 120: loss`, from a seed's number or {"seed", "arm", "step",
+    "metric"}."""
+    if not isinstance(entry, dict):
+        return f"seed {entry}"
+    text = f"seed {entry.get('seed', '?')}"
+    text += f" of {entry['arm']}" if entry.get("arm") else ""
+    text += f" at step {entry['step']}" if entry.get("step") is not None else ""
+    reason = entry.get("reason") or entry.get("metric")
+    return text + (f": {reason}" if reason else "")
+
+
+def leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """(dotted name, text) of every leaf of a JSON object."""
+    if isinstance(value, dict):
+        return [
+            row
+            for key, v in value.items()
+            for row in leaves(v, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
+        return [row for i, v in enumerate(value) for row in leaves(v, f"{prefix}[{i}]")]
+    if isinstance(value, list):
+        return [(prefix, ", ".join(str(v) for v in value))]
+    return [(prefix, "–" if value is None else str(value))]
+
+
+def _facts(config, surroundings, summary):
+    """(name, text) rows at the head of the report; what is not known is left out."""
+    devices = _dict(surroundings.get("devices"))
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in _dict(devices.get("kinds")).items())
+    dataset = _dict(summary.get("dataset") or surroundings.get("dataset"))
+    git = _dict(surroundings.get("git"))
+    commit = (
+        f"{git['commit']}{' with local changes' if git.get('dirty') else ''}"
+        if git.get("commit")
+        else None
+    )
+    rows = [
+        ("Command", surroundings.get("command")),
+        ("Started", surroundings.get("date")),
+        ("Device", f"{kinds} ({devices.get('processor')})" if kinds else None),
+        ("Data", dataset.get("identity") or dataset.get("name") or config.get("data")),
+        ("Seeds", summary.get("num_seeds", config.get("num_seeds"))),
+        ("Steps", summary.get("num_steps", config.get("num_steps"))),
+        ("Commit", commit),
+    ]
+    return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _metric_groups(metrics: dict, arms: list[str], explanations: dict) -> list[dict]:
+    """[{"name", "explanation", "rows": [{"arm", **summary}]}]: the arms of a metric stand
+    together."""
+    groups: dict[str, list] = {}
+    for name, summary in metrics.items():
+        arm, metric = split_arm(name, arms)
+        if isinstance(summary, dict):
+            summary = {k: summary.get(k) for k in _SHOWN} | {"arm": arm}
+            summary["per_seed"] = _list(summary["per_seed"])
+            summary["num_seeds"] = sum(v is not None for v in summary["per_seed"])
+            groups.setdefault(metric, []).append(summary)
+    return [
+        {"name": name, "explanation": explanations.get(name, ""), "rows": rows}
+        for name, rows in groups.items()
+    ]
+
+
+def split_arm(name: str, arms: list[str]) -> tuple[str, str]:
+    """(arm, metric) of a metric's name in summary.json; the arm is empty where the name has no
+    known prefix."""
+    for arm in sorted(arms, key=len, reverse=True):
+        if arm and name.startswith(f"{arm}/"):
+            return arm, name[len(arm) + 1 :]
+    return "", name
+
+
+def _timing(summary) -> list[tuple[str, Any]]:
+    rows = [(text, summary[key]) for key, text in _UNITS.items() if summary.get(key) is not None]
+    for arm, figures in _dict(summary.get("timing")).items():
+        rows += [(f"{arm}: {_UNITS.get(key, key)}", value) for key, value in _dict(figures).items()]
+    return rows
+
+
+def _curves(history: History) -> tuple[list[dict], int]:
+    """[{"name", "alt", "light", "dark"}] with pictures as data addresses, and how many metrics were
+    left out."""
+    # matplotlib takes a second to import, which a refused folder should not wait for
+    from dgm_jax import plotting
+
+    steps, curves = history.curves(_MAX_CURVES)
+    rows, left = [], _CURVES_LENGTH
+    for name in history.metrics[:_MAX_CURVES]:
+        row = {"name": name, "alt": history.describe(name)}
+        arms = {arm: {name: metrics[name]} for arm, metrics in curves.items() if name in metrics}
+        for theme in ("light", "dark"):
+            row[theme] = figure_address(plotting.training_curves(steps, arms, theme=theme)[name])
+        left -= len(row["light"]) + len(row["dark"])
+        if left < 0:
+            break
+        rows.append(row)
+    return rows, len(history.metrics) - len(rows)
+
+
+def format_table(summary: dict) -> str:
+    """The result as plain text for a terminal: metric, mean, standard error, 95 % interval, seeds,
+    published, within.
+
+    Ends with a line per seed that failed.
+    """
+    published = {row["metric"]: row for row in summary.get("reference", [])}
+    rows = [("metric", "mean", "SE", "95 % interval", "seeds", "published", "within")]
+    for name, metric in summary["metrics"].items():
+        row = published.get(name)
+        text, within = "", ""
+        if row:
+            spread = f" +- {given(row['spread'])}" if row.get("spread") is not None else ""
+            text = f"{given(row['published'])}{spread}"
+            within = {True: "yes", False: "no"}.get(row.get("within"), "-")
+            within += " (wide)" if row.get("within") and row.get("wide") else ""
+        count = sum(v is not None for v in metric["per_seed"])
+        total = len(metric["per_seed"])
+        rows.append(
+            (
+                name,
+                number(metric["mean"], "-"),
+                number(metric["standard_error"], "-"),
+                interval(metric["interval_95"], "-"),
+                str(count) if count == total else f"{count} of {total}",
+                text,
+                within,
+            )
+        )
+    if not published:
+        rows = [row[:5] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rows.insert(1, tuple("-" * w for w in widths))
+    table = [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
+        for row in rows
+    ]
+    table += [f"failed: {failed_seed_text(entry)}" for entry in summary.get("failed_seeds", [])]
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in table)

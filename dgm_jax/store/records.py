@@ -1,0 +1,107 @@
+"""Files of a run folder that are either old or new, never half: a file appears under its name only
+when all of its bytes are on the disk.
+"""
+
+import hashlib
+import os
+import pathlib
+import re
+import secrets
+
+from dgm_jax.core import RunDirectoryError, json_values
+
+MAX_JSON_BYTES = 256 * 1024 * 1024
+_ALLOWED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def read_json(path: pathlib.Path) -> dict:
+    """The JSON object in a file; `RunDirectoryError` naming the file where it is damaged or holds
+    no object."""
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError(f"larger than {MAX_JSON_BYTES} bytes")
+        value = json_values.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RunDirectoryError(f"{path}: expected a JSON object, found a {type(value).__name__}")
+    return value
+
+
+def write_atomically(path: pathlib.Path, content: bytes | str) -> None:
+    """Writes a file so that a reader, or a machine that loses power, sees the old bytes or the new
+    ones.
+
+    A temporary file in the same folder is written, flushed to the disk and renamed; then the folder
+    is flushed.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: pathlib.Path) -> None:
+    """Flushes a folder's list of names to the disk, where the system can open a folder at all."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def split_rows(content: bytes, source: str) -> list[tuple[bytes, dict]]:
+    """(line, row) of every complete line of a JSON-lines file.
+
+    The last line is dropped where a crash has torn it: no newline at its end, or no JSON in it. A
+    damaged line in the middle cannot come from a crash and raises `RunDirectoryError` with its
+    number.
+    """
+    lines = content.split(b"\n")[:-1]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json_values.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("not a JSON object")
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise RunDirectoryError(f"{source}, line {number}: damaged row: {error}") from error
+        rows.append((line + b"\n", row))
+    return rows
+
+
+def safe_name(name: str) -> str:
+    """A file name made of letters, digits and `. _ = , + -`, for any text; different texts give
+    different names.
+
+    A name that is fine already is returned as it is; in another one every other character becomes
+    `_`, and the first eight hex digits of its SHA-256 are appended, so that `a/b` and `a b` do not
+    overwrite each other.
+    """
+    name = str(name)
+    if _ALLOWED_NAME.fullmatch(name) and not _RESERVED.fullmatch(name) and not name.endswith("."):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    kept = re.sub(r"[^A-Za-z0-9_=,+-]+", "_", name).strip("_-")[:80]
+    return f"{kept or 'name'}-{digest}"
+
+
+def contained(root: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
+    """`path`, or `RunDirectoryError` where links or `..` lead it out of `root`."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise RunDirectoryError(f"{path} lies outside the run folder {root}")
+    return path

@@ -1,0 +1,299 @@
+"""How `Progress` shows its events: nothing, lines, JSON, or a live block on a terminal."""
+
+import contextlib
+import math
+import threading
+from typing import Any
+
+import numpy as np
+import rich.console
+import rich.live
+import rich.progress_bar
+import rich.spinner
+import rich.table
+import rich.text
+
+from dgm_jax.core import json_values
+
+
+def printable(text: Any) -> str:
+    """One line of text without control characters, whatever came in."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))
+
+
+def clock_text(seconds: float | None) -> str:
+    """Seconds as `12 s`, `3:05` or `2:03:05`; `?` where unknown."""
+    if seconds is None or not math.isfinite(seconds):
+        return "?"
+    whole = int(round(seconds))
+    minutes, rest = divmod(whole, 60)
+    if minutes == 0:
+        return f"{rest} s"
+    return (
+        f"{minutes}:{rest:02d}"
+        if minutes < 60
+        else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+    )
+
+
+def seeds_text(num_seeds: int, failed: dict[int, int]) -> str:
+    """`5 ok`, or `4 ok, 1 diverged at step 120 (seed 3)`; at most four of the failed ones are
+    spelled out."""
+    if not failed:
+        return f"{num_seeds} ok"
+    places = [f"at step {step} (seed {seed})" for seed, step in sorted(failed.items())]
+    more = f" and {len(places) - 4} more" if len(places) > 4 else ""
+    return f"{num_seeds - len(failed)} ok, {len(failed)} diverged {', '.join(places[:4])}{more}"
+
+
+def _metric_text(metrics: dict, limit: int = 6) -> str:
+    """`modes 7.6  valid 0.85`: means over the seeds that have a figure."""
+    parts = []
+    for name, values in list(metrics.items())[:limit]:
+        array = np.asarray(json_values.plain(values), np.float64)
+        good = array[np.isfinite(array)]
+        parts.append(
+            f"{printable(name)} {good.mean():.4g}" if good.size else f"{printable(name)} -"
+        )
+    return "  ".join(parts)
+
+
+def arms_text(arms: list[int] | None) -> str:
+    """`arm 1 of 2`, `arms 1 to 4 of 8`; nothing where there is one arm."""
+    if arms is None or arms[2] == 1:
+        return ""
+    first, last, count = arms
+    return f"arm {first} of {count}" if first == last else f"arms {first} to {last} of {count}"
+
+
+def eta_text(event: dict) -> str:
+    """The time left, of the whole run; where arms are to come, beside that of the present ones."""
+    whole = event["eta_seconds"]
+    here = event["eta_seconds_of_these_arms"]
+    if whole is None:
+        return ""
+    if whole == here:
+        return f"ETA {clock_text(whole)}"
+    first, last, _ = event["arms"]
+    these = "this arm" if first == last else "these arms"
+    return f"ETA {clock_text(whole)} for all arms at this rate, {clock_text(here)} for {these}"
+
+
+def _progress_text(event: dict) -> str:
+    share = 100 * event["step"] / event["total"] if event["total"] else 100.0
+    rate = event["seed_steps_per_second"]
+    return "  ".join(
+        filter(
+            None,
+            [
+                f"{printable(event['name'])} {event['step']}/{event['total']} ({share:.0f} %)",
+                arms_text(event["arms"]),
+                f"{rate:.4g} seed-steps/s" if rate else "",
+                eta_text(event),
+                f"seeds: {seeds_text(event['num_seeds'], event['failed'])}",
+                _metric_text(event["metrics"]),
+            ],
+        )
+    )
+
+
+def _end_text(event: dict) -> str:
+    how = {"done": "", "failed": " (failed)", "interrupted": " (interrupted)"}[event["outcome"]]
+    if event["event"] == "phase_end":
+        return f"{printable(event['name'])}: {event['seconds']:.1f} s{how}"
+    return (
+        f"{printable(event['name'])}: step {event['step']}/{event['total']} after"
+        f" {clock_text(event['seconds'])}{how}  seeds:"
+        f" {seeds_text(event['num_seeds'], event['failed'])}"
+    )
+
+
+class Quiet:
+    """Notices only; also what the others build on: one lock, and silence once the stream is
+    broken."""
+
+    def __init__(self, stream, interval, clock):
+        self.stream, self.interval, self.clock = stream, interval, clock
+        self.lock, self.broken = threading.RLock(), False
+
+    def event(self, event: dict) -> None:
+        """Shows one event, unless the stream is broken."""
+        with self.lock:
+            if self.broken:
+                return
+            try:
+                self.show(event)
+            # a closed pipe or file: the run matters more than its display
+            except (OSError, ValueError):
+                self.broken = True
+
+    def show(self, event):
+        """What this display makes of an event."""
+        if event["event"] == "notice":
+            self.line(printable(event["text"]))
+
+    def line(self, text):
+        """One line of text in the stream's encoding, at once."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        self.stream.flush()
+
+    def close(self):
+        """Nothing to take down."""
+
+
+class Lines(Quiet):
+    """Plain lines, for a log file: while a model trains at most one per interval, apart from a seed
+    that fails."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.last, self.failed, self.training, self.announced = -math.inf, {}, False, set()
+
+    def show(self, event):
+        kind, name = event["event"], printable(event.get("name", ""))
+        if kind == "phase_start":
+            if not self.training or self.due():
+                self.announced.add(name)
+                self.line(f"{name} ...")
+        elif kind == "phase_running":
+            self.announced.add(name)
+            self.line(f"{name} ... {clock_text(event['seconds'])} so far")
+        elif kind == "phase_end":
+            if name in self.announced or event["outcome"] != "done":
+                self.announced.discard(name)
+                self.line(_end_text(event))
+        elif kind == "training_start":
+            self.last, self.failed, self.training = -math.inf, {}, True
+            which = arms_text(event["arms"])
+            self.line(
+                f"{name}{which and f' ({which})'}: training {event['num_seeds']} seeds, step"
+                f" {event['first_step']} to {event['total']}"
+            )
+        elif kind == "training_end":
+            self.training = False
+            self.line(_end_text(event))
+        elif kind == "progress":
+            if event["failed"] != self.failed or event["step"] >= event["total"] or self.due():
+                self.last, self.failed = self.clock(), event["failed"]
+                self.line(_progress_text(event))
+        else:
+            super().show(event)
+
+    def due(self):
+        """Whether the last line is long enough ago; if so, now counts as the last one."""
+        late = self.clock() - self.last >= self.interval
+        self.last = self.clock() if late else self.last
+        return late
+
+
+class Json(Quiet):
+    """One JSON object per line, NaN as null; nothing is left out."""
+
+    def show(self, event):
+        self.line(json_values.dumps(event))
+
+
+class Rich(Quiet):
+    """A live block at the foot of a terminal: the phase with its running seconds, a bar, figures,
+    seeds."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.console = rich.console.Console(file=self.stream)
+        self.console.on_broken_pipe = self.fall_silent  # rich's own answer is to end the process
+        self.phases: list[tuple[str, float, rich.spinner.Spinner]] = []
+        self.training = self.latest = self.live = None
+
+    def show(self, event):
+        kind = event["event"]
+        if kind == "phase_start":
+            self.phases.append((event["name"], self.clock(), rich.spinner.Spinner("dots")))
+        elif kind == "phase_end":
+            self.phases = [p for p in self.phases if p[0] != event["name"]]
+            if event["outcome"] != "done" or self.training is None or event["seconds"] >= 2:
+                self.say(_end_text(event))
+        elif kind == "training_start":
+            self.training = self.latest = event
+        elif kind == "training_end":
+            self.training = self.latest = None
+            self.say(
+                _end_text(event),
+                "green" if event["outcome"] == "done" and not event["failed"] else "yellow",
+            )
+        elif kind == "progress":
+            self.latest = event
+        elif kind == "notice":
+            self.say(printable(event["text"]), "yellow")
+        self.refresh()
+
+    def fall_silent(self):
+        """From now on nothing is shown."""
+        self.broken = self.console.quiet = True
+
+    def say(self, text, style=""):
+        """A line above the live block, which stays."""
+        self.console.print(rich.text.Text(text, style=style), soft_wrap=True)
+
+    def refresh(self):
+        """Draws the live block, made on first use."""
+        if self.live is None:
+            self.live = rich.live.Live(
+                get_renderable=self.block,
+                console=self.console,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self.live.start()
+        self.live.refresh()
+
+    def block(self):
+        """The live block as it stands now."""
+        rows = rich.table.Table.grid(padding=(0, 1))
+        event = self.latest
+        if event is not None and "step" in event:
+            bar = rich.progress_bar.ProgressBar(
+                total=max(1, event["total"]), completed=event["step"], width=30
+            )
+            rate = event["seed_steps_per_second"]
+            line = rich.table.Table.grid(padding=(0, 1))
+            line.add_row(
+                rich.text.Text(printable(event["name"]), style="bold"),
+                bar,
+                f"{event['step']}/{event['total']}",
+                f"{rate:.4g} seed-steps/s, {eta_text(event)}" if rate else "",
+                arms_text(event["arms"]),
+            )
+            rows.add_row(line)
+            rows.add_row(rich.text.Text(_metric_text(event["metrics"]), style="dim"))
+            rows.add_row(
+                rich.text.Text(
+                    "seeds: " + seeds_text(event["num_seeds"], event["failed"]),
+                    style="yellow" if event["failed"] else "green",
+                )
+            )
+        elif event is not None:
+            rows.add_row(
+                rich.text.Text(
+                    f"{printable(event['name'])}: first of {event['total']} steps "
+                    f"for {event['num_seeds']} seeds  {arms_text(event['arms'])}".rstrip()
+                )
+            )
+        for name, start, spinner in self.phases:
+            spinner.update(
+                text=rich.text.Text(f"{printable(name)} ... {self.clock() - start:.0f} s")
+            )
+            rows.add_row(spinner)
+        return rows
+
+    def close(self):
+        with self.lock:
+            live, self.live = self.live, None
+        if live is not None:
+            with contextlib.suppress(OSError, ValueError):
+                live.stop()
+
+
+DISPLAYS = {"rich": Rich, "lines": Lines, "json": Json, "quiet": Quiet}
