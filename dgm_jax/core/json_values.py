@@ -40,8 +40,9 @@ def plain(value: Any, where: str = "value") -> Any:
         return [plain(v, f"{where}[{i}]") for i, v in enumerate(value)]
     if isinstance(value, (set, frozenset)):
         return sorted((plain(v, where) for v in value), key=str)
-    if hasattr(value, "__fspath__"):
-        return value.__fspath__()
+    as_path = getattr(value, "__fspath__", None)
+    if callable(as_path):
+        return as_path()
     if isinstance(value, (datetime.date, datetime.datetime)):
         return value.isoformat()
     return _plain_array(value, where)
