@@ -61,7 +61,7 @@ AT_HOME = {
     "rich": {"terminal"},
     "jinja2": {"report"},
     "filelock": {"native", "store"},
-    "tyro": {"run"},
+    "tyro": {"cli", "run"},
 }
 FILES = {
     "os",

@@ -1,15 +1,26 @@
 """From a command line to settings; JAX is imported when they are understood."""
 
+import collections
 import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import LaunchConfig
 from dgm_jax.terminal import console
 from dgm_jax.terminal.console import Command
+
+MISTAKE = 2
+
+
+class Settings(NamedTuple):
+    """What flags say: the study, how it is launched, and the cells of --grid as they were typed."""
+
+    study: Any
+    launch: LaunchConfig
+    grid: tuple[str, ...] = ()
 
 
 def main(
@@ -33,10 +44,22 @@ def main(
 
 
 def _main(experiment: Experiment, argv: Sequence[str], grid, command: Command | None) -> int:
-    config, launch = parse(experiment, argv, command)
+    settings = parse(experiment, argv, command)
     from dgm_jax.run.launch import Job, run
 
-    return run(Job(experiment, config, launch, grid), command)
+    return run(Job(experiment, settings.study, settings.launch, grid), command)
+
+
+def ablate(experiment: Experiment, argv: Sequence[str], command: Command | None = None) -> int:
+    """Runs an experiment over the cells of the flag --grid; returns the exit code as `main`."""
+    settings = parse(experiment, argv, command, with_grid=True)
+    if not settings.grid:
+        console.tell("error: ablate needs --grid FIELD=VALUE,VALUE ...")
+        return MISTAKE
+    from dgm_jax.run.launch import Job, run
+
+    job = _with_grid(Job(experiment, settings.study, settings.launch, {}), settings.grid)
+    return MISTAKE if job is None else run(job, command)
 
 
 def check(
@@ -46,35 +69,65 @@ def check(
     command: Command | None = None,
 ) -> int:
     """Settings, data and shapes of a run or an ablation, without training: what would be compiled,
-    on what, and which runs of other experiments would be trained first."""
-    config, launch = parse(experiment, sys.argv[1:] if argv is None else argv, command)
+    on what, and which runs of other experiments would be trained first.
+
+    grid: settings with the values an ablation gives them; None for those of the flag --grid.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    settings = parse(experiment, argv, command, with_grid=grid is None)
     from dgm_jax.run.launch import Job
     from dgm_jax.run.launch import check as check_job
 
-    return check_job(Job(experiment, config, launch, grid or {}))
+    job = Job(experiment, settings.study, settings.launch, grid or {})
+    job = _with_grid(job, settings.grid)
+    return MISTAKE if job is None else check_job(job)
+
+
+def _with_grid(job, cells: tuple[str, ...]):
+    """The job with the cells of --grid, or None after a sentence on them."""
+    from dgm_jax.core import DgmError
+    from dgm_jax.run.ablation import parse_grid
+
+    try:
+        return job._replace(grid=job.grid | parse_grid(job.experiment, list(cells)))
+    except DgmError as error:
+        console.tell(f"error: {error}")
+        return None
 
 
 def parse(
-    experiment: Experiment, argv: Sequence[str], command: Command | None = None
-) -> tuple[Any, LaunchConfig]:
-    """Flags into (the experiment's configuration, how it is launched).
+    experiment: Experiment,
+    argv: Sequence[str],
+    command: Command | None = None,
+    with_grid: bool = False,
+) -> Settings:
+    """Flags as settings of the experiment and of its launch, and with `with_grid` --grid.
 
-    tyro explains mistakes, suggests names and leaves the program with 2.
+    Raises:
+        SystemExit: with 2 where tyro has explained a mistake, or a flag stands there twice.
     """
     import tyro
 
+    _refuse_twice(argv)
     flat = tyro.conf.OmitArgPrefixes
-    both = dataclasses.make_dataclass(
-        "Settings",
-        [
-            (
-                "study",
-                flat[experiment.config],
-                dataclasses.field(default_factory=experiment.config),
-            ),
-            ("launch", flat[LaunchConfig], dataclasses.field(default_factory=LaunchConfig)),
-        ],
-    )
+    study, launch = experiment.config, LaunchConfig
+    fields = [
+        ("study", flat[study], dataclasses.field(default_factory=study)),
+        ("launch", flat[launch], dataclasses.field(default_factory=launch)),
+    ]
+    if with_grid:
+        about = tyro.conf.arg(help="FIELD=VALUE,VALUE ...: a cell for each combination of values.")
+        fields.append(("grid", Annotated[tuple[str, ...], about], dataclasses.field(default=())))
+    kind = dataclasses.make_dataclass("Flags", fields)
     program = shlex.join(command.program) if command else experiment.name
-    found = tyro.cli(both, args=argv, prog=program, description="")
-    return found.study, found.launch
+    flags = tyro.cli(kind, args=argv, prog=program, description="")
+    return Settings(flags.study, flags.launch, getattr(flags, "grid", ()))
+
+
+def _refuse_twice(argv: Sequence[str]) -> None:
+    """The parser would silently take the last one."""
+    flags = [word.split("=")[0].replace("_", "-") for word in argv if word.startswith("--")]
+    twice = [flag for flag, count in collections.Counter(flags).items() if count > 1]
+    if twice:
+        console.tell(f"error: {twice[0]} is given {flags.count(twice[0])} times: give it once")
+        raise SystemExit(MISTAKE)

@@ -197,8 +197,10 @@ def test_a_check_trains_nothing(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("words", [["--help"], *([name, "-h"] for name in cli.COMMANDS)])
 def test_help_wherever_it_is_asked_for(words, capsys):
-    assert cli.main(words) == 0
-    assert capsys.readouterr().out.startswith("usage: dgm-jax COMMAND")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith(" ".join(["usage: dgm-jax", *words[:-1]]))
 
 
 @pytest.mark.slow

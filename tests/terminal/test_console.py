@@ -223,7 +223,7 @@ def test_a_list_of_which_one_line_is_read(installed, tmp_path):
 def test_errors_that_nobody_reads_keep_their_exit_code(installed, tmp_path):
     with unwritable("gone") as stream:
         done = subprocess.run(
-            ["dgm-jax", "lsit"], env=installed, cwd=tmp_path, stdout=stream, stderr=stream
+            ["dgm-jax", "run", "lsit"], env=installed, cwd=tmp_path, stdout=stream, stderr=stream
         )
     assert done.returncode == 2
 
