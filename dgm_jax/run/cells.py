@@ -44,7 +44,8 @@ def validate(
     of the grid."""
     for name in ("num_seeds", "num_steps", "log_every"):
         value = getattr(config, name)
-        require(value >= 1, f"{name} must be at least 1, got {value}")
+        # seeds and steps are counted in int32
+        require(1 <= value < 2**31, f"{name} must be at least 1 and less than 2**31, got {value}")
     # A key is made of 32 bits of the seed: a larger one would be some smaller seed's run.
     require(
         0 <= config.seed < 2**32, f"seed must be at least 0 and less than 2**32, got {config.seed}"
