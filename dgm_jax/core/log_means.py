@@ -53,10 +53,11 @@ def estimate_log_mean_exp(log_weights: Array, axis: int | None = None) -> LogMea
     Raises:
         ConfigError: there are no entries.
     """
+    shape = jnp.shape(log_weights)
+    num = math.prod(shape) if axis is None else shape[axis]
+    require(num >= 1, f"a mean needs at least one entry; got shape {shape}")
     log_weights = jnp.ravel(log_weights) if axis is None else jnp.asarray(log_weights)
     axis = 0 if axis is None else axis
-    num = log_weights.shape[axis]
-    require(num >= 1, f"a mean needs at least one entry; got shape {log_weights.shape}")
     top = jax.lax.stop_gradient(jnp.max(log_weights, axis=axis, keepdims=True))
     weights = jnp.exp(log_weights - jnp.where(jnp.isneginf(top), 0.0, top))
     mean = jnp.mean(weights, axis=axis)

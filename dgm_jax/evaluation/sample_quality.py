@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 
 from dgm_jax.core import (
     Array,
@@ -22,6 +21,7 @@ from dgm_jax.core import (
     Key,
     RunningMoments,
     at_least_float32,
+    checks,
     compensated_add,
     normal,
     require,
@@ -56,7 +56,7 @@ def frechet_distance(*, real: Array, fake: Array) -> float:
     """
     for x in (real, fake):
         require(
-            not isinstance(x, Tracer),
+            checks.is_concrete(x),
             "frechet_distance works in float64 on the host; inside a compiled program use"
             " frechet_distance_on_device",
         )

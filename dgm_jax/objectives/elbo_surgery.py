@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, log_mean_exp, require
+from dgm_jax.core import Array, checks, log_mean_exp, require
 from dgm_jax.objectives import divergences
 from dgm_jax.objectives.aggregate_density import (
     log_densities,
@@ -215,10 +215,7 @@ def active_units(loc: Array, threshold: float = 0.01) -> ActiveUnits:
     """
     shape = jnp.shape(loc)
     require(len(shape) == 2 and shape[0] >= 2, f"loc must be [N, D] with N at least 2; got {shape}")
-    require(
-        not isinstance(threshold, (int, float)) or threshold >= 0,
-        f"threshold must be at least 0; got {threshold}",
-    )
+    checks.not_negative(threshold, "threshold")
     variance = jnp.var(loc, axis=0, ddof=1)
     active = variance > threshold
     return ActiveUnits(variance, active, jnp.sum(active, dtype=jnp.int32))
