@@ -1,6 +1,8 @@
 """What every room may import: contracts, numerics, errors. No behaviour of its own."""
 
 from dgm_jax.core import checks, json_values
+from dgm_jax.core.checks import require_at_least, require_positive
+from dgm_jax.core.chunks import chunked, even_chunks
 from dgm_jax.core.errors import (
     ConfigError,
     DataError,
@@ -10,19 +12,19 @@ from dgm_jax.core.errors import (
     differences,
     lookup,
     require,
-    require_at_least,
-    require_positive,
+)
+from dgm_jax.core.log_means import (
+    LogMeanExp,
+    effective_sample_size,
+    estimate_log_mean_exp,
+    log_mean_exp,
+    streamed_log_sum_exp,
 )
 from dgm_jax.core.moments import RunningMoments
 from dgm_jax.core.numerics import (
-    LogMeanExp,
     at_least_float32,
-    chunked,
     compensated_add,
-    estimate_log_mean_exp,
-    even_chunks,
     float_type,
-    log_mean_exp,
     named_key,
     normal,
     uniform,
@@ -111,6 +113,7 @@ __all__ = [
     "compensated_add",
     "did_you_mean",
     "differences",
+    "effective_sample_size",
     "estimate_log_mean_exp",
     "even_chunks",
     "float_type",
@@ -125,6 +128,7 @@ __all__ = [
     "require_at_least",
     "require_positive",
     "select_tree",
+    "streamed_log_sum_exp",
     "tree_sha256",
     "tree_size",
     "uniform",

@@ -28,6 +28,15 @@ FIXED_SAMPLES_TAG = 0x2D5E7
 _WITH_OPTIONS = re.compile(r"(?P<name>.+?)\?(?P<options>\w+=[^&]*(&\w+=[^&]*)*)", re.DOTALL)
 
 
+def load_images(name: str, **options) -> Dataset:
+    """`load`, and a `ConfigError` for a density."""
+    dataset = load(name, **options)
+    require(
+        dataset.info.kind == "images", f"data must be a set of images, got the density {name!r}"
+    )
+    return dataset
+
+
 def load(
     name: str,
     *,

@@ -26,9 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, require
+from dgm_jax.core import Array, DataError, checks, require
 from dgm_jax.evaluation.features import row_tiles
 from dgm_jax.evaluation.inception_layers import LAYERS
 
@@ -163,7 +162,7 @@ def _images(images: Array) -> Array:
         return images
     floats = jnp.issubdtype(images.dtype, jnp.floating)
     require(floats, f"images must be uint8 or floats; got {images.dtype}", DataError)
-    if not isinstance(images, Tracer):
+    if checks.is_concrete(images):
         low, high = float(images.min()), float(images.max())
         require(
             low >= 0 and high <= 1,

@@ -12,7 +12,7 @@ import numpy as np
 from dgm_jax.core import Array, Key, require
 
 
-class Estimate(NamedTuple):
+class LogProbEstimate(NamedTuple):
     """Per example [N]: log_prob in nats; its standard error by the draws or chains; their effective
     number, and the mean acceptance of transitions, both None where there is no such thing."""
 
@@ -38,7 +38,10 @@ def bits_per_dimension(nats: Array, num_dimensions: int) -> Array:
 
 
 class _Sums(NamedTuple):
-    """Running sums of weights and of their squares, both scaled by exp(-peak): [N] each."""
+    """Running sums of weights and of their squares, both scaled by exp(-peak): [N] each.
+
+    The squares, for the effective sample size, are why this is no `core.streamed_log_sum_exp`.
+    """
 
     peak: Array
     weights: Array
@@ -53,7 +56,7 @@ def importance_weighted(
     *,
     batch_size: int = 100,
     samples_at_once: int = 10,
-) -> Estimate:
+) -> LogProbEstimate:
     """log (1/S) sum_s p(x, z_s) / q(z_s | x) for each row of x, z_s ~ q(. | x): Burda et al. 2016,
     eq. 8.
 
@@ -86,7 +89,7 @@ def importance_weighted(
         effective = jnp.where(
             sums.weights > 0, sums.weights**2 / jnp.where(sums.weights > 0, sums.squares, 1.0), 0.0
         )
-        return Estimate(log_prob, weight_error(effective, num_samples), effective)
+        return LogProbEstimate(log_prob, _weight_error(effective, num_samples), effective)
 
     return in_groups(key, of_rows, batch_size, x)
 
@@ -103,9 +106,9 @@ def chunk_of(num_samples: int, samples_at_once: int, least: int = 1) -> int:
     return at_once
 
 
-def weight_error(effective_sample_size: Array, num: int) -> Array:
+def _weight_error(effective_sample_size: Array, num: int) -> Array:
     """Delta method: the relative standard error of a mean of `num` weights is sqrt((num / ESS - 1)
-    / (num - 1))."""
+    / (num - 1)). What `core.estimate_log_mean_exp` has, from sums that were streamed."""
     if num == 1:
         return jnp.full_like(effective_sample_size, jnp.nan)
     return jnp.sqrt(jnp.maximum(num / effective_sample_size - 1, 0) / (num - 1))
@@ -114,6 +117,8 @@ def weight_error(effective_sample_size: Array, num: int) -> Array:
 def in_groups(key: Key, of_rows: Callable, batch_size: int, *arrays: Array):
     """of_rows(key, *rows) on groups of batch_size rows, one after another; the last is filled up
     with repeated rows."""
+    # Not `core.even_chunks`: a row's draws are those of its group's key and its place in it, so the
+    # groups are as large as was asked for; and a row of zeros may be no example of the model.
     require(batch_size >= 1, f"batch_size must be at least 1, got {batch_size}")
     num = arrays[0].shape[0]
     require(num >= 1, "there must be at least one row of x")

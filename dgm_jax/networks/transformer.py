@@ -19,7 +19,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from dgm_jax import core
 from dgm_jax.core import Array
@@ -64,7 +63,7 @@ def require_tokens(tokens, vocab_size: int, name: str = "tokens") -> Array:
     )
     integer = jnp.issubdtype(tokens.dtype, jnp.integer)
     core.require(integer, f"{name} must be integers, got {tokens.dtype}", core.DataError)
-    if not isinstance(tokens, Tracer) and tokens.size:
+    if core.checks.is_concrete(tokens) and tokens.size:
         # a known array that a traced function holds, too: its reduction must not be traced
         ids = np.asarray(tokens)
         low, high = int(ids.min()), int(ids.max())
@@ -285,10 +284,9 @@ class Transformer(nn.Module):
 
 def _check(module: Transformer) -> None:
     """ConfigError for sizes that do not fit."""
-    for name in ("vocab_size", "context_length", "width", "num_layers", "num_heads"):
-        core.require(
-            getattr(module, name) >= 1, f"{name} must be at least 1, got {getattr(module, name)}"
-        )
+    core.require_at_least(
+        1, module, "vocab_size", "context_length", "width", "num_layers", "num_heads"
+    )
     width, heads, length, prefix = (
         module.width,
         module.num_heads,

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, normal, require
+from dgm_jax.core import Array, Key, checks, normal, require
 from dgm_jax.densities import gaussian
 from dgm_jax.objectives import density_ratio, elbo
 
@@ -92,10 +92,7 @@ def moments(samples: Array, epsilon: float = 1e-6) -> Contrast:
         len(shape) >= 2 and shape[0] >= 2,
         f"samples must be [S, *B, D] with S at least 2 draws; got {shape}",
     )
-    require(
-        not isinstance(epsilon, (int, float)) or epsilon >= 0,
-        f"epsilon must be at least 0; got {epsilon}",
-    )
+    checks.not_negative(epsilon, "epsilon")
     samples = jax.lax.stop_gradient(samples)
     return Contrast(jnp.mean(samples, axis=0), jnp.sqrt(jnp.var(samples, axis=0, ddof=1) + epsilon))
 

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import Tracer
 
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, checks, float_type, require
 
 
 class CodebookState(NamedTuple):
@@ -41,9 +40,9 @@ def init(codebook: Array, *, count: float = 1.0) -> CodebookState:
         len(shape) == 2 and min(shape) >= 1,
         f"codebook must be [K, D] with K >= 1 and D >= 1; got {shape}",
     )
-    require(isinstance(count, Tracer) or count > 0, f"count must be positive; got {count}")
+    checks.positive(count, "count")
     codebook = jnp.asarray(codebook)
-    dtype = jnp.promote_types(codebook.dtype, jnp.float32)
+    dtype = float_type(codebook.dtype)
     return CodebookState(codebook.astype(dtype), jnp.full(shape[:1], count, dtype))
 
 
@@ -90,8 +89,7 @@ def apply(
     state: CodebookState, batch: CodebookStatistics, decay: Array | float = 0.99
 ) -> CodebookState:
     """The step of `update` from the statistics of a batch."""
-    static = isinstance(decay, (int, float))
-    require(not static or 0 <= decay <= 1, f"decay must lie in [0, 1]; got {decay}")
+    checks.share(decay, "decay")
     codebook, counts = lax.stop_gradient(state)
     decay = jnp.asarray(decay, counts.dtype)
     counts = decay * counts + (1 - decay) * batch.counts

@@ -1,7 +1,6 @@
 """Images from words: a discrete VAE's tokens and one transformer over text and image, trained in
 one game."""
 
-import dataclasses
 import functools
 import math
 
@@ -11,7 +10,7 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, sampling, training
-from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
+from dgm_jax.core import Task, chunked, lookup, require, require_at_least, require_positive
 from dgm_jax.data import captions
 from dgm_jax.experiments._shared.feature_classifier import classifier_of, features_of
 from dgm_jax.experiments.text_to_image import Config
@@ -67,11 +66,9 @@ def validate(config: Config) -> None:
 
 def _dataset(settings) -> data.Dataset:
     """Labelled images in [0, 1]."""
-    dataset = data.load(settings.data, scaling="unit")
-    require(
-        dataset.info.kind == "images" and len(dataset.info.class_names) > 1,
-        f"data must be labelled images, got {settings.data!r}",
-    )
+    dataset = data.load_images(settings.data, scaling="unit")
+    labelled = len(dataset.info.class_names) > 1
+    require(labelled, f"data must be labelled images, got {settings.data!r}")
     return dataset
 
 
@@ -98,10 +95,7 @@ def load(settings, needed) -> Inputs:
     arrays = {
         split: data.arrays(dataset, split) | {"texts": texts[split]} for split in ("train", "test")
     }
-    identity = dataclasses.asdict(info) | {
-        "identity": info.identity,
-        "vocabulary": list(reader.vocabulary),
-    }
+    identity = info.record() | {"vocabulary": list(reader.vocabulary)}
     return Inputs(
         arrays,
         identity | {"judge": judge.identity},
@@ -248,14 +242,7 @@ def nearest_distance(images, train):
         block = data.to_model_range(block, "unit").reshape(block.shape[0], -1)
         cross = rows @ block.T
         squares = jnp.sum(rows**2, 1)[:, None] - 2 * cross + jnp.sum(block**2, 1)
-        return jnp.min(squares, axis=1)[None]
+        return squares.T
 
-    size = 1000
-    full = train.shape[0] // size * size
-    found = (
-        [jax.lax.map(distances, train[:full].reshape(-1, size, *train.shape[1:])).min((0, 1))]
-        if full
-        else []
-    )
-    found += [distances(train[full:])[0]] if full < train.shape[0] else []
-    return jnp.sqrt(jnp.maximum(jnp.min(jnp.stack(found), axis=0), 0.0))
+    nearest = jnp.min(chunked(distances, train, 1000), axis=0)
+    return jnp.sqrt(jnp.maximum(nearest, 0.0))
