@@ -1,4 +1,4 @@
-"""`dgm-jax list | run | ablate | report | check`.
+"""`dgm-jax list | run | ablate | resume | report | check`.
 
 Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
 may add its own. Listing, help and wrong flags need no JAX; it is imported when something runs.
@@ -16,6 +16,8 @@ USAGE = """usage: dgm-jax COMMAND ...
   list                              experiments, one line each
   run NAME [--flags]                run one; `dgm-jax run NAME --help` shows its flags
   ablate NAME --grid FIELD=A,B ...  one run over a grid; numbers share one compiled program
+  resume FOLDER                     continue a run as it was started; `--help` shows how to
+                                    train a finished one on, in a new folder
   report FOLDER                     rebuild report.html of a run folder
   check NAME [--flags] [--grid ...] settings, data and shapes without training
 """
@@ -39,7 +41,7 @@ def _main(argv: list[str]) -> int:
     command, *rest = argv
     try:
         chosen = _nearest(COMMANDS, command, "command")
-        if rest and rest[0] in ("-h", "--help"):
+        if rest and rest[0] in ("-h", "--help") and chosen is not _resume:
             print(USAGE, end="")
             return 0
         return chosen(rest)
@@ -139,6 +141,12 @@ def _ablate(arguments: list[str]) -> int:
     return start.main(experiment, flags, grid, console.typed(("ablate", arguments[0]), rest))
 
 
+def _resume(arguments: list[str]) -> int:
+    from dgm_jax.run import resuming
+
+    return resuming.main(arguments)
+
+
 def _report(arguments: list[str]) -> int:
     if len(arguments) != 1:
         raise UsageError(f"report takes one run folder, got {len(arguments)} arguments")
@@ -158,7 +166,14 @@ def _check(arguments: list[str]) -> int:
     return start.check(experiment, flags, grid, console.typed(("check", arguments[0]), rest))
 
 
-COMMANDS = {"ablate": _ablate, "check": _check, "list": _list, "report": _report, "run": _run}
+COMMANDS = {
+    "ablate": _ablate,
+    "check": _check,
+    "list": _list,
+    "report": _report,
+    "resume": _resume,
+    "run": _run,
+}
 
 if __name__ == "__main__":
     sys.exit(main())
