@@ -74,25 +74,15 @@ def run(job: Job, command: Command | None) -> int:
         with convolutions, Progress(job.launch.progress) as progress:
             return _exit_code(_complete(job, folder, progress, show=True))
     except Interrupted as stop:
-        console.tell(f"stopped by {stop}; continue {_with(command, job, folder)}")
+        console.tell(f"stopped by {stop}; continue {resuming.how(job.experiment, folder, command)}")
         return stop.exit_code
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code
     except OSError as error:
-        how = _with(command, job, folder)
+        how = resuming.how(job.experiment, folder, command)
         console.tell(f"error: {error}; what was saved before is sound: continue {how}")
         return RunDirectoryError.exit_code
-
-
-def _with(command: Command | None, job: Job, folder) -> str:
-    """How a run that has stopped goes on: the command to paste, if there is one."""
-    short = resuming.command(job.experiment, folder)
-    if short is not None:
-        return f"with\n  {short}"
-    if command is None:
-        return f"with the same settings, --out {folder} --resume"
-    return f"with\n  {command.resuming(folder)}"
 
 
 def check(job: Job) -> int:

@@ -121,11 +121,8 @@ def _ends(
                 _require_same_steps(short, long, before, keys, hyper, inputs, longer)
         shapes = short.abstract(keys, hyper)
         folder = pathlib.Path(job.launch.out) / reading.CHECKPOINTS
-        step, lanes, rows = _last(
-            folder / records.safe_name(before.name),
-            identity.of_group(before, short, shapes),
-            shapes,
-        )
+        own, name = identity.of_group(before, short, shapes), records.safe_name(before.name)
+        step, lanes, rows = _last(folder / name, own, shapes)
         failed = np.all(jax.device_get(lanes.failed_at) >= 0)
         require(
             step == job.config.num_steps or bool(failed),

@@ -15,6 +15,7 @@ from dgm_jax.run import catalogue
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import Display, names_of
 from dgm_jax.terminal import console
+from dgm_jax.terminal.console import Command
 
 if TYPE_CHECKING:
     from dgm_jax.run.launch import Job
@@ -85,14 +86,26 @@ def _is_finished(folder: str) -> bool:
         return False
 
 
-def command(experiment: Experiment, folder: pathlib.Path) -> str | None:
-    """The command that continues a run of an experiment, or None where `dgm-jax list` has no such
-    experiment."""
+def how(experiment: Experiment, folder: pathlib.Path, command: Command | None) -> str:
+    """How a run that has stopped goes on: a command to paste, if there is one.
+
+    Args:
+        experiment: of the run.
+        folder: of the run.
+        command: what started it, repeated where `dgm-jax list` does not have the experiment.
+    """
+    if _is_installed(experiment):
+        return f"with\n  {shlex.join(['dgm-jax', 'resume', str(folder)])}"
+    if command is None:
+        return f"with the same settings, --out {folder} --resume"
+    return f"with\n  {command.resuming(folder)}"
+
+
+def _is_installed(experiment: Experiment) -> bool:
     if experiment.name not in catalogue.experiments():
-        return None
+        return False
     try:
         installed = catalogue.load_experiment(experiment.name)
     except catalogue.NotAnExperiment:
-        return None
-    same = names_of(installed.config) == names_of(experiment.config)
-    return shlex.join(["dgm-jax", "resume", str(folder)]) if same else None
+        return False
+    return names_of(installed.config) == names_of(experiment.config)

@@ -26,8 +26,9 @@ class Rows:
         """
         line = json_values.dumps(row).encode() + b"\n"
         with self._writing:
-            if self._descriptor is None or self._is_elsewhere():
+            if self._descriptor is not None and self._is_elsewhere(self._descriptor):
                 self.close()
+            if self._descriptor is None:
                 self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             before = os.fstat(self._descriptor).st_size
             try:
@@ -40,10 +41,10 @@ class Rows:
                 self.close()
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
 
-    def _is_elsewhere(self) -> bool:
+    def _is_elsewhere(self, descriptor: int) -> bool:
         """Whether the open file is no longer the one of that name: deleted, or another one's."""
         with contextlib.suppress(OSError):
-            return not os.path.samestat(os.stat(self.path), os.stat(self._descriptor))
+            return not os.path.samestat(os.stat(self.path), os.stat(descriptor))
         return True
 
     def mend(self) -> list[str]:
@@ -131,8 +132,9 @@ class Rows:
 def _place(row: dict | None, arms: Collection[str]) -> tuple[str, int] | None:
     """(arm, step) of a row, or None where it is no row of these arms."""
     arm, step = (row.get("arm"), row.get("step")) if row else (None, None)
-    well = isinstance(arm, str) and arm in arms and isinstance(step, int)
-    return (arm, step) if well and step > 0 and not isinstance(step, bool) else None
+    if not isinstance(arm, str) or arm not in arms:
+        return None
+    return (arm, step) if isinstance(step, int) and step > 0 and step is not True else None
 
 
 def _about(doubled: set, seen: set, logged: Mapping[str, Collection[int]]) -> list[str]:
