@@ -115,7 +115,7 @@ def test_every_selection_of_sound_rows(tmp_path):
         said, kept, aside = settled(tmp_path, lines)
         assert kept == lines and aside == []
         for offset, arm in enumerate("ab"):
-            missing = [str(s) for s, there in zip((10, 20, 30), chosen[offset::2]) if not there]
+            missing = [str(10 * n) for n, there in enumerate(chosen[offset::2], 1) if not there]
             sentence = f"{arm}: rows of steps {', '.join(missing)} are missing"
             assert (sentence in said) == bool(missing)
 
