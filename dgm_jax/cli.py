@@ -1,4 +1,4 @@
-"""`dgm-jax list | run | ablate | report | check`, parsed by tyro.
+"""`dgm-jax list | run | ablate | resume | report | check`, parsed by tyro.
 
 Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
 may add its own. Listing, help and wrong flags need no JAX; it is imported when something runs.
@@ -13,7 +13,8 @@ from collections.abc import Callable
 import tyro
 from tyro.conf import Positional
 
-from dgm_jax.run import catalogue, start
+from dgm_jax.run import catalogue, resuming, start
+from dgm_jax.run.resuming import Resume
 from dgm_jax.terminal import console
 
 
@@ -105,6 +106,11 @@ def check(name: Positional[str]) -> int:
     return start.check(_experiment(name), [], command=console.typed(("check", name), []))
 
 
+def resume(settings: tyro.conf.OmitArgPrefixes[Resume]) -> int:
+    """Continue a run as it was started, or train a finished one on, in a new folder."""
+    return resuming.resume(settings)
+
+
 def report(folder: Positional[str]) -> int:
     """Build report.html of a run folder again."""
     from dgm_jax.core import DgmError
@@ -121,6 +127,7 @@ COMMANDS: dict[str, Callable] = {
     "list": list_experiments,
     "run": run,
     "ablate": ablate,
+    "resume": resume,
     "report": report,
     "check": check,
 }

@@ -24,7 +24,15 @@ from dgm_jax.report.statistics import differences_between_arms
 from dgm_jax.report.summaries import Nested, flat_name, nested
 from dgm_jax.report.text import failed_seed_text, given, interval, leaves, number, p_value
 from dgm_jax.store import environment, records
-from dgm_jax.store.directory import CONFIG, ENVIRONMENT, FIGURES, SUMMARY, read_rows
+from dgm_jax.store.reading import (
+    CONFIG,
+    FIGURES,
+    METRICS,
+    SUMMARY,
+    count_damaged_rows,
+    read_environment,
+    read_rows,
+)
 
 _MAX_CURVES = 24
 _CURVES_LENGTH = 1_600_000
@@ -65,7 +73,7 @@ def _read(root, name):
 def _content(root: pathlib.Path) -> dict[str, Any]:
     """Everything the template shows."""
     config = _read(root, CONFIG)
-    surroundings, summary = _read(root, ENVIRONMENT), _read(root, SUMMARY)
+    surroundings, summary = read_environment(root), _read(root, SUMMARY)
     history = History(read_rows(root))
     result = nested(summary)
     metrics = result["metrics"] if summary else latest_metrics(history)
@@ -89,7 +97,7 @@ def _content(root: pathlib.Path) -> dict[str, Any]:
         ],
         "differences": [row for row in _list(differences) if isinstance(row, dict)],
         "failed": [failed_seed_text(f) for f in _list(summary.get("failed_seeds"))],
-        "notes": _list(summary.get("notes")),
+        "notes": _list(summary.get("notes")) + _damage(root),
         "curves": curves,
         "curves_left_out": curves_left_out,
         "pictures": pictures(root),
@@ -103,6 +111,12 @@ def _content(root: pathlib.Path) -> dict[str, Any]:
         "environment": leaves({k: v for k, v in surroundings.items() if k != "dataset"}),
         "made": environment.utc_now(),
     }
+
+
+def _damage(root) -> list[str]:
+    """A sentence where the curves lack rows that cannot be read."""
+    count = count_damaged_rows(root)
+    return [f"{METRICS} has {count} damaged lines, which are left out here"] if count else []
 
 
 def _render(content: dict) -> str:

@@ -2,7 +2,8 @@
 
 Arms that differ in numbers only are the lanes of one program. Everything on disk is
 written between chunks, in an order that a kill cannot break: first the row, then the
-checkpoint; rows past the newest checkpoint are dropped on resume.
+checkpoint; rows past the newest checkpoint are dropped on resume. A checkpoint has the
+row of its step too, so that metrics.jsonl is for readers only: no run depends on it.
 """
 
 import contextlib
@@ -14,10 +15,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dgm_jax import native, training
-from dgm_jax.core import Lane, has_kernels, json_values, tree_sha256
+from dgm_jax import training
+from dgm_jax.core import Lane, json_values, tree_sha256
+from dgm_jax.run import logged
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
+from dgm_jax.run.identity import RunIdentity, convolutions_of
 from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
@@ -48,6 +51,13 @@ class Run(NamedTuple):
     progress: Progress
     clock: Clock
     several_arms: bool
+    arm_names: tuple[str, ...]
+
+    @property
+    def identity(self) -> RunIdentity:
+        """What its checkpoints carry."""
+        folder = self.directory
+        return RunIdentity(folder.run_id, self.experiment.name, folder.config, self.inputs.identity)
 
     @contextlib.contextmanager
     def compiling(self, what: str):
@@ -87,11 +97,13 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     keys, hyper = start_from
     arrays = compiled.place_data(run.inputs.arrays)
     folder = run.directory.checkpoints / records.safe_name(group.name)
-    convolutions = _convolutions(run, compiled.abstract(keys, hyper), compiled.platform)
-    computed = {"strategy": compiled.strategy, "layout": compiled.layout} | convolutions
-    checkpoints = Checkpoints(folder, _identity(run, group) | computed)
+    shapes = compiled.abstract(keys, hyper)
+    convolutions = convolutions_of(compiled, shapes)
+    run.directory.compare(convolutions=convolutions)
+    checkpoints = Checkpoints(folder, run.identity.of_group(group, compiled, shapes))
     try:
-        start, lanes = _start(run, group, compiled, checkpoints, keys, hyper)
+        start, lanes, rows = _start(run, group, compiled, checkpoints, keys, hyper)
+        run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)
         evaluate = _evaluation(run, group, compiled, lanes, arrays)
         advance = _timed_advance(run, group, compiled)
         evaluated, at = None, start
@@ -102,12 +114,12 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
                 advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
             ):
                 lanes, evaluated = chunk.lanes, evaluate(chunk.lanes, arrays, chunk.step)
-                metrics, at = _log(run, group, chunk, evaluated), chunk.step
-                checkpoints.save(chunk.step, lanes)
+                rows, at = _log(run, group, chunk, evaluated), chunk.step
+                checkpoints.save(chunk.step, lanes, rows)
                 failed = {
                     i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0
                 }
-                run.progress.update(chunk.step, metrics, failed)
+                run.progress.update(chunk.step, _shown(run, rows[0]), failed)
                 stop.check()
                 if len(failed) == len(keys):
                     break
@@ -116,27 +128,8 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     # nothing was left to train, or all seeds failed on the way
     if evaluated is None or at < config.num_steps:
         evaluated = evaluate(lanes, arrays, config.num_steps)
-    return _results(run, group, lanes, evaluated, compiled)
-
-
-def _convolutions(run: Run, lanes: Lane, platform: str) -> dict:
-    """What computes the convolutions, noted in the folder; empty for networks that have none."""
-    if not has_kernels(lanes.train_state.params):
-        return {}
-    name = native.convolutions(platform=platform)
-    run.directory.record_convolutions(name)
-    return {"convolutions": name}
-
-
-def _identity(run: Run, group: Group) -> dict:
-    """What a group's checkpoints must agree with: the run's settings and data, and the arms."""
-    identity = {
-        "experiment": run.experiment.name,
-        "arms": [arm.name for arm in group.arms],
-        "settings": run.directory.config,
-        "data": run.inputs.identity,
-    }
-    return json_values.plain(identity, "identity")
+    _settle(run, group, at, rows)
+    return _results(run, group, lanes, evaluated, compiled, rows)
 
 
 def _evaluation(run: Run, group: Group, compiled, lanes, arrays):
@@ -180,24 +173,33 @@ def _timed_advance(run: Run, group: Group, compiled):
     return advance
 
 
-def _start(run: Run, group: Group, compiled, checkpoints, keys, hyper) -> tuple[int, Lane]:
-    """The newest checkpoint, or fresh lanes; rows of metrics.jsonl past it are dropped."""
-    step, lanes, notices = 0, None, []
+def _start(
+    run: Run, group: Group, compiled, checkpoints, keys, hyper
+) -> tuple[int, Lane, list[dict]]:
+    """The newest checkpoint with its rows, or fresh lanes; metrics.jsonl has no rows past it
+    then."""
+    step, lanes, rows = 0, None, []
     if run.directory.resumed:
         step, lanes, notices = checkpoints.restore_newest(compiled.abstract(keys, hyper))
-        names = {arm.name for arm in group.arms}
-        run.directory.truncate_rows(lambda row: row.get("arm") not in names or row["step"] <= step)
-        notices.append(
-            f"{group.name}: continuing at step {step}"
-            if step
-            else f"{group.name}: no checkpoint yet"
-        )
-    for notice in notices:
-        run.progress.notice(notice)
+        if lanes is None:
+            logged.require_hardly_begun(run.directory, run.config, group)
+            notices = [f"{group.name}: no checkpoint yet"]
+        else:
+            rows = checkpoints.rows_at(step)
+            notices.append(f"{group.name}: continuing at step {step}")
+        for notice in notices:
+            run.progress.notice(notice)
+        _settle(run, group, step, rows)
     if lanes is None:
         with run.compiling(f"initialisation of {group.name}"):
             lanes = jax.block_until_ready(compiled.init(keys, hyper))
-    return step, lanes
+    return step, lanes, rows
+
+
+def _settle(run: Run, group: Group, step: int, rows: list[dict]) -> None:
+    """Compares metrics.jsonl with the steps that were logged, and says what was wrong with it."""
+    for sentence in logged.settle(run.directory, run.config, group, run.arm_names, step, rows):
+        run.progress.notice(sentence)
 
 
 def _split(group: Group, num_seeds: int, arrays) -> list[tuple[Arm, dict[str, np.ndarray]]]:
@@ -214,12 +216,12 @@ def _split(group: Group, num_seeds: int, arrays) -> list[tuple[Arm, dict[str, np
     ]
 
 
-def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, np.ndarray]:
-    """One row for each arm, one figure for each seed, NaN for a seed that has failed."""
+def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> list[dict]:
+    """One row for each arm, one figure for each seed, null for a seed that has failed."""
     seen = jax.device_get({"failed_at": chunk.lanes.failed_at, **chunk.metrics})
     training_arms = _split(group, run.config.num_seeds, seen)
     evaluated_arms = _split(group, run.config.num_seeds, evaluated)
-    shown = {}
+    rows = []
     for (arm, trained), (_, arrays) in zip(training_arms, evaluated_arms, strict=True):
         well = trained.pop("failed_at") < 0
         metrics = {**trained, **run.experiment.functions.finalise(arrays, arm.config, run.inputs)}
@@ -227,7 +229,9 @@ def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, 
             name: np.where(well, np.asarray(value, np.float64), np.nan)
             for name, value in metrics.items()
         }
-        run.directory.append_row({"step": chunk.step, "arm": arm.name, **metrics})
+        row = json_values.plain({"step": chunk.step, "arm": arm.name, **metrics}, "row")
+        rows.append(row)
+        run.directory.append_row(row)
         result = ArmResult(arm.name, arm.config, arrays)
         for name, (figure, caption) in run.experiment.functions.snapshots(
             result, run.inputs, chunk.step
@@ -235,24 +239,29 @@ def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, 
             run.directory.save_figure(
                 f"{records.safe_name(arm.name)}_{name}_{chunk.step:08d}", figure, caption
             )
-        shown = (
-            shown
-            or {name: metrics[name] for name in run.experiment.headline if name in metrics}
-            or metrics
-        )
-    return shown
+    return rows
 
 
-def _results(run: Run, group: Group, lanes: Lane, evaluated, compiled) -> list[Trained]:
-    last = {row["arm"]: row for row in run.directory.read_rows()}
+def _metrics(row: dict) -> dict[str, list]:
+    return {name: value for name, value in row.items() if name not in ("step", "arm")}
+
+
+def _shown(run: Run, row: dict) -> dict[str, np.ndarray]:
+    """What progress shows of a row: the headline, or all of it, NaN for a seed that has failed."""
+    metrics = _metrics(row)
+    headline = {name: metrics[name] for name in run.experiment.headline if name in metrics}
+    return {name: np.array(v, np.float64) for name, v in (headline or metrics).items()}
+
+
+def _results(
+    run: Run, group: Group, lanes: Lane, evaluated, compiled, rows: list[dict]
+) -> list[Trained]:
+    last = {row["arm"]: row for row in rows}
     failed = np.asarray(jax.device_get(lanes.failed_at))
     params = jax.device_get(lanes.train_state.params)
     found = []
     for i, (arm, arrays) in enumerate(_split(group, run.config.num_seeds, evaluated)):
         mine = slice(i * run.config.num_seeds, (i + 1) * run.config.num_seeds)
-        metrics = {
-            name: value for name, value in last[arm.name].items() if name not in ("step", "arm")
-        }
         trained = jax.tree.map(operator.itemgetter(mine), params)
         file = run.directory.parameters / f"{records.safe_name(arm.name)}.npz"
         save_parameters(file, trained)
@@ -260,7 +269,7 @@ def _results(run: Run, group: Group, lanes: Lane, evaluated, compiled) -> list[T
         found.append(
             Trained(
                 result,
-                metrics,
+                _metrics(last[arm.name]),
                 failed[mine],
                 tree_sha256(trained),
                 compiled.strategy,

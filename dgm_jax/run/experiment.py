@@ -128,6 +128,8 @@ class Experiment:
         known = names_of(self.config)
         taken = [name for name in names_of(LaunchConfig) if name in known]
         _refuse(taken, f"{self.name}: a setting may not be named as one of every launch")
+        taken = [name for name in _IN_CONFIG_FILE if name in known]
+        _refuse(taken, f"{self.name}: a setting may not be named as an entry of config.json")
         arms = (self.arm_field,) if self.arm_field else ()
         for role in ("sweepable", "data_settings"):
             unknown = [name for name in getattr(self, role) if name not in known]
@@ -174,6 +176,8 @@ class Experiment:
 
 
 _NAMES = Functions._fields
+# What config.json has beside the settings; store.reading.RESERVED and the grid.
+_IN_CONFIG_FILE = ("experiment", "format", "run_id", "parent", "grid")
 
 
 def _refuse(wrong: list[str], message: str) -> None:

@@ -19,15 +19,16 @@ from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_table
+from dgm_jax.run import resuming
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import Clock, Run, Trained, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
-from dgm_jax.run.experiment import Experiment, Need
+from dgm_jax.run.experiment import Experiment, Inputs, Need
 from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
-from dgm_jax.store import records
-from dgm_jax.store.directory import CONFIG, SUMMARY, RunDirectory
+from dgm_jax.store.directory import RunDirectory
+from dgm_jax.store.reading import CONFIG, read_summary
 from dgm_jax.terminal import console
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
@@ -52,6 +53,19 @@ class Job(NamedTuple):
         validate(self.experiment, config, grid)
         return self._replace(config=config, grid=grid), arms(self.experiment, config, grid)
 
+    def settings(self) -> dict:
+        """As config.json has them."""
+        grid = {"grid": {k: list(v) for k, v in self.grid.items()}} if self.grid else {}
+        return dataclasses.asdict(self.config) | grid
+
+    def inputs(self, progress: Progress) -> Inputs:
+        """The data of all cells; what the run needs of other experiments is trained first."""
+        found = variants(self.experiment, self.config, self.grid)
+        obtain = lambda need: _or_train(need, self.launch, progress)
+        needed = [_folders(self.experiment, variant.settings, obtain) for variant in found]
+        with progress.phase("loading data"):
+            return shared_inputs(self.experiment, found, needed)
+
 
 def run(job: Job, command: Command | None) -> int:
     """Runs to the end, or until a signal; returns the exit code."""
@@ -61,22 +75,15 @@ def run(job: Job, command: Command | None) -> int:
         with convolutions, Progress(job.launch.progress) as progress:
             return _exit_code(_complete(job, folder, progress, show=True))
     except Interrupted as stop:
-        console.tell(f"stopped by {stop}; continue {_with(command, folder)}")
+        console.tell(f"stopped by {stop}; continue {resuming.how(job.experiment, folder, command)}")
         return stop.exit_code
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code
     except OSError as error:
-        how = _with(command, folder)
+        how = resuming.how(job.experiment, folder, command)
         console.tell(f"error: {error}; what was saved before is sound: continue {how}")
         return RunDirectoryError.exit_code
-
-
-def _with(command: Command | None, folder) -> str:
-    """How a run that has stopped goes on: the command to paste, if there was one."""
-    if command is None:
-        return f"with the same settings, --out {folder} --resume"
-    return f"with\n  {command.resuming(folder)}"
 
 
 def check(job: Job) -> int:
@@ -154,20 +161,17 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
     """Trains what is left of a run; returns its summary."""
     job, cells = job.cells()
     experiment = job.experiment
-    settings = dataclasses.asdict(job.config) | (
-        {"grid": {k: list(v) for k, v in job.grid.items()}} if job.grid else {}
-    )
     with RunDirectory.create(
         folder,
         experiment.name,
-        settings,
+        job.settings(),
         job.launch.resume,
         notify=progress.notice,
         launch=dataclasses.asdict(job.launch),
     ) as directory:
         if directory.finished:
             progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
-            return summaries.nested(records.read_json(folder / SUMMARY))
+            return summaries.nested(read_summary(folder) or {})
         try:
             run, results = _train_all(job, cells, directory, progress)
         except DgmError:
@@ -209,14 +213,13 @@ def _exit_code(summary: dict) -> int:
 
 def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[Trained]]:
     experiment, clock = job.experiment, Clock(time.monotonic())
-    found = variants(experiment, job.config, job.grid)
-    obtain = lambda need: _or_train(need, job.launch, progress)
-    needed = [_folders(experiment, variant.settings, obtain) for variant in found]
-    with progress.phase("loading data"):
-        inputs = shared_inputs(experiment, found, needed)
-    directory.record_dataset(inputs.identity)
+    inputs = job.inputs(progress)
+    directory.compare(dataset=inputs.identity)
     several = len(cells) > 1
-    run = Run(experiment, job.config, job.launch, inputs, directory, progress, clock, several)
+    names = tuple(cell.name for cell in cells)
+    run = Run(
+        experiment, job.config, job.launch, inputs, directory, progress, clock, several, names
+    )
     with watch_signals() as stop:
         return run, train_all(run, groups(experiment, cells), stop)
 
@@ -262,6 +265,7 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
         "arms": list(metrics),
         "num_seeds": config.num_seeds,
         "num_steps": config.num_steps,
+        **({"parent": run.directory.parent} if run.directory.parent else {}),
         "wall_seconds": time.monotonic() - clock.start,
         "compile_seconds": clock.compile_seconds,
         "seed_steps_per_second": rate,

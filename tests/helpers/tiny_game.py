@@ -84,6 +84,7 @@ def tiny(**changes) -> Experiment:
     )
 
 
+EXPERIMENT = tiny()
 BASIC = "--num_steps 30 --log_every 10 --num_devices 1 --progress quiet".split()
 
 
@@ -121,3 +122,19 @@ def concluding(config, hyper, inputs):
         return {"square": jnp.square(train_state.params["p"]["w"]), "late_picture": jnp.ones((2,))}
 
     return build(config, hyper, inputs)._replace(conclude=conclude)
+
+
+def first_number(seed):
+    """Where w starts in a run of seed 0."""
+    key = jax.random.split(jax.random.fold_in(jax.random.key(0), seed), 3)[0]
+    return float(jax.random.normal(key))
+
+
+def batch_means(seed, num_steps):
+    """The mean of each batch of a run of seed 0."""
+    key_train = jax.random.split(jax.random.fold_in(jax.random.key(0), seed), 3)[1]
+    data_key = jax.random.split(key_train)[1]
+    keys = jax.vmap(lambda i: jax.random.fold_in(data_key, i))(jnp.arange(num_steps))
+    return [
+        2.0 + float(noise) for noise in jax.vmap(lambda k: jax.random.normal(k, (8,)))(keys).mean(1)
+    ]

@@ -107,7 +107,7 @@ def make_run(path, *, finish=True, arms=("vanilla", "packed2"), name="gan_ring",
     with RunDirectory.create(
         path, name, {"num_steps": 300, "num_seeds": 4, "learning_rate": 2e-4}
     ) as run:
-        run.record_dataset({"name": "ring", "identity": "ring[8 modes, fresh samples]", "modes": 8})
+        run.record({"name": "ring", "identity": "ring[8 modes, fresh samples]", "modes": 8})
         last = {}
         for arm in arms:
             for step in (100, 200, 300):
@@ -327,7 +327,6 @@ def test_pictures_that_are_none_are_left_out_with_a_word(tmp_path):
     [
         ("summary.json", '{"metrics": {', "summary.json"),
         ("summary.json", '{"metrics": {}, "reference": [{"metric": "a"}]}', "summary.json"),
-        ("metrics.jsonl", "x\n{}\n", "metrics.jsonl, line 1"),
         ("config.json", "[]", "config.json"),
     ],
 )
@@ -337,6 +336,19 @@ def test_damaged_files_are_named(tmp_path, name, content, words):
     with pytest.raises(RunDirectoryError, match=words):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_damaged_records_cost_what_they_say_and_no_more(tmp_path):
+    """A line of metrics.jsonl, the captions and environment.json: the rest is in the report."""
+    make_run(tmp_path)
+    before = parse(write_report(tmp_path))
+    content = (tmp_path / "metrics.jsonl").read_text()
+    (tmp_path / "metrics.jsonl").write_text("x\n" + content)
+    (tmp_path / "environment.json").write_text("[]")
+    (tmp_path / "figures" / "captions.json").write_text("{")
+    page = parse(write_report(tmp_path))
+    assert "metrics.jsonl has 1 damaged lines" in page.text
+    assert len(page.all("img")) == len(before.all("img")) > 0
 
 
 @pytest.mark.parametrize(
