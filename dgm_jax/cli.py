@@ -1,4 +1,4 @@
-"""`dgm-jax list | run | ablate | report | check`.
+"""`dgm-jax list | run | ablate | sample | report | check`.
 
 Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
 may add its own. Listing, help and wrong flags need no JAX; it is imported when something runs.
@@ -16,6 +16,7 @@ USAGE = """usage: dgm-jax COMMAND ...
   list                              experiments, one line each
   run NAME [--flags]                run one; `dgm-jax run NAME --help` shows its flags
   ablate NAME --grid FIELD=A,B ...  one run over a grid; numbers share one compiled program
+  sample FOLDER [--flags]           draw samples of a run's model; `dgm-jax sample --help` shows how
   report FOLDER                     rebuild report.html of a run folder
   check NAME [--flags] [--grid ...] settings, data and shapes without training
 """
@@ -39,7 +40,7 @@ def _main(argv: list[str]) -> int:
     command, *rest = argv
     try:
         chosen = _nearest(COMMANDS, command, "command")
-        if rest and rest[0] in ("-h", "--help"):
+        if rest and rest[0] in ("-h", "--help") and command != "sample":
             print(USAGE, end="")
             return 0
         return chosen(rest)
@@ -152,13 +153,26 @@ def _report(arguments: list[str]) -> int:
     return 0
 
 
+def _sample(arguments: list[str]) -> int:
+    from dgm_jax.run import sampling
+
+    return sampling.main(arguments)
+
+
 def _check(arguments: list[str]) -> int:
     experiment, rest = _load(arguments)
     grid, flags = _with_grid(experiment, rest)
     return start.check(experiment, flags, grid, console.typed(("check", arguments[0]), rest))
 
 
-COMMANDS = {"ablate": _ablate, "check": _check, "list": _list, "report": _report, "run": _run}
+COMMANDS = {
+    "ablate": _ablate,
+    "check": _check,
+    "list": _list,
+    "report": _report,
+    "run": _run,
+    "sample": _sample,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

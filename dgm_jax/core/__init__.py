@@ -28,7 +28,14 @@ from dgm_jax.core.numerics import (
     uniform,
 )
 from dgm_jax.core.platforms import PLATFORMS, platform_or_at_hand
-from dgm_jax.core.trees import all_finite, has_kernels, select_tree, tree_sha256, tree_size
+from dgm_jax.core.trees import (
+    all_finite,
+    has_kernels,
+    select_tree,
+    sha256_of,
+    tree_sha256,
+    tree_size,
+)
 from dgm_jax.core.types import (
     SOLO,
     Algorithm,
@@ -125,6 +132,7 @@ __all__ = [
     "require_at_least",
     "require_positive",
     "select_tree",
+    "sha256_of",
     "tree_sha256",
     "tree_size",
     "uniform",

@@ -6,7 +6,7 @@ killed.
     metrics.jsonl      one row per logged step
     checkpoints/       the business of the training room
     figures/           pictures, with captions.json
-    parameters/        the trained parameters of each arm
+    models/            parameters and model state of each arm, for all seeds (store.weights)
     summary.json       the result; its presence says that the run is finished
     report.html        for a person
 """
@@ -26,7 +26,7 @@ from dgm_jax.store.rows import Rows
 
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 METRICS, SUMMARY, CAPTIONS = "metrics.jsonl", "summary.json", "captions.json"
-FIGURES, CHECKPOINTS, PARAMETERS = FOLDERS = ("figures", "checkpoints", "parameters")
+FIGURES, CHECKPOINTS, MODELS = FOLDERS = ("figures", "checkpoints", "models")
 
 
 def _to_stderr(text: str) -> None:
@@ -39,13 +39,13 @@ class RunDirectory:
     Attributes: `path`, `experiment`, `config`; `resumed` (the folder held an unfinished run of this
         configuration);
     `finished` (it held a finished one: there is nothing to do); `figures`, `checkpoints` and
-    `parameters` (folders).
+    `models` (folders).
     """
 
     def __init__(self, path: pathlib.Path, experiment: str, config: dict, lock):
         """Use `RunDirectory.create`."""
         self.path, self.experiment, self.config = path, experiment, config
-        self.figures, self.checkpoints, self.parameters = (path / name for name in FOLDERS)
+        self.figures, self.checkpoints, self.models = (path / name for name in FOLDERS)
         self.resumed = self.finished = False
         self._lock, self._rows, self._writing = lock, Rows(path / METRICS), threading.RLock()
 
