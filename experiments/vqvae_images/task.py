@@ -116,19 +116,26 @@ def recipe(config: Config, hyper, shape: tuple[int, int, int]) -> VqVae:
     return vae._replace(prior=code_prior(from_transformer(transformer), vae.code_grid))
 
 
+def _num_first(config: Config, places: int) -> int:
+    return -(-10 * config.num_codes // places)
+
+
 def first_images(config: Config, inputs: Inputs, places: int) -> Array | None:
     """Training images with ten vectors a code, where codebooks start by k-means."""
     if config.start == "normal":
         return None
-    images = inputs.arrays["train"]["image"][: -(-10 * config.num_codes // places)]
+    images = inputs.arrays["train"]["image"][: _num_first(config, places)]
     return data.to_model_range(images, inputs.context.info.scaling)
 
 
 def model(config: Config, hyper, dataset, images: Array | None = None) -> Model:
     """Autoencoder and prior. `images`, where codebooks start by k-means: only `init` looks at
-    them."""
+    them, and without them starts at nothing that could be trained."""
     shape = tuple(dataset["shape"])
-    return model_of(recipe(config, hyper, shape), shape, first_images=images)
+    vae = recipe(config, hyper, shape)
+    if images is None and config.start != "normal":
+        images = jnp.zeros((_num_first(config, math.prod(vae.grid)), *shape))
+    return model_of(vae, shape, first_images=images)
 
 
 def measured(vae: VqVae, params, state, x: Array) -> tuple[Array, Array]:
