@@ -1,4 +1,5 @@
-"""`dgm-jax list | run | ablate | resume | report | check`, parsed by tyro.
+"""`dgm-jax list | run | ablate | resume | sample |
+report | check`, parsed by tyro.
 
 Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
 may add its own. Listing, help and wrong flags need no JAX; it is imported when something runs.
@@ -13,8 +14,9 @@ from collections.abc import Callable
 import tyro
 from tyro.conf import Positional
 
-from dgm_jax.run import catalogue, resuming, start
+from dgm_jax.run import catalogue, resuming, sampling, start
 from dgm_jax.run.resuming import Resume
+from dgm_jax.run.sampling import SampleConfig
 from dgm_jax.terminal import console
 
 
@@ -111,6 +113,11 @@ def resume(settings: tyro.conf.OmitArgPrefixes[Resume]) -> int:
     return resuming.resume(settings)
 
 
+def sample(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[SampleConfig]) -> int:
+    """Draw samples of what a run has trained, as a picture or as arrays."""
+    return sampling.sample(folder, settings)
+
+
 def report(folder: Positional[str]) -> int:
     """Build report.html of a run folder again."""
     from dgm_jax.core import DgmError
@@ -128,6 +135,7 @@ COMMANDS: dict[str, Callable] = {
     "run": run,
     "ablate": ablate,
     "resume": resume,
+    "sample": sample,
     "report": report,
     "check": check,
 }

@@ -30,7 +30,14 @@ from dgm_jax.core.numerics import (
     uniform,
 )
 from dgm_jax.core.platforms import PLATFORMS, platform_or_at_hand
-from dgm_jax.core.trees import all_finite, has_kernels, select_tree, tree_sha256, tree_size
+from dgm_jax.core.trees import (
+    all_finite,
+    has_kernels,
+    select_tree,
+    sha256_of,
+    tree_sha256,
+    tree_size,
+)
 from dgm_jax.core.types import (
     SOLO,
     Algorithm,
@@ -128,6 +135,7 @@ __all__ = [
     "require_at_least",
     "require_positive",
     "select_tree",
+    "sha256_of",
     "streamed_log_sum_exp",
     "tree_sha256",
     "tree_size",

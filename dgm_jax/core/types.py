@@ -132,12 +132,14 @@ class Model(NamedTuple):
     players: by name, in the order in which they move.
     sample: the inference form.
     decode: for models with latents, the inference form; None for others.
+    latent: its densities, for bounds and likelihoods; None for models without them.
     """
 
     init: Init
     players: dict[str, Player]
     sample: Sample
     decode: Decode | None = None
+    latent: "LatentModel | None" = None
 
 
 class InferPosterior(Protocol):

@@ -253,7 +253,7 @@ def model_of(
     def draw(params, state, key, num_samples):
         return sample(key, densities, params, state, num_samples)
 
-    return Model(init, players, draw, densities.decode)
+    return Model(init, players, draw, densities.decode, densities)
 
 
 class _Found(NamedTuple):

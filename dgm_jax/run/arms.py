@@ -1,14 +1,14 @@
 """The arms of a run: lanes are made or restored, trained chunk by chunk, logged and saved.
 
 Arms that differ in numbers only are the lanes of one program. Everything on disk is
-written between chunks, in an order that a kill cannot break: first the row, then the
-checkpoint; rows past the newest checkpoint are dropped on resume. A checkpoint has the
-row of its step too, so that metrics.jsonl is for readers only: no run depends on it.
+written between chunks, in an order that a kill cannot break: first the row, then the best model
+where one is kept, then the checkpoint; rows past the newest checkpoint are dropped on resume. A
+checkpoint has the row of its step too, so that metrics.jsonl is for readers only: no run depends
+on it.
 """
 
 import contextlib
 import dataclasses
-import operator
 import time
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from dgm_jax import training
 from dgm_jax.core import Lane, json_values, tree_sha256
-from dgm_jax.run import logged
+from dgm_jax.run import logged, models
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
 from dgm_jax.run.identity import RunIdentity, convolutions_of
@@ -25,7 +25,6 @@ from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
 from dgm_jax.store.directory import RunDirectory
-from dgm_jax.store.parameters import save_parameters
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.training.checkpoint import Checkpoints
 
@@ -68,20 +67,23 @@ class Run(NamedTuple):
         self.clock.compile_seconds += time.monotonic() - start
 
 
-class Trained(NamedTuple):
+class ArmOutcome(NamedTuple):
     """A finished arm, and how it was trained."""
 
     arm_result: ArmResult
     metrics: dict[str, list]  # the last row
     failed_at: np.ndarray
-    sha256: str
+    params_sha256: str
+    model_sha256: str  # of parameters and model state
     strategy: str
     layout: str
 
 
-def train_all(run: Run, found: list[Group], stop) -> list[Trained]:
+def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     """Trains all groups, one after the other. What cannot be built is refused before the first one
     starts."""
+    models.criterion(run.launch.keep_best)
+    models.require_as_started(run.directory, run.launch.keep_best)
     lanes = [lanes_of(group, run.config) for group in found]
     programs = [
         distribute_group(run.experiment, run.launch, g, run.inputs, *start)
@@ -91,7 +93,7 @@ def train_all(run: Run, found: list[Group], stop) -> list[Trained]:
     return [t for job in zip(found, programs, lanes, strict=True) for t in _train(run, *job, stop)]
 
 
-def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
+def _train(run: Run, group: Group, compiled, start_from, stop) -> list[ArmOutcome]:
     """Trains one group of arms to the end, or continues it from its newest checkpoint."""
     config = run.config
     keys, hyper = start_from
@@ -104,6 +106,7 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     try:
         start, lanes, rows = _start(run, group, compiled, checkpoints, keys, hyper)
         run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)
+        best = models.Best(run, group, lanes, start)
         evaluate = _evaluation(run, group, compiled, lanes, arrays)
         advance = _timed_advance(run, group, compiled)
         evaluated, at = None, start
@@ -114,7 +117,8 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
                 advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
             ):
                 lanes, evaluated = chunk.lanes, evaluate(chunk.lanes, arrays, chunk.step)
-                rows, at = _log(run, group, chunk, evaluated), chunk.step
+                rows, at = _log(run, group, chunk, evaluated, best), chunk.step
+                best.save(chunk.step, lanes)
                 checkpoints.save(chunk.step, lanes, rows)
                 failed = {
                     i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0
@@ -216,8 +220,8 @@ def _split(group: Group, num_seeds: int, arrays) -> list[tuple[Arm, dict[str, np
     ]
 
 
-def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> list[dict]:
-    """One row for each arm, one figure for each seed, null for a seed that has failed."""
+def _log(run: Run, group: Group, chunk: training.Chunk, evaluated, best: models.Best) -> list[dict]:
+    """One row for each arm, one number for each seed, null for a seed that has failed."""
     seen = jax.device_get({"failed_at": chunk.lanes.failed_at, **chunk.metrics})
     training_arms = _split(group, run.config.num_seeds, seen)
     evaluated_arms = _split(group, run.config.num_seeds, evaluated)
@@ -229,6 +233,7 @@ def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> list[dict]
             name: np.where(well, np.asarray(value, np.float64), np.nan)
             for name, value in metrics.items()
         }
+        best.observe(arm.name, metrics)
         row = json_values.plain({"step": chunk.step, "arm": arm.name, **metrics}, "row")
         rows.append(row)
         run.directory.append_row(row)
@@ -255,25 +260,20 @@ def _shown(run: Run, row: dict) -> dict[str, np.ndarray]:
 
 def _results(
     run: Run, group: Group, lanes: Lane, evaluated, compiled, rows: list[dict]
-) -> list[Trained]:
+) -> list[ArmOutcome]:
     last = {row["arm"]: row for row in rows}
-    failed = np.asarray(jax.device_get(lanes.failed_at))
-    params = jax.device_get(lanes.train_state.params)
+    failed, steps = (
+        np.asarray(jax.device_get(x)) for x in (lanes.failed_at, lanes.train_state.step)
+    )
     found = []
     for i, (arm, arrays) in enumerate(_split(group, run.config.num_seeds, evaluated)):
         mine = slice(i * run.config.num_seeds, (i + 1) * run.config.num_seeds)
-        trained = jax.tree.map(operator.itemgetter(mine), params)
-        file = run.directory.parameters / f"{records.safe_name(arm.name)}.npz"
-        save_parameters(file, trained)
+        metrics = _metrics(last[arm.name])
+        tree = models.tree_of(lanes, i, run.config.num_seeds)
+        models.save(run, arm, models.LAST, tree, step=steps[mine])
         result = ArmResult(arm.name, arm.config, arrays)
+        hashes = tree_sha256(tree["params"]), tree_sha256(tree)
         found.append(
-            Trained(
-                result,
-                _metrics(last[arm.name]),
-                failed[mine],
-                tree_sha256(trained),
-                compiled.strategy,
-                compiled.layout,
-            )
+            ArmOutcome(result, metrics, failed[mine], *hashes, compiled.strategy, compiled.layout)
         )
     return found

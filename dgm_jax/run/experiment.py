@@ -15,7 +15,7 @@ from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_
 if TYPE_CHECKING:
     import numpy as np
 
-    from dgm_jax.core import Task
+    from dgm_jax.core import Model, Task
 
 
 class Inputs(NamedTuple):
@@ -70,6 +70,12 @@ class Functions(NamedTuple):
         settings but the sweepable ones, which are `hyper[name]`: a tracer where lanes of one
         program differ in it, otherwise the number (or None) of the configuration.
     needs: `settings -> (Need, ...)`, of the same settings as `load`.
+    model: `(config, hyper, dataset) -> core.Model`, the recipe that `build` uses, from what is on
+        record of the data (`Inputs.identity` as JSON has it: lists, no tuples), so that a trained
+        model can be loaded where the data are not. Parameters and state of its `init` have the
+        structure of a lane's. None where nothing is trained that could be used.
+    prompt: `(config, dataset, text) -> {name: value}`, keyword arguments of the model's `sample`
+        for a text; None where samples are not made from texts.
     validate: `config -> None`, raises `DgmError` on settings that no run could use.
     finalise: `({name: [S, ...]}, config, inputs) -> {metric: [S]}` on the host, at every
         evaluation; by default the scalars.
@@ -82,6 +88,8 @@ class Functions(NamedTuple):
     load: Callable[[Any, tuple], Inputs]
     build: "Callable[[Any, dict[str, Any], Inputs], Task]"
     needs: Callable[[Any], tuple[Need, ...]] = lambda settings: ()
+    model: "Callable[[Any, dict[str, Any], dict[str, Any]], Model] | None" = None
+    prompt: Callable[[Any, dict[str, Any], str], dict[str, Any]] | None = None
     validate: Callable[[Any], None] = lambda config: None
     finalise: "Callable[..., dict[str, np.ndarray]]" = _scalars
     figures: Callable[..., dict] = lambda results, inputs: {}
@@ -118,6 +126,8 @@ class Experiment:
     load: Callable | None = None
     build: Callable | None = None
     needs: Callable | None = None
+    model: Callable | None = None
+    prompt: Callable | None = None
     validate: Callable | None = None
     finalise: Callable | None = None
     figures: Callable | None = None

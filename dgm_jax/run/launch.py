@@ -21,7 +21,7 @@ from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_table
 from dgm_jax.run import resuming
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
-from dgm_jax.run.arms import Clock, Run, Trained, train_all
+from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.experiment import Experiment, Inputs, Need
 from dgm_jax.run.lanes import distribute_group, lanes_of
@@ -211,7 +211,7 @@ def _exit_code(summary: dict) -> int:
     return DIVERGED if total and len(summary.get("failed_seeds", ())) == total else 0
 
 
-def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[Trained]]:
+def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutcome]]:
     experiment, clock = job.experiment, Clock(time.monotonic())
     inputs = job.inputs(progress)
     directory.compare(dataset=inputs.identity)
@@ -234,7 +234,7 @@ def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
     return parent / datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
 
 
-def _summarize(run: Run, results: list[Trained]) -> dict:
+def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
     """What summary.json says, with metrics by arm."""
     clock, config = run.clock, run.config
     metrics, reference, failed = {}, [], []
@@ -281,5 +281,6 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
         ],
         "explanations": run.experiment.explanations,
         "dataset": run.inputs.identity,
-        "final_params_sha256": {r.arm_result.name: r.sha256 for r in results},
+        "final_params_sha256": {r.arm_result.name: r.params_sha256 for r in results},
+        "final_model_sha256": {r.arm_result.name: r.model_sha256 for r in results},
     }

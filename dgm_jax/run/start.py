@@ -1,6 +1,5 @@
 """From a command line to settings; JAX is imported when they are understood."""
 
-import collections
 import dataclasses
 import shlex
 import sys
@@ -104,11 +103,11 @@ def parse(
     """Flags as settings of the experiment and of its launch, and with `with_grid` --grid.
 
     Raises:
-        SystemExit: with 2 where tyro has explained a mistake, or a flag stands there twice.
+        SystemExit: with 2 where tyro has explained a mistake, or --grid stands there twice.
     """
     import tyro
 
-    _refuse_twice(argv)
+    _require_one_grid(argv)
     flat = tyro.conf.OmitArgPrefixes
     study, launch = experiment.config, LaunchConfig
     fields = [
@@ -124,10 +123,9 @@ def parse(
     return Settings(flags.study, flags.launch, getattr(flags, "grid", ()))
 
 
-def _refuse_twice(argv: Sequence[str]) -> None:
-    """The parser would silently take the last one."""
-    flags = [word.split("=")[0].replace("_", "-") for word in argv if word.startswith("--")]
-    twice = [flag for flag, count in collections.Counter(flags).items() if count > 1]
-    if twice:
-        console.tell(f"error: {twice[0]} is given {flags.count(twice[0])} times: give it once")
+def _require_one_grid(argv: Sequence[str]) -> None:
+    """Of a flag that is given twice the last counts, so that a script's may be overridden; but two
+    grids look like the axes of one."""
+    if sum(word.split("=")[0] == "--grid" for word in argv) > 1:
+        console.tell("error: give --grid once, with all its fields: --grid FIELD=A,B FIELD=A,B")
         raise SystemExit(MISTAKE)

@@ -7,7 +7,7 @@ killed.
     metrics.jsonl      one row per logged step
     checkpoints/       the business of the training room
     figures/           pictures, with captions.json
-    parameters/        the trained parameters of each arm
+    models/            parameters and model state of each arm, for all seeds (store.weights)
     summary.json       the result; its presence says that the run is finished
     report.html        for a person
 """
@@ -48,13 +48,13 @@ class RunDirectory:
         folder is moved); `parent` (what it goes on from, or None);
     `resumed` (the folder held an unfinished run of this configuration);
     `finished` (it held a finished one: there is nothing to do); `figures`, `checkpoints` and
-    `parameters` (folders).
+    `models` (folders).
     """
 
     def __init__(self, path: pathlib.Path, experiment: str, config: dict, lock, notify):
         """Use `RunDirectory.create`."""
         self.path, self.experiment, self.config = path, experiment, config
-        self.figures, self.checkpoints, self.parameters = (path / name for name in FOLDERS)
+        self.figures, self.checkpoints, self.models = (path / name for name in FOLDERS)
         self.run_id, self.parent = secrets.token_hex(8), None
         self.resumed = self.finished = False
         self._lock, self._notify, self._writing = lock, notify, threading.RLock()

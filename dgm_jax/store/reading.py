@@ -8,7 +8,7 @@ from dgm_jax.store import records
 
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 METRICS, SUMMARY, CAPTIONS = "metrics.jsonl", "summary.json", "captions.json"
-FIGURES, CHECKPOINTS, PARAMETERS = FOLDERS = ("figures", "checkpoints", "parameters")
+FIGURES, CHECKPOINTS, MODELS = FOLDERS = ("figures", "checkpoints", "models")
 
 FORMAT = 2  # 1, which was not written down: checkpoints did not say which run they belong to
 RESERVED = ("experiment", "format", "run_id", "parent")  # entries of config.json beside settings

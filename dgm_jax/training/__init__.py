@@ -1,7 +1,7 @@
 """The engine: players move, steps are scanned in chunks, states are saved between chunks."""
 
 from dgm_jax.training._train import TrainResult, train
-from dgm_jax.training.averaging import average_of, averaged
+from dgm_jax.training.averaging import average_of, averaged, with_average
 from dgm_jax.training.game import Game, look_ahead, make_game, move
 from dgm_jax.training.gathering import gathering_moments
 from dgm_jax.training.loop import Chunk, advance_lane, lane_program, run
@@ -38,4 +38,5 @@ __all__ = [
     "run",
     "simultaneous",
     "train",
+    "with_average",
 ]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import training
-from dgm_jax.core import Aux, Player, Task, lookup
+from dgm_jax.core import Aux, Model, Player, Task, lookup
 from dgm_jax.run import Experiment, Inputs, StudyConfig, main
 
 
@@ -28,6 +28,20 @@ class Tiny(StudyConfig):
     """A seed whose first number is larger than this stops being finite at step 5."""
 
 
+def init(key):
+    w = jax.random.normal(key)
+    return {"p": {"w": w, "start": w}}, {}
+
+
+def model(config, hyper, dataset):
+    """A Gaussian around the variable, with a standard deviation of 1."""
+
+    def sample(params, state, key, num_samples):
+        return params["p"]["w"] + jax.random.normal(key, (num_samples,))
+
+    return Model(init, {}, sample)
+
+
 def build(config, hyper, inputs):
     """One variable by SGD."""
     rate = hyper["rate"] / 2 if config.kind[0] == "half" else hyper["rate"]
@@ -36,10 +50,6 @@ def build(config, hyper, inputs):
         sick = (params["p"]["start"] > hyper["poison"]) & (batch["index"][0] == 5)
         value = jnp.mean((params["p"]["w"] - batch["x"]) ** 2) / 2
         return value + jnp.where(sick, jnp.nan, 0.0), Aux(state, {"seen": jnp.mean(batch["x"])})
-
-    def init(key):
-        w = jax.random.normal(key)
-        return {"p": {"w": w, "start": w}}, {}
 
     def draw(arrays, data_key, index):
         noise = jax.random.normal(jax.random.fold_in(data_key, index), (8,))
@@ -75,6 +85,7 @@ def tiny(**changes) -> Experiment:
                 {"target": jnp.float32(2.0)}, {"name": "number", "identity": "number"}
             ),
             "build": build,
+            "model": model,
             "validate": validate,
             "headline": ("error",),
             "sweepable": ("rate", "poison"),

@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from safetensors.numpy import load_file
 from tiny_game import Tiny, build, rows_of, run, stopping, summary_of, tiny
 
 ARMS = ("--kind", "plain", "half")
@@ -85,13 +86,12 @@ def test_arms_whose_names_differ_in_an_odd_character_have_files_of_their_own(tmp
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
     assert (tmp_path / "checkpoints" / "a_b").is_dir()
     assert len(list((tmp_path / "figures").glob("*.png"))) == 6
-    files = sorted((tmp_path / "parameters").iterdir())
-    assert len(files) == 2 and tmp_path / "parameters" / "a_b.npz" in files
+    files = sorted((tmp_path / "models").glob("*.safetensors"))
+    assert len(files) == 2 and tmp_path / "models" / "a_b.safetensors" in files
     metrics = summary_of(tmp_path)["metrics"]
     for file in files:
         arm = "a_b" if file.stem == "a_b" else "a/b"
-        with np.load(file) as arrays:
-            (w,) = [arrays[name] for name in arrays.files if name.endswith("w")]
+        w = load_file(file)["params/p/w"]
         np.testing.assert_allclose(w, metrics[f"{arm}/w"]["per_seed"], rtol=1e-6)
 
 

@@ -162,7 +162,7 @@ def test_resume_clears_away_half_written_files(tmp_path):
     create(tmp_path).close()
     (tmp_path / ".summary.json.0123.part").write_text('{"met')
     (tmp_path / "figures" / ".a.png.0123.part").write_text("")
-    (tmp_path / "parameters" / ".a.npz.0123.part").write_text("")
+    (tmp_path / "models" / ".a.json.0123.part").write_text("")
     create(tmp_path, resume=True).close()
     assert not [name for name in tree(tmp_path) if name.endswith(".part")]
 

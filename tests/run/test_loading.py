@@ -1,0 +1,287 @@
+"""Trained models from run folders, finished or not, and the best ones beside the last."""
+
+import dataclasses
+import functools
+import json
+import shutil
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_game import BASIC, rows_of, run, stopping, summary_of, tiny
+
+from dgm_jax import data, parallel
+from dgm_jax.core import ConfigError, RunDirectoryError, tree_sha256
+from dgm_jax.run import load as load_run
+from dgm_jax.run.models import file_name
+from dgm_jax.training.checkpoint import Checkpoints
+
+load = functools.partial(load_run, experiment=tiny())
+
+
+def w_of(out, step, arm="plain"):
+    """What metrics.jsonl has of the variable, [S]."""
+    row = next(r for r in rows_of(out) if (r["step"], r["arm"]) == (step, arm))
+    return np.array(row["w"], np.float32)
+
+
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory):
+    """The folder of a run of two arms in one program that a signal stopped after 20 of 30 steps."""
+    out = tmp_path_factory.mktemp("unfinished") / "run"
+    experiment, grid = stopping(signal.SIGTERM, 4), {"rate": (0.1, 0.3)}
+    assert run(out, experiment=experiment, grid=grid) == 128 + signal.SIGTERM
+    return out
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """`folder -> ` a copy of it that may be changed."""
+    return lambda folder: shutil.copytree(folder, tmp_path / "copy")
+
+
+def test_a_finished_run_gives_its_last_parameters(undisturbed):
+    found = load(undisturbed)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(found.params))
+    np.testing.assert_array_equal(found.params["p"]["w"], w_of(undisturbed, 30))
+    summary = summary_of(undisturbed)
+    assert tree_sha256(found.params) == summary["final_params_sha256"]["plain"]
+    whole = {"params": found.params, "state": found.state}
+    assert tree_sha256(whole) == summary["final_model_sha256"]["plain"]
+    assert found.step == [30] * 3 and found.arm == "plain" and found.config.rate == 0.1
+    assert found.dataset == {"name": "number", "identity": "number"}
+
+
+def test_one_seed_is_that_of_its_place(undisturbed):
+    for seed in range(3):
+        found = load(undisturbed, "plain", seed)
+        assert found.params["p"]["w"].shape == () and found.step == 30
+        assert found.params["p"]["w"] == w_of(undisturbed, 30)[seed]
+        drawn = found.model.sample(found.params, found.state, jax.random.key(1), 4)
+        noise = jax.random.normal(jax.random.key(1), (4,))
+        np.testing.assert_array_equal(drawn, found.params["p"]["w"] + noise)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3])
+def test_an_unfinished_run_gives_the_lanes_of_the_newest_checkpoint(unfinished, rate):
+    arm = f"plain, rate={rate}"
+    found = load(unfinished, arm)
+    assert found.step == [20] * 3 and found.config.rate == rate
+    np.testing.assert_array_equal(found.params["p"]["w"], w_of(unfinished, 20, arm))
+
+
+def test_a_damaged_checkpoint_is_passed_over(unfinished, copy):
+    out = copy(unfinished)
+    (place,) = (out / "checkpoints").iterdir()
+    for file in (place / "20").rglob("*"):
+        if file.is_file():
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2 :] = b"\0" * len(content[len(content) // 2 :])
+            file.write_bytes(content)
+    arm = "plain, rate=0.3"
+    assert load(out, arm, 0).step == 10
+    np.testing.assert_array_equal(load(out, arm).params["p"]["w"], w_of(out, 10, arm))
+    shutil.rmtree(place / "10")
+    with pytest.raises(RunDirectoryError, match="holds no model of .*checkpoint 20 cannot be read"):
+        load(out, arm)
+
+
+def test_loading_changes_nothing(unfinished):
+    before = {p: p.stat().st_mtime_ns for p in unfinished.rglob("*")}
+    load(unfinished, "plain, rate=0.3")
+    assert {p: p.stat().st_mtime_ns for p in unfinished.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"arm": "pain"}, "unknown arm 'pain' .did you mean 'plain'"),
+        ({"seed": 3}, "seed must be 0 to 2, got 3"),
+        ({"seed": -1}, "seed must be 0 to 2, got -1"),
+        ({"which": "worst"}, "unknown model 'worst'"),
+        ({"experiment": tiny(model=None)}, "tiny trains no model that could be loaded"),
+    ],
+)
+def test_what_is_not_there_is_refused(undisturbed, asked, message):
+    with pytest.raises(ConfigError, match=message):
+        load(undisturbed, **asked)
+
+
+def test_of_several_arms_one_must_be_named(unfinished):
+    with pytest.raises(ConfigError, match="several arms: name one of 'plain, rate=0.1', 'plain, r"):
+        load(unfinished)
+
+
+def test_no_best_model_without_keep_best(undisturbed):
+    with pytest.raises(RunDirectoryError, match="no best model of 'plain': .*--keep_best"):
+        load(undisturbed, which="best")
+
+
+def test_models_of_another_run_are_refused(undisturbed, copy, tmp_path):
+    out = copy(undisturbed)
+    assert run(tmp_path / "other", "--rate", "0.2") == 0
+    for name in ("plain.json", "plain.safetensors"):
+        shutil.copy(tmp_path / "other" / "models" / name, out / "models")
+    with pytest.raises(RunDirectoryError, match="another run: settings.rate: 0.2 there, 0.1 here"):
+        load(out)
+
+
+def test_checkpoints_of_another_run_are_refused(unfinished, copy):
+    out = copy(unfinished)
+    content = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(content | {"seed": 9}))
+    with pytest.raises(RunDirectoryError, match="another run: settings.seed: 0 there, 9 here"):
+        load(out, "plain, rate=0.3")
+
+
+def test_data_of_another_run_are_refused(undisturbed, copy):
+    out = copy(undisturbed)
+    content = json.loads((out / "environment.json").read_text())
+    content["dataset"]["name"] = "letter"
+    (out / "environment.json").write_text(json.dumps(content))
+    with pytest.raises(RunDirectoryError, match="name: 'letter' there, 'number' here"):
+        load(out)
+
+
+def test_a_model_survives_the_loss_of_what_is_derived(undisturbed, copy):
+    out = copy(undisturbed)
+    for name in ("environment.json", "metrics.jsonl", "summary.json", "report.html"):
+        (out / name).unlink()
+    shutil.rmtree(out / "checkpoints")
+    np.testing.assert_array_equal(load(out).params["p"]["w"], load(undisturbed).params["p"]["w"])
+
+
+def test_a_recipe_that_fails_is_told_in_a_sentence(undisturbed):
+    broken = tiny(model=lambda config, hyper, dataset: dataset["shape"])
+    with pytest.raises(RunDirectoryError, match="no model can be made .*KeyError: 'shape'"):
+        load(undisturbed, experiment=broken)
+
+
+def test_no_two_arms_share_a_file():
+    names = ["a", "a.best", "a.before", "a.best.best", "a best", "a_best"]
+    files = [file_name(name, which) for name in names for which in ("last", "best")]
+    files += [f"{file}.before" for file in files]
+    assert len(set(files)) == len(files)
+
+
+@pytest.mark.parametrize("source", ["models", "checkpoints"])
+def test_samples_are_those_of_the_run_bit_for_bit(ring, copy, monkeypatch, source):
+    """All lanes at once, as the run had them, at the noise of its evaluation; without the data."""
+    folder, expected = ring
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("the data were loaded"))
+    folder = copy(folder)
+    shutil.rmtree(folder / ({"models", "checkpoints"} - {source}).pop())
+    found = load_run(folder)
+    assert found.step == [4, 4] and found.state["average"].keys() == {"generator"}
+    keys = [jax.random.fold_in(jax.random.key(found.config.seed), i) for i in range(2)]
+    keys = jnp.stack([jax.random.split(jax.random.split(key, 3)[2])[0] for key in keys])
+
+    def sample(lane, _):
+        return found.model.sample(*lane, found.config.num_eval)
+
+    spread = jax.jit(parallel.over_seeds(sample, "vmap"))
+    samples = spread((found.params, found.state, keys), ())
+    np.testing.assert_array_equal(samples, expected)
+
+
+# The best model.
+
+KEEP = ["--keep_best", "error", "--log_every", "2", "--rate", "0.5"]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    out = tmp_path_factory.mktemp("kept") / "run"
+    assert run(out, *KEEP) == 0
+    return out
+
+
+def test_the_best_model_is_each_seeds_own(kept):
+    rows = rows_of(kept)
+    errors = np.array([row["error"] for row in rows])
+    at = errors.argmin(axis=0)
+    assert len({*at}) > 1 and at.min() < len(rows) - 1, "a case that could not tell"
+    found = load(kept, which="best")
+    assert found.step == [rows[i]["step"] for i in at]
+    truth = np.array([rows[i]["w"][seed] for seed, i in enumerate(at)], np.float32)
+    np.testing.assert_array_equal(found.params["p"]["w"], truth)
+    best = json.loads((kept / "models/plain.best.json").read_text())["about"]["best"]
+    assert best == {"metric": "error", "less": True, "value": errors.min(axis=0).tolist()}
+    np.testing.assert_array_equal(load(kept).params["p"]["w"], w_of(kept, 30))
+
+
+def test_more_may_be_better(tmp_path):
+    assert run(tmp_path / "run", "--keep_best", "error:max", "--log_every", "2") == 0
+    errors = np.array([row["error"] for row in rows_of(tmp_path / "run")])
+    assert load(tmp_path / "run", which="best").step == (2 * (errors.argmax(axis=0) + 1)).tolist()
+
+
+@pytest.mark.parametrize("at", [1, 3, 6])
+def test_a_run_that_breaks_off_between_best_and_checkpoint_ends_with_the_same_files(
+    kept, tmp_path, monkeypatch, at
+):
+    out, save, calls = tmp_path / "run", Checkpoints.save, []
+
+    def breaking(self, step, lanes):
+        calls.append(step)
+        if len(calls) == at:
+            raise OSError("the power is gone")
+        save(self, step, lanes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", breaking)
+        assert run(out, *KEEP) == 2
+    assert run(out, *KEEP, "--resume") == 0
+    for name in ("plain.best.safetensors", "plain.best.json", "plain.safetensors", "plain.json"):
+        assert (out / "models" / name).read_bytes() == (kept / "models" / name).read_bytes()
+
+
+def test_another_keep_best_is_another_run(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run(out, *KEEP, experiment=stopping(signal.SIGTERM, 3)) == 128 + signal.SIGTERM
+    assert run(out, *KEEP[2:], "--resume") == 2
+    assert "was started with keep_best='error', not ''" in capsys.readouterr().err
+    (out / "models/plain.best.json").write_text("{}")
+    assert run(out, *KEEP, "--resume") == 2
+    told = capsys.readouterr().err
+    assert "the best model of plain is lost" in told and "to train again from step 0" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("eror", "no metric 'eror' (did you mean 'error'?) at every evaluation; there are error, "),
+        ("error:less", "must be METRIC (less is better), METRIC:min or METRIC:max, got 'error:l"),
+    ],
+)
+def test_an_unknown_metric_is_refused_and_leaves_the_folder_free(tmp_path, capsys, text, message):
+    assert run(tmp_path / "run", "--keep_best", text) == 2
+    assert message in capsys.readouterr().err
+    assert run(tmp_path / "run", "--keep_best", "error") == 0
+
+
+def test_a_seed_that_diverges_keeps_what_it_had(tmp_path):
+    """The metric of a failed seed is NaN, which is never better."""
+    out = tmp_path / "run"
+    flags = [*BASIC, "--num_seeds", "3", "--log_every", "2", "--keep_best", "error"]
+    assert run(out, *flags[len(BASIC) :], "--poison", "-1e9") == 6
+    found = load(out, which="best")
+    errors = np.array([r["error"] for r in rows_of(out) if r["step"] <= 4], float)
+    assert found.step == (2 * (errors.argmin(axis=0) + 1)).tolist()
+    assert np.isfinite(found.params["p"]["w"]).all()
+
+
+def test_settings_are_views(undisturbed):
+    """The recipe sees what `build` sees: sweepable numbers in `hyper` only."""
+    seen = {}
+
+    def model(config, hyper, dataset):
+        seen.update(hyper)
+        with pytest.raises(AttributeError, match="build takes hyper"):
+            _ = config.rate
+        return tiny().functions.model(config, hyper, dataset)
+
+    load(undisturbed, experiment=dataclasses.replace(tiny(), model=model))
+    assert seen["rate"] == 0.1
