@@ -153,10 +153,10 @@ def _saved(folder: pathlib.Path, found: Recorded, cell: Arm, which: str) -> _Rec
     told = f"{manifest.path} is of another run: {'; '.join(changes[:5])}"
     require(not changes, told, RunDirectoryError)
     step, dataset = about.get("step"), about.get("dataset")
-    fits = isinstance(step, list) and len(step) == seeds and isinstance(dataset, dict)
-    told = f"{manifest.path}: it must say a step for each of {seeds} seeds, and the data's identity"
-    require(fits, told, RunDirectoryError)
-    return _Record(dataset, step, lambda like: weights.read_weights(manifest, like))
+    if isinstance(step, list) and len(step) == seeds and isinstance(dataset, dict):
+        return _Record(dataset, step, lambda like: weights.read_weights(manifest, like))
+    told = f"it must say a step for each of {seeds} seeds, and the data's identity"
+    raise RunDirectoryError(f"{manifest.path}: {told}")
 
 
 def _checkpointed(

@@ -139,13 +139,14 @@ class Best:
         self._now: dict[str, np.ndarray] = {}
         if self._criterion is not None and start > 0:
             for index, arm in enumerate(group.arms):
-                self._read(self._kept[index], arm, tree_of(lanes, index, self._seeds))
+                like = tree_of(lanes, index, self._seeds)
+                self._read(self._kept[index], arm, like, self._criterion)
 
-    def _read(self, kept: _Kept, arm: Arm, like: PyTree) -> None:
+    def _read(self, kept: _Kept, arm: Arm, like: PyTree, wanted: Criterion) -> None:
         models = self._run.directory.models
         try:
             manifest = weights.read_manifest(models, file_name(arm.name, BEST))
-            value, step = _columns(manifest.about, self._criterion, self._seeds)
+            value, step = _columns(manifest.about, wanted, self._seeds)
             kept.tree, kept.value, kept.step = weights.read_weights(manifest, like), value, step
         except RunDirectoryError as error:
             again = f"remove {self._run.directory.checkpoints} to train again from step 0"
@@ -189,19 +190,16 @@ def _columns(about: dict, wanted: Criterion, seeds: int) -> tuple[np.ndarray, np
     best = about.get("best")
     best = best if isinstance(best, dict) else {}
     held = best.get("metric"), best.get("less")
-    columns = best.get("value"), about.get("step")
-    fits = held == wanted and all(_is_column(column, seeds) for column in columns)
-    told = f"it is of {held} and {seeds} seeds were to have a value and a step; wanted {wanted}"
-    require(fits, told, RunDirectoryError)
-    value, step = columns
-    return (
-        np.array([np.nan if x is None else x for x in value], np.float64),
-        np.array([-1 if x is None else x for x in step]),
-    )
+    told = f"it was kept by {held}, not by {tuple(wanted)}"
+    require(held == wanted, told, RunDirectoryError)
+    value = _column(best.get("value"), seeds, np.nan)
+    return np.array(value, np.float64), np.array(_column(about.get("step"), seeds, -1))
 
 
-def _is_column(column, seeds: int) -> bool:
-    numbers = isinstance(column, list) and all(
-        x is None or isinstance(x, (int, float)) for x in column
-    )
-    return numbers and len(column) == seeds
+def _column(column, seeds: int, absent: float) -> list:
+    """Numbers, one for each seed, with `absent` where there is none."""
+    if isinstance(column, list) and len(column) == seeds:
+        numbers = [absent if x is None else x for x in column]
+        if all(isinstance(x, (int, float)) for x in numbers):
+            return numbers
+    raise RunDirectoryError(f"a value and a step for each of {seeds} seeds were expected")

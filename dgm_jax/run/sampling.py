@@ -77,13 +77,14 @@ def draw(trained: "Trained", settings: SampleConfig):
     import jax
 
     from dgm_jax import parallel
-    from dgm_jax.core import require
+    from dgm_jax.core import ConfigError
 
     options = {}
     if settings.text is not None:
         prompt = trained.experiment.functions.prompt
-        told = f"{trained.experiment.name} makes no samples from texts: leave --text out"
-        require(prompt is not None, told)
+        if prompt is None:
+            name = trained.experiment.name
+            raise ConfigError(f"{name} makes no samples from texts: leave --text out")
         options = prompt(trained.config, trained.dataset, settings.text)
     params, state = trained.params, trained.state
     if settings.seed is not None:
@@ -97,7 +98,8 @@ def draw(trained: "Trained", settings: SampleConfig):
 
     def sample(num):
         def of(lane, _):
-            return trained.model.sample(*lane, num, **options)
+            params, state, key = lane
+            return trained.model.sample(params, state, key, num, **options)
 
         return lambda lanes: parallel.over_seeds(of, strategy)(lanes, ())
 

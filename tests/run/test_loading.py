@@ -3,8 +3,10 @@
 import dataclasses
 import functools
 import json
+import pathlib
 import shutil
 import signal
+import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -184,6 +186,14 @@ def test_samples_are_those_of_the_run_bit_for_bit(ring, copy, monkeypatch, sourc
     spread = jax.jit(parallel.over_seeds(sample, "vmap"))
     samples = spread((found.params, found.state, keys), ())
     np.testing.assert_array_equal(samples, expected)
+
+
+def test_the_lines_of_the_readme_run(ring):
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    lines = readme[readme.index("    from dgm_jax.run import load\n") :].split("\n\n")[0]
+    scope = {"jax": jax}
+    exec(textwrap.dedent(lines).replace("runs/digits", str(ring[0])), scope)
+    assert scope["images"].shape == (16, 2) and len(lines.splitlines()) == 3
 
 
 # The best model.
