@@ -19,7 +19,7 @@ import numpy as np
 
 from dgm_jax.core import Array, Aux, DataError, Player, Prior, PyTree, checks, require
 from dgm_jax.densities import categorical
-from dgm_jax.networks.transformer import CausalNetwork, require_tokens
+from dgm_jax.networks.causal import CausalNetwork, require_tokens
 from dgm_jax.sampling import gumbel
 from dgm_jax.sampling import logits as filters
 

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 
 from dgm_jax import core
 from dgm_jax.core import Array
+from dgm_jax.networks.causal import CausalNetwork, require_tokens
 from dgm_jax.networks.layers import initializers
 from dgm_jax.networks.layers.convolution import Conv
-from dgm_jax.networks.transformer import CausalNetwork, require_tokens
 
 
 def _shift(x: Array, axis: int) -> Array:
