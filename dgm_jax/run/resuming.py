@@ -6,8 +6,7 @@ A finished one has nothing left to do; `run.longer` makes it the beginning of a 
 import dataclasses
 import pathlib
 import shlex
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -25,22 +24,17 @@ if TYPE_CHECKING:
 class Resume:
     """Continues the run in a folder, as it was started."""
 
-    folder: tyro.conf.Positional[str]
+    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")]
     """Run folder."""
     num_steps: int | None = None
     """Of a finished run: train on to so many steps, as a new run in --out."""
     out: str = ""
     """Run folder of the longer run."""
     stretch_schedule: bool = False
-    """With --num_steps, where the steps already made would have been others under it (a schedule to
-    the end, say): go on by the schedule of the new length from here on."""
+    """With --num_steps: go on by the schedule of the new length from here on, though the steps
+    already made would have been others under it."""
     progress: Display | None = None
     """What is shown meanwhile; by default as before."""
-
-
-def main(argv: Sequence[str]) -> int:
-    """`dgm-jax resume` with these arguments; returns the exit code, as `run.main` does."""
-    return console.guarded(lambda: resume(tyro.cli(Resume, args=argv, prog="dgm-jax resume")))
 
 
 def resume(asked: Resume) -> int:

@@ -6,6 +6,7 @@ import os
 import pathlib
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from dgm_jax.core import json_values
 from dgm_jax.store import records
@@ -83,30 +84,10 @@ class Rows:
         with self._writing:
             self.close()
             content = self._content()
-            kept, damaged, doubled, seen = [], [], set(), set()
-            for line, row in records.split_lines(content):
-                place = _place(row, arms)
-                if place is None:
-                    damaged.append(line)
-                elif place[0] not in logged:
-                    kept.append(line)
-                elif place in seen:
-                    doubled.add(place)
-                elif place[1] in logged[place[0]]:
-                    seen.add(place)
-                    kept.append(line)
-                elif place[1] < max(logged[place[0]], default=0):
-                    damaged.append(line)
-            said = []
-            for row in known:
-                place = _place(row, logged)
-                if place is not None and place not in seen:
-                    seen.add(place)
-                    kept.append(json_values.dumps(row).encode() + b"\n")
-                    said.append(f"{place[0]}: the row of step {place[1]} was lost and is put back")
-            said += _about(doubled, seen, logged)
-            if b"".join(kept) != content:
-                said += self._replace(b"".join(kept), damaged)
+            sorted_rows = _sort(content, arms, logged)
+            said = sorted_rows.put_back(known, logged) + sorted_rows.about(logged)
+            if b"".join(sorted_rows.kept) != content:
+                said += self._replace(b"".join(sorted_rows.kept), sorted_rows.damaged)
             return said
 
     def _replace(self, kept: bytes, damaged: list[bytes]) -> list[str]:
@@ -129,23 +110,62 @@ class Rows:
                 os.close(descriptor)
 
 
+class _Sorted(NamedTuple):
+    """The lines of a file, and the places (arm, step) that they have."""
+
+    kept: list[bytes]
+    damaged: list[bytes]
+    seen: set[tuple[str, int]]
+    doubled: set[tuple[str, int]]
+
+    def put_back(self, known: Sequence[dict], arms: Collection[str]) -> list[str]:
+        """Adds rows that are missing; returns sentences about them."""
+        said = []
+        for row in known:
+            place = _place(row, arms)
+            if place is not None and place not in self.seen:
+                self.seen.add(place)
+                self.kept.append(json_values.dumps(row).encode() + b"\n")
+                said.append(f"{place[0]}: the row of step {place[1]} was lost and is put back")
+        return said
+
+    def about(self, logged: Mapping[str, Collection[int]]) -> list[str]:
+        """Sentences about what is doubled or missing: the first five steps of each arm."""
+        said = []
+        for arm, steps in logged.items():
+            twice = sorted(step for name, step in self.doubled if name == arm)
+            missing = sorted(step for step in steps if (arm, step) not in self.seen)
+            said += [f"{arm}: rows of steps {_some(twice)} were there twice"] if twice else []
+            said += [f"{arm}: rows of steps {_some(missing)} are missing"] if missing else []
+        return said
+
+
+def _sort(content: bytes, arms: Collection[str], logged: Mapping[str, Collection[int]]) -> _Sorted:
+    """Which lines stay, and which are damaged; later and doubled rows are neither."""
+    found = _Sorted([], [], set(), set())
+    last = {arm: max(steps, default=0) for arm, steps in logged.items()}
+    for line, row in records.split_lines(content):
+        place = _place(row, arms)
+        if place is None:
+            found.damaged.append(line)
+        elif place[0] not in logged:
+            found.kept.append(line)
+        elif place in found.seen:
+            found.doubled.add(place)
+        elif place[1] in logged[place[0]]:
+            found.seen.add(place)
+            found.kept.append(line)
+        elif place[1] < last[place[0]]:
+            found.damaged.append(line)
+    return found
+
+
 def _place(row: dict | None, arms: Collection[str]) -> tuple[str, int] | None:
     """(arm, step) of a row, or None where it is no row of these arms."""
     arm, step = (row.get("arm"), row.get("step")) if row else (None, None)
     if not isinstance(arm, str) or arm not in arms:
         return None
     return (arm, step) if isinstance(step, int) and step > 0 and step is not True else None
-
-
-def _about(doubled: set, seen: set, logged: Mapping[str, Collection[int]]) -> list[str]:
-    """Sentences that name steps, the first five of each arm."""
-    said = []
-    for arm, steps in logged.items():
-        twice = sorted(step for name, step in doubled if name == arm)
-        missing = sorted(step for step in steps if (arm, step) not in seen)
-        said += [f"{arm}: rows of steps {_some(twice)} were there twice"] if twice else []
-        said += [f"{arm}: rows of steps {_some(missing)} are missing"] if missing else []
-    return said
 
 
 def _some(steps: list[int]) -> str:

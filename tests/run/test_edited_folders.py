@@ -208,7 +208,7 @@ DERIVED = {
     "summary of a number": (write("summary.json", '{"arms": 3}'), "summary.damaged.json"),
     "summary cut": (write("summary.json", '{"arms": ["pl'), "summary.damaged.json"),
     "figures lost": (remove("figures"), ""),
-    "parameters lost": (remove("parameters"), ""),
+    "models lost": (remove("models"), ""),
 }
 
 

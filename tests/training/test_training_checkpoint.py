@@ -1,6 +1,7 @@
 """Checkpoints: what is restored is what was saved; a damaged one is never used, and never ends a
 run silently."""
 
+import logging
 import resource
 import shutil
 
@@ -143,7 +144,7 @@ def test_all_damaged_is_refused_and_left_as_it_is(folder):
     before = contents(folder)
     with pytest.raises(
         RunDirectoryError,
-        match="(?s)checkpoint 20 cannot be read.*checkpoint 10 cannot be read.*remove",
+        match="(?s)checkpoint 20 cannot be read.*checkpoint 10 cannot be read.*begin again",
     ):
         restore(folder, abstract(lanes()))
     assert contents(folder) == before
@@ -223,8 +224,9 @@ def test_a_lower_step_can_be_saved_after_a_damaged_one(folder):
     assert_same(tree, lanes(step=20))
 
 
-def test_a_disk_that_refuses_leaves_the_older_ones(folder):
-    """No file may grow beyond 2,000 bytes, as on a full disk; what was saved before is sound."""
+def test_a_disk_that_refuses_leaves_the_older_ones(folder, capfd):
+    """No file may grow beyond 2,000 bytes, as on a full disk; what was saved before is sound, and
+    the error's own sentence is all that is said."""
     saved(folder, 10)
     big = lanes(step=20)
     big.train_state.params["net"]["w"] = jax.random.normal(jax.random.key(0), (4, 3_000))
@@ -237,6 +239,7 @@ def test_a_disk_that_refuses_leaves_the_older_ones(folder):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     checkpoints.close()
+    assert capfd.readouterr().err == ""
     step, tree, notices = restore(folder, abstract(lanes()))
     assert step == 10 and notices == []
     assert_same(tree, lanes(step=10))
@@ -297,3 +300,37 @@ def test_another_number_of_devices(folder, saved_on, restored_on):
     assert step == 5 and notices == []
     assert_same(tree, lanes(num_lanes, 5))
     assert all(len(leaf.sharding.device_set) == restored_on for leaf in jax.tree.leaves(tree))
+
+
+def test_the_rows_of_the_newest_sound_one_come_back(folder):
+    rows = {step: [{"step": step, "arm": "plain", "w": [0.1, None]}] for step in (10, 20)}
+    checkpoints = Checkpoints(folder, IDENTITY, 3)
+    for step in rows:
+        checkpoints.save(step, lanes(step=step), rows[step])
+    checkpoints.close()
+    damage(folder, 20)
+    checkpoints = Checkpoints(folder, IDENTITY, 3)
+    step, _, _ = checkpoints.restore_newest(abstract(lanes()))
+    assert checkpoints.rows_at(step) == rows[10]
+    checkpoints.close()
+
+
+def test_reading_only_changes_nothing(folder):
+    """Though the newest is damaged, and an unfinished save lies there."""
+    saved(folder, 10, 20)
+    damage(folder, 20)
+    (folder / "30.orbax-checkpoint-tmp").mkdir()
+    before = contents(folder)
+    checkpoints = Checkpoints(folder, IDENTITY, 3, read_only=True)
+    step, tree, notices = checkpoints.restore_newest(abstract(lanes()))
+    checkpoints.close()
+    assert step == 10 and len(notices) == 1
+    assert_same(tree, lanes(step=10))
+    assert contents(folder) == before and (folder / "30.orbax-checkpoint-tmp").is_dir()
+
+
+def test_other_users_of_absl_keep_their_messages(folder):
+    """Importing the module and saving change nothing of its logger, when a save has ended."""
+    logger = logging.getLogger("absl")
+    saved(folder, 10)
+    assert not logger.filters and logger.level == logging.NOTSET
