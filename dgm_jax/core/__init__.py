@@ -26,6 +26,7 @@ from dgm_jax.core.numerics import (
     named_key,
     normal,
     uniform,
+    widened,
 )
 from dgm_jax.core.platforms import PLATFORMS, platform_or_at_hand
 from dgm_jax.core.trees import all_finite, has_kernels, select_tree, tree_sha256, tree_size
@@ -128,4 +129,5 @@ __all__ = [
     "tree_sha256",
     "tree_size",
     "uniform",
+    "widened",
 ]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from dgm_jax.core.errors import require
+from dgm_jax.core.numerics import at_least_float32
 from dgm_jax.core.types import Array
 
 
@@ -36,6 +37,7 @@ class RunningMoments(NamedTuple):
             f"values must be [n, *{self.mean.shape}], as the mean is {self.mean.shape}; got"
             f" {values.shape}",
         )
+        values = at_least_float32(values)
         old, new = self.count, values.shape[0]
         mean = jnp.mean(values, axis=0)
         shift = mean - self.mean

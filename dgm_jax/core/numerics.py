@@ -36,12 +36,12 @@ def named_key(key: Key, name: str) -> Key:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def normal(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+def normal(key: Key, shape: tuple[int, ...], dtype=float) -> Array:
     """Standard normal draws; equal to `jax.random.normal(key, shape)` and quicker to compile."""
     return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
 
-def uniform(key: Key, shape: tuple[int, ...], dtype=jnp.float32, minval=0.0, maxval=1.0) -> Array:
+def uniform(key: Key, shape: tuple[int, ...], dtype=float, minval=0.0, maxval=1.0) -> Array:
     """Draws from U[minval, maxval); equal to `jax.random.uniform(key, shape)`."""
     return jax.random.uniform(key, (math.prod(shape),), dtype, minval, maxval).reshape(shape)
 
@@ -54,6 +54,12 @@ def float_type(*values):
 def at_least_float32(x) -> Array:
     """x in its own floating type, and at least in float32."""
     return jnp.asarray(x, float_type(x))
+
+
+def widened(*values) -> tuple[Array, ...]:
+    """Arrays, or numbers, in the floating type that they have together, and at least in float32."""
+    dtype = float_type(*values)
+    return tuple(jnp.asarray(value, dtype) for value in values)
 
 
 def log_mean_exp(values: Array, axis: int = -1) -> Array:

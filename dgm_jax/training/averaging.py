@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Algorithm, require
+from dgm_jax.core import Algorithm, at_least_float32, require
 
 AVERAGE = "average"  # the entry of the model state that holds the averaged parts
 
@@ -14,7 +14,8 @@ def averaged(algorithm: Algorithm, parts: tuple[str, ...], decay=0.999) -> Algor
     a_0 = w_0 and a_t = decay a_{t-1} + (1 - decay) w_t after every step, over the parameters
     and the model state (batch statistics) of each part, so that an averaged generator
     is never combined with the statistics of another (Karras et al. 2018, section 4;
-    Yazici et al. 2019). Counts and keys in the state are not averaged: the newest stays. Read it
+    Yazici et al. 2019). The average is kept in at least float32: in bfloat16 it would stop where a
+    step is less than half a unit of the last place. Counts and keys in the state are not averaged: the newest stays. Read it
     with `average_of`. `init` raises ConfigError for a part that there is not.
     """
 
@@ -26,13 +27,14 @@ def averaged(algorithm: Algorithm, parts: tuple[str, ...], decay=0.999) -> Algor
     def mix(old, new):
         if not jnp.issubdtype(new.dtype, jnp.inexact):
             return new
-        return (decay * old + (1.0 - decay) * new).astype(new.dtype)
+        return (decay * old + (1.0 - decay) * new.astype(old.dtype)).astype(old.dtype)
 
     def init(key, params, state):
         missing = sorted({*parts} - {*params, *state})
         require(not missing, f"cannot average {missing}: the parts are {sorted({*params, *state})}")
         train_state = algorithm.init(key, params, state)
-        return train_state._replace(state={**train_state.state, AVERAGE: collect(params, state)})
+        start = jax.tree.map(_widened, collect(params, state))
+        return train_state._replace(state={**train_state.state, AVERAGE: start})
 
     def step(train_state, draw):
         moved, info = algorithm.step(train_state, draw)
@@ -43,9 +45,20 @@ def averaged(algorithm: Algorithm, parts: tuple[str, ...], decay=0.999) -> Algor
     return Algorithm(init=init, step=step)
 
 
+def _widened(x):
+    return at_least_float32(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+
+
 def average_of(train_state):
-    """`(params, state)` with the averaged parts in place of the newest, where there are any."""
-    average = train_state.state.get(AVERAGE, {})
-    params = {**train_state.params, **{part: tree["params"] for part, tree in average.items()}}
-    state = {**train_state.state, **{part: tree["state"] for part, tree in average.items()}}
+    """`(params, state)` with the averaged parts in place of the newest, where there are any, each
+    array in the type that the newest has."""
+
+    def averages(kind, newest):
+        return {
+            part: jax.tree.map(lambda a, new: a.astype(new.dtype), tree[kind], newest.get(part, {}))
+            for part, tree in train_state.state.get(AVERAGE, {}).items()
+        }
+
+    params = {**train_state.params, **averages("params", train_state.params)}
+    state = {**train_state.state, **averages("state", train_state.state)}
     return params, {name: tree for name, tree in state.items() if name != AVERAGE}
