@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, require, widened
 from dgm_jax.densities import mixture
 
 CHUNK = 100  # kernels that are summed at once: [points, CHUNK, dim] numbers in memory
@@ -30,8 +30,9 @@ def log_prob(x: Array, centres: Array, scale: Array | float) -> Array:
         f"x [m, D] and centres [n, D], n at least 1, must have one D; got {x.shape} and"
         f" {centres.shape}",
     )
+    x, centres = widened(x, centres)
     n, padding = len(centres), -len(centres) % CHUNK
-    log_weights = jnp.where(jnp.arange(n + padding) < n, -math.log(n), -jnp.inf)
+    log_weights = jnp.where(jnp.arange(n + padding) < n, -math.log(n), -jnp.inf).astype(x.dtype)
     chunks = (
         log_weights.reshape(-1, CHUNK),
         jnp.pad(centres, ((0, padding), (0, 0))).reshape(-1, CHUNK, centres.shape[-1]),
@@ -40,6 +41,6 @@ def log_prob(x: Array, centres: Array, scale: Array | float) -> Array:
     def add(total, chunk):
         some_weights, some_centres = chunk
         here = mixture.log_prob(x, some_weights, some_centres, scale)
-        return jnp.logaddexp(total, here), None
+        return jnp.logaddexp(total, here.astype(total.dtype)), None
 
-    return jax.lax.scan(add, jnp.full(x.shape[:1], -jnp.inf), chunks)[0]
+    return jax.lax.scan(add, jnp.full(x.shape[:1], -jnp.inf, x.dtype), chunks)[0]
