@@ -62,6 +62,25 @@ def widened(*values) -> tuple[Array, ...]:
     return tuple(jnp.asarray(value, dtype) for value in values)
 
 
+@jax.custom_jvp
+def exp_remainder(u: Array) -> Array:
+    """e^u - 1 - u, elementwise: never negative, and right to rounding near 0, where the terms
+    cancel. In at least float32."""
+    u = at_least_float32(u)
+    near = jnp.abs(u) < 0.5
+    small = jnp.where(near, u, 0)
+    series = jnp.zeros_like(u)
+    for n in range(15, 1, -1):  # the sum of u^n / n!, from its last term
+        series = series * small + 1 / math.factorial(n)
+    return jnp.where(near, series * jnp.square(small), jnp.expm1(u) - u)
+
+
+@exp_remainder.defjvp
+def _exp_remainder_jvp(primals, tangents):
+    (u,), (tangent,) = primals, tangents
+    return exp_remainder(u), jnp.expm1(at_least_float32(u)) * tangent
+
+
 def log_mean_exp(values: Array, axis: int = -1) -> Array:
     """log of the mean of exp(values) over one axis: logsumexp less the log of its length."""
     return jax.nn.logsumexp(values, axis=axis) - jnp.log(values.shape[axis])

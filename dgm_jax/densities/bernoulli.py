@@ -46,22 +46,20 @@ def entropy(logits: Array) -> Array:
 def kl(logits_q: Array, logits_p: Array) -> Array:
     """KL(Bernoulli(q) || Bernoulli(p)), elementwise; finite logits.
 
-    sigmoid(a) (log sigmoid(a) - log sigmoid(b)) + sigmoid(-a) (log sigmoid(-a) - log sigmoid(-b)),
-    with d = b - a written as log(1 + sigmoid(a) (e^d - 1)) - sigmoid(a) d, or by symmetry with both
-    signs turned, whichever has d <= 0. Near d = 0, where its two terms cancel, it is the integral of
-    (d - t) s (1 - s) with s = sigmoid(a + t) over t from 0 to d, by five points of Gauss and
-    Legendre: positive, and right to rounding.
+    sigmoid(a) (log sigmoid(a) - log sigmoid(b)) + sigmoid(-a) (log sigmoid(-a) - log sigmoid(-b)).
+    Where d = b - a is small these two terms cancel. There it is the integral of (d - t) s (1 - s),
+    s = sigmoid(a + t), over t from 0 to d, by five points of Gauss and Legendre: a sum of squares,
+    never negative, and right to rounding.
     """
-    a, b = widened(logits_q, logits_p)
-    turned = b > a
-    a, b = jnp.where(turned, -a, a), jnp.where(turned, -b, b)
-    d = b - a
-    near = d > -_NEAR
-    small, large = jnp.where(near, d, 0), jnp.where(near, -1, d)
-    nodes, weights = np.polynomial.legendre.leggauss(5)
-    t = small[..., None] * jnp.asarray((nodes + 1) / 2, d.dtype)
-    slope = jax.nn.sigmoid(a[..., None] + t) * jax.nn.sigmoid(-a[..., None] - t)
-    share = jnp.asarray(weights / 2 * (1 - (nodes + 1) / 2), d.dtype)
-    integral = jnp.square(small) * jnp.sum(share * slope, axis=-1)
-    q = jax.nn.sigmoid(a)
-    return jnp.where(near, integral, jnp.log1p(q * jnp.expm1(large)) - q * large)
+    a, b = jnp.broadcast_arrays(*widened(logits_q, logits_p))
+    one = jax.nn.softplus(-b) - jax.nn.softplus(-a)
+    zero = jax.nn.softplus(b) - jax.nn.softplus(a)
+    apart = jax.nn.sigmoid(a) * one + jax.nn.sigmoid(-a) * zero
+    near = jnp.abs(b - a) < _NEAR
+    d = jnp.where(near, b - a, 0)[..., None]
+    place, weight = np.polynomial.legendre.leggauss(5)
+    place, weight = (place + 1) / 2, weight / 2  # of an integral from 0 to 1
+    at = a[..., None] + d * jnp.asarray(place, a.dtype)
+    terms = jnp.asarray(weight * (1 - place), a.dtype) * jnp.square(d)
+    terms = terms * jax.nn.sigmoid(at) * jax.nn.sigmoid(-at)
+    return jnp.where(near, jnp.sum(terms, axis=-1), apart)

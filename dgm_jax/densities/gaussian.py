@@ -8,7 +8,7 @@ import math
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, at_least_float32, checks, widened
+from dgm_jax.core import Array, at_least_float32, checks, exp_remainder, widened
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -30,10 +30,16 @@ def kl(
     checks.positive(scale_q, "scale")
     checks.positive(scale_p, "scale")
     loc_q, scale_q, loc_p, scale_p = widened(loc_q, scale_q, loc_p, scale_p)
-    log_variance_ratio = 2 * (jnp.log(scale_q) - jnp.log(scale_p))
+    # of near scales by their exact difference, since two logarithms would leave their rounding
+    share = (scale_q - scale_p) / scale_p
+    near = jnp.abs(share) < 0.5
+    log_ratio = jnp.where(
+        near, jnp.log1p(jnp.where(near, share, 0)), jnp.log(scale_q) - jnp.log(scale_p)
+    )
+    log_variance_ratio = 2 * log_ratio
     shift = (loc_q - loc_p) / scale_p
-    # expm1(u) - u >= 0 keeps small divergences from rounding below zero.
-    return (jnp.expm1(log_variance_ratio) - log_variance_ratio + jnp.square(shift)) / 2
+    # not below zero, and right where the two are near
+    return (exp_remainder(log_variance_ratio) + jnp.square(shift)) / 2
 
 
 def entropy(scale: Array | float) -> Array:

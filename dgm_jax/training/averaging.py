@@ -14,9 +14,9 @@ def averaged(algorithm: Algorithm, parts: tuple[str, ...], decay=0.999) -> Algor
     a_0 = w_0 and a_t = decay a_{t-1} + (1 - decay) w_t after every step, over the parameters
     and the model state (batch statistics) of each part, so that an averaged generator
     is never combined with the statistics of another (Karras et al. 2018, section 4;
-    Yazici et al. 2019). The average is kept in at least float32: in bfloat16 it would stop where a
-    step is less than half a unit of the last place. Counts and keys in the state are not averaged: the newest stays. Read it
-    with `average_of`. `init` raises ConfigError for a part that there is not.
+    Yazici et al. 2019). It is kept in at least float32: in bfloat16 it would stop where a step is
+    less than half a unit of its last place. Counts and keys in the state are not averaged: the
+    newest stays. Read it with `average_of`. `init` raises ConfigError for a part that there is not.
     """
 
     def collect(params, state):

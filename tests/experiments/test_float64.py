@@ -1,5 +1,5 @@
-"""Every experiment under `jax_enable_x64`: its programs can be traced, their loops keep the types of
-what they carry, and some of them train."""
+"""Every experiment under `jax_enable_x64`: its programs can be traced, their loops keep the types
+of what they carry, and some of them train."""
 
 import pathlib
 import tomllib

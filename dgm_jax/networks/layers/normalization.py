@@ -87,7 +87,9 @@ class GroupNorm(nn.Module):
             f"group norm needs more than one number in each of num_groups={self.num_groups} groups,"
             f" got examples of shape {x.shape[1:]}",
         )
-        grouped = core.at_least_float32(x).reshape(x.shape[0], -1, self.num_groups, channels // self.num_groups)
+        grouped = core.at_least_float32(x).reshape(
+            x.shape[0], -1, self.num_groups, channels // self.num_groups
+        )
         mean = jnp.mean(grouped, (1, 3), keepdims=True)
         var = jnp.mean(jnp.square(grouped - mean), (1, 3), keepdims=True)
         normal = ((grouped - mean) * jax.lax.rsqrt(var + self.epsilon)).reshape(x.shape)
