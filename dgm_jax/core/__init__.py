@@ -1,6 +1,7 @@
 """What every room may import: contracts, numerics, errors. No behaviour of its own."""
 
 from dgm_jax.core import checks, json_values
+from dgm_jax.core.chunks import chunked, even_chunks
 from dgm_jax.core.errors import (
     ConfigError,
     DataError,
@@ -13,17 +14,18 @@ from dgm_jax.core.errors import (
     require_at_least,
     require_positive,
 )
+from dgm_jax.core.log_means import (
+    LogMeanExp,
+    effective_sample_size,
+    log_mean_exp,
+    streamed_log_sum_exp,
+)
 from dgm_jax.core.moments import RunningMoments
 from dgm_jax.core.numerics import (
-    LogMeanExp,
     at_least_float32,
-    chunked,
     compensated_add,
-    estimate_log_mean_exp,
-    even_chunks,
     exp_remainder,
     float_type,
-    log_mean_exp,
     named_key,
     normal,
     uniform,
@@ -113,7 +115,7 @@ __all__ = [
     "compensated_add",
     "did_you_mean",
     "differences",
-    "estimate_log_mean_exp",
+    "effective_sample_size",
     "even_chunks",
     "exp_remainder",
     "float_type",
@@ -128,6 +130,7 @@ __all__ = [
     "require_at_least",
     "require_positive",
     "select_tree",
+    "streamed_log_sum_exp",
     "tree_sha256",
     "tree_size",
     "uniform",

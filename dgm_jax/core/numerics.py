@@ -1,4 +1,4 @@
-"""Random draws that compile quickly, means in log space, and loops over rows, shared by every room.
+"""Random draws that compile quickly, floating types and compensated sums, shared by every room.
 
 XLA's CPU compiler needs seconds for an N-dimensional threefry draw and milliseconds
 for a flat one; the values are the same bit for bit. So draws here are flat, then reshaped.
@@ -6,25 +6,11 @@ for a flat one; the values are the same bit for bit. So draws here are flat, the
 
 import math
 import zlib
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core.errors import require
-from dgm_jax.core.types import Array, Key, PyTree
-
-
-class LogMeanExp(NamedTuple):
-    """value: log of the mean of exp(T), nats.
-    standard_error: of the value, by the delta method; NaN for one entry.
-    effective_sample_size: (sum w)^2 / sum w^2 with w = exp(T); a small one says that neither can be
-        trusted.
-    """
-
-    value: Array
-    standard_error: Array
-    effective_sample_size: Array
+from dgm_jax.core.types import Array, Key
 
 
 def named_key(key: Key, name: str) -> Key:
@@ -81,34 +67,6 @@ def _exp_remainder_jvp(primals, tangents):
     return exp_remainder(u), jnp.expm1(at_least_float32(u)) * tangent
 
 
-def log_mean_exp(values: Array, axis: int = -1) -> Array:
-    """log of the mean of exp(values) over one axis: logsumexp less the log of its length."""
-    return jax.nn.logsumexp(values, axis=axis) - jnp.log(values.shape[axis])
-
-
-def estimate_log_mean_exp(log_weights: Array) -> LogMeanExp:
-    """`log_mean_exp` over all entries, with what it is worth: its standard error, and the number of
-    entries that carry it.
-
-    Where every weight is zero the value is -inf and the size 0.
-    """
-    num = jnp.size(log_weights)
-    require(num >= 1, f"a mean needs at least one entry; got shape {jnp.shape(log_weights)}")
-    log_weights = jnp.ravel(log_weights)
-    top = jax.lax.stop_gradient(jnp.max(log_weights))
-    top = jnp.where(jnp.isneginf(top), 0.0, top)
-    weights = jnp.exp(log_weights - top)
-    mean = jnp.mean(weights)
-    error = (
-        jnp.std(weights, ddof=1) / (math.sqrt(num) * mean)
-        if num > 1
-        else jnp.full_like(mean, jnp.nan)
-    )
-    squares = jnp.sum(jnp.square(weights))
-    size = jnp.square(jnp.sum(weights)) / jnp.where(squares > 0, squares, 1.0)
-    return LogMeanExp(top + jnp.log(mean), error, size)
-
-
 def compensated_add(total: Array, lost: Array, term: Array) -> tuple[Array, Array]:
     """One step of Kahan's sum: (total + term, what that addition rounded away).
 
@@ -120,28 +78,3 @@ def compensated_add(total: Array, lost: Array, term: Array) -> tuple[Array, Arra
     term = term - lost
     new = total + term
     return new, jnp.where(jnp.isfinite(new), (new - total) - term, 0)
-
-
-def even_chunks(x: Array, size: int, fill) -> Array:
-    """[N, ...] as [chunks, at most `size`, ...]: as few chunks as can be, evenly filled, the last
-    up with `fill`."""
-    num = x.shape[0]
-    size = -(-num // -(-num // size))
-    padded = jnp.pad(x, [(0, -num % size)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
-    return padded.reshape(-1, size, *x.shape[1:])
-
-
-def chunked(function, x: Array, size: int) -> PyTree:
-    """`function` over the rows of x [N, ...], `size` at a time, so that memory does not grow with
-    their number.
-
-    function: `[n, ...] -> tree of [n, ...]`, row by row, for n = size and for what is left over.
-    """
-    full = x.shape[0] // size * size
-    if full == 0:
-        return function(x)
-    out = jax.lax.map(function, x[:full].reshape(-1, size, *x.shape[1:]))
-    out = jax.tree.map(lambda a: a.reshape(full, *a.shape[2:]), out)
-    if full == x.shape[0]:
-        return out
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, function(x[full:]))

@@ -16,7 +16,16 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, Key, at_least_float32, compensated_add, normal, require
+from dgm_jax.core import (
+    Array,
+    DataError,
+    Key,
+    RunningMoments,
+    at_least_float32,
+    compensated_add,
+    normal,
+    require,
+)
 from dgm_jax.evaluation.features import require_pair, require_rows, row_tiles
 
 
@@ -116,11 +125,8 @@ def moments(features: Array, *, chunk_size: int = 4096) -> Moments:
 def merge_moments(a: Moments, b: Moments) -> Moments:
     """The moments of two sets put together (Chan, Golub and LeVeque 1983); either may be empty
     (count 0)."""
-    count = a.count + b.count
-    share = b.count / jnp.maximum(count, 1)
-    delta = b.mean - a.mean
-    scatter = _scatter(a) + _scatter(b) + a.count * share * jnp.outer(delta, delta)
-    return Moments(count, a.mean + share * delta, scatter / jnp.maximum(count - 1, 1))
+    total = _sums(a).join(_sums(b), product=lambda shift: jnp.outer(shift, shift))
+    return Moments(total.count, total.mean, total.squares / jnp.maximum(total.count - 1, 1))
 
 
 def kernel_distance(*, real: Array, fake: Array, tile_size: int = 512) -> Array:
@@ -221,8 +227,8 @@ def _frechet_on_device(real: Array, fake: Array) -> Array:
     )
 
 
-def _scatter(m: Moments) -> Array:
-    return m.covariance * jnp.maximum(m.count - 1, 0)
+def _sums(m: Moments) -> RunningMoments:
+    return RunningMoments(m.count, m.mean, m.covariance * jnp.maximum(m.count - 1, 0))
 
 
 @functools.partial(jax.jit, static_argnames="chunk_size")

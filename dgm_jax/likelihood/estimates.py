@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, RunningMoments, log_mean_exp, require
 from dgm_jax.likelihood import annealing
 from dgm_jax.likelihood.annealing import Path, Settings
 from dgm_jax.likelihood.importance_sampling import (
@@ -22,7 +22,6 @@ from dgm_jax.likelihood.importance_sampling import (
     chunk_of,
     importance_weighted,
     in_groups,
-    weight_error,
 )
 from dgm_jax.objectives import iwae
 
@@ -84,21 +83,12 @@ def evidence_lower_bound(
 
     def of_rows(key, rows):
         def more(chunk, moments):
-            count, mean, squares = moments
-            new = draw(jax.random.fold_in(key, chunk), rows, at_once)
-            shift = jnp.mean(new, axis=0) - mean
-            total = count + at_once
-            squares = squares + jnp.sum(jnp.square(new - jnp.mean(new, axis=0)), axis=0)
-            return (
-                total,
-                mean + shift * at_once / total,
-                squares + jnp.square(shift) * count * at_once / total,
-            )
+            return moments.merge(draw(jax.random.fold_in(key, chunk), rows, at_once))
 
         zero = jnp.zeros_like(draw(key, rows, 1)[0])
-        empty = jnp.zeros((), zero.dtype), zero, zero
-        _, mean, squares = jax.lax.fori_loop(0, num_samples // at_once, more, empty)
-        return Estimate(mean, jnp.sqrt(squares / (num_samples - 1) / num_samples))
+        empty = RunningMoments(jnp.zeros((), zero.dtype), zero, zero)
+        found = jax.lax.fori_loop(0, num_samples // at_once, more, empty)
+        return Estimate(found.mean, jnp.sqrt(found.squares / (num_samples - 1) / num_samples))
 
     return in_groups(key, of_rows, batch_size, x)
 
@@ -226,7 +216,7 @@ def average(estimate: Estimate) -> Average:
     values = estimate.log_prob
     num = values.shape[0]
     data_error = (
-        jnp.std(values, ddof=1) / math.sqrt(num) if num > 1 else jnp.full_like(values[0], jnp.nan)
+        jnp.std(values, ddof=1) / math.sqrt(num) if num > 1 else jnp.full_like(values[0], jnp.inf)
     )
     return Average(jnp.mean(values), data_error, jnp.linalg.norm(estimate.standard_error) / num)
 
@@ -272,6 +262,4 @@ def _log_weights(path: Path) -> Callable:
 
 
 def _over_chains(found: annealing.Annealed) -> Estimate:
-    size = iwae.effective_sample_size(found.log_weights)
-    error = weight_error(size, found.log_weights.shape[0])
-    return Estimate(iwae.bound(found.log_weights), error, size, found.acceptance)
+    return Estimate(*log_mean_exp(found.log_weights, axis=0), found.acceptance)

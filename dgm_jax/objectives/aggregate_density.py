@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, even_chunks, require
+from dgm_jax.core import Array, even_chunks, require, streamed_log_sum_exp
 from dgm_jax.densities import gaussian
 
 
@@ -100,22 +100,18 @@ def stratified_weights(batch_size: int, num_data: int) -> Array:
 def _streamed(points: Array, posteriors: tuple[Array, ...]) -> tuple[Array, Array]:
     """Log of the sum of densities at points [P, D]: jointly [P] and for each dimension [P, D]."""
 
-    @jax.checkpoint
-    def add(total, chunk):
+    def of_chunk(chunk):
         loc, scale, real = chunk
         elementwise = jnp.where(
             real[:, None], gaussian.log_prob(points[:, None], loc, scale), -jnp.inf
         )
         joint = jax.nn.logsumexp(jnp.sum(elementwise, axis=-1), axis=1)
-        return (
-            jnp.logaddexp(total[0], joint),
-            jnp.logaddexp(total[1], jax.nn.logsumexp(elementwise, axis=1)),
-        ), None
+        return joint, jax.nn.logsumexp(elementwise, axis=1)
 
     # A finite start adds exactly nothing, and unlike -inf it has a gradient.
     dtype = jnp.result_type(points, posteriors[0])
     lowest = jnp.full(points.shape, jnp.finfo(dtype).min / 4, dtype)
-    return jax.lax.scan(add, (lowest[:, 0], lowest), posteriors)[0]
+    return streamed_log_sum_exp(of_chunk, posteriors, start=(lowest[:, 0], lowest))
 
 
 def _require_posteriors(z: Array, loc: Array, scale: Array) -> None:

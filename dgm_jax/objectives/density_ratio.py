@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, LogMeanExp, estimate_log_mean_exp, require
+from dgm_jax.core import Array, LogMeanExp, log_mean_exp, require
 
 
 class RatioError(NamedTuple):
@@ -91,7 +91,7 @@ def donsker_varadhan(logits_q1: Array, logits_q2: Array) -> Array:
     logarithm of a mean over n draws makes it high, by about half the relative variance of e^T under
     q2 over n.
     """
-    return kl_estimate(logits_q1) - estimate_log_mean_exp(logits_q2).value
+    return kl_estimate(logits_q1) - log_mean_exp(logits_q2).value
 
 
 def f_divergence_bound(logits_q1: Array, logits_q2: Array) -> Array:
@@ -101,7 +101,7 @@ def f_divergence_bound(logits_q1: Array, logits_q2: Array) -> Array:
     Nguyen, Wainwright and Jordan 2010; Nowozin et al. 2016, with f(u) = u log u and 1 + T for their
     T. Never above `donsker_varadhan`.
     """
-    return kl_estimate(logits_q1) - jnp.expm1(estimate_log_mean_exp(logits_q2).value)
+    return kl_estimate(logits_q1) - jnp.expm1(log_mean_exp(logits_q2).value)
 
 
 def diagnose(logits_q1: Array, logits_q2: Array, num_bins: int = 20) -> Diagnosis:
@@ -118,8 +118,8 @@ def diagnose(logits_q1: Array, logits_q2: Array, num_bins: int = 20) -> Diagnosi
         js=js_estimate(loss),
         kl=kl_estimate(logits_q1),
         kl_bound=donsker_varadhan(logits_q1, logits_q2),
-        log_normaliser=estimate_log_mean_exp(logits_q2),
-        log_inverse_normaliser=estimate_log_mean_exp(-logits_q1),
+        log_normaliser=log_mean_exp(logits_q2),
+        log_inverse_normaliser=log_mean_exp(-logits_q1),
         histogram_q1=_histogram(logits_q1, num_bins),
         histogram_q2=_histogram(logits_q2, num_bins),
     )

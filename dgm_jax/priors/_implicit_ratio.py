@@ -13,7 +13,7 @@ from dgm_jax.core import (
     Prior,
     PyTree,
     checks,
-    estimate_log_mean_exp,
+    log_mean_exp,
     require,
     uniform,
 )
@@ -89,4 +89,4 @@ def estimate_log_normaliser(
     error.
     """
     require(isinstance(n, int) and n >= 2, f"n must be at least 2; got {n!r}")
-    return estimate_log_mean_exp(log_ratio(params["ratio"], base.sample(params["base"], key, n)))
+    return log_mean_exp(log_ratio(params["ratio"], base.sample(params["base"], key, n)))

@@ -16,8 +16,9 @@ import jax
 
 from dgm_jax import native
 from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
-from dgm_jax.report import statistics
-from dgm_jax.report.page import format_table, write_report
+from dgm_jax.report import statistics, summaries
+from dgm_jax.report.page import write_report
+from dgm_jax.report.table import format_table
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import Clock, Run, Trained, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
@@ -166,7 +167,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
     ) as directory:
         if directory.finished:
             progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
-            return records.read_json(folder / SUMMARY)
+            return summaries.nested(records.read_json(folder / SUMMARY))
         try:
             run, results = _train_all(job, cells, directory, progress)
         except DgmError:
@@ -177,7 +178,8 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
         for name, (figure, caption) in pictures.items():
             directory.save_figure(name, figure, caption)
         summary = _summarize(run, results)
-        directory.write_summary(summary)  # last: a folder with a summary is finished
+        # last: a folder with a summary is finished
+        directory.write_summary(summaries.flattened(summary))
         report = write_report(folder)
     if show:
         _show(experiment, summary, report)
@@ -186,14 +188,8 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
 
 def _show(experiment: Experiment, summary: dict, report: pathlib.Path) -> None:
     """The headline on standard output. That it cannot be written there does not undo the run."""
-    chosen = {
-        k: v
-        for name in experiment.headline
-        for k, v in summary["metrics"].items()
-        if k.split("/")[-1] == name
-    }
     text = [
-        format_table({**summary, "metrics": chosen or summary["metrics"]}),
+        format_table(summary, experiment.headline),
         *summary["notes"],
         f"report: {report}",
     ]
@@ -236,18 +232,16 @@ def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
 
 
 def _summarize(run: Run, results: list[Trained]) -> dict:
-    """The content of summary.json."""
+    """What summary.json says, with metrics by arm."""
     clock, config = run.clock, run.config
-    names = [r.arm_result.name for r in results]
     metrics, reference, failed = {}, [], []
     for r in results:
-        prefix = f"{r.arm_result.name}/" if run.several_arms else ""
-        metrics |= {
-            prefix + name: statistics.summarize(values) | statistics.robust(values)
+        metrics[r.arm_result.name] = {
+            name: statistics.summarize(values) | statistics.robust(values)
             for name, values in r.metrics.items()
         }
         reference += [
-            {**row, "metric": prefix + row["metric"]}
+            {**row, "arm": r.arm_result.name}
             for row in run.experiment.functions.references(r.arm_result.config)
         ]
         failed += [
@@ -265,7 +259,7 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
     return {
         "experiment": run.experiment.name,
         "config": dataclasses.asdict(config),
-        "arms": names,
+        "arms": list(metrics),
         "num_seeds": config.num_seeds,
         "num_steps": config.num_steps,
         "wall_seconds": time.monotonic() - clock.start,
@@ -276,11 +270,9 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
         "failed_seeds": failed,
         "metrics": metrics,
         "reference": statistics.compare_with_reference(metrics, reference),
-        "differences": (
-            statistics.differences_between_arms(metrics, names) if run.several_arms else []
-        ),
+        "differences": statistics.differences_between_arms(metrics),
         "notes": [
-            *([statistics.ranking(metrics, names, rank)] if run.several_arms and rank else []),
+            *([statistics.ranking(metrics, rank)] if run.several_arms and rank else []),
             *without_effect(results, run.experiment.arm_field),
         ],
         "explanations": run.experiment.explanations,

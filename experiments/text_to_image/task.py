@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, sampling, training
-from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
+from dgm_jax.core import Task, chunked, lookup, require, require_at_least, require_positive
 from dgm_jax.data import captions
 from dgm_jax.experiments._shared.feature_classifier import classifier_of, features_of
 from dgm_jax.experiments.text_to_image import Config
@@ -248,14 +248,7 @@ def nearest_distance(images, train):
         block = data.to_model_range(block, "unit").reshape(block.shape[0], -1)
         cross = rows @ block.T
         squares = jnp.sum(rows**2, 1)[:, None] - 2 * cross + jnp.sum(block**2, 1)
-        return jnp.min(squares, axis=1)[None]
+        return squares.T
 
-    size = 1000
-    full = train.shape[0] // size * size
-    found = (
-        [jax.lax.map(distances, train[:full].reshape(-1, size, *train.shape[1:])).min((0, 1))]
-        if full
-        else []
-    )
-    found += [distances(train[full:])[0]] if full < train.shape[0] else []
-    return jnp.sqrt(jnp.maximum(jnp.min(jnp.stack(found), axis=0), 0.0))
+    nearest = jnp.min(chunked(distances, train, 1000), axis=0)
+    return jnp.sqrt(jnp.maximum(nearest, 0.0))

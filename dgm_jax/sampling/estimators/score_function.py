@@ -109,7 +109,9 @@ def vimco(
     )
     require(num_samples >= 2, f"leaving one out needs num_samples >= 2, got {num_samples}")
     score, values = _draw(key, objective, logits, num_samples)
-    combine = jnp.mean if multi_sample == "mean" else log_mean_exp
+    combine = jnp.mean
+    if multi_sample == "log_mean_exp":
+        combine = lambda values, axis: log_mean_exp(values, axis).value
     others = (jnp.sum(values) - values) / (num_samples - 1)
     replaced = jnp.where(jnp.eye(num_samples, dtype=bool), others[:, None], values[None, :])
     total = combine(values, axis=-1)
