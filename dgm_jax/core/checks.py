@@ -58,15 +58,19 @@ def within(value, name: str, low, high, *, above: bool = False, below: bool = Fa
         return over & (np.less(number, high) if below else np.less_equal(number, high))
 
     interval = f"{'(' if above else '['}{low}, {high}{')' if below else ']'}"
-    _require_sign(value, lies, f"{name} must be in {interval}; got {value!r}")
+    _require_sign(value, lies, f"{name} must be in {interval}, got {value!r}")
     return value
+
+
+def is_whole(value) -> bool:
+    """Whether a value is an integer, of Python or of NumPy, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def whole(value: int, name: str, at_least: int = 1) -> int:
     """The value, after a `ConfigError` unless it is an integer of at least `at_least`."""
-    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     require(
-        is_whole and value >= at_least,
+        is_whole(value) and value >= at_least,
         f"{name} must be an integer of at least {at_least}; got {value!r}",
     )
     return value

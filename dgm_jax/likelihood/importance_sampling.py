@@ -112,7 +112,8 @@ def chunk_of(num_samples: int, samples_at_once: int, least: int = 1) -> int:
 
 def _weight_error(effective_sample_size: Array, num: int) -> Array:
     """Delta method: the relative standard error of a mean of `num` weights is sqrt((num / ESS - 1)
-    / (num - 1)); infinite for one, and where all weights are zero. What `core.log_mean_exp` has, from sums that were streamed."""
+    / (num - 1)); infinite for one, and where all weights are zero. What `core.log_mean_exp` has,
+    from sums that were streamed."""
     if num == 1:
         return jnp.full_like(effective_sample_size, jnp.inf)
     some = effective_sample_size > 0

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, log_mean_exp, require
+from dgm_jax.core import Array, at_least_float32, checks, log_mean_exp, require, widened
 from dgm_jax.objectives import divergences
 from dgm_jax.objectives.aggregate_density import (
     log_densities,
@@ -102,6 +102,7 @@ def decompose(log_q: Array, log_prior: Array) -> Surgery:
         len(shape) == 2 and shape[0] == shape[1] >= 1 and other == shape[:1],
         f"log_q must be [N, N] and log_prior [N]; got {shape} and {other}",
     )
+    log_q, log_prior = widened(log_q, log_prior)
     own = jnp.diagonal(log_q)
     log_aggregate = log_mean_exp(log_q, axis=1).value
     return Surgery(

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import Tracer
 
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, checks, require
 
 
 class CodebookState(NamedTuple):
@@ -41,7 +40,7 @@ def init(codebook: Array, *, count: float = 1.0) -> CodebookState:
         len(shape) == 2 and min(shape) >= 1,
         f"codebook must be [K, D] with K >= 1 and D >= 1; got {shape}",
     )
-    require(isinstance(count, Tracer) or count > 0, f"count must be positive; got {count}")
+    checks.positive(count, "count")
     codebook = jnp.asarray(codebook)
     dtype = jnp.promote_types(codebook.dtype, jnp.float32)
     return CodebookState(codebook.astype(dtype), jnp.full(shape[:1], count, dtype))
@@ -78,6 +77,7 @@ def statistics(state: CodebookState, z: Array, codes: Array) -> CodebookStatisti
     codebook, counts = lax.stop_gradient(state)
     z, codes = lax.stop_gradient((jnp.asarray(z, codebook.dtype), jnp.asarray(codes)))
     z, codes = z.reshape(-1, dim), codes.reshape(-1)
+    codes = codes.astype(jnp.promote_types(codes.dtype, jnp.int32))  # K need not fit the given type
     codes = jnp.where((codes >= 0) & (codes < num_codes), codes, num_codes)
     offsets = z - jnp.take(codebook, codes, axis=0, mode="clip")
     return CodebookStatistics(
@@ -90,8 +90,7 @@ def apply(
     state: CodebookState, batch: CodebookStatistics, decay: Array | float = 0.99
 ) -> CodebookState:
     """The step of `update` from the statistics of a batch."""
-    static = isinstance(decay, (int, float))
-    require(not static or 0 <= decay <= 1, f"decay must lie in [0, 1]; got {decay}")
+    checks.within(decay, "decay", 0, 1)
     codebook, counts = lax.stop_gradient(state)
     decay = jnp.asarray(decay, counts.dtype)
     counts = decay * counts + (1 - decay) * batch.counts
