@@ -188,7 +188,10 @@ def surroundings() -> dict:
 
 def device_name() -> str:
     """The kind of the first JAX device, fit for a file name; of a CPU with its widest vectors,
-    which decide more about speed than its maker does."""
+    which decide more about speed than its maker does.
+
+    Results are kept under these names, so they are not those of `store.records.safe_name`.
+    """
     kind = jax.devices()[0].device_kind.lower()
     name = "".join(c if c.isalnum() else "_" for c in kind)
     return f"{name}{vector_extension()}" if jax.default_backend() == "cpu" else name

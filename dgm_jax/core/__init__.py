@@ -1,6 +1,7 @@
 """What every room may import: contracts, numerics, errors. No behaviour of its own."""
 
 from dgm_jax.core import checks, json_values
+from dgm_jax.core.checks import require_at_least, require_positive
 from dgm_jax.core.chunks import chunked, even_chunks
 from dgm_jax.core.errors import (
     ConfigError,
@@ -11,8 +12,6 @@ from dgm_jax.core.errors import (
     differences,
     lookup,
     require,
-    require_at_least,
-    require_positive,
 )
 from dgm_jax.core.log_means import (
     LogMeanExp,

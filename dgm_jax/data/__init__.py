@@ -11,7 +11,7 @@ from dgm_jax.data.checks import check_batch_size, check_images, check_labels
 from dgm_jax.data.dataset import Dataset, DatasetInfo, Density2D
 from dgm_jax.data.densities2d import DENSITIES
 from dgm_jax.data.images import IMAGE_SETS, PREFIXES
-from dgm_jax.data.loading import load
+from dgm_jax.data.loading import load, load_images
 from dgm_jax.data.pixels import (
     dynamic_binarize,
     model_input,
@@ -37,6 +37,7 @@ __all__ = [
     "draws",
     "dynamic_binarize",
     "load",
+    "load_images",
     "model_input",
     "shuffled_positions",
     "static_binarize",

@@ -1,10 +1,8 @@
 """`load(name)`: from a name to a checked `Dataset`."""
 
-import ast
 import hashlib
 import inspect
 import pathlib
-import re
 import typing
 from collections.abc import Mapping
 
@@ -16,16 +14,23 @@ from dgm_jax.data.checks import check_images
 from dgm_jax.data.dataset import Dataset, DatasetInfo
 from dgm_jax.data.densities2d import DENSITIES
 from dgm_jax.data.images import IMAGE_SETS, OPTIONS_OF, PREFIXES, Decoded
+from dgm_jax.data.names import LOAD_OPTIONS, with_options
 from dgm_jax.data.pixels import check_choices, static_binarize
 
 IMAGE_OPTIONS = ("num_train", "num_test", "num_classes", "allow_constant")
-LOAD_OPTIONS = ("data_dir", "scaling", "binarization", "dequantization", "seed")
 
 MAX_CLASSES = 2**20  # more than any labelled set has; a name is made for each of them
 
 FIXED_SAMPLES_TAG = 0x2D5E7
 
-_WITH_OPTIONS = re.compile(r"(?P<name>.+?)\?(?P<options>\w+=[^&]*(&\w+=[^&]*)*)", re.DOTALL)
+
+def load_images(name: str, **options) -> Dataset:
+    """`load`, and a `ConfigError` for a density."""
+    dataset = load(name, **options)
+    require(
+        dataset.info.kind == "images", f"data must be a set of images, got the density {name!r}"
+    )
+    return dataset
 
 
 def load(
@@ -61,7 +66,7 @@ def load(
     seed = int(seed)
     options = {key: v.item() if isinstance(v, np.generic) else v for key, v in options.items()}
     check_choices(scaling, binarization, dequantization)
-    name, options = _with_options(name, options)
+    name, options = with_options(name, options)
     if name in DENSITIES:
         choices = {
             "data_dir": (data_dir, None),
@@ -79,32 +84,6 @@ def load(
     _check_options(name, options, OPTIONS_OF.get(reader, reader), IMAGE_OPTIONS)
     decoded = reader(*arguments, data_dir, **options)
     return _finish(name, decoded, scaling, binarization, dequantization, seed, **own)
-
-
-def _with_options(name: str, options: dict) -> tuple[str, dict]:
-    """`NAME?KEY=VALUE&...` as NAME and options: numbers, True, False and None as such, anything
-    else as text."""
-    found = _WITH_OPTIONS.fullmatch(name)
-    if not found:
-        return name, options
-    options = dict(options)
-    for option in found["options"].split("&"):
-        key, _, text = option.partition("=")
-        require(key not in options, f"data set {name!r}: {key} is given twice")
-        require(
-            key not in LOAD_OPTIONS,
-            f"data set {name!r}: {key} is no option of the set: give it beside the name",
-        )
-        options[key] = _value(text)
-    return found["name"], options
-
-
-def _value(text: str):
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value if value is None or isinstance(value, (bool, int, float)) else text
 
 
 def _load_density(name: str, seed: int, options: dict) -> Dataset:

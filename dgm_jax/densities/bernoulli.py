@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, at_least_float32, require, widened
+from dgm_jax.core import Array, DataError, at_least_float32, checks, require, widened
 
 # Logits nearer than this: the KL by quadrature. The error of five points is far below rounding.
 _NEAR = 0.5
@@ -21,7 +20,7 @@ def log_prob(x: Array, logits: Array) -> Array:
     `DataError` for known x outside [0, 1], such as 8-bit pixels.
     """
     logits = at_least_float32(logits)
-    if not isinstance(x, Tracer) and np.size(x):
+    if checks.is_concrete(x) and np.size(x):
         low, high = np.min(np.asarray(x)), np.max(np.asarray(x))
         require(
             bool(low >= 0 and high <= 1),

@@ -9,9 +9,8 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, at_least_float32, exp_remainder, require
+from dgm_jax.core import Array, DataError, at_least_float32, checks, exp_remainder, require
 
 
 def log_prob(x: Array, logits: Array) -> Array:
@@ -62,7 +61,7 @@ def require_classes(x, num_classes: int) -> Array:
     """x as int32; `DataError` unless it is integer and, where its values are known, in
     0..num_classes-1."""
     # under jit, jnp would trace known values too
-    known = None if isinstance(x, Tracer) else np.asarray(x)
+    known = np.asarray(x) if checks.is_concrete(x) else None
     x = jnp.asarray(x)
     require(
         jnp.issubdtype(x.dtype, jnp.integer), f"classes must be integers, got {x.dtype}", DataError

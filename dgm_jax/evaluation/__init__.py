@@ -18,17 +18,19 @@ from dgm_jax.evaluation._mode_coverage import (
     perfect_sampler,
 )
 from dgm_jax.evaluation.discriminator import DiscriminatorGrid, discriminator_distances
-from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
-from dgm_jax.evaluation.sample_quality import (
-    KernelDistance,
+from dgm_jax.evaluation.frechet import (
     Moments,
     frechet_distance,
     frechet_distance_on_device,
     frechet_from_moments,
-    kernel_distance,
-    kernel_distance_over_subsets,
     merge_moments,
     moments,
+)
+from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
+from dgm_jax.evaluation.sample_quality import (
+    KernelDistance,
+    kernel_distance,
+    kernel_distance_over_subsets,
     sliced_wasserstein,
 )
 
@@ -61,7 +63,7 @@ _MOVED = {
     "hmc": "dgm_jax.likelihood.hmc",
     "importance_weighted": "dgm_jax.likelihood:importance_weighted",
     "bits_per_dimension": "dgm_jax.likelihood:bits_per_dimension",
-    "Estimate": "dgm_jax.likelihood:Estimate",
+    "Estimate": "dgm_jax.likelihood:LogProbEstimate",
 }
 
 

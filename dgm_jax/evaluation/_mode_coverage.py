@@ -16,12 +16,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.scipy.special import xlogy
 from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  compiled
 from scipy.special import gammainc
 
-from dgm_jax.core import Array, DataError, Key, float_type, require
+from dgm_jax.core import Array, DataError, Key, checks, float_type, require
 from dgm_jax.densities import mixture
 from dgm_jax.objectives import divergences
 
@@ -188,7 +187,7 @@ def _mixture(samples: Array, means: Array, scale: Array | float) -> tuple[Array,
         jnp.shape(scale) in allowed,
         f"scale must be a scalar, {shape[:1]} or {shape}; got {jnp.shape(scale)}",
     )
-    if not isinstance(scale, Tracer):
+    if checks.is_concrete(scale):
         require(bool(np.all(np.asarray(scale) > 0)), f"scale must be positive; got {scale}")
         _require_separate(means, float(np.min(np.asarray(scale))))
     dtype = float_type(samples, means)
@@ -198,7 +197,7 @@ def _mixture(samples: Array, means: Array, scale: Array | float) -> tuple[Array,
 
 
 def _require_separate(means: Array | np.ndarray, scale: float) -> None:
-    if isinstance(means, Tracer) or len(means) < 2:
+    if not checks.is_concrete(means) or len(means) < 2:
         return
     means = np.asarray(means, np.float64)
     require(bool(np.isfinite(means).all()), "means must be finite")
@@ -220,7 +219,7 @@ def _log_weights(log_weights: Array | None, num_modes: int) -> Array:
         got == (num_modes,),
         f"log_weights must be [{num_modes}], one for each of the means; got {got}",
     )
-    if not isinstance(log_weights, Tracer):
+    if checks.is_concrete(log_weights):
         total = float(np.sum(np.exp(np.asarray(log_weights, np.float64))))
         require(
             abs(total - 1) < 1e-4,

@@ -53,7 +53,7 @@ def batch_norm_train(
     the log-determinant of the whole batch's map. The variance is the biased one. Raises `DataError`
     without a leading axis.
     """
-    checks.within(decay, "decay", 0, 1)
+    checks.share(decay, "decay")
     checks.positive(epsilon, "epsilon")
     x = event(x, params["mean"].shape[-1])
     require(

@@ -3,12 +3,11 @@ axis."""
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, checks
 
 
 def event(x: Array, dim: int) -> Array:
     """x as a floating array [*B, dim]; `ConfigError` for another last axis. Integers become
     float32."""
-    x = jnp.asarray(x)
-    require(x.ndim >= 1 and x.shape[-1] == dim, f"x must be [*B, {dim}]; got {x.shape}")
+    x = checks.vectors(x, "x", dim)
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)

@@ -25,7 +25,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, at_least_float32, compensated_add, lookup, require
+from dgm_jax.core import (
+    Array,
+    Key,
+    at_least_float32,
+    compensated_add,
+    lookup,
+    require,
+    require_at_least,
+    require_positive,
+)
 from dgm_jax.likelihood import hmc
 
 
@@ -106,15 +115,13 @@ class Settings:
 
     def __post_init__(self):
         lookup(SCHEDULES, self.schedule, "schedule")
-        for name in ("num_steps", "num_chains", "num_leapfrog", "num_knots", "num_pilot"):
-            require(
-                getattr(self, name) >= 1, f"{name} must be at least 1; got {getattr(self, name)}"
-            )
+        counts = "num_steps", "num_chains", "num_leapfrog", "num_knots", "num_pilot"
+        require_at_least(1, self, *counts)
         require(
             0 < self.target < 1,
             f"target, an acceptance, must lie between 0 and 1; got {self.target}",
         )
-        require(self.step_size > 0, f"step_size must be positive; got {self.step_size}")
+        require_positive(self, "step_size")
 
 
 def tune(key: Key, path: Path, x: Array, settings: Settings) -> Array:

@@ -18,7 +18,7 @@ from dgm_jax.core import Array, Key, RunningMoments, log_mean_exp, require
 from dgm_jax.likelihood import annealing
 from dgm_jax.likelihood.annealing import Path, Settings
 from dgm_jax.likelihood.importance_sampling import (
-    Estimate,
+    LogProbEstimate,
     chunk_of,
     importance_weighted,
     in_groups,
@@ -30,17 +30,17 @@ class Sandwich(NamedTuple):
     """lower.log_prob <= log p(x) <= upper.log_prob, both in expectation: their difference bounds
     the error of both."""
 
-    lower: Estimate
-    upper: Estimate
+    lower: LogProbEstimate
+    upper: LogProbEstimate
 
 
 class Ladder(NamedTuple):
     """The rungs, from loose to tight; sandwich is None without simulated data, of which it is the
     only rung."""
 
-    elbo: Estimate
-    importance_weighted: Estimate
-    annealed: Estimate
+    elbo: LogProbEstimate
+    importance_weighted: LogProbEstimate
+    annealed: LogProbEstimate
     sandwich: Sandwich | None
 
 
@@ -71,7 +71,7 @@ def evidence_lower_bound(
     *,
     batch_size: int = 100,
     samples_at_once: int = 10,
-) -> Estimate:
+) -> LogProbEstimate:
     """Mean of log p(x, z) - log q(z | x) over num_samples draws of q (the path's start), for each
     row of x.
 
@@ -88,14 +88,16 @@ def evidence_lower_bound(
         zero = jnp.zeros_like(draw(key, rows, 1)[0])
         empty = RunningMoments(jnp.zeros((), zero.dtype), zero, zero)
         found = jax.lax.fori_loop(0, num_samples // at_once, more, empty)
-        return Estimate(found.mean, jnp.sqrt(found.squares / (num_samples - 1) / num_samples))
+        return LogProbEstimate(
+            found.mean, jnp.sqrt(found.squares / (num_samples - 1) / num_samples)
+        )
 
     return in_groups(key, of_rows, batch_size, x)
 
 
 def annealed_importance_sampling(
     key: Key, path: Path, x: Array, settings: Settings = Settings(), *, batch_size: int = 100
-) -> Estimate:
+) -> LogProbEstimate:
     """log of the mean over chains of the annealed weights (see `annealing`), for each row of x [N,
     ...].
 
@@ -210,7 +212,7 @@ def jackknife(log_weights: Array) -> Array:
     return level + num * iwae.bound(log_weights) - (num - 1) * jnp.mean(without, axis=0)
 
 
-def average(estimate: Estimate) -> Average:
+def average(estimate: LogProbEstimate) -> Average:
     """Over examples, with the error from the choice of data and the error from the estimator kept
     apart."""
     values = estimate.log_prob
@@ -222,7 +224,11 @@ def average(estimate: Estimate) -> Average:
 
 
 def overstated(
-    bound: Array, independent: Estimate, *, standard_error: Array | None = None, limit: float = 3.0
+    bound: Array,
+    independent: LogProbEstimate,
+    *,
+    standard_error: Array | None = None,
+    limit: float = 3.0,
 ) -> Overstated:
     """Whether a claimed bound on log p(x) exceeds an independent estimate by more than its error,
     on average over x.
@@ -261,5 +267,5 @@ def _log_weights(path: Path) -> Callable:
     return lambda key, x, n: path.log_ratio(x, path.sample(key, x, n))
 
 
-def _over_chains(found: annealing.Annealed) -> Estimate:
-    return Estimate(*log_mean_exp(found.log_weights, axis=0), found.acceptance)
+def _over_chains(found: annealing.Annealed) -> LogProbEstimate:
+    return LogProbEstimate(*log_mean_exp(found.log_weights, axis=0), found.acceptance)

@@ -12,7 +12,7 @@ import numpy as np
 from dgm_jax.core import Array, Key, at_least_float32, require
 
 
-class Estimate(NamedTuple):
+class LogProbEstimate(NamedTuple):
     """Per example [N]: log_prob in nats; its standard error by the draws or chains; their effective
     number, and the mean acceptance of transitions, both None where there is no such thing."""
 
@@ -56,7 +56,7 @@ def importance_weighted(
     *,
     batch_size: int = 100,
     samples_at_once: int = 10,
-) -> Estimate:
+) -> LogProbEstimate:
     """log (1/S) sum_s p(x, z_s) / q(z_s | x) for each row of x, z_s ~ q(. | x): Burda et al. 2016,
     eq. 8.
 
@@ -93,7 +93,7 @@ def importance_weighted(
         effective = jnp.where(
             sums.weights > 0, sums.weights**2 / jnp.where(sums.weights > 0, sums.squares, 1.0), 0.0
         )
-        return Estimate(log_prob, _weight_error(effective, num_samples), effective)
+        return LogProbEstimate(log_prob, _weight_error(effective, num_samples), effective)
 
     return in_groups(key, of_rows, batch_size, x)
 

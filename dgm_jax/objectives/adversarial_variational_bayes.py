@@ -93,7 +93,7 @@ def moments(samples: Array, epsilon: float = 1e-6) -> Contrast:
         len(shape) >= 2 and shape[0] >= 2,
         f"samples must be [S, *B, D] with S at least 2 draws; got {shape}",
     )
-    checks.at_least(epsilon, "epsilon", 0)
+    checks.not_negative(epsilon, "epsilon")
     samples = jax.lax.stop_gradient(at_least_float32(samples))
     return Contrast(jnp.mean(samples, axis=0), jnp.sqrt(jnp.var(samples, axis=0, ddof=1) + epsilon))
 

@@ -216,7 +216,7 @@ def active_units(loc: Array, threshold: float = 0.01) -> ActiveUnits:
     """
     shape = jnp.shape(loc)
     require(len(shape) == 2 and shape[0] >= 2, f"loc must be [N, D] with N at least 2; got {shape}")
-    checks.at_least(threshold, "threshold", 0)
+    checks.not_negative(threshold, "threshold")
     loc = at_least_float32(loc)
     variance = jnp.var(loc, axis=0, ddof=1)
     active = variance > threshold

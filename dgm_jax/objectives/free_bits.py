@@ -26,7 +26,7 @@ def free_bits(kl: Array, floor: float, *, per_example: bool = False) -> Array:
         len(shape) == 2 and min(shape) >= 1,
         f"kl must be [B, J], a figure for each group of latents; got {shape}",
     )
-    checks.at_least(floor, "floor", 0)
+    checks.not_negative(floor, "floor")
     kl = at_least_float32(kl)
     if per_example:
         return jnp.mean(jnp.sum(jnp.maximum(kl, floor), axis=1))

@@ -25,7 +25,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, checks, normal, require, widened
+from dgm_jax.core import (
+    Array,
+    Key,
+    at_least_float32,
+    checks,
+    float_type,
+    normal,
+    require,
+    widened,
+)
 from dgm_jax.objectives.penalties import dragan_penalty, gradient_penalty, r1_penalty, r2_penalty
 
 __all__ = [
@@ -165,7 +174,7 @@ def instance_noise(key: Key, x: Array, scale: Array | float) -> Array:
     is in the unit of x and may be an array, to fade it out over training; at 0 x comes back
     unchanged.
     """
-    noise = normal(key, x.shape, jnp.promote_types(x.dtype, jnp.float32))
+    noise = normal(key, x.shape, float_type(x.dtype))
     return x + (scale * noise).astype(x.dtype)
 
 
@@ -173,7 +182,7 @@ def _logits(logits: Array) -> Array:
     """At least float32, and not empty."""
     logits = jnp.asarray(logits)
     require(logits.size > 0, f"a loss is a mean over examples; got logits of shape {logits.shape}")
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return at_least_float32(logits)
 
 
 def _pair(real_logits: Array, fake_logits: Array) -> tuple[Array, Array]:

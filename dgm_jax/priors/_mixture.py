@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 from dgm_jax.core import Prior, checks, normal
 from dgm_jax.densities import mixture as gaussians
-from dgm_jax.priors.shapes import latents
 
 
 def mixture(dim: int, num_components: int = 10, *, spread: float = 1.0) -> Prior:
@@ -36,6 +35,6 @@ def mixture(dim: int, num_components: int = 10, *, spread: float = 1.0) -> Prior
         return gaussians.sample(key, n, *parts(params)).x
 
     def log_prob(params, z):
-        return gaussians.log_prob(latents(z, dim), *parts(params))
+        return gaussians.log_prob(checks.vectors(z, "z", dim), *parts(params))
 
     return Prior(init, sample, log_prob)

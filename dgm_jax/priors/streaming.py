@@ -4,7 +4,6 @@ import jax.numpy as jnp
 
 from dgm_jax.core import Array, checks, even_chunks, streamed_log_sum_exp
 from dgm_jax.densities import mixture
-from dgm_jax.priors.shapes import latents
 
 
 def streamed_log_prob(
@@ -18,7 +17,7 @@ def streamed_log_prob(
     work is O(B K D). Equal to `densities.mixture.log_prob` to rounding.
     """
     checks.whole(chunk_size, "chunk_size")
-    z = latents(z, loc.shape[1])
+    z = checks.vectors(z, "z", loc.shape[1])
 
     def of_chunk(chunk):
         return mixture.log_prob(z, *chunk)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dgm_jax import core
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, at_least_float32, require
 from dgm_jax.quantization import codebook_ema
 from dgm_jax.quantization.nearest import nearest_code
 from dgm_jax.quantization.vector import gather
@@ -50,7 +50,7 @@ def kmeans(
     shape = jnp.shape(z)
     require(len(shape) >= 2, f"z must be [*B, D] with at least two axes; got {shape}")
     rows = lax.stop_gradient(jnp.asarray(z)).reshape(-1, shape[-1])
-    rows = core.at_least_float32(rows)
+    rows = at_least_float32(rows)
     require(
         mask is None or jnp.shape(mask) == shape[:-1],
         f"mask must be {shape[:-1]}, as z is {shape}; got {jnp.shape(mask)}",

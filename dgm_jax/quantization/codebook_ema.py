@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Key, checks, require
+from dgm_jax.core import Array, Key, checks, float_type, require
 
 
 class CodebookState(NamedTuple):
@@ -42,7 +42,7 @@ def init(codebook: Array, *, count: float = 1.0) -> CodebookState:
     )
     checks.positive(count, "count")
     codebook = jnp.asarray(codebook)
-    dtype = jnp.promote_types(codebook.dtype, jnp.float32)
+    dtype = float_type(codebook.dtype)
     return CodebookState(codebook.astype(dtype), jnp.full(shape[:1], count, dtype))
 
 
@@ -90,7 +90,7 @@ def apply(
     state: CodebookState, batch: CodebookStatistics, decay: Array | float = 0.99
 ) -> CodebookState:
     """The step of `update` from the statistics of a batch."""
-    checks.within(decay, "decay", 0, 1)
+    checks.share(decay, "decay")
     codebook, counts = lax.stop_gradient(state)
     decay = jnp.asarray(decay, counts.dtype)
     counts = decay * counts + (1 - decay) * batch.counts

@@ -62,7 +62,7 @@ def trained(books: Codebooks, start: str) -> Quantizer:
 def averaged(books: Codebooks, decay: Array | float, threshold: float, start: str) -> Quantizer:
     """Codebooks that are moving averages, one `CodebookState` for all levels."""
     _require_start(start)
-    checks.within(decay, "decay", 0, 1)
+    checks.share(decay, "decay")
     checks.not_negative(threshold, "threshold")
     levels = books.shape[:-2]
 

@@ -4,7 +4,7 @@ precision."""
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, even_chunks, require
+from dgm_jax.core import Array, even_chunks, float_type, require
 
 # (rows, codes) of a tile of scores. On the CPU a tile and its running minima stay in the cache; an
 # accelerator wants fewer and larger products.
@@ -52,7 +52,7 @@ def nearest_code(
         tile is None or (len(tile) == 2 and min(tile) >= 1),
         f"tile must be (rows, codes), both at least 1; got {tile}",
     )
-    dtype = jnp.promote_types(jnp.result_type(z, codebook), jnp.float32)
+    dtype = float_type(z, codebook)
     z, codebook = (lax.stop_gradient(jnp.asarray(x, dtype)) for x in (z, codebook))
     rows = z.reshape(-1, z.shape[-1])
     if len(rows) == 0:

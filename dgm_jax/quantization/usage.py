@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
-from dgm_jax.core import Array, DataError, require
+from dgm_jax.core import Array, DataError, at_least_float32, require
 
 
 class CodebookUsage(NamedTuple):
@@ -86,4 +86,4 @@ def _require_counts(counts: Array) -> Array:
     shape = jnp.shape(counts)
     require(len(shape) >= 1 and shape[-1] >= 1, f"counts must be [*B, K] with K >= 1; got {shape}")
     counts = jnp.asarray(counts)
-    return counts.astype(jnp.promote_types(counts.dtype, jnp.float32))
+    return at_least_float32(counts)

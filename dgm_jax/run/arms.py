@@ -18,7 +18,7 @@ from dgm_jax import native, training
 from dgm_jax.core import Lane, has_kernels, json_values, tree_sha256
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
-from dgm_jax.run.lanes import distribute, lanes_of
+from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
 from dgm_jax.store.directory import RunDirectory
@@ -74,7 +74,7 @@ def train_all(run: Run, found: list[Group], stop) -> list[Trained]:
     starts."""
     lanes = [lanes_of(group, run.config) for group in found]
     programs = [
-        distribute(run.experiment, run.launch, g, run.inputs, *start)
+        distribute_group(run.experiment, run.launch, g, run.inputs, *start)
         for g, start in zip(found, lanes, strict=True)
     ]
     run.progress.plan([(len(g.arms), len(keys)) for g, (keys, _) in zip(found, lanes, strict=True)])

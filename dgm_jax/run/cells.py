@@ -9,7 +9,7 @@ import itertools
 import math
 from typing import Any, NamedTuple
 
-from dgm_jax.core import did_you_mean, require
+from dgm_jax.core import did_you_mean, require, require_at_least
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import StudyConfig, names_of
 
@@ -42,9 +42,7 @@ def validate(
 ) -> None:
     """Raises `ConfigError` naming the setting, what it must be and what it is; looks at every cell
     of the grid."""
-    for name in ("num_seeds", "num_steps", "log_every"):
-        value = getattr(config, name)
-        require(value >= 1, f"{name} must be at least 1, got {value}")
+    require_at_least(1, config, "num_seeds", "num_steps", "log_every")
     # A key is made of 32 bits of the seed: a larger one would be some smaller seed's run.
     require(
         0 <= config.seed < 2**32, f"seed must be at least 0 and less than 2**32, got {config.seed}"

@@ -10,7 +10,7 @@ from dgm_jax.run.experiment import Experiment, Inputs
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 
 
-def distribute(
+def distribute_group(
     experiment: Experiment, launch: LaunchConfig, group: Group, inputs: Inputs, keys, hyper
 ):
     """The group's program over all its lanes: `parallel.Distributed`.

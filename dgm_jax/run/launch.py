@@ -23,7 +23,7 @@ from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import Clock, Run, Trained, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.experiment import Experiment, Need
-from dgm_jax.run.lanes import distribute, lanes_of
+from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
@@ -102,7 +102,7 @@ def _check(job: Job, cells: list[Arm]) -> None:
     )
     for group in groups(experiment, cells):
         keys, hyper = lanes_of(group, job.config)
-        compiled = distribute(experiment, job.launch, group, inputs, keys, hyper)
+        compiled = distribute_group(experiment, job.launch, group, inputs, keys, hyper)
         lanes = compiled.abstract(keys, hyper)
         sizes = {
             part: tree_size(tree) // len(keys) for part, tree in lanes.train_state.params.items()

@@ -14,7 +14,6 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from dgm_jax.core import Array, Key, at_least_float32, checks, require
 
@@ -41,7 +40,7 @@ def as_logits(logits) -> Array:
         logits.ndim >= 1 and logits.shape[-1] >= 1,
         f"logits must be [*B, K] with K >= 1, got {logits.shape}",
     )
-    if not isinstance(logits, Tracer) and 0 < logits.size <= _LARGEST_CHECKED:
+    if checks.is_concrete(logits) and 0 < logits.size <= _LARGEST_CHECKED:
         values = np.asarray(logits, np.float64)
         looks = np.all((values >= 0) & (values <= 1)) and np.any((values > 0) & (values < 1))
         tolerance = max(1e-5, float(jnp.finfo(jnp.result_type(logits.dtype, jnp.bfloat16)).eps))

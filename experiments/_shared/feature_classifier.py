@@ -19,7 +19,7 @@ from dgm_jax.models.classifier import CLASSIFIER
 from dgm_jax.networks import Classifier, from_flax
 from dgm_jax.run import Need
 from dgm_jax.store import load_parameters
-from dgm_jax.store.records import read_json
+from dgm_jax.store.records import read_json, safe_name
 
 CHUNK = 500  # images that go through the network at once
 
@@ -55,7 +55,7 @@ def classifier_of(dataset: data.Dataset, name: str, folder: str = "") -> Need:
     """
     if folder:
         return Need("feature_classifier", None, folder)
-    label = "".join(c if c.isalnum() else "_" for c in name) + "-" + dataset.info.sha256[:8]
+    label = f"{safe_name(name)}-{dataset.info.sha256[:8]}"
     place = pathlib.Path("runs/feature_classifier") / label
     return Need("feature_classifier", {"data": name}, str(place))
 

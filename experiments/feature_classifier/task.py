@@ -1,6 +1,5 @@
 """The small classifier on real images: Adam on cross-entropy."""
 
-import dataclasses
 import functools
 
 import jax.numpy as jnp
@@ -22,16 +21,10 @@ def validate(config: Config) -> None:
 
 def load(settings, needed) -> Inputs:
     """Training and test images with labels."""
-    dataset = data.load(settings.data)
-    require(
-        dataset.info.kind == "images",
-        f"data must be a set of images, got the density {settings.data!r}",
-    )
+    dataset = data.load_images(settings.data)
     require(dataset.info.num_classes > 1, f"{settings.data} has no classes to learn")
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
-    return Inputs(
-        arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
-    )
+    return Inputs(arrays, dataset.info.record(), dataset)
 
 
 def build(config: Config, hyper, inputs: Inputs) -> Task:

@@ -1,6 +1,5 @@
 """A DCGAN, and what the features of its images say."""
 
-import dataclasses
 import functools
 
 import jax
@@ -69,11 +68,7 @@ def _require_extractor(config: Config) -> None:
 
 def _dataset(settings) -> tuple[data.Dataset, int]:
     """The set of images, and how many of its test images are compared."""
-    dataset = data.load(settings.data)
-    require(
-        dataset.info.kind == "images",
-        f"data must be a set of images, got the density {settings.data!r}",
-    )
+    dataset = data.load_images(settings.data)
     there = dataset.info.num_test
     count = min(5_000, there) if settings.num_eval is None else settings.num_eval
     require(count <= there, f"num_eval={count}, but {settings.data} has {there} test images")
@@ -101,7 +96,7 @@ def load(settings, needed) -> Inputs:
     extractor = _extractor(settings, dataset, needed)
     real = real_features(extractor, dataset, "test", count)
     floor = _distances(real, real_features(extractor, dataset, "train", count))
-    identity = dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}
+    identity = dataset.info.record()
     identity["feature_extractor"] = extractor.identity
     known = {"dataset": dataset, "extract": extractor.apply, "real": real, "floor": floor}
     return Inputs({"train": data.arrays(dataset), "extractor": extractor.weights}, identity, known)

@@ -1,7 +1,6 @@
 """Images from words: a discrete VAE's tokens and one transformer over text and image, trained in
 one game."""
 
-import dataclasses
 import functools
 import math
 
@@ -67,11 +66,9 @@ def validate(config: Config) -> None:
 
 def _dataset(settings) -> data.Dataset:
     """Labelled images in [0, 1]."""
-    dataset = data.load(settings.data, scaling="unit")
-    require(
-        dataset.info.kind == "images" and len(dataset.info.class_names) > 1,
-        f"data must be labelled images, got {settings.data!r}",
-    )
+    dataset = data.load_images(settings.data, scaling="unit")
+    labelled = len(dataset.info.class_names) > 1
+    require(labelled, f"data must be labelled images, got {settings.data!r}")
     return dataset
 
 
@@ -98,10 +95,7 @@ def load(settings, needed) -> Inputs:
     arrays = {
         split: data.arrays(dataset, split) | {"texts": texts[split]} for split in ("train", "test")
     }
-    identity = dataclasses.asdict(info) | {
-        "identity": info.identity,
-        "vocabulary": list(reader.vocabulary),
-    }
+    identity = info.record() | {"vocabulary": list(reader.vocabulary)}
     return Inputs(
         arrays,
         identity | {"judge": judge.identity},

@@ -1,6 +1,5 @@
 """A VQ-VAE, the prior over its codes, and what both say about test images."""
 
-import dataclasses
 import functools
 import math
 
@@ -69,15 +68,9 @@ def validate(config: Config) -> None:
 
 def load(settings, needed) -> Inputs:
     """Real images in [-1, 1]."""
-    dataset = data.load(settings.data)
-    require(
-        dataset.info.kind == "images",
-        f"data must be a set of images, got the density {settings.data!r}",
-    )
+    dataset = data.load_images(settings.data)
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
-    return Inputs(
-        arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
-    )
+    return Inputs(arrays, dataset.info.record(), dataset)
 
 
 def quantizer_of(config: Config, decay) -> Quantizer:

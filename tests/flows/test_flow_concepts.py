@@ -331,7 +331,7 @@ WRONG = {
         2, kind="afine"
     ),
     "num_layers must be at least 1; got 0": lambda: flows.autoregressive_flow(2, 0),
-    r"decay must be in \[0, 1\], got 2": lambda: flows.batch_norm_train(
+    r"decay must be in \[0, 1\]; got 2": lambda: flows.batch_norm_train(
         {}, jnp.ones((2, 2)), decay=2
     ),
 }

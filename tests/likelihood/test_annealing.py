@@ -214,7 +214,7 @@ def test_schedules_rise_from_zero_to_one_symmetrically(name):
 def test_settings_that_no_run_could_use_are_named():
     for wrong, told in (
         ({"schedule": "lineer"}, "did you mean 'linear'"),
-        ({"num_steps": 0}, "num_steps must be at least 1; got 0"),
+        ({"num_steps": 0}, "num_steps must be at least 1, got 0"),
         ({"target": 1.0}, "target"),
         ({"step_size": 0.0}, "step_size"),
         ({"num_chains": 0}, "num_chains"),

@@ -1,6 +1,5 @@
 """GANs on a known mixture in the plane: the task behind `gan_ring` and `gan_grid`."""
 
-import dataclasses
 import functools
 
 import jax
@@ -30,9 +29,7 @@ def validate(config: ToyGanConfig) -> None:
 
 def inputs_of(dataset: data.Dataset) -> Inputs:
     """No arrays: the density is sampled on the device inside the compiled step."""
-    return Inputs(
-        {}, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
-    )
+    return Inputs({}, dataset.info.record(), dataset)
 
 
 def build(config: ToyGanConfig, hyper, inputs: Inputs) -> Task:

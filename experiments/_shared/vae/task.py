@@ -154,7 +154,9 @@ def surgery(key: Key, vae: Vae, params, state, images: Array) -> dict[str, Array
     }
 
 
-def annealed(key: Key, settings: likelihood.Settings, start: AnnealingStart) -> likelihood.Estimate:
+def annealed(
+    key: Key, settings: likelihood.Settings, start: AnnealingStart
+) -> likelihood.LogProbEstimate:
     """log p(x) by annealed importance sampling from an approximate posterior."""
     path = likelihood.from_proposal(start.sample, start.log_prob, start.log_joint)
     return likelihood.annealed_importance_sampling(key, path, start.rows, settings, batch_size=25)
