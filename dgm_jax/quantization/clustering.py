@@ -51,10 +51,8 @@ def kmeans(
     require(len(shape) >= 2, f"z must be [*B, D] with at least two axes; got {shape}")
     rows = lax.stop_gradient(jnp.asarray(z)).reshape(-1, shape[-1])
     rows = at_least_float32(rows)
-    require(
-        mask is None or jnp.shape(mask) == shape[:-1],
-        f"mask must be {shape[:-1]}, as z is {shape}; got {jnp.shape(mask)}",
-    )
+    got = shape[:-1] if mask is None else jnp.shape(mask)
+    require(got == shape[:-1], f"mask must be {shape[:-1]}, as z is {shape}; got {got}")
     kept = None if mask is None else jnp.asarray(mask, bool).reshape(-1)
     require(
         1 <= num_codes <= len(rows),

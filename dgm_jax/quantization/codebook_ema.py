@@ -125,10 +125,8 @@ def revive(
         len(shape) >= 2 and shape[-1] == dim and 0 not in shape,
         f"z must be [*B, {dim}], not empty; got {shape}",
     )
-    require(
-        mask is None or jnp.shape(mask) == shape[:-1],
-        f"mask must be {shape[:-1]}, as z is {shape}; got {jnp.shape(mask)}",
-    )
+    got = shape[:-1] if mask is None else jnp.shape(mask)
+    require(got == shape[:-1], f"mask must be {shape[:-1]}, as z is {shape}; got {got}")
     codebook, counts = lax.stop_gradient(state)
     rows = lax.stop_gradient(jnp.asarray(z, codebook.dtype)).reshape(-1, dim)
     dead = counts < threshold
