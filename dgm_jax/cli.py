@@ -114,8 +114,8 @@ def resume(settings: tyro.conf.OmitArgPrefixes[Resume]) -> int:
 
 
 def sample(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[SampleConfig]) -> int:
-    """Draw samples of what a run has trained, as a picture or as arrays: of a finished run, or of the
-    newest checkpoint of an unfinished one. The data set need not be there."""
+    """Draw samples of what a run has trained, as a picture or as arrays: of a finished run, or of
+    the newest checkpoint of an unfinished one. The data set need not be there."""
     return sampling.sample(folder, settings)
 
 

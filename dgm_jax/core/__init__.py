@@ -16,7 +16,6 @@ from dgm_jax.core.errors import (
 from dgm_jax.core.log_means import (
     LogMeanExp,
     effective_sample_size,
-    estimate_log_mean_exp,
     log_mean_exp,
     streamed_log_sum_exp,
 )
@@ -24,10 +23,12 @@ from dgm_jax.core.moments import RunningMoments
 from dgm_jax.core.numerics import (
     at_least_float32,
     compensated_add,
+    exp_remainder,
     float_type,
     named_key,
     normal,
     uniform,
+    widened,
 )
 from dgm_jax.core.platforms import PLATFORMS, platform_or_at_hand
 from dgm_jax.core.trees import (
@@ -121,8 +122,8 @@ __all__ = [
     "did_you_mean",
     "differences",
     "effective_sample_size",
-    "estimate_log_mean_exp",
     "even_chunks",
+    "exp_remainder",
     "float_type",
     "has_kernels",
     "json_values",
@@ -140,4 +141,5 @@ __all__ = [
     "tree_sha256",
     "tree_size",
     "uniform",
+    "widened",
 ]

@@ -40,11 +40,7 @@ def not_negative(value, name: str):
 
 def share(value, name: str):
     """The value, after a `ConfigError` unless it is in [0, 1] throughout, where it is known."""
-    if is_known(value):
-        number = np.asarray(value)
-        fits = bool(np.all((number >= 0) & (number <= 1)))
-        require(fits, f"{name} must be in [0, 1]; got {value!r}")
-    return value
+    return within(value, name, 0, 1)
 
 
 def vectors(x: Array, name: str, dim: int) -> Array:
@@ -61,11 +57,38 @@ def _require_sign(value, compare, message: str) -> None:
         require(real and bool(np.all(compare(number, 0))), message)
 
 
+def at_least(value, name: str, least):
+    """The value, after a `ConfigError` unless it is `least` or more throughout, where it is
+    known."""
+    reach = lambda number, _: np.greater_equal(number, least)
+    _require_sign(value, reach, f"{name} must be at least {least}; got {value!r}")
+    return value
+
+
+def within(value, name: str, low, high, *, above: bool = False, below: bool = False):
+    """The value, after a `ConfigError` unless it lies in [low, high] throughout, where it is known.
+
+    above, below: whether `low` and `high` themselves are left out.
+    """
+
+    def lies(number, _):
+        over = np.greater(number, low) if above else np.greater_equal(number, low)
+        return over & (np.less(number, high) if below else np.less_equal(number, high))
+
+    interval = f"{'(' if above else '['}{low}, {high}{')' if below else ']'}"
+    _require_sign(value, lies, f"{name} must be in {interval}; got {value!r}")
+    return value
+
+
+def is_whole(value) -> bool:
+    """Whether a value is an integer, of Python or of NumPy, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def whole(value: int, name: str, at_least: int = 1) -> int:
     """The value, after a `ConfigError` unless it is an integer of at least `at_least`."""
-    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     require(
-        is_whole and value >= at_least,
+        is_whole(value) and value >= at_least,
         f"{name} must be an integer of at least {at_least}; got {value!r}",
     )
     return value

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core.errors import require
+from dgm_jax.core.numerics import at_least_float32
 from dgm_jax.core.types import Array, PyTree
 
 
 class LogMeanExp(NamedTuple):
     """value: log of the mean of exp(T), nats.
-    standard_error: of the value, by the delta method; NaN for one entry.
+    standard_error: of the value, by the delta method, without gradient; infinite for one entry.
     effective_sample_size: (sum w)^2 / sum w^2 with w = exp(T); a small one says that neither can be
         trusted.
     """
@@ -23,11 +24,6 @@ class LogMeanExp(NamedTuple):
     effective_sample_size: Array
 
 
-def log_mean_exp(values: Array, axis: int = -1) -> Array:
-    """log of the mean of exp(values) over one axis: logsumexp less the log of its length."""
-    return jax.nn.logsumexp(values, axis=axis) - jnp.log(values.shape[axis])
-
-
 def effective_sample_size(log_weights: Array, axis: int = -1) -> Array:
     """(sum w)^2 / sum w^2 over one axis, between 1 and its length (Kong 1992); 0 where all w = 0.
 
@@ -35,16 +31,19 @@ def effective_sample_size(log_weights: Array, axis: int = -1) -> Array:
     """
     # As shares: logarithms of both sums, at a level of some thousand nats, have no digits left for
     # their difference.
-    shares = jax.nn.softmax(log_weights, axis=axis)
+    log_weights = at_least_float32(log_weights)
+    # softmax of nothing but -inf would be NaN
     some = jnp.any(log_weights > -jnp.inf, axis=axis, keepdims=True)
-    size = 1 / jnp.sum(jnp.square(jnp.where(some, shares, 1.0)), axis=axis)
+    shares = jax.nn.softmax(jnp.where(some, log_weights, 0.0), axis=axis)
+    size = 1 / jnp.sum(jnp.square(shares), axis=axis)
     return jnp.where(jnp.squeeze(some, axis), size, 0.0)
 
 
-def estimate_log_mean_exp(log_weights: Array, axis: int | None = None) -> LogMeanExp:
-    """`log_mean_exp` with its standard error, and the number of entries that carry it.
+def log_mean_exp(log_weights: Array, axis: int | None = None) -> LogMeanExp:
+    """log of the mean of exp(T), with its standard error and the number of entries that carry it.
 
-    Where every weight is zero the value is -inf, the size 0 and the error NaN.
+    In at least float32. Where every weight is zero the value is -inf, the size 0 and the error
+    infinite.
 
     Args:
         log_weights: T, of any shape.
@@ -53,21 +52,27 @@ def estimate_log_mean_exp(log_weights: Array, axis: int | None = None) -> LogMea
     Raises:
         ConfigError: there are no entries.
     """
-    shape = jnp.shape(log_weights)
-    num = math.prod(shape) if axis is None else shape[axis]
-    require(num >= 1, f"a mean needs at least one entry; got shape {shape}")
-    log_weights = jnp.ravel(log_weights) if axis is None else jnp.asarray(log_weights)
+    log_weights = at_least_float32(log_weights)
+    log_weights = jnp.ravel(log_weights) if axis is None else log_weights
     axis = 0 if axis is None else axis
-    top = jax.lax.stop_gradient(jnp.max(log_weights, axis=axis, keepdims=True))
+    num = log_weights.shape[axis]
+    require(num >= 1, f"a mean needs at least one entry; got shape {log_weights.shape}")
+    value = jax.nn.logsumexp(log_weights, axis=axis) - jnp.log(num)
+    error = _relative_error(jax.lax.stop_gradient(log_weights), axis)
+    return LogMeanExp(value, error, effective_sample_size(log_weights, axis))
+
+
+def _relative_error(log_weights: Array, axis: int) -> Array:
+    """std(w) / (sqrt(n) mean(w)); infinite for one entry and where all w = 0."""
+    num = log_weights.shape[axis]
+    top = jnp.max(log_weights, axis=axis, keepdims=True)
     weights = jnp.exp(log_weights - jnp.where(jnp.isneginf(top), 0.0, top))
     mean = jnp.mean(weights, axis=axis)
-    error = (
-        jnp.std(weights, axis=axis, ddof=1) / (math.sqrt(num) * mean)
-        if num > 1
-        else jnp.full_like(mean, jnp.nan)
-    )
-    value = log_mean_exp(log_weights, axis)
-    return LogMeanExp(value, error, effective_sample_size(log_weights, axis))
+    if num == 1:
+        return jnp.full_like(mean, jnp.inf)
+    some = mean > 0
+    error = jnp.std(weights, axis=axis, ddof=1) / (math.sqrt(num) * jnp.where(some, mean, 1))
+    return jnp.where(some, error, jnp.inf)
 
 
 def streamed_log_sum_exp(of_chunk: Callable, chunks: PyTree, start: PyTree) -> PyTree:
@@ -83,6 +88,9 @@ def streamed_log_sum_exp(of_chunk: Callable, chunks: PyTree, start: PyTree) -> P
     Returns:
         The tree of the sums' logarithms.
     """
+
+    if not jax.tree.leaves(chunks)[0].shape[0]:
+        return start  # a scan of no steps has no types where nothing is compiled
 
     @jax.checkpoint
     def add(total, chunk):

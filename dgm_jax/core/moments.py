@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from dgm_jax.core.errors import require
+from dgm_jax.core.numerics import at_least_float32
 from dgm_jax.core.types import Array
 
 
@@ -37,6 +38,7 @@ class RunningMoments(NamedTuple):
             f"values must be [n, *{self.mean.shape}], as the mean is {self.mean.shape}; got"
             f" {values.shape}",
         )
+        values = at_least_float32(values)
         mean = jnp.mean(values, axis=0)
         squares = jnp.sum(jnp.square(values - mean), axis=0)
         count = jnp.asarray(values.shape[0], self.count.dtype)

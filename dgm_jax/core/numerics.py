@@ -22,12 +22,12 @@ def named_key(key: Key, name: str) -> Key:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def normal(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+def normal(key: Key, shape: tuple[int, ...], dtype=float) -> Array:
     """Standard normal draws; equal to `jax.random.normal(key, shape)` and quicker to compile."""
     return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
 
-def uniform(key: Key, shape: tuple[int, ...], dtype=jnp.float32, minval=0.0, maxval=1.0) -> Array:
+def uniform(key: Key, shape: tuple[int, ...], dtype=float, minval=0.0, maxval=1.0) -> Array:
     """Draws from U[minval, maxval); equal to `jax.random.uniform(key, shape)`."""
     return jax.random.uniform(key, (math.prod(shape),), dtype, minval, maxval).reshape(shape)
 
@@ -40,6 +40,31 @@ def float_type(*values):
 def at_least_float32(x) -> Array:
     """x in its own floating type, and at least in float32."""
     return jnp.asarray(x, float_type(x))
+
+
+def widened(*values) -> tuple[Array, ...]:
+    """Arrays, or numbers, in the floating type that they have together, and at least in float32."""
+    dtype = float_type(*values)
+    return tuple(jnp.asarray(value, dtype) for value in values)
+
+
+@jax.custom_jvp
+def exp_remainder(u: Array) -> Array:
+    """e^u - 1 - u, elementwise: never negative, and right to rounding near 0, where the terms
+    cancel. In at least float32."""
+    u = at_least_float32(u)
+    near = jnp.abs(u) < 0.5
+    small = jnp.where(near, u, 0)
+    series = jnp.zeros_like(u)
+    for n in range(15, 1, -1):  # the sum of u^n / n!, from its last term
+        series = series * small + 1 / math.factorial(n)
+    return jnp.where(near, series * jnp.square(small), jnp.expm1(u) - u)
+
+
+@exp_remainder.defjvp
+def _exp_remainder_jvp(primals, tangents):
+    (u,), (tangent,) = primals, tangents
+    return exp_remainder(u), jnp.expm1(at_least_float32(u)) * tangent
 
 
 def compensated_add(total: Array, lost: Array, term: Array) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from dgm_jax.core import ConfigError, DataError, did_you_mean, lookup, require, tree_sha256
+from dgm_jax.core import ConfigError, DataError, checks, did_you_mean, lookup, require, tree_sha256
 from dgm_jax.data.checks import check_images
 from dgm_jax.data.dataset import Dataset, DatasetInfo
 from dgm_jax.data.densities2d import DENSITIES
@@ -61,8 +61,10 @@ def load(
     """
     require(isinstance(name, str) and bool(name), f"expected the name of a data set, got {name!r}")
     require(
-        isinstance(seed, int) and seed >= 0, f"seed must be a non-negative integer, got {seed!r}"
+        checks.is_whole(seed) and seed >= 0, f"seed must be a non-negative integer, got {seed!r}"
     )
+    seed = int(seed)
+    options = {key: v.item() if isinstance(v, np.generic) else v for key, v in options.items()}
     check_choices(scaling, binarization, dequantization)
     name, options = with_options(name, options)
     if name in DENSITIES:
@@ -88,7 +90,7 @@ def _load_density(name: str, seed: int, options: dict) -> Dataset:
     num_train, num_test = options.pop("num_train", 100_000), options.pop("num_test", 10_000)
     for key, value in (("num_train", num_train), ("num_test", num_test)):
         require(
-            isinstance(value, int) and value >= 1,
+            checks.is_whole(value) and value >= 1,
             f"{key} must be a positive integer, got {value!r}",
         )
     _check_options(name, options, DENSITIES[name], ("num_train", "num_test"))
@@ -248,7 +250,7 @@ def _with_test(
 
 def _evenly(images, labels, limit: int, split: str):
     total = len(images)
-    if not isinstance(limit, int) or not 1 <= limit <= total:
+    if not checks.is_whole(limit) or not 1 <= limit <= total:
         raise ConfigError(
             f"num_{split} must be between 1 and the {total} examples of the {split} split, got"
             f" {limit!r}"

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, normal, require
+from dgm_jax.core import Array, Key, checks, normal, require
 from dgm_jax.data.dataset import Density2D
 
 
@@ -17,8 +17,10 @@ def isotropic_mixture(means, weights, scale: float, *, has_modes: bool = True) -
     means: `[K, 2]`. weights: `[K]`, positive, normalised here.
     has_modes: whether the components count as modes (False for a curve made of many).
     """
-    require(scale > 0, f"scale must be positive, got {scale}")
-    means, weights = np.asarray(means, np.float64), np.asarray(weights, np.float64)
+    checks.positive(scale, "scale")
+    known = checks.is_known(means)
+    means = np.asarray(means, np.float64) if known else jnp.asarray(means)
+    weights = np.asarray(weights, np.float64)
     require(
         means.ndim == 2 and means.shape[1] == 2, f"means must have shape (K, 2), got {means.shape}"
     )
@@ -33,7 +35,7 @@ def isotropic_mixture(means, weights, scale: float, *, has_modes: bool = True) -
         jnp.asarray(np.log(weights), jnp.float32),
     )
     thresholds = jnp.asarray(np.cumsum(weights)[:-1], jnp.float32)
-    log_normalizer = math.log(2 * math.pi * scale**2)
+    log_normalizer = log_of(2 * math.pi * scale**2)
 
     def sample(key: Key, n: int) -> Array:
         key_mode, key_noise = jax.random.split(key)
@@ -49,7 +51,13 @@ def isotropic_mixture(means, weights, scale: float, *, has_modes: bool = True) -
 
     if not has_modes:
         return Density2D(sample, log_prob)
-    return Density2D(sample, log_prob, centres, float(scale), log_weights)
+    scale = float(scale) if checks.is_known(scale) else scale
+    return Density2D(sample, log_prob, centres, scale, log_weights)
+
+
+def log_of(value):
+    """log of a number, by Python where it is known: a setting may be traced."""
+    return math.log(value) if checks.is_known(value) else jnp.log(value)
 
 
 def ring(num_modes: int = 8, radius: float = 2.0, scale: float = 0.1) -> Density2D:
@@ -61,7 +69,9 @@ def ring(num_modes: int = 8, radius: float = 2.0, scale: float = 0.1) -> Density
     """
     require(num_modes >= 1, f"num_modes must be at least 1, got {num_modes}")
     angles = 2 * np.pi * np.arange(num_modes) / num_modes
-    means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    checks.positive(radius, "radius")
+    means = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    means = radius * means
     require_separated(means, scale)
     return isotropic_mixture(means, np.ones(num_modes), scale)
 
@@ -141,9 +151,9 @@ def two_moons(scale: float = 0.1, num_components: int = 50) -> Density2D:
 def require_separated(means: np.ndarray, scale: float) -> None:
     """`ConfigError` unless any two centres are more than 6 scale apart: modes that can be told
     apart."""
-    means = np.asarray(means, np.float64)
-    if len(means) < 2:
+    if len(means) < 2 or not (checks.is_known(scale) and checks.is_known(means)):
         return
+    means = np.asarray(means, np.float64)
     distance = np.linalg.norm(means[:, None] - means[None], axis=-1)
     nearest = float(distance[np.triu_indices(len(means), 1)].min())
     require(
@@ -154,6 +164,8 @@ def require_separated(means: np.ndarray, scale: float) -> None:
 
 
 def _require_smooth(step: float, scale: float, num_components: int) -> None:
+    if not checks.is_known(scale):
+        return
     require(
         step <= scale,
         f"{num_components} components are {step:.3g} apart, further than scale {scale:g}; "

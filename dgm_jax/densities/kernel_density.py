@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, even_chunks, require, streamed_log_sum_exp
+from dgm_jax.core import Array, even_chunks, require, streamed_log_sum_exp, widened
 from dgm_jax.densities import mixture
 
 CHUNK = 100  # kernels that are summed at once: [points, CHUNK, dim] numbers in memory
@@ -29,11 +29,12 @@ def log_prob(x: Array, centres: Array, scale: Array | float) -> Array:
         f"x [m, D] and centres [n, D], n at least 1, must have one D; got {x.shape} and"
         f" {centres.shape}",
     )
-    log_weights = jnp.full(len(centres), -math.log(len(centres)))
+    x, centres = widened(x, centres)
+    log_weights = jnp.full(len(centres), -math.log(len(centres)), x.dtype)
     chunks = even_chunks(log_weights, CHUNK, -jnp.inf), even_chunks(centres, CHUNK, 0)
 
     def of_chunk(chunk):
         some_weights, some_centres = chunk
-        return mixture.log_prob(x, some_weights, some_centres, scale)
+        return mixture.log_prob(x, some_weights, some_centres, jnp.asarray(scale, x.dtype))
 
-    return streamed_log_sum_exp(of_chunk, chunks, start=jnp.full(x.shape[:1], -jnp.inf))
+    return streamed_log_sum_exp(of_chunk, chunks, start=jnp.full(x.shape[:1], -jnp.inf, x.dtype))

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, at_least_float32, require
 from dgm_jax.densities import gaussian
 
 EFFECTS = (2.8, 0.8, -0.3, 0.7, -0.1, 0.1, 1.8, 1.2)  # y
@@ -124,6 +124,7 @@ def _split(z: Array, size: int) -> tuple[Array, Array]:
         len(shape) >= 1 and shape[-1] == size,
         f"the last axis must have {size} coordinates; got {shape}",
     )
+    z = at_least_float32(z)
     return z[..., 0], z[..., 1:]
 
 

@@ -39,10 +39,10 @@ class ModeCoverage(NamedTuple):
         the K modes and a bucket of invalid samples, and the target (w, 0).
     reverse_kl: KL(c / n || w) in nats, over the valid samples only, so invalid mass does not show
         in it (Lin et al. 2018, table 1); in [0, log K] for equal weights, log(K / k) for k modes
-        covered evenly; NaN without a valid one.
+        covered evenly; infinite without a valid one.
     reverse_kl_bias: (K - 1) / (2 n), what `reverse_kl` of a perfect sampler is on average, to first
         order.
-    entropy: of c / n in nats; log K - reverse_kl for equal weights; NaN without a valid sample.
+    entropy: of c / n in nats; log K - reverse_kl for equal weights; -inf without a valid sample.
     """
 
     modes: Array
@@ -132,7 +132,8 @@ def _coverage(
     counts = jnp.sum(here, axis=0, dtype=jnp.int32)
 
     num_valid = jnp.sum(counts)
-    share, among_valid = counts / num_samples, counts / num_valid
+    share, among_valid = counts / num_samples, counts / jnp.maximum(num_valid, 1)
+    some = num_valid > 0
     # In Python's double precision: in float32, 1 % of 10,000 could come out above or below 100.
     enough = max(1, math.ceil(min_share * num_samples - 1e-9))
     reverse_kl = divergences.kl(jnp.log(among_valid), log_weights)
@@ -144,9 +145,9 @@ def _coverage(
             jnp.sum(jnp.abs(share - jnp.exp(log_weights))) + (num_samples - num_valid) / num_samples
         )
         / 2,
-        reverse_kl=jnp.where(num_valid > 0, reverse_kl, jnp.nan),
+        reverse_kl=jnp.where(some, reverse_kl, jnp.inf),
         reverse_kl_bias=(num_modes - 1) / (2 * num_valid) if num_modes > 1 else jnp.zeros(()),
-        entropy=0.0 - jnp.sum(xlogy(among_valid, among_valid)),
+        entropy=jnp.where(some, 0.0 - jnp.sum(xlogy(among_valid, among_valid)), -jnp.inf),
     )
 
 

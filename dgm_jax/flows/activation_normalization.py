@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Bijection, DataError, PyTree, checks, require
+from dgm_jax.core import Array, Bijection, DataError, PyTree, at_least_float32, checks, require
 from dgm_jax.flows.events import event
 
 
@@ -43,6 +43,6 @@ def act_norm_from_data(x: Array) -> PyTree:
     require(
         x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError
     )
-    x = event(x, x.shape[-1]).reshape(-1, x.shape[-1])
+    x = at_least_float32(event(x, x.shape[-1])).reshape(-1, x.shape[-1])
     variance = jnp.var(x, 0)
     return {"loc": jnp.mean(x, 0), "log_scale": jnp.log(jnp.where(variance > 0, variance, 1)) / 2}

@@ -10,7 +10,7 @@ a layer is wanted that simply trains, `act_norm` is the one.
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Bijection, DataError, PyTree, checks, require
+from dgm_jax.core import Array, Bijection, DataError, PyTree, at_least_float32, checks, require
 from dgm_jax.flows.events import event
 
 EPSILON = 1e-5
@@ -53,14 +53,15 @@ def batch_norm_train(
     the log-determinant of the whole batch's map. The variance is the biased one. Raises `DataError`
     without a leading axis.
     """
-    require(0 <= decay <= 1, f"decay must be in [0, 1]; got {decay}")
+    checks.share(decay, "decay")
+    checks.positive(epsilon, "epsilon")
     x = event(x, params["mean"].shape[-1])
     require(
         x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError
     )
-    rows = x.reshape(-1, x.shape[-1])
+    rows = at_least_float32(x).reshape(-1, x.shape[-1])
     mean, variance = jnp.mean(rows, 0), jnp.var(rows, 0)
-    y, log_det = _normalise(x, mean, variance + epsilon)
+    y, log_det = _normalise(rows.reshape(x.shape), mean, variance + epsilon)
     seen = lax.stop_gradient({"mean": mean, "variance": variance})
     return y, log_det, {name: decay * params[name] + (1 - decay) * seen[name] for name in seen}
 

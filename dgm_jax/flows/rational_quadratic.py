@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, checks, require
 
 MIN_BIN = 1e-3  # share of [-bound, bound] that every bin keeps, on both axes
 MIN_SLOPE = 1e-3  # slope at a knot is never less
@@ -34,7 +34,7 @@ class Bins(NamedTuple):
 
 def num_spline_params(num_bins: int) -> int:
     """3 K - 1 numbers for K bins: K widths, K heights and the slopes at the K - 1 inner knots."""
-    fits = isinstance(num_bins, int) and 1 <= num_bins < 1 / MIN_BIN
+    fits = checks.is_whole(num_bins) and 1 <= num_bins < 1 / MIN_BIN
     require(fits, f"num_bins must be an integer in [1, 999]; got {num_bins!r}")
     return 3 * num_bins - 1
 

@@ -14,7 +14,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, RunningMoments, estimate_log_mean_exp, require
+from dgm_jax.core import (
+    Array,
+    Key,
+    RunningMoments,
+    at_least_float32,
+    log_mean_exp,
+    require,
+    widened,
+)
 from dgm_jax.likelihood import annealing
 from dgm_jax.likelihood.annealing import Path, Settings
 from dgm_jax.likelihood.importance_sampling import (
@@ -201,6 +209,7 @@ def jackknife(log_weights: Array) -> Array:
         f"log_weights must be [S, *B] with S at least 2; got {shape}",
     )
     num = shape[0]
+    log_weights = at_least_float32(log_weights)
     # S times the logarithms themselves would leave the digits of their common level only.
     level = jax.lax.stop_gradient(jnp.max(log_weights, axis=0))
     level = jnp.where(jnp.isfinite(level), level, 0.0)
@@ -215,12 +224,13 @@ def jackknife(log_weights: Array) -> Array:
 def average(estimate: LogProbEstimate) -> Average:
     """Over examples, with the error from the choice of data and the error from the estimator kept
     apart."""
-    values = estimate.log_prob
+    values = at_least_float32(estimate.log_prob)
     num = values.shape[0]
     data_error = (
-        jnp.std(values, ddof=1) / math.sqrt(num) if num > 1 else jnp.full_like(values[0], jnp.nan)
+        jnp.std(values, ddof=1) / math.sqrt(num) if num > 1 else jnp.full_like(values[0], jnp.inf)
     )
-    return Average(jnp.mean(values), data_error, jnp.linalg.norm(estimate.standard_error) / num)
+    error = jnp.linalg.norm(at_least_float32(estimate.standard_error)) / num
+    return Average(jnp.mean(values), data_error, error)
 
 
 def overstated(
@@ -250,7 +260,8 @@ def overstated(
     require(
         standard_error is not None or num >= 2, "one example needs the standard_error of its bound"
     )
-    difference = bound - independent.log_prob
+    bound, log_prob = widened(bound, independent.log_prob)
+    difference = bound - log_prob
     excess = jnp.mean(difference)
     if standard_error is None:
         error = jnp.std(difference, ddof=1) / math.sqrt(num)
@@ -268,4 +279,4 @@ def _log_weights(path: Path) -> Callable:
 
 
 def _over_chains(found: annealing.Annealed) -> LogProbEstimate:
-    return LogProbEstimate(*estimate_log_mean_exp(found.log_weights, axis=0), found.acceptance)
+    return LogProbEstimate(*log_mean_exp(found.log_weights, axis=0), found.acceptance)

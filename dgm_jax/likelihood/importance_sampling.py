@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, at_least_float32, require
 
 
 class LogProbEstimate(NamedTuple):
@@ -73,8 +73,11 @@ def importance_weighted(
     at_once = chunk_of(num_samples, samples_at_once)
 
     def of_rows(key, rows):
+        def draw(chunk):
+            return at_least_float32(log_weights(jax.random.fold_in(key, chunk), rows, at_once))
+
         def more(chunk, sums):
-            new = log_weights(jax.random.fold_in(key, chunk), rows, at_once)
+            new = draw(chunk)
             require(
                 new.shape == (at_once, size),
                 f"log_weights(key, x[{size}, ...], {at_once}) must return [{at_once}, "
@@ -83,7 +86,8 @@ def importance_weighted(
             return _add(sums, new)
 
         size = rows.shape[0]
-        empty = _Sums(jnp.full(size, -jnp.inf), jnp.zeros(size), jnp.zeros(size))
+        zeros = jnp.zeros(size, jax.eval_shape(draw, 0).dtype)
+        empty = _Sums(jnp.full_like(zeros, -jnp.inf), zeros, zeros)
         sums = jax.lax.fori_loop(0, num_samples // at_once, more, empty)
         log_prob = sums.peak + jnp.log(sums.weights) - jnp.log(num_samples)
         effective = jnp.where(
@@ -108,10 +112,13 @@ def chunk_of(num_samples: int, samples_at_once: int, least: int = 1) -> int:
 
 def _weight_error(effective_sample_size: Array, num: int) -> Array:
     """Delta method: the relative standard error of a mean of `num` weights is sqrt((num / ESS - 1)
-    / (num - 1)). What `core.estimate_log_mean_exp` has, from sums that were streamed."""
+    / (num - 1)); infinite for one, and where all weights are zero. What `core.log_mean_exp` has,
+    from sums that were streamed."""
     if num == 1:
-        return jnp.full_like(effective_sample_size, jnp.nan)
-    return jnp.sqrt(jnp.maximum(num / effective_sample_size - 1, 0) / (num - 1))
+        return jnp.full_like(effective_sample_size, jnp.inf)
+    some = effective_sample_size > 0
+    share = num / jnp.where(some, effective_sample_size, num)
+    return jnp.where(some, jnp.sqrt(jnp.maximum(share - 1, 0) / (num - 1)), jnp.inf)
 
 
 def in_groups(key: Key, of_rows: Callable, batch_size: int, *arrays: Array):

@@ -161,7 +161,7 @@ def exact_log_prob(
         jnp.unravel_index(jnp.arange(total), (vae.num_classes,) * num_variables), axis=-1
     )
     z = jax.nn.one_hot(codes.reshape(total, *vae.latent_shape), vae.num_classes)
-    one = lambda image: log_mean_exp(jnp.ravel(log_likelihood(vae, params, state, z, image)))
+    one = lambda image: log_mean_exp(log_likelihood(vae, params, state, z, image)).value
     return jax.lax.map(one, x)
 
 

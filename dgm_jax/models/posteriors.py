@@ -119,7 +119,7 @@ def surgery(
 
     def aggregate(some):
         pairs = jnp.broadcast_to(some[:, None], (some.shape[0], num, *some.shape[1:]))
-        return log_mean_exp(log_q(q, pairs), axis=1)
+        return log_mean_exp(log_q(q, pairs), axis=1).value
 
     return elbo_surgery.decompose_aggregate(log_q(q, z), chunked(aggregate, z, chunk_size), log_p)
 

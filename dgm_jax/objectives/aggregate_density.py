@@ -11,7 +11,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, even_chunks, require, streamed_log_sum_exp
+from dgm_jax.core import (
+    Array,
+    at_least_float32,
+    even_chunks,
+    require,
+    streamed_log_sum_exp,
+    widened,
+)
 from dgm_jax.densities import gaussian
 
 
@@ -35,7 +42,11 @@ def log_densities(z: Array, loc: Array, scale: Array, chunk_size: int = 256) -> 
     """
     _require_posteriors(z, loc, scale)
     require(chunk_size >= 1, f"chunk_size must be at least 1; got {chunk_size}")
+    z, loc, scale = widened(z, loc, scale)
     num, dim = loc.shape
+    if z.size == 0:
+        nothing = jnp.zeros(z.shape[:-1], z.dtype)
+        return LogDensities(nothing, nothing, jnp.zeros(z.shape, z.dtype))
     own = jnp.sum(gaussian.log_prob(z, loc, scale), axis=-1)
     real = jnp.ones(num, bool)
     posteriors = tuple(
@@ -64,7 +75,7 @@ def minibatch_weighted(log_q: Array, num_data: int) -> Array:
     large, up to log N + log B, more than there can be.
     """
     _require_batch(log_q, num_data)
-    return jax.nn.logsumexp(log_q, axis=1) - math.log(num_data * log_q.shape[0])
+    return jax.nn.logsumexp(at_least_float32(log_q), axis=1) - math.log(num_data * log_q.shape[0])
 
 
 def minibatch_stratified(log_q: Array, num_data: int) -> Array:
@@ -86,6 +97,7 @@ def minibatch_stratified(log_q: Array, num_data: int) -> Array:
         batch >= 2 or num_data == 1,
         f"a batch of one says nothing about the other {num_data - 1} points",
     )
+    log_q = at_least_float32(log_q)
     weights = stratified_weights(batch, num_data)
     weights = weights.reshape(weights.shape + (1,) * (log_q.ndim - 2)).astype(log_q.dtype)
     return jax.nn.logsumexp(log_q + jnp.log(weights), axis=1)

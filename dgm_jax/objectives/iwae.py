@@ -15,7 +15,7 @@ def bound(log_weights: Array) -> Array:
     is zero.
     """
     _require_samples(log_weights)
-    return log_mean_exp(log_weights, axis=0)
+    return log_mean_exp(log_weights, axis=0).value
 
 
 def effective_sample_size(log_weights: Array) -> Array:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Prior, checks, normal
+from dgm_jax.core import Prior, checks, normal, widened
 from dgm_jax.densities import mixture as gaussians
 
 
@@ -29,7 +29,8 @@ def mixture(dim: int, num_components: int = 10, *, spread: float = 1.0) -> Prior
         }
 
     def parts(params):
-        return jax.nn.log_softmax(params["logits"]), params["loc"], jnp.exp(params["log_scale"])
+        logits, loc, log_scale = widened(params["logits"], params["loc"], params["log_scale"])
+        return jax.nn.log_softmax(logits), loc, jnp.exp(log_scale)
 
     def sample(params, key, n):
         return gaussians.sample(key, n, *parts(params)).x

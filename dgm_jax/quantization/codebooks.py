@@ -63,7 +63,7 @@ def averaged(books: Codebooks, decay: Array | float, threshold: float, start: st
     """Codebooks that are moving averages, one `CodebookState` for all levels."""
     _require_start(start)
     checks.share(decay, "decay")
-    require(threshold >= 0, f"threshold must not be negative, got {threshold}")
+    checks.not_negative(threshold, "threshold")
     levels = books.shape[:-2]
 
     def init(key, z=None):

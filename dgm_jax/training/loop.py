@@ -25,6 +25,7 @@ from dgm_jax.core import (
     Task,
     TrainState,
     all_finite,
+    float_type,
     require,
     select_tree,
 )
@@ -122,7 +123,7 @@ def advance_lane(
     _, _, shapes = jax.eval_shape(step, lane.train_state)
     arrays = {name: shape.shape for name, shape in shapes.items() if shape.shape}
     require(not arrays, f"metrics of a loss must be scalars, got shapes {arrays}")
-    zeros = {name: jnp.zeros(shape.shape, jnp.float32) for name, shape in shapes.items()}
+    zeros = {name: jnp.zeros((), float_type(shape)) for name, shape in shapes.items()}
     (lane, sums, count), _ = jax.lax.scan(body, (lane, zeros, jnp.int32(0)), None, length=num_steps)
     stuck = (lane.failed_at < 0) & ~_finite_arrays(lane.train_state.opt_state)
     lane = lane._replace(failed_at=jnp.where(stuck, lane.train_state.step - 1, lane.failed_at))
