@@ -93,7 +93,7 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     try:
         start, lanes = _start(run, group, compiled, checkpoints, keys, hyper)
         evaluate = _evaluation(run, group, compiled, lanes, arrays)
-        advance = _timed_advance(run, group, compiled)
+        advance = _timed_advance(run, group, compiled, stop)
         evaluated, at = None, start
         # all failed: nothing to do
         end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start
@@ -159,20 +159,22 @@ def _evaluation(run: Run, group: Group, compiled, lanes, arrays):
     return evaluated
 
 
-def _timed_advance(run: Run, group: Group, compiled):
-    """`advance(lanes, data, length)` that compiles each length once and counts the rest as
-    training."""
-    functions = {}
+def _timed_advance(run: Run, group: Group, compiled, stop):
+    """`advance(lanes, data, length)` that compiles the program at its first use and counts the rest
+    as training. A signal ends it within a part of the chunk; what the last checkpoint has stays."""
+    parts = None
 
     def advance(lanes, data, length):
-        if length not in functions:
+        nonlocal parts
+        if parts is None:
             with run.compiling(
-                f"{length} steps of {group.name} ({lanes.failed_at.size} lanes by"
-                f" {compiled.strategy})"
+                f"steps of {group.name} ({lanes.failed_at.size} lanes by {compiled.strategy})"
             ):
-                functions[length] = compiled.compile_advance(lanes, data, length)
+                program = compiled.compile_advance(lanes, data)
+            stop.check()
+            parts = training.in_parts(program, between=stop.check)
         start = time.monotonic()
-        out = jax.block_until_ready(functions[length](lanes, data))
+        out = parts(lanes, data, length)
         run.clock.train_seconds += time.monotonic() - start
         run.clock.seed_steps += length * lanes.failed_at.size
         return out
