@@ -11,6 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dgm_jax.core import Lane, PyTree, RunDirectoryError, differences, require, tree_sha256
+from dgm_jax.training.lanes_file import RestoreLanes, SaveLanes
 
 logging.getLogger("absl").setLevel(logging.ERROR)
 
@@ -62,9 +63,7 @@ class Checkpoints:
             "sha256": tree_sha256(lanes),
         }
         seal = {**content, "seal_sha256": _sha256(content)}
-        items = ocp.args.Composite(
-            **{LANES: ocp.args.StandardSave(lanes), SEAL: ocp.args.JsonSave(seal)}
-        )
+        items = ocp.args.Composite(**{LANES: SaveLanes(lanes), SEAL: ocp.args.JsonSave(seal)})
         try:
             written = self._manager.save(step, args=items, force=True)
         except (OSError, ValueError) as error:  # tensorstore's errors of the disk are ValueErrors
@@ -117,7 +116,7 @@ class Checkpoints:
         )[SEAL]
         self._require_own(step, seal)
         _require_same_leaves(step, seal["leaves"], _leaves(abstract))
-        items = ocp.args.Composite(**{LANES: ocp.args.StandardRestore(abstract)})
+        items = ocp.args.Composite(**{LANES: RestoreLanes(abstract)})
         lanes = self._manager.restore(step, args=items)[LANES]
         if _leaves(lanes) != seal["leaves"] or tree_sha256(lanes) != seal["sha256"]:
             raise ValueError("the arrays are not the ones that were saved: their SHA-256 differs")
