@@ -9,7 +9,7 @@ import importlib.util
 import sys
 
 from dgm_jax.run import catalogue, start
-from dgm_jax.terminal import console
+from dgm_jax.terminal import console, signals
 
 USAGE = """usage: dgm-jax COMMAND ...
 
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code (2 for a command that cannot be understood, 141 where
     nobody reads what it prints)."""
     arguments = sys.argv[1:] if argv is None else argv
-    return console.guarded(lambda: _main(arguments))
+    return console.guarded(lambda: _main(arguments), ends_process=argv is None)
 
 
 def _main(argv: list[str]) -> int:
@@ -67,7 +67,8 @@ def _load(arguments: list[str]):
     name, *rest = arguments
     _nearest(catalogue.experiments(), name, "experiment")
     try:
-        return catalogue.load_experiment(name), rest
+        with signals.importing():
+            return catalogue.load_experiment(name), rest
     except catalogue.NotAnExperiment as error:
         raise UsageError(str(error)) from error
 
@@ -122,8 +123,9 @@ def _with_grid(experiment, rest: list[str]):
         raise UsageError("--grid needs FIELD=VALUE,VALUE ...")
     if not cells:
         return {}, flags
-    from dgm_jax.core import DgmError
-    from dgm_jax.run.ablation import parse_grid
+    with signals.importing():
+        from dgm_jax.core import DgmError
+        from dgm_jax.run.ablation import parse_grid
 
     try:
         return parse_grid(experiment, cells), flags
@@ -142,8 +144,9 @@ def _ablate(arguments: list[str]) -> int:
 def _report(arguments: list[str]) -> int:
     if len(arguments) != 1:
         raise UsageError(f"report takes one run folder, got {len(arguments)} arguments")
-    from dgm_jax.core import DgmError
-    from dgm_jax.report import write_report
+    with signals.importing():
+        from dgm_jax.core import DgmError
+        from dgm_jax.report import write_report
 
     try:
         print(f"report: {write_report(arguments[0])}")

@@ -23,6 +23,7 @@ from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.parameters import save_parameters
+from dgm_jax.terminal import signals
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.training.checkpoint import Checkpoints
 
@@ -56,6 +57,7 @@ class Run(NamedTuple):
         with self.progress.phase(f"compiling {what}"):
             yield
         self.clock.compile_seconds += time.monotonic() - start
+        signals.check()
 
 
 class Trained(NamedTuple):
@@ -171,7 +173,6 @@ def _timed_advance(run: Run, group: Group, compiled, stop):
                 f"steps of {group.name} ({lanes.failed_at.size} lanes by {compiled.strategy})"
             ):
                 program = compiled.compile_advance(lanes, data)
-            stop.check()
             parts = training.in_parts(program, between=stop.check)
         start = time.monotonic()
         out = parts(lanes, data, length)

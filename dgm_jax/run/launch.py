@@ -18,6 +18,7 @@ from dgm_jax import native
 from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
 from dgm_jax.report import statistics
 from dgm_jax.report.page import format_table, write_report
+from dgm_jax.run import stopped
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import Clock, Run, Trained, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
@@ -27,7 +28,7 @@ from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
 from dgm_jax.store.directory import CONFIG, SUMMARY, RunDirectory
-from dgm_jax.terminal import console
+from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.terminal.signals import Interrupted, watch_signals
@@ -53,29 +54,21 @@ class Job(NamedTuple):
 
 
 def run(job: Job, command: Command | None) -> int:
-    """Runs to the end, or until a signal; returns the exit code."""
+    """Runs to the end; returns the exit code. A signal is raised as `Interrupted`."""
     folder = _folder(job.experiment, job.launch)
     try:
         convolutions = native.use_convolutions(job.launch.convolutions)
-        with convolutions, Progress(job.launch.progress) as progress:
+        with watch_signals() as stop, convolutions, Progress(job.launch.progress) as progress:
+            stop.outlook = lambda: stopped.outlook(folder, command)
+            stop.notify, stop.close = progress.notice, progress.close
             return _exit_code(_complete(job, folder, progress, show=True))
-    except Interrupted as stop:
-        console.tell(f"stopped by {stop}; continue {_with(command, folder)}")
-        return stop.exit_code
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code
     except OSError as error:
-        how = _with(command, folder)
+        how = stopped.continuing(folder, command)
         console.tell(f"error: {error}; what was saved before is sound: continue {how}")
         return RunDirectoryError.exit_code
-
-
-def _with(command: Command | None, folder) -> str:
-    """How a run that has stopped goes on: the command to paste, if there was one."""
-    if command is None:
-        return f"with the same settings, --out {folder} --resume"
-    return f"with\n  {command.resuming(folder)}"
 
 
 def check(job: Job) -> int:
@@ -145,6 +138,7 @@ def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.P
     )
     progress.notice(f"first, since this run needs it: {need.experiment} in {folder}")
     summary = _complete(Job(experiment, config, own, {}), folder, progress)
+    signals.check()
     require(_exit_code(summary) == 0, f"{need.experiment} in {folder}: every seed diverged")
     return folder
 
@@ -156,20 +150,23 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
     settings = dataclasses.asdict(job.config) | (
         {"grid": {k: list(v) for k, v in job.grid.items()}} if job.grid else {}
     )
-    with RunDirectory.create(
-        folder,
-        experiment.name,
-        settings,
-        job.launch.resume,
-        notify=progress.notice,
-        launch=dataclasses.asdict(job.launch),
-    ) as directory:
+    with signals.held():
+        directory = RunDirectory.create(
+            folder,
+            experiment.name,
+            settings,
+            job.launch.resume,
+            notify=progress.notice,
+            launch=dataclasses.asdict(job.launch),
+        )
+    with directory:
         if directory.finished:
             progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
             return records.read_json(folder / SUMMARY)
         try:
+            signals.check()
             run, results = _train_all(job, cells, directory, progress)
-        except DgmError:
+        except (DgmError, Interrupted):
             directory.forget()
             raise
         arm_results = [result.arm_result for result in results]
@@ -177,10 +174,11 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
         for name, (figure, caption) in pictures.items():
             directory.save_figure(name, figure, caption)
         summary = _summarize(run, results)
-        directory.write_summary(summary)  # last: a folder with a summary is finished
-        report = write_report(folder)
-    if show:
-        _show(experiment, summary, report)
+        with signals.held():  # what is left is short, and the run is done then
+            directory.write_summary(summary)  # last: a folder with a summary is finished
+            report = write_report(folder)
+            if show:
+                _show(experiment, summary, report)
     return summary
 
 
@@ -221,7 +219,8 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[Trained]
     directory.record_dataset(inputs.identity)
     several = len(cells) > 1
     run = Run(experiment, job.config, job.launch, inputs, directory, progress, clock, several)
-    with watch_signals() as stop:
+    with watch_signals() as stop, stop.hold():
+        stop.check()
         return run, train_all(run, groups(experiment, cells), stop)
 
 

@@ -21,7 +21,6 @@ import rich.console
 
 from dgm_jax.core import lookup
 from dgm_jax.terminal import displays
-from dgm_jax.terminal.signals import Interrupted
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -74,7 +73,7 @@ class Progress:
         try:
             yield
             outcome = "done"
-        except (KeyboardInterrupt, Interrupted):
+        except KeyboardInterrupt:
             outcome = "interrupted"
             raise
         finally:
@@ -139,7 +138,7 @@ class Progress:
         try:
             yield self
             outcome = "done"
-        except (KeyboardInterrupt, Interrupted):
+        except KeyboardInterrupt:
             outcome = "interrupted"
             raise
         finally:
