@@ -63,11 +63,12 @@ def run(job: Job, command: Command | None) -> int:
             stop.notify, stop.close = progress.notice, progress.close
             return _exit_code(_complete(job, folder, progress, show=True))
     except DgmError as error:
-        console.tell(f"error: {error}")
+        refused = isinstance(error.__cause__, OSError)  # by the disk, which may have room again
+        how = f"; {stopped.outlook(folder, command)}" if refused else ""
+        console.tell(f"error: {error}{how}")
         return error.exit_code
     except OSError as error:
-        how = stopped.continuing(folder, command)
-        console.tell(f"error: {error}; what was saved before is sound: continue {how}")
+        console.tell(f"error: {error}; {stopped.outlook(folder, command)}")
         return RunDirectoryError.exit_code
 
 

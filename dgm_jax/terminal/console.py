@@ -110,6 +110,8 @@ def _written_out(work: Callable[[], int]) -> int:
 
 def tell(text: str) -> None:
     """A sentence on standard error, or nowhere if that is closed."""
+    if sys.stderr is None:  # and print would take standard output
+        return
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 

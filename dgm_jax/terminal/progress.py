@@ -39,6 +39,8 @@ class Progress:
         self, mode: str = "auto", stream=None, *, interval: float = 5.0, clock=time.monotonic
     ):
         self.stream = sys.stderr if stream is None else stream
+        if self.stream is None:  # standard error is closed
+            mode = "quiet"
         if mode == "auto":
             mode = (
                 "rich"

@@ -35,6 +35,7 @@ class Stop:
         number: the first signal that came, or None.
         raised: whether it was raised at once, wherever the work was.
         outlook: what to say after "stopped by SIGINT; ": what is saved, and how it goes on.
+        tell: shows the last sentence.
         notify: shows a sentence while the work goes on.
         close: gives the terminal back before the process is ended.
     """
@@ -42,7 +43,7 @@ class Stop:
     def __init__(self, notify: Callable[[str], None]):
         self.number: int | None = None
         self.outlook: Callable[[], str] = lambda: AGAIN
-        self.notify = notify
+        self.tell = self.notify = notify
         self.close: Callable[[], None] = lambda: None
         self._holds, self.raised = 0, False
 
@@ -97,14 +98,9 @@ def check() -> None:
         _current.check()
 
 
-def _to_stderr(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(text, file=sys.stderr, flush=True)
-
-
 @contextlib.contextmanager
 def watch_signals(
-    notify: Callable[[str], None] = _to_stderr, ends_process: bool = False
+    notify: Callable[[str], None] = lambda text: None, ends_process: bool = False
 ) -> Iterator[Stop]:
     """A `Stop` that hears SIGINT and SIGTERM while the block runs; the present one where there is
     one.
@@ -233,7 +229,7 @@ def _end(stop: Stop, first: int) -> None:
         with contextlib.suppress(Exception):
             stop.close()
         with contextlib.suppress(Exception):
-            _to_stderr(stop.sentence())
+            stop.tell(stop.sentence())
 
     saying = threading.Thread(target=say, daemon=True)  # the terminal may not take it
     saying.start()
