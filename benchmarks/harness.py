@@ -57,12 +57,12 @@ def engine_case(task: Callable, data, num_seeds: int, strategy: str, num_steps: 
     compiled = parallel.distribute(program, keys, {}, strategy=strategy, only=jax.devices()[:1])
     lanes, data = compiled.init(keys, {}), compiled.place_data(data)
     start = time.perf_counter()
-    advance = compiled.compile_advance(lanes, data, num_steps)
+    advance = compiled.compile_advance(lanes, data)
     seconds = time.perf_counter() - start
     holder = [lanes]
 
     def call():
-        holder[0], _ = jax.block_until_ready(advance(holder[0], data))
+        holder[0], *_ = jax.block_until_ready(advance(holder[0], data, num_steps))
 
     return Case(call, num_seeds * num_steps, seconds)
 

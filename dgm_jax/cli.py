@@ -17,7 +17,7 @@ from tyro.conf import Positional
 from dgm_jax.run import catalogue, resuming, sampling, start
 from dgm_jax.run.resuming import Resume
 from dgm_jax.run.sampling import SampleConfig
-from dgm_jax.terminal import console
+from dgm_jax.terminal import console, signals
 
 
 class UsageError(Exception):
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         SystemExit: with 0 after a help text, with 2 where the parser has explained a mistake.
     """
     arguments = sys.argv[1:] if argv is None else argv
-    return console.guarded(lambda: _main(arguments))
+    return console.guarded(lambda: _main(arguments), ends_process=argv is None)
 
 
 def _main(argv: list[str]) -> int:
@@ -60,7 +60,8 @@ def _experiment(name: str):
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise UsageError(f"unknown experiment {name!r}{hint}; known: {', '.join(known)}")
     try:
-        return catalogue.load_experiment(name)
+        with signals.importing():
+            return catalogue.load_experiment(name)
     except catalogue.NotAnExperiment as error:
         raise UsageError(str(error)) from error
 
@@ -121,8 +122,9 @@ def sample(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[SampleCo
 
 def report(folder: Positional[str]) -> int:
     """Build report.html of a run folder again."""
-    from dgm_jax.core import DgmError
-    from dgm_jax.report import write_report
+    with signals.importing():
+        from dgm_jax.core import DgmError
+        from dgm_jax.report import write_report
 
     try:
         print(f"report: {write_report(folder)}")

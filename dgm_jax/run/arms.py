@@ -25,6 +25,7 @@ from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
 from dgm_jax.store.directory import RunDirectory
+from dgm_jax.terminal import signals
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.training.checkpoint import Checkpoints
 
@@ -65,6 +66,7 @@ class Run(NamedTuple):
         with self.progress.phase(f"compiling {what}"):
             yield
         self.clock.compile_seconds += time.monotonic() - start
+        signals.check()
 
 
 class ArmOutcome(NamedTuple):
@@ -108,7 +110,7 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[ArmOutcom
         run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)
         best = models.Best(run, group, lanes, start)
         evaluate = _evaluation(run, group, compiled, lanes, arrays)
-        advance = _timed_advance(run, group, compiled)
+        advance = _timed_advance(run, group, compiled, stop)
         evaluated, at = None, start
         # all failed: nothing to do
         end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start
@@ -156,20 +158,21 @@ def _evaluation(run: Run, group: Group, compiled, lanes, arrays):
     return evaluated
 
 
-def _timed_advance(run: Run, group: Group, compiled):
-    """`advance(lanes, data, length)` that compiles each length once and counts the rest as
-    training."""
-    functions = {}
+def _timed_advance(run: Run, group: Group, compiled, stop):
+    """`advance(lanes, data, length)` that compiles the program at its first use and counts the rest
+    as training. A signal ends it within a part of the chunk; what the last checkpoint has stays."""
+    parts = None
 
     def advance(lanes, data, length):
-        if length not in functions:
+        nonlocal parts
+        if parts is None:
             with run.compiling(
-                f"{length} steps of {group.name} ({lanes.failed_at.size} lanes by"
-                f" {compiled.strategy})"
+                f"steps of {group.name} ({lanes.failed_at.size} lanes by {compiled.strategy})"
             ):
-                functions[length] = compiled.compile_advance(lanes, data, length)
+                program = compiled.compile_advance(lanes, data)
+            parts = training.in_parts(program, between=stop.check)
         start = time.monotonic()
-        out = jax.block_until_ready(functions[length](lanes, data))
+        out = parts(lanes, data, length)
         run.clock.train_seconds += time.monotonic() - start
         run.clock.seed_steps += length * lanes.failed_at.size
         return out

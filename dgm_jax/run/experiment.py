@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_of
+from dgm_jax.terminal import signals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,7 +167,8 @@ class Experiment:
 
     def _module(self):
         try:
-            return importlib.import_module(self.task) if self.task else None
+            with signals.importing():
+                return importlib.import_module(self.task) if self.task else None
         except ImportError as error:
             from dgm_jax.core import ConfigError
 

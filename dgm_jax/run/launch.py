@@ -19,7 +19,7 @@ from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_table
-from dgm_jax.run import resuming
+from dgm_jax.run import stopped
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
@@ -29,7 +29,7 @@ from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import CONFIG, read_summary
-from dgm_jax.terminal import console
+from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.terminal.signals import Interrupted, watch_signals
@@ -68,21 +68,21 @@ class Job(NamedTuple):
 
 
 def run(job: Job, command: Command | None) -> int:
-    """Runs to the end, or until a signal; returns the exit code."""
+    """Runs to the end; returns the exit code. A signal is raised as `Interrupted`."""
     folder = _folder(job.experiment, job.launch)
     try:
         convolutions = native.use_convolutions(job.launch.convolutions)
-        with convolutions, Progress(job.launch.progress) as progress:
+        with watch_signals() as stop, convolutions, Progress(job.launch.progress) as progress:
+            stop.outlook = lambda: stopped.outlook(job.experiment, folder, command)
+            stop.notify, stop.close = progress.notice, progress.close
             return _exit_code(_complete(job, folder, progress, show=True))
-    except Interrupted as stop:
-        console.tell(f"stopped by {stop}; continue {resuming.how(job.experiment, folder, command)}")
-        return stop.exit_code
     except DgmError as error:
-        console.tell(f"error: {error}")
+        refused = isinstance(error.__cause__, OSError)  # by the disk, which may have room again
+        how = f"; {stopped.outlook(job.experiment, folder, command)}" if refused else ""
+        console.tell(f"error: {error}{how}")
         return error.exit_code
     except OSError as error:
-        how = resuming.how(job.experiment, folder, command)
-        console.tell(f"error: {error}; what was saved before is sound: continue {how}")
+        console.tell(f"error: {error}; {stopped.outlook(job.experiment, folder, command)}")
         return RunDirectoryError.exit_code
 
 
@@ -153,6 +153,7 @@ def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.P
     )
     progress.notice(f"first, since this run needs it: {need.experiment} in {folder}")
     summary = _complete(Job(experiment, config, own, {}), folder, progress)
+    signals.check()
     require(_exit_code(summary) == 0, f"{need.experiment} in {folder}: every seed diverged")
     return folder
 
@@ -161,20 +162,23 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
     """Trains what is left of a run; returns its summary."""
     job, cells = job.cells()
     experiment = job.experiment
-    with RunDirectory.create(
-        folder,
-        experiment.name,
-        job.settings(),
-        job.launch.resume,
-        notify=progress.notice,
-        launch=dataclasses.asdict(job.launch),
-    ) as directory:
+    with signals.held():
+        directory = RunDirectory.create(
+            folder,
+            experiment.name,
+            job.settings(),
+            job.launch.resume,
+            notify=progress.notice,
+            launch=dataclasses.asdict(job.launch),
+        )
+    with directory:
         if directory.finished:
             progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
             return summaries.nested(read_summary(folder) or {})
         try:
+            signals.check()
             run, results = _train_all(job, cells, directory, progress)
-        except DgmError:
+        except (DgmError, Interrupted):
             directory.forget()
             raise
         arm_results = [result.arm_result for result in results]
@@ -182,11 +186,12 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
         for name, (figure, caption) in pictures.items():
             directory.save_figure(name, figure, caption)
         summary = _summarize(run, results)
-        # last: a folder with a summary is finished
-        directory.write_summary(summaries.flattened(summary))
-        report = write_report(folder)
-    if show:
-        _show(experiment, summary, report)
+        with signals.held():  # what is left is short, and the run is done then
+            # last: a folder with a summary is finished
+            directory.write_summary(summaries.flattened(summary))
+            report = write_report(folder)
+            if show:
+                _show(experiment, summary, report)
     return summary
 
 
@@ -220,7 +225,8 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutco
     run = Run(
         experiment, job.config, job.launch, inputs, directory, progress, clock, several, names
     )
-    with watch_signals() as stop:
+    with watch_signals() as stop, stop.hold():
+        stop.check()
         return run, train_all(run, groups(experiment, cells), stop)
 
 

@@ -90,6 +90,11 @@ def how(experiment: Experiment, folder: pathlib.Path, command: Command | None) -
     """
     if _is_installed(experiment):
         return f"with\n  {shlex.join(['dgm-jax', 'resume', str(folder)])}"
+    return by_flags(folder, command)
+
+
+def by_flags(folder: pathlib.Path, command: Command | None) -> str:
+    """The command that started a run, with its folder and --resume, if there was one."""
     if command is None:
         return f"with the same settings, --out {folder} --resume"
     return f"with\n  {command.resuming(folder)}"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import LaunchConfig
-from dgm_jax.terminal import console
+from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
 MISTAKE = 2
@@ -31,20 +31,22 @@ def main(
     """Runs an experiment from the command line; returns the exit code.
 
     0 done, 2 settings, data, folder or disk that the caller can mend, 6 every seed diverged,
-    130 or 143 stopped by Ctrl-C or SIGTERM after saving.
+    130 or 143 stopped by Ctrl-C or SIGTERM; what was saved is sound.
     grid: settings with the values an ablation gives them.
     command: what was typed, if it was not this experiment's own module; it is repeated in help
         texts and, for a run that was stopped, as the command that goes on.
     """
+    ends_process = argv is None
     if argv is None:
         argv = sys.argv[1:]
         command = command or console.typed((), argv)
-    return console.guarded(lambda: _main(experiment, argv, grid or {}, command))
+    return console.guarded(lambda: _main(experiment, argv, grid or {}, command), ends_process)
 
 
 def _main(experiment: Experiment, argv: Sequence[str], grid, command: Command | None) -> int:
     settings = parse(experiment, argv, command)
-    from dgm_jax.run.launch import Job, run
+    with signals.importing():
+        from dgm_jax.run.launch import Job, run
 
     return run(Job(experiment, settings.study, settings.launch, grid), command)
 
@@ -55,7 +57,8 @@ def ablate(experiment: Experiment, argv: Sequence[str], command: Command | None 
     if not settings.grid:
         console.tell("error: ablate needs --grid FIELD=VALUE,VALUE ...")
         return MISTAKE
-    from dgm_jax.run.launch import Job, run
+    with signals.importing():
+        from dgm_jax.run.launch import Job, run
 
     job = _with_grid(Job(experiment, settings.study, settings.launch, {}), settings.grid)
     return MISTAKE if job is None else run(job, command)
@@ -74,8 +77,9 @@ def check(
     """
     argv = sys.argv[1:] if argv is None else argv
     settings = parse(experiment, argv, command, with_grid=grid is None)
-    from dgm_jax.run.launch import Job
-    from dgm_jax.run.launch import check as check_job
+    with signals.importing():
+        from dgm_jax.run.launch import Job
+        from dgm_jax.run.launch import check as check_job
 
     job = Job(experiment, settings.study, settings.launch, grid or {})
     job = _with_grid(job, settings.grid)
@@ -84,8 +88,9 @@ def check(
 
 def _with_grid(job, cells: tuple[str, ...]):
     """The job with the cells of --grid, or None after a sentence on them."""
-    from dgm_jax.core import DgmError
-    from dgm_jax.run.ablation import parse_grid
+    with signals.importing():
+        from dgm_jax.core import DgmError
+        from dgm_jax.run.ablation import parse_grid
 
     try:
         return job._replace(grid=job.grid | parse_grid(job.experiment, list(cells)))

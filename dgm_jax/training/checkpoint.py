@@ -23,6 +23,7 @@ from dgm_jax.core import (
     sha256_of,
     tree_sha256,
 )
+from dgm_jax.training.lanes_file import FILE, RestoreLanes, SaveLanes, read_named
 
 LANES, SEAL = "lanes", "seal"  # the arrays; whose they are, what they are, the hash of their bits
 _OLD_SEAL = {"sha256", "leaves", "leaves_sha256"}  # before seals named their run and step
@@ -84,9 +85,7 @@ class Checkpoints:
             "rows": list(rows),
         }
         seal = {**content, "seal_sha256": _sha256(content)}
-        items = ocp.args.Composite(
-            **{LANES: ocp.args.StandardSave(lanes), SEAL: ocp.args.JsonSave(seal)}
-        )
+        items = ocp.args.Composite(**{LANES: SaveLanes(lanes), SEAL: ocp.args.JsonSave(seal)})
         try:
             with _without_orbax_messages():
                 written = self._manager.save(step, args=items, force=True)
@@ -152,7 +151,7 @@ class Checkpoints:
     def _restore(self, step: int, abstract: PyTree) -> Lane:
         seal = self._seal(step)
         _require_same_leaves(step, seal["leaves"], _leaves(abstract))
-        items = ocp.args.Composite(**{LANES: ocp.args.StandardRestore(abstract)})
+        items = ocp.args.Composite(**{LANES: RestoreLanes(abstract)})
         lanes = self._manager.restore(step, args=items)[LANES]
         if _leaves(lanes) != seal["leaves"] or tree_sha256(lanes) != seal["sha256"]:
             raise ValueError("the arrays are not the ones that were saved: their SHA-256 differs")
@@ -255,20 +254,16 @@ def read_newest(folder: Path) -> tuple[Found | None, list[str]]:
 
 
 def _read(manager: ocp.CheckpointManager, step: int) -> Found:
-    items = {LANES: ocp.args.StandardRestore(), SEAL: ocp.args.JsonRestore()}
-    restored = manager.restore(step, args=ocp.args.Composite(**items))
-    seal = restored[SEAL]
+    args = ocp.args.Composite(**{SEAL: ocp.args.JsonRestore()})
+    seal = manager.restore(step, args=args)[SEAL]
     if _sha256({k: v for k, v in seal.items() if k != "seal_sha256"}) != seal["seal_sha256"]:
         raise ValueError("its seal is not the one that was saved")
     if seal["step"] != step:
         raise ValueError(f"it is checkpoint {seal['step']} under another name")
-    paths = jax.tree_util.tree_leaves_with_path(restored[LANES])
-    arrays = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in paths}
-    # The hash is of the leaves in the order, and under the paths, of the tree that was saved.
-    saved = {path: arrays[_simple(path)] for path in seal["leaves"]}
-    if len(saved) != len(arrays) or sha256_of(saved) != seal["sha256"]:
+    saved = read_named(Path(str(manager.directory)) / str(step) / LANES / FILE, seal["leaves"])
+    if sha256_of(saved) != seal["sha256"]:
         raise ValueError("the arrays are not the ones that were saved: their SHA-256 differs")
-    return Found(step, seal["identity"], arrays)
+    return Found(step, seal["identity"], {_simple(path): x for path, x in saved.items()})
 
 
 _KEY = re.compile(r"\['((?:[^'\\]|\\.)*)'\]|\[(\d+)\]|\.(\w+)")
