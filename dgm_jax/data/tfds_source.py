@@ -12,6 +12,7 @@ import re
 import numpy as np
 
 from dgm_jax.core import ConfigError, DataError, did_you_mean, require
+from dgm_jax.data.folder import check_image_size
 from dgm_jax.data.packages import OFFLINE, optional
 
 DATA_VARIABLE = "DGM_JAX_DATA"
@@ -49,6 +50,7 @@ def read_tfds(
         bool(_NAME.fullmatch(name)),
         f"expected a tfds name such as cifar10 or emnist/letters, got {name!r}",
     )
+    check_image_size(image_size)
     builder = _prepared_builder(tfds, name, data_dir, download)
     _check_features(builder, image_key, label_key)
     train = _read_split(builder, train_split, image_key, label_key, image_size)
@@ -67,7 +69,9 @@ def read_tfds(
     )
     resized = (f"resized to {image_size}x{image_size}",) if image_size else ()
     source = f"tensorflow-datasets {builder.info.full_name} in {builder.data_path}"
-    return arrays, tuple(names) if names else None, (*slices, *resized), source
+    unread = sorted(set(builder.info.splits) - {_base(train_split), _base(test_split)})
+    others = (f"splits not read: {', '.join(unread)}",) if unread else ()
+    return arrays, tuple(names) if names else None, (*others, *slices, *resized), source
 
 
 def is_prepared(name: str, data_dir) -> bool:
@@ -124,6 +128,19 @@ def _check_features(builder, image_key: str, label_key: str) -> None:
             f"{', '.join(features)}; name them with image_key= and label_key=",
             DataError,
         )
+    label, image = builder.info.features[label_key], builder.info.features[image_key]
+    require(
+        label.shape == () and np.dtype(label.np_dtype).kind in "iu",
+        f"tfds set {builder.info.full_name}: {label_key} is {label.np_dtype} of shape"
+        f" {label.shape}, expected one whole number; name another feature with label_key=",
+        DataError,
+    )
+    require(
+        len(image.shape or ()) == 3 and np.dtype(image.np_dtype) == np.uint8,
+        f"tfds set {builder.info.full_name}: {image_key} is {image.np_dtype} of shape"
+        f" {image.shape}, expected uint8 (H, W, C); name another feature with image_key=",
+        DataError,
+    )
     file_format = str(getattr(builder.info.file_format, "value", builder.info.file_format))
     require(
         file_format == "array_record",
@@ -135,14 +152,15 @@ def _check_features(builder, image_key: str, label_key: str) -> None:
 
 
 def _read_split(builder, split: str, image_key: str, label_key: str, image_size: int | None):
-    base, known = re.split(r"[\[+]", split)[0], sorted(builder.info.splits)
+    base, known = _base(split), sorted(builder.info.splits)
     require(
         base in known,
         f"tfds set {builder.info.full_name} has no split {base!r}; it has {', '.join(known)}; "
         "choose with train_split= and test_split=, e.g. 'train[:90%]' and 'train[90%:]'",
     )
     source = builder.as_data_source(split=split)
-    labels, images, shapes = np.zeros(len(source), np.int32), [], set()
+    require(len(source) > 0, f"tfds {split}: no examples in it", DataError)
+    labels, images, shapes = np.zeros(len(source), np.int64), [], set()
     for start in range(0, len(source), 1024):
         rows = range(start, min(start + 1024, len(source)))
         for i, record in zip(rows, source.__getitems__(rows), strict=True):
@@ -156,6 +174,11 @@ def _read_split(builder, split: str, image_key: str, label_key: str, image_size:
         DataError,
     )
     return np.stack(images), labels
+
+
+def _base(split: str) -> str:
+    """The split of which `train[:90%]` is a part."""
+    return re.split(r"[\[+]", split)[0]
 
 
 def _resized(image: np.ndarray, image_size: int | None) -> np.ndarray:

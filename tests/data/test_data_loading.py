@@ -325,7 +325,7 @@ def test_bad_contents_are_refused_at_load(tmp_path, arrays, message):
             {"binarization": "static"},
             "is a 2-D density; binarization='static' is for images",
         ),
-        ("ring", {"num_train": 0}, "num_train must be a positive integer"),
+        ("ring", {"num_train": 0}, "num_train must be an integer of at least 1; got 0"),
         (
             "digits",
             {"binarisation": "static"},
