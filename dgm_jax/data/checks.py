@@ -35,7 +35,7 @@ def check_images(
     allow_constant: accept images in which all pixels are equal.
     """
     require(pixels in PIXELS, f"pixels is one of {PIXELS}, got {pixels!r}")
-    images = _as_array(images, split)
+    images = as_array(images, split)
     check_layout(images, split)
     _check_values(images, split, pixels)
     if not allow_constant:
@@ -159,7 +159,8 @@ def check_batch_size(num_examples: int, batch_size: int, *, split: str = "train"
     )
 
 
-def _as_array(images, split: str) -> np.ndarray:
+def as_array(images, split: str) -> np.ndarray:
+    """The images as one array; `DataError` for a collection of mixed sizes."""
     try:
         return np.asarray(images)
     except ValueError as error:

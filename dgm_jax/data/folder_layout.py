@@ -78,7 +78,10 @@ def find(root: pathlib.Path, *, skip_links: bool = False) -> Layout:
     else:
         _require_no_lone_split(root, by_split, folders)
         bases = {"train": root}
-    splits = {split: _classes(base, tally) for split, base in bases.items()}
+    splits = {}
+    for split, base in bases.items():
+        inner = (folders, images) if base == root else _scan(base, tally)
+        splits[split] = _classes(base, *inner, tally)
     for split, files in splits.items():
         require(
             bool(files),
@@ -149,9 +152,8 @@ def _note_what_is_beside(tally: Tally, folders, images, bases) -> None:
             tally.notes.append(f"{listed([path.name])} not read ({number} images)")
 
 
-def _classes(base: pathlib.Path, tally: Tally) -> Files:
+def _classes(base: pathlib.Path, folders, images, tally: Tally) -> Files:
     """(class, path) of every image below `base`, in the order of classes and names."""
-    folders, images = _scan(base, tally)
     found: dict[str, tuple[pathlib.Path, list[pathlib.Path]]] = {}
     for path in folders:
         name = _class_name(path)
@@ -217,28 +219,26 @@ def _below(folder: pathlib.Path, tally: Tally) -> list[pathlib.Path]:
 def _scan(folder: pathlib.Path, tally: Tally) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     """Subfolders and image files of one folder, by name; the rest is counted."""
     try:
-        names = sorted(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed: {error.strerror}") from error
-    tally.entries += len(names)
+    tally.entries += len(found)
     require(
         tally.entries <= MAX_FILES,
         f"{tally.root}: more than {MAX_FILES} files and folders; give a part of them",
         DataError,
     )
     folders, images = [], []
-    for path in map(folder.joinpath, names):
-        is_folder, ending = os.path.isdir(path), path.suffix.lower()
-        if path.name.startswith("."):
+    for entry in found:
+        path = folder / entry.name
+        ending = path.suffix.lower()
+        is_link = entry.is_symlink() and os.path.isdir(path)
+        is_folder = is_link or entry.is_dir(follow_symlinks=False)
+        if entry.name.startswith("."):
             tally.hidden += is_folder or ending in SUFFIXES
-        elif is_folder and path.is_symlink():
-            require(
-                tally.follow_no_links,
-                f"{path}: a link to a folder, which is not followed; copy that folder here, or"
-                " leave the link out by the option bad_files='skip'",
-                DataError,
-            )
-            tally.links += 1
+        elif is_link:
+            _leave_out_link(path, tally)
         elif is_folder:
             folders.append(path)
         elif ending in SUFFIXES:
@@ -246,6 +246,16 @@ def _scan(folder: pathlib.Path, tally: Tally) -> tuple[list[pathlib.Path], list[
         else:
             tally.endings[ending or "none"] += 1
     return folders, images
+
+
+def _leave_out_link(path: pathlib.Path, tally: Tally) -> None:
+    require(
+        tally.follow_no_links,
+        f"{path}: a link to a folder, which is not followed; copy that folder here, or"
+        " leave the link out by the option bad_files='skip'",
+        DataError,
+    )
+    tally.links += 1
 
 
 def _class_name(path: pathlib.Path) -> str:

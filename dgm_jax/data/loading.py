@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax.core import checks, lookup, require
+from dgm_jax.core import DataError, checks, lookup, require
+from dgm_jax.data.checks import as_array
 from dgm_jax.data.dataset import Dataset
 from dgm_jax.data.densities2d import DENSITIES
 from dgm_jax.data.density_sets import load_density
@@ -89,11 +90,20 @@ def from_arrays(
         f"expected arrays by name, such as {{'x_train': images}}, got {type(arrays).__name__}",
     )
     keys, notes = choose(arrays.keys(), name)
-    picked = {key: None if chosen is None else arrays[chosen] for key, chosen in keys.items()}
-    for key, value in picked.items():
-        if key.endswith("labels") and value is not None:
-            picked[key] = np.asarray(value)
+    picked = {
+        key: None if chosen is None else _array(arrays[chosen], key) for key, chosen in keys.items()
+    }
     return finish(name, Decoded(picked, None, "arrays in memory", notes), treatment, **own)
+
+
+def _array(value, key: str) -> np.ndarray:
+    split, _, what = key.partition("_")
+    if what == "images":
+        return as_array(value, split)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"{split} labels: expected one integer for each image: {error}") from error
 
 
 def _no_options() -> None:

@@ -33,9 +33,7 @@ def regular_file(path) -> os.stat_result:
 def folder(path) -> pathlib.Path:
     """`path`, after a `DataError` unless it is a folder."""
     path = pathlib.Path(path)
-    if not path.is_symlink() and not _exists(path):
-        raise DataError(f"{path}: no such folder")
-    if not stat.S_ISDIR(_stat(path).st_mode):
+    if not stat.S_ISDIR(_stat(path, "folder").st_mode):
         raise DataError(f"{path}: a file, expected a folder")
     return path
 
@@ -56,21 +54,11 @@ def counted(counts: Counter) -> str:
     return ", ".join(f"{listed([k])} {n}" for k, n in rows) + (f", {more} others" if more else "")
 
 
-def _exists(path: pathlib.Path) -> bool:
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except (OSError, ValueError):
-        return True  # there or not, the operating system has more to say
-    return True
-
-
-def _stat(path) -> os.stat_result:
+def _stat(path, kind: str = "file") -> os.stat_result:
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:  # too long, a link to itself, no permission, NUL
+        raise DataError(f"{path}: no such {kind}") from error
+    except (OSError, ValueError) as error:  # too long, a link to itself, no permission
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be opened: {reason}") from error

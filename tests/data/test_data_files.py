@@ -380,7 +380,12 @@ def test_every_ending_is_a_format_that_is_read(tmp_path, suffix):
         ),
         (class_folder, {"bad_files": "ignore"}, ConfigError, "bad_files is one of"),
         (class_folder, {"channels": 4}, ConfigError, "channels is 1, 3 or None"),
-        (class_folder, {"image_size": 0}, ConfigError, "image_size must be an integer of at least 1; got 0"),
+        (
+            class_folder,
+            {"image_size": 0},
+            ConfigError,
+            "image_size must be an integer of at least 1; got 0",
+        ),
     ],
 )
 def test_bad_folders_and_options(tmp_path, make, options, error, message):
