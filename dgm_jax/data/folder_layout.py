@@ -55,6 +55,7 @@ class Tally:
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def all_notes(self) -> tuple[str, ...]:
+        """The notes, and the counts of what was left out in words."""
         counts = (
             (self.hidden, f"{self.hidden} hidden images or folders not read"),
             (self.links, f"{self.links} links to folders not followed"),
@@ -63,6 +64,7 @@ class Tally:
         return (*self.notes, *(text for number, text in counts if number))
 
     def relative(self, path: pathlib.Path) -> str:
+        """The path below `root`, as notes name it."""
         return path.relative_to(self.root).as_posix()
 
 

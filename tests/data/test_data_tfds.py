@@ -124,6 +124,71 @@ def test_what_cannot_be_read_says_why(data_dir, name, options, error, message):
         data.load(name, data_dir=data_dir, **options)
 
 
+class OddSets(TinyShapes, skip_registration=True):
+    """A third split, labels beyond int32, and features that are no image or no label."""
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=(None, 5, 3), encoding_format="png"),
+            "deep": tfds.features.Tensor(shape=(4, 5, 1), dtype=np.uint16),
+            "label": tfds.features.Scalar(np.int64),
+            "two": tfds.features.Tensor(shape=(2,), dtype=np.int32),
+            "share": tfds.features.Scalar(np.float32),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        rows = {"train": range(20), "test": range(20, 30), "extra": range(3), "far": range(30, 32)}
+        return {split: self._generate_examples(numbers) for split, numbers in rows.items()}
+
+    def _generate_examples(self, rows):
+        for i in rows:
+            yield (
+                i,
+                {
+                    "image": PICTURES[i % 30],
+                    "deep": np.full((4, 5, 1), 300, np.uint16),
+                    "label": 2**32 + 1 if i >= 30 else i % 3,
+                    "two": np.zeros(2, np.int32),
+                    "share": 0.5,
+                },
+            )
+
+
+@pytest.fixture(scope="module")
+def odd_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("odd")
+    OddSets(data_dir=str(path), file_format="array_record").download_and_prepare()
+    return path
+
+
+def test_splits_that_are_not_read_are_said(odd_dir):
+    info = data.load("tfds:odd_sets", data_dir=odd_dir).info
+    assert info.notes == ("splits not read: extra, far",)
+    info = data.load("tfds:odd_sets", data_dir=odd_dir, test_split="train[:50%]").info
+    assert info.notes[0] == "splits not read: extra, far, test"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"image_key": "deep"}, DataError, "deep is uint16 of shape .*, expected uint8"),
+        ({"image_key": "two"}, DataError, "two is int32 of shape .2,., expected uint8"),
+        ({"label_key": "two"}, DataError, "two is int32 of shape .2,., expected one whole"),
+        ({"label_key": "share"}, DataError, "share is float32 of shape .., expected one whole"),
+        ({"test_split": "far"}, DataError, r"test labels: expected 0\.\.2, got 4294967297"),
+        ({"test_split": "test[:0]"}, DataError, "tfds test.:0.: no examples in it"),
+        ({"image_size": 10**9}, ConfigError, "image_size must be at most 8192"),
+        ({"image_size": 0}, ConfigError, "image_size must be an integer of at least 1"),
+        ({"train_split": 3}, ConfigError, "train_split takes str, got 3"),
+        ({"download": "yes"}, ConfigError, "download takes bool, got the text 'yes'"),
+    ],
+)
+def test_features_and_options_that_do_not_fit(odd_dir, options, error, message):
+    with pytest.raises(error, match=message):
+        data.load("tfds:odd_sets", data_dir=odd_dir, **options)
+
+
 def test_mixed_sizes_can_be_resized(data_dir):
     assert data.load("tfds:mixed_shapes", data_dir=data_dir, image_size=5).info.shape == (5, 5, 3)
 

@@ -7,28 +7,24 @@ they were trusted, and what is no file. `read_hostile` reads them.
 
 import gzip
 import io
+import json
 import os
 import pathlib
 import pickle
 import struct
+import sys
 import zipfile
 import zlib
 
 import numpy as np
-from PIL import Image
+from hostile_pictures import FORMATS, NUMBERS, changed, large_claims, picture, with_right_checksums
 
-from dgm_jax.data import idx
-
-FORMATS = {
-    "png": {},
-    "jpg": {},
-    "gif": {},
-    "webp": {"lossless": True},
-    "tif": {"compression": "tiff_lzw"},
-    "bmp": {},
-    "ppm": {},
+IDX_FILES = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
 }
-NUMBERS = (0, 1, 2**8 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1)
 DTYPES = ("|u1", "<f8", "|b1", "|V0", "<U0", "|O", "<M8[s]", "<i8", "|V9999999", "nonsense", ">c16")
 EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
 %%BoundingBox: 0 0 8 8
@@ -62,47 +58,6 @@ def write(root, seed: int, count: int) -> list[str]:
     return names
 
 
-def picture(rng, ending: str, frames: int = 1) -> bytes:
-    """A good file of random pixels."""
-    side = int(rng.integers(4, 40))
-    values = rng.integers(0, 256, (frames, side, side, 3), np.uint8)
-    images = [Image.fromarray(v) for v in values]
-    options = dict(FORMATS[ending])
-    if frames > 1 and ending in ("png", "gif", "webp", "tif"):
-        options |= {"save_all": True, "append_images": images[1:]}
-    if rng.random() < 0.3 and ending in ("png", "jpg", "webp", "tif"):
-        exif = images[0].getexif()
-        exif[0x0112] = int(rng.integers(0, 10))
-        options["exif"] = exif
-    stream = io.BytesIO()
-    images[0].save(stream, {"jpg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper()), **options)
-    return stream.getvalue()
-
-
-def changed(rng, content: bytes) -> bytes:
-    """The content after one to three faults: bytes changed, cut, doubled, or a number replaced."""
-    data = bytearray(content)
-    for _ in range(int(rng.integers(1, 4))):
-        # Most faults in the first bytes, where headers are.
-        size = max(1, len(data))
-        at = int(rng.integers(0, min(size, 200) if rng.random() < 0.7 else size))
-        kind = rng.integers(6)
-        if kind == 0:
-            data[at : at + 1] = bytes([rng.integers(256)])
-        elif kind == 1:
-            del data[at:]
-        elif kind == 2:
-            del data[at : at + int(rng.integers(1, 30))]
-        elif kind == 3:
-            data[at:at] = data[at : at + int(rng.integers(1, 60))]
-        elif kind == 4:
-            data[at:at] = rng.bytes(int(rng.integers(1, 30)))
-        else:
-            number = int(rng.choice(NUMBERS))
-            data[at : at + 4] = struct.pack(rng.choice(["<I", ">I"]), number)
-    return bytes(data)
-
-
 def changed_picture(rng, folder, canary) -> str:
     ending = str(rng.choice(list(FORMATS)))
     content = changed(rng, picture(rng, ending, int(rng.integers(1, 4))))
@@ -111,41 +66,9 @@ def changed_picture(rng, folder, canary) -> str:
     return image_folder(rng, folder, content, f"x.{ending}")
 
 
-def with_right_checksums(content: bytes) -> bytes:
-    """A PNG of which the chunks that still are whole pass their test, so that their contents are
-    looked at."""
-    out, at = bytearray(content[:8]), 8
-    while at + 12 <= len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        body = content[at + 4 : at + 8 + length]
-        out += content[at : at + 8 + length] + struct.pack(">I", zlib.crc32(body))
-        at += 12 + length
-    return bytes(out)
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def large_claim(rng, folder, canary) -> str:
     """A small file that claims, or unpacks to, far more than it holds."""
-    side = int(rng.choice([6_000, 8_192, 30_000, 2**31 - 1]))
-    head = struct.pack(">IIBBBBB", side, side, 8, int(rng.choice([0, 2, 6])), 0, 0, 0)
-    packed = zlib.compress(bytes(min(side, 8_192) ** 2 // 4), 1)
-    png = b"\x89PNG\r\n\x1a\n"
-    text = b"k\0\0" + zlib.compress(bytes(50_000_000), 1)
-    profile = b"p\0\0" + zlib.compress(bytes(50_000_000), 1)
-    small = struct.pack(">IIBBBBB", 4, 4, 8, 0, 0, 0, 0)
-    frames = struct.pack(">II", 2**31 - 1, 0)
-    contents = {
-        "x.png": png + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b""),
-        "text.png": png + chunk(b"IHDR", small) + chunk(b"zTXt", text),
-        "profile.png": png + chunk(b"IHDR", small) + chunk(b"iCCP", profile),
-        "frames.png": png + chunk(b"IHDR", small) + chunk(b"acTL", frames),
-        "x.ppm": f"P6 {side} {side} 255\n".encode() + bytes(100),
-        "x.bmp": b"BM" + bytes(8) + struct.pack("<IIiiHH", 54, 40, side, 1, 1, 24) + bytes(100),
-        "x.gif": b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\2\0;",
-    }
+    contents = large_claims(rng)
     name = str(rng.choice(list(contents)))
     return image_folder(rng, folder, contents[name], name)
 
@@ -271,9 +194,9 @@ def idx_bytes(array, kind: int = 8, shape=None) -> bytes:
 def idx_folder(rng, folder, content: bytes) -> str:
     images = rng.integers(0, 256, (20, 6, 5), np.uint8)
     labels = (np.arange(20) % 4).astype(np.uint8)
-    for key, name in idx.FILES.items():
+    for key, name in IDX_FILES.items():
         (folder / name).write_bytes(idx_bytes(images if "images" in key else labels))
-    name = idx.FILES[str(rng.choice(list(idx.FILES)))]
+    name = IDX_FILES[str(rng.choice(list(IDX_FILES)))]
     packed = rng.random() < 0.5
     if packed:
         (folder / name).unlink()
@@ -311,3 +234,7 @@ MAKERS = (
     packed_npz,
     no_file,
 )
+
+
+if __name__ == "__main__":
+    print(json.dumps(write(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
