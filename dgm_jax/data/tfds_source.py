@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from dgm_jax.core import ConfigError, DataError, did_you_mean, require
+from dgm_jax.core import ConfigError, DataError, DgmError, did_you_mean, require
 from dgm_jax.data.folder import check_image_size
 from dgm_jax.data.packages import OFFLINE, optional
 
@@ -71,6 +71,8 @@ def read_tfds(
     source = f"tensorflow-datasets {builder.info.full_name} in {builder.data_path}"
     unread = sorted(set(builder.info.splits) - {_base(train_split), _base(test_split)})
     others = (f"splits not read: {', '.join(unread)}",) if unread else ()
+    shared = _in_both(builder, train_split, test_split)
+    others += (f"{shared} examples are in both splits",) if shared else ()
     return arrays, tuple(names) if names else None, (*others, *slices, *resized), source
 
 
@@ -158,15 +160,18 @@ def _read_split(builder, split: str, image_key: str, label_key: str, image_size:
         f"tfds set {builder.info.full_name} has no split {base!r}; it has {', '.join(known)}; "
         "choose with train_split= and test_split=, e.g. 'train[:90%]' and 'train[90%:]'",
     )
-    source = builder.as_data_source(split=split)
-    require(len(source) > 0, f"tfds {split}: no examples in it", DataError)
-    labels, images, shapes = np.zeros(len(source), np.int64), [], set()
-    for start in range(0, len(source), 1024):
-        rows = range(start, min(start + 1024, len(source)))
-        for i, record in zip(rows, source.__getitems__(rows), strict=True):
-            labels[i] = record[label_key]
-            images.append(_resized(np.asarray(record[image_key]), image_size))
-            shapes.add(images[-1].shape)
+    try:
+        require(builder.info.splits[split].num_examples > 0, f"tfds {split}: no examples in it")
+        labels, images = _records(builder.as_data_source(split=split), image_key, label_key)
+    except DgmError:
+        raise
+    except Exception as error:  # the syntax of splits, or files that are damaged
+        raise DataError(
+            f"tfds set {builder.info.full_name} in {builder.data_path}: {split} cannot be read"
+            f" ({type(error).__name__}: {str(error)[:300]})"
+        ) from error
+    images = [_resized(image, image_size) for image in images]
+    shapes = {image.shape for image in images}
     require(
         len(shapes) == 1,
         f"tfds {split} images have mixed sizes, e.g. {sorted(shapes)[:3]}; give the option "
@@ -174,6 +179,31 @@ def _read_split(builder, split: str, image_key: str, label_key: str, image_size:
         DataError,
     )
     return np.stack(images), labels
+
+
+def _records(source, image_key: str, label_key: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    labels, images = np.zeros(len(source), np.int64), []
+    for start in range(0, len(source), 1024):
+        rows = range(start, min(start + 1024, len(source)))
+        for i, record in zip(rows, source.__getitems__(rows), strict=True):
+            labels[i] = record[label_key]
+            images.append(np.asarray(record[image_key]))
+    return labels, images
+
+
+def _in_both(builder, train_split: str, test_split: str) -> int:
+    """How many examples two splits, or parts of them, have in common."""
+    ranges = {}
+    for split in (train_split, test_split):
+        for part in builder.info.splits[split].file_instructions:
+            stop = part.examples_in_shard if part.take < 0 else part.skip + part.take
+            ranges.setdefault(split, []).append((str(part.filename), part.skip, stop))
+    return sum(
+        max(0, min(stop, other_stop) - max(start, other_start))
+        for file, start, stop in ranges[train_split]
+        for other, other_start, other_stop in ranges[test_split]
+        if file == other
+    )
 
 
 def _base(split: str) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from dgm_jax import data
 from dgm_jax.core import ConfigError, DataError
@@ -37,8 +38,6 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
 
     def _generate_examples(self, rows):
-        from PIL import Image
-
         for i in rows:
             height = 6 - (i % 2 if self.mixed else 0)
             yield i, {"image": Image.fromarray(PICTURES[i, :height]), "label": i % 3, "other": i}
@@ -146,7 +145,7 @@ class OddSets(TinyShapes, skip_registration=True):
             yield (
                 i,
                 {
-                    "image": PICTURES[i % 30],
+                    "image": Image.fromarray(PICTURES[i % 30]),
                     "deep": np.full((4, 5, 1), 300, np.uint16),
                     "label": 2**32 + 1 if i >= 30 else i % 3,
                     "two": np.zeros(2, np.int32),
@@ -166,7 +165,21 @@ def test_splits_that_are_not_read_are_said(odd_dir):
     info = data.load("tfds:odd_sets", data_dir=odd_dir).info
     assert info.notes == ("splits not read: extra, far",)
     info = data.load("tfds:odd_sets", data_dir=odd_dir, test_split="train[:50%]").info
-    assert info.notes[0] == "splits not read: extra, far, test"
+    assert info.notes[:2] == (
+        "splits not read: extra, far, test",
+        "10 examples are in both splits",
+    )
+
+
+def test_examples_of_both_splits_are_counted(data_dir):
+    for train, test, both in (
+        ("train[:75%]", "train[75%:]", 0),
+        ("train[:15]", "train[12:]", 3),
+        ("train+test", "test", 10),
+    ):
+        options = {"train_split": train, "test_split": test}
+        notes = data.load("tfds:tiny_shapes", data_dir=data_dir, **options).info.notes
+        assert (f"{both} examples are in both splits" in notes) == (both > 0)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +190,9 @@ def test_splits_that_are_not_read_are_said(odd_dir):
         ({"label_key": "two"}, DataError, "two is int32 of shape .2,., expected one whole"),
         ({"label_key": "share"}, DataError, "share is float32 of shape .., expected one whole"),
         ({"test_split": "far"}, DataError, r"test labels: expected 0\.\.2, got 4294967297"),
-        ({"test_split": "test[:0]"}, DataError, "tfds test.:0.: no examples in it"),
+        ({"test_split": "test[:0]"}, ConfigError, "tfds test.:0.: no examples in it"),
+        ({"test_split": "test[:"}, DataError, "test.: cannot be read"),
+        ({"test_split": "test[:900%]"}, DataError, "test.:900%. cannot be read"),
         ({"image_size": 10**9}, ConfigError, "image_size must be at most 8192"),
         ({"image_size": 0}, ConfigError, "image_size must be an integer of at least 1"),
         ({"train_split": 3}, ConfigError, "train_split takes str, got 3"),
@@ -238,3 +253,12 @@ def test_preparation_refuses_what_it_should(tmp_path, capsys, arguments, message
     )
     assert message in capsys.readouterr().out
     assert not (tmp_path / "tfds" / "fashion_mnist").exists()
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    TinyShapes(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+    for path in tmp_path.rglob("*train*array_record*"):
+        content = path.read_bytes()
+        path.write_bytes(content[:100] + bytes(1900) + content[2000:])
+    with pytest.raises(DataError, match="tiny_shapes/1.0.0 in .*: train cannot be read"):
+        data.load("tfds:tiny_shapes", data_dir=tmp_path)

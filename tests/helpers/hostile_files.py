@@ -125,7 +125,9 @@ def npz_of(folder, members, method=zipfile.ZIP_DEFLATED) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", method) as archive:
         for name, content in members.items():
-            archive.writestr(name, content)
+            info = zipfile.ZipInfo(name)  # of 1980, so that a seed makes the same bytes
+            info.compress_type = method
+            archive.writestr(info, content)
     (folder / "a.npz").write_bytes(stream.getvalue())
     return stream.getvalue()
 
@@ -197,11 +199,15 @@ def idx_folder(rng, folder, content: bytes) -> str:
     for key, name in IDX_FILES.items():
         (folder / name).write_bytes(idx_bytes(images if "images" in key else labels))
     name = IDX_FILES[str(rng.choice(list(IDX_FILES)))]
-    packed = rng.random() < 0.5
-    if packed:
+    ends_in_gz = rng.random() < 0.5
+    if ends_in_gz:
         (folder / name).unlink()
-    (folder / (name + ".gz" * packed)).write_bytes(content)
+    (folder / (name + ".gz" * ends_in_gz)).write_bytes(content)
     return f"idx:{folder}"
+
+
+def packed(content: bytes) -> bytes:
+    return gzip.compress(content, 1, mtime=0)  # without the time of day
 
 
 def changed_idx(rng, folder, canary) -> str:
@@ -209,8 +215,10 @@ def changed_idx(rng, folder, canary) -> str:
     content = idx_bytes(array)
     if rng.random() < 0.5:
         content = changed(rng, content)
-        return idx_folder(rng, folder, gzip.compress(content) if rng.random() < 0.5 else content)
-    return idx_folder(rng, folder, changed(rng, gzip.compress(content)))
+        return idx_folder(
+            rng, folder, gzip.compress(content, mtime=0) if rng.random() < 0.5 else content
+        )
+    return idx_folder(rng, folder, changed(rng, packed(content)))
 
 
 def header_of_idx(rng, folder, canary) -> str:
@@ -219,7 +227,9 @@ def header_of_idx(rng, folder, canary) -> str:
     content = idx_bytes(np.zeros(40, np.uint8), int(rng.choice([8, 8, 8, 13, 0])), shape)
     if rng.random() < 0.3:
         content = idx_bytes(np.zeros(40_000_000, np.uint8), 8, (1, 1, 40))
-    return idx_folder(rng, folder, gzip.compress(content, 1) if rng.random() < 0.5 else content)
+    return idx_folder(
+        rng, folder, gzip.compress(content, 1, mtime=0) if rng.random() < 0.5 else content
+    )
 
 
 MAKERS = (
