@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dgm_jax.core import DataError, DgmError, require
-from dgm_jax.data.idx import check_expansion
+from dgm_jax.data.idx import MAX_EXPANSION, SMALL_BYTES
 from dgm_jax.data.packages import optional
 from dgm_jax.data.paths import regular_file
 
@@ -118,7 +118,13 @@ def _check_size(image, path: pathlib.Path, num_bytes: int) -> int:
         f"{path}: {width} x {height} pixels, expected 1 to {MAX_PIXELS}; scale it down first",
         DataError,
     )
-    check_expansion(str(path), BYTES_PER_PIXEL * pixels, num_bytes)
+    most = max(SMALL_BYTES, MAX_EXPANSION * num_bytes)
+    require(
+        BYTES_PER_PIXEL * pixels <= most,
+        f"{path}: {width} x {height} pixels in {num_bytes} bytes, expected at most"
+        f" {most // BYTES_PER_PIXEL} in so few; scale it down first",
+        DataError,
+    )
     return pixels
 
 

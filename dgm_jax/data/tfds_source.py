@@ -6,7 +6,6 @@ Images are decoded once into one uint8 array.
 """
 
 import os
-import pathlib
 import re
 
 import numpy as np
@@ -56,7 +55,7 @@ def read_tfds(
     train = _read_split(builder, train_split, image_key, label_key, image_size)
     test = _read_split(builder, test_split, image_key, label_key, image_size)
     names = getattr(builder.info.features[label_key], "names", None)
-    arrays = {
+    arrays: dict[str, np.ndarray | None] = {
         "train_images": train[0],
         "train_labels": train[1],
         "test_images": test[0],
@@ -78,7 +77,8 @@ def read_tfds(
 
 def is_prepared(name: str, data_dir) -> bool:
     """Whether `data_dir` holds files of the tfds set `name`; needs no tfds."""
-    return (pathlib.Path(data_dir) / name.split(":")[0]).is_dir()
+    # Unlike `Path.is_dir`, no error for a name that is too long: nothing is there.
+    return os.path.isdir(os.path.join(data_dir, name.split(":")[0]))
 
 
 def _prepared_builder(tfds, name: str, data_dir, download: bool):

@@ -433,6 +433,17 @@ def test_a_label_of_an_idx_file_is_one_byte_so_that_its_classes_are_few(tmp_path
         data.load("mnist", data_dir=tmp_path)
 
 
+@pytest.mark.parametrize("path", ["x" * 300, "loop", "pipe"])
+@pytest.mark.parametrize("place", ["data_dir", "DGM_JAX_DATA"])
+def test_a_data_folder_that_cannot_be_opened(tmp_path, monkeypatch, path, place):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "pipe").write_text("a file")
+    monkeypatch.setenv("DGM_JAX_DATA", str(tmp_path / path))
+    options = {"data_dir": tmp_path / path} if place == "data_dir" else {}
+    with pytest.raises(DgmError, match="mnist was not found: no IDX files in"):
+        data.load("mnist", **options)
+
+
 def test_idx_folder_options_for_tfds_are_refused(tmp_path):
     write_set(tmp_path)
     with pytest.raises(
