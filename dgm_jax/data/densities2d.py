@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, checks, normal, require, uniform
+from dgm_jax.core import Array, Key, normal, require, uniform
 from dgm_jax.data.dataset import Density2D
+from dgm_jax.data.limits2d import count, finite, positive
 from dgm_jax.data.mixtures2d import grid, log_of, mixture, ring, spiral, two_moons, two_spirals
+
+MAX_SIDE = 2**10  # of a checkerboard
 
 
 def circles(radii: tuple[float, ...] = (1.0, 2.0), scale: float = 0.1) -> Density2D:
@@ -20,8 +23,13 @@ def circles(radii: tuple[float, ...] = (1.0, 2.0), scale: float = 0.1) -> Densit
     With r = |x|, a circle of radius R has the density (2-D Rice distribution)
     p(x) = exp(-(r - R)^2 / (2 s^2)) i0e(r R / s^2) / (2 pi s^2), i0e(t) = exp(-t) I_0(t).
     """
-    checks.positive(scale, "scale")
-    require(len(radii) >= 1 and min(radii) > 0, f"radii must be positive, got {radii}")
+    scale = positive(scale, "scale")
+    require(
+        isinstance(radii, (tuple, list, np.ndarray)),
+        f"radii must be several numbers, got {radii!r}",
+    )
+    count(len(radii), "the number of radii")
+    radii = tuple(positive(radius, "each of radii") for radius in radii)
     radius = jnp.asarray(radii, jnp.float32)
     log_normalizer = log_of(2 * math.pi * scale**2) + math.log(len(radii))
 
@@ -51,9 +59,9 @@ def pinwheel(
     by the angle 2 pi k / num_arms + twist |u|. Turning by a function of the radius keeps areas, so
     p(x) = mean_k N(u_k(x)); the usual recipe turns by exp(u_0), which has no closed inverse.
     """
-    require(num_arms >= 1, f"num_arms must be at least 1, got {num_arms}")
-    checks.positive(radial_scale, "radial_scale")
-    checks.positive(tangential_scale, "tangential_scale")
+    num_arms, twist = count(num_arms, "num_arms"), finite(twist, "twist")
+    radial_scale = positive(radial_scale, "radial_scale")
+    tangential_scale = positive(tangential_scale, "tangential_scale")
     scales = jnp.array([radial_scale, tangential_scale], float)
     centre = jnp.array([1.0, 0.0], jnp.float32)
     arms = jnp.asarray(2 * np.pi * np.arange(num_arms) / num_arms, jnp.float32)
@@ -79,8 +87,7 @@ def checkerboard(side: int = 4, width: float = 2.0) -> Density2D:
 
     log p = -log(number of cells * width^2) on a cell, and -inf elsewhere.
     """
-    checks.whole(side, "side")
-    checks.positive(width, "width")
+    side, width = count(side, "side", MAX_SIDE), positive(width, "width")
     cells = np.array(
         [(i, j) for i in range(side) for j in range(side) if (i + j) % 2 == 0], np.float32
     )
@@ -108,8 +115,8 @@ def banana(curvature: float = 0.5, scale_x: float = 1.0, scale_y: float = 0.3) -
 
     The shift has unit Jacobian (Haario, Saksman and Tamminen 1999); the mean is the origin.
     """
-    checks.positive(scale_x, "scale_x")
-    checks.positive(scale_y, "scale_y")
+    scale_x, scale_y = positive(scale_x, "scale_x"), positive(scale_y, "scale_y")
+    curvature = finite(curvature, "curvature")
     return _parabola(0.0, scale_x, scale_y, lambda x: curvature * (x**2 - scale_x**2))
 
 
@@ -119,8 +126,7 @@ def rosenbrock(a: float = 0.5, b: float = 5.0, centre: float = 1.0) -> Density2D
 
     So x ~ N(centre, 1 / (2 a)) and y | x ~ N(x^2, 1 / (2 b)), and the constant is sqrt(a b) / pi.
     """
-    checks.positive(a, "a")
-    checks.positive(b, "b")
+    a, b, centre = positive(a, "a"), positive(b, "b"), finite(centre, "centre")
     return _parabola(centre, (2 * a) ** -0.5, (2 * b) ** -0.5, lambda x: x**2)
 
 
