@@ -16,7 +16,7 @@ AIMS = {
     "a .part file": r"open .*\.part$",
     "a .part file's rename": r"rename .*\.part ",
     "a picture": r"(open|rename) .*figures/.*\.part",
-    "the parameters": r"(open|rename) .*parameters/",
+    "the parameters": r"(open|rename) .*(parameters|models)/",
     "the summary": r"(open|rename) .*summary\.json",
     "the report": r"(open|rename) .*report\.html",
     "any file": r".",

@@ -6,12 +6,13 @@ import json
 import pathlib
 import random
 import shutil
+import signal
 import sys
 import time
 from typing import NamedTuple
 
 from forked import WATCHED, Act, Child, Ended, operation
-from tiny_game import tiny
+from tiny_game import stopping, tiny
 
 from dgm_jax.run import Experiment, main
 from dgm_jax.run.catalogue import load_experiment
@@ -30,15 +31,16 @@ class Case(NamedTuple):
 
 
 class Game(NamedTuple):
-    """A run: an experiment with its flags."""
+    """A run: an experiment with its flags, and what it shows meanwhile."""
 
     name: str
     experiment: Experiment
     flags: tuple[str, ...]
+    progress: str = "quiet"
 
     def work(self, out, *flags: str):
         """`() -> exit code`, the run in this process."""
-        arguments = [*self.flags, "--progress", "lines", "--out", str(out), *flags]
+        arguments = [*self.flags, "--progress", self.progress, "--out", str(out), *flags]
         return lambda: main(self.experiment, arguments)
 
     def start(self, out, *flags: str, act: Act | None = None) -> Child:
@@ -91,6 +93,7 @@ class Room:
     path: pathlib.Path
     short: bool
     undisturbed: dict[tuple, Undisturbed] = dataclasses.field(default_factory=dict)
+    stopped: dict[tuple, pathlib.Path] = dataclasses.field(default_factory=dict)
     numbers: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
     def fresh(self, name: str) -> pathlib.Path:
@@ -193,3 +196,23 @@ def sample(cases: list, count: int, rng: random.Random) -> list:
     if count >= len(cases):
         return cases
     return [cases[i] for i in sorted(rng.sample(range(len(cases)), count))]
+
+
+def stopped_run(room: Room, flags: str = "", at: int = 5, **changes) -> pathlib.Path:
+    """A copy of a run of the tiny game that SIGTERM has stopped at its `at`-th row.
+
+    At the fifth its first arm is finished, with checkpoints 20 and 30, and its second has 10 and
+    20.
+    """
+    key = (flags, at, *changes)
+    if key not in room.stopped:
+        game = tiny_run(flags)
+        game = game._replace(experiment=stopping(signal.SIGTERM, at, **changes))
+        out = room.fresh("stopped")
+        ended = game.start(out).wait()
+        if ended.code != 143:
+            raise RuntimeError(f"a run that stops itself: {ended}")
+        room.stopped[key] = out
+    copy = room.fresh("copy")
+    shutil.copytree(room.stopped[key], copy, symlinks=True)
+    return copy
