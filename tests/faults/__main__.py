@@ -40,6 +40,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -114,15 +115,19 @@ def _prepare(short: bool) -> None:
 
 def _tried(name: str, module: str, count: int, seed: int, room) -> bool:
     """Tries one fault, prints its line, and says whether all survived."""
-    from runs import Skipped
+    from runs import Case, Skipped
 
     start = time.monotonic()
     rng = random.Random(f"{seed} {name}")
+    cases = []
     try:
-        cases = list(importlib.import_module(module).trial(count, rng, room))
+        for case in importlib.import_module(module).trial(count, rng, room):
+            cases.append(case)
     except Skipped as reason:
         print(f"{name}: skipped, {reason}", flush=True)
         return True
+    except Exception:
+        cases.append(Case("the harness itself", traceback.format_exc(), 0))
     failed = [case for case in cases if case.problem is not None]
     tries, lost = (sum(case.tries for case in part) for part in (cases, failed))
     seconds = time.monotonic() - start

@@ -19,7 +19,7 @@ def trial(count: int, rng: random.Random, room: Room) -> Iterator[Case]:
     for i in range(count):
         part = (i + rng.random()) / count
         size = int(SMALLEST * (LARGEST / SMALLEST) ** part) // 4 * 4  # whole pages
-        with _disk(room.fresh("disk"), size) as disk:
+        with small_disk(room.fresh("disk"), size) as disk:
             yield Case(f"a disk of {size} KiB", _filled(disk, room))
 
 
@@ -31,15 +31,15 @@ def _filled(disk: pathlib.Path, room: Room) -> str | None:
     problem = refusal(ended, MOST_LINES)
     if problem is not None:
         return problem
-    _mount("-o", "remount,size=64m", str(disk))
+    mount("-o", "remount,size=64m", str(disk))
     return room.finish(TINY, out)
 
 
 @contextlib.contextmanager
-def _disk(folder: pathlib.Path, kib: int):
+def small_disk(folder: pathlib.Path, kib: int):
     """A file system in memory of so many KiB, or `Skipped`."""
     folder.mkdir()
-    _mount("-t", "tmpfs", "-o", f"size={kib}k", "none", str(folder))
+    mount("-t", "tmpfs", "-o", f"size={kib}k", "none", str(folder))
     try:
         yield folder
     finally:
@@ -47,7 +47,7 @@ def _disk(folder: pathlib.Path, kib: int):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _mount(*arguments: str) -> None:
+def mount(*arguments: str) -> None:
     try:
         done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
     except OSError as error:

@@ -170,11 +170,15 @@ def difference(out, alone: Undisturbed, *, rows: bool = True) -> str | None:
     hashes = [s.get("final_params_sha256") for s in (ours, theirs)]
     if hashes[0] != hashes[1]:
         return f"final_params_sha256 is {hashes[0]}, undisturbed {hashes[1]}"
-    steps = [[(row["arm"], row["step"]) for row in part] for part in (found, expected)]
+    steps = [[_place(row) for row in part] for part in (found, expected)]
     if steps[0] != steps[1]:
         return f"rows (arm, step) are {steps[0]}, undisturbed {steps[1]}"
     unequal = [mine for mine, other in zip(found, expected, strict=True) if mine != other]
     return f"row differs: {unequal[0]}" if unequal else None
+
+
+def _place(row) -> tuple:
+    return (row.get("arm"), row.get("step")) if isinstance(row, dict) else (row,)
 
 
 def refusal(ended: Ended, most_lines: int | None = None) -> str | None:
