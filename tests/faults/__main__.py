@@ -78,7 +78,7 @@ def main() -> int:
         for name in asked.names or FAULTS:
             fault = FAULTS[name]
             count = asked.count or (fault.short if asked.short else fault.full)
-            survived = _tried(name, fault.module, count, asked.seed, room) and survived
+            survived = _tried(name, fault.module, count, asked, room) and survived
         _require_no_devices()
     return 0 if survived else 1
 
@@ -91,6 +91,7 @@ def _parsed():
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FAULTS)}")
     parser.add_argument("--count", type=int, help="of each, instead of the usual number")
+    parser.add_argument("--verbose", action="store_true", help="a line for each case")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true", help="a few of each, on small runs only")
     asked = parser.parse_args()
@@ -113,16 +114,18 @@ def _prepare(short: bool) -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
 
-def _tried(name: str, module: str, count: int, seed: int, room) -> bool:
+def _tried(name: str, module: str, count: int, asked, room) -> bool:
     """Tries one fault, prints its line, and says whether all survived."""
     from runs import Case, Skipped
 
     start = time.monotonic()
-    rng = random.Random(f"{seed} {name}")
+    rng = random.Random(f"{asked.seed} {name}")
     cases = []
     try:
         for case in importlib.import_module(module).trial(count, rng, room):
             cases.append(case)
+            if asked.verbose:
+                print(f"  {'FAILED' if case.problem else 'ok'} {case.name}", flush=True)
     except Skipped as reason:
         print(f"{name}: skipped, {reason}", flush=True)
         return True

@@ -10,7 +10,7 @@ from runs import TINY, Case, Game, Room, real_runs
 
 # Half of the moments are aimed at an operation on a file, the others fall anywhere in the run.
 AIMS = {
-    "a checkpoint's temporary folder": r"(open|mkdir) .*checkpoints/.*tmp",
+    "a checkpoint's temporary folder": r"(open|mkdir) .*checkpoints/.*(tmp|part)",
     "a checkpoint's rename": r"rename .*checkpoints/",
     "a checkpoint's removal": r"(remove|rmdir|rmtree) .*checkpoints/",
     "a .part file": r"open .*\.part$",

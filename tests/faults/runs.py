@@ -39,9 +39,14 @@ class Game(NamedTuple):
     progress: str = "quiet"
 
     def work(self, out, *flags: str):
-        """`() -> exit code`, the run in this process."""
+        """`() -> exit code`: the run as the only work of a child, like that of a command line."""
         arguments = [*self.flags, "--progress", self.progress, "--out", str(out), *flags]
-        return lambda: main(self.experiment, arguments)
+
+        def run():
+            sys.argv = [self.name, *arguments]
+            return main(self.experiment)
+
+        return run
 
     def start(self, out, *flags: str, act: Act | None = None) -> Child:
         return Child(self.work(out, *flags), pathlib.Path(out), act)

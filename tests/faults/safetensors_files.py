@@ -121,12 +121,20 @@ def _header(change: Callable[[dict], dict]) -> Callable[[bytes], bytes]:
     return edit
 
 
-def _doubled(content: bytes) -> bytes:
-    """The first name twice in one JSON object."""
-    header, data = parts(content)
-    name = first_name(header)
-    again = json.dumps({name: header[name]})[1:-1]
-    return packed(f"{json.dumps(header)[:-1]}, {again}}}".encode(), data)
+def _doubled(last_is_sound: bool, other: bool):
+    """The last name twice in one JSON object, perhaps once with bytes from elsewhere."""
+
+    def edit(content):
+        header, data = parts(content)
+        *rest, name = [key for key in header if key != "__metadata__"]
+        false = {**header[name], "data_offsets": header[rest[0]]["data_offsets"]}
+        pair = [false if other else header[name], header[name]]
+        pair = pair if last_is_sound else pair[::-1]
+        entries = [(key, header[key]) for key in rest] + [(name, entry) for entry in pair]
+        text = ", ".join(f"{json.dumps(key)}: {json.dumps(entry)}" for key, entry in entries)
+        return packed(f"{{{text}}}".encode(), data)
+
+    return edit
 
 
 def _raw(name: str, text: str) -> Callable[[bytes], bytes]:
@@ -193,7 +201,9 @@ HEADERS: dict[str, Callable[[bytes], bytes]] = {
     "another dtype of another size": _entry(lambda entry, size: {**entry, "dtype": "F64"}),
     "an entry that is a list": _header(lambda header: {**header, first_name(header): []}),
     "an entry without a shape": _entry(lambda e, n: {k: e[k] for k in e if k != "shape"}),
-    "a name twice": _doubled,
+    "a name twice, both times the same": _doubled(True, False),
+    "a name twice, the first time with other bytes": _doubled(True, True),
+    "a name twice, the last time with other bytes": _doubled(False, True),
     "a name too many": _header(
         lambda header: {**header, "more": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}
     ),
