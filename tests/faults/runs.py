@@ -161,17 +161,19 @@ def rows_of(out) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def difference(out, alone: Undisturbed, *, rows: bool = True) -> str | None:
+def difference(out, alone: Undisturbed, *, rows: bool = True, in_order: bool = True) -> str | None:
     """How a finished run differs from the undisturbed one; None where parameters and rows are the
     same, each step once for each arm.
 
-    rows: without them only the parameters are compared.
+    rows: without them only the parameters are compared. in_order: whether the rows' order counts.
     """
     try:
         ours, theirs = summary_of(out), summary_of(alone.folder)
         found, expected = rows_of(out) if rows else [], rows_of(alone.folder) if rows else []
     except (OSError, ValueError) as error:
         return f"the run is not finished: {type(error).__name__}: {error}"
+    if not in_order:
+        found, expected = (sorted(part, key=json.dumps) for part in (found, expected))
     hashes = [s.get("final_params_sha256") for s in (ours, theirs)]
     if hashes[0] != hashes[1]:
         return f"final_params_sha256 is {hashes[0]}, undisturbed {hashes[1]}"
