@@ -54,15 +54,15 @@ class Fault(NamedTuple):
     short: int
 
 
-FAULTS = {
-    "kills": Fault("killed", 50, 6),
+FAULTS = {  # of weights and edits, in full all that there are: more than 60, more than 90
+    "kills": Fault("killed", 50, 4),
     "damage": Fault("damaged", 1060, 60),
     "foreign": Fault("foreign", 20, 5),
     "disks": Fault("disks", 20, 3),
     "starts": Fault("starts", 20, 4),
-    "signals": Fault("signalled", 20, 5),
-    "weights": Fault("weights", 60, 12),
-    "edited": Fault("edited", 1000, 10),  # in full all that there are
+    "signals": Fault("signalled", 20, 4),
+    "weights": Fault("weights", 1000, 10),
+    "edited": Fault("edited", 1000, 8),
 }
 
 

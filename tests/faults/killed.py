@@ -32,7 +32,8 @@ def trial(count: int, rng: random.Random, room: Room) -> Iterator[Case]:
 
 
 def _kills(game: Game, count: int, rng: random.Random, room: Room) -> Iterator[Case]:
-    left, aims = count, list(AIMS)
+    alone = room.alone(game)
+    left, aims = count, [name for name in AIMS if alone.count(re.compile(AIMS[name]))]
     rng.shuffle(aims)
     for number in range(4 * count):
         if left <= 0:
@@ -42,7 +43,7 @@ def _kills(game: Game, count: int, rng: random.Random, room: Room) -> Iterator[C
         case = _disturbed(game, wanted, aims, rng, room)
         left -= case.tries
         yield case
-    yield Case(f"{game.name}: {left} kills came to late", "runs end before they can be killed")
+    yield Case(f"{game.name}: {left} kills came too late", "runs end before they can be killed")
 
 
 def _disturbed(game: Game, kills: int, aims: list[str], rng: random.Random, room: Room) -> Case:
@@ -67,7 +68,7 @@ def _started(game: Game, out, aims, rng: random.Random, room: Room) -> tuple[Chi
     if rng.random() < 0.5:
         aims.append(aims.pop(0))
         pattern = AIMS[aims[-1]]
-        times = max(1, alone.count(re.compile(pattern)))
+        times = alone.count(re.compile(pattern))
         later = rng.choice((0.0, rng.uniform(0.0, 0.02)))
         act = Act(signal.SIGKILL, pattern, rng.randint(1, times), later)
         return game.start(out, "--resume", act=act), f"at {aims[-1]} ({act})"

@@ -35,7 +35,8 @@ EARLY = 3  # of twenty, in programs that have not imported JAX yet
 def trial(count: int, rng: random.Random, room: Room) -> Iterator[Case]:
     game = (TINY if room.short else real_runs()[0])._replace(progress="lines")
     early = 0 if room.short else max(1, count * EARLY // 20)
-    aims = list(AIMS)
+    alone = room.alone(game)
+    aims = [name for name, (pattern, _) in AIMS.items() if alone.count(re.compile(pattern))]
     rng.shuffle(aims)
     for number in range(count):
         signals = _signals(rng)
@@ -57,7 +58,7 @@ def _signals(rng: random.Random) -> tuple[int, tuple[int, float] | None]:
 
 def _aimed(game: Game, aim: str, signals, rng: random.Random, room: Room) -> Case:
     pattern, later = AIMS[aim]
-    there = max(1, room.alone(game).count(re.compile(pattern)))
+    there = room.alone(game).count(re.compile(pattern))
     occurrence = there if aim in LAST else rng.randint(1, there)
     act = Act(signals[0], pattern, occurrence, rng.uniform(0.0, later), signals[1])
     out = room.fresh("signalled")
@@ -66,12 +67,16 @@ def _aimed(game: Game, aim: str, signals, rng: random.Random, room: Room) -> Cas
 
 
 def _by_the_clock(game: Game, signals, rng: random.Random, room: Room) -> Case:
-    out, pause = room.fresh("signalled"), rng.uniform(0.02, room.alone(game).seconds)
-    child = game.start(out)
-    if not child.has_ended(pause):
-        child.send(signals[0])
-        if signals[1] is not None and not child.has_ended(signals[1][1]):
-            child.send(signals[1][0])
+    pause = rng.uniform(0.02, room.alone(game).seconds)
+    while True:
+        out = room.fresh("signalled")
+        child = game.start(out)
+        if not child.has_ended(pause):
+            break
+        pause /= 2  # the machine is quicker than it was for the undisturbed run
+    child.send(signals[0])
+    if signals[1] is not None and not child.has_ended(signals[1][1]):
+        child.send(signals[1][0])
     name = f"{game.name}, {_words(signals)} after {pause:.3f} s"
     return _judged(name, game, out, child.wait(), signals, room)
 
