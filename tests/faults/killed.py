@@ -42,7 +42,8 @@ def _kills(game: Game, count: int, rng: random.Random, room: Room) -> Iterator[C
         wanted = min(left, 1 if number % 2 == 0 else rng.randint(2, 3))
         case = _disturbed(game, wanted, aims, rng, room)
         left -= case.tries
-        yield case
+        if case.tries or case.problem:
+            yield case
     yield Case(f"{game.name}: {left} kills came too late", "runs end before they can be killed")
 
 
