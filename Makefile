@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?=
 
-.PHONY: demo lint format test test-plain test-newest test-slow setup setup-lint setup-test benchmark clean
+.PHONY: demo lint format test test-plain test-newest test-slow test-faults setup setup-lint setup-test benchmark clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
@@ -54,6 +54,11 @@ test-plain: setup-test
 
 test-slow: setup-test
 	$(BIN)/python -m pytest -m slow
+
+# Kills, full disks, damaged and hostile files, signals, in numbers; names choose some of them.
+FAULTS ?=
+test-faults: setup-test
+	$(BIN)/python tests/faults $(FAULTS)
 
 # The same suite on the newest Python and JAX.
 NEWEST ?= python3.13

@@ -113,8 +113,8 @@ def rows_of(out):
     ]
 
 
-def stopping(number, at):
-    """The tiny experiment, which sends itself a signal at its `at`-th evaluation."""
+def stopping(number, at, **changes):
+    """The tiny experiment, with changes, which sends itself a signal at its `at`-th evaluation."""
     calls = []
 
     def finalise(arrays, config, inputs):
@@ -123,7 +123,7 @@ def stopping(number, at):
             os.kill(os.getpid(), number)
         return {name: value for name, value in arrays.items() if value.ndim == 1}
 
-    return tiny(finalise=finalise)
+    return tiny(finalise=finalise, **changes)
 
 
 def concluding(config, hyper, inputs):
