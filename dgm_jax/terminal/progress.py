@@ -41,7 +41,7 @@ class Progress:
         self.stream = sys.stderr if stream is None else stream
         if self.stream is None:  # standard error is closed
             mode = "quiet"
-        if mode == "auto":
+        elif mode == "auto":
             mode = (
                 "rich"
                 if self.stream.isatty() and rich.console.Console(file=self.stream).is_terminal

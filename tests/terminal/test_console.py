@@ -132,7 +132,7 @@ def test_a_run_that_a_program_started_says_which_flags_continue_it(tmp_path, cap
 
     assert run(tmp_path / "a", experiment=tiny(load=refuse)) == 2
     said = capfd.readouterr().err
-    assert f"continue with the same settings, --out {tmp_path / 'a'} --resume" in said
+    assert f"start again with the same settings, --out {tmp_path / 'a'} --resume" in said
 
 
 @pytest.mark.parametrize(
