@@ -197,7 +197,9 @@ def _checkpointed(
         shapes = {name: weights.describe(array) for name, array in held.items()}
         where = f"{place}: checkpoint {newest.step}"
         weights.require_same(shapes, weights.named_leaves(lanes), where)
-        return weights.assembled({name: own(array) for name, array in held.items()}, like)
+        on = jax.devices()[0]
+        arrays = {name: jax.device_put(own(array), on) for name, array in held.items()}
+        return weights.assembled(arrays, like)
 
     step = own(jax.device_get(newest.arrays["train_state/step"])).tolist()
     return _Record(newest.identity.get("data") or {}, step, read)

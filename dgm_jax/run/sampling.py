@@ -78,7 +78,8 @@ def _sample(folder: str, settings: SampleConfig) -> str:
     require(settings.key < 2**32, f"key must be less than 2**32, got {settings.key}")
     trained = load(folder, settings.arm, settings.seed, which=settings.which)
     seeds, samples = draw(trained, settings)
-    title = f"{trained.experiment.name}, {trained.arm}"
+    name = trained.experiment.name
+    title = name if trained.arm == name else f"{name}, {trained.arm}"
     _write(out, samples, seeds, trained, title)
     shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"each of {len(seeds)} seeds"
     after = f"the {settings.which} model" + (f", {settings.text!r}" if settings.text else "")

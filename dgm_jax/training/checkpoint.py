@@ -218,7 +218,10 @@ def read_newest(folder: Path) -> tuple[Found | None, list[str]]:
 
 
 def _read(manager: ocp.CheckpointManager, step: int) -> Found:
-    items = {LANES: ocp.args.StandardRestore(), SEAL: ocp.args.JsonRestore()}
+    # for lanes that lay on other devices than there are here
+    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    lanes = ocp.args.StandardRestore(fallback_sharding=one)
+    items = {LANES: lanes, SEAL: ocp.args.JsonRestore()}
     restored = manager.restore(step, args=ocp.args.Composite(**items))
     seal = restored[SEAL]
     if _sha256({k: v for k, v in seal.items() if k != "seal_sha256"}) != seal["seal_sha256"]:

@@ -3,9 +3,12 @@
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import shutil
 import signal
+import subprocess
+import sys
 import textwrap
 
 import jax
@@ -17,6 +20,7 @@ from tiny_game import BASIC, rows_of, run, stopping, summary_of, tiny
 from dgm_jax import data, parallel
 from dgm_jax.core import ConfigError, RunDirectoryError, tree_sha256
 from dgm_jax.run import load as load_run
+from dgm_jax.run import main
 from dgm_jax.run.models import file_name
 from dgm_jax.training.checkpoint import Checkpoints
 
@@ -88,6 +92,31 @@ def test_a_damaged_checkpoint_is_passed_over(unfinished, copy):
     shutil.rmtree(place / "10")
     with pytest.raises(RunDirectoryError, match="holds no model of .*checkpoint 20 cannot be read"):
         load(out, arm)
+
+
+ELSEWHERE = """
+import sys, jax
+from tiny_game import tiny
+from dgm_jax.run import load
+found = load(sys.argv[1], experiment=tiny())
+assert jax.device_count() == 1
+print(*found.params["p"]["w"].tolist())
+"""
+
+
+def test_lanes_of_many_devices_are_read_on_one(tmp_path):
+    out = tmp_path / "run"
+    flags = "--num_steps 4 --log_every 4 --num_seeds 8 --progress quiet --out".split()
+    assert main(tiny(), [*flags, str(out)]) == 0
+    shutil.rmtree(out / "models")
+    devices = load(out).params["p"]["w"].devices()
+    assert len(devices) == 1 and jax.device_count() == 8
+    path = os.pathsep.join(sys.path)
+    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": path}
+    command = [sys.executable, "-c", ELSEWHERE, str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.array(done.stdout.split(), np.float32), w_of(out, 4))
 
 
 def test_loading_changes_nothing(unfinished):
