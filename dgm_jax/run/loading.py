@@ -90,8 +90,7 @@ def load(
     folder = pathlib.Path(folder)
     lookup(models.WHICH, which, "model")
     found = recorded(folder, experiment)
-    validate(found.experiment, found.config, found.grid)
-    cells = arms(found.experiment, found.config, found.grid)
+    cells = _cells(folder, found)
     cell = _chosen(folder, cells, arm)
     seeds = found.config.num_seeds
     wrong = f"seed must be 0 to {seeds - 1}, got {seed}"
@@ -110,6 +109,18 @@ def load(
         tree, step = jax.tree.map(lambda x: x[seed], tree), step[seed]
     own = cell.config, cell.name, step, record.dataset, found.experiment
     return Trained(model, tree["params"], tree["state"], *own)
+
+
+def _cells(folder, found: Recorded) -> list[Arm]:
+    """The arms of the settings on record; RunDirectoryError where those were edited into something
+    that no run had."""
+    try:
+        validate(found.experiment, found.config, found.grid)
+        return arms(found.experiment, found.config, found.grid)
+    except DgmError:
+        raise
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RunDirectoryError(f"{folder}: its settings are of no run: {error}") from error
 
 
 def _chosen(folder, cells: list[Arm], name: str | None) -> Arm:
@@ -198,7 +209,9 @@ def _checkpointed(
         shapes = {name: weights.describe(array) for name, array in held.items()}
         where = f"{place}: checkpoint {newest.step}"
         weights.require_same(shapes, weights.named_leaves(lanes), where)
-        return weights.assembled({name: own(array) for name, array in held.items()}, like)
+        on = jax.devices()[0]
+        arrays = {name: jax.device_put(own(array), on) for name, array in held.items()}
+        return weights.assembled(arrays, like)
 
     step = own(jax.device_get(newest.arrays["train_state/step"])).tolist()
     return _Record(newest.identity.get("data") or {}, step, read)

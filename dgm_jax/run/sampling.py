@@ -65,11 +65,14 @@ def _sample(folder: str, settings: SampleConfig) -> str:
     require(settings.key < 2**32, f"key must be less than 2**32, got {settings.key}")
     trained = load(folder, settings.arm, settings.seed, which=settings.which)
     seeds, samples = draw(trained, settings)
-    title = f"{trained.experiment.name}, {trained.arm}"
+    name = trained.experiment.name
+    title = name if trained.arm == name else f"{name}, {trained.arm}"
     _write(out, samples, seeds, trained, title)
     shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"each of {len(seeds)} seeds"
-    after = f"the {settings.which} model" + (f", {settings.text!r}" if settings.text else "")
-    return f"{out}: {samples.shape[1]} samples of {shown} of {title}, {after}"
+    steps = trained.step if isinstance(trained.step, list) else [trained.step]
+    made = " to ".join(dict.fromkeys(str(f([s or 0 for s in steps])) for f in (min, max)))
+    text = "" if settings.text is None else f", {settings.text!r}"
+    return f"{out}: {samples.shape[1]} samples of {shown} of {title}, after {made} steps{text}"
 
 
 def draw(trained: "Trained", settings: SampleConfig):

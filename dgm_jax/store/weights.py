@@ -27,14 +27,7 @@ from dgm_jax.store import records
 
 FORMAT = 1
 MAX_MANIFEST_BYTES = MAX_HEADER_BYTES = 16 * 1024 * 1024
-_FIELDS = {
-    "format": int,
-    "file": str,
-    "bytes": int,
-    "sha256": str,
-    "arrays": dict,
-    "about": dict,
-}
+_FIELDS = {"format": int, "file": str, "bytes": int, "sha256": str, "arrays": dict, "about": dict}
 _DTYPES = {
     "BOOL": "bool",
     "U8": "uint8",
@@ -138,7 +131,8 @@ def read_weights(manifest: Manifest, like: PyTree) -> PyTree:
     expected = named_leaves(like)
     path = manifest.path.with_name(manifest.file)
     require_same(manifest.arrays, expected, manifest.path)
-    held = sum(_stored_shape(leaf).size * _itemsize(leaf) for leaf in expected.values())
+    stored = {name: _stored_shape(leaf) for name, leaf in expected.items()}
+    held = sum(shape.size * shape.dtype.itemsize for shape in stored.values())
     most = held + MAX_HEADER_BYTES
     claim = f"it claims {manifest.bytes} bytes of {path.name}, and its arrays are {held} bytes"
     _refuse(not held <= manifest.bytes <= most, manifest.path, claim)
@@ -150,7 +144,7 @@ def read_weights(manifest: Manifest, like: PyTree) -> PyTree:
     _refuse(digest != manifest.sha256, path, told)
     arrays = dict(_parsed(path, content))
     found = {name: {"dtype": str(x.dtype), "shape": list(x.shape)} for name, x in arrays.items()}
-    require_same(found, {name: _stored_shape(leaf) for name, leaf in expected.items()}, path)
+    require_same(found, stored, path)
     for name, array in arrays.items():
         digest, claimed = _sha256(array), manifest.arrays[name].get("sha256")
         told = f"{name}: the SHA-256 of its array is {digest}, and the manifest says {claimed!r}"
@@ -279,10 +273,6 @@ def _stored_shape(leaf) -> jax.ShapeDtypeStruct:
     if _is_key(leaf):
         return jax.eval_shape(jax.random.key_data, leaf)
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-
-
-def _itemsize(leaf) -> int:
-    return _stored_shape(leaf).dtype.itemsize
 
 
 def _is_key(leaf) -> bool:

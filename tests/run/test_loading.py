@@ -1,24 +1,26 @@
-"""Trained models from run folders, finished or not, and the best ones beside the last."""
+"""Trained models from run folders, finished or not."""
 
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import shutil
 import signal
+import subprocess
+import sys
 import textwrap
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_game import BASIC, rows_of, run, stopping, summary_of, tiny
+from tiny_game import rows_of, run, stopping, summary_of, tiny
 
 from dgm_jax import data, parallel
-from dgm_jax.core import ConfigError, RunDirectoryError, tree_sha256
+from dgm_jax.core import ConfigError, DgmError, RunDirectoryError, tree_sha256
 from dgm_jax.run import load as load_run
-from dgm_jax.run.models import file_name
-from dgm_jax.training.checkpoint import Checkpoints
+from dgm_jax.run import main
 
 load = functools.partial(load_run, experiment=tiny())
 
@@ -90,6 +92,31 @@ def test_a_damaged_checkpoint_is_passed_over(unfinished, copy):
         load(out, arm)
 
 
+ELSEWHERE = """
+import sys, jax
+from tiny_game import tiny
+from dgm_jax.run import load
+found = load(sys.argv[1], experiment=tiny())
+assert jax.device_count() == 1
+print(*found.params["p"]["w"].tolist())
+"""
+
+
+def test_lanes_of_many_devices_are_read_on_one(tmp_path):
+    out = tmp_path / "run"
+    flags = "--num_steps 4 --log_every 4 --num_seeds 8 --progress quiet --out".split()
+    assert main(tiny(), [*flags, str(out)]) == 0
+    shutil.rmtree(out / "models")
+    devices = load(out).params["p"]["w"].devices()
+    assert len(devices) == 1 and jax.device_count() == 8
+    path = os.pathsep.join(sys.path)
+    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": path}
+    command = [sys.executable, "-c", ELSEWHERE, str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.array(done.stdout.split(), np.float32), w_of(out, 4))
+
+
 def test_loading_changes_nothing(unfinished):
     before = {p: p.stat().st_mtime_ns for p in unfinished.rglob("*")}
     load(unfinished, "plain, rate=0.3")
@@ -138,6 +165,15 @@ def test_checkpoints_of_another_run_are_refused(unfinished, copy):
         load(out, "plain, rate=0.3")
 
 
+@pytest.mark.parametrize("value", ["many", None, [3], -1, 10**400])
+def test_settings_of_no_run_are_told_in_a_sentence(undisturbed, copy, value):
+    out = copy(undisturbed)
+    content = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(content | {"num_seeds": value}))
+    with pytest.raises(DgmError, match="num_seeds|settings are of no run"):
+        load(out)
+
+
 def test_data_of_another_run_are_refused(undisturbed, copy):
     out = copy(undisturbed)
     content = json.loads((out / "environment.json").read_text())
@@ -159,13 +195,6 @@ def test_a_recipe_that_fails_is_told_in_a_sentence(undisturbed):
     broken = tiny(model=lambda config, hyper, dataset: dataset["shape"])
     with pytest.raises(RunDirectoryError, match="no model can be made .*KeyError: 'shape'"):
         load(undisturbed, experiment=broken)
-
-
-def test_no_two_arms_share_a_file():
-    names = ["a", "a.best", "a.before", "a.best.best", "a best", "a_best"]
-    files = [file_name(name, which) for name in names for which in ("last", "best")]
-    files += [f"{file}.before" for file in files]
-    assert len(set(files)) == len(files)
 
 
 @pytest.mark.parametrize("source", ["models", "checkpoints"])
@@ -194,93 +223,6 @@ def test_the_lines_of_the_readme_run(ring):
     scope = {"jax": jax}
     exec(textwrap.dedent(lines).replace("runs/digits", str(ring[0])), scope)
     assert scope["images"].shape == (16, 2) and len(lines.splitlines()) == 3
-
-
-# The best model.
-
-KEEP = ["--keep_best", "error", "--log_every", "2", "--rate", "0.5"]
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    out = tmp_path_factory.mktemp("kept") / "run"
-    assert run(out, *KEEP) == 0
-    return out
-
-
-def test_the_best_model_is_each_seeds_own(kept):
-    rows = rows_of(kept)
-    errors = np.array([row["error"] for row in rows])
-    at = errors.argmin(axis=0)
-    assert len({*at}) > 1 and at.min() < len(rows) - 1, "a case that could not tell"
-    found = load(kept, which="best")
-    assert found.step == [rows[i]["step"] for i in at]
-    truth = np.array([rows[i]["w"][seed] for seed, i in enumerate(at)], np.float32)
-    np.testing.assert_array_equal(found.params["p"]["w"], truth)
-    best = json.loads((kept / "models/plain.best.json").read_text())["about"]["best"]
-    assert best == {"metric": "error", "less": True, "value": errors.min(axis=0).tolist()}
-    np.testing.assert_array_equal(load(kept).params["p"]["w"], w_of(kept, 30))
-
-
-def test_more_may_be_better(tmp_path):
-    assert run(tmp_path / "run", "--keep_best", "error:max", "--log_every", "2") == 0
-    errors = np.array([row["error"] for row in rows_of(tmp_path / "run")])
-    assert load(tmp_path / "run", which="best").step == (2 * (errors.argmax(axis=0) + 1)).tolist()
-
-
-@pytest.mark.parametrize("at", [1, 3, 6])
-def test_a_run_that_breaks_off_between_best_and_checkpoint_ends_with_the_same_files(
-    kept, tmp_path, monkeypatch, at
-):
-    out, save, calls = tmp_path / "run", Checkpoints.save, []
-
-    def breaking(self, step, lanes, rows):
-        calls.append(step)
-        if len(calls) == at:
-            raise OSError("the power is gone")
-        save(self, step, lanes, rows)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", breaking)
-        assert run(out, *KEEP) == 2
-    assert run(out, *KEEP, "--resume") == 0
-    for name in ("plain.best.safetensors", "plain.best.json", "plain.safetensors", "plain.json"):
-        assert (out / "models" / name).read_bytes() == (kept / "models" / name).read_bytes()
-
-
-def test_another_keep_best_is_another_run(tmp_path, capsys):
-    out = tmp_path / "run"
-    assert run(out, *KEEP, experiment=stopping(signal.SIGTERM, 3)) == 128 + signal.SIGTERM
-    assert run(out, *KEEP[2:], "--resume") == 2
-    assert "was started with keep_best='error', not ''" in capsys.readouterr().err
-    (out / "models/plain.best.json").write_text("{}")
-    assert run(out, *KEEP, "--resume") == 2
-    told = capsys.readouterr().err
-    assert "the best model of plain is lost" in told and "to train again from step 0" in told
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("eror", "no metric 'eror' (did you mean 'error'?) at every evaluation; there are error, "),
-        ("error:less", "must be METRIC (less is better), METRIC:min or METRIC:max, got 'error:l"),
-    ],
-)
-def test_an_unknown_metric_is_refused_and_leaves_the_folder_free(tmp_path, capsys, text, message):
-    assert run(tmp_path / "run", "--keep_best", text) == 2
-    assert message in capsys.readouterr().err
-    assert run(tmp_path / "run", "--keep_best", "error") == 0
-
-
-def test_a_seed_that_diverges_keeps_what_it_had(tmp_path):
-    """The metric of a failed seed is NaN, which is never better."""
-    out = tmp_path / "run"
-    flags = [*BASIC, "--num_seeds", "3", "--log_every", "2", "--keep_best", "error"]
-    assert run(out, *flags[len(BASIC) :], "--poison", "-1e9") == 6
-    found = load(out, which="best")
-    errors = np.array([r["error"] for r in rows_of(out) if r["step"] <= 4], float)
-    assert found.step == (2 * (errors.argmin(axis=0) + 1)).tolist()
-    assert np.isfinite(found.params["p"]["w"]).all()
 
 
 def test_settings_are_views(undisturbed):

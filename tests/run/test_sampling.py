@@ -29,7 +29,7 @@ def test_points_become_a_picture_in_the_current_folder(ring, here, capsys):
     told = capsys.readouterr().out
     assert (
         told
-        == "samples.png: 2500 samples of each of 2 seeds of gan_ring, averaged, the last model\n"
+        == "samples.png: 2500 samples of each of 2 seeds of gan_ring, averaged, after 4 steps\n"
     )
 
 
