@@ -49,11 +49,11 @@ def test_a_run_that_breaks_off_between_best_and_checkpoint_ends_with_the_same_fi
 ):
     out, save, calls = tmp_path / "run", Checkpoints.save, []
 
-    def breaking(self, step, lanes):
+    def breaking(self, step, lanes, rows):
         calls.append(step)
         if len(calls) == at:
             raise OSError("the power is gone")
-        save(self, step, lanes)
+        save(self, step, lanes, rows)
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", breaking)
