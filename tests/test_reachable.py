@@ -15,7 +15,9 @@ PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/concepts.
 COMMANDS = (("dgm_jax.cli", "main"),)
 
 # Reached by no code of the repository, and of use to users all the same -> why.
-FOR_USERS: dict[str, str] = {}
+FOR_USERS = {
+    "models.latent.bound": "a bound of any name for a trained model; training takes `latent.loss`",
+}
 
 
 def sources():
