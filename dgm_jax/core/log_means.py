@@ -52,11 +52,12 @@ def log_mean_exp(log_weights: Array, axis: int | None = None) -> LogMeanExp:
     Raises:
         ConfigError: there are no entries.
     """
+    shape = jnp.shape(log_weights)
+    num = math.prod(shape) if axis is None else shape[axis]
+    require(num >= 1, f"a mean needs at least one entry; got shape {shape}")
     log_weights = at_least_float32(log_weights)
     log_weights = jnp.ravel(log_weights) if axis is None else log_weights
     axis = 0 if axis is None else axis
-    num = log_weights.shape[axis]
-    require(num >= 1, f"a mean needs at least one entry; got shape {log_weights.shape}")
     value = jax.nn.logsumexp(log_weights, axis=axis) - jnp.log(num)
     error = _relative_error(jax.lax.stop_gradient(log_weights), axis)
     return LogMeanExp(value, error, effective_sample_size(log_weights, axis))

@@ -9,6 +9,7 @@ import zlib
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from dgm_jax.core.types import Array, Key
 
@@ -22,12 +23,14 @@ def named_key(key: Key, name: str) -> Key:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def normal(key: Key, shape: tuple[int, ...], dtype=float) -> Array:
+def normal(key: Key, shape: tuple[int, ...], dtype: DTypeLike = float) -> Array:
     """Standard normal draws; equal to `jax.random.normal(key, shape)` and quicker to compile."""
     return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
 
-def uniform(key: Key, shape: tuple[int, ...], dtype=float, minval=0.0, maxval=1.0) -> Array:
+def uniform(
+    key: Key, shape: tuple[int, ...], dtype: DTypeLike = float, minval=0.0, maxval=1.0
+) -> Array:
     """Draws from U[minval, maxval); equal to `jax.random.uniform(key, shape)`."""
     return jax.random.uniform(key, (math.prod(shape),), dtype, minval, maxval).reshape(shape)
 

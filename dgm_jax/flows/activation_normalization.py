@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Bijection, DataError, PyTree, at_least_float32, checks, require
-from dgm_jax.flows.events import event
+from dgm_jax.core import Array, Bijection, DataError, PyTree, checks, require
+from dgm_jax.flows.events import event, wide
 
 
 def act_norm(dim: int) -> Bijection:
@@ -20,12 +20,12 @@ def act_norm(dim: int) -> Bijection:
         return {"loc": jnp.zeros(dim), "log_scale": jnp.zeros(dim)}
 
     def forward(params, x):
-        x = event(x, dim)
+        x, params = event(x, dim), wide(params)
         log_det = jnp.broadcast_to(-jnp.sum(params["log_scale"]), x.shape[:-1])
         return (x - params["loc"]) * jnp.exp(-params["log_scale"]), log_det
 
     def inverse(params, y):
-        y = event(y, dim)
+        y, params = event(y, dim), wide(params)
         log_det = jnp.broadcast_to(jnp.sum(params["log_scale"]), y.shape[:-1])
         return y * jnp.exp(params["log_scale"]) + params["loc"], log_det
 
@@ -43,6 +43,6 @@ def act_norm_from_data(x: Array) -> PyTree:
     require(
         x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError
     )
-    x = at_least_float32(event(x, x.shape[-1])).reshape(-1, x.shape[-1])
+    x = event(x, x.shape[-1]).reshape(-1, x.shape[-1])
     variance = jnp.var(x, 0)
     return {"loc": jnp.mean(x, 0), "log_scale": jnp.log(jnp.where(variance > 0, variance, 1)) / 2}

@@ -10,8 +10,8 @@ a layer is wanted that simply trains, `act_norm` is the one.
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Bijection, DataError, PyTree, at_least_float32, checks, require
-from dgm_jax.flows.events import event
+from dgm_jax.core import Array, Bijection, DataError, PyTree, checks, require
+from dgm_jax.flows.events import event, wide
 
 EPSILON = 1e-5
 
@@ -59,15 +59,17 @@ def batch_norm_train(
     require(
         x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError
     )
-    rows = at_least_float32(x).reshape(-1, x.shape[-1])
+    params = wide(params)
+    rows = x.reshape(-1, x.shape[-1])
     mean, variance = jnp.mean(rows, 0), jnp.var(rows, 0)
-    y, log_det = _normalise(rows.reshape(x.shape), mean, variance + epsilon)
+    y, log_det = _normalise(x, mean, variance + epsilon)
     seen = lax.stop_gradient({"mean": mean, "variance": variance})
     return y, log_det, {name: decay * params[name] + (1 - decay) * seen[name] for name in seen}
 
 
 def _statistics(params: PyTree, epsilon: float) -> tuple[Array, Array]:
-    return lax.stop_gradient((params["mean"], params["variance"] + epsilon))
+    params = lax.stop_gradient(wide(params))
+    return params["mean"], params["variance"] + epsilon
 
 
 def _normalise(x: Array, mean: Array, variance: Array) -> tuple[Array, Array]:

@@ -153,7 +153,7 @@ def pack(x: Array, m: int) -> Array:
     must be independent draws in no particular order. `m = 1` returns x.
     """
     x = jnp.asarray(x)
-    checks.whole(m, "the number m of packed examples")
+    require(checks.is_whole(m) and m >= 1, f"packing joins m >= 1 examples; got m = {m!r}")
     require(
         x.ndim >= 2, f"packing joins along a feature axis; x needs shape [B, ..., C], got {x.shape}"
     )

@@ -90,7 +90,7 @@ def averaged(books: Codebooks, decay: Array | float, threshold: float, start: st
             state, dead = jax.vmap(move)(keys, state, vectors, by_level(codes))
         else:
             state, dead = move(key, state, vectors, codes)
-        return state, {"revived": jnp.sum(dead).astype(jnp.float32)} if threshold > 0 else {}
+        return state, {"revived": jnp.sum(dead).astype(state.counts.dtype)} if threshold > 0 else {}
 
     return Quantizer(
         width=books.width,

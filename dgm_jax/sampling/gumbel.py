@@ -14,13 +14,16 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from dgm_jax.core import Array, Key, at_least_float32, checks, require
 
 _LARGEST_CHECKED = 1 << 20  # entries; a look at larger eager arrays would cost more than it helps
 
 
-def gumbel_noise(key: Key, shape: tuple[int, ...], mode: str = "low", dtype=float) -> Array:
+def gumbel_noise(
+    key: Key, shape: tuple[int, ...], mode: str = "low", dtype: DTypeLike = float
+) -> Array:
     """Standard Gumbel draws, -log(-log U): [shape], in JAX's own type of floats by default.
 
     mode: "low" has its largest value near 16 and biases classes of probability below

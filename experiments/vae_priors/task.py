@@ -135,12 +135,12 @@ def _annealed(key, config, recipe, params, state, x):
     it."""
     settings = likelihood.Settings(num_steps=config.ais_steps, num_chains=config.num_chains)
     found = study.annealed(key, settings, annealing_start(recipe, params, state, x))
+    moves = {} if found.acceptance is None else {"acceptance": jnp.mean(found.acceptance)}
     return {
         "annealed_log_prob": jnp.mean(found.log_prob),
         "annealed_error": likelihood.average(found).monte_carlo_error,
         "annealed_sample_size": jnp.mean(found.effective_sample_size),
-        "acceptance": jnp.mean(found.acceptance),
-    }
+    } | moves
 
 
 def references(config: Config) -> list[dict]:

@@ -51,7 +51,7 @@ def nvil(
     logits: Array,
     *,
     num_samples: int = 2,
-    decay: float = 0.8,
+    decay: Array | float = 0.8,
     baseline: Array | None = None,
 ) -> Estimate:
     """Mean over i of (f(x_i) - c_i) (x_i - p), with c_i a running mean of the values before i.
