@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?=
 
-.PHONY: demo lint format test test-plain test-newest test-slow setup setup-lint setup-test benchmark clean
+.PHONY: demo lint format test test-plain test-newest test-slow test-faults setup setup-lint setup-test benchmark clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
@@ -55,6 +55,11 @@ test-plain: setup-test
 test-slow: setup-test
 	$(BIN)/python -m pytest -m slow
 
+# Kills, full disks, damaged and hostile files, signals, in numbers; names choose some of them.
+FAULTS ?=
+test-faults: setup-test
+	$(BIN)/python tests/faults $(FAULTS)
+
 # The same suite on the newest Python and JAX.
 NEWEST ?= python3.13
 test-newest:
@@ -72,6 +77,7 @@ benchmark: setup
 	$(BIN)/python -m benchmarks.vae
 	$(BIN)/python -m benchmarks.adversarial_variational_bayes
 	$(BIN)/python -m benchmarks.annealing
+	$(BIN)/python -m benchmarks.chunks
 
 clean:
 	rm -rf .venv .venv-newest .jax_cache .pytest_cache .ruff_cache build *.egg-info

@@ -57,12 +57,12 @@ def engine_case(task: Callable, data, num_seeds: int, strategy: str, num_steps: 
     compiled = parallel.distribute(program, keys, {}, strategy=strategy, only=jax.devices()[:1])
     lanes, data = compiled.init(keys, {}), compiled.place_data(data)
     start = time.perf_counter()
-    advance = compiled.compile_advance(lanes, data, num_steps)
+    advance = compiled.compile_advance(lanes, data)
     seconds = time.perf_counter() - start
     holder = [lanes]
 
     def call():
-        holder[0], _ = jax.block_until_ready(advance(holder[0], data))
+        holder[0], *_ = jax.block_until_ready(advance(holder[0], data, num_steps))
 
     return Case(call, num_seeds * num_steps, seconds)
 
@@ -188,7 +188,10 @@ def surroundings() -> dict:
 
 def device_name() -> str:
     """The kind of the first JAX device, fit for a file name; of a CPU with its widest vectors,
-    which decide more about speed than its maker does."""
+    which decide more about speed than its maker does.
+
+    Results are kept under these names, so they are not those of `store.records.safe_name`.
+    """
     kind = jax.devices()[0].device_kind.lower()
     name = "".join(c if c.isalnum() else "_" for c in kind)
     return f"{name}{vector_extension()}" if jax.default_backend() == "cpu" else name

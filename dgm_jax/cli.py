@@ -1,4 +1,5 @@
-"""`dgm-jax list | run | ablate | report | check`, parsed by tyro.
+"""`dgm-jax list | run | ablate | resume | sample |
+report | check`, parsed by tyro.
 
 Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
 may add its own. Listing, help and wrong flags need no JAX; it is imported when something runs.
@@ -13,8 +14,10 @@ from collections.abc import Callable
 import tyro
 from tyro.conf import Positional
 
-from dgm_jax.run import catalogue, start
-from dgm_jax.terminal import console
+from dgm_jax.run import catalogue, resuming, sampling, start
+from dgm_jax.run.resuming import Resume
+from dgm_jax.run.sampling import SampleConfig
+from dgm_jax.terminal import console, signals
 
 
 class UsageError(Exception):
@@ -31,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         SystemExit: with 0 after a help text, with 2 where the parser has explained a mistake.
     """
     arguments = sys.argv[1:] if argv is None else argv
-    return console.guarded(lambda: _main(arguments))
+    return console.guarded(lambda: _main(arguments), ends_process=argv is None)
 
 
 def _main(argv: list[str]) -> int:
@@ -57,7 +60,8 @@ def _experiment(name: str):
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise UsageError(f"unknown experiment {name!r}{hint}; known: {', '.join(known)}")
     try:
-        return catalogue.load_experiment(name)
+        with signals.importing():
+            return catalogue.load_experiment(name)
     except catalogue.NotAnExperiment as error:
         raise UsageError(str(error)) from error
 
@@ -105,10 +109,22 @@ def check(name: Positional[str]) -> int:
     return start.check(_experiment(name), [], command=console.typed(("check", name), []))
 
 
+def resume(settings: tyro.conf.OmitArgPrefixes[Resume]) -> int:
+    """Continue a run as it was started, or train a finished one on, in a new folder."""
+    return resuming.resume(settings)
+
+
+def sample(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[SampleConfig]) -> int:
+    """Draw samples of what a run has trained, as a picture or as arrays: of a finished run, or of
+    the newest checkpoint of an unfinished one. The data set need not be there."""
+    return sampling.sample(folder, settings)
+
+
 def report(folder: Positional[str]) -> int:
     """Build report.html of a run folder again."""
-    from dgm_jax.core import DgmError
-    from dgm_jax.report import write_report
+    with signals.importing():
+        from dgm_jax.core import DgmError
+        from dgm_jax.report import write_report
 
     try:
         print(f"report: {write_report(folder)}")
@@ -121,6 +137,8 @@ COMMANDS: dict[str, Callable] = {
     "list": list_experiments,
     "run": run,
     "ablate": ablate,
+    "resume": resume,
+    "sample": sample,
     "report": report,
     "check": check,
 }

@@ -61,6 +61,7 @@ AT_HOME = {
     "rich": {"terminal"},
     "jinja2": {"report"},
     "filelock": {"native", "store"},
+    "safetensors": {"store"},
     "tyro": {"cli", "run"},
 }
 FILES = {

@@ -16,9 +16,7 @@ COMMANDS = (("dgm_jax.cli", "main"),)
 
 # Reached by no code of the repository, and of use to users all the same -> why.
 FOR_USERS = {
-    "models._adversarial_variational_bayes.avb_kl_estimate": (
-        "the critic's KL at a draw that the caller holds; avb_terms makes a draw of its own"
-    ),
+    "models.latent.bound": "a bound of any name for a trained model; training takes `latent.loss`",
 }
 
 

@@ -13,7 +13,7 @@ class NotComparable(Exception):
     """Why there is nothing to compare."""
 
 
-class Arm(NamedTuple):
+class FinalArm(NamedTuple):
     """What one arm of a run folder ends with; last_row is {metric: [num_seeds]}."""
 
     sha256: str
@@ -31,7 +31,7 @@ class Difference(NamedTuple):
     relative: float
 
 
-def read_run(folder: pathlib.Path) -> dict[str, Arm]:
+def read_run(folder: pathlib.Path) -> dict[str, FinalArm]:
     """{arm: what it ends with} of a finished run folder.
 
     Raises:
@@ -51,7 +51,9 @@ def read_run(folder: pathlib.Path) -> dict[str, Arm]:
         for seed in summary["failed_seeds"]:
             failed[seed["arm"]].append(f"{seed['seed']} at step {seed['step']}")
         arms = {
-            name: Arm(summary["final_params_sha256"][name], len(found), found[-1], failed[name])
+            name: FinalArm(
+                summary["final_params_sha256"][name], len(found), found[-1], failed[name]
+            )
             for name, found in rows.items()
         }
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -82,7 +84,7 @@ def _relative(a, b) -> float:
     return relative if math.isfinite(relative) else math.inf
 
 
-def compare_arms(base: dict[str, Arm], head: dict[str, Arm]) -> list[str]:
+def compare_arms(base: dict[str, FinalArm], head: dict[str, FinalArm]) -> list[str]:
     """What changed, a line each; empty where nothing did."""
     lines = [f"arm {name}: only at base" for name in base if name not in head]
     lines += [f"arm {name}: only at head" for name in head if name not in base]

@@ -1,6 +1,8 @@
 """What every room may import: contracts, numerics, errors. No behaviour of its own."""
 
 from dgm_jax.core import checks, json_values
+from dgm_jax.core.checks import require_at_least, require_positive
+from dgm_jax.core.chunks import chunked, even_chunks
 from dgm_jax.core.errors import (
     ConfigError,
     DataError,
@@ -10,25 +12,33 @@ from dgm_jax.core.errors import (
     differences,
     lookup,
     require,
-    require_at_least,
-    require_positive,
+)
+from dgm_jax.core.log_means import (
+    LogMeanExp,
+    effective_sample_size,
+    log_mean_exp,
+    streamed_log_sum_exp,
 )
 from dgm_jax.core.moments import RunningMoments
 from dgm_jax.core.numerics import (
-    LogMeanExp,
     at_least_float32,
-    chunked,
     compensated_add,
-    estimate_log_mean_exp,
-    even_chunks,
+    exp_remainder,
     float_type,
-    log_mean_exp,
     named_key,
     normal,
     uniform,
+    widened,
 )
 from dgm_jax.core.platforms import PLATFORMS, platform_or_at_hand
-from dgm_jax.core.trees import all_finite, has_kernels, select_tree, tree_sha256, tree_size
+from dgm_jax.core.trees import (
+    all_finite,
+    has_kernels,
+    select_tree,
+    sha256_of,
+    tree_sha256,
+    tree_size,
+)
 from dgm_jax.core.types import (
     SOLO,
     Algorithm,
@@ -59,6 +69,7 @@ from dgm_jax.core.types import (
     Replica,
     State,
     StepInfo,
+    Sums,
     Task,
     TrainState,
     UpdateQuantizer,
@@ -101,6 +112,7 @@ __all__ = [
     "RunningMoments",
     "State",
     "StepInfo",
+    "Sums",
     "Task",
     "TrainState",
     "UpdateQuantizer",
@@ -111,8 +123,9 @@ __all__ = [
     "compensated_add",
     "did_you_mean",
     "differences",
-    "estimate_log_mean_exp",
+    "effective_sample_size",
     "even_chunks",
+    "exp_remainder",
     "float_type",
     "has_kernels",
     "json_values",
@@ -125,7 +138,10 @@ __all__ = [
     "require_at_least",
     "require_positive",
     "select_tree",
+    "sha256_of",
+    "streamed_log_sum_exp",
     "tree_sha256",
     "tree_size",
     "uniform",
+    "widened",
 ]

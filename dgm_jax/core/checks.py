@@ -1,7 +1,8 @@
-"""Checks of one argument by its value, where that is known.
+"""Checks of arguments by their values, where these are known, and of settings.
 
 Inside a compiled program a number may be a tracer, of which nothing is known: it passes. So does an
-array with axes that lies on a device, since to look at it would mean to wait for it.
+array with axes that lies on a device, since to look at it would mean to wait for it; who wants to
+wait asks `is_concrete`.
 """
 
 import jax
@@ -10,14 +11,19 @@ import numpy as np
 from jax.core import Tracer
 
 from dgm_jax.core.errors import require
+from dgm_jax.core.types import Array
+
+
+def is_concrete(value) -> bool:
+    """Whether a value has numbers: it is no tracer. To see those of an array on a device, one has
+    to wait for it."""
+    return not isinstance(value, Tracer)
 
 
 def is_known(value) -> bool:
     """Whether a value can be looked at: a Python or NumPy number or array, or a JAX scalar outside
     any trace."""
-    if isinstance(value, Tracer):
-        return False
-    return not isinstance(value, jax.Array) or value.ndim == 0
+    return is_concrete(value) and (not isinstance(value, jax.Array) or value.ndim == 0)
 
 
 def positive(value, name: str):
@@ -32,6 +38,18 @@ def not_negative(value, name: str):
     return value
 
 
+def share(value, name: str):
+    """The value, after a `ConfigError` unless it is in [0, 1] throughout, where it is known."""
+    return within(value, name, 0, 1)
+
+
+def vectors(x: Array, name: str, dim: int) -> Array:
+    """x as an array [*B, dim]; `ConfigError` for another last axis."""
+    x = jnp.asarray(x)
+    require(x.ndim >= 1 and x.shape[-1] == dim, f"{name} must be [*B, {dim}]; got {x.shape}")
+    return x
+
+
 def _require_sign(value, compare, message: str) -> None:
     if is_known(value):
         number = np.asarray(value)
@@ -39,11 +57,53 @@ def _require_sign(value, compare, message: str) -> None:
         require(real and bool(np.all(compare(number, 0))), message)
 
 
+def at_least(value, name: str, least):
+    """The value, after a `ConfigError` unless it is `least` or more throughout, where it is
+    known."""
+    reach = lambda number, _: np.greater_equal(number, least)
+    _require_sign(value, reach, f"{name} must be at least {least}; got {value!r}")
+    return value
+
+
+def within(value, name: str, low, high, *, above: bool = False, below: bool = False):
+    """The value, after a `ConfigError` unless it lies in [low, high] throughout, where it is known.
+
+    above, below: whether `low` and `high` themselves are left out.
+    """
+
+    def lies(number, _):
+        over = np.greater(number, low) if above else np.greater_equal(number, low)
+        return over & (np.less(number, high) if below else np.less_equal(number, high))
+
+    interval = f"{'(' if above else '['}{low}, {high}{')' if below else ']'}"
+    _require_sign(value, lies, f"{name} must be in {interval}; got {value!r}")
+    return value
+
+
+def is_whole(value) -> bool:
+    """Whether a value is an integer, of Python or of NumPy, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def whole(value: int, name: str, at_least: int = 1) -> int:
     """The value, after a `ConfigError` unless it is an integer of at least `at_least`."""
-    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     require(
-        is_whole and value >= at_least,
+        is_whole(value) and value >= at_least,
         f"{name} must be an integer of at least {at_least}; got {value!r}",
     )
     return value
+
+
+def require_at_least(least: float, settings, *names: str) -> None:
+    """`ConfigError` unless each named attribute of `settings` is at least `least` (or None: left
+    out)."""
+    for name in names:
+        value = getattr(settings, name)
+        require(value is None or value >= least, f"{name} must be at least {least}, got {value}")
+
+
+def require_positive(settings, *names: str) -> None:
+    """`ConfigError` unless each named attribute of `settings` is above 0."""
+    for name in names:
+        value = getattr(settings, name)
+        require(value > 0, f"{name} must be positive, got {value}")

@@ -66,19 +66,3 @@ def require(condition: bool, message: str, error: type[DgmError] = ConfigError) 
     """Raises `error(message)` unless the (static, Python) condition holds."""
     if not condition:
         raise error(message)
-
-
-def require_at_least(least: float, settings, *names: str) -> None:
-    """`ConfigError` unless each named attribute of `settings` is at least `least` (or None: left
-    out)."""
-    for name in names:
-        value = getattr(settings, name)
-        require(value is None or value >= least, f"{name} must be at least {least}, got {value}")
-
-
-def require_positive(settings, *names: str) -> None:
-    """`ConfigError` unless each named attribute of `settings` is above 0."""
-    for name in names:
-        require(
-            getattr(settings, name) > 0, f"{name} must be positive, got {getattr(settings, name)}"
-        )

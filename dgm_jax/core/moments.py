@@ -1,10 +1,12 @@
 """Mean and variance of values that come in batches."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from dgm_jax.core.errors import require
+from dgm_jax.core.numerics import at_least_float32
 from dgm_jax.core.types import Array
 
 
@@ -36,14 +38,31 @@ class RunningMoments(NamedTuple):
             f"values must be [n, *{self.mean.shape}], as the mean is {self.mean.shape}; got"
             f" {values.shape}",
         )
-        old, new = self.count, values.shape[0]
+        values = at_least_float32(values)
         mean = jnp.mean(values, axis=0)
-        shift = mean - self.mean
-        total = old + new
-        squares = (
-            self.squares + jnp.sum((values - mean) ** 2, axis=0) + shift**2 * old * new / total
+        squares = jnp.sum(jnp.square(values - mean), axis=0)
+        count = jnp.asarray(values.shape[0], self.count.dtype)
+        return self.join(RunningMoments(count, mean, squares))
+
+    def join(
+        self, other: "RunningMoments", product: Callable[[Array], Array] = jnp.square
+    ) -> "RunningMoments":
+        """Of both sets of values together, either of which may be empty.
+
+        Args:
+            other: moments of other values.
+            product: of a deviation with itself: `square`, or its outer product where `squares` are
+                sums of those.
+        """
+        shift = other.mean - self.mean
+        total = self.count + other.count
+        some = jnp.maximum(total, 1)
+        squares = self.squares + other.squares
+        return RunningMoments(
+            total,
+            self.mean + shift * other.count / some,
+            squares + product(shift) * self.count * other.count / some,
         )
-        return RunningMoments(total, self.mean + shift * new / total, squares)
 
     def variance(self) -> Array:
         """Unbiased (divided by count - 1); 0 for a single value."""

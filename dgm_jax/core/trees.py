@@ -1,6 +1,8 @@
 """Operations on trees of arrays."""
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,11 +38,17 @@ def has_kernels(params: PyTree) -> bool:
 
 def tree_sha256(tree: PyTree) -> str:
     """SHA-256 over paths, dtypes, shapes and bytes of the leaves, in tree order."""
+    paths = jax.tree_util.tree_leaves_with_path(tree)
+    return sha256_of({jax.tree_util.keystr(path): leaf for path, leaf in paths})
+
+
+def sha256_of(leaves: Mapping[str, Any]) -> str:
+    """The same of leaves by path, in the order in which they come."""
     digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    for path, leaf in leaves.items():
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         array = np.asarray(jax.device_get(leaf))
-        digest.update(f"{jax.tree_util.keystr(path)}|{array.dtype}|{array.shape}|".encode())
+        digest.update(f"{path}|{array.dtype}|{array.shape}|".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

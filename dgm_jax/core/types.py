@@ -132,12 +132,14 @@ class Model(NamedTuple):
     players: by name, in the order in which they move.
     sample: the inference form.
     decode: for models with latents, the inference form; None for others.
+    latent: its densities, for bounds and likelihoods; None for models without them.
     """
 
     init: Init
     players: dict[str, Player]
     sample: Sample
     decode: Decode | None = None
+    latent: "LatentModel | None" = None
 
 
 class InferPosterior(Protocol):
@@ -311,17 +313,33 @@ class Lane(NamedTuple):
     hyper: dict[str, Array]  # numeric hyper-parameters of this lane
 
 
+class Sums(NamedTuple):
+    """Metrics of a chunk, summed over those of its steps so far that a lane took."""
+
+    totals: Metrics  # float32[] each
+    count: Array  # int32[]
+
+
 class LaneProgram(NamedTuple):
     """A run of one lane as pure functions; `parallel.distribute` compiles it for many.
 
     init: `(key, hyper) -> Lane`.
-    advance: `(lane, data, num_steps, replica) -> (Lane, metrics)`, `num_steps` static.
+    advance: `(lane, data, num_steps, replica) -> (Lane, metrics)`: a whole chunk, its metrics
+        means over its steps.
+    advance_part: `(lane, sums, data, num_steps, last, replica) -> (Lane, Sums, metrics)`: the next
+        steps of a chunk, where `last` says that it ends with them; `num_steps` and `last` may be
+        traced.
+    no_sums: `(lane, data) -> Sums` at the beginning of a chunk.
     evaluate: `(lane, data) -> {name: array}`.
     conclude: the same, after the last step; `{}` where the task has nothing to add.
     """
 
     init: Callable[[Key, dict[str, Array]], Lane]
     advance: Callable[[Lane, PyTree, int, Replica], tuple[Lane, Metrics]]
+    advance_part: Callable[
+        [Lane, Sums, PyTree, int | Array, bool | Array, Replica], tuple[Lane, Sums, Metrics]
+    ]
+    no_sums: Callable[[Lane, PyTree], Sums]
     evaluate: Callable[[Lane, PyTree], Metrics]
     conclude: Callable[[Lane, PyTree], Metrics] = lambda lane, data: {}
 

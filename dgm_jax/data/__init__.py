@@ -11,7 +11,7 @@ from dgm_jax.data.checks import check_batch_size, check_images, check_labels
 from dgm_jax.data.dataset import Dataset, DatasetInfo, Density2D
 from dgm_jax.data.densities2d import DENSITIES
 from dgm_jax.data.images import IMAGE_SETS, PREFIXES
-from dgm_jax.data.loading import load
+from dgm_jax.data.loading import from_arrays, load, load_images
 from dgm_jax.data.pixels import (
     dynamic_binarize,
     model_input,
@@ -36,7 +36,9 @@ __all__ = [
     "check_labels",
     "draws",
     "dynamic_binarize",
+    "from_arrays",
     "load",
+    "load_images",
     "model_input",
     "shuffled_positions",
     "static_binarize",

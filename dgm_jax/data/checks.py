@@ -35,7 +35,7 @@ def check_images(
     allow_constant: accept images in which all pixels are equal.
     """
     require(pixels in PIXELS, f"pixels is one of {PIXELS}, got {pixels!r}")
-    images = _as_array(images, split)
+    images = as_array(images, split)
     check_layout(images, split)
     _check_values(images, split, pixels)
     if not allow_constant:
@@ -87,12 +87,18 @@ def check_labels(labels, num_images: int, *, split: str, num_classes: int | None
         f"{split} labels: expected shape ({num_images},), got {labels.shape}{_flat_fix(labels)}",
     )
     if labels.dtype.kind not in "iu":
-        fix = "; fix: labels = labels.astype('int32')" if labels.dtype.kind in "fb" else ""
-        raise DataError(f"{split} labels: expected integers, got dtype {labels.dtype}{fix}")
+        raise DataError(
+            f"{split} labels: expected integers, got dtype {labels.dtype}{_integer_fix(labels)}"
+        )
     _require(len(labels) == num_images, f"{split}: {num_images} images but {len(labels)} labels")
+    _require(num_images > 0, f"{split}: no images and no labels")
     low, high = int(labels.min()), int(labels.max())
     top = "K-1" if num_classes is None else num_classes - 1
-    _require(low >= 0, f"{split} labels: expected 0..{top}, got {low}..{high}")
+    _require(
+        low >= 0,
+        f"{split} labels: expected 0..{top}, got {low}..{high}; fix where a negative label means"
+        " none: images, labels = images[labels >= 0], labels[labels >= 0]",
+    )
     if num_classes is None:
         _require(
             low == 0,
@@ -104,6 +110,16 @@ def check_labels(labels, num_images: int, *, split: str, num_classes: int | None
         off = low >= 1 and high == num_classes
         fix = "off by one; fix: labels = labels - 1" if off else f"num_classes is {num_classes}"
         raise DataError(f"{split} labels: expected 0..{top}, got {low}..{high}; {fix}")
+
+
+def _integer_fix(labels: np.ndarray) -> str:
+    """How a row of other values becomes integers, if no value is lost by it."""
+    if labels.dtype.kind in "SUO":
+        return "; fix for names: labels = np.unique(labels, return_inverse=True)[1]"
+    whole = labels.dtype.kind == "b" or (
+        labels.dtype.kind == "f" and bool(np.all(np.isfinite(labels) & (labels == np.rint(labels))))
+    )
+    return "; fix: labels = labels.astype('int32')" if whole else ""
 
 
 def _flat_fix(labels: np.ndarray) -> str:
@@ -143,7 +159,8 @@ def check_batch_size(num_examples: int, batch_size: int, *, split: str = "train"
     )
 
 
-def _as_array(images, split: str) -> np.ndarray:
+def as_array(images, split: str) -> np.ndarray:
+    """The images as one array; `DataError` for a collection of mixed sizes."""
     try:
         return np.asarray(images)
     except ValueError as error:
@@ -198,9 +215,12 @@ def _to_uint8_fix(kind: str, dtype: np.dtype, low: float, high: float) -> str:
             if kind == "f"
             else ("; fix: images = images.astype('uint8')")
         )
+    # Cameras and scanners use a part of the 16 bits: the divisor is that of the bits in use.
+    bits = next((b for b in (10, 12, 14, 16) if high < 2**b), None)
     return (
-        "; fix for 16-bit pixels: images = (images / 257).round().astype('uint8')"
-        if dtype == np.uint16
+        f"; fix for {bits}-bit pixels: images = (images / {(2**bits - 1) / 255:.7g})"
+        ".round().astype('uint8')"
+        if bits
         else ""
     )
 

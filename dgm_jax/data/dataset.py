@@ -62,6 +62,10 @@ class DatasetInfo:
     seed: int = 0
     notes: tuple[str, ...] = ()
 
+    def record(self) -> dict:
+        """All of it with the `identity`, for the record of a run."""
+        return dataclasses.asdict(self) | {"identity": self.identity}
+
     @property
     def identity(self) -> str:
         """One line for reports, such as

@@ -11,7 +11,10 @@ import numpy as np
 
 from dgm_jax.core import Array, Key, normal, require, uniform
 from dgm_jax.data.dataset import Density2D
-from dgm_jax.data.mixtures2d import grid, mixture, ring, spiral, two_moons, two_spirals
+from dgm_jax.data.limits2d import count, finite, positive
+from dgm_jax.data.mixtures2d import grid, log_of, mixture, ring, spiral, two_moons, two_spirals
+
+MAX_SIDE = 2**10  # of a checkerboard
 
 
 def circles(radii: tuple[float, ...] = (1.0, 2.0), scale: float = 0.1) -> Density2D:
@@ -20,10 +23,15 @@ def circles(radii: tuple[float, ...] = (1.0, 2.0), scale: float = 0.1) -> Densit
     With r = |x|, a circle of radius R has the density (2-D Rice distribution)
     p(x) = exp(-(r - R)^2 / (2 s^2)) i0e(r R / s^2) / (2 pi s^2), i0e(t) = exp(-t) I_0(t).
     """
-    require(scale > 0, f"scale must be positive, got {scale}")
-    require(len(radii) >= 1 and min(radii) > 0, f"radii must be positive, got {radii}")
+    scale = positive(scale, "scale")
+    require(
+        isinstance(radii, (tuple, list, np.ndarray)),
+        f"radii must be several numbers, got {radii!r}",
+    )
+    count(len(radii), "the number of radii")
+    radii = tuple(positive(radius, "each of radii") for radius in radii)
     radius = jnp.asarray(radii, jnp.float32)
-    log_normalizer = math.log(2 * math.pi * scale**2) + math.log(len(radii))
+    log_normalizer = log_of(2 * math.pi * scale**2) + math.log(len(radii))
 
     def sample(key: Key, n: int) -> Array:
         key_circle, key_angle, key_noise = jax.random.split(key, 3)
@@ -51,15 +59,13 @@ def pinwheel(
     by the angle 2 pi k / num_arms + twist |u|. Turning by a function of the radius keeps areas, so
     p(x) = mean_k N(u_k(x)); the usual recipe turns by exp(u_0), which has no closed inverse.
     """
-    require(num_arms >= 1, f"num_arms must be at least 1, got {num_arms}")
-    require(
-        radial_scale > 0 and tangential_scale > 0,
-        "radial_scale and tangential_scale must be positive",
-    )
-    scales = jnp.array([radial_scale, tangential_scale], jnp.float32)
+    num_arms, twist = count(num_arms, "num_arms"), finite(twist, "twist")
+    radial_scale = positive(radial_scale, "radial_scale")
+    tangential_scale = positive(tangential_scale, "tangential_scale")
+    scales = jnp.array([radial_scale, tangential_scale], float)
     centre = jnp.array([1.0, 0.0], jnp.float32)
     arms = jnp.asarray(2 * np.pi * np.arange(num_arms) / num_arms, jnp.float32)
-    log_normalizer = math.log(2 * math.pi * radial_scale * tangential_scale) + math.log(num_arms)
+    log_normalizer = log_of(2 * math.pi * radial_scale * tangential_scale) + math.log(num_arms)
 
     def sample(key: Key, n: int) -> Array:
         key_arm, key_noise = jax.random.split(key)
@@ -81,15 +87,12 @@ def checkerboard(side: int = 4, width: float = 2.0) -> Density2D:
 
     log p = -log(number of cells * width^2) on a cell, and -inf elsewhere.
     """
-    require(
-        side >= 1 and width > 0,
-        f"side must be at least 1 and width positive, got {side} and {width}",
-    )
+    side, width = count(side, "side", MAX_SIDE), positive(width, "width")
     cells = np.array(
         [(i, j) for i in range(side) for j in range(side) if (i + j) % 2 == 0], np.float32
     )
     corners = jnp.asarray(cells)
-    log_density = -math.log(len(cells) * width**2)
+    log_density = -log_of(len(cells) * width**2)
 
     def sample(key: Key, n: int) -> Array:
         key_cell, key_place = jax.random.split(key)
@@ -112,7 +115,8 @@ def banana(curvature: float = 0.5, scale_x: float = 1.0, scale_y: float = 0.3) -
 
     The shift has unit Jacobian (Haario, Saksman and Tamminen 1999); the mean is the origin.
     """
-    require(scale_x > 0 and scale_y > 0, f"scales must be positive, got {scale_x} and {scale_y}")
+    scale_x, scale_y = positive(scale_x, "scale_x"), positive(scale_y, "scale_y")
+    curvature = finite(curvature, "curvature")
     return _parabola(0.0, scale_x, scale_y, lambda x: curvature * (x**2 - scale_x**2))
 
 
@@ -122,12 +126,12 @@ def rosenbrock(a: float = 0.5, b: float = 5.0, centre: float = 1.0) -> Density2D
 
     So x ~ N(centre, 1 / (2 a)) and y | x ~ N(x^2, 1 / (2 b)), and the constant is sqrt(a b) / pi.
     """
-    require(a > 0 and b > 0, f"a and b must be positive, got {a} and {b}")
+    a, b, centre = positive(a, "a"), positive(b, "b"), finite(centre, "centre")
     return _parabola(centre, (2 * a) ** -0.5, (2 * b) ** -0.5, lambda x: x**2)
 
 
 def _parabola(centre: float, scale_x: float, scale_y: float, bend) -> Density2D:
-    log_normalizer = math.log(2 * math.pi * scale_x * scale_y)
+    log_normalizer = log_of(2 * math.pi * scale_x * scale_y)
 
     def sample(key: Key, n: int) -> Array:
         noise = normal(key, (n, 2))

@@ -1,152 +1,148 @@
 """Images from a folder of files, sorted by name; one subfolder a class, or all in one place."""
 
 import pathlib
+from collections import Counter
 
 import numpy as np
 
-from dgm_jax.core import ConfigError, DataError, require
-from dgm_jax.data.packages import optional
+from dgm_jax.core import DataError, checks, require
+from dgm_jax.data.folder_layout import Files, find
+from dgm_jax.data.idx import MAX_EXPANSION
+from dgm_jax.data.paths import folder, regular_file
+from dgm_jax.data.picture_file import REMARKS, Picture, decode
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-# What pillow decodes within this process: for some other formats (EPS) it starts a program.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-MAX_PIXELS = 2**26
-MODES = {"1": 1, "L": 1, "P": 3, "RGB": 3, "YCbCr": 3, "CMYK": 3, "RGBA": 3, "LA": 1}
 BAD_FILES = ("error", "skip")
+MAX_SIDE = 2**13
+MAX_BYTES = 2**34  # of all images of a set, as they are held
+SMALL_SET_BYTES = 2**28  # decoded, whatever the files' own size
+
+Row = tuple[str, pathlib.Path, np.ndarray]
+
+
+class TooLarge(DataError):
+    """A folder, not one file of it, that is too large; no file can be skipped to mend it."""
 
 
 def read_folder(
     path, *, image_size: int | None = None, channels: int | None = None, bad_files: str = "error"
 ) -> tuple[dict[str, np.ndarray | None], tuple[str, ...], tuple[str, ...]]:
-    """Decodes `PATH/[train|test/][class/]*.png` and the like; returns (arrays, class names, notes).
+    """Decodes `PATH/[train|test/][class/]*.png` and the like.
 
-    arrays: as `read_npz`; with `train` and `test` subfolders both, else test entries are None.
-    image_size: resizes every image to this square (antialiased); needed where sizes differ.
-    channels: 1 or 3; by default 3 if any image has colour.
-    bad_files: "error" names the first file that cannot be used; "skip" leaves them out and counts
-        them in the notes. Refused are truncated or foreign files, links that lead out of the
-        folder, more than 2^26 pixels, 16-bit pixels, and transparent pixels (an alpha channel that
-        is opaque everywhere is dropped).
+    With a train and a test folder (or training, testing) each is a split; a folder val, valid or
+    validation is the test split where there is no test folder, and else is not read. What lies
+    below a class folder is of that class. Names are compared in composed Unicode form.
+
+    Args:
+        image_size: resizes every image to this square (antialiased); needed where sizes differ.
+        channels: 1 or 3; by default 3 if any image has colour.
+        bad_files: "error" names the first file that cannot be used; "skip" leaves them out and
+            counts them in the notes.
+
+    Returns:
+        arrays: as `read_npz`; without a test split its entries are None.
+        class names: sorted.
+        notes: what was done and what was left out: orientation, frames, profiles, empty and
+            nested folders, other endings.
+
+    Raises:
+        DataError: a folder that could mean two things, or is too large; a file that is truncated,
+            foreign, no regular file, outside, has more than 2^26 pixels, 16-bit or transparent
+            ones (an alpha channel that is opaque everywhere is dropped).
     """
-    root = pathlib.Path(path)
-    require(root.is_dir(), f"{root}: no such folder", DataError)
-    require(bad_files in BAD_FILES, f"bad_files is one of {BAD_FILES}, got {bad_files!r}")
-    require(channels in (None, 1, 3), f"channels is 1, 3 or None, got {channels!r}")
-    require(
-        image_size is None or image_size >= 1, f"image_size must be positive, got {image_size!r}"
-    )
-    split = (root / "train").is_dir() and (root / "test").is_dir()
-    bases = {"train": root / "train", "test": root / "test"} if split else {"train": root}
-    files = {name: _list_files(base) for name, base in bases.items()}
-    classes = sorted({kind for found in files.values() for kind, _ in found}) or ["all"]
-    decoded, skipped = {}, 0
-    for name, found in files.items():
+    root = folder(path)
+    _check_options(image_size, channels, bad_files)
+    layout = find(root, skip_links=bad_files == "skip")
+    classes = sorted({kind for files in layout.splits.values() for kind, _ in files})
+    budget = Budget([path for files in layout.splits.values() for _, path in files], image_size)
+    decoded, counts = {}, Counter()
+    for split, files in layout.splits.items():
+        decoded[split] = _decode_all(files, root.resolve(), image_size, bad_files, budget, counts)
         require(
-            bool(found),
-            f"{bases[name]}: no image files ({', '.join(SUFFIXES)}) in it or its subfolders",
+            bool(decoded[split]),
+            f"{layout.bases[split]}: none of {len(files)} image files can be used",
             DataError,
         )
-        decoded[name], bad = _decode_all(found, root.resolve(), image_size, bad_files)
-        require(
-            decoded[name], f"{bases[name]}: none of {len(found)} image files can be used", DataError
-        )
-        skipped += bad
     depth = channels or max(array.shape[-1] for rows in decoded.values() for _, _, array in rows)
+    _require_one_size([row for rows in decoded.values() for row in rows])
     out: dict[str, np.ndarray | None] = {"test_images": None, "test_labels": None}
-    for name, rows in decoded.items():
-        out[f"{name}_images"] = _stack(rows, depth)
-        out[f"{name}_labels"] = np.array([classes.index(kind) for kind, _, _ in rows], np.int32)
-    notes = ((f"resized to {image_size}x{image_size}",) if image_size else ()) + (
-        (f"{skipped} unreadable files skipped",) if skipped else ()
-    )
-    return out, tuple(classes), notes
+    for split, rows in decoded.items():
+        counts.update(_recoloured(rows, depth))
+        out[f"{split}_labels"] = np.array([classes.index(kind) for kind, _, _ in rows], np.int32)
+        out[f"{split}_images"] = _stack(rows, depth)
+    resized = (f"resized to {image_size}x{image_size}",) if image_size else ()
+    return out, tuple(classes), (*resized, *_counted(counts), *layout.notes)
 
 
-def _list_files(base: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
-    def images(folder):
-        return sorted(
-            p
-            for p in folder.iterdir()
-            if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
-        )
+class Budget:
+    """Refuses a set whose images, decoded, are far larger than its files, or than any memory."""
 
-    subfolders = sorted(p for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
-    classed = [(folder.name, p) for folder in subfolders for p in images(folder)]
-    flat = [("all", p) for p in images(base)]
-    if classed and flat:
-        raise DataError(
-            f"{base}: images both in class subfolders and beside them ({flat[0][1].name}); "
-            "keep one arrangement"
-        )
-    return classed or flat
+    def __init__(self, paths: list[pathlib.Path], image_size: int | None):
+        self.decoded = self.held = self.packed = 0
+        if image_size:
+            self._require_held(len(paths) * image_size**2)
+        for path in paths:
+            try:
+                self.packed += regular_file(path).st_size
+            except DataError:
+                continue  # named, or skipped, when its turn comes
+
+    def spend(self, picture: Picture) -> None:
+        """Counts one more image; `TooLarge` when it is one too many."""
+        self.held += picture.values.size
+        self.decoded += picture.pixels
+        self._require_held(self.held)
+        most = max(SMALL_SET_BYTES, MAX_EXPANSION * self.packed)
+        if self.decoded > most:
+            raise TooLarge(
+                f"files of {self.packed} bytes together hold more than {most} pixels, more than"
+                f" {MAX_EXPANSION} times as many; scale the images down first"
+            )
+
+    def _require_held(self, size: int) -> None:
+        if size > MAX_BYTES:
+            raise TooLarge(
+                f"the images take more than {MAX_BYTES} bytes together; give a smaller image_size,"
+                " or fewer of them"
+            )
 
 
-def _decode_all(found, root: pathlib.Path, image_size: int | None, bad_files: str):
-    rows, bad = [], 0
-    for kind, path in found:
+def _check_options(image_size, channels, bad_files) -> None:
+    require(bad_files in BAD_FILES, f"bad_files is one of {BAD_FILES}, got {bad_files!r}")
+    require(channels in (None, 1, 3), f"channels is 1, 3 or None, got {channels!r}")
+    check_image_size(image_size)
+
+
+def check_image_size(image_size) -> None:
+    """`ConfigError` unless it is None or a whole number from 1 to 8192."""
+    if image_size is None:
+        return
+    checks.whole(image_size, "image_size")
+    require(image_size <= MAX_SIDE, f"image_size must be at most {MAX_SIDE}, got {image_size}")
+
+
+def _decode_all(
+    files: Files, root: pathlib.Path, image_size, bad_files: str, budget: Budget, counts: Counter
+) -> list[Row]:
+    rows = []
+    for kind, path in files:
         try:
-            rows.append((kind, path, _decode(path, root, image_size)))
+            picture = decode(path, root, image_size)
         except DataError as error:
             if bad_files == "error":
                 raise DataError(
                     f"{error}; remove the file, or give the option bad_files='skip'"
                     f" (in a name: folder:{root}?bad_files=skip)"
                 ) from error
-            bad += 1
-    return rows, bad
+            counts["skipped"] += 1
+            continue
+        budget.spend(picture)
+        counts.update(picture.remarks)
+        rows.append((kind, path, picture.values))
+    return rows
 
 
-def _decode(path: pathlib.Path, root: pathlib.Path, image_size: int | None) -> np.ndarray:
-    """uint8 [H, W, 1 or 3] of one file, or a `DataError` that names it."""
-    image_module = optional("PIL.Image", "pillow")
-    require(
-        path.resolve().is_relative_to(root),
-        f"{path}: a link that leads out of the folder",
-        DataError,
-    )
-    try:
-        with image_module.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            pixels = width * height
-            require(
-                pixels <= MAX_PIXELS,
-                f"{path}: {width} x {height} pixels, more than {MAX_PIXELS}",
-                DataError,
-            )
-            require(
-                image.mode in MODES,
-                f"{path}: pixel mode {image.mode!r} is not 8-bit grey or colour",
-                DataError,
-            )
-            image.load()
-            image = _opaque(image, path)
-            image = image.convert("L" if MODES[image.mode] == 1 else "RGB")
-            if image_size:
-                image = image.resize((image_size, image_size), image_module.Resampling.LANCZOS)
-            values = np.asarray(image, np.uint8)
-    except (DataError, ConfigError):
-        raise
-    except Exception as error:  # pillow's decoders raise whatever their format's parser raised
-        raise DataError(
-            f"{path}: not a readable image ({type(error).__name__}: {error})"
-        ) from error
-    return values[..., None] if values.ndim == 2 else values
-
-
-def _opaque(image, path: pathlib.Path):
-    if not image.has_transparency_data:
-        return image
-    rgba = image.convert("RGBA")
-    require(
-        rgba.getextrema()[3] == (255, 255),
-        f"{path}: has transparent pixels; flatten it onto a background first",
-        DataError,
-    )
-    return rgba.convert("L" if image.mode in ("L", "LA") else "RGB")
-
-
-def _stack(rows, depth: int) -> np.ndarray:
-    shapes = {}
+def _require_one_size(rows: list[Row]) -> None:
+    shapes: dict[tuple[int, ...], pathlib.Path] = {}
     for _, path, array in rows:
         shapes.setdefault(array.shape[:2], path)
     if len(shapes) > 1:
@@ -155,7 +151,28 @@ def _stack(rows, depth: int) -> np.ndarray:
             f"images of mixed sizes: {a} is {first[0]}x{first[1]}, {b} is {second[0]}x{second[1]} "
             "(height x width); give the option image_size (in a name: folder:PATH?image_size=32)"
         )
-    return np.stack([_with_channels(array, depth) for _, _, array in rows])
+
+
+def _stack(rows: list[Row], depth: int) -> np.ndarray:
+    """The images of `rows` as one array; the rows are given up on the way, to hold them once."""
+    out = np.empty((len(rows), *rows[0][2].shape[:2], depth), np.uint8)
+    for index in reversed(range(len(rows))):
+        out[index] = _with_channels(rows.pop()[2], depth)
+    return out
+
+
+def _recoloured(rows: list[Row], depth: int) -> Counter:
+    changed = sum(array.shape[-1] != depth for _, _, array in rows)
+    return Counter({"to_colour" if depth == 3 else "to_grey": changed})
+
+
+def _counted(counts: Counter) -> tuple[str, ...]:
+    texts = REMARKS | {
+        "to_colour": "grey given three equal channels: {} images",
+        "to_grey": "colour turned grey: {} images",
+        "skipped": "{} unreadable files skipped",
+    }
+    return tuple(text.format(counts[key]) for key, text in texts.items() if counts[key])
 
 
 def _with_channels(array: np.ndarray, depth: int) -> np.ndarray:

@@ -8,20 +8,16 @@ import gzip
 import math
 import pathlib
 import struct
-import zlib
 
 import numpy as np
 
-from dgm_jax.core import DataError, require
+from dgm_jax.core import DataError, DgmError, require
+from dgm_jax.data.idx_names import FILES, IdxFiles, find
+from dgm_jax.data.paths import regular_file
 
-FILES = {
-    "train_images": "train-images-idx3-ubyte",
-    "train_labels": "train-labels-idx1-ubyte",
-    "test_images": "t10k-images-idx3-ubyte",
-    "test_labels": "t10k-labels-idx1-ubyte",
-}
 MAX_EXPANSION = 100
 SMALL_BYTES = 2**26
+GZIP = b"\x1f\x8b"
 
 
 def check_expansion(what: str, num_bytes: int, packed_bytes: int) -> None:
@@ -35,17 +31,22 @@ def check_expansion(what: str, num_bytes: int, packed_bytes: int) -> None:
 
 
 def read_idx(path, rank: int) -> np.ndarray:
-    """uint8 array of the given rank; `DataError` names the file for anything else in it."""
+    """uint8 array of the given rank; `DataError` names the file for anything else in it.
+
+    A file is unpacked if its name ends in `.gz`, in any case of letters, or if it begins as gzip.
+    """
     path = pathlib.Path(path)
-    opener = gzip.open if path.suffix == ".gz" else open
+    packed_bytes = regular_file(path).st_size
     try:
-        with opener(path, "rb") as stream:
+        with _open(path) as stream:
             header = stream.read(4 + 4 * rank)
             shape = _shape(header, rank, path)
             count = math.prod(shape)
-            check_expansion(str(path), count, path.stat().st_size)
+            check_expansion(str(path), count, packed_bytes)
             body = stream.read(count + 1)
-    except (OSError, EOFError, zlib.error) as error:
+    except DgmError:
+        raise
+    except Exception as error:  # whatever gzip and zlib raise
         raise DataError(f"{path}: cannot be read as an IDX file: {error}") from error
     found = f"{len(body)}" if len(body) <= count else f"more than {count}"
     require(
@@ -53,6 +54,7 @@ def read_idx(path, rank: int) -> np.ndarray:
         f"{path}: the header says {shape}, {count} bytes; found {found}",
         DataError,
     )
+    require(count > 0, f"{path}: an empty array of shape {shape}", DataError)
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
@@ -65,35 +67,52 @@ def write_idx(path, array: np.ndarray) -> None:
         stream.write(header + np.ascontiguousarray(array).tobytes())
 
 
-def idx_paths(folder) -> dict[str, pathlib.Path]:
-    """Paths of those of the four files that are in `folder`, by the keys of `FILES`."""
-    folder = pathlib.Path(folder)
-    candidates = {key: (folder / f"{name}.gz", folder / name) for key, name in FILES.items()}
-    return {
-        key: next(p for p in paths if p.is_file())
-        for key, paths in candidates.items()
-        if any(p.is_file() for p in paths)
-    }
-
-
-def is_idx_folder(folder) -> bool:
-    """Whether any of the four files is there (`read_idx_folder` then asks for all)."""
-    return bool(idx_paths(folder))
-
-
 def read_idx_folder(folder) -> dict[str, np.ndarray]:
     """`{train_images [N, H, W, 1], train_labels [N], test_images, test_labels}` of a folder of four
-    files."""
-    paths = idx_paths(folder)
-    missing = [f"{name}[.gz]" for key, name in FILES.items() if key not in paths]
+    files under MNIST's names."""
+    return read_idx_files(find(folder))
+
+
+def read_idx_files(files: IdxFiles) -> dict[str, np.ndarray]:
+    """The same of the four files found; `DataError` names those that are missing."""
+    missing = [
+        f"{files.prefix}{name}[.gz]" for key, name in FILES.items() if key not in files.paths
+    ]
     require(
-        not missing, f"{folder}: expected four IDX files, missing {', '.join(missing)}", DataError
+        not missing,
+        f"{files.folder}: expected four IDX files, missing {', '.join(missing)}",
+        DataError,
     )
     out = {}
-    for key, path in paths.items():
+    for key, path in files.paths.items():
         values = read_idx(path, 3 if key.endswith("images") else 1)
         out[key] = values[..., None] if key.endswith("images") else values.astype(np.int32)
     return out
+
+
+def as_published(arrays: dict, prefix: str) -> tuple[dict, tuple[str, ...]]:
+    """Arrays of the set `prefix` as people see them, and notes of what was mended.
+
+    EMNIST (Cohen et al. 2017) stores images with rows and columns exchanged, and counts the labels
+    of its letters from 1.
+    """
+    if not prefix.lower().startswith("emnist"):
+        return arrays, ()
+    notes = ["EMNIST: rows and columns of images exchanged, so that they are upright"]
+    arrays = dict(arrays)
+    for key in ("train_images", "test_images"):
+        arrays[key] = arrays[key].swapaxes(1, 2)
+    keys = ("train_labels", "test_labels")
+    if "letters" in prefix.lower() and all(arrays[key].min() >= 1 for key in keys):
+        notes.append("EMNIST: labels of letters counted from 0")
+        arrays |= {key: arrays[key] - 1 for key in keys}
+    return arrays, tuple(notes)
+
+
+def _open(path: pathlib.Path):
+    with open(path, "rb") as stream:
+        packed = path.suffix.lower() == ".gz" or stream.read(2) == GZIP
+    return gzip.open(path, "rb") if packed else open(path, "rb")
 
 
 def _shape(header: bytes, rank: int, path: pathlib.Path) -> tuple[int, ...]:

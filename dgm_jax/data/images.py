@@ -9,9 +9,11 @@ import numpy as np
 
 from dgm_jax.core import DataError, require
 from dgm_jax.data.folder import read_folder
-from dgm_jax.data.idx import FILES, idx_paths, is_idx_folder, read_idx, read_idx_folder
+from dgm_jax.data.idx import as_published, read_idx_files
+from dgm_jax.data.idx_names import FILES, find, is_idx_folder
 from dgm_jax.data.npz import read_npz
 from dgm_jax.data.packages import INSTALL, OFFLINE, MissingPackage, optional
+from dgm_jax.data.paths import folder as existing_folder
 from dgm_jax.data.tfds_source import DATA_VARIABLE, PREPARE, NotPrepared, is_prepared, read_tfds
 
 SYSTEM_DATASETS = pathlib.Path("/usr") / "share" / "datasets"
@@ -111,13 +113,20 @@ def from_folder(path, data_dir=None, **options) -> Decoded:
 def from_npz(path, data_dir=None) -> Decoded:
     """Arrays of an npz file, as `read_npz` names them."""
     _no_data_dir("npz:PATH", data_dir, "its path")
-    return Decoded(read_npz(path), None, f"arrays of {path}")
+    arrays, notes = read_npz(path)
+    return Decoded(arrays, None, f"arrays of {path}", notes)
 
 
-def from_idx(path, data_dir=None) -> Decoded:
-    """The four IDX files of any set in the format of MNIST (KMNIST, EMNIST, ...)."""
+def from_idx(path, data_dir=None, *, prefix: str | None = None) -> Decoded:
+    """The four IDX files of any set in the format of MNIST (KMNIST, EMNIST, ...).
+
+    prefix: which set, where files of several lie there, such as "emnist-letters". Images of EMNIST
+    are turned upright and its letters counted from 0, and notes say so.
+    """
     _no_data_dir("idx:PATH", data_dir, "its path")
-    return Decoded(read_idx_folder(path), None, f"IDX files in {path}")
+    files = find(existing_folder(path), prefix)
+    arrays, mended = as_published(read_idx_files(files), files.prefix)
+    return Decoded(arrays, None, f"IDX files in {path}", (*mended, *files.notes))
 
 
 def _tfds_set(name: str):
@@ -172,8 +181,10 @@ def _idx_or_tfds(name: str, folder: str, data_dir, class_names, tfds_options) ->
         f"{name} is read from the IDX files in {found}; the options {', '.join(tfds_options)} "
         f"are for tensorflow-datasets: leave them out, or load tfds:{name}",
     )
-    _check_not_the_other(name, found)
-    return Decoded(read_idx_folder(found), class_names, f"IDX files in {found}")
+    files = find(found)
+    arrays = read_idx_files(files)
+    _check_not_the_other(name, found, arrays["train_labels"][:10].tolist())
+    return Decoded(arrays, class_names, f"IDX files in {found}", files.notes)
 
 
 def _absent(name: str, folder: str, data_dir, why: str) -> DataError:
@@ -220,10 +231,9 @@ def _find_idx(name: str, folder: str, data_dir) -> pathlib.Path | None:
     return next((p for p in _candidates(name, folder, data_dir) if is_idx_folder(p)), None)
 
 
-def _check_not_the_other(name: str, folder: pathlib.Path) -> None:
-    """MNIST and Fashion-MNIST have the same file names; their first training labels tell them
+def _check_not_the_other(name: str, folder: pathlib.Path, labels: list[int]) -> None:
+    """MNIST and Fashion-MNIST have the same file names; their first ten training labels tell them
     apart."""
-    labels = read_idx(idx_paths(folder)["train_labels"], 1)[:10].tolist()
     for known, title, first in _FIRST_LABELS:
         require(name == known or labels != first, f"{folder} holds {title}, not {name}", DataError)
 

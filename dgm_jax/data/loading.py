@@ -1,31 +1,32 @@
-"""`load(name)`: from a name to a checked `Dataset`."""
+"""`load(name)`: from a name to a checked `Dataset`; `from_arrays`: the same of arrays in memory."""
 
-import ast
-import hashlib
-import inspect
 import pathlib
-import re
-import typing
 from collections.abc import Mapping
+from typing import Any
 
-import jax
 import numpy as np
 
-from dgm_jax.core import ConfigError, DataError, did_you_mean, lookup, require, tree_sha256
-from dgm_jax.data.checks import check_images
-from dgm_jax.data.dataset import Dataset, DatasetInfo
+from dgm_jax.core import DataError, checks, lookup, require
+from dgm_jax.data.checks import as_array
+from dgm_jax.data.dataset import Dataset
 from dgm_jax.data.densities2d import DENSITIES
+from dgm_jax.data.density_sets import load_density
+from dgm_jax.data.finishing import IMAGE_OPTIONS, Treatment, finish
 from dgm_jax.data.images import IMAGE_SETS, OPTIONS_OF, PREFIXES, Decoded
-from dgm_jax.data.pixels import check_choices, static_binarize
+from dgm_jax.data.named_arrays import choose
+from dgm_jax.data.options import checked, split_name
+from dgm_jax.data.pixels import check_choices
 
-IMAGE_OPTIONS = ("num_train", "num_test", "num_classes", "allow_constant")
-LOAD_OPTIONS = ("data_dir", "scaling", "binarization", "dequantization", "seed")
+MAX_SEED = 2**32 - 1
 
-MAX_CLASSES = 2**20  # more than any labelled set has; a name is made for each of them
 
-FIXED_SAMPLES_TAG = 0x2D5E7
-
-_WITH_OPTIONS = re.compile(r"(?P<name>.+?)\?(?P<options>\w+=[^&]*(&\w+=[^&]*)*)", re.DOTALL)
+def load_images(name: str, **options) -> Dataset:
+    """`load`, and a `ConfigError` for a density."""
+    dataset = load(name, **options)
+    require(
+        dataset.info.kind == "images", f"data must be a set of images, got the density {name!r}"
+    )
+    return dataset
 
 
 def load(
@@ -53,13 +54,11 @@ def load(
         `num_test` (that many, evenly spaced, so that sorted sets keep their classes), `num_classes`
         and `allow_constant`.
     Raises `ConfigError` for an unknown name or option, `DataError` for contents that do not fit.
+    What a reader mended or left out stands in `info.notes`.
     """
     require(isinstance(name, str) and bool(name), f"expected the name of a data set, got {name!r}")
-    require(
-        isinstance(seed, int) and seed >= 0, f"seed must be a non-negative integer, got {seed!r}"
-    )
-    check_choices(scaling, binarization, dequantization)
-    name, options = _with_options(name, options)
+    treatment = _treatment(scaling, binarization, dequantization, seed)
+    name, options = split_name(name, options)
     if name in DENSITIES:
         choices = {
             "data_dir": (data_dir, None),
@@ -69,81 +68,62 @@ def load(
         }
         for key, (value, default) in choices.items():
             require(value == default, f"{name} is a 2-D density; {key}={value!r} is for images")
-        return _load_density(name, seed, options)
+        return load_density(name, treatment.seed, options)
     reader, arguments = _image_reader(name)
+    options = checked(name, options, OPTIONS_OF.get(reader, reader), IMAGE_OPTIONS)
     own = {key: options.pop(key) for key in IMAGE_OPTIONS if key in options}
-    for key, value in own.items():
-        _check_text(name, key, value, bool if key == "allow_constant" else int)
-    _check_options(name, options, OPTIONS_OF.get(reader, reader), IMAGE_OPTIONS)
-    decoded = reader(*arguments, data_dir, **options)
-    return _finish(name, decoded, scaling, binarization, dequantization, seed, **own)
+    return finish(name, reader(*arguments, data_dir, **options), treatment, **own)
 
 
-def _with_options(name: str, options: dict) -> tuple[str, dict]:
-    """`NAME?KEY=VALUE&...` as NAME and options: numbers, True, False and None as such, anything
-    else as text."""
-    found = _WITH_OPTIONS.fullmatch(name)
-    if not found:
-        return name, options
-    options = dict(options)
-    for option in found["options"].split("&"):
-        key, _, text = option.partition("=")
-        require(key not in options, f"data set {name!r}: {key} is given twice")
-        require(
-            key not in LOAD_OPTIONS,
-            f"data set {name!r}: {key} is no option of the set: give it beside the name",
-        )
-        options[key] = _value(text)
-    return found["name"], options
+def from_arrays(
+    arrays: Mapping[str, Any],
+    *,
+    name: str = "arrays",
+    scaling: str = "symmetric",
+    binarization: str = "none",
+    dequantization: str = "none",
+    seed: int = 0,
+    **options,
+) -> Dataset:
+    """The data set of arrays in memory, under the names that npz files have: `{"x_train": uint8
+    [N, H, W, C], "y_train": [N], "x_test": ..., "y_test": ...}`, of which the images of one split
+    are enough.
 
-
-def _value(text: str):
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value if value is None or isinstance(value, (bool, int, float)) else text
-
-
-def _load_density(name: str, seed: int, options: dict) -> Dataset:
-    num_train, num_test = options.pop("num_train", 100_000), options.pop("num_test", 10_000)
-    for key, value in (("num_train", num_train), ("num_test", num_test)):
-        require(
-            isinstance(value, int) and value >= 1,
-            f"{key} must be a positive integer, got {value!r}",
-        )
-    _check_options(name, options, DENSITIES[name], ("num_train", "num_test"))
-    density = DENSITIES[name](**options)
-    defaults = {key: p.default for key, p in inspect.signature(DENSITIES[name]).parameters.items()}
-    notes = tuple(f"{key}={value}" for key, value in (defaults | options).items())
-    # A tag keeps these keys apart from those of a run with the same seed: split(key)[i] is
-    # fold_in(key, i).
-    key_train, key_test = jax.random.split(
-        jax.random.fold_in(jax.random.key(seed), FIXED_SAMPLES_TAG)
+    The other arguments, the checks, the errors and the notes are those of `load`; options are
+    `num_train`, `num_test`, `num_classes` and `allow_constant`.
+    """
+    treatment = _treatment(scaling, binarization, dequantization, seed)
+    own = checked(name, options, _no_options, IMAGE_OPTIONS)
+    require(
+        isinstance(arrays, Mapping) and all(isinstance(key, str) for key in arrays),
+        f"expected arrays by name, such as {{'x_train': images}}, got {type(arrays).__name__}",
     )
-    arrays = {
-        "train": {"x": np.asarray(density.sample(key_train, num_train), np.float32)},
-        "test": {"x": np.asarray(density.sample(key_test, num_test), np.float32)},
+    keys, notes = choose(arrays.keys(), name)
+    picked = {
+        key: None if chosen is None else _array(arrays[chosen], key) for key, chosen in keys.items()
     }
-    definition = f"{name}({', '.join(notes)}) seed {seed} train {num_train} test {num_test}"
-    info = DatasetInfo(
-        name=name,
-        kind="density",
-        shape=(2,),
-        num_classes=0,
-        class_names=(),
-        num_train=num_train,
-        num_test=num_test,
-        pixels="none: points of the plane",
-        binarization="none",
-        dequantization="none",
-        scaling="none",
-        source="sampled from an exact density",
-        sha256=hashlib.sha256(definition.encode()).hexdigest(),
-        seed=seed,
-        notes=notes,
-    )
-    return Dataset(arrays["train"], arrays["test"], info, density)
+    return finish(name, Decoded(picked, None, "arrays in memory", notes), treatment, **own)
+
+
+def _array(value, key: str) -> np.ndarray:
+    split, _, what = key.partition("_")
+    if what == "images":
+        return as_array(value, split)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"{split} labels: expected one integer for each image: {error}") from error
+
+
+def _no_options() -> None:
+    """Arrays in memory have the options of all images, and none of their own."""
+
+
+def _treatment(scaling: str, binarization: str, dequantization: str, seed: int) -> Treatment:
+    checks.whole(seed, "seed", 0)
+    require(seed <= MAX_SEED, f"seed must be at most {MAX_SEED}, got {seed}")
+    check_choices(scaling, binarization, dequantization)
+    return Treatment(scaling, binarization, dequantization, int(seed))
 
 
 def _image_reader(name: str):
@@ -155,148 +135,3 @@ def _image_reader(name: str):
         return reader, (rest if prefix == "tfds" else pathlib.Path(rest),)
     known = {**DENSITIES, **IMAGE_SETS, **{f"{prefix}:...": None for prefix in PREFIXES}}
     return lookup(known, name, "data set"), ()
-
-
-def _check_options(name: str, options: dict, function, extra: tuple[str, ...]) -> None:
-    parameters = inspect.signature(function).parameters.values()
-    known = [p.name for p in parameters if p.name not in ("name", "path", "data_dir")] + list(extra)
-    hints = typing.get_type_hints(function)
-    for option, value in options.items():
-        require(
-            option in known,
-            f"data set {name!r} has no option {option!r}"
-            f"{did_you_mean(option, (*known, *LOAD_OPTIONS))}; it has: {', '.join(sorted(known))}",
-        )
-        _check_text(name, option, value, hints[option])
-
-
-def _check_text(name: str, option: str, value, hint) -> None:
-    due = str in (hint, *typing.get_args(hint)) or not isinstance(value, str)
-    kind = getattr(hint, "__name__", None) if isinstance(hint, type) else hint
-    require(due, f"data set {name!r}: {option} takes {kind}, got the text {value!r}")
-
-
-def _finish(
-    name,
-    decoded: Decoded,
-    scaling,
-    binarization,
-    dequantization,
-    seed,
-    *,
-    num_train=None,
-    num_test=None,
-    num_classes=None,
-    allow_constant=False,
-) -> Dataset:
-    if num_classes is not None:
-        require(
-            1 <= num_classes <= MAX_CLASSES,
-            f"num_classes must be between 1 and {MAX_CLASSES}, got {num_classes}",
-        )
-    elif decoded.class_names:
-        num_classes = len(decoded.class_names)
-    arrays, held_out = _with_test(decoded.arrays, num_classes, allow_constant)
-    parts, notes = {}, [*decoded.notes, *held_out]
-    for split, limit in (("train", num_train), ("test", num_test)):
-        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-        check_images(
-            images, labels, split=split, num_classes=num_classes, allow_constant=allow_constant
-        )
-        num_classes = num_classes or int(np.max(labels)) + 1
-        if limit is not None:
-            images, labels, note = _evenly(images, labels, limit, split)
-            notes.append(note)
-        images = _binarized(images, binarization, (seed, len(parts)))
-        parts[split] = {
-            "image": np.ascontiguousarray(images),
-            "label": np.asarray(labels, np.int32),
-        }
-    _require_same_shape(parts)
-    info = DatasetInfo(
-        name=name,
-        kind="images",
-        shape=parts["train"]["image"].shape[1:],
-        num_classes=num_classes,
-        class_names=decoded.class_names or tuple(str(k) for k in range(num_classes)),
-        num_train=len(parts["train"]["label"]),
-        num_test=len(parts["test"]["label"]),
-        pixels=_pixels(scaling, binarization, dequantization),
-        binarization=binarization,
-        dequantization=dequantization,
-        scaling=scaling,
-        source=decoded.source,
-        sha256=tree_sha256(parts),
-        seed=seed,
-        notes=tuple(notes),
-    )
-    return Dataset(parts["train"], parts["test"], info)
-
-
-def _with_test(
-    arrays: Mapping, num_classes: int | None, allow_constant: bool
-) -> tuple[dict, tuple[str, ...]]:
-    """Labels of zeros where there are none; the last fifth of each class as test split where there
-    is none."""
-    arrays = dict(arrays)
-    for split in ("train", "test"):
-        if arrays[f"{split}_images"] is not None and arrays[f"{split}_labels"] is None:
-            arrays[f"{split}_labels"] = np.zeros(np.shape(arrays[f"{split}_images"])[:1], np.int32)
-    if arrays["test_images"] is not None:
-        return arrays, ()
-    images, labels = np.asarray(arrays["train_images"]), np.asarray(arrays["train_labels"])
-    # Checked before the cut, so that a message counts images as the source does.
-    check_images(
-        images, labels, split="train", num_classes=num_classes, allow_constant=allow_constant
-    )
-    test = np.zeros(len(labels), bool)
-    for kind in np.unique(labels):
-        members = np.flatnonzero(labels == kind)
-        test[members[len(members) - len(members) // 5 :]] = True
-    require(
-        bool(test.any()),
-        f"{len(labels)} images have no test split and are too few to hold out a fifth of a class",
-        DataError,
-    )
-    cut = {
-        "train_images": images[~test],
-        "train_labels": labels[~test],
-        "test_images": images[test],
-        "test_labels": labels[test],
-    }
-    return cut, ("last fifth of each class held out as test",)
-
-
-def _evenly(images, labels, limit: int, split: str):
-    total = len(images)
-    if not isinstance(limit, int) or not 1 <= limit <= total:
-        raise ConfigError(
-            f"num_{split} must be between 1 and the {total} examples of the {split} split, got"
-            f" {limit!r}"
-        )
-    chosen = np.arange(limit) * total // limit
-    return images[chosen], labels[chosen], f"{limit} of {total} {split} examples, evenly spaced"
-
-
-def _binarized(images: np.ndarray, binarization: str, seed: tuple[int, int]) -> np.ndarray:
-    if binarization == "static":
-        return static_binarize(images, seed)
-    return (images > 127) * np.uint8(255) if binarization == "threshold" else images
-
-
-def _pixels(scaling: str, binarization: str, dequantization: str) -> str:
-    low = "0" if scaling == "unit" else "-1"
-    if binarization != "none":
-        seen = f"{low} or 1"
-    else:
-        seen = f"float32 in [{low}, 1)" if dequantization == "uniform" else f"float32 in [{low}, 1]"
-    return f"uint8 0..255 stored; model sees {seen}"
-
-
-def _require_same_shape(parts: dict) -> None:
-    train, test = parts["train"]["image"].shape[1:], parts["test"]["image"].shape[1:]
-    require(
-        train == test,
-        f"train images are {train} but test images are {test}; they must agree",
-        DataError,
-    )

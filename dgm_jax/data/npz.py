@@ -4,82 +4,70 @@ are."""
 import math
 import pathlib
 import zipfile
-import zlib
+from collections import Counter
 
 import numpy as np
 
-from dgm_jax.core import DataError, require
+from dgm_jax.core import DataError, DgmError, require
 from dgm_jax.data.idx import check_expansion
+from dgm_jax.data.named_arrays import choose
+from dgm_jax.data.paths import listed, regular_file
 
-TRAIN_IMAGES = ("image", "images", "x_train", "X_train", "train_images", "train_image", "x", "X")
-TRAIN_LABELS = ("label", "labels", "y_train", "Y_train", "train_labels", "train_label", "y", "Y")
-TEST_IMAGES = ("x_test", "X_test", "test_images", "test_image")
-TEST_LABELS = ("y_test", "Y_test", "test_labels", "test_label")
+NUMBERS = "biufc"  # kinds of dtype that hold numbers
+TEXT = "SU"
+MAX_AXES = 32
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of np.savez and np.savez_compressed
+_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
-def read_npz(path) -> dict[str, np.ndarray | None]:
-    """`{train_images, train_labels, test_images, test_labels}`; what the file lacks is None.
+def read_npz(path) -> tuple[dict[str, np.ndarray | None], tuple[str, ...]]:
+    """(`{train_images, train_labels, test_images, test_labels}`, notes); what the file lacks is
+    None, what is not read is named in the notes.
 
-    Accepted names of arrays: image, x_train, train_images and the like (the module's constants).
-    Raises `DataError` for a file that is not a zip of npy members, for object arrays, truncated
-    or inflated members, and for names that are missing or given twice.
+    Accepted names of arrays: image, x_train, train_images and the like (`named_arrays`).
+    Raises `DataError` for a file that is not a zip of npy members, for arrays of anything but
+    numbers, truncated or inflated members, headers of impossible shapes, names that are missing or
+    given twice, and images or labels without the other.
     """
     path = pathlib.Path(path)
-    require(path.is_file(), f"{path}: no such file", DataError)
-    require(zipfile.is_zipfile(path), f"{path}: not an npz file (a zip of arrays)", DataError)
+    num_bytes = regular_file(path).st_size
     try:
+        require(zipfile.is_zipfile(path), f"{path}: not an npz file (a zip of arrays)", DataError)
         with zipfile.ZipFile(path) as archive:
-            names = {
-                name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")
+            keys, notes = choose(_names(archive, path), str(path))
+            arrays = {
+                key: _member(archive, name, path, num_bytes) if name else None
+                for key, name in keys.items()
             }
-            keys = {
-                "train_images": _one(names, TRAIN_IMAGES, path),
-                "train_labels": _one(names, TRAIN_LABELS, path),
-                "test_images": _one(names, TEST_IMAGES, path),
-                "test_labels": _one(names, TEST_LABELS, path),
-            }
-            require(
-                keys["train_images"] is not None,
-                f"{path}: no array named one of {', '.join(TRAIN_IMAGES)}; "
-                f"found {', '.join(sorted(names)) or 'none'}",
-                DataError,
-            )
-            return {
-                key: _member(archive, name, path) if name else None for key, name in keys.items()
-            }
-    except (
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except DgmError:
+        raise
+    except Exception as error:  # whatever the parsers of zip and deflate raise
         raise DataError(f"{path}: cannot be read as npz: {error}") from error
+    return arrays, notes
 
 
-def _one(names: set[str], accepted: tuple[str, ...], path: pathlib.Path) -> str | None:
-    found = [name for name in accepted if name in names]
-    require(
-        len(found) <= 1,
-        f"{path}: both {' and '.join(found)} are there; keep one of them",
-        DataError,
-    )
-    return found[0] if found else None
+def _names(archive: zipfile.ZipFile, path: pathlib.Path) -> set[str]:
+    counts = Counter(archive.namelist())
+    twice = [name for name, count in counts.items() if count > 1]
+    require(not twice, f"{path}: {listed(twice)} stands twice in the file", DataError)
+    return {name.removesuffix(".npy") for name in counts if name.endswith(".npy")}
 
 
-def _member(archive: zipfile.ZipFile, name: str, path: pathlib.Path) -> np.ndarray:
+def _member(archive: zipfile.ZipFile, name: str, path: pathlib.Path, num_bytes: int) -> np.ndarray:
     info = archive.getinfo(f"{name}.npy")
     what = f"{path}: array {name!r}"
-    check_expansion(what, info.file_size, info.compress_size)
+    require(
+        info.compress_type in _METHODS,
+        f"{what}: packed by method {info.compress_type}; save with np.savez",
+        DataError,
+    )
+    check_expansion(what, info.file_size, min(info.compress_size, num_bytes))
     with archive.open(info) as stream:
         shape, fortran, dtype, header_bytes = _header(stream, what)
-        require(
-            not dtype.hasobject,
-            f"{what} is an object array (shape {shape}), which only pickle can read and "
-            "pickle is never read; fix: np.stack images of one size into a uint8 array",
-            DataError,
-        )
+        _check_dtype(dtype, shape, what)
         count = math.prod(shape) * dtype.itemsize
         require(
             header_bytes + count == info.file_size,
@@ -93,21 +81,39 @@ def _member(archive: zipfile.ZipFile, name: str, path: pathlib.Path) -> np.ndarr
     return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
 
+def _check_dtype(dtype: np.dtype, shape: tuple[int, ...], what: str) -> None:
+    require(
+        not dtype.hasobject,
+        f"{what} is an object array (shape {shape}), which only pickle can read and "
+        "pickle is never read; fix: np.stack images of one size into a uint8 array",
+        DataError,
+    )
+    text = "; fix for labels: labels = np.unique(labels, return_inverse=True)[1]"
+    require(
+        dtype.kind in NUMBERS and dtype.itemsize > 0,
+        f"{what} has dtype {dtype}, expected numbers{text if dtype.kind in TEXT else ''}",
+        DataError,
+    )
+
+
 def _header(stream, what: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
     try:
         version = np.lib.format.read_magic(stream)
         require(
-            version in readers,
+            version in _READERS,
             f"{what}: npy format {version} is not read; save with np.savez",
             DataError,
         )
-        shape, fortran, dtype = readers[version](stream)
-    except DataError:
+        shape, fortran, dtype = _READERS[version](stream)
+    except DgmError:
         raise
-    except ValueError as error:
-        raise DataError(f"{what}: not in the npy format: {error}") from error
+    except Exception as error:  # the header is Python source, and its parser raises many errors
+        raise DataError(f"{what}: not in the npy format: {type(error).__name__} {error}") from error
+    sizes = all(type(size) is int and 0 <= size < 2**62 for size in shape)
+    require(
+        sizes and len(shape) <= MAX_AXES,
+        f"{what}: the header says an impossible shape of {len(shape)} axes, {str(shape)[:80]}",
+        DataError,
+    )
+    require(0 not in shape, f"{what}: an empty array of shape {shape}", DataError)
     return shape, fortran, dtype, stream.tell()

@@ -16,7 +16,8 @@ import pathlib
 import struct
 
 from dgm_jax.core import DataError, DgmError, require
-from dgm_jax.data.idx import FILES, idx_paths, read_idx_folder
+from dgm_jax.data.idx import read_idx_folder
+from dgm_jax.data.idx_names import FILES, idx_paths
 from dgm_jax.data.packages import optional
 
 # Modification times in the gzip headers of the published files; distributions strip them.

@@ -6,12 +6,12 @@ Images are decoded once into one uint8 array.
 """
 
 import os
-import pathlib
 import re
 
 import numpy as np
 
-from dgm_jax.core import ConfigError, DataError, did_you_mean, require
+from dgm_jax.core import ConfigError, DataError, DgmError, did_you_mean, require
+from dgm_jax.data.folder import check_image_size
 from dgm_jax.data.packages import OFFLINE, optional
 
 DATA_VARIABLE = "DGM_JAX_DATA"
@@ -49,12 +49,13 @@ def read_tfds(
         bool(_NAME.fullmatch(name)),
         f"expected a tfds name such as cifar10 or emnist/letters, got {name!r}",
     )
+    check_image_size(image_size)
     builder = _prepared_builder(tfds, name, data_dir, download)
     _check_features(builder, image_key, label_key)
     train = _read_split(builder, train_split, image_key, label_key, image_size)
     test = _read_split(builder, test_split, image_key, label_key, image_size)
     names = getattr(builder.info.features[label_key], "names", None)
-    arrays = {
+    arrays: dict[str, np.ndarray | None] = {
         "train_images": train[0],
         "train_labels": train[1],
         "test_images": test[0],
@@ -67,12 +68,17 @@ def read_tfds(
     )
     resized = (f"resized to {image_size}x{image_size}",) if image_size else ()
     source = f"tensorflow-datasets {builder.info.full_name} in {builder.data_path}"
-    return arrays, tuple(names) if names else None, (*slices, *resized), source
+    unread = sorted(set(builder.info.splits) - {_base(train_split), _base(test_split)})
+    others = (f"splits not read: {', '.join(unread)}",) if unread else ()
+    shared = _in_both(builder, train_split, test_split)
+    others += (f"{shared} examples are in both splits",) if shared else ()
+    return arrays, tuple(names) if names else None, (*others, *slices, *resized), source
 
 
 def is_prepared(name: str, data_dir) -> bool:
     """Whether `data_dir` holds files of the tfds set `name`; needs no tfds."""
-    return (pathlib.Path(data_dir) / name.split(":")[0]).is_dir()
+    # Unlike `Path.is_dir`, no error for a name that is too long: nothing is there.
+    return os.path.isdir(os.path.join(data_dir, name.split(":")[0]))
 
 
 def _prepared_builder(tfds, name: str, data_dir, download: bool):
@@ -124,6 +130,19 @@ def _check_features(builder, image_key: str, label_key: str) -> None:
             f"{', '.join(features)}; name them with image_key= and label_key=",
             DataError,
         )
+    label, image = builder.info.features[label_key], builder.info.features[image_key]
+    require(
+        label.shape == () and np.dtype(label.np_dtype).kind in "iu",
+        f"tfds set {builder.info.full_name}: {label_key} is {label.np_dtype} of shape"
+        f" {label.shape}, expected one whole number; name another feature with label_key=",
+        DataError,
+    )
+    require(
+        len(image.shape or ()) == 3 and np.dtype(image.np_dtype) == np.uint8,
+        f"tfds set {builder.info.full_name}: {image_key} is {image.np_dtype} of shape"
+        f" {image.shape}, expected uint8 (H, W, C); name another feature with image_key=",
+        DataError,
+    )
     file_format = str(getattr(builder.info.file_format, "value", builder.info.file_format))
     require(
         file_format == "array_record",
@@ -135,20 +154,24 @@ def _check_features(builder, image_key: str, label_key: str) -> None:
 
 
 def _read_split(builder, split: str, image_key: str, label_key: str, image_size: int | None):
-    base, known = re.split(r"[\[+]", split)[0], sorted(builder.info.splits)
+    base, known = _base(split), sorted(builder.info.splits)
     require(
         base in known,
         f"tfds set {builder.info.full_name} has no split {base!r}; it has {', '.join(known)}; "
         "choose with train_split= and test_split=, e.g. 'train[:90%]' and 'train[90%:]'",
     )
-    source = builder.as_data_source(split=split)
-    labels, images, shapes = np.zeros(len(source), np.int32), [], set()
-    for start in range(0, len(source), 1024):
-        rows = range(start, min(start + 1024, len(source)))
-        for i, record in zip(rows, source.__getitems__(rows), strict=True):
-            labels[i] = record[label_key]
-            images.append(_resized(np.asarray(record[image_key]), image_size))
-            shapes.add(images[-1].shape)
+    try:
+        require(builder.info.splits[split].num_examples > 0, f"tfds {split}: no examples in it")
+        labels, images = _records(builder.as_data_source(split=split), image_key, label_key)
+    except DgmError:
+        raise
+    except Exception as error:  # the syntax of splits, or files that are damaged
+        raise DataError(
+            f"tfds set {builder.info.full_name} in {builder.data_path}: {split} cannot be read"
+            f" ({type(error).__name__}: {str(error)[:300]})"
+        ) from error
+    images = [_resized(image, image_size) for image in images]
+    shapes = {image.shape for image in images}
     require(
         len(shapes) == 1,
         f"tfds {split} images have mixed sizes, e.g. {sorted(shapes)[:3]}; give the option "
@@ -156,6 +179,36 @@ def _read_split(builder, split: str, image_key: str, label_key: str, image_size:
         DataError,
     )
     return np.stack(images), labels
+
+
+def _records(source, image_key: str, label_key: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    labels, images = np.zeros(len(source), np.int64), []
+    for start in range(0, len(source), 1024):
+        rows = range(start, min(start + 1024, len(source)))
+        for i, record in zip(rows, source.__getitems__(rows), strict=True):
+            labels[i] = record[label_key]
+            images.append(np.asarray(record[image_key]))
+    return labels, images
+
+
+def _in_both(builder, train_split: str, test_split: str) -> int:
+    """How many examples two splits, or parts of them, have in common."""
+    ranges = {}
+    for split in (train_split, test_split):
+        for part in builder.info.splits[split].file_instructions:
+            stop = part.examples_in_shard if part.take < 0 else part.skip + part.take
+            ranges.setdefault(split, []).append((str(part.filename), part.skip, stop))
+    return sum(
+        max(0, min(stop, other_stop) - max(start, other_start))
+        for file, start, stop in ranges[train_split]
+        for other, other_start, other_stop in ranges[test_split]
+        if file == other
+    )
+
+
+def _base(split: str) -> str:
+    """The split of which `train[:90%]` is a part."""
+    return re.split(r"[\[+]", split)[0]
 
 
 def _resized(image: np.ndarray, image_size: int | None) -> np.ndarray:

@@ -9,9 +9,8 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, at_least_float32, require
+from dgm_jax.core import Array, DataError, at_least_float32, checks, exp_remainder, require
 
 
 def log_prob(x: Array, logits: Array) -> Array:
@@ -40,11 +39,12 @@ def entropy(logits: Array) -> Array:
 
 
 def kl(logits_q: Array, logits_p: Array) -> Array:
-    """KL(q || p) = sum_k q_k (log q_k - log p_k): [*B]; +inf where q has a class that p lacks."""
-    log_q, log_p = _log_softmax(logits_q), _log_softmax(logits_p)
-    possible = jnp.exp(log_q) > 0
-    difference = jnp.where(possible, log_q, 0) - jnp.where(possible, log_p, 0)
-    return _mean_under(log_q, difference)
+    """KL(q || p) = sum_k q_k (log q_k - log p_k): [*B]; +inf where q has a class that p lacks.
+
+    Summed as q_k (log q_k - log p_k) - q_k + p_k, of which no term is negative: near q = p the
+    plain terms cancel, and their rounding would be left.
+    """
+    return _kl(_log_softmax(logits_q), _log_softmax(logits_p))
 
 
 def kl_to_uniform(logits: Array) -> Array:
@@ -54,14 +54,14 @@ def kl_to_uniform(logits: Array) -> Array:
     section 2.1; Jang et al. 2017, appendix).
     """
     log_q = _log_softmax(logits)
-    return _mean_under(log_q, log_q + math.log(log_q.shape[-1]))
+    return _kl(log_q, jnp.full_like(log_q, -math.log(log_q.shape[-1])))
 
 
 def require_classes(x, num_classes: int) -> Array:
     """x as int32; `DataError` unless it is integer and, where its values are known, in
     0..num_classes-1."""
     # under jit, jnp would trace known values too
-    known = None if isinstance(x, Tracer) else np.asarray(x)
+    known = np.asarray(x) if checks.is_concrete(x) else None
     x = jnp.asarray(x)
     require(
         jnp.issubdtype(x.dtype, jnp.integer), f"classes must be integers, got {x.dtype}", DataError
@@ -78,6 +78,19 @@ def require_classes(x, num_classes: int) -> Array:
 
 def _log_softmax(logits: Array) -> Array:
     return jax.nn.log_softmax(at_least_float32(logits), axis=-1)
+
+
+def _kl(log_q: Array, log_p: Array) -> Array:
+    """sum_k q_k (log q_k - log p_k) - q_k + p_k of normalised log-probabilities."""
+    log_q, log_p = jnp.broadcast_arrays(log_q, log_p)
+    q, p = jnp.exp(log_q), jnp.exp(log_p)
+    possible = q > 0
+    shift = jnp.where(possible, log_p, 0) - jnp.where(possible, log_q, 0)
+    below = possible & (shift < 1)
+    lower = jnp.where(possible, q, 0) * exp_remainder(jnp.where(below, shift, 0))
+    # p / q may overflow; these do not cancel, since p > 2 q
+    higher = p - jnp.where(possible, q, 0) * (1 + jnp.where(below, 0, shift))
+    return jnp.sum(jnp.where(below, lower, higher), axis=-1)
 
 
 def _mean_under(log_q: Array, values: Array) -> Array:

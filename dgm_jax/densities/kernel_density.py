@@ -2,10 +2,9 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, even_chunks, require, streamed_log_sum_exp, widened
 from dgm_jax.densities import mixture
 
 CHUNK = 100  # kernels that are summed at once: [points, CHUNK, dim] numbers in memory
@@ -30,16 +29,12 @@ def log_prob(x: Array, centres: Array, scale: Array | float) -> Array:
         f"x [m, D] and centres [n, D], n at least 1, must have one D; got {x.shape} and"
         f" {centres.shape}",
     )
-    n, padding = len(centres), -len(centres) % CHUNK
-    log_weights = jnp.where(jnp.arange(n + padding) < n, -math.log(n), -jnp.inf)
-    chunks = (
-        log_weights.reshape(-1, CHUNK),
-        jnp.pad(centres, ((0, padding), (0, 0))).reshape(-1, CHUNK, centres.shape[-1]),
-    )
+    x, centres = widened(x, centres)
+    log_weights = jnp.full(len(centres), -math.log(len(centres)), x.dtype)
+    chunks = even_chunks(log_weights, CHUNK, -jnp.inf), even_chunks(centres, CHUNK, 0)
 
-    def add(total, chunk):
+    def of_chunk(chunk):
         some_weights, some_centres = chunk
-        here = mixture.log_prob(x, some_weights, some_centres, scale)
-        return jnp.logaddexp(total, here), None
+        return mixture.log_prob(x, some_weights, some_centres, jnp.asarray(scale, x.dtype))
 
-    return jax.lax.scan(add, jnp.full(x.shape[:1], -jnp.inf), chunks)[0]
+    return streamed_log_sum_exp(of_chunk, chunks, start=jnp.full(x.shape[:1], -jnp.inf, x.dtype))

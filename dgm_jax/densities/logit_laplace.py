@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, DataError, float_type, require
+from dgm_jax.core import Array, DataError, at_least_float32, checks, float_type, require
 
 
 def log_prob(x: Array, loc: Array, log_scale: Array, epsilon: float = 0.1) -> Array:
@@ -37,7 +37,7 @@ def shrink(x: Array, epsilon: float = 0.1) -> Array:
     """(1 - 2 epsilon) x + epsilon: [0, 1] -> [epsilon, 1 - epsilon], away from the poles of the
     logit."""
     _require_epsilon(epsilon)
-    return (1 - 2 * epsilon) * x + epsilon
+    return (1 - 2 * epsilon) * at_least_float32(x) + epsilon
 
 
 def reconstruct(loc: Array, epsilon: float = 0.1) -> Array:
@@ -47,8 +47,8 @@ def reconstruct(loc: Array, epsilon: float = 0.1) -> Array:
     The image of the median under the inverse of `shrink`.
     """
     _require_epsilon(epsilon)
-    return jnp.clip((jax.nn.sigmoid(loc) - epsilon) / (1 - 2 * epsilon), 0, 1)
+    return jnp.clip((jax.nn.sigmoid(at_least_float32(loc)) - epsilon) / (1 - 2 * epsilon), 0, 1)
 
 
 def _require_epsilon(epsilon: float) -> None:
-    require(0 <= epsilon < 0.5, f"epsilon must be in [0, 0.5), got {epsilon}")
+    checks.within(epsilon, "epsilon", 0, 0.5, below=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, normal, require, uniform
+from dgm_jax.core import Array, Key, at_least_float32, normal, require, uniform, widened
 from dgm_jax.densities import gaussian
 
 
@@ -26,7 +26,9 @@ class MixtureSample(NamedTuple):
 def log_prob(x: Array, log_weights: Array, means: Array, scales: Array | float) -> Array:
     """log sum_k w_k N(x; means_k, scales_k^2); [*B, D] -> [*B]."""
     log_weights, means, scales = _parameters(log_weights, means, scales)
-    return jax.nn.logsumexp(log_weights + component_log_prob(x, means, scales), axis=-1)
+    return jax.nn.logsumexp(
+        at_least_float32(log_weights) + component_log_prob(x, means, scales), axis=-1
+    )
 
 
 def component_log_prob(x: Array, means: Array, scales: Array | float) -> Array:
@@ -47,13 +49,13 @@ def sample(
 ) -> MixtureSample:
     """n independent draws with their components; differentiable in means and scales, not in the
     weights."""
-    log_weights, means, scales = _parameters(log_weights, means, scales)
+    log_weights, means, scales = widened(*_parameters(log_weights, means, scales))
     key_component, key_noise = jax.random.split(key)
     cumulative = jnp.cumsum(jnp.exp(log_weights))
     # Divided by its last entry, the table ends in exactly 1 and no draw falls beyond it.
     draw = uniform(key_component, (n,), cumulative.dtype)
     component = jnp.searchsorted(cumulative / cumulative[-1], draw, side="right").astype(jnp.int32)
-    noise = normal(key_noise, (n, means.shape[-1]), jnp.result_type(means, jnp.float32))
+    noise = normal(key_noise, (n, means.shape[-1]), means.dtype)
     return MixtureSample(means[component] + scales[component] * noise, component)
 
 

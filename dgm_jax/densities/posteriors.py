@@ -5,7 +5,7 @@ Two shapes in the plane and one Bayesian model, of the notebook to Mescheder, No
 
 | name | log-density, up to a constant |
 | --- | --- |
-| `rosenbrock` | -(a - 1)^2 - (b^2 - a)^2: a banana; given b, a ~ N((1 + b^2) / 2, 1 / 4) |
+| `rosenbrock_posterior` | -(a - 1)^2 - (b^2 - a)^2: a banana; a given b ~ N((1 + b^2) / 2, 1/4) |
 | `torus` | -(a^2 + b^2 - 2)^2: a ring of radius sqrt 2 |
 | `eight_schools` | log p(y, mu, log tau, eta), with its constants: tau > 0 by its logarithm |
 | `eight_schools_signed` | log p(y, mu, tau, eta), tau ~ N(0, 1), as in the notebook: two modes |
@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, at_least_float32, require
 from dgm_jax.densities import gaussian
 
 EFFECTS = (2.8, 0.8, -0.3, 0.7, -0.1, 0.1, 1.8, 1.2)  # y
@@ -53,7 +53,7 @@ class Unnormalised(NamedTuple):
     given_plane: Callable[[Array], tuple[Array, Array]]
 
 
-def rosenbrock(z: Array) -> Array:
+def rosenbrock_posterior(z: Array) -> Array:
     """-(a - 1)^2 - (b^2 - a)^2 for z = (a, b): [*B, 2] -> [*B]."""
     first, second = _split(z, 2)
     return -jnp.square(first - 1) - jnp.square(jnp.square(second[..., 0]) - first)
@@ -124,6 +124,7 @@ def _split(z: Array, size: int) -> tuple[Array, Array]:
         len(shape) >= 1 and shape[-1] == size,
         f"the last axis must have {size} coordinates; got {shape}",
     )
+    z = at_least_float32(z)
     return z[..., 0], z[..., 1:]
 
 
@@ -140,7 +141,7 @@ def _schools(signed: bool) -> Unnormalised:
 
 
 POSTERIORS = {
-    "rosenbrock": _in_the_plane(rosenbrock),
+    "rosenbrock": _in_the_plane(rosenbrock_posterior),
     "torus": _in_the_plane(torus),
     "eight_schools": _schools(signed=False),
     "eight_schools_signed": _schools(signed=True),

@@ -7,6 +7,9 @@ logits against the optimal ones of two known densities. `inception` gives the fe
 network from a local file of weights. Estimates of log p(x) are in `dgm_jax.likelihood`.
 """
 
+import importlib
+import warnings
+
 from dgm_jax.evaluation import inception
 from dgm_jax.evaluation._mode_coverage import (
     ModeCoverage,
@@ -15,17 +18,19 @@ from dgm_jax.evaluation._mode_coverage import (
     perfect_sampler,
 )
 from dgm_jax.evaluation.discriminator import DiscriminatorGrid, discriminator_distances
-from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
-from dgm_jax.evaluation.sample_quality import (
-    KernelDistance,
+from dgm_jax.evaluation.frechet import (
     Moments,
     frechet_distance,
     frechet_distance_on_device,
     frechet_from_moments,
-    kernel_distance,
-    kernel_distance_over_subsets,
     merge_moments,
     moments,
+)
+from dgm_jax.evaluation.neighbours import PrecisionRecall, precision_recall_density_coverage
+from dgm_jax.evaluation.sample_quality import (
+    KernelDistance,
+    kernel_distance,
+    kernel_distance_over_subsets,
     sliced_wasserstein,
 )
 
@@ -50,3 +55,26 @@ __all__ = [
     "precision_recall_density_coverage",
     "sliced_wasserstein",
 ]
+
+# Names that stood here before `dgm_jax.likelihood` was a room of its own.
+_MOVED = {
+    "likelihood": "dgm_jax.likelihood",
+    "annealing": "dgm_jax.likelihood.annealing",
+    "hmc": "dgm_jax.likelihood.hmc",
+    "importance_weighted": "dgm_jax.likelihood:importance_weighted",
+    "bits_per_dimension": "dgm_jax.likelihood:bits_per_dimension",
+    "Estimate": "dgm_jax.likelihood:LogProbEstimate",
+}
+
+
+def __getattr__(name: str):
+    """What has moved, from its new place, with a `DeprecationWarning` that names it."""
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _MOVED[name].partition(":")
+    place = f"{module}.{attribute}" if attribute else module
+    warnings.warn(
+        f"{__name__}.{name} has moved to {place}", category=DeprecationWarning, stacklevel=2
+    )
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found

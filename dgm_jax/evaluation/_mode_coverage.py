@@ -16,12 +16,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.scipy.special import xlogy
 from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  compiled
 from scipy.special import gammainc
 
-from dgm_jax.core import Array, DataError, Key, float_type, require
+from dgm_jax.core import Array, DataError, Key, checks, float_type, require
 from dgm_jax.densities import mixture
 from dgm_jax.objectives import divergences
 
@@ -40,10 +39,10 @@ class ModeCoverage(NamedTuple):
         the K modes and a bucket of invalid samples, and the target (w, 0).
     reverse_kl: KL(c / n || w) in nats, over the valid samples only, so invalid mass does not show
         in it (Lin et al. 2018, table 1); in [0, log K] for equal weights, log(K / k) for k modes
-        covered evenly; NaN without a valid one.
+        covered evenly; infinite without a valid one.
     reverse_kl_bias: (K - 1) / (2 n), what `reverse_kl` of a perfect sampler is on average, to first
         order.
-    entropy: of c / n in nats; log K - reverse_kl for equal weights; NaN without a valid sample.
+    entropy: of c / n in nats; log K - reverse_kl for equal weights; -inf without a valid sample.
     """
 
     modes: Array
@@ -133,7 +132,8 @@ def _coverage(
     counts = jnp.sum(here, axis=0, dtype=jnp.int32)
 
     num_valid = jnp.sum(counts)
-    share, among_valid = counts / num_samples, counts / num_valid
+    share, among_valid = counts / num_samples, counts / jnp.maximum(num_valid, 1)
+    some = num_valid > 0
     # In Python's double precision: in float32, 1 % of 10,000 could come out above or below 100.
     enough = max(1, math.ceil(min_share * num_samples - 1e-9))
     reverse_kl = divergences.kl(jnp.log(among_valid), log_weights)
@@ -145,9 +145,9 @@ def _coverage(
             jnp.sum(jnp.abs(share - jnp.exp(log_weights))) + (num_samples - num_valid) / num_samples
         )
         / 2,
-        reverse_kl=jnp.where(num_valid > 0, reverse_kl, jnp.nan),
+        reverse_kl=jnp.where(some, reverse_kl, jnp.inf),
         reverse_kl_bias=(num_modes - 1) / (2 * num_valid) if num_modes > 1 else jnp.zeros(()),
-        entropy=0.0 - jnp.sum(xlogy(among_valid, among_valid)),
+        entropy=jnp.where(some, 0.0 - jnp.sum(xlogy(among_valid, among_valid)), -jnp.inf),
     )
 
 
@@ -187,7 +187,7 @@ def _mixture(samples: Array, means: Array, scale: Array | float) -> tuple[Array,
         jnp.shape(scale) in allowed,
         f"scale must be a scalar, {shape[:1]} or {shape}; got {jnp.shape(scale)}",
     )
-    if not isinstance(scale, Tracer):
+    if checks.is_concrete(scale):
         require(bool(np.all(np.asarray(scale) > 0)), f"scale must be positive; got {scale}")
         _require_separate(means, float(np.min(np.asarray(scale))))
     dtype = float_type(samples, means)
@@ -197,7 +197,7 @@ def _mixture(samples: Array, means: Array, scale: Array | float) -> tuple[Array,
 
 
 def _require_separate(means: Array | np.ndarray, scale: float) -> None:
-    if isinstance(means, Tracer) or len(means) < 2:
+    if not checks.is_concrete(means) or len(means) < 2:
         return
     means = np.asarray(means, np.float64)
     require(bool(np.isfinite(means).all()), "means must be finite")
@@ -219,7 +219,7 @@ def _log_weights(log_weights: Array | None, num_modes: int) -> Array:
         got == (num_modes,),
         f"log_weights must be [{num_modes}], one for each of the means; got {got}",
     )
-    if not isinstance(log_weights, Tracer):
+    if checks.is_concrete(log_weights):
         total = float(np.sum(np.exp(np.asarray(log_weights, np.float64))))
         require(
             abs(total - 1) < 1e-4,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array
+from dgm_jax.core import Array, at_least_float32
 from dgm_jax.objectives import divergences, gan
 
 
@@ -35,6 +35,7 @@ def discriminator_distances(logits, grid: DiscriminatorGrid, cell: float) -> dic
             two where the grid is undecided.
         probability_rms: of D - D*.
     """
+    logits = at_least_float32(logits)
     p, q, best = (
         jnp.exp(grid.log_p),
         jnp.exp(grid.log_q),

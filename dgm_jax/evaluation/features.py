@@ -4,9 +4,8 @@ tiles of rows."""
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, even_chunks, require
+from dgm_jax.core import Array, DataError, checks, even_chunks, require
 
 
 def require_pair(*, real: Array, fake: Array, at_least: int, reason: str) -> None:
@@ -39,7 +38,7 @@ def require_rows(name: str, x: Array, at_least: int, reason: str) -> None:
         f"{name} has {shape[0]} rows; at least {at_least} are needed: {reason}",
         DataError,
     )
-    if isinstance(x, Tracer):
+    if not checks.is_concrete(x):
         return
     # On the device where x is, so that features are not copied to the host for the check.
     finite = (jnp if isinstance(x, jax.Array) else np).isfinite(x).all(axis=1)

@@ -22,11 +22,26 @@ from dgm_jax.evaluation.features import require_pair, row_tiles
 
 # Up to this many features the distance is a sum of squared differences: exact for tight, far-off
 # clusters, such as modes in the plane. Beyond it |x|^2 + |y|^2 - 2 x.y, a matrix product, which is
-# about ten times as fast.
+# about ten times as fast, and only where its rounding could decide the differences again.
 _FEW_FEATURES = 16
+
+# What the product form leaves in doubt, because of its rounding, is formed anew from differences:
+# whole runs of columns, as many runs at once as make this many numbers.
+_RUN = 32
+_AT_ONCE = 1 << 21
+
+# Distances that agree to this many roundings count as equal.
+_TIE = 8
 
 # Up to this many features a product is one sum, beyond it a sum of several; see `_chunks`.
 _WHOLE_SUM = 64
+
+
+class _Rows(NamedTuple):
+    """Feature vectors [N, D] as they were given, and less the centre of the real ones."""
+
+    given: Array
+    centred: Array
 
 
 class PrecisionRecall(NamedTuple):
@@ -70,18 +85,22 @@ def precision_recall_density_coverage(
 @functools.partial(jax.jit, static_argnames=("nearest_k", "tile_size"))
 def _compare(real: Array, fake: Array, nearest_k: int, tile_size: int) -> PrecisionRecall:
     # the size of the vectors sets the rounding of the product form
-    if real.shape[1] > _FEW_FEATURES:
-        centre = jnp.mean(real, axis=0)
-        real, fake = real - centre, fake - centre
-    real_radii = _squared_radii(real, nearest_k, tile_size)
-    fake_radii = _squared_radii(fake, nearest_k, tile_size)
+    centre = jnp.mean(real, axis=0)
+    real_set, fake_set = _Rows(real, real - centre), _Rows(fake, fake - centre)
+    real_radii = _squared_radii(real_set, nearest_k, tile_size)
+    fake_radii = _squared_radii(fake_set, nearest_k, tile_size)
     tiles, rows = row_tiles(fake, tile_size)
+    centred, _ = row_tiles(fake_set.centred, tile_size)
     tile_radii, _ = row_tiles(fake_radii, tile_size)
 
     def compare_tile(found, tile):
         recalled, covered = found
-        x, radii, row = tile
-        closest = _lower_squared_distances(x, real)
+        tile, radii, row = tile
+        squares, rounding = _squared_distances(tile.centred, real_set.centred)
+        doubtful = jnp.abs(squares - real_radii) <= rounding
+        doubtful |= jnp.abs(squares - radii[:, None]) <= rounding
+        squares = _settle(squares, doubtful & (row < len(fake))[:, None], tile.given, real)
+        closest = squares * (1 - _TIE * jnp.finfo(squares.dtype).eps)
         inside_real = (closest <= real_radii) & (row < len(fake))[:, None]
         inside_fake = (closest <= radii[:, None]) & (row < len(fake))[:, None]
         found = recalled | jnp.any(inside_fake, axis=0), covered | jnp.any(inside_real, axis=0)
@@ -89,7 +108,7 @@ def _compare(real: Array, fake: Array, nearest_k: int, tile_size: int) -> Precis
 
     nobody = jnp.zeros(len(real), bool)
     (recalled, covered), num_balls = lax.scan(
-        compare_tile, (nobody, nobody), (tiles, tile_radii, rows)
+        compare_tile, (nobody, nobody), (_Rows(tiles, centred), tile_radii, rows)
     )
     num_balls = num_balls.reshape(-1)[: len(fake)].astype(real.dtype)
     scores = PrecisionRecall(
@@ -103,25 +122,58 @@ def _compare(real: Array, fake: Array, nearest_k: int, tile_size: int) -> Precis
 
 
 @functools.partial(jax.jit, static_argnames=("nearest_k", "tile_size"))
-def _squared_radii(x: Array, nearest_k: int, tile_size: int) -> Array:
-    tiles, rows = row_tiles(x, tile_size)
+def _squared_radii(x: _Rows, nearest_k: int, tile_size: int) -> Array:
+    tiles, rows = row_tiles(x.given, tile_size)
+    centred, _ = row_tiles(x.centred, tile_size)
+    num = len(x.given)
 
-    def radius(tile):
-        rows, index = tile
-        squares, _ = _squared_distances(rows, x)
-        squares = jnp.where(index[:, None] == jnp.arange(len(x)), jnp.inf, squares)
+    def kth_smallest(squares):
         # A maximum and not [:, -1]: with that slice XLA sorts whole rows, some 30 times as slow on
         # CPU.
         return jnp.max(-lax.top_k(-squares, nearest_k)[0], axis=1)
 
-    return lax.map(radius, (tiles, rows)).reshape(-1)[: len(x)]
+    def radius(tile):
+        tile, index = tile
+        squares, rounding = _squared_distances(tile.centred, x.centred)
+        own = index[:, None] == jnp.arange(num)
+        squares = jnp.where(own, jnp.inf, squares)
+        # no neighbour of the nearest k is farther than this
+        bound = kth_smallest(squares + rounding)[:, None]
+        doubtful = (squares - rounding <= bound) & ~own & (index < num)[:, None]
+        settled = _settle(squares, doubtful, tile.given, x.given)
+        return kth_smallest(jnp.where(own, jnp.inf, settled))
+
+    return lax.map(radius, (_Rows(tiles, centred), rows)).reshape(-1)[:num]
 
 
-def _lower_squared_distances(x: Array, y: Array) -> Array:
-    """Squared distances [R, N] less what rounding can have added to them and taken from a
-    radius."""
-    squares, rounding = _squared_distances(x, y)
-    return squares - 2 * rounding
+def _settle(squares: Array, doubtful: Array, x: Array, y: Array) -> Array:
+    """|x_i - y_j|^2 [R, N] with what is doubtful formed anew, as a sum of squared differences.
+
+    The work is in proportion to the runs of `_RUN` columns that hold a doubtful entry, and goes
+    over a few of them at a time: [some, _RUN, D] numbers in memory.
+    """
+    dim = x.shape[-1]
+    if dim <= _FEW_FEATURES:
+        return squares
+    num_rows, num = squares.shape
+    runs, padding = -(-num // _RUN), -num % _RUN
+    columns = jnp.pad(y, ((0, padding), (0, 0))).reshape(runs, _RUN, dim)
+    grid = jnp.pad(squares, ((0, 0), (0, padding))).reshape(num_rows, runs, _RUN)
+    marked = jnp.pad(doubtful, ((0, 0), (0, padding))).reshape(num_rows, runs, _RUN).any(-1)
+    some = max(_AT_ONCE // (_RUN * dim), 1)
+    count = jnp.sum(marked, dtype=jnp.int32)
+    (places,) = jnp.nonzero(marked.reshape(-1), size=marked.size, fill_value=marked.size)
+    places = jnp.pad(places.astype(jnp.int32), (0, some), constant_values=marked.size)
+
+    def settle(state):
+        done, grid = state
+        place = lax.dynamic_slice(places, (done,), (some,))
+        row, run = place // runs, place % runs
+        exact = jnp.sum(jnp.square(x[row][:, None] - columns[run]), axis=-1)
+        return done + some, grid.at[row, run].set(exact, mode="drop")  # the fill lies outside
+
+    _, grid = lax.while_loop(lambda state: state[0] < count, settle, (jnp.int32(0), grid))
+    return grid.reshape(num_rows, -1)[:, :num]
 
 
 def _squared_distances(x: Array, y: Array) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@ from typing import cast
 
 import jax
 
-from dgm_jax.core import Array, Bijection, lookup, require
+from dgm_jax.core import Array, Bijection, checks, lookup, require
 from dgm_jax.flows._affine_coupling import affine_coupling
 from dgm_jax.flows._coupling import MASKS
 from dgm_jax.flows._spline_coupling import spline_coupling
@@ -96,6 +96,6 @@ def _run(steps, x):
 
 def _require_layers(num_layers):
     require(
-        isinstance(num_layers, int) and num_layers >= 1,
+        checks.is_whole(num_layers) and num_layers >= 1,
         f"num_layers must be at least 1; got {num_layers!r}",
     )

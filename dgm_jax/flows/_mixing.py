@@ -5,7 +5,7 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 
 from dgm_jax.core import Array, Bijection, PyTree, checks
-from dgm_jax.flows.events import event
+from dgm_jax.flows.events import event, wide
 
 
 def mixing(dim: int) -> Bijection:
@@ -32,14 +32,14 @@ def mixing(dim: int) -> Bijection:
         }
 
     def forward(params, x):
-        x = event(x, dim)
+        x, params = event(x, dim), wide(params)
         lower, upper = _factors(params)
         for factor in (upper, lower):
             x = jnp.dot(x, factor.T, precision=lax.Precision.HIGHEST)
         return x, _log_det(params, x)
 
     def inverse(params, y):
-        y = event(y, dim)
+        y, params = event(y, dim), wide(params)
         lower, upper = _factors(params)
         columns = solve_triangular(lower, y.reshape(-1, dim).T, lower=True, unit_diagonal=True)
         x = solve_triangular(upper, columns).T.reshape(y.shape)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dgm_jax.core import Array, Bijection, checks, normal
-from dgm_jax.flows.events import event
+from dgm_jax.flows.events import event, wide
 
 MIN_SLOPE = 1e-3  # the smallest slope along w: what keeps the inverse apart from noise of rounding
 
@@ -29,13 +29,13 @@ def planar(dim: int) -> Bijection:
         return {"u": jnp.zeros(dim), "w": normal(key, (dim,)) / math.sqrt(dim), "b": jnp.zeros(())}
 
     def forward(params, x):
-        x = event(x, dim)
+        x, params = event(x, dim), wide(params)
         direction, strength = _constrained(params["u"], params["w"])
         bend = jnp.tanh(_dot(x, params["w"]) + params["b"])
         return x + direction * bend[..., None], _log_slope(bend, strength)
 
     def inverse(params, y):
-        y = event(y, dim)
+        y, params = event(y, dim), wide(params)
         direction, strength = _constrained(params["u"], params["w"])
         bend = jnp.tanh(_solve(_dot(y, params["w"]) + params["b"], strength))
         return y - direction * bend[..., None], -_log_slope(bend, strength)

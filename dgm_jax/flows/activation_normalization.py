@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from dgm_jax.core import Array, Bijection, DataError, PyTree, checks, require
-from dgm_jax.flows.events import event
+from dgm_jax.flows.events import event, wide
 
 
 def act_norm(dim: int) -> Bijection:
@@ -20,12 +20,12 @@ def act_norm(dim: int) -> Bijection:
         return {"loc": jnp.zeros(dim), "log_scale": jnp.zeros(dim)}
 
     def forward(params, x):
-        x = event(x, dim)
+        x, params = event(x, dim), wide(params)
         log_det = jnp.broadcast_to(-jnp.sum(params["log_scale"]), x.shape[:-1])
         return (x - params["loc"]) * jnp.exp(-params["log_scale"]), log_det
 
     def inverse(params, y):
-        y = event(y, dim)
+        y, params = event(y, dim), wide(params)
         log_det = jnp.broadcast_to(jnp.sum(params["log_scale"]), y.shape[:-1])
         return y * jnp.exp(params["log_scale"]) + params["loc"], log_det
 

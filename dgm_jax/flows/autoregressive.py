@@ -9,7 +9,7 @@ quickly (an inverse autoregressive flow).
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Bijection, checks
+from dgm_jax.core import Bijection, checks, float_type
 from dgm_jax.flows._invert import invert
 from dgm_jax.flows.conditioner import bounded, masked_dense
 from dgm_jax.flows.events import event
@@ -53,7 +53,7 @@ def masked_autoregressive(
             x = jnp.where(here, (y - shift) * jnp.exp(-log_scale), x)
             return (x, log_det - jnp.sum(jnp.where(here, log_scale, 0), -1)), None
 
-        dtype = jnp.result_type(y, params[0]["kernel"])
+        dtype = float_type(y, params[0]["kernel"])
         y = y.astype(dtype)
         start = jnp.zeros(y.shape, dtype), jnp.zeros(y.shape[:-1], dtype)
         (x, log_det), _ = lax.scan(solve, start, jnp.arange(dim), reverse=reverse)

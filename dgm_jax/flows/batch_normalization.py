@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dgm_jax.core import Array, Bijection, DataError, PyTree, checks, require
-from dgm_jax.flows.events import event
+from dgm_jax.flows.events import event, wide
 
 EPSILON = 1e-5
 
@@ -53,11 +53,13 @@ def batch_norm_train(
     the log-determinant of the whole batch's map. The variance is the biased one. Raises `DataError`
     without a leading axis.
     """
-    require(0 <= decay <= 1, f"decay must be in [0, 1]; got {decay}")
+    checks.share(decay, "decay")
+    checks.positive(epsilon, "epsilon")
     x = event(x, params["mean"].shape[-1])
     require(
         x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError
     )
+    params = wide(params)
     rows = x.reshape(-1, x.shape[-1])
     mean, variance = jnp.mean(rows, 0), jnp.var(rows, 0)
     y, log_det = _normalise(x, mean, variance + epsilon)
@@ -66,7 +68,8 @@ def batch_norm_train(
 
 
 def _statistics(params: PyTree, epsilon: float) -> tuple[Array, Array]:
-    return lax.stop_gradient((params["mean"], params["variance"] + epsilon))
+    params = lax.stop_gradient(wide(params))
+    return params["mean"], params["variance"] + epsilon
 
 
 def _normalise(x: Array, mean: Array, variance: Array) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from dgm_jax.core import Array, Key, PyTree, normal, require
+from dgm_jax.flows.events import wide
 
 
 class Conditioner(NamedTuple):
@@ -87,7 +88,7 @@ def _layers(sizes: tuple[int, ...], masks: tuple[np.ndarray, ...] | None) -> Con
         return tuple({"kernel": k, "bias": jnp.zeros(k.shape[1])} for k in kernels)
 
     def apply(params, x):
-        for number, layer in enumerate(params):
+        for number, layer in enumerate(wide(params)):
             kernel = (
                 layer["kernel"] if masks is None else jnp.where(masks[number], layer["kernel"], 0)
             )

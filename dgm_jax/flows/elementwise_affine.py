@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from dgm_jax.core import Array, Bijection, PyTree, checks
-from dgm_jax.flows.events import event
+from dgm_jax.flows.events import event, wide
 
 
 def affine(dim: int) -> Bijection:
@@ -18,11 +18,11 @@ def affine(dim: int) -> Bijection:
         return {"log_scale": jnp.zeros(dim), "shift": jnp.zeros(dim)}
 
     def forward(params, x):
-        x = event(x, dim)
+        x, params = event(x, dim), wide(params)
         return x * jnp.exp(params["log_scale"]) + params["shift"], _log_det(params, x)
 
     def inverse(params, y):
-        y = event(y, dim)
+        y, params = event(y, dim), wide(params)
         return (y - params["shift"]) * jnp.exp(-params["log_scale"]), -_log_det(params, y)
 
     return Bijection(init, forward, inverse)

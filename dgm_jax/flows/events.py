@@ -1,14 +1,16 @@
 """What every bijection asks of its input: floating vectors of one known length along the last
 axis."""
 
-import jax.numpy as jnp
+import jax
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, PyTree, at_least_float32, checks
 
 
 def event(x: Array, dim: int) -> Array:
-    """x as a floating array [*B, dim]; `ConfigError` for another last axis. Integers become
-    float32."""
-    x = jnp.asarray(x)
-    require(x.ndim >= 1 and x.shape[-1] == dim, f"x must be [*B, {dim}]; got {x.shape}")
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+    """x as an array [*B, dim] of at least float32; `ConfigError` for another last axis."""
+    return at_least_float32(checks.vectors(x, "x", dim))
+
+
+def wide(params: PyTree) -> PyTree:
+    """Parameters in at least float32: sums of log-scales of half precision are densities too."""
+    return jax.tree.map(at_least_float32, params)

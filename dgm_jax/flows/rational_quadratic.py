@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, checks, require, widened
 
 MIN_BIN = 1e-3  # share of [-bound, bound] that every bin keeps, on both axes
 MIN_SLOPE = 1e-3  # slope at a knot is never less
@@ -34,7 +34,7 @@ class Bins(NamedTuple):
 
 def num_spline_params(num_bins: int) -> int:
     """3 K - 1 numbers for K bins: K widths, K heights and the slopes at the K - 1 inner knots."""
-    fits = isinstance(num_bins, int) and 1 <= num_bins < 1 / MIN_BIN
+    fits = checks.is_whole(num_bins) and 1 <= num_bins < 1 / MIN_BIN
     require(fits, f"num_bins must be an integer in [1, 999]; got {num_bins!r}")
     return 3 * num_bins - 1
 
@@ -46,6 +46,7 @@ def spline_forward(x: Array, raw: Array, bound: float) -> tuple[Array, Array]:
     Widths and heights are softmax shares, at least 0.001 of the range; slopes softplus, at least
     0.001, and 1 at both ends so that the tails join on smoothly.
     """
+    x, raw = widened(x, raw)
     inside = jnp.abs(x) <= bound
     # Outside, the spline is evaluated at 0 and thrown away: its gradient there is finite too.
     safe = jnp.where(inside, x, 0)
@@ -61,6 +62,7 @@ def spline_inverse(y: Array, raw: Array, bound: float) -> tuple[Array, Array]:
     The root is 2 c / (-b - sqrt(b^2 - 4 a c)), which loses no digits where a is near 0 (Durkan et
     al. 2019, eq. 6-8); one Newton step takes off what rounding left of it.
     """
+    y, raw = widened(y, raw)
     inside = jnp.abs(y) <= bound
     safe = jnp.where(inside, y, 0)
     bins = _find(safe, raw, bound, by_height=True)

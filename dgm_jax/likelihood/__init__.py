@@ -21,12 +21,16 @@ from dgm_jax.likelihood.estimates import (
     ladder,
     overstated,
 )
-from dgm_jax.likelihood.importance_sampling import Estimate, bits_per_dimension, importance_weighted
+from dgm_jax.likelihood.importance_sampling import (
+    LogProbEstimate,
+    bits_per_dimension,
+    importance_weighted,
+)
 
 __all__ = [
     "Average",
-    "Estimate",
     "Ladder",
+    "LogProbEstimate",
     "Overstated",
     "Path",
     "Sandwich",

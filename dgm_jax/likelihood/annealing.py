@@ -25,7 +25,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, compensated_add, lookup, require
+from dgm_jax.core import (
+    Array,
+    Key,
+    at_least_float32,
+    compensated_add,
+    lookup,
+    require,
+    require_at_least,
+    require_positive,
+)
 from dgm_jax.likelihood import hmc
 
 
@@ -44,11 +53,11 @@ class Path(NamedTuple):
 
 
 class Annealed(NamedTuple):
-    """log_weights [C, B]; acceptance [B], the mean probability over chains and transitions (NaN
-    without a transition)."""
+    """log_weights [C, B]; acceptance [B], the mean probability over chains and transitions, or None
+    where there is no transition."""
 
     log_weights: Array
-    acceptance: Array
+    acceptance: Array | None
 
 
 def from_prior(sample: Callable, log_prob: Callable, log_likelihood: Callable) -> Path:
@@ -106,15 +115,13 @@ class Settings:
 
     def __post_init__(self):
         lookup(SCHEDULES, self.schedule, "schedule")
-        for name in ("num_steps", "num_chains", "num_leapfrog", "num_knots", "num_pilot"):
-            require(
-                getattr(self, name) >= 1, f"{name} must be at least 1; got {getattr(self, name)}"
-            )
+        counts = "num_steps", "num_chains", "num_leapfrog", "num_knots", "num_pilot"
+        require_at_least(1, self, *counts)
         require(
             0 < self.target < 1,
             f"target, an acceptance, must lie between 0 and 1; got {self.target}",
         )
-        require(self.step_size > 0, f"step_size must be positive; got {self.step_size}")
+        require_positive(self, "step_size")
 
 
 def tune(key: Key, path: Path, x: Array, settings: Settings) -> Array:
@@ -144,7 +151,8 @@ def tune(key: Key, path: Path, x: Array, settings: Settings) -> Array:
                 settings.num_leapfrog,
             )
             gain = (2 / jnp.sqrt(i + 1.0)).astype(log_size.dtype)
-            log_size = log_size + gain * (jnp.mean(probability, axis=0) - settings.target)
+            excess = jnp.mean(probability, axis=0) - settings.target
+            log_size = log_size + gain * excess.astype(log_size.dtype)
             return (at, log_size, total + jnp.where(i >= half, log_size, 0)), None
 
         at, log_size = carry
@@ -204,20 +212,26 @@ def _anneal(
         at, probability = hmc.transition(
             jax.random.fold_in(key, t), at, evaluate, beta_t, size, settings.num_leapfrog
         )
-        return (at, total, lost, accepted + jnp.mean(probability, axis=0)), None
+        accepted = accepted + jnp.mean(probability, axis=0).astype(dtype)
+        return (at, total, lost, accepted), None
 
     zero = jnp.zeros_like(start.ratio)
     inputs = jnp.asarray(inner), jnp.asarray(beta[inner], dtype), jnp.asarray(weights, dtype)
     (end, total, lost, accepted), _ = jax.lax.scan(step, (start, zero, zero, zero[0]), inputs)
     total, _ = compensated_add(total, lost, last * end.ratio)
-    return Annealed(
-        total, accepted / (settings.num_steps - 1) if settings.num_steps > 1 else zero[0] + jnp.nan
-    )
+    moves = settings.num_steps - 1
+    return Annealed(total, accepted / moves if moves > 0 else None)
 
 
 def _evaluate(path: Path, x: Array) -> Callable[[Array], hmc.Point]:
+    """Both densities at z, all of it in at least float32."""
+
     def evaluate(z):
-        return hmc.point(lambda z: path.log_prob(x, z), lambda z: path.log_ratio(x, z), z)
+        return hmc.point(
+            lambda z: at_least_float32(path.log_prob(x, z)),
+            lambda z: at_least_float32(path.log_ratio(x, z)),
+            at_least_float32(z),
+        )
 
     return evaluate
 

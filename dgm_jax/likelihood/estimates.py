@@ -14,15 +14,22 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import (
+    Array,
+    Key,
+    RunningMoments,
+    at_least_float32,
+    log_mean_exp,
+    require,
+    widened,
+)
 from dgm_jax.likelihood import annealing
 from dgm_jax.likelihood.annealing import Path, Settings
 from dgm_jax.likelihood.importance_sampling import (
-    Estimate,
+    LogProbEstimate,
     chunk_of,
     importance_weighted,
     in_groups,
-    weight_error,
 )
 from dgm_jax.objectives import iwae
 
@@ -31,17 +38,17 @@ class Sandwich(NamedTuple):
     """lower.log_prob <= log p(x) <= upper.log_prob, both in expectation: their difference bounds
     the error of both."""
 
-    lower: Estimate
-    upper: Estimate
+    lower: LogProbEstimate
+    upper: LogProbEstimate
 
 
 class Ladder(NamedTuple):
     """The rungs, from loose to tight; sandwich is None without simulated data, of which it is the
     only rung."""
 
-    elbo: Estimate
-    importance_weighted: Estimate
-    annealed: Estimate
+    elbo: LogProbEstimate
+    importance_weighted: LogProbEstimate
+    annealed: LogProbEstimate
     sandwich: Sandwich | None
 
 
@@ -72,7 +79,7 @@ def evidence_lower_bound(
     *,
     batch_size: int = 100,
     samples_at_once: int = 10,
-) -> Estimate:
+) -> LogProbEstimate:
     """Mean of log p(x, z) - log q(z | x) over num_samples draws of q (the path's start), for each
     row of x.
 
@@ -84,28 +91,21 @@ def evidence_lower_bound(
 
     def of_rows(key, rows):
         def more(chunk, moments):
-            count, mean, squares = moments
-            new = draw(jax.random.fold_in(key, chunk), rows, at_once)
-            shift = jnp.mean(new, axis=0) - mean
-            total = count + at_once
-            squares = squares + jnp.sum(jnp.square(new - jnp.mean(new, axis=0)), axis=0)
-            return (
-                total,
-                mean + shift * at_once / total,
-                squares + jnp.square(shift) * count * at_once / total,
-            )
+            return moments.merge(draw(jax.random.fold_in(key, chunk), rows, at_once))
 
         zero = jnp.zeros_like(draw(key, rows, 1)[0])
-        empty = jnp.zeros((), zero.dtype), zero, zero
-        _, mean, squares = jax.lax.fori_loop(0, num_samples // at_once, more, empty)
-        return Estimate(mean, jnp.sqrt(squares / (num_samples - 1) / num_samples))
+        empty = RunningMoments(jnp.zeros((), zero.dtype), zero, zero)
+        found = jax.lax.fori_loop(0, num_samples // at_once, more, empty)
+        return LogProbEstimate(
+            found.mean, jnp.sqrt(found.squares / (num_samples - 1) / num_samples)
+        )
 
     return in_groups(key, of_rows, batch_size, x)
 
 
 def annealed_importance_sampling(
     key: Key, path: Path, x: Array, settings: Settings = Settings(), *, batch_size: int = 100
-) -> Estimate:
+) -> LogProbEstimate:
     """log of the mean over chains of the annealed weights (see `annealing`), for each row of x [N,
     ...].
 
@@ -209,6 +209,7 @@ def jackknife(log_weights: Array) -> Array:
         f"log_weights must be [S, *B] with S at least 2; got {shape}",
     )
     num = shape[0]
+    log_weights = at_least_float32(log_weights)
     # S times the logarithms themselves would leave the digits of their common level only.
     level = jax.lax.stop_gradient(jnp.max(log_weights, axis=0))
     level = jnp.where(jnp.isfinite(level), level, 0.0)
@@ -220,19 +221,24 @@ def jackknife(log_weights: Array) -> Array:
     return level + num * iwae.bound(log_weights) - (num - 1) * jnp.mean(without, axis=0)
 
 
-def average(estimate: Estimate) -> Average:
+def average(estimate: LogProbEstimate) -> Average:
     """Over examples, with the error from the choice of data and the error from the estimator kept
     apart."""
-    values = estimate.log_prob
+    values = at_least_float32(estimate.log_prob)
     num = values.shape[0]
     data_error = (
-        jnp.std(values, ddof=1) / math.sqrt(num) if num > 1 else jnp.full_like(values[0], jnp.nan)
+        jnp.std(values, ddof=1) / math.sqrt(num) if num > 1 else jnp.full_like(values[0], jnp.inf)
     )
-    return Average(jnp.mean(values), data_error, jnp.linalg.norm(estimate.standard_error) / num)
+    error = jnp.linalg.norm(at_least_float32(estimate.standard_error)) / num
+    return Average(jnp.mean(values), data_error, error)
 
 
 def overstated(
-    bound: Array, independent: Estimate, *, standard_error: Array | None = None, limit: float = 3.0
+    bound: Array,
+    independent: LogProbEstimate,
+    *,
+    standard_error: Array | None = None,
+    limit: float = 3.0,
 ) -> Overstated:
     """Whether a claimed bound on log p(x) exceeds an independent estimate by more than its error,
     on average over x.
@@ -254,7 +260,8 @@ def overstated(
     require(
         standard_error is not None or num >= 2, "one example needs the standard_error of its bound"
     )
-    difference = bound - independent.log_prob
+    bound, log_prob = widened(bound, independent.log_prob)
+    difference = bound - log_prob
     excess = jnp.mean(difference)
     if standard_error is None:
         error = jnp.std(difference, ddof=1) / math.sqrt(num)
@@ -271,7 +278,5 @@ def _log_weights(path: Path) -> Callable:
     return lambda key, x, n: path.log_ratio(x, path.sample(key, x, n))
 
 
-def _over_chains(found: annealing.Annealed) -> Estimate:
-    size = iwae.effective_sample_size(found.log_weights)
-    error = weight_error(size, found.log_weights.shape[0])
-    return Estimate(iwae.bound(found.log_weights), error, size, found.acceptance)
+def _over_chains(found: annealing.Annealed) -> LogProbEstimate:
+    return LogProbEstimate(*log_mean_exp(found.log_weights, axis=0), found.acceptance)

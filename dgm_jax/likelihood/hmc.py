@@ -50,10 +50,10 @@ def transition(
     """
     key_momentum, key_accept = jax.random.split(key)
     momentum = normal(key_momentum, start.z.shape, start.z.dtype)
-    size = _as_event(step_size, start.z.ndim - 1)
+    size = _as_event(step_size, start.z.ndim - 1).astype(start.z.dtype)
 
     def slope(at):
-        return at.base_slope + beta * at.ratio_slope
+        return (at.base_slope + beta * at.ratio_slope).astype(at.z.dtype)
 
     def leapfrog(carry, _):
         at, p = carry

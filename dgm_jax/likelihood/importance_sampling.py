@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, at_least_float32, require
 
 
-class Estimate(NamedTuple):
+class LogProbEstimate(NamedTuple):
     """Per example [N]: log_prob in nats; its standard error by the draws or chains; their effective
     number, and the mean acceptance of transitions, both None where there is no such thing."""
 
@@ -38,7 +38,10 @@ def bits_per_dimension(nats: Array, num_dimensions: int) -> Array:
 
 
 class _Sums(NamedTuple):
-    """Running sums of weights and of their squares, both scaled by exp(-peak): [N] each."""
+    """Running sums of weights and of their squares, both scaled by exp(-peak): [N] each.
+
+    The squares, for the effective sample size, are why this is no `core.streamed_log_sum_exp`.
+    """
 
     peak: Array
     weights: Array
@@ -53,7 +56,7 @@ def importance_weighted(
     *,
     batch_size: int = 100,
     samples_at_once: int = 10,
-) -> Estimate:
+) -> LogProbEstimate:
     """log (1/S) sum_s p(x, z_s) / q(z_s | x) for each row of x, z_s ~ q(. | x): Burda et al. 2016,
     eq. 8.
 
@@ -70,8 +73,11 @@ def importance_weighted(
     at_once = chunk_of(num_samples, samples_at_once)
 
     def of_rows(key, rows):
+        def draw(chunk):
+            return at_least_float32(log_weights(jax.random.fold_in(key, chunk), rows, at_once))
+
         def more(chunk, sums):
-            new = log_weights(jax.random.fold_in(key, chunk), rows, at_once)
+            new = draw(chunk)
             require(
                 new.shape == (at_once, size),
                 f"log_weights(key, x[{size}, ...], {at_once}) must return [{at_once}, "
@@ -80,13 +86,14 @@ def importance_weighted(
             return _add(sums, new)
 
         size = rows.shape[0]
-        empty = _Sums(jnp.full(size, -jnp.inf), jnp.zeros(size), jnp.zeros(size))
+        zeros = jnp.zeros(size, jax.eval_shape(draw, 0).dtype)
+        empty = _Sums(jnp.full_like(zeros, -jnp.inf), zeros, zeros)
         sums = jax.lax.fori_loop(0, num_samples // at_once, more, empty)
         log_prob = sums.peak + jnp.log(sums.weights) - jnp.log(num_samples)
         effective = jnp.where(
             sums.weights > 0, sums.weights**2 / jnp.where(sums.weights > 0, sums.squares, 1.0), 0.0
         )
-        return Estimate(log_prob, weight_error(effective, num_samples), effective)
+        return LogProbEstimate(log_prob, _weight_error(effective, num_samples), effective)
 
     return in_groups(key, of_rows, batch_size, x)
 
@@ -103,17 +110,22 @@ def chunk_of(num_samples: int, samples_at_once: int, least: int = 1) -> int:
     return at_once
 
 
-def weight_error(effective_sample_size: Array, num: int) -> Array:
+def _weight_error(effective_sample_size: Array, num: int) -> Array:
     """Delta method: the relative standard error of a mean of `num` weights is sqrt((num / ESS - 1)
-    / (num - 1))."""
+    / (num - 1)); infinite for one, and where all weights are zero. What `core.log_mean_exp` has,
+    from sums that were streamed."""
     if num == 1:
-        return jnp.full_like(effective_sample_size, jnp.nan)
-    return jnp.sqrt(jnp.maximum(num / effective_sample_size - 1, 0) / (num - 1))
+        return jnp.full_like(effective_sample_size, jnp.inf)
+    some = effective_sample_size > 0
+    share = num / jnp.where(some, effective_sample_size, num)
+    return jnp.where(some, jnp.sqrt(jnp.maximum(share - 1, 0) / (num - 1)), jnp.inf)
 
 
 def in_groups(key: Key, of_rows: Callable, batch_size: int, *arrays: Array):
     """of_rows(key, *rows) on groups of batch_size rows, one after another; the last is filled up
     with repeated rows."""
+    # Not `core.even_chunks`: a row's draws are those of its group's key and its place in it, so the
+    # groups are as large as was asked for; and a row of zeros may be no example of the model.
     require(batch_size >= 1, f"batch_size must be at least 1, got {batch_size}")
     num = arrays[0].shape[0]
     require(num >= 1, "there must be at least one row of x")

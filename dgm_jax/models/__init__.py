@@ -14,7 +14,6 @@ from dgm_jax.models._adversarial_variational_bayes import (
     adversarial_variational_bayes,
     avb_critic_logits,
     avb_draw,
-    avb_kl_estimate,
     avb_terms,
 )
 from dgm_jax.models._autoregressive import (
@@ -98,7 +97,6 @@ __all__ = [
     "autoregressive",
     "avb_critic_logits",
     "avb_draw",
-    "avb_kl_estimate",
     "avb_terms",
     "code_prior",
     "decode_tokens",

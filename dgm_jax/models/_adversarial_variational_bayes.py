@@ -58,7 +58,6 @@ __all__ = [
     "adversarial_variational_bayes",
     "avb_critic_logits",
     "avb_draw",
-    "avb_kl_estimate",
     "avb_terms",
     "decode",
     "log_joint",
@@ -176,15 +175,9 @@ def _logits(key, avb: AdversarialVae, params, state, x, draw: AvbDraw, *, train)
     return objective.with_prior(raw, offset), {**state, CRITIC: moved}
 
 
-def avb_kl_estimate(
-    avb: AdversarialVae, params: Params, state: State, x: Array, draw: AvbDraw
-) -> Array:
+def _kl(avb: AdversarialVae, params, logits: Array, draw: AvbDraw) -> Array:
     """The critic's KL(q(. | x) || p) at one draw, [B] nats: T, and log r - log p where the contrast
     is r."""
-    return _kl(avb, params, avb_critic_logits(avb, params, state, x, draw), draw)
-
-
-def _kl(avb: AdversarialVae, params, logits: Array, draw: AvbDraw) -> Array:
     if draw.contrast is None:
         return logits
     log_p = avb.prior.log_prob(params[PRIOR], draw.z)

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from dgm_jax.core import Array, Aux, DataError, Player, Prior, PyTree, require
-from dgm_jax.networks.transformer import CausalNetwork, require_tokens
+from dgm_jax.core import Array, Aux, DataError, Player, Prior, PyTree, checks, require
+from dgm_jax.densities import categorical
+from dgm_jax.networks.causal import CausalNetwork, require_tokens
 from dgm_jax.sampling import gumbel
 from dgm_jax.sampling import logits as filters
 
@@ -136,8 +136,8 @@ def autoregressive(
     require(
         text_weight is None or stream is not None, "text_weight needs a stream of text and image"
     )
-    fits = text_weight is None or isinstance(text_weight, Tracer) or 0 <= text_weight <= 1
-    require(fits, f"text_weight must be in [0, 1], got {text_weight}")
+    if text_weight is not None:
+        checks.share(text_weight, "text_weight")
 
     def init(key):
         return {AUTOREGRESSIVE: network.init(key)}, {AUTOREGRESSIVE: {}}
@@ -215,16 +215,7 @@ def _token_log_prob(network, stream, params: PyTree, tokens: Array, key=None) ->
     logits = network.logits(params, tokens, key)
     if stream is not None:
         logits = jnp.where(stream.allowed(jnp.arange(tokens.shape[1])), logits, -jnp.inf)
-    return _log_softmax_at(logits, tokens)
-
-
-def _log_softmax_at(logits: Array, tokens: Array) -> Array:
-    """log softmax(logits[*B, V])[tokens[*B]]: [*B]; -inf for an id that is not in the
-    vocabulary."""
-    inside = (tokens >= 0) & (tokens < logits.shape[-1])
-    log_p = jax.nn.log_softmax(logits, -1)
-    picked = jnp.take_along_axis(log_p, jnp.where(inside, tokens, 0)[..., None], -1)[..., 0]
-    return jnp.where(inside, picked, -jnp.inf)
+    return categorical.log_prob(tokens, logits)
 
 
 def _loss_of(log_p, stream, text_weight):
@@ -271,7 +262,7 @@ def _prompt(network, stream, rows, prompt, name):
         f"a {name} of {length} tokens leaves nothing to draw in a context of {network.length}",
         DataError,
     )
-    if stream is not None and not isinstance(prompt, Tracer) and prompt.size:
+    if stream is not None and checks.is_concrete(prompt) and prompt.size:
         is_image = np.asarray(prompt) >= stream.text_vocab
         fits = np.all(is_image == (np.arange(length) >= stream.text_length))
         require(
@@ -290,7 +281,7 @@ def _prompts(network, stream, rows, prompt, null_prompt, guidance):
         network, stream, rows, np.zeros((0,), np.int32) if prompt is None else prompt, "prompt"
     )
     if null_prompt is None:
-        plain = not isinstance(guidance, Tracer) and bool(np.all(np.asarray(guidance) == 1))
+        plain = checks.is_concrete(guidance) and bool(np.all(np.asarray(guidance) == 1))
         require(plain, "guidance other than 1 needs a null_prompt")
         return prompts
     null = _prompt(network, stream, rows, null_prompt, "null_prompt")
@@ -317,7 +308,7 @@ def _generate(network, stream, params, key, num_samples, prompts, settings, cach
         memory, logits = advance(memory, last, position)
         law = _law(stream, settings, logits, position, num_samples)
         token = gumbel.gumbel_max(key, law, mode=mode)
-        log_prob = log_prob + _log_softmax_at(law, token)
+        log_prob = log_prob + categorical.log_prob(token, law)
         return (memory, jnp.tile(token, rows // num_samples), log_prob), token
 
     steps = jax.random.split(key, network.length - given), jnp.arange(given, network.length)

@@ -27,6 +27,7 @@ from dgm_jax.core import (
     Params,
     Player,
     State,
+    log_mean_exp,
     lookup,
     named_key,
     require,
@@ -160,9 +161,7 @@ def exact_log_prob(
         jnp.unravel_index(jnp.arange(total), (vae.num_classes,) * num_variables), axis=-1
     )
     z = jax.nn.one_hot(codes.reshape(total, *vae.latent_shape), vae.num_classes)
-    one = lambda image: (
-        jax.nn.logsumexp(log_likelihood(vae, params, state, z, image)) - math.log(total)
-    )
+    one = lambda image: log_mean_exp(log_likelihood(vae, params, state, z, image)).value
     return jax.lax.map(one, x)
 
 

@@ -15,7 +15,6 @@ KL(q || p) where it has that in closed form. Surgery and annealing are in `model
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
 
 import jax.numpy as jnp
 
@@ -31,55 +30,24 @@ from dgm_jax.core import (
     PyTree,
     State,
     lookup,
-    named_key,
     require,
 )
-from dgm_jax.objectives import path_derivatives
-from dgm_jax.objectives.elbo import ElboTerms, elbo
+from dgm_jax.models._latent_terms import (
+    ANALYTIC,
+    Latent,
+    densities_of,
+    evaluate_sampled,
+    evaluate_terms,
+    fit_for,
+    needed,
+)
+from dgm_jax.models._latent_terms import BOUNDS as BOUNDS
+from dgm_jax.objectives.elbo import ElboTerms
 from dgm_jax.objectives.free_bits import free_bits as with_floor
 
-ANALYTIC = "analytic"
-BOUNDS = (ANALYTIC, *path_derivatives.BOUNDS)
 FREE_BITS_BY = ("all", "latent")
 # Why a loss with free bits is not a mean over examples.
 FREE_BITS_COUPLING = "free bits compare the mean rate of the batch with their floor"
-
-
-class HasLatentModel(Protocol):
-    """A recipe that declares its densities, such as `models.Vae`."""
-
-    def latent_model(self) -> LatentModel:
-        """Its densities."""
-        ...
-
-
-Latent = LatentModel | HasLatentModel
-
-_MEANING = {
-    "log_prior": "the density log p(z)",
-    "log_posterior": "the density log q(z | x)",
-    "rate": "KL(q(z | x) || p(z)) by latent in closed form",
-    "reparameterized": "draws z that are differentiable functions of q(z | x)",
-}
-
-
-def densities_of(model: Latent) -> LatentModel:
-    """The densities of a model or recipe."""
-    return model if isinstance(model, LatentModel) else model.latent_model()
-
-
-def needed(model: LatentModel, field: str, needed_by: str) -> Callable:
-    """A field of `LatentModel` that a family may lack.
-
-    Raises:
-      ConfigError: it does; the message says what is needed by what, and names the family.
-    """
-    found = getattr(model, field)
-    require(
-        found not in (None, False),
-        f"{needed_by} needs {_MEANING[field]}, which {model.name} does not have",
-    )
-    return found
 
 
 # Densities, in the inference form.
@@ -139,8 +107,8 @@ def terms(
     Raises:
       ConfigError: the family has neither an entropy nor a rate.
     """
-    densities = _fit_for(model, ANALYTIC)
-    return _terms(key, densities, params, state, x, beta, num_samples, train=False).terms
+    densities = fit_for(model, ANALYTIC)
+    return evaluate_terms(key, densities, params, state, x, beta, num_samples, train=False).terms
 
 
 def bound(
@@ -159,11 +127,12 @@ def bound(
     Raises:
       ConfigError: no bound has the name, or the family lacks what it needs.
     """
-    densities = _fit_for(model, name)
+    densities = fit_for(model, name)
     if name == ANALYTIC:
-        return _terms(key, densities, params, state, x, beta, num_samples, train=False).bound
+        found = evaluate_terms(key, densities, params, state, x, beta, num_samples, train=False)
+        return found.bound
     options = name, beta, num_samples or 1
-    return _sampled(key, densities, params, state, x, *options, train=False).bound
+    return evaluate_sampled(key, densities, params, state, x, *options, train=False).bound
 
 
 def log_weights(
@@ -211,16 +180,16 @@ def loss(
     Raises:
       ConfigError: an unknown name, a number out of range, or a family without what the bound needs.
     """
-    densities = _fit_for(model, bound)
+    densities = fit_for(model, bound)
     _require_options(densities, bound, num_samples, free_bits, free_bits_by)
 
     def evaluate(params, state, batch, key):
         x, factor = batch["x"], beta(batch["step"])
         if bound != ANALYTIC:
             options = params, state, x, bound, factor, num_samples or 1
-            found = _sampled(key, densities, *options, train=True)
+            found = evaluate_sampled(key, densities, *options, train=True)
             return -jnp.mean(found.bound), Aux(found.state, found.metrics())
-        found = _terms(key, densities, params, state, x, factor, num_samples, train=True)
+        found = evaluate_terms(key, densities, params, state, x, factor, num_samples, train=True)
         value = -jnp.mean(found.bound)
         if free_bits > 0:
             rate = found.terms.kl[:, None]
@@ -253,43 +222,7 @@ def model_of(
     def draw(params, state, key, num_samples):
         return sample(key, densities, params, state, num_samples)
 
-    return Model(init, players, draw, densities.decode)
-
-
-class _Found(NamedTuple):
-    """One evaluation of a bound, [B]; plain_bound, of `_sampled` only, is without the factor on the
-    rate."""
-
-    terms: ElboTerms
-    q: PyTree
-    state: State
-    bound: Array
-    plain_bound: Array | None = None
-
-    def metrics(self) -> dict[str, Array]:
-        log_x, kl = jnp.mean(self.terms.log_likelihood), jnp.mean(self.terms.kl)
-        metrics = {"elbo": log_x - kl, "log_likelihood": log_x, "kl": kl}
-        if self.plain_bound is not None:
-            metrics["bound"] = jnp.mean(self.plain_bound)
-        return metrics
-
-
-def _fit_for(model: Latent, bound: str) -> LatentModel:
-    """The densities; ConfigError for an unknown bound and for a family without what it needs."""
-    lookup(dict.fromkeys(BOUNDS), bound, "bound")
-    densities = densities_of(model)
-    if bound == ANALYTIC:
-        require(
-            densities.entropy is not None or densities.rate is not None,
-            f"bound={bound!r} needs the entropy of q(z | x) or its KL to the prior in closed form,"
-            f" neither of which {densities.name} has",
-        )
-        fields = () if densities.entropy is None else ("log_prior",)
-    else:
-        fields = ("log_posterior", "log_prior", "reparameterized")
-    for field in fields:
-        needed(densities, field, f"bound={bound!r}")
-    return densities
+    return Model(init, players, draw, densities.decode, densities)
 
 
 def _require_options(densities, bound, num_samples, free_bits, free_bits_by) -> None:
@@ -301,52 +234,3 @@ def _require_options(densities, bound, num_samples, free_bits, free_bits_by) -> 
     lookup(dict.fromkeys(FREE_BITS_BY), free_bits_by, "group of latents (free_bits_by)")
     if free_bits > 0 and free_bits_by == "latent":
         needed(densities, "rate", "free_bits_by='latent'")
-
-
-def _infer(key, model, params, state, x, num_samples, train):
-    """(q, z ~ q, log p(x | z) as a function of z, which gives the moved state too)."""
-    key_encoder, key_decoder = (
-        named_key(key, f"{part} dropout") for part in ("encoder", "decoder")
-    )
-    q, moved = model.posterior(params, state, x, train=train, key=key_encoder)
-
-    def log_x_of(z):
-        return model.log_likelihood(params, moved, z, x, train=train, key=key_decoder)
-
-    return q, model.sample_posterior(key, q, num_samples), log_x_of
-
-
-def _terms(key, model, params, state, x, beta, num_samples, *, train) -> _Found:
-    """The bound "analytic"."""
-    q, z, log_x_of = _infer(key, model, params, state, x, num_samples, train)
-    if model.entropy is None:
-        kl = _over_latents(model.rate(params, state, q))
-    else:
-        kl = -_over_latents(model.entropy(q)) - model.log_prior(params, state, z)
-    log_x, moved = log_x_of(z)
-    if num_samples is not None:
-        log_x = jnp.mean(log_x, axis=0)
-        kl = kl if model.entropy is None else jnp.mean(kl, axis=0)
-    found = elbo(log_x, kl, beta)
-    return _Found(found, q, moved, found.elbo)
-
-
-def _sampled(key, model, params, state, x, name, beta, num_samples, *, train) -> _Found:
-    """A bound of `path_derivatives`."""
-    q, z, log_x_of = _infer(key, model, params, state, x, num_samples, train)
-
-    def tempered(z):
-        return log_x_of(z)[0] + beta * model.log_prior(params, state, z)
-
-    bound = path_derivatives.BOUNDS[name]
-    value = bound(z, q, tempered, model.log_posterior, beta)
-    # Values and state only: the same numbers as inside the bound, which are computed once.
-    log_x, moved = log_x_of(z)
-    rate = model.log_posterior(q, z) - model.log_prior(params, state, z)
-    plain = bound(z, q, lambda z: log_x, lambda q, z: rate)
-    return _Found(elbo(jnp.mean(log_x, 0), jnp.mean(rate, 0), beta), q, moved, value, plain)
-
-
-def _over_latents(by_latent: Array) -> Array:
-    """[B, *J] -> [B]."""
-    return jnp.sum(by_latent, axis=tuple(range(1, by_latent.ndim)))

@@ -7,15 +7,14 @@ location and a scale.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from dgm_jax.core import Array, DataError, Decode, LogLikelihood, Network, lookup, require
+from dgm_jax.core import Array, DataError, Decode, LogLikelihood, Network, checks, lookup, require
 from dgm_jax.densities import bernoulli, logit_laplace
 
 
 def _bernoulli(out: Array, x: Array) -> Array:
     """x in {0, 1}; out are logits. DataError for known x that are neither."""
-    if not isinstance(x, Tracer):
+    if checks.is_concrete(x):
         values = np.asarray(x)
         other = values[(values != 0) & (values != 1)]
         require(

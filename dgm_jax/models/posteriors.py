@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax import sampling
-from dgm_jax.core import Array, Key, Params, PyTree, State, chunked
+from dgm_jax.core import Array, Key, Params, PyTree, State, chunked, log_mean_exp
 from dgm_jax.models.latent import Latent, densities_of, log_joint, needed, posterior
 from dgm_jax.objectives import adversarial_variational_bayes, elbo_surgery
 from dgm_jax.objectives.elbo_surgery import SurgeryTerms
@@ -119,7 +119,7 @@ def surgery(
 
     def aggregate(some):
         pairs = jnp.broadcast_to(some[:, None], (some.shape[0], num, *some.shape[1:]))
-        return jax.nn.logsumexp(log_q(q, pairs), axis=1) - math.log(num)
+        return log_mean_exp(log_q(q, pairs), axis=1).value
 
     return elbo_surgery.decompose_aggregate(log_q(q, z), chunked(aggregate, z, chunk_size), log_p)
 

@@ -7,6 +7,7 @@ pure functions `core.Network`.
 
 from dgm_jax.networks import classifier, dcgan, layers, mlp, pixel_cnn, residual, transformer
 from dgm_jax.networks.adapter import from_flax, from_functions, from_nnx, reshaped
+from dgm_jax.networks.causal import CausalNetwork
 from dgm_jax.networks.classifier import Classifier
 from dgm_jax.networks.convolutional_autoencoder import ConvolutionalDecoder, ConvolutionalEncoder
 from dgm_jax.networks.dcgan import Discriminator, Generator
@@ -33,7 +34,7 @@ from dgm_jax.networks.layers.spectral_norm import spectral_init, spectral_normal
 from dgm_jax.networks.mlp import MLP
 from dgm_jax.networks.pixel_cnn import GatedPixelCNN, from_pixel_cnn
 from dgm_jax.networks.residual import ResidualBlock, ResidualDecoder, ResidualEncoder
-from dgm_jax.networks.transformer import CausalNetwork, Transformer, from_transformer
+from dgm_jax.networks.transformer import Transformer, from_transformer
 
 __all__ = [
     "ACTIVATIONS",

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 
 from dgm_jax import core
 from dgm_jax.core import Array
+from dgm_jax.networks.causal import CausalNetwork, require_tokens
 from dgm_jax.networks.layers import initializers
 from dgm_jax.networks.layers.convolution import Conv
-from dgm_jax.networks.transformer import CausalNetwork, require_tokens
 
 
 def _shift(x: Array, axis: int) -> Array:
@@ -110,10 +110,7 @@ class GatedPixelCNN(nn.Module):
 
 
 def _check(module: GatedPixelCNN) -> None:
-    for name in ("num_codes", "width", "num_layers", "hidden"):
-        core.require(
-            getattr(module, name) >= 1, f"{name} must be at least 1, got {getattr(module, name)}"
-        )
+    core.require_at_least(1, module, "num_codes", "width", "num_layers", "hidden")
     odd = module.kernel_size >= 3 and module.kernel_size % 2 == 1
     core.require(odd, f"kernel_size must be odd and at least 3, got {module.kernel_size}")
 

@@ -12,17 +12,16 @@ p(x_t | x_<t): they see tokens 0..t-1 and no other. Three ways share the paramet
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from dgm_jax import core
 from dgm_jax.core import Array
+from dgm_jax.networks.causal import CausalNetwork, require_tokens
 from dgm_jax.networks.layers import initializers
 
 
@@ -32,45 +31,6 @@ class Cache(NamedTuple):
 
     keys: tuple[Array, ...]
     values: tuple[Array, ...]
-
-
-class CausalNetwork(NamedTuple):
-    """Pure functions of an autoregressive network over sequences of tokens 0..vocab_size-1.
-
-    init: `key -> params`.
-    logits: `(params, tokens[B, T], key=None) -> float32[B, T, V]`; logits at t depend on tokens
-        before t only. A key turns dropout on.
-    init_cache: `batch -> cache`. prefill: `(params, tokens[B, P]) -> (cache, logits[B, P, V])`.
-    step: `(params, cache, token[B], position) -> (cache, logits[B, V])`: `token` is the one before
-        `position` (of any value at position 0), the logits are those of the token at `position`.
-        All three are None for a network that has no cache.
-    """
-
-    vocab_size: int
-    length: int  # the longest sequence
-    init: Callable
-    logits: Callable
-    init_cache: Callable | None = None
-    prefill: Callable | None = None
-    step: Callable | None = None
-
-
-def require_tokens(tokens, vocab_size: int, name: str = "tokens") -> Array:
-    """tokens[B, T] as int32; DataError for another rank or dtype and for known ids outside
-    0..vocab_size-1."""
-    tokens = tokens if isinstance(tokens, jax.Array) else jnp.asarray(tokens)
-    core.require(
-        tokens.ndim == 2, f"{name} must have the shape [B, T], got {tokens.shape}", core.DataError
-    )
-    integer = jnp.issubdtype(tokens.dtype, jnp.integer)
-    core.require(integer, f"{name} must be integers, got {tokens.dtype}", core.DataError)
-    if not isinstance(tokens, Tracer) and tokens.size:
-        # a known array that a traced function holds, too: its reduction must not be traced
-        ids = np.asarray(tokens)
-        low, high = int(ids.min()), int(ids.max())
-        message = f"{name} must be ids in 0..{vocab_size - 1}, got ids from {low} to {high}"
-        core.require(low >= 0 and high < vocab_size, message, core.DataError)
-    return tokens.astype(jnp.int32)
 
 
 class Block(nn.Module):
@@ -285,10 +245,9 @@ class Transformer(nn.Module):
 
 def _check(module: Transformer) -> None:
     """ConfigError for sizes that do not fit."""
-    for name in ("vocab_size", "context_length", "width", "num_layers", "num_heads"):
-        core.require(
-            getattr(module, name) >= 1, f"{name} must be at least 1, got {getattr(module, name)}"
-        )
+    core.require_at_least(
+        1, module, "vocab_size", "context_length", "width", "num_layers", "num_heads"
+    )
     width, heads, length, prefix = (
         module.width,
         module.num_heads,

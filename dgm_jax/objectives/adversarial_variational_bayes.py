@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, normal, require
+from dgm_jax.core import Array, Key, at_least_float32, checks, normal, require, widened
 from dgm_jax.densities import gaussian
 from dgm_jax.objectives import density_ratio, elbo
 
@@ -54,6 +54,7 @@ def with_prior(raw_logits: Array, prior_log_prob: Array) -> Array:
     which a prior with parameters of its own gets its gradient: through T alone it would have none.
     """
     _require_one_shape(raw_logits=raw_logits, prior_log_prob=prior_log_prob)
+    raw_logits, prior_log_prob = widened(raw_logits, prior_log_prob)
     return raw_logits - prior_log_prob
 
 
@@ -92,11 +93,8 @@ def moments(samples: Array, epsilon: float = 1e-6) -> Contrast:
         len(shape) >= 2 and shape[0] >= 2,
         f"samples must be [S, *B, D] with S at least 2 draws; got {shape}",
     )
-    require(
-        not isinstance(epsilon, (int, float)) or epsilon >= 0,
-        f"epsilon must be at least 0; got {epsilon}",
-    )
-    samples = jax.lax.stop_gradient(samples)
+    checks.not_negative(epsilon, "epsilon")
+    samples = jax.lax.stop_gradient(at_least_float32(samples))
     return Contrast(jnp.mean(samples, axis=0), jnp.sqrt(jnp.var(samples, axis=0, ddof=1) + epsilon))
 
 
@@ -132,7 +130,7 @@ def adaptive_kl(logits: Array, z: Array, contrast: Contrast, prior_log_prob: Arr
     """
     log_r = contrast_log_prob(z, contrast)
     _require_one_shape(logits=logits, contrast_log_prob=log_r, prior_log_prob=prior_log_prob)
-    return logits + log_r - prior_log_prob
+    return at_least_float32(logits) + log_r - prior_log_prob
 
 
 def contrast_log_weights(
@@ -147,6 +145,7 @@ def contrast_log_weights(
     _require_one_shape(
         log_likelihood=log_likelihood, prior_log_prob=prior_log_prob, contrast_log_prob=log_r
     )
+    log_likelihood, prior_log_prob, log_r = widened(log_likelihood, prior_log_prob, log_r)
     return log_likelihood + prior_log_prob - log_r
 
 

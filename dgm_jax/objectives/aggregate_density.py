@@ -11,7 +11,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, even_chunks, require
+from dgm_jax.core import (
+    Array,
+    at_least_float32,
+    even_chunks,
+    require,
+    streamed_log_sum_exp,
+    widened,
+)
 from dgm_jax.densities import gaussian
 
 
@@ -35,7 +42,11 @@ def log_densities(z: Array, loc: Array, scale: Array, chunk_size: int = 256) -> 
     """
     _require_posteriors(z, loc, scale)
     require(chunk_size >= 1, f"chunk_size must be at least 1; got {chunk_size}")
+    z, loc, scale = widened(z, loc, scale)
     num, dim = loc.shape
+    if z.size == 0:
+        nothing = jnp.zeros(z.shape[:-1], z.dtype)
+        return LogDensities(nothing, nothing, jnp.zeros(z.shape, z.dtype))
     own = jnp.sum(gaussian.log_prob(z, loc, scale), axis=-1)
     real = jnp.ones(num, bool)
     posteriors = tuple(
@@ -64,7 +75,7 @@ def minibatch_weighted(log_q: Array, num_data: int) -> Array:
     large, up to log N + log B, more than there can be.
     """
     _require_batch(log_q, num_data)
-    return jax.nn.logsumexp(log_q, axis=1) - math.log(num_data * log_q.shape[0])
+    return jax.nn.logsumexp(at_least_float32(log_q), axis=1) - math.log(num_data * log_q.shape[0])
 
 
 def minibatch_stratified(log_q: Array, num_data: int) -> Array:
@@ -86,6 +97,7 @@ def minibatch_stratified(log_q: Array, num_data: int) -> Array:
         batch >= 2 or num_data == 1,
         f"a batch of one says nothing about the other {num_data - 1} points",
     )
+    log_q = at_least_float32(log_q)
     weights = stratified_weights(batch, num_data)
     weights = weights.reshape(weights.shape + (1,) * (log_q.ndim - 2)).astype(log_q.dtype)
     return jax.nn.logsumexp(log_q + jnp.log(weights), axis=1)
@@ -100,22 +112,18 @@ def stratified_weights(batch_size: int, num_data: int) -> Array:
 def _streamed(points: Array, posteriors: tuple[Array, ...]) -> tuple[Array, Array]:
     """Log of the sum of densities at points [P, D]: jointly [P] and for each dimension [P, D]."""
 
-    @jax.checkpoint
-    def add(total, chunk):
+    def of_chunk(chunk):
         loc, scale, real = chunk
         elementwise = jnp.where(
             real[:, None], gaussian.log_prob(points[:, None], loc, scale), -jnp.inf
         )
         joint = jax.nn.logsumexp(jnp.sum(elementwise, axis=-1), axis=1)
-        return (
-            jnp.logaddexp(total[0], joint),
-            jnp.logaddexp(total[1], jax.nn.logsumexp(elementwise, axis=1)),
-        ), None
+        return joint, jax.nn.logsumexp(elementwise, axis=1)
 
     # A finite start adds exactly nothing, and unlike -inf it has a gradient.
     dtype = jnp.result_type(points, posteriors[0])
     lowest = jnp.full(points.shape, jnp.finfo(dtype).min / 4, dtype)
-    return jax.lax.scan(add, (lowest[:, 0], lowest), posteriors)[0]
+    return streamed_log_sum_exp(of_chunk, posteriors, start=(lowest[:, 0], lowest))
 
 
 def _require_posteriors(z: Array, loc: Array, scale: Array) -> None:

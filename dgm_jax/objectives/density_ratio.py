@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, LogMeanExp, estimate_log_mean_exp, require
+from dgm_jax.core import Array, LogMeanExp, at_least_float32, log_mean_exp, require, widened
 
 
 class RatioError(NamedTuple):
@@ -63,6 +63,7 @@ def logistic_loss(logits_q1: Array, logits_q2: Array) -> Array:
     - 2 JSD(q1, q2), and 2 log 2 for T = 0. Any shapes; the two may have different numbers of draws.
     """
     _require_draws(logits_q1=logits_q1, logits_q2=logits_q2)
+    logits_q1, logits_q2 = widened(logits_q1, logits_q2)
     return jnp.mean(jax.nn.softplus(-logits_q1)) + jnp.mean(jax.nn.softplus(logits_q2))
 
 
@@ -74,7 +75,7 @@ def kl_estimate(logits_q1: Array) -> Array:
     negative. (The mean of D / (1 - D), as printed on some slides, is E_q1[q1 / q2] and no KL.)
     """
     _require_draws(logits_q1=logits_q1)
-    return jnp.mean(logits_q1)
+    return jnp.mean(at_least_float32(logits_q1))
 
 
 def js_estimate(loss: Array) -> Array:
@@ -91,7 +92,7 @@ def donsker_varadhan(logits_q1: Array, logits_q2: Array) -> Array:
     logarithm of a mean over n draws makes it high, by about half the relative variance of e^T under
     q2 over n.
     """
-    return kl_estimate(logits_q1) - estimate_log_mean_exp(logits_q2).value
+    return kl_estimate(logits_q1) - log_mean_exp(logits_q2).value
 
 
 def f_divergence_bound(logits_q1: Array, logits_q2: Array) -> Array:
@@ -101,7 +102,7 @@ def f_divergence_bound(logits_q1: Array, logits_q2: Array) -> Array:
     Nguyen, Wainwright and Jordan 2010; Nowozin et al. 2016, with f(u) = u log u and 1 + T for their
     T. Never above `donsker_varadhan`.
     """
-    return kl_estimate(logits_q1) - jnp.expm1(estimate_log_mean_exp(logits_q2).value)
+    return kl_estimate(logits_q1) - jnp.expm1(log_mean_exp(logits_q2).value)
 
 
 def diagnose(logits_q1: Array, logits_q2: Array, num_bins: int = 20) -> Diagnosis:
@@ -118,8 +119,8 @@ def diagnose(logits_q1: Array, logits_q2: Array, num_bins: int = 20) -> Diagnosi
         js=js_estimate(loss),
         kl=kl_estimate(logits_q1),
         kl_bound=donsker_varadhan(logits_q1, logits_q2),
-        log_normaliser=estimate_log_mean_exp(logits_q2),
-        log_inverse_normaliser=estimate_log_mean_exp(-logits_q1),
+        log_normaliser=log_mean_exp(logits_q2),
+        log_inverse_normaliser=log_mean_exp(jnp.negative(logits_q1)),
         histogram_q1=_histogram(logits_q1, num_bins),
         histogram_q2=_histogram(logits_q2, num_bins),
     )
@@ -132,6 +133,7 @@ def ratio_error(logits: Array, log_ratio: Array) -> RatioError:
         shapes[0] == shapes[1],
         f"logits and log_ratio must have one shape; got {shapes[0]} and {shapes[1]}",
     )
+    logits, log_ratio = widened(logits, log_ratio)
     error = logits - log_ratio
     return RatioError(jnp.sqrt(jnp.mean(jnp.square(error))), jnp.mean(error))
 
@@ -139,10 +141,10 @@ def ratio_error(logits: Array, log_ratio: Array) -> RatioError:
 def _histogram(logits: Array, num_bins: int) -> Array:
     """Shares [num_bins] of sigmoid(T) in equal bins, each with its lower edge; the last with both.
     NaN is in none."""
-    shares = jax.nn.sigmoid(jnp.ravel(logits))
+    shares = jax.nn.sigmoid(jnp.ravel(at_least_float32(logits)))
     place = jnp.clip(jnp.floor(shares * num_bins), 0, num_bins - 1)
     place = jnp.where(jnp.isnan(shares), num_bins, place).astype(jnp.int32)  # into no bin
-    counts = jnp.zeros(num_bins + 1, jnp.result_type(logits, jnp.float32)).at[place].add(1)
+    counts = jnp.zeros(num_bins + 1, shares.dtype).at[place].add(1)
     return counts[:-1] / place.size
 
 

@@ -18,17 +18,25 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from dgm_jax.core import Array, checks, float_type, require
+from dgm_jax.core import Array, checks, exp_remainder, float_type, require
 
 
 def kl(log_p: Array, log_q: Array) -> Array:
     """KL(p || q) = sum_k p_k (log p_k - log q_k) over the last axis; [*B, K] x [*B, K] -> [*B],
     nats.
 
-    `inf` where p has an atom that q lacks (these terms send back no gradient).
+    `inf` where p has an atom that q lacks (these terms send back no gradient). Summed as p log(p /
+    q) - p + q, of which no term is negative, and the difference of the masses, where that is more
+    than rounding: so two near distributions have no KL below zero.
     """
-    return jnp.sum(_kl_terms(*_pair(log_p, log_q)), axis=-1)
+    log_p, log_q = _pair(log_p, log_q)
+    p, q = jnp.exp(log_p), jnp.exp(log_q)
+    excess = jnp.sum(p, axis=-1) - jnp.sum(q, axis=-1)
+    rounding = 8 * jnp.finfo(p.dtype).eps * jnp.sum(p, axis=-1)
+    excess = excess - lax.stop_gradient(jnp.where(jnp.abs(excess) <= rounding, excess, 0))
+    return jnp.sum(_kl_terms(log_p, log_q), axis=-1) + excess
 
 
 def js(log_p: Array, log_q: Array) -> Array:
@@ -62,10 +70,16 @@ def total_variation_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array
 
 
 def _kl_terms(log_p: Array, log_q: Array) -> Array:
+    """p (log p - log q) - p + q, never negative."""
+    p, q = jnp.exp(log_p), jnp.exp(log_q)
     lacking = (log_p > -jnp.inf) & (log_q == -jnp.inf)
     both = (log_p > -jnp.inf) & (log_q != -jnp.inf)
-    log_ratio = jnp.where(both, log_p, 0.0) - jnp.where(both, log_q, 0.0)
-    return jnp.where(lacking, jnp.inf, jnp.exp(log_p) * log_ratio)
+    shift = jnp.where(both, log_q, 0.0) - jnp.where(both, log_p, 0.0)
+    below = shift < 1
+    lower = jnp.where(both, p, 0) * exp_remainder(jnp.where(below, shift, 0))
+    higher = q - p * (1 + jnp.where(below, 0, shift))  # q / p may overflow
+    terms = jnp.where(both & below, lower, jnp.where(both, higher, q))
+    return jnp.where(lacking, jnp.inf, terms)
 
 
 def _js_terms(log_p: Array, log_q: Array) -> Array:

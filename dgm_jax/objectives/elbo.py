@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, checks, require, widened
 from dgm_jax.densities import categorical, concrete
 
 
@@ -38,6 +38,7 @@ def elbo(log_likelihood: Array, kl: Array, beta: Array | float = 1.0) -> ElboTer
         shapes[0] == shapes[1],
         f"log_likelihood and kl must have one shape [*B], got {shapes[0]} and {shapes[1]}",
     )
+    log_likelihood, kl = widened(log_likelihood, kl)
     return ElboTerms(log_likelihood - beta * kl, log_likelihood, kl)
 
 
@@ -64,9 +65,12 @@ def relaxed_mass_kl(
 
     Maddison et al. 2017, eq. 21. Its mean tends to KL(q || p) as the temperature goes to zero.
     """
-    ratio = jax.nn.log_softmax(logits_q) - jax.nn.log_softmax(logits_p)
+    log_y, logits_q, logits_p = widened(log_y, logits_q, logits_p)
     y = jnp.exp(log_y)
-    return jnp.sum(jnp.where(y > 0, y * ratio, 0), axis=-1)
+    possible = y > 0
+    log_q, log_p = jax.nn.log_softmax(logits_q), jax.nn.log_softmax(logits_p)
+    ratio = jnp.where(possible, log_q, 0) - jnp.where(possible, log_p, 0)
+    return jnp.sum(jnp.where(possible, y, 0) * ratio, axis=-1)
 
 
 def analytic_kl(
@@ -90,13 +94,13 @@ RELAXED_KL = {"density": density_kl, "relaxed_mass": relaxed_mass_kl, "analytic"
 IS_BOUND = frozenset({"density"})
 
 
-def warm_up(step, *, end=1.0, num_steps: int, shape: str = "cosine") -> Array:
+def warm_up(step, *, end=1.0, num_steps, shape: str = "cosine") -> Array:
     """beta as a function of the step, from 0 at step 0 to `end` at `num_steps` and after.
 
     shape "linear": end t, t = min(step / num_steps, 1) (Sonderby et al. 2016); "cosine": end (1 -
     cos(pi t)) / 2, in DALL-E to 6.6 within 5,000 steps (Ramesh et al. 2021, appendix A.2).
     """
-    require(num_steps >= 1, f"num_steps must be at least 1, got {num_steps}")
+    checks.at_least(num_steps, "num_steps", 1)
     require(shape in ("linear", "cosine"), f"shape must be 'linear' or 'cosine', got {shape!r}")
     t = jnp.clip(jnp.asarray(step) / num_steps, 0.0, 1.0)
     return end * (t if shape == "linear" else (1 - jnp.cos(jnp.pi * t)) / 2)

@@ -18,10 +18,9 @@ information above `mutual_information_bound` is wrong. Estimates of log q(z) fro
 import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, at_least_float32, checks, log_mean_exp, require, widened
 from dgm_jax.objectives import divergences
 from dgm_jax.objectives.aggregate_density import (
     log_densities,
@@ -103,8 +102,9 @@ def decompose(log_q: Array, log_prior: Array) -> Surgery:
         len(shape) == 2 and shape[0] == shape[1] >= 1 and other == shape[:1],
         f"log_q must be [N, N] and log_prior [N]; got {shape} and {other}",
     )
+    log_q, log_prior = widened(log_q, log_prior)
     own = jnp.diagonal(log_q)
-    log_aggregate = jax.nn.logsumexp(log_q, axis=1) - math.log(shape[0])
+    log_aggregate = log_mean_exp(log_q, axis=1).value
     return Surgery(
         jnp.mean(own - log_prior),
         jnp.mean(own - log_aggregate),
@@ -125,7 +125,7 @@ def decompose_on_grid(log_q: Array, log_prior: Array, spacing: float) -> Surgery
         len(shape) == 2 and other == shape[1:],
         f"log_q must be [N, G] and log_prior [G]; got {shape} and {other}",
     )
-    log_aggregate = jax.nn.logsumexp(log_q, axis=0) - math.log(shape[0])
+    log_aggregate = log_mean_exp(log_q, axis=0).value
     return Surgery(
         jnp.mean(divergences.kl_on_grid(log_q, log_prior, spacing)),
         jnp.mean(divergences.kl_on_grid(log_q, log_aggregate, spacing)),
@@ -216,10 +216,8 @@ def active_units(loc: Array, threshold: float = 0.01) -> ActiveUnits:
     """
     shape = jnp.shape(loc)
     require(len(shape) == 2 and shape[0] >= 2, f"loc must be [N, D] with N at least 2; got {shape}")
-    require(
-        not isinstance(threshold, (int, float)) or threshold >= 0,
-        f"threshold must be at least 0; got {threshold}",
-    )
+    checks.not_negative(threshold, "threshold")
+    loc = at_least_float32(loc)
     variance = jnp.var(loc, axis=0, ddof=1)
     active = variance > threshold
     return ActiveUnits(variance, active, jnp.sum(active, dtype=jnp.int32))
@@ -228,11 +226,11 @@ def active_units(loc: Array, threshold: float = 0.01) -> ActiveUnits:
 def _term(values: Array, axis: int = -1) -> Term:
     """Mean over everything but the event, the standard error over the data axis after the draws
     were averaged."""
-    per_point = jnp.mean(values, axis=tuple(range(values.ndim + axis)))
+    per_point = jnp.mean(at_least_float32(values), axis=tuple(range(values.ndim + axis)))
     num = per_point.shape[0]
     error = (
         jnp.std(per_point, axis=0, ddof=1) / math.sqrt(num)
         if num > 1
-        else jnp.full_like(per_point[0], jnp.nan)
+        else jnp.full_like(per_point[0], jnp.inf)
     )
     return Term(jnp.mean(per_point, axis=0), error)

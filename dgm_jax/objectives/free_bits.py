@@ -3,7 +3,7 @@ training."""
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, at_least_float32, checks, require
 
 
 def free_bits(kl: Array, floor: float, *, per_example: bool = False) -> Array:
@@ -26,10 +26,8 @@ def free_bits(kl: Array, floor: float, *, per_example: bool = False) -> Array:
         len(shape) == 2 and min(shape) >= 1,
         f"kl must be [B, J], a figure for each group of latents; got {shape}",
     )
-    require(
-        not isinstance(floor, (int, float)) or floor >= 0,
-        f"floor must be at least 0 nats; got {floor}",
-    )
+    checks.not_negative(floor, "floor")
+    kl = at_least_float32(kl)
     if per_example:
         return jnp.mean(jnp.sum(jnp.maximum(kl, floor), axis=1))
     return jnp.sum(jnp.maximum(jnp.mean(kl, axis=0), floor))

@@ -23,8 +23,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from dgm_jax.core import Array, Key, normal, require
+from dgm_jax.core import (
+    Array,
+    Key,
+    at_least_float32,
+    checks,
+    float_type,
+    normal,
+    require,
+    widened,
+)
 from dgm_jax.objectives.penalties import dragan_penalty, gradient_penalty, r1_penalty, r2_penalty
 
 __all__ = [
@@ -76,6 +86,7 @@ def optimal_logits(log_p: Array, log_q: Array) -> Array:
 
     0 where both vanish (any value is optimal there), +-inf where one of them does.
     """
+    log_p, log_q = widened(log_p, log_q)
     neither = (log_p == -jnp.inf) & (log_q == -jnp.inf)
     return jnp.where(neither, 0.0, log_p) - jnp.where(neither, 0.0, log_q)
 
@@ -91,9 +102,9 @@ def least_squares(
     `least_squares(-1.0, 1.0, 0.0)` is their eq. 8, whose G minimises the Pearson chi-squared
     divergence between p + q and 2 q.
     """
-    static = isinstance(fake_target, (int, float)) and isinstance(real_target, (int, float))
+    known = checks.is_known(fake_target) and checks.is_known(real_target)
     require(
-        not static or fake_target != real_target,
+        not known or bool(np.all(fake_target != real_target)),
         f"real and fake need two targets; got {real_target} for both",
     )
 
@@ -119,8 +130,7 @@ def label_smoothed(loss: GanLoss, smoothing: float) -> GanLoss:
     3.4). For the losses whose discriminator is a cross-entropy: `minimax` and `non_saturating`. G's
     loss is unchanged.
     """
-    static = isinstance(smoothing, (int, float))
-    require(not static or 0 <= smoothing < 1, f"smoothing must be in [0, 1); got {smoothing}")
+    checks.within(smoothing, "smoothing", 0, 1, below=True)
     require(
         loss.discriminator is _cross_entropy,
         "only a cross-entropy discriminator has labels to smooth",
@@ -143,7 +153,7 @@ def pack(x: Array, m: int) -> Array:
     must be independent draws in no particular order. `m = 1` returns x.
     """
     x = jnp.asarray(x)
-    require(isinstance(m, int) and m >= 1, f"packing joins m >= 1 examples; got m = {m!r}")
+    require(checks.is_whole(m) and m >= 1, f"packing joins m >= 1 examples; got m = {m!r}")
     require(
         x.ndim >= 2, f"packing joins along a feature axis; x needs shape [B, ..., C], got {x.shape}"
     )
@@ -164,7 +174,7 @@ def instance_noise(key: Key, x: Array, scale: Array | float) -> Array:
     is in the unit of x and may be an array, to fade it out over training; at 0 x comes back
     unchanged.
     """
-    noise = normal(key, x.shape, jnp.promote_types(x.dtype, jnp.float32))
+    noise = normal(key, x.shape, float_type(x.dtype))
     return x + (scale * noise).astype(x.dtype)
 
 
@@ -172,7 +182,7 @@ def _logits(logits: Array) -> Array:
     """At least float32, and not empty."""
     logits = jnp.asarray(logits)
     require(logits.size > 0, f"a loss is a mean over examples; got logits of shape {logits.shape}")
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return at_least_float32(logits)
 
 
 def _pair(real_logits: Array, fake_logits: Array) -> tuple[Array, Array]:

@@ -1,9 +1,9 @@
 """Importance-weighted bounds on log p(x) from log-weights log w = log p(x, z) - log q(z | x), z ~
 q."""
 
-import jax
 import jax.numpy as jnp
 
+from dgm_jax import core
 from dgm_jax.core import Array, log_mean_exp, require
 
 
@@ -15,7 +15,7 @@ def bound(log_weights: Array) -> Array:
     is zero.
     """
     _require_samples(log_weights)
-    return log_mean_exp(log_weights, axis=0)
+    return log_mean_exp(log_weights, axis=0).value
 
 
 def effective_sample_size(log_weights: Array) -> Array:
@@ -25,11 +25,7 @@ def effective_sample_size(log_weights: Array) -> Array:
     Small against S where a few weights carry the estimate, and `bound` is then far below log p(x).
     """
     _require_samples(log_weights)
-    # As shares: logarithms of both sums, at a level of some thousand nats, have no digits left for
-    # their difference.
-    shares = jax.nn.softmax(log_weights, axis=0)
-    some = jnp.any(log_weights > -jnp.inf, axis=0)
-    return jnp.where(some, 1 / jnp.sum(jnp.square(jnp.where(some, shares, 1.0)), axis=0), 0.0)
+    return core.effective_sample_size(log_weights, axis=0)
 
 
 def _require_samples(log_weights):

@@ -31,7 +31,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, PyTree, require
+from dgm_jax.core import Array, PyTree, require, widened
 from dgm_jax.densities import gaussian
 from dgm_jax.objectives import iwae
 
@@ -134,4 +134,5 @@ def _log_weights(
         f"log_joint and log_q must give [S, *B] for z {jnp.shape(z)}; got {shapes[0]} and"
         f" {shapes[1]}",
     )
+    joint, density = widened(joint, density)
     return joint - beta * density

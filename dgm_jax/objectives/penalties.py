@@ -16,7 +16,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, normal, require, uniform
+from dgm_jax.core import Array, Key, at_least_float32, float_type, normal, require, uniform
 
 Critic = Callable[[Array], Array]
 
@@ -50,7 +50,7 @@ def gradient_penalty(
         f" {fake.shape}",
     )
     dtype = jnp.result_type(real, fake)
-    weight = uniform(key, (real.shape[0],), jnp.promote_types(dtype, jnp.float32))
+    weight = uniform(key, (real.shape[0],), float_type(dtype))
     weight = weight.astype(dtype).reshape((-1,) + (1,) * (real.ndim - 1))
     return _norm_penalty(critic, weight * real + (1 - weight) * fake, target, one_sided)
 
@@ -79,7 +79,7 @@ def dragan_penalty(
         scale: standard deviation of the noise, in the unit of `real`.
     """
     real = _floating(real)
-    noise = normal(key, real.shape, jnp.promote_types(real.dtype, jnp.float32)).astype(real.dtype)
+    noise = normal(key, real.shape, float_type(real.dtype)).astype(real.dtype)
     return _norm_penalty(critic, real + scale * noise, target, one_sided)
 
 
@@ -119,7 +119,7 @@ def _squared_norms(critic: Critic, x: Array) -> Array:
         return logits[0]
 
     gradients = jax.vmap(jax.grad(one))(x)
-    gradients = gradients.astype(jnp.promote_types(gradients.dtype, jnp.float32))
+    gradients = at_least_float32(gradients)
     return jnp.sum(jnp.square(gradients), axis=tuple(range(1, x.ndim)))
 
 

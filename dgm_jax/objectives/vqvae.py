@@ -8,7 +8,7 @@ import math
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, require, widened
 
 
 def loss(
@@ -37,6 +37,9 @@ def loss(
             jnp.shape(term)[:1] == batch,
             f"{name} must be [B, *G] with B = {batch[0]}, got {jnp.shape(term)}",
         )
+    log_likelihood, codebook_loss, commitment_loss = widened(
+        log_likelihood, codebook_loss, commitment_loss
+    )
     places = tuple(range(1, jnp.ndim(codebook_loss)))
     codebook_term, commitment_term = (
         jnp.sum(codebook_loss, axis=places),
@@ -61,4 +64,5 @@ def bound(log_likelihood: Array, log_prior: Array) -> Array:
 
     log_prior: [B] from a prior over codes, or `uniform_log_prior`.
     """
+    log_likelihood, log_prior = widened(log_likelihood, log_prior)
     return log_likelihood + log_prior

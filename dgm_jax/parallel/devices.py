@@ -25,13 +25,14 @@ from dgm_jax.core import (
     Lane,
     LaneProgram,
     Metrics,
-    PyTree,
     Replica,
+    Sums,
     lookup,
     require,
 )
 from dgm_jax.parallel import platforms
 from dgm_jax.parallel.mesh import DATA, SEED, batch_sharding, lane_sharding, make_mesh, replicated
+from dgm_jax.parallel.parts import compiling, first_part
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
 
@@ -39,10 +40,12 @@ class Distributed(NamedTuple):
     """A `LaneProgram` over all lanes.
 
     init: `(keys[L], hyper {name: [L]}) -> Lane` with a leading axis of lanes.
-    compile_advance: `(lanes, data, num_steps) -> function`, compiled ahead of time; the function is
-        `(lanes, data) -> (lanes, metrics {name: [L]})` and may reuse the memory of the lanes it is
-        given.
-    lower_advance: `(lanes, data, num_steps)`, arrays or shapes, to the same program lowered
+    compile_advance: `(lanes, data) -> advance`, one program for any number of steps, compiled
+        ahead of time: `advance(lanes, data, num_steps, sums=None, last=True) -> (lanes, sums,
+        metrics {name: [L]})`, which may reuse the memory of the lanes it is given. A chunk may be
+        made by several calls, with the same bits: each gets the sums of the one before, and the
+        one that ends the chunk is the `last`.
+    lower_advance: `(lanes, data)`, arrays or shapes, to the same program lowered
         (`jax.stages.Lowered`), to look at or to compile: `.as_text()` is its StableHLO.
     compile_evaluate: `(lanes, data) -> function`; the function is
         `(lanes, data) -> {name: [L, ...]}`.
@@ -132,21 +135,20 @@ def _sharded_jit(
     init_lane_by_lane = _over_mesh(lambda start, _: program.init(*start), mesh=mesh, strategy="map")
     init = jax.jit(lambda keys, hyper: init_lane_by_lane((keys, hyper), ()), out_shardings=lanes_on)
 
-    @functools.partial(jax.jit, static_argnums=2, donate_argnums=0, out_shardings=lanes_on)
-    def advance(lanes: Lane, data: PyTree, num_steps: int) -> tuple[Lane, Metrics]:
-        return over(lambda lane, data: program.advance(lane, data, num_steps, replica))(lanes, data)
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=lanes_on)
+    def advance(lanes: Lane, sums: Sums, *rest) -> tuple[Lane, Sums, Metrics]:
+        return over(_part(program, replica))((lanes, sums), rest)
 
+    first = functools.partial(first_part, over(program.no_sums), lanes_on)
     evaluate = jax.jit(over(program.evaluate), out_shardings=lanes_on)
     conclude = jax.jit(over(program.conclude), out_shardings=lanes_on)
     return Distributed(
         init=init,
-        compile_advance=functools.partial(platforms.compiled, target, advance),
-        lower_advance=functools.partial(platforms.lower, target, advance),
+        compile_advance=compiling(first, functools.partial(platforms.compiled, target, advance)),
+        lower_advance=lambda *of: platforms.lower(target, advance, *first(*of)),
         compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
         lower_conclude=functools.partial(_lowered_if_any, target, conclude),
-        trace=lambda lanes, data: jax.eval_shape(
-            lambda lanes, data: advance(lanes, data, 1), lanes, data
-        ),
+        trace=lambda *of: jax.eval_shape(advance, *first(*of)),
         place_data=lambda data: jax.device_put(data, everywhere),
         abstract=functools.partial(_abstract, program, lanes_on),
         strategy=strategy,
@@ -233,36 +235,45 @@ def _pmapped(
     @functools.partial(
         jax.pmap,
         axis_name=DATA,
-        in_axes=(0, None, None),
+        in_axes=(0, None, None, None, None, None),
         out_axes=None,
-        static_broadcasted_argnums=3,
         devices=devices,
     )
-    def advance(index, lanes, data, num_steps):
+    def advance(index, lanes, sums, *rest):
         del index  # pmap needs one argument with an axis of devices
-        return over_seeds(
-            lambda lane, data: program.advance(lane, data, num_steps, replica), strategy
-        )(lanes, data)
+        return over_seeds(_part(program, replica), strategy)((lanes, sums), rest)
 
     index, evaluate = jnp.arange(num_devices), jax.jit(over_seeds(program.evaluate, strategy))
     conclude = jax.jit(over_seeds(program.conclude, strategy))
+    first = functools.partial(first_part, over_seeds(program.no_sums, strategy), replicated(mesh))
     return Distributed(
         init=jax.jit(jax.vmap(program.init), out_shardings=replicated(mesh)),
-        compile_advance=lambda *arguments: functools.partial(
-            platforms.compiled(target, advance, index, *arguments), index
+        compile_advance=compiling(
+            first,
+            lambda *part: functools.partial(
+                platforms.compiled(target, advance, index, *part), index
+            ),
         ),
-        lower_advance=functools.partial(platforms.lower, target, advance, index),
+        lower_advance=lambda *of: platforms.lower(target, advance, index, *first(*of)),
         compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
         lower_conclude=functools.partial(_lowered_if_any, target, conclude),
-        trace=lambda lanes, data: jax.eval_shape(
-            lambda lanes, data: advance(index, lanes, data, 1), lanes, data
-        ),
+        trace=lambda *of: jax.eval_shape(advance, index, *first(*of)),
         place_data=lambda data: jax.device_put(data, replicated(mesh)),
         abstract=functools.partial(_abstract, program, replicated(mesh)),
         strategy=strategy,
         layout="pmap",
         platform=target.platform,
     )
+
+
+def _part(program: LaneProgram, replica: Replica):
+    """The next part of a lane's chunk, its arguments apart by what differs between lanes."""
+
+    def part(own, shared):
+        (lane, sums), (data, num_steps, last) = own, shared
+        return program.advance_part(lane, sums, data, num_steps, last, replica)
+
+    return part
 
 
 def _lowered_if_any(target, function, *arguments):

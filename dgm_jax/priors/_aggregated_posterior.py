@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Prior, require
+from dgm_jax.core import Array, Prior, float_type, require
 from dgm_jax.densities import mixture
 from dgm_jax.priors.streaming import streamed_log_prob
 
@@ -30,7 +30,11 @@ def aggregated_posterior(loc: Array, scale: Array, chunk_size: int = 256) -> Pri
 
     def even(params):
         num = params["loc"].shape[0]
-        return jnp.full(num, -math.log(num), params["loc"].dtype), params["loc"], params["scale"]
+        return (
+            jnp.full(num, -math.log(num), float_type(params["loc"])),
+            params["loc"],
+            params["scale"],
+        )
 
     def sample(params, key, n):
         return mixture.sample(key, n, *even(params)).x

@@ -5,7 +5,6 @@ import functools
 from dgm_jax.core import Bijection, Prior, checks, require
 from dgm_jax.flows import autoregressive_flow, coupling_flow, invert
 from dgm_jax.priors._standard_normal import standard_normal
-from dgm_jax.priors.shapes import latents
 
 
 def flow(bijection: Bijection, dim: int) -> Prior:
@@ -24,7 +23,7 @@ def flow(bijection: Bijection, dim: int) -> Prior:
         return bijection.forward_and_log_det(params, base.sample({}, key, n))[0]
 
     def log_prob(params, z):
-        noise, log_det = bijection.inverse_and_log_det(params, latents(z, dim))
+        noise, log_det = bijection.inverse_and_log_det(params, checks.vectors(z, "z", dim))
         return base.log_prob({}, noise) + log_det
 
     return Prior(bijection.init, sample, log_prob)

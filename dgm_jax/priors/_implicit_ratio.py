@@ -13,7 +13,7 @@ from dgm_jax.core import (
     Prior,
     PyTree,
     checks,
-    estimate_log_mean_exp,
+    log_mean_exp,
     require,
     uniform,
 )
@@ -88,5 +88,5 @@ def estimate_log_normaliser(
     `params` are those of `implicit_ratio`. Raises `ConfigError` for n < 2, which has no standard
     error.
     """
-    require(isinstance(n, int) and n >= 2, f"n must be at least 2; got {n!r}")
-    return estimate_log_mean_exp(log_ratio(params["ratio"], base.sample(params["base"], key, n)))
+    require(checks.is_whole(n) and n >= 2, f"n must be at least 2; got {n!r}")
+    return log_mean_exp(log_ratio(params["ratio"], base.sample(params["base"], key, n)))

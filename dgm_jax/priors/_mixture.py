@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Prior, checks, normal
+from dgm_jax.core import Prior, checks, normal, widened
 from dgm_jax.densities import mixture as gaussians
-from dgm_jax.priors.shapes import latents
 
 
 def mixture(dim: int, num_components: int = 10, *, spread: float = 1.0) -> Prior:
@@ -30,12 +29,13 @@ def mixture(dim: int, num_components: int = 10, *, spread: float = 1.0) -> Prior
         }
 
     def parts(params):
-        return jax.nn.log_softmax(params["logits"]), params["loc"], jnp.exp(params["log_scale"])
+        logits, loc, log_scale = widened(params["logits"], params["loc"], params["log_scale"])
+        return jax.nn.log_softmax(logits), loc, jnp.exp(log_scale)
 
     def sample(params, key, n):
         return gaussians.sample(key, n, *parts(params)).x
 
     def log_prob(params, z):
-        return gaussians.log_prob(latents(z, dim), *parts(params))
+        return gaussians.log_prob(checks.vectors(z, "z", dim), *parts(params))
 
     return Prior(init, sample, log_prob)

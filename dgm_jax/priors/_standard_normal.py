@@ -4,7 +4,6 @@ import jax.numpy as jnp
 
 from dgm_jax.core import Prior, checks, normal
 from dgm_jax.densities import gaussian
-from dgm_jax.priors.shapes import latents
 
 
 def standard_normal(dim: int) -> Prior:
@@ -22,7 +21,7 @@ def standard_normal(dim: int) -> Prior:
 
     def log_prob(params, z):
         del params
-        return jnp.sum(gaussian.log_prob(latents(z, dim), 0.0, 1.0), -1)
+        return jnp.sum(gaussian.log_prob(checks.vectors(z, "z", dim), 0.0, 1.0), -1)
 
     def kl_from_gaussian(params, loc, scale):
         del params

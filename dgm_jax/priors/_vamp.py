@@ -6,7 +6,18 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Key, Prior, PyTree, checks, lookup, normal, require
+from dgm_jax.core import (
+    Array,
+    Key,
+    Prior,
+    PyTree,
+    at_least_float32,
+    checks,
+    float_type,
+    lookup,
+    normal,
+    require,
+)
 from dgm_jax.densities import mixture
 from dgm_jax.priors.streaming import streamed_log_prob
 
@@ -90,4 +101,10 @@ def _components(encode, inputs: Array, logits: PyTree) -> tuple[Array, Array, Ar
         loc.ndim == 2 and loc.shape[0] == num and scale.shape == loc.shape,
         f"encode must give loc and scale, both [{num}, D]; got {loc.shape} and {scale.shape}",
     )
-    return jax.nn.log_softmax(jnp.zeros(num, loc.dtype) if logits is None else logits), loc, scale
+    return (
+        jax.nn.log_softmax(
+            jnp.zeros(num, float_type(loc)) if logits is None else at_least_float32(logits)
+        ),
+        loc,
+        scale,
+    )

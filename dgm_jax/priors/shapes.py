@@ -3,14 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, ConfigError, Prior, PyTree, require
-
-
-def latents(z: Array, dim: int) -> Array:
-    """z as an array [*B, dim]; `ConfigError` for another last axis."""
-    z = jnp.asarray(z)
-    require(z.ndim >= 1 and z.shape[-1] == dim, f"z must be [*B, {dim}]; got {z.shape}")
-    return z
+from dgm_jax.core import ConfigError, Prior, PyTree, require
 
 
 def require_density(prior: Prior, params: PyTree, latent_size: int, needed_by: str) -> None:

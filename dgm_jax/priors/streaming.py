@@ -1,12 +1,9 @@
 """The log-density of a mixture with many components, a chunk of them at a time."""
 
-import jax
 import jax.numpy as jnp
-from jax import lax
 
-from dgm_jax.core import Array, checks, even_chunks
+from dgm_jax.core import Array, checks, even_chunks, streamed_log_sum_exp
 from dgm_jax.densities import mixture
-from dgm_jax.priors.shapes import latents
 
 
 def streamed_log_prob(
@@ -20,11 +17,10 @@ def streamed_log_prob(
     work is O(B K D). Equal to `densities.mixture.log_prob` to rounding.
     """
     checks.whole(chunk_size, "chunk_size")
-    z = latents(z, loc.shape[1])
+    z = checks.vectors(z, "z", loc.shape[1])
 
-    @jax.checkpoint
-    def add(total, chunk):
-        return jnp.logaddexp(total, mixture.log_prob(z, *chunk)), None
+    def of_chunk(chunk):
+        return mixture.log_prob(z, *chunk)
 
     # Padding has no weight and an ordinary place, so that neither its value nor its gradient
     # disturbs.
@@ -32,6 +28,5 @@ def streamed_log_prob(
         even_chunks(x, chunk_size, fill)
         for x, fill in ((log_weights, -jnp.inf), (loc, 0.0), (scale, 1.0))
     )
-    start = mixture.log_prob(z, *(x[0] for x in stacked))
-    total, _ = lax.scan(add, start, tuple(x[1:] for x in stacked))
-    return total
+    start = of_chunk(tuple(x[0] for x in stacked))
+    return streamed_log_sum_exp(of_chunk, tuple(x[1:] for x in stacked), start)

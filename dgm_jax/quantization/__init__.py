@@ -34,8 +34,8 @@ from dgm_jax.quantization.vector import (
     GRADIENTS,
     check_codes,
     l2_normalize,
-    lookup,
     quantize_with_codes,
+    vector_lookup,
     vector_quantize,
 )
 
@@ -57,7 +57,6 @@ __all__ = [
     "finite_scalar_quantizer",
     "kmeans",
     "l2_normalize",
-    "lookup",
     "miller_madow_perplexity",
     "moving_average_quantizer",
     "multi_head_lookup",
@@ -69,5 +68,6 @@ __all__ = [
     "residual_quantize",
     "residual_quantizer",
     "usage_of_counts",
+    "vector_lookup",
     "vector_quantize",
 ]

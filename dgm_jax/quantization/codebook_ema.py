@@ -13,9 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import Tracer
 
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, checks, float_type, require
 
 
 class CodebookState(NamedTuple):
@@ -41,9 +40,9 @@ def init(codebook: Array, *, count: float = 1.0) -> CodebookState:
         len(shape) == 2 and min(shape) >= 1,
         f"codebook must be [K, D] with K >= 1 and D >= 1; got {shape}",
     )
-    require(isinstance(count, Tracer) or count > 0, f"count must be positive; got {count}")
+    checks.positive(count, "count")
     codebook = jnp.asarray(codebook)
-    dtype = jnp.promote_types(codebook.dtype, jnp.float32)
+    dtype = float_type(codebook.dtype)
     return CodebookState(codebook.astype(dtype), jnp.full(shape[:1], count, dtype))
 
 
@@ -78,6 +77,7 @@ def statistics(state: CodebookState, z: Array, codes: Array) -> CodebookStatisti
     codebook, counts = lax.stop_gradient(state)
     z, codes = lax.stop_gradient((jnp.asarray(z, codebook.dtype), jnp.asarray(codes)))
     z, codes = z.reshape(-1, dim), codes.reshape(-1)
+    codes = codes.astype(jnp.promote_types(codes.dtype, jnp.int32))  # K need not fit the given type
     codes = jnp.where((codes >= 0) & (codes < num_codes), codes, num_codes)
     offsets = z - jnp.take(codebook, codes, axis=0, mode="clip")
     return CodebookStatistics(
@@ -90,8 +90,7 @@ def apply(
     state: CodebookState, batch: CodebookStatistics, decay: Array | float = 0.99
 ) -> CodebookState:
     """The step of `update` from the statistics of a batch."""
-    static = isinstance(decay, (int, float))
-    require(not static or 0 <= decay <= 1, f"decay must lie in [0, 1]; got {decay}")
+    checks.share(decay, "decay")
     codebook, counts = lax.stop_gradient(state)
     decay = jnp.asarray(decay, counts.dtype)
     counts = decay * counts + (1 - decay) * batch.counts
@@ -100,7 +99,14 @@ def apply(
     return CodebookState(jnp.where(moves, codebook + step, codebook), counts)
 
 
-def revive(key: Key, state: CodebookState, z: Array, threshold: Array | float) -> CodebookState:
+def revive(
+    key: Key,
+    state: CodebookState,
+    z: Array,
+    threshold: Array | float,
+    *,
+    mask: Array | None = None,
+) -> CodebookState:
     """Codes whose count is below `threshold` put on random vectors of z [*B, D], all others left
     bit for bit.
 
@@ -109,6 +115,9 @@ def revive(key: Key, state: CodebookState, z: Array, threshold: Array | float) -
     dead at once. The number revived is sum(state.counts < threshold). Costs a permutation of the N
     vectors each call, whether a code is dead or not: under vmap a `lax.cond` around it saves
     nothing. Dhariwal et al. (2020), Jukebox, section 3.2 ("random restarts").
+
+    mask: bool[*B], False for vectors that only fill up a batch: no code is put on one of them, and
+        where all do, none is revived.
     """
     num_codes, dim = state.codebook.shape
     shape = jnp.shape(z)
@@ -116,12 +125,25 @@ def revive(key: Key, state: CodebookState, z: Array, threshold: Array | float) -
         len(shape) >= 2 and shape[-1] == dim and 0 not in shape,
         f"z must be [*B, {dim}], not empty; got {shape}",
     )
+    got = shape[:-1] if mask is None else jnp.shape(mask)
+    require(got == shape[:-1], f"mask must be {shape[:-1]}, as z is {shape}; got {got}")
     codebook, counts = lax.stop_gradient(state)
     rows = lax.stop_gradient(jnp.asarray(z, codebook.dtype)).reshape(-1, dim)
     dead = counts < threshold
-    order = jax.random.permutation(key, len(rows))
-    fresh = rows[order[(jnp.cumsum(dead) - 1) % len(rows)]]
+    order, num = real_first(jax.random.permutation(key, len(rows)), mask)
+    fresh = rows[order[(jnp.cumsum(dead) - 1) % num]]
+    if mask is not None:
+        dead &= jnp.any(mask)
     return CodebookState(
         codebook=jnp.where(dead[:, None], fresh, codebook),
         counts=jnp.where(dead, jnp.maximum(jnp.asarray(threshold, counts.dtype), 1), counts),
     )
+
+
+def real_first(order: Array, mask: Array | None) -> tuple[Array, Array | int]:
+    """An order of N rows with those first that `mask` [N] keeps, and their number, at least 1."""
+    if mask is None:
+        return order, len(order)
+    kept = jnp.asarray(mask, bool).reshape(-1)
+    order = order[jnp.argsort(~kept[order], stable=True)]
+    return order, jnp.maximum(jnp.sum(kept, dtype=jnp.int32), 1)

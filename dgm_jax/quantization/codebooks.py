@@ -11,7 +11,17 @@ import jax.numpy as jnp
 from jax import lax
 
 from dgm_jax import core
-from dgm_jax.core import Array, ConfigError, Key, Metrics, PyTree, Quantized, Quantizer, require
+from dgm_jax.core import (
+    Array,
+    ConfigError,
+    Key,
+    Metrics,
+    PyTree,
+    Quantized,
+    Quantizer,
+    checks,
+    require,
+)
 from dgm_jax.quantization import codebook_ema
 
 STARTS = ("normal", "kmeans")
@@ -52,9 +62,8 @@ def trained(books: Codebooks, start: str) -> Quantizer:
 def averaged(books: Codebooks, decay: Array | float, threshold: float, start: str) -> Quantizer:
     """Codebooks that are moving averages, one `CodebookState` for all levels."""
     _require_start(start)
-    known = isinstance(decay, (int, float))
-    require(not known or 0 <= decay <= 1, f"decay must lie in [0, 1], got {decay}")
-    require(threshold >= 0, f"threshold must not be negative, got {threshold}")
+    checks.share(decay, "decay")
+    checks.not_negative(threshold, "threshold")
     levels = books.shape[:-2]
 
     def init(key, z=None):
@@ -81,7 +90,7 @@ def averaged(books: Codebooks, decay: Array | float, threshold: float, start: st
             state, dead = jax.vmap(move)(keys, state, vectors, by_level(codes))
         else:
             state, dead = move(key, state, vectors, codes)
-        return state, {"revived": jnp.sum(dead).astype(jnp.float32)} if threshold > 0 else {}
+        return state, {"revived": jnp.sum(dead).astype(state.counts.dtype)} if threshold > 0 else {}
 
     return Quantizer(
         width=books.width,

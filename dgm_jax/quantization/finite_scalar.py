@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, at_least_float32, require
 from dgm_jax.quantization.vector import check_codes
 from dgm_jax.sampling import straight_through
 
@@ -62,7 +62,7 @@ def bound(z: Array, levels: Sequence[int] | np.ndarray) -> Array:
     )
     z = jnp.asarray(z)
     require(jnp.issubdtype(z.dtype, jnp.floating), f"z must be floating; got {z.dtype}")
-    z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+    z = at_least_float32(z)
     height = (levels - 1) * (1 + EPSILON) / 2
     offset = np.where(levels % 2 == 0, 0.5, 0.0)
     shift = np.arctanh(offset / height)
@@ -80,7 +80,7 @@ def values_to_codes(quantized: Array, levels: Sequence[int] | np.ndarray) -> Arr
     )
     half = levels // 2
     quantized = jnp.asarray(quantized)
-    quantized = quantized.astype(jnp.promote_types(quantized.dtype, jnp.float32))
+    quantized = at_least_float32(quantized)
     return _pack(
         jnp.round(quantized * half.astype(quantized.dtype)).astype(jnp.int32) + half, levels
     )

@@ -4,7 +4,7 @@ precision."""
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, even_chunks, float_type, require
 
 # (rows, codes) of a tile of scores. On the CPU a tile and its running minima stay in the cache; an
 # accelerator wants fewer and larger products.
@@ -52,7 +52,7 @@ def nearest_code(
         tile is None or (len(tile) == 2 and min(tile) >= 1),
         f"tile must be (rows, codes), both at least 1; got {tile}",
     )
-    dtype = jnp.promote_types(jnp.result_type(z, codebook), jnp.float32)
+    dtype = float_type(z, codebook)
     z, codebook = (lax.stop_gradient(jnp.asarray(x, dtype)) for x in (z, codebook))
     rows = z.reshape(-1, z.shape[-1])
     if len(rows) == 0:
@@ -91,13 +91,11 @@ def require_vectors(z: Array, codebook: Array) -> tuple[int, ...]:
 
 def _search(rows: Array, codebook: Array, tile: tuple[int, int], precision, compute_dtype) -> Array:
     """int32[N]: rows in tiles, each against the codebook in tiles."""
-    num_rows, num_codes = rows.shape[0], codebook.shape[0]
-    row_tile, code_tile = _even(num_rows, tile[0]), _even(num_codes, tile[1])
     centre = _centre(codebook)
     codes = codebook - centre
     # padding is never nearest
-    half_norms = _tiled(jnp.sum(codes * codes, axis=1) / 2, code_tile, jnp.inf)
-    codes = jnp.swapaxes(_tiled(codes, code_tile, 0), 1, 2).astype(compute_dtype)
+    half_norms = even_chunks(jnp.sum(codes * codes, axis=1) / 2, tile[1], jnp.inf)
+    codes = jnp.swapaxes(even_chunks(codes, tile[1], 0), 1, 2).astype(compute_dtype)
 
     def nearest(x):
         first, second = _best_two((x - centre).astype(compute_dtype), codes, half_norms, precision)
@@ -107,8 +105,8 @@ def _search(rows: Array, codebook: Array, tile: tuple[int, int], precision, comp
         swap = (distance_2 < distance_1) | ((distance_2 == distance_1) & (second < first))
         return jnp.where(swap, second, first)
 
-    found = lax.map(nearest, _tiled(rows, row_tile, 0))
-    return found.reshape(-1)[:num_rows]
+    found = lax.map(nearest, even_chunks(rows, tile[0], 0))
+    return found.reshape(-1)[: len(rows)]
 
 
 def _centre(codebook: Array) -> Array:
@@ -163,14 +161,3 @@ def _lowest(score: Array, index: Array) -> Array:
     NaN."""
     at_minimum = score == jnp.min(score, axis=1, keepdims=True)
     return jnp.min(jnp.where(at_minimum, index, jnp.iinfo(jnp.int32).max), axis=1)
-
-
-def _even(size: int, tile: int) -> int:
-    """The smallest tile with which ceil(size / tile) tiles still cover `size`: least padding."""
-    return -(-size // -(-size // tile))
-
-
-def _tiled(x: Array, tile: int, fill) -> Array:
-    """[N, ...] -> [ceil(N / tile), tile, ...], padded with `fill`."""
-    padding = [(0, -x.shape[0] % tile)] + [(0, 0)] * (x.ndim - 1)
-    return jnp.pad(x, padding, constant_values=fill).reshape(-1, tile, *x.shape[1:])

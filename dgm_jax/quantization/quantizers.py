@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 
 from dgm_jax import core
-from dgm_jax.core import Array, Key, Quantized, Quantizer, require
+from dgm_jax.core import Array, Key, Quantized, Quantizer, at_least_float32, require
 from dgm_jax.quantization.clustering import kmeans
 from dgm_jax.quantization.codebooks import Codebooks, averaged, by_level, trained, unchanged
 from dgm_jax.quantization.finite_scalar import (
@@ -31,7 +31,13 @@ from dgm_jax.quantization.finite_scalar import (
 )
 from dgm_jax.quantization.product import multi_head_lookup, multi_head_quantize
 from dgm_jax.quantization.residual import residual_lookup, residual_quantize
-from dgm_jax.quantization.vector import GRADIENTS, gather, l2_normalize, lookup, vector_quantize
+from dgm_jax.quantization.vector import (
+    GRADIENTS,
+    gather,
+    l2_normalize,
+    vector_lookup,
+    vector_quantize,
+)
 
 
 def moving_average_quantizer(
@@ -139,7 +145,7 @@ def residual_quantizer(
             book, codes, _ = kmeans(key, residual, num_codes, **search)
             return residual - gather(book, codes), book
 
-        rows = z.reshape(-1, width).astype(jnp.promote_types(z.dtype, jnp.float32))
+        rows = at_least_float32(z.reshape(-1, width))
         return lax.scan(level, rows, jax.random.split(key, num_levels))[1]
 
     books = Codebooks(
@@ -211,7 +217,7 @@ def _one_codebook(num_codes, width, gradient, cosine, search) -> Codebooks:
         quantize=lambda z, book: vector_quantize(
             z, book, gradient=gradient, cosine=cosine, **search
         ),
-        lookup=lambda book, codes: lookup(_unit(book, cosine), codes),
+        lookup=lambda book, codes: vector_lookup(_unit(book, cosine), codes),
         followed=lambda z, book, codes: z,
         cluster=lambda key, z: kmeans(key, _unit(z, cosine), num_codes, **search).codebook,
     )

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Quantized, require
+from dgm_jax.core import Array, Quantized, float_type, require
 from dgm_jax.quantization.nearest import nearest_code, require_vectors
 from dgm_jax.quantization.vector import check_codes, code_losses, gather, join
 
@@ -24,7 +24,7 @@ def residual_quantize(
     _require_codebooks(codebooks)
     require_vectors(z, codebooks[0])
     codebooks = jnp.asarray(codebooks)
-    dtype = jnp.promote_types(jnp.result_type(z, codebooks), jnp.float32)
+    dtype = float_type(z, codebooks)
 
     def level(carry, codebook):
         residual, total = carry

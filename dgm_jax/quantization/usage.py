@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
-from dgm_jax.core import Array, DataError, require
+from dgm_jax.core import Array, DataError, at_least_float32, require
 
 
 class CodebookUsage(NamedTuple):
-    """perplexity: exp of the entropy of the share of each code, in [1, num_used]; NaN where nothing
+    """perplexity: exp of the entropy of the share of each code, in [1, num_used]; 0 where nothing
     was counted.
     num_used: int32, the number of codes that occur."""
 
@@ -49,6 +49,7 @@ def count_codes(codes: Array, num_codes: int) -> Array:
         f"codes must be integers; got {codes.dtype}",
         DataError,
     )
+    codes = codes.astype(jnp.promote_types(codes.dtype, jnp.int32))  # K need not fit the given type
     codes = jnp.where((codes >= 0) & (codes < num_codes), codes, num_codes).reshape(-1)
     return jnp.zeros(num_codes, jnp.int32).at[codes].add(1, mode="drop")
 
@@ -62,6 +63,7 @@ def usage_of_counts(counts: Array) -> CodebookUsage:
     counts = _require_counts(counts)
     num_used = jnp.sum(counts > 0, axis=-1, dtype=jnp.int32)
     total, used = jnp.sum(counts, axis=-1, keepdims=True), num_used[..., None]
+    total = jnp.where(total > 0, total, 1)
     excess = jnp.sum(xlogy(counts / total, counts * used / total), axis=-1)
     return CodebookUsage(num_used * jnp.exp(-excess), num_used)
 
@@ -84,4 +86,4 @@ def _require_counts(counts: Array) -> Array:
     shape = jnp.shape(counts)
     require(len(shape) >= 1 and shape[-1] >= 1, f"counts must be [*B, K] with K >= 1; got {shape}")
     counts = jnp.asarray(counts)
-    return counts.astype(jnp.promote_types(counts.dtype, jnp.float32))
+    return at_least_float32(counts)

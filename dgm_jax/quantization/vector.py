@@ -4,10 +4,9 @@ rotation trick."""
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 
 from dgm_jax import core
-from dgm_jax.core import Array, DataError, Quantized, require
+from dgm_jax.core import Array, DataError, Quantized, at_least_float32, checks, float_type, require
 from dgm_jax.quantization.nearest import nearest_code, require_vectors
 from dgm_jax.sampling import straight_through
 
@@ -25,8 +24,8 @@ def vector_quantize(
     search: options of `nearest_code`.
 
     Both losses are |z - e|^2, one number a vector, in at least float32. `quantized` is bit for bit
-    what `lookup` of the codes gives, in the dtype of the codebook (for cosine codes that is a
-    lookup in `l2_normalize(codebook)`, which two compiled programs may round differently).
+    what `vector_lookup` of the codes gives, in the dtype of the codebook (for cosine codes that is
+    one in `l2_normalize(codebook)`, which two compiled programs may round differently).
     Raises `ConfigError` as `nearest_code`, and for an unknown gradient.
     """
     require_vectors(z, codebook)
@@ -50,7 +49,7 @@ def quantize_with_codes(
     return Quantized(quantized, codes, *code_losses(z, chosen))
 
 
-def lookup(codebook: Array, codes: Array) -> Array:
+def vector_lookup(codebook: Array, codes: Array) -> Array:
     """codebook[codes]: [*B, D] from codebook [K, D] and integers [*B]; the gradient is a
     scatter-add.
 
@@ -69,7 +68,7 @@ def check_codes(codes: Array, num_codes: int) -> None:
     num_codes)."""
     dtype = jnp.result_type(codes)
     require(jnp.issubdtype(dtype, jnp.integer), f"codes must be integers; got {dtype}", DataError)
-    if isinstance(codes, Tracer) or np.size(codes) == 0:
+    if not checks.is_concrete(codes) or np.size(codes) == 0:
         return
     low, high = int(np.min(np.asarray(codes))), int(np.max(np.asarray(codes)))
     require(
@@ -80,14 +79,14 @@ def check_codes(codes: Array, num_codes: int) -> None:
 
 
 def gather(codebook: Array, codes: Array) -> Array:
-    """`lookup` without a check: NaN for the codes out of range."""
+    """`vector_lookup` without a check: NaN for the codes out of range."""
     rows = jnp.asarray(codebook).at[codes]
     return rows.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
 
 def code_losses(z: Array, chosen: Array) -> tuple[Array, Array]:
     """(|sg(z) - e|^2, |z - sg(e)|^2), summed over the last axis, in at least float32."""
-    dtype = jnp.promote_types(jnp.result_type(z, chosen), jnp.float32)
+    dtype = float_type(z, chosen)
     z, chosen = jnp.asarray(z, dtype), jnp.asarray(chosen, dtype)
     codebook_loss = jnp.sum(jnp.square(lax.stop_gradient(z) - chosen), axis=-1)
     return codebook_loss, jnp.sum(jnp.square(z - lax.stop_gradient(chosen)), axis=-1)
@@ -97,7 +96,7 @@ def l2_normalize(x: Array) -> Array:
     """x / |x| along the last axis; a zero vector stays zero, with zero gradient. At least
     float32."""
     x = jnp.asarray(x)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = at_least_float32(x)
     size = lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True))
     scaled = x / jnp.where(size > 0, size, 1)  # squares of it neither overflow nor vanish
     squares = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
@@ -127,7 +126,7 @@ def rotate(z: Array, chosen: Array) -> Array:
     there the value and gradient are those of z (straight-through). Fifty et al. (2024),
     arXiv:2410.06424, section 4.
     """
-    z = jnp.asarray(z, jnp.promote_types(jnp.result_type(z, chosen), jnp.float32))
+    z = jnp.asarray(z, float_type(z, chosen))
     fixed, chosen = lax.stop_gradient((z, chosen.astype(z.dtype)))
     z_unit, q_unit = l2_normalize(fixed), l2_normalize(chosen)
     middle = z_unit + q_unit

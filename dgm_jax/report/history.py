@@ -8,6 +8,7 @@ themselves (seconds, rates) are not drawn.
 import numpy as np
 
 from dgm_jax.report.statistics import summarize
+from dgm_jax.report.summaries import Nested
 
 _MAX_POINTS = 400
 
@@ -100,11 +101,9 @@ def _thinned(steps: list[int]) -> list[int]:
     ]
 
 
-def latest_metrics(history: History) -> dict[str, dict]:
-    """Summaries of the last logged figures, named as in summary.json: `arm/metric`, or `metric`
-    with one arm."""
-    prefix = len(history.arms) > 1
-    return {
-        f"{arm}/{name}" if prefix and arm else name: summarize(values)
-        for (arm, name), (_, values) in history.latest().items()
-    }
+def latest_metrics(history: History) -> Nested:
+    """{arm: {metric: summary of the last logged values}}."""
+    metrics: Nested = {arm: {} for arm in history.arms}
+    for (arm, name), (_, values) in history.latest().items():
+        metrics[arm][name] = summarize(values)
+    return metrics

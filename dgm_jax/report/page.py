@@ -12,7 +12,6 @@ Beyond what a summary.json always has, the report shows these entries of it wher
 import base64
 import hashlib
 import importlib.resources
-import math
 import pathlib
 from typing import Any
 
@@ -22,8 +21,18 @@ from dgm_jax.core import RunDirectoryError
 from dgm_jax.report.history import History, latest_metrics
 from dgm_jax.report.pictures import figure_address, pictures
 from dgm_jax.report.statistics import differences_between_arms
+from dgm_jax.report.summaries import Nested, flat_name, nested
+from dgm_jax.report.text import failed_seed_text, given, interval, leaves, number, p_value
 from dgm_jax.store import environment, records
-from dgm_jax.store.directory import CONFIG, ENVIRONMENT, FIGURES, SUMMARY, read_rows
+from dgm_jax.store.reading import (
+    CONFIG,
+    FIGURES,
+    METRICS,
+    SUMMARY,
+    count_damaged_rows,
+    read_environment,
+    read_rows,
+)
 
 _MAX_CURVES = 24
 _CURVES_LENGTH = 1_600_000
@@ -64,13 +73,14 @@ def _read(root, name):
 def _content(root: pathlib.Path) -> dict[str, Any]:
     """Everything the template shows."""
     config = _read(root, CONFIG)
-    surroundings, summary = _read(root, ENVIRONMENT), _read(root, SUMMARY)
+    surroundings, summary = read_environment(root), _read(root, SUMMARY)
     history = History(read_rows(root))
-    arms = [str(a) for a in _list(summary.get("arms"))] or history.arms
-    metrics = _dict(summary.get("metrics")) if summary else latest_metrics(history)
+    result = nested(summary)
+    metrics = result["metrics"] if summary else latest_metrics(history)
+    several = len(metrics) > 1
     differences = summary.get("differences")
     if differences is None:
-        differences = differences_between_arms(metrics, arms) if len(arms) > 1 else []
+        differences = differences_between_arms(metrics)
     experiment = str(config.pop("experiment", summary.get("experiment", "run")))
     curves, curves_left_out = _curves(history)
     return {
@@ -79,12 +89,15 @@ def _content(root: pathlib.Path) -> dict[str, Any]:
         "step": history.last_step,
         "num_steps": summary.get("num_steps", config.get("num_steps")),
         "facts": _facts(config, surroundings, summary),
-        "groups": _metric_groups(metrics, arms, _dict(summary.get("explanations"))),
-        "several_arms": len(arms) > 1,
-        "reference": [row for row in _list(summary.get("reference")) if isinstance(row, dict)],
+        "groups": _metric_groups(metrics, _dict(summary.get("explanations"))),
+        "several_arms": several,
+        "reference": [
+            {**row, "name": flat_name(row["arm"], row["metric"], several)}
+            for row in result["reference"]
+        ],
         "differences": [row for row in _list(differences) if isinstance(row, dict)],
         "failed": [failed_seed_text(f) for f in _list(summary.get("failed_seeds"))],
-        "notes": _list(summary.get("notes")),
+        "notes": _list(summary.get("notes")) + _damage(root),
         "curves": curves,
         "curves_left_out": curves_left_out,
         "pictures": pictures(root),
@@ -98,6 +111,12 @@ def _content(root: pathlib.Path) -> dict[str, Any]:
         "environment": leaves({k: v for k, v in surroundings.items() if k != "dataset"}),
         "made": environment.utc_now(),
     }
+
+
+def _damage(root) -> list[str]:
+    """A sentence where the curves lack rows that cannot be read."""
+    count = count_damaged_rows(root)
+    return [f"{METRICS} has {count} damaged lines, which are left out here"] if count else []
 
 
 def _render(content: dict) -> str:
@@ -132,64 +151,6 @@ def _list(value) -> list:
     return value if isinstance(value, list) else []
 
 
-def number(value: Any, missing: str = "–") -> str:
-    """Four significant digits; integers as they are; `missing` for what is no number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return missing if value is None else str(value)
-    if isinstance(value, int) or value == 0:
-        return str(value) if value else "0"
-    if not math.isfinite(value):
-        return missing
-    digits = max(0, 3 - math.floor(math.log10(abs(value))))
-    return f"{value:.{digits}f}" if 1e-4 <= abs(value) < 1e7 else f"{value:.3e}"
-
-
-def given(value: Any) -> str:
-    """A published figure as it was published, without digits of our own."""
-    return f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
-
-
-def interval(value: Any, missing: str = "–") -> str:
-    """`[low, high]`, or `missing` where there is no interval."""
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        return f"[{number(value[0], missing)}, {number(value[1], missing)}]"
-    return missing
-
-
-def p_value(value: Any) -> str:
-    """Three decimals, or `< 0.001`."""
-    if isinstance(value, (int, float)) and value < 0.001:
-        return "< 0.001"
-    return f"{value:.3f}" if isinstance(value, (int, float)) else "–"
-
-
-def failed_seed_text(entry: Any) -> str:
-    """`seed 3 of vanilla at step 120: loss`, from a seed's number or {"seed", "arm", "step",
-    "metric"}."""
-    if not isinstance(entry, dict):
-        return f"seed {entry}"
-    text = f"seed {entry.get('seed', '?')}"
-    text += f" of {entry['arm']}" if entry.get("arm") else ""
-    text += f" at step {entry['step']}" if entry.get("step") is not None else ""
-    reason = entry.get("reason") or entry.get("metric")
-    return text + (f": {reason}" if reason else "")
-
-
-def leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """(dotted name, text) of every leaf of a JSON object."""
-    if isinstance(value, dict):
-        return [
-            row
-            for key, v in value.items()
-            for row in leaves(v, f"{prefix}.{key}" if prefix else str(key))
-        ]
-    if isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
-        return [row for i, v in enumerate(value) for row in leaves(v, f"{prefix}[{i}]")]
-    if isinstance(value, list):
-        return [(prefix, ", ".join(str(v) for v in value))]
-    return [(prefix, "–" if value is None else str(value))]
-
-
 def _facts(config, surroundings, summary):
     """(name, text) rows at the head of the report; what is not known is left out."""
     devices = _dict(surroundings.get("devices"))
@@ -213,30 +174,20 @@ def _facts(config, surroundings, summary):
     return [(name, str(value)) for name, value in rows if value is not None]
 
 
-def _metric_groups(metrics: dict, arms: list[str], explanations: dict) -> list[dict]:
+def _metric_groups(metrics: Nested, explanations: dict) -> list[dict]:
     """[{"name", "explanation", "rows": [{"arm", **summary}]}]: the arms of a metric stand
     together."""
     groups: dict[str, list] = {}
-    for name, summary in metrics.items():
-        arm, metric = split_arm(name, arms)
-        if isinstance(summary, dict):
-            summary = {k: summary.get(k) for k in _SHOWN} | {"arm": arm}
-            summary["per_seed"] = _list(summary["per_seed"])
-            summary["num_seeds"] = sum(v is not None for v in summary["per_seed"])
-            groups.setdefault(metric, []).append(summary)
+    for arm, summaries in metrics.items():
+        for metric, summary in summaries.items():
+            row = {k: summary.get(k) for k in _SHOWN} | {"arm": arm}
+            row["per_seed"] = _list(row["per_seed"])
+            row["num_seeds"] = sum(v is not None for v in row["per_seed"])
+            groups.setdefault(metric, []).append(row)
     return [
         {"name": name, "explanation": explanations.get(name, ""), "rows": rows}
         for name, rows in groups.items()
     ]
-
-
-def split_arm(name: str, arms: list[str]) -> tuple[str, str]:
-    """(arm, metric) of a metric's name in summary.json; the arm is empty where the name has no
-    known prefix."""
-    for arm in sorted(arms, key=len, reverse=True):
-        if arm and name.startswith(f"{arm}/"):
-            return arm, name[len(arm) + 1 :]
-    return "", name
 
 
 def _timing(summary) -> list[tuple[str, Any]]:
@@ -264,49 +215,3 @@ def _curves(history: History) -> tuple[list[dict], int]:
             break
         rows.append(row)
     return rows, len(history.metrics) - len(rows)
-
-
-def format_table(summary: dict) -> str:
-    """The result as plain text for a terminal: metric, mean, standard error, 95 % interval, seeds,
-    published, within.
-
-    Ends with a line per seed that failed.
-    """
-    published = {row["metric"]: row for row in summary.get("reference", [])}
-    rows = [("metric", "mean", "SE", "95 % interval", "seeds", "published", "within")]
-    for name, metric in summary["metrics"].items():
-        row = published.get(name)
-        text, within = "", ""
-        if row:
-            spread = f" +- {given(row['spread'])}" if row.get("spread") is not None else ""
-            text = f"{given(row['published'])}{spread}"
-            within = {True: "yes", False: "no"}.get(row.get("within"), "-")
-            within += " (wide)" if row.get("within") and row.get("wide") else ""
-        count = sum(v is not None for v in metric["per_seed"])
-        total = len(metric["per_seed"])
-        rows.append(
-            (
-                name,
-                number(metric["mean"], "-"),
-                number(metric["standard_error"], "-"),
-                interval(metric["interval_95"], "-"),
-                str(count) if count == total else f"{count} of {total}",
-                text,
-                within,
-            )
-        )
-    if not published:
-        rows = [row[:5] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    rows.insert(1, tuple("-" * w for w in widths))
-    table = [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in rows
-    ]
-    table += [f"failed: {failed_seed_text(entry)}" for entry in summary.get("failed_seeds", [])]
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in table)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from dgm_jax.store import records
-from dgm_jax.store.directory import FIGURES, read_captions
+from dgm_jax.store.reading import FIGURES, read_captions
 
 _ALL_BYTES = 2_200_000  # a third more as base64; the curves and the tables share the rest of 5 MB
 _MAX_SNAPSHOTS = 6

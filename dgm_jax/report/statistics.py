@@ -11,6 +11,7 @@ import numpy as np
 import scipy.stats
 
 from dgm_jax.core import require
+from dgm_jax.report.summaries import Nested
 
 CONFIDENCE = 0.95
 WIDE = 3.0  # spreads to either side
@@ -167,24 +168,25 @@ def robust(per_seed) -> dict:
     }
 
 
-def compare_with_reference(summary: dict, reference: Sequence[dict]) -> list[dict]:
-    """Own figure beside each published one.
+def compare_with_reference(metrics: Nested, reference: Sequence[dict]) -> list[dict]:
+    """Own number beside each published one.
 
-    summary: a summary with its `"metrics"`, or these metrics themselves (name -> what `summarize`
-        returns).
-    reference: rows `{"metric", "published", "spread", "source"}`; `spread` (a standard deviation or
-        half-width, None
-    for none) is the published uncertainty. Each row comes back with `"own"` (mean), `"interval_95"`
-    and `"within"`: whether the own 95 % interval (the mean itself with one seed) meets [published -
-    spread, published + spread]. All three are None where the metric was not measured, `"within"`
-    also where a row has `"context": True`: a figure of other data or another protocol. `"wide"`:
-    the own interval reaches more than three spreads to either side of its mean, so that meeting the
-    published one says little; more seeds would narrow it.
+    Args:
+        metrics: {arm: {metric: what `summarize` returns}}.
+        reference: rows `{"arm", "metric", "published", "spread", "source"}`; `spread` (a standard
+            deviation or half-width, None for none) is the published uncertainty.
+
+    Returns:
+        Each row with `"own"` (mean), `"interval_95"` and `"within"`: whether the own 95 % interval
+        (the mean itself with one seed) meets [published - spread, published + spread]. All three
+        are None where the metric was not measured, `"within"` also where a row has
+        `"context": True`: a number of other data or another protocol. `"wide"`: the own interval
+        reaches more than three spreads to either side of its mean, so that meeting the published
+        one says little; more seeds would narrow it.
     """
-    metrics = summary.get("metrics", summary)
     rows = []
     for row in reference:
-        own = metrics.get(row["metric"], {})
+        own = metrics.get(row["arm"], {}).get(row["metric"], {})
         mean, interval = own.get("mean"), own.get("interval_95")
         within, wide = None, False
         if mean is not None and not row.get("context"):
@@ -196,32 +198,31 @@ def compare_with_reference(summary: dict, reference: Sequence[dict]) -> list[dic
     return rows
 
 
-def differences_between_arms(metrics: dict, arms: Sequence[str]) -> list[dict]:
+def differences_between_arms(metrics: Nested) -> list[dict]:
     """`paired_difference` of every later arm against the first, for every metric that both have.
 
-    metrics: name -> summary, names `arm/metric`. Rows have `"metric", "arm", "baseline"` and the
-        difference
-    arm - baseline.
+    Args:
+        metrics: {arm: {metric: summary}}.
+
+    Returns:
+        Rows with `"metric", "arm", "baseline"` and the difference arm - baseline.
     """
     rows = []
-    baseline, *others = arms if arms else [None]
-    for name, base in metrics.items():
-        if baseline is None or not name.startswith(f"{baseline}/"):
-            continue
-        metric = name[len(baseline) + 1 :]
-        for arm in others:
-            other = metrics.get(f"{arm}/{metric}")
+    baseline = next(iter(metrics), "")
+    for metric, base in metrics.get(baseline, {}).items():
+        for arm in list(metrics)[1:]:
+            other = metrics[arm].get(metric)
             if other and len(other["per_seed"]) == len(base["per_seed"]):
                 difference = paired_difference(other["per_seed"], base["per_seed"])
                 rows.append({"metric": metric, "arm": arm, "baseline": baseline, **difference})
     return rows
 
 
-def ranking(metrics: dict, arms: Sequence[str], name: str) -> str:
+def ranking(metrics: Nested, name: str) -> str:
     """One sentence with the arms in the order of the mean of a metric, smallest first; arms without
     a mean last."""
-    means = {arm: metrics.get(f"{arm}/{name}", {}).get("mean") for arm in arms}
-    order = sorted(arms, key=lambda arm: (means[arm] is None, means[arm]))
+    means = {arm: summaries.get(name, {}).get("mean") for arm, summaries in metrics.items()}
+    order = sorted(means, key=lambda arm: (means[arm] is None, means[arm]))
     shown = (
         f"{i}. {arm} ({'no figure' if means[arm] is None else format(means[arm], '.4g')})"
         for i, arm in enumerate(order, 1)

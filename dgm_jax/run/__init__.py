@@ -1,8 +1,9 @@
 """Experiments, from settings to a finished run folder.
 
 `Experiment` says what an experiment is, `main` runs it from a command line, `check` looks at it
-without training. The folder is the business of `dgm_jax.store`, intervals and the page of
-`dgm_jax.report`, what is shown meanwhile of `dgm_jax.terminal`.
+without training, `load` gives back what a run has trained. The folder is the business of
+`dgm_jax.store`, intervals and the page of `dgm_jax.report`, what is shown meanwhile of
+`dgm_jax.terminal`.
 
 A name is imported when it is asked for, so that an experiment's settings cost no import of JAX.
 """
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dgm_jax.run.experiment import ArmResult, Experiment, Inputs, Need
+    from dgm_jax.run.loading import Trained, load
     from dgm_jax.run.settings import LaunchConfig, StudyConfig
     from dgm_jax.run.start import check, main
 
@@ -22,7 +24,9 @@ _HOME = {
     "LaunchConfig": "settings",
     "Need": "experiment",
     "StudyConfig": "settings",
+    "Trained": "loading",
     "check": "start",
+    "load": "loading",
     "main": "start",
 }
 _GONE = {
@@ -35,7 +39,9 @@ _GONE = {
 } | {
     name: f"it is in dgm_jax.{room} now"
     for room, names in {
-        "store": "RunDirectory collect_environment environment load_parameters save_parameters",
+        "store": "RunDirectory collect_environment environment",
+        "store.weights": "save_parameters",
+        "run.load": "load_parameters",
         "report": "format_table statistics write_report",
         "terminal.progress": "Progress",
     }.items()
@@ -49,7 +55,9 @@ __all__ = [
     "LaunchConfig",
     "Need",
     "StudyConfig",
+    "Trained",
     "check",
+    "load",
     "main",
 ]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dgm_jax.core import ConfigError, did_you_mean, json_values, lookup, require, tree_sha256
-from dgm_jax.run.arms import Trained
+from dgm_jax.run.arms import ArmOutcome
 from dgm_jax.run.cells import with_settings
 from dgm_jax.run.experiment import Experiment, Inputs
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_of
@@ -95,19 +95,19 @@ def shared_inputs(experiment: Experiment, found: list[Variant], needed: list[tup
     return inputs
 
 
-def without_effect(results: list[Trained], arm_field: str | None) -> list[str]:
+def without_effect(results: list[ArmOutcome], arm_field: str | None) -> list[str]:
     """Sentences that name arms which ended with the same bits, although their settings differ.
 
     An arm whose seeds have all failed was frozen on the way, which says nothing about its settings.
     """
-    trained: dict[tuple, list[Trained]] = {}
-    evaluated: dict[tuple, list[Trained]] = {}
+    trained: dict[tuple, list[ArmOutcome]] = {}
+    evaluated: dict[tuple, list[ArmOutcome]] = {}
     for result in results:
         if np.any(result.failed_at < 0):
             arm = getattr(result.arm_result.config, arm_field) if arm_field else None
-            trained.setdefault((result.sha256, arm), []).append(result)
+            trained.setdefault((result.params_sha256, arm), []).append(result)
             figures = json_values.dumps(result.metrics)
-            evaluated.setdefault((result.sha256, figures), []).append(result)
+            evaluated.setdefault((result.params_sha256, figures), []).append(result)
     sentences = [
         f"these settings made no difference: {_names(found)}: equal parameters and figures, bit for"
         " bit"
@@ -123,5 +123,5 @@ def without_effect(results: list[Trained], arm_field: str | None) -> list[str]:
     return sentences
 
 
-def _names(found: list[Trained]) -> str:
+def _names(found: list[ArmOutcome]) -> str:
     return " = ".join(f"({result.arm_result.name})" for result in found)

@@ -1,28 +1,31 @@
 """The arms of a run: lanes are made or restored, trained chunk by chunk, logged and saved.
 
 Arms that differ in numbers only are the lanes of one program. Everything on disk is
-written between chunks, in an order that a kill cannot break: first the row, then the
-checkpoint; rows past the newest checkpoint are dropped on resume.
+written between chunks, in an order that a kill cannot break: first the row, then the best model
+where one is kept, then the checkpoint; rows past the newest checkpoint are dropped on resume. A
+checkpoint has the row of its step too, so that metrics.jsonl is for readers only: no run depends
+on it.
 """
 
 import contextlib
 import dataclasses
-import operator
 import time
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from dgm_jax import native, training
-from dgm_jax.core import Lane, has_kernels, json_values, tree_sha256
+from dgm_jax import training
+from dgm_jax.core import Lane, json_values, tree_sha256
+from dgm_jax.run import logged, models
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
-from dgm_jax.run.lanes import distribute, lanes_of
+from dgm_jax.run.identity import RunIdentity, convolutions_of
+from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
 from dgm_jax.store.directory import RunDirectory
-from dgm_jax.store.parameters import save_parameters
+from dgm_jax.terminal import signals
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.training.checkpoint import Checkpoints
 
@@ -48,6 +51,13 @@ class Run(NamedTuple):
     progress: Progress
     clock: Clock
     several_arms: bool
+    arm_names: tuple[str, ...]
+
+    @property
+    def identity(self) -> RunIdentity:
+        """What its checkpoints carry."""
+        folder = self.directory
+        return RunIdentity(folder.run_id, self.experiment.name, folder.config, self.inputs.identity)
 
     @contextlib.contextmanager
     def compiling(self, what: str):
@@ -56,44 +66,51 @@ class Run(NamedTuple):
         with self.progress.phase(f"compiling {what}"):
             yield
         self.clock.compile_seconds += time.monotonic() - start
+        signals.check()
 
 
-class Trained(NamedTuple):
+class ArmOutcome(NamedTuple):
     """A finished arm, and how it was trained."""
 
     arm_result: ArmResult
     metrics: dict[str, list]  # the last row
     failed_at: np.ndarray
-    sha256: str
+    params_sha256: str
+    model_sha256: str  # of parameters and model state
     strategy: str
     layout: str
 
 
-def train_all(run: Run, found: list[Group], stop) -> list[Trained]:
+def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     """Trains all groups, one after the other. What cannot be built is refused before the first one
     starts."""
+    models.criterion(run.launch.keep_best)
+    models.require_as_started(run.directory, run.launch.keep_best)
     lanes = [lanes_of(group, run.config) for group in found]
     programs = [
-        distribute(run.experiment, run.launch, g, run.inputs, *start)
+        distribute_group(run.experiment, run.launch, g, run.inputs, *start)
         for g, start in zip(found, lanes, strict=True)
     ]
     run.progress.plan([(len(g.arms), len(keys)) for g, (keys, _) in zip(found, lanes, strict=True)])
     return [t for job in zip(found, programs, lanes, strict=True) for t in _train(run, *job, stop)]
 
 
-def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
+def _train(run: Run, group: Group, compiled, start_from, stop) -> list[ArmOutcome]:
     """Trains one group of arms to the end, or continues it from its newest checkpoint."""
     config = run.config
     keys, hyper = start_from
     arrays = compiled.place_data(run.inputs.arrays)
     folder = run.directory.checkpoints / records.safe_name(group.name)
-    convolutions = _convolutions(run, compiled.abstract(keys, hyper), compiled.platform)
-    computed = {"strategy": compiled.strategy, "layout": compiled.layout} | convolutions
-    checkpoints = Checkpoints(folder, _identity(run, group) | computed)
+    shapes = compiled.abstract(keys, hyper)
+    convolutions = convolutions_of(compiled, shapes)
+    run.directory.compare(convolutions=convolutions)
+    checkpoints = Checkpoints(folder, run.identity.of_group(group, compiled, shapes))
     try:
-        start, lanes = _start(run, group, compiled, checkpoints, keys, hyper)
+        start, lanes, rows = _start(run, group, compiled, checkpoints, keys, hyper)
+        run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)
+        best = models.Best(run, group, lanes, start)
         evaluate = _evaluation(run, group, compiled, lanes, arrays)
-        advance = _timed_advance(run, group, compiled)
+        advance = _timed_advance(run, group, compiled, stop)
         evaluated, at = None, start
         # all failed: nothing to do
         end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start
@@ -102,12 +119,13 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
                 advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
             ):
                 lanes, evaluated = chunk.lanes, evaluate(chunk.lanes, arrays, chunk.step)
-                metrics, at = _log(run, group, chunk, evaluated), chunk.step
-                checkpoints.save(chunk.step, lanes)
+                rows, at = _log(run, group, chunk, evaluated, best), chunk.step
+                best.save(chunk.step, lanes)
+                checkpoints.save(chunk.step, lanes, rows)
                 failed = {
                     i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0
                 }
-                run.progress.update(chunk.step, metrics, failed)
+                run.progress.update(chunk.step, _shown(run, rows[0]), failed)
                 stop.check()
                 if len(failed) == len(keys):
                     break
@@ -116,27 +134,8 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[Trained]:
     # nothing was left to train, or all seeds failed on the way
     if evaluated is None or at < config.num_steps:
         evaluated = evaluate(lanes, arrays, config.num_steps)
-    return _results(run, group, lanes, evaluated, compiled)
-
-
-def _convolutions(run: Run, lanes: Lane, platform: str) -> dict:
-    """What computes the convolutions, noted in the folder; empty for networks that have none."""
-    if not has_kernels(lanes.train_state.params):
-        return {}
-    name = native.convolutions(platform=platform)
-    run.directory.record_convolutions(name)
-    return {"convolutions": name}
-
-
-def _identity(run: Run, group: Group) -> dict:
-    """What a group's checkpoints must agree with: the run's settings and data, and the arms."""
-    identity = {
-        "experiment": run.experiment.name,
-        "arms": [arm.name for arm in group.arms],
-        "settings": run.directory.config,
-        "data": run.inputs.identity,
-    }
-    return json_values.plain(identity, "identity")
+    _settle(run, group, at, rows)
+    return _results(run, group, lanes, evaluated, compiled, rows)
 
 
 def _evaluation(run: Run, group: Group, compiled, lanes, arrays):
@@ -159,20 +158,21 @@ def _evaluation(run: Run, group: Group, compiled, lanes, arrays):
     return evaluated
 
 
-def _timed_advance(run: Run, group: Group, compiled):
-    """`advance(lanes, data, length)` that compiles each length once and counts the rest as
-    training."""
-    functions = {}
+def _timed_advance(run: Run, group: Group, compiled, stop):
+    """`advance(lanes, data, length)` that compiles the program at its first use and counts the rest
+    as training. A signal ends it within a part of the chunk; what the last checkpoint has stays."""
+    parts = None
 
     def advance(lanes, data, length):
-        if length not in functions:
+        nonlocal parts
+        if parts is None:
             with run.compiling(
-                f"{length} steps of {group.name} ({lanes.failed_at.size} lanes by"
-                f" {compiled.strategy})"
+                f"steps of {group.name} ({lanes.failed_at.size} lanes by {compiled.strategy})"
             ):
-                functions[length] = compiled.compile_advance(lanes, data, length)
+                program = compiled.compile_advance(lanes, data)
+            parts = training.in_parts(program, between=stop.check)
         start = time.monotonic()
-        out = jax.block_until_ready(functions[length](lanes, data))
+        out = parts(lanes, data, length)
         run.clock.train_seconds += time.monotonic() - start
         run.clock.seed_steps += length * lanes.failed_at.size
         return out
@@ -180,24 +180,33 @@ def _timed_advance(run: Run, group: Group, compiled):
     return advance
 
 
-def _start(run: Run, group: Group, compiled, checkpoints, keys, hyper) -> tuple[int, Lane]:
-    """The newest checkpoint, or fresh lanes; rows of metrics.jsonl past it are dropped."""
-    step, lanes, notices = 0, None, []
+def _start(
+    run: Run, group: Group, compiled, checkpoints, keys, hyper
+) -> tuple[int, Lane, list[dict]]:
+    """The newest checkpoint with its rows, or fresh lanes; metrics.jsonl has no rows past it
+    then."""
+    step, lanes, rows = 0, None, []
     if run.directory.resumed:
         step, lanes, notices = checkpoints.restore_newest(compiled.abstract(keys, hyper))
-        names = {arm.name for arm in group.arms}
-        run.directory.truncate_rows(lambda row: row.get("arm") not in names or row["step"] <= step)
-        notices.append(
-            f"{group.name}: continuing at step {step}"
-            if step
-            else f"{group.name}: no checkpoint yet"
-        )
-    for notice in notices:
-        run.progress.notice(notice)
+        if lanes is None:
+            logged.require_hardly_begun(run.directory, run.config, group)
+            notices = [f"{group.name}: no checkpoint yet"]
+        else:
+            rows = checkpoints.rows_at(step)
+            notices.append(f"{group.name}: continuing at step {step}")
+        for notice in notices:
+            run.progress.notice(notice)
+        _settle(run, group, step, rows)
     if lanes is None:
         with run.compiling(f"initialisation of {group.name}"):
             lanes = jax.block_until_ready(compiled.init(keys, hyper))
-    return step, lanes
+    return step, lanes, rows
+
+
+def _settle(run: Run, group: Group, step: int, rows: list[dict]) -> None:
+    """Compares metrics.jsonl with the steps that were logged, and says what was wrong with it."""
+    for sentence in logged.settle(run.directory, run.config, group, run.arm_names, step, rows):
+        run.progress.notice(sentence)
 
 
 def _split(group: Group, num_seeds: int, arrays) -> list[tuple[Arm, dict[str, np.ndarray]]]:
@@ -214,12 +223,12 @@ def _split(group: Group, num_seeds: int, arrays) -> list[tuple[Arm, dict[str, np
     ]
 
 
-def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, np.ndarray]:
-    """One row for each arm, one figure for each seed, NaN for a seed that has failed."""
+def _log(run: Run, group: Group, chunk: training.Chunk, evaluated, best: models.Best) -> list[dict]:
+    """One row for each arm, one number for each seed, null for a seed that has failed."""
     seen = jax.device_get({"failed_at": chunk.lanes.failed_at, **chunk.metrics})
     training_arms = _split(group, run.config.num_seeds, seen)
     evaluated_arms = _split(group, run.config.num_seeds, evaluated)
-    shown = {}
+    rows = []
     for (arm, trained), (_, arrays) in zip(training_arms, evaluated_arms, strict=True):
         well = trained.pop("failed_at") < 0
         metrics = {**trained, **run.experiment.functions.finalise(arrays, arm.config, run.inputs)}
@@ -227,7 +236,10 @@ def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, 
             name: np.where(well, np.asarray(value, np.float64), np.nan)
             for name, value in metrics.items()
         }
-        run.directory.append_row({"step": chunk.step, "arm": arm.name, **metrics})
+        best.observe(arm.name, metrics)
+        row = json_values.plain({"step": chunk.step, "arm": arm.name, **metrics}, "row")
+        rows.append(row)
+        run.directory.append_row(row)
         result = ArmResult(arm.name, arm.config, arrays)
         for name, (figure, caption) in run.experiment.functions.snapshots(
             result, run.inputs, chunk.step
@@ -235,36 +247,36 @@ def _log(run: Run, group: Group, chunk: training.Chunk, evaluated) -> dict[str, 
             run.directory.save_figure(
                 f"{records.safe_name(arm.name)}_{name}_{chunk.step:08d}", figure, caption
             )
-        shown = (
-            shown
-            or {name: metrics[name] for name in run.experiment.headline if name in metrics}
-            or metrics
-        )
-    return shown
+    return rows
 
 
-def _results(run: Run, group: Group, lanes: Lane, evaluated, compiled) -> list[Trained]:
-    last = {row["arm"]: row for row in run.directory.read_rows()}
-    failed = np.asarray(jax.device_get(lanes.failed_at))
-    params = jax.device_get(lanes.train_state.params)
+def _metrics(row: dict) -> dict[str, list]:
+    return {name: value for name, value in row.items() if name not in ("step", "arm")}
+
+
+def _shown(run: Run, row: dict) -> dict[str, np.ndarray]:
+    """What progress shows of a row: the headline, or all of it, NaN for a seed that has failed."""
+    metrics = _metrics(row)
+    headline = {name: metrics[name] for name in run.experiment.headline if name in metrics}
+    return {name: np.array(v, np.float64) for name, v in (headline or metrics).items()}
+
+
+def _results(
+    run: Run, group: Group, lanes: Lane, evaluated, compiled, rows: list[dict]
+) -> list[ArmOutcome]:
+    last = {row["arm"]: row for row in rows}
+    failed, steps = (
+        np.asarray(jax.device_get(x)) for x in (lanes.failed_at, lanes.train_state.step)
+    )
     found = []
     for i, (arm, arrays) in enumerate(_split(group, run.config.num_seeds, evaluated)):
         mine = slice(i * run.config.num_seeds, (i + 1) * run.config.num_seeds)
-        metrics = {
-            name: value for name, value in last[arm.name].items() if name not in ("step", "arm")
-        }
-        trained = jax.tree.map(operator.itemgetter(mine), params)
-        file = run.directory.parameters / f"{records.safe_name(arm.name)}.npz"
-        save_parameters(file, trained)
+        metrics = _metrics(last[arm.name])
+        tree = models.tree_of(lanes, i, run.config.num_seeds)
+        models.save(run, arm, models.LAST, tree, step=steps[mine])
         result = ArmResult(arm.name, arm.config, arrays)
+        hashes = tree_sha256(tree["params"]), tree_sha256(tree)
         found.append(
-            Trained(
-                result,
-                metrics,
-                failed[mine],
-                tree_sha256(trained),
-                compiled.strategy,
-                compiled.layout,
-            )
+            ArmOutcome(result, metrics, failed[mine], *hashes, compiled.strategy, compiled.layout)
         )
     return found

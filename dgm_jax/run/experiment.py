@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_of
+from dgm_jax.terminal import signals
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dgm_jax.core import Task
+    from dgm_jax.core import Model, Task
 
 
 class Inputs(NamedTuple):
@@ -70,6 +71,12 @@ class Functions(NamedTuple):
         settings but the sweepable ones, which are `hyper[name]`: a tracer where lanes of one
         program differ in it, otherwise the number (or None) of the configuration.
     needs: `settings -> (Need, ...)`, of the same settings as `load`.
+    model: `(config, hyper, dataset) -> core.Model`, the recipe that `build` uses, from what is on
+        record of the data (`Inputs.identity` as JSON has it: lists, no tuples), so that a trained
+        model can be loaded where the data are not. Parameters and state of its `init` have the
+        structure of a lane's. None where nothing is trained that could be used.
+    prompt: `(config, dataset, text) -> {name: value}`, keyword arguments of the model's `sample`
+        for a text; None where samples are not made from texts.
     validate: `config -> None`, raises `DgmError` on settings that no run could use.
     finalise: `({name: [S, ...]}, config, inputs) -> {metric: [S]}` on the host, at every
         evaluation; by default the scalars.
@@ -82,6 +89,8 @@ class Functions(NamedTuple):
     load: Callable[[Any, tuple], Inputs]
     build: "Callable[[Any, dict[str, Any], Inputs], Task]"
     needs: Callable[[Any], tuple[Need, ...]] = lambda settings: ()
+    model: "Callable[[Any, dict[str, Any], dict[str, Any]], Model] | None" = None
+    prompt: Callable[[Any, dict[str, Any], str], dict[str, Any]] | None = None
     validate: Callable[[Any], None] = lambda config: None
     finalise: "Callable[..., dict[str, np.ndarray]]" = _scalars
     figures: Callable[..., dict] = lambda results, inputs: {}
@@ -118,6 +127,8 @@ class Experiment:
     load: Callable | None = None
     build: Callable | None = None
     needs: Callable | None = None
+    model: Callable | None = None
+    prompt: Callable | None = None
     validate: Callable | None = None
     finalise: Callable | None = None
     figures: Callable | None = None
@@ -128,6 +139,8 @@ class Experiment:
         known = names_of(self.config)
         taken = [name for name in names_of(LaunchConfig) if name in known]
         _refuse(taken, f"{self.name}: a setting may not be named as one of every launch")
+        taken = [name for name in _IN_CONFIG_FILE if name in known]
+        _refuse(taken, f"{self.name}: a setting may not be named as an entry of config.json")
         arms = (self.arm_field,) if self.arm_field else ()
         for role in ("sweepable", "data_settings"):
             unknown = [name for name in getattr(self, role) if name not in known]
@@ -154,7 +167,8 @@ class Experiment:
 
     def _module(self):
         try:
-            return importlib.import_module(self.task) if self.task else None
+            with signals.importing():
+                return importlib.import_module(self.task) if self.task else None
         except ImportError as error:
             from dgm_jax.core import ConfigError
 
@@ -174,6 +188,8 @@ class Experiment:
 
 
 _NAMES = Functions._fields
+# What config.json has beside the settings; store.reading.RESERVED and the grid.
+_IN_CONFIG_FILE = ("experiment", "format", "run_id", "parent", "grid")
 
 
 def _refuse(wrong: list[str], message: str) -> None:

@@ -5,23 +5,30 @@ import jax.numpy as jnp
 
 from dgm_jax import parallel, training
 from dgm_jax.core import require
+from dgm_jax.run import memory
 from dgm_jax.run.cells import Group
 from dgm_jax.run.experiment import Experiment, Inputs
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 
 
-def distribute(
+def distribute_group(
     experiment: Experiment, launch: LaunchConfig, group: Group, inputs: Inputs, keys, hyper
 ):
     """The group's program over all its lanes: `parallel.Distributed`.
 
     hyper: {name: float32[L]} of the settings in which lanes differ.
+
+    Raises:
+        ConfigError: what cannot be built or shared, and lanes whose state alone does not fit.
     """
     config, fixed = experiment.build_view(group.arms[0].config)
     build = experiment.functions.build
     program = training.lane_program(lambda lane: build(config, fixed | lane, inputs))
     options = {"strategy": launch.strategy, "devices": launch.devices}
-    return parallel.distribute(program, keys, hyper, only=_devices(launch), **options)
+    devices = _devices(launch)
+    compiled = parallel.distribute(program, keys, hyper, only=devices, **options)
+    memory.require_fits(compiled.abstract(keys, hyper), inputs.arrays, devices or jax.devices())
+    return compiled
 
 
 def _devices(launch: LaunchConfig) -> list | None:

@@ -16,18 +16,20 @@ import jax
 
 from dgm_jax import native
 from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
-from dgm_jax.report import statistics
-from dgm_jax.report.page import format_table, write_report
+from dgm_jax.report import statistics, summaries
+from dgm_jax.report.page import write_report
+from dgm_jax.report.table import format_table
+from dgm_jax.run import stopped
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
-from dgm_jax.run.arms import Clock, Run, Trained, train_all
+from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
-from dgm_jax.run.experiment import Experiment, Need
-from dgm_jax.run.lanes import distribute, lanes_of
+from dgm_jax.run.experiment import Experiment, Inputs, Need
+from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
-from dgm_jax.store import records
-from dgm_jax.store.directory import CONFIG, SUMMARY, RunDirectory
-from dgm_jax.terminal import console
+from dgm_jax.store.directory import RunDirectory
+from dgm_jax.store.reading import CONFIG, read_summary
+from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.terminal.signals import Interrupted, watch_signals
@@ -51,31 +53,37 @@ class Job(NamedTuple):
         validate(self.experiment, config, grid)
         return self._replace(config=config, grid=grid), arms(self.experiment, config, grid)
 
+    def settings(self) -> dict:
+        """As config.json has them."""
+        grid = {"grid": {k: list(v) for k, v in self.grid.items()}} if self.grid else {}
+        return dataclasses.asdict(self.config) | grid
+
+    def inputs(self, progress: Progress) -> Inputs:
+        """The data of all cells; what the run needs of other experiments is trained first."""
+        found = variants(self.experiment, self.config, self.grid)
+        obtain = lambda need: _or_train(need, self.launch, progress)
+        needed = [_folders(self.experiment, variant.settings, obtain) for variant in found]
+        with progress.phase("loading data"):
+            return shared_inputs(self.experiment, found, needed)
+
 
 def run(job: Job, command: Command | None) -> int:
-    """Runs to the end, or until a signal; returns the exit code."""
+    """Runs to the end; returns the exit code. A signal is raised as `Interrupted`."""
     folder = _folder(job.experiment, job.launch)
     try:
         convolutions = native.use_convolutions(job.launch.convolutions)
-        with convolutions, Progress(job.launch.progress) as progress:
+        with watch_signals() as stop, convolutions, Progress(job.launch.progress) as progress:
+            stop.outlook = lambda: stopped.outlook(job.experiment, folder, command)
+            stop.notify, stop.close = progress.notice, progress.close
             return _exit_code(_complete(job, folder, progress, show=True))
-    except Interrupted as stop:
-        console.tell(f"stopped by {stop}; continue {_with(command, folder)}")
-        return stop.exit_code
     except DgmError as error:
-        console.tell(f"error: {error}")
+        refused = isinstance(error.__cause__, OSError)  # by the disk, which may have room again
+        how = f"; {stopped.outlook(job.experiment, folder, command)}" if refused else ""
+        console.tell(f"error: {error}{how}")
         return error.exit_code
     except OSError as error:
-        how = _with(command, folder)
-        console.tell(f"error: {error}; what was saved before is sound: continue {how}")
+        console.tell(f"error: {error}; {stopped.outlook(job.experiment, folder, command)}")
         return RunDirectoryError.exit_code
-
-
-def _with(command: Command | None, folder) -> str:
-    """How a run that has stopped goes on: the command to paste, if there was one."""
-    if command is None:
-        return f"with the same settings, --out {folder} --resume"
-    return f"with\n  {command.resuming(folder)}"
 
 
 def check(job: Job) -> int:
@@ -101,7 +109,7 @@ def _check(job: Job, cells: list[Arm]) -> None:
     )
     for group in groups(experiment, cells):
         keys, hyper = lanes_of(group, job.config)
-        compiled = distribute(experiment, job.launch, group, inputs, keys, hyper)
+        compiled = distribute_group(experiment, job.launch, group, inputs, keys, hyper)
         lanes = compiled.abstract(keys, hyper)
         sizes = {
             part: tree_size(tree) // len(keys) for part, tree in lanes.train_state.params.items()
@@ -145,6 +153,7 @@ def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.P
     )
     progress.notice(f"first, since this run needs it: {need.experiment} in {folder}")
     summary = _complete(Job(experiment, config, own, {}), folder, progress)
+    signals.check()
     require(_exit_code(summary) == 0, f"{need.experiment} in {folder}: every seed diverged")
     return folder
 
@@ -153,23 +162,23 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
     """Trains what is left of a run; returns its summary."""
     job, cells = job.cells()
     experiment = job.experiment
-    settings = dataclasses.asdict(job.config) | (
-        {"grid": {k: list(v) for k, v in job.grid.items()}} if job.grid else {}
-    )
-    with RunDirectory.create(
-        folder,
-        experiment.name,
-        settings,
-        job.launch.resume,
-        notify=progress.notice,
-        launch=dataclasses.asdict(job.launch),
-    ) as directory:
+    with signals.held():
+        directory = RunDirectory.create(
+            folder,
+            experiment.name,
+            job.settings(),
+            job.launch.resume,
+            notify=progress.notice,
+            launch=dataclasses.asdict(job.launch),
+        )
+    with directory:
         if directory.finished:
             progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
-            return records.read_json(folder / SUMMARY)
+            return summaries.nested(read_summary(folder) or {})
         try:
+            signals.check()
             run, results = _train_all(job, cells, directory, progress)
-        except DgmError:
+        except (DgmError, Interrupted):
             directory.forget()
             raise
         arm_results = [result.arm_result for result in results]
@@ -177,23 +186,19 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
         for name, (figure, caption) in pictures.items():
             directory.save_figure(name, figure, caption)
         summary = _summarize(run, results)
-        directory.write_summary(summary)  # last: a folder with a summary is finished
-        report = write_report(folder)
-    if show:
-        _show(experiment, summary, report)
+        with signals.held():  # what is left is short, and the run is done then
+            # last: a folder with a summary is finished
+            directory.write_summary(summaries.flattened(summary))
+            report = write_report(folder)
+            if show:
+                _show(experiment, summary, report)
     return summary
 
 
 def _show(experiment: Experiment, summary: dict, report: pathlib.Path) -> None:
     """The headline on standard output. That it cannot be written there does not undo the run."""
-    chosen = {
-        k: v
-        for name in experiment.headline
-        for k, v in summary["metrics"].items()
-        if k.split("/")[-1] == name
-    }
     text = [
-        format_table({**summary, "metrics": chosen or summary["metrics"]}),
+        format_table(summary, experiment.headline),
         *summary["notes"],
         f"report: {report}",
     ]
@@ -211,17 +216,17 @@ def _exit_code(summary: dict) -> int:
     return DIVERGED if total and len(summary.get("failed_seeds", ())) == total else 0
 
 
-def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[Trained]]:
+def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutcome]]:
     experiment, clock = job.experiment, Clock(time.monotonic())
-    found = variants(experiment, job.config, job.grid)
-    obtain = lambda need: _or_train(need, job.launch, progress)
-    needed = [_folders(experiment, variant.settings, obtain) for variant in found]
-    with progress.phase("loading data"):
-        inputs = shared_inputs(experiment, found, needed)
-    directory.record_dataset(inputs.identity)
+    inputs = job.inputs(progress)
+    directory.compare(dataset=inputs.identity)
     several = len(cells) > 1
-    run = Run(experiment, job.config, job.launch, inputs, directory, progress, clock, several)
-    with watch_signals() as stop:
+    names = tuple(cell.name for cell in cells)
+    run = Run(
+        experiment, job.config, job.launch, inputs, directory, progress, clock, several, names
+    )
+    with watch_signals() as stop, stop.hold():
+        stop.check()
         return run, train_all(run, groups(experiment, cells), stop)
 
 
@@ -235,19 +240,17 @@ def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
     return parent / datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
 
 
-def _summarize(run: Run, results: list[Trained]) -> dict:
-    """The content of summary.json."""
+def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
+    """What summary.json says, with metrics by arm."""
     clock, config = run.clock, run.config
-    names = [r.arm_result.name for r in results]
     metrics, reference, failed = {}, [], []
     for r in results:
-        prefix = f"{r.arm_result.name}/" if run.several_arms else ""
-        metrics |= {
-            prefix + name: statistics.summarize(values) | statistics.robust(values)
+        metrics[r.arm_result.name] = {
+            name: statistics.summarize(values) | statistics.robust(values)
             for name, values in r.metrics.items()
         }
         reference += [
-            {**row, "metric": prefix + row["metric"]}
+            {**row, "arm": r.arm_result.name}
             for row in run.experiment.functions.references(r.arm_result.config)
         ]
         failed += [
@@ -265,9 +268,10 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
     return {
         "experiment": run.experiment.name,
         "config": dataclasses.asdict(config),
-        "arms": names,
+        "arms": list(metrics),
         "num_seeds": config.num_seeds,
         "num_steps": config.num_steps,
+        **({"parent": run.directory.parent} if run.directory.parent else {}),
         "wall_seconds": time.monotonic() - clock.start,
         "compile_seconds": clock.compile_seconds,
         "seed_steps_per_second": rate,
@@ -276,14 +280,13 @@ def _summarize(run: Run, results: list[Trained]) -> dict:
         "failed_seeds": failed,
         "metrics": metrics,
         "reference": statistics.compare_with_reference(metrics, reference),
-        "differences": (
-            statistics.differences_between_arms(metrics, names) if run.several_arms else []
-        ),
+        "differences": statistics.differences_between_arms(metrics),
         "notes": [
-            *([statistics.ranking(metrics, names, rank)] if run.several_arms and rank else []),
+            *([statistics.ranking(metrics, rank)] if run.several_arms and rank else []),
             *without_effect(results, run.experiment.arm_field),
         ],
         "explanations": run.experiment.explanations,
         "dataset": run.inputs.identity,
-        "final_params_sha256": {r.arm_result.name: r.sha256 for r in results},
+        "final_params_sha256": {r.arm_result.name: r.params_sha256 for r in results},
+        "final_model_sha256": {r.arm_result.name: r.model_sha256 for r in results},
     }

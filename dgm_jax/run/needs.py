@@ -2,11 +2,10 @@
 
 import pathlib
 
-from dgm_jax.core import ConfigError, DataError, lookup, require
+from dgm_jax.core import ConfigError, DataError, RunDirectoryError, lookup, require
 from dgm_jax.run import catalogue
 from dgm_jax.run.experiment import Experiment, Need
-from dgm_jax.store.directory import SUMMARY
-from dgm_jax.store.records import read_json
+from dgm_jax.store.reading import read_summary
 
 
 def finished_folder(need: Need) -> pathlib.Path | None:
@@ -17,11 +16,15 @@ def finished_folder(need: Need) -> pathlib.Path | None:
         ConfigError: it holds a run of another experiment.
     """
     folder = pathlib.Path(need.folder)
-    if not (folder / SUMMARY).is_file():
+    try:
+        summary = read_summary(folder)
+    except RunDirectoryError:  # not finished; the run that is trained there says so
+        summary = None
+    if summary is None:
         own = need.settings is None
         require(not own, f"{folder} holds no finished run of {need.experiment}", DataError)
         return None
-    held = read_json(folder / SUMMARY).get("experiment")
+    held = summary["experiment"]
     require(
         held == need.experiment,
         f"{folder} holds a run of {held!r}, not of {need.experiment}",

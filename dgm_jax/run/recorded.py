@@ -9,8 +9,7 @@ from dgm_jax.core import ConfigError, RunDirectoryError, lookup, require
 from dgm_jax.run import catalogue
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig, names_of
-from dgm_jax.store import records
-from dgm_jax.store.directory import CONFIG, ENVIRONMENT
+from dgm_jax.store.reading import CONFIG, read_config, read_environment
 
 
 class Recorded(NamedTuple):
@@ -40,8 +39,10 @@ def recorded(folder, experiment: Experiment | None = None) -> Recorded:
     """
     folder = pathlib.Path(folder)
     require((folder / CONFIG).is_file(), f"{folder} holds no run: no {CONFIG}", RunDirectoryError)
-    settings = records.read_json(folder / CONFIG)
-    name, grid = settings.pop("experiment", None), settings.pop("grid", {})
+    name, settings, *_ = read_config(folder)
+    grid = settings.pop("grid", {})
+    lists = isinstance(grid, dict) and all(isinstance(values, list) for values in grid.values())
+    require(lists, f"{folder / CONFIG}: grid is no table of lists", RunDirectoryError)
     experiment = experiment or _experiment(name)
     require(
         name == experiment.name,
@@ -49,25 +50,30 @@ def recorded(folder, experiment: Experiment | None = None) -> Recorded:
         RunDirectoryError,
     )
     config = _settings(folder / CONFIG, experiment.config, settings)
-    environment = records.read_json(folder / ENVIRONMENT) if _is_there(folder) else {}
-    launch = {k: v for k, v in _last_launch(environment).items() if k in names_of(LaunchConfig)}
+    environment = read_environment(folder)
     return Recorded(
         experiment,
         config,
         {field: tuple(values) for field, values in grid.items()},
-        _settings(folder / ENVIRONMENT, LaunchConfig, launch),
+        LaunchConfig(**_sound(_last_launch(environment))),
         dict(environment.get("dataset") or {}),
     )
-
-
-def _is_there(folder: pathlib.Path) -> bool:
-    return (folder / ENVIRONMENT).is_file()
 
 
 def _last_launch(environment: dict) -> dict:
     """How the newest start was asked for."""
     starts = [environment, *environment.get("resumed", [])]
     return starts[-1].get("launch") or {}
+
+
+def _sound(launch: dict[str, Any]) -> dict[str, Any]:
+    """Of what environment.json has, the settings that there are and the values that they take."""
+    hints = typing.get_type_hints(LaunchConfig)
+    return {
+        name: value
+        for name, value in launch.items()
+        if name in hints and (value in typing.get_args(hints[name]) or type(value) is hints[name])
+    }
 
 
 def _experiment(name) -> Experiment:
@@ -85,11 +91,7 @@ def _settings(file: pathlib.Path, kind: type, values: dict[str, Any]) -> Any:
     require(
         not unknown, f"{file} has settings that {kind.__name__} lacks: {unknown}", RunDirectoryError
     )
-    missing = sorted(
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.name not in values and kind is not LaunchConfig
-    )
+    missing = sorted(field.name for field in dataclasses.fields(kind) if field.name not in values)
     require(not missing, f"{file} lacks settings: {missing}", RunDirectoryError)
     typed: dict[str, Any] = {name: _typed(value, hints[name]) for name, value in values.items()}
     return kind(**typed)

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, Literal
 
+Display = Literal["auto", "rich", "lines", "json", "quiet"]
+
 
 @dataclasses.dataclass(frozen=True)
 class StudyConfig:
@@ -36,7 +38,10 @@ class LaunchConfig:
     """How seeds share a device: vmap, map (one after the other) or auto."""
     convolutions: Literal["auto", "onednn", "plain", "lax"] = "auto"
     """On CPU onednn, plain or lax (`dgm_jax.native`); auto takes onednn where it can be built."""
-    progress: Literal["auto", "rich", "lines", "json", "quiet"] = "auto"
+    keep_best: str = ""
+    """A metric of metrics.jsonl, METRIC (less is better) or METRIC:max: beside the last model that
+    of each seed's best evaluation is kept."""
+    progress: Display = "auto"
     """What is shown meanwhile; auto is rich on a terminal, else lines."""
 
 

@@ -1,6 +1,5 @@
 """From a command line to settings; JAX is imported when they are understood."""
 
-import collections
 import dataclasses
 import shlex
 import sys
@@ -9,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import LaunchConfig
-from dgm_jax.terminal import console
+from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
 MISTAKE = 2
@@ -32,20 +31,22 @@ def main(
     """Runs an experiment from the command line; returns the exit code.
 
     0 done, 2 settings, data, folder or disk that the caller can mend, 6 every seed diverged,
-    130 or 143 stopped by Ctrl-C or SIGTERM after saving.
+    130 or 143 stopped by Ctrl-C or SIGTERM; what was saved is sound.
     grid: settings with the values an ablation gives them.
     command: what was typed, if it was not this experiment's own module; it is repeated in help
         texts and, for a run that was stopped, as the command that goes on.
     """
+    ends_process = argv is None
     if argv is None:
         argv = sys.argv[1:]
         command = command or console.typed((), argv)
-    return console.guarded(lambda: _main(experiment, argv, grid or {}, command))
+    return console.guarded(lambda: _main(experiment, argv, grid or {}, command), ends_process)
 
 
 def _main(experiment: Experiment, argv: Sequence[str], grid, command: Command | None) -> int:
     settings = parse(experiment, argv, command)
-    from dgm_jax.run.launch import Job, run
+    with signals.importing():
+        from dgm_jax.run.launch import Job, run
 
     return run(Job(experiment, settings.study, settings.launch, grid), command)
 
@@ -56,7 +57,8 @@ def ablate(experiment: Experiment, argv: Sequence[str], command: Command | None 
     if not settings.grid:
         console.tell("error: ablate needs --grid FIELD=VALUE,VALUE ...")
         return MISTAKE
-    from dgm_jax.run.launch import Job, run
+    with signals.importing():
+        from dgm_jax.run.launch import Job, run
 
     job = _with_grid(Job(experiment, settings.study, settings.launch, {}), settings.grid)
     return MISTAKE if job is None else run(job, command)
@@ -75,8 +77,9 @@ def check(
     """
     argv = sys.argv[1:] if argv is None else argv
     settings = parse(experiment, argv, command, with_grid=grid is None)
-    from dgm_jax.run.launch import Job
-    from dgm_jax.run.launch import check as check_job
+    with signals.importing():
+        from dgm_jax.run.launch import Job
+        from dgm_jax.run.launch import check as check_job
 
     job = Job(experiment, settings.study, settings.launch, grid or {})
     job = _with_grid(job, settings.grid)
@@ -85,8 +88,9 @@ def check(
 
 def _with_grid(job, cells: tuple[str, ...]):
     """The job with the cells of --grid, or None after a sentence on them."""
-    from dgm_jax.core import DgmError
-    from dgm_jax.run.ablation import parse_grid
+    with signals.importing():
+        from dgm_jax.core import DgmError
+        from dgm_jax.run.ablation import parse_grid
 
     try:
         return job._replace(grid=job.grid | parse_grid(job.experiment, list(cells)))
@@ -104,11 +108,11 @@ def parse(
     """Flags as settings of the experiment and of its launch, and with `with_grid` --grid.
 
     Raises:
-        SystemExit: with 2 where tyro has explained a mistake, or a flag stands there twice.
+        SystemExit: with 2 where tyro has explained a mistake, or --grid stands there twice.
     """
     import tyro
 
-    _refuse_twice(argv)
+    _require_one_grid(argv)
     flat = tyro.conf.OmitArgPrefixes
     study, launch = experiment.config, LaunchConfig
     fields = [
@@ -124,10 +128,9 @@ def parse(
     return Settings(flags.study, flags.launch, getattr(flags, "grid", ()))
 
 
-def _refuse_twice(argv: Sequence[str]) -> None:
-    """The parser would silently take the last one."""
-    flags = [word.split("=")[0].replace("_", "-") for word in argv if word.startswith("--")]
-    twice = [flag for flag, count in collections.Counter(flags).items() if count > 1]
-    if twice:
-        console.tell(f"error: {twice[0]} is given {flags.count(twice[0])} times: give it once")
+def _require_one_grid(argv: Sequence[str]) -> None:
+    """Of a flag that is given twice the last counts, so that a script's may be overridden; but two
+    grids look like the axes of one."""
+    if sum(word.split("=")[0] == "--grid" for word in argv) > 1:
+        console.tell("error: give --grid once, with all its fields: --grid FIELD=A,B FIELD=A,B")
         raise SystemExit(MISTAKE)

@@ -5,7 +5,7 @@
 reparameterisation; `with_temperature`, `top_k`, `top_p` and `guide` change the logits that
 are drawn from; `temperature` holds annealing schedules as functions of the step;
 `estimators.ESTIMATORS` is the registry of gradient estimators for E[f(one_hot)] under
-one signature. Noise is float32 whatever the dtype of the logits.
+one signature. Noise is at least float32 whatever the dtype of the logits.
 """
 
 from dgm_jax.sampling import estimators, temperature

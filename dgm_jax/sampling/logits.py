@@ -12,9 +12,8 @@ the law that is drawn from.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from dgm_jax.core import Array, at_least_float32, require
+from dgm_jax.core import Array, at_least_float32, checks, require
 from dgm_jax.sampling.gumbel import tempered
 
 
@@ -52,7 +51,7 @@ def top_p(logits: Array, p) -> Array:
     (0, 1]. Holtzman et al. (2020), "The curious case of neural text degeneration", section 3.1.
     """
     logits = _as_float(logits)
-    if not isinstance(p, Tracer):
+    if checks.is_concrete(p):
         require(
             bool(np.all((np.asarray(p) > 0) & (np.asarray(p) <= 1))),
             f"p must be in (0, 1], got {p}",

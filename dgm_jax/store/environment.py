@@ -135,6 +135,11 @@ def command_line(arguments: list[str] | None = None) -> str:
     return shlex.join(shown)
 
 
+def jax_settings() -> dict:
+    """Settings of JAX that decide about numbers."""
+    return {name: getattr(jax.config, name, None) for name in JAX_SETTINGS}
+
+
 def collect_environment() -> dict:
     """The content of `environment.json`: date, command, platform, versions, devices, JAX settings,
     git commit."""
@@ -144,6 +149,6 @@ def collect_environment() -> dict:
         "platform": platform.platform(),
         "versions": package_versions(),
         "devices": devices(),
-        "jax_settings": {name: getattr(jax.config, name, None) for name in JAX_SETTINGS},
+        "jax_settings": jax_settings(),
         "git": git_state(),
     }

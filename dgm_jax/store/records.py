@@ -62,26 +62,40 @@ def sync_folder(folder: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def split_rows(content: bytes, source: str) -> list[tuple[bytes, dict]]:
-    """(line, row) of every complete line of a JSON-lines file.
+def split_lines(content: bytes) -> list[tuple[bytes, dict | None]]:
+    """(line, row) of every complete line of a JSON-lines file; None for a line that is no JSON
+    object.
 
-    The last line is dropped where a crash has torn it: no newline at its end, or no JSON in it. A
-    damaged line in the middle cannot come from a crash and raises `RunDirectoryError` with its
-    number.
+    The last line is dropped where a crash has torn it: no newline at its end, or no JSON in it.
     """
-    lines = content.split(b"\n")[:-1]
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json_values.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("not a JSON object")
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise RunDirectoryError(f"{source}, line {number}: damaged row: {error}") from error
-        rows.append((line + b"\n", row))
-    return rows
+    lines = [(line + b"\n", _row(line)) for line in content.split(b"\n")[:-1]]
+    return lines[:-1] if lines and lines[-1][1] is None else lines
+
+
+def _row(line: bytes) -> dict | None:
+    try:
+        row = json_values.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def set_aside(path: pathlib.Path) -> pathlib.Path:
+    """Gives what stands at `path` (a file, a folder, a link) the next free name of the form
+    STEM.damaged.SUFFIX, and returns it."""
+    target = aside(path)
+    path.rename(target)
+    sync_folder(path.parent)
+    return target
+
+
+def aside(path: pathlib.Path) -> pathlib.Path:
+    """The next free name for what is wrong with a file: metrics.damaged.jsonl,
+    metrics.damaged-1.jsonl, ..."""
+    name, again = f"{path.stem}.damaged{path.suffix}", 1
+    while os.path.lexists(path.with_name(name)):
+        name, again = f"{path.stem}.damaged-{again}{path.suffix}", again + 1
+    return path.with_name(name)
 
 
 def safe_name(name: str) -> str:

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from dgm_jax.terminal.signals import Interrupted, watch_signals
+
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports of any program whose reader has gone
 CANNOT_WRITE = 2
 
@@ -63,13 +65,34 @@ def _program() -> tuple[str, ...]:
     return (script.name if at_hand else str(script),)
 
 
-def guarded(work: Callable[[], int]) -> int:
+def guarded(work: Callable[[], int], ends_process: bool = False) -> int:
     """`work()`, with what it printed written out before its exit code is returned.
 
+    Args:
+        work: returns an exit code.
+        ends_process: whether the process is nothing but this, see `signals.watch_signals`.
+
     Returns:
-        141 where the reader of the output has gone (`| head`), as other programs do and without a
-        word; 2, with a sentence, where the system refuses the output or a file; else the code.
+        130 after Ctrl-C and 143 after SIGTERM, with a sentence on what is saved; 141 where the
+        reader of the output has gone (`| head`), as other programs do and without a word; 2, with a
+        sentence, where the system refuses the output or a file; else the code.
     """
+    with watch_signals(tell, ends_process) as stop:
+        try:
+            return _written_out(work)
+        except Interrupted as interrupted:
+            code = interrupted.exit_code
+        except Exception:
+            # A library may make any error of what was raised in the midst of its work.
+            if not stop.raised or stop.number is None:
+                raise
+            code = 128 + stop.number
+        with stop.hold():
+            tell(stop.sentence())
+        return code
+
+
+def _written_out(work: Callable[[], int]) -> int:
     try:
         try:
             return work()
@@ -87,6 +110,8 @@ def guarded(work: Callable[[], int]) -> int:
 
 def tell(text: str) -> None:
     """A sentence on standard error, or nowhere if that is closed."""
+    if sys.stderr is None:  # and print would take standard output
+        return
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 

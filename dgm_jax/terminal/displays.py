@@ -134,6 +134,8 @@ class Quiet:
 
     def line(self, text):
         """One line of text in the stream's encoding, at once."""
+        if self.stream is None:
+            return
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
         self.stream.flush()

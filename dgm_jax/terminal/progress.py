@@ -21,7 +21,6 @@ import rich.console
 
 from dgm_jax.core import lookup
 from dgm_jax.terminal import displays
-from dgm_jax.terminal.signals import Interrupted
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -40,7 +39,9 @@ class Progress:
         self, mode: str = "auto", stream=None, *, interval: float = 5.0, clock=time.monotonic
     ):
         self.stream = sys.stderr if stream is None else stream
-        if mode == "auto":
+        if self.stream is None:  # standard error is closed
+            mode = "quiet"
+        elif mode == "auto":
             mode = (
                 "rich"
                 if self.stream.isatty() and rich.console.Console(file=self.stream).is_terminal
@@ -74,7 +75,7 @@ class Progress:
         try:
             yield
             outcome = "done"
-        except (KeyboardInterrupt, Interrupted):
+        except KeyboardInterrupt:
             outcome = "interrupted"
             raise
         finally:
@@ -139,7 +140,7 @@ class Progress:
         try:
             yield self
             outcome = "done"
-        except (KeyboardInterrupt, Interrupted):
+        except KeyboardInterrupt:
             outcome = "interrupted"
             raise
         finally:

@@ -1,10 +1,11 @@
 """The engine: players move, steps are scanned in chunks, states are saved between chunks."""
 
 from dgm_jax.training._train import TrainResult, train
-from dgm_jax.training.averaging import average_of, averaged
+from dgm_jax.training.averaging import average_of, averaged, with_average
 from dgm_jax.training.game import Game, look_ahead, make_game, move
 from dgm_jax.training.gathering import gathering_moments
 from dgm_jax.training.loop import Chunk, advance_lane, lane_program, run
+from dgm_jax.training.parts import in_parts
 from dgm_jax.training.players import alternating, consensus, extragradient, optimistic, simultaneous
 from dgm_jax.training.schedules import SCHEDULES, learning_rate
 
@@ -29,6 +30,7 @@ __all__ = [
     "consensus",
     "extragradient",
     "gathering_moments",
+    "in_parts",
     "lane_program",
     "learning_rate",
     "look_ahead",
@@ -38,4 +40,5 @@ __all__ = [
     "run",
     "simultaneous",
     "train",
+    "with_average",
 ]

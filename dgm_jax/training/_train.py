@@ -9,6 +9,7 @@ import numpy as np
 from dgm_jax import parallel
 from dgm_jax.core import Array, Key, Lane, PyTree, Task, require
 from dgm_jax.training.loop import Chunk, lane_program, run
+from dgm_jax.training.parts import in_parts
 
 
 class TrainResult(NamedTuple):
@@ -45,7 +46,8 @@ def train(
       data: arrays that the task's `draw` and `evaluate` see; put on the devices once.
       num_steps: of the game.
       hyper: arrays [L] by name.
-      chunk_steps: steps of one compiled program, between which the host acts; None for all.
+      chunk_steps: steps after which the host acts; None for all. Ctrl-C is answered within a few
+        seconds, however many they are.
       callback: called with the `Chunk` after each of them. Its lanes are reused for the next one:
         take out what is to stay.
       strategy: "vmap", "map" or "auto", as in `parallel.over_seeds`.
@@ -68,13 +70,7 @@ def train(
     )
     data = program.place_data(data)
     lanes = program.init(keys, hyper)
-    compiled = {}
-
-    def advance(lanes, data, length):
-        if length not in compiled:
-            compiled[length] = program.compile_advance(lanes, data, length)
-        return compiled[length](lanes, data)
-
+    advance = in_parts(program.compile_advance(lanes, data))
     seen = []
     for chunk in run(advance, lanes, data, start=0, num_steps=num_steps, chunk_steps=chunk_steps):
         lanes = chunk.lanes

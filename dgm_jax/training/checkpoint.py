@@ -1,18 +1,29 @@
 """Checkpoints between chunks, with orbax: atomic, sealed with the run that they belong to and the
 hash of their bits, the newest sound one wins, keep-k."""
 
+import contextlib
 import hashlib
 import json
 import logging
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dgm_jax.core import Lane, PyTree, RunDirectoryError, differences, require, tree_sha256
-
-logging.getLogger("absl").setLevel(logging.ERROR)
+from dgm_jax.core import (
+    Lane,
+    PyTree,
+    RunDirectoryError,
+    differences,
+    require,
+    sha256_of,
+    tree_sha256,
+)
+from dgm_jax.training.lanes_file import FILE, RestoreLanes, SaveLanes, read_named
 
 LANES, SEAL = "lanes", "seal"  # the arrays; whose they are, what they are, the hash of their bits
 _OLD_SEAL = {"sha256", "leaves", "leaves_sha256"}  # before seals named their run and step
@@ -28,30 +39,41 @@ class Checkpoints:
 
     Args:
       folder: where they are; it is made.
-      identity: what tells this program's run from every other, as JSON knows it: the experiment,
-        the arms, the settings, the data.
+      identity: what tells this program's run from every other, as JSON knows it: the run's own
+        random name, the experiment, the arms, the settings, the data.
       keep: how many stay.
+      read_only: whether the folder, which must be there then, stays as it is whatever is found in
+        it; nothing can be saved then.
     """
 
-    def __init__(self, folder: Path, identity: dict, keep: int = 2):
+    def __init__(self, folder: Path, identity: dict, keep: int = 2, *, read_only: bool = False):
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
-            create=True,
+            create=not read_only,
+            read_only=read_only,
             enable_async_checkpointing=False,
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not read_only,
         )
         self._folder = Path(folder).resolve()
         self._identity = json.loads(json.dumps(identity))  # as it will be read: lists, no tuples
-        self._manager = ocp.CheckpointManager(
-            self._folder, options=options, item_names=(LANES, SEAL)
-        )
+        self._read_only = read_only
+        with _without_orbax_messages():
+            self._manager = ocp.CheckpointManager(
+                self._folder, options=options, item_names=(LANES, SEAL)
+            )
 
-    def save(self, step: int, lanes: Lane) -> None:
+    def save(self, step: int, lanes: Lane, rows: Sequence[dict] = ()) -> None:
         """Saves `lanes` under `step`; returns when it is on disk. A step that is there already
         stays.
 
-        Raises RunDirectoryError where it cannot be written (a full disk, say); older ones are as
-        they were.
+        Args:
+          step: steps made.
+          lanes: what is saved.
+          rows: what was logged at this step, as JSON knows it, one row for each arm. They are
+            sealed with the arrays, and `rows_at` gives them back.
+
+        Raises:
+          RunDirectoryError: it cannot be written (a full disk, say); older ones are as they were.
         """
         if step in self._manager.all_steps():
             return
@@ -60,13 +82,13 @@ class Checkpoints:
             "step": step,
             "leaves": _leaves(lanes),
             "sha256": tree_sha256(lanes),
+            "rows": list(rows),
         }
         seal = {**content, "seal_sha256": _sha256(content)}
-        items = ocp.args.Composite(
-            **{LANES: ocp.args.StandardSave(lanes), SEAL: ocp.args.JsonSave(seal)}
-        )
+        items = ocp.args.Composite(**{LANES: SaveLanes(lanes), SEAL: ocp.args.JsonSave(seal)})
         try:
-            written = self._manager.save(step, args=items, force=True)
+            with _without_orbax_messages():
+                written = self._manager.save(step, args=items, force=True)
         except (OSError, ValueError) as error:  # tensorstore's errors of the disk are ValueErrors
             reason = f"checkpoint {step} cannot be written to {self._folder}: {str(error)[:200]}"
             raise RunDirectoryError(reason) from error
@@ -75,9 +97,9 @@ class Checkpoints:
     def restore_newest(self, abstract: PyTree) -> tuple[int, Lane | None, list[str]]:
         """The newest checkpoint that can be read.
 
-        A damaged checkpoint newer than that one is named in the notices and set aside under the
-        name damaged-STEP, so that its step can be saved again. An exhausted memory is no damage:
-        that error is passed on.
+        A damaged checkpoint newer than that one is named in the notices and, unless the folder is
+        read only, set aside under the name damaged-STEP, so that its step can be saved again. An
+        exhausted memory is no damage: that error is passed on.
 
         Args:
           abstract: lanes of `jax.ShapeDtypeStruct` with shardings; the arrays are placed
@@ -95,7 +117,8 @@ class Checkpoints:
         damaged, notices = [], []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                lanes = self._restore(step, abstract)
+                with _without_orbax_messages():
+                    lanes = self._restore(step, abstract)
             except (RunDirectoryError, MemoryError, jax.errors.JaxRuntimeError):
                 raise
             # orbax raises many kinds; each is reported, and the next older one tried
@@ -105,19 +128,30 @@ class Checkpoints:
                     f"checkpoint {step} cannot be read ({type(error).__name__}: {str(error)[:200]})"
                 )
             else:
-                self._set_aside(damaged)
+                if not self._read_only:
+                    self._set_aside(damaged)
                 return step, lanes, notices
-        hint = f"remove {self._folder} to begin again at step 0"
+        hint = f"put a copy of {self._folder} back, or begin again in another folder with --out"
         require(not damaged, f"{'; '.join(notices)}: {hint}", RunDirectoryError)
         return 0, None, notices
 
-    def _restore(self, step: int, abstract: PyTree) -> Lane:
+    def rows_at(self, step: int) -> list[dict]:
+        """The rows that were saved with a checkpoint that `restore_newest` has returned."""
+        with _without_orbax_messages():
+            return self._seal(step)["rows"]
+
+    def _seal(self, step: int) -> dict:
+        """The seal of this run's own checkpoint of that step."""
         seal = self._manager.restore(
             step, args=ocp.args.Composite(**{SEAL: ocp.args.JsonRestore()})
         )[SEAL]
         self._require_own(step, seal)
+        return seal
+
+    def _restore(self, step: int, abstract: PyTree) -> Lane:
+        seal = self._seal(step)
         _require_same_leaves(step, seal["leaves"], _leaves(abstract))
-        items = ocp.args.Composite(**{LANES: ocp.args.StandardRestore(abstract)})
+        items = ocp.args.Composite(**{LANES: RestoreLanes(abstract)})
         lanes = self._manager.restore(step, args=items)[LANES]
         if _leaves(lanes) != seal["leaves"] or tree_sha256(lanes) != seal["sha256"]:
             raise ValueError("the arrays are not the ones that were saved: their SHA-256 differs")
@@ -127,7 +161,7 @@ class Checkpoints:
     def _require_own(self, step: int, seal: dict) -> None:
         """ValueError for a damaged seal; RunDirectoryError for the sound seal of something else."""
         where = f"checkpoint {step} in {self._folder}"
-        again = f"remove {self._folder} to train again from step 0"
+        again = "begin again in another folder with --out"
         old = set(seal) == _OLD_SEAL and _sha256(seal["leaves"]) == seal["leaves_sha256"]
         require(
             not old,
@@ -165,6 +199,79 @@ class Checkpoints:
     def close(self) -> None:
         """Releases orbax's threads."""
         self._manager.close()
+
+
+@contextlib.contextmanager
+def _without_orbax_messages():
+    """What orbax logs through absl is kept back meanwhile: its warnings are of no use to a run, and
+    its errors are raised as well, and reported from there."""
+    logger, silent = logging.getLogger("absl"), lambda record: False
+    logger.addFilter(silent)
+    try:
+        yield
+    finally:
+        logger.removeFilter(silent)
+
+
+class Found(NamedTuple):
+    """A checkpoint read without the program that made it.
+
+    arrays: of the lanes by path, such as `train_state/params/generator/Dense_0/kernel`.
+    """
+
+    step: int
+    identity: dict
+    arrays: dict[str, Any]
+
+
+def read_newest(folder: Path) -> tuple[Found | None, list[str]]:
+    """The newest checkpoint in a folder whose arrays are those that were saved.
+
+    Changes nothing, so a run may be writing there. Whether it is the right run's is for the caller
+    to say, by the identity.
+
+    Returns:
+      The checkpoint, or None where none is sound; and of each newer one that is damaged a sentence.
+    """
+    notices = []
+    if not Path(folder).is_dir():
+        return None, notices
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    names = (LANES, SEAL)
+    with ocp.CheckpointManager(
+        Path(folder).resolve(), options=options, item_names=names
+    ) as manager:
+        for step in sorted(manager.all_steps(), reverse=True):
+            try:
+                return _read(manager, step), notices
+            except MemoryError:
+                raise
+            # orbax raises many kinds for a damaged checkpoint
+            except Exception as error:
+                reason = f"{type(error).__name__}: {str(error)[:200]}"
+                notices.append(f"checkpoint {step} cannot be read ({reason})")
+    return None, notices
+
+
+def _read(manager: ocp.CheckpointManager, step: int) -> Found:
+    args = ocp.args.Composite(**{SEAL: ocp.args.JsonRestore()})
+    seal = manager.restore(step, args=args)[SEAL]
+    if _sha256({k: v for k, v in seal.items() if k != "seal_sha256"}) != seal["seal_sha256"]:
+        raise ValueError("its seal is not the one that was saved")
+    if seal["step"] != step:
+        raise ValueError(f"it is checkpoint {seal['step']} under another name")
+    saved = read_named(Path(str(manager.directory)) / str(step) / LANES / FILE, seal["leaves"])
+    if sha256_of(saved) != seal["sha256"]:
+        raise ValueError("the arrays are not the ones that were saved: their SHA-256 differs")
+    return Found(step, seal["identity"], {_simple(path): x for path, x in saved.items()})
+
+
+_KEY = re.compile(r"\['((?:[^'\\]|\\.)*)'\]|\[(\d+)\]|\.(\w+)")
+
+
+def _simple(path: str) -> str:
+    """`.params['generator'][0]` as `params/generator/0`."""
+    return "/".join(next(part for part in found if part) for found in _KEY.findall(path))
 
 
 def _leaves(tree: PyTree) -> dict[str, str]:

@@ -22,9 +22,11 @@ from dgm_jax.core import (
     PyTree,
     Replica,
     StepInfo,
+    Sums,
     Task,
     TrainState,
     all_finite,
+    float_type,
     require,
     select_tree,
 )
@@ -62,7 +64,14 @@ def lane_program(task_of) -> LaneProgram:
         return Lane(train_state, jnp.int32(-1), key_eval, hyper)
 
     def advance(lane, data, num_steps, replica):
-        return advance_lane(task_of(lane.hyper), lane, data, num_steps, replica)
+        lane, _, metrics = advance_lane(task_of(lane.hyper), lane, data, num_steps, replica)
+        return lane, metrics
+
+    def advance_part(lane, sums, data, num_steps, last, replica):
+        return advance_lane(task_of(lane.hyper), lane, data, num_steps, replica, sums, last)
+
+    def no_sums(lane, data):
+        return _no_sums(_one_step(task_of(lane.hyper), data, SOLO), lane)
 
     def evaluate(lane, data):
         found = task_of(lane.hyper).evaluate(lane.train_state, data, lane.eval_key)
@@ -76,20 +85,77 @@ def lane_program(task_of) -> LaneProgram:
         task = task_of(lane.hyper)
         return task.conclude(lane.train_state, data, lane.eval_key) if task.conclude else {}
 
-    return LaneProgram(init, advance, evaluate, conclude)
+    return LaneProgram(init, advance, advance_part, no_sums, evaluate, conclude)
 
 
 def advance_lane(
-    task: Task, lane: Lane, data: PyTree, num_steps: int, replica: Replica
-) -> tuple[Lane, Metrics]:
-    """`num_steps` guarded steps under one scan; metrics are means over the steps of a well lane.
+    task: Task,
+    lane: Lane,
+    data: PyTree,
+    num_steps: int | Array,
+    replica: Replica,
+    sums: Sums | None = None,
+    last: bool | Array = True,
+) -> tuple[Lane, Sums, Metrics]:
+    """`num_steps` guarded steps under one loop; metrics are means over the steps of a well lane.
 
     A step whose parameters, model state or losses are not finite is not taken: the lane
     stays at its last finite state for the rest of the run, and `failed_at` says which
-    step it was. After the last step the optimizers' arrays must be finite too: Adam with
-    an infinite second moment never moves again, though its parameters stay finite. Nothing
+    step it was. After the last step of a chunk the optimizers' arrays must be finite too: Adam
+    with an infinite second moment never moves again, though its parameters stay finite. Nothing
     here looks across lanes, so the others do not notice.
+
+    A chunk may be made in parts, each going on from the lane and the sums of the one before. By
+    one program with a traced number of steps the parts have the bits of the whole.
+
+    Args:
+        task: what is trained.
+        lane: where it stands.
+        data: arrays for the task.
+        num_steps: an int, or a traced int32[].
+        replica: how this device takes part in a batch.
+        sums: of the chunk's steps before these; None at its beginning.
+        last: whether the chunk ends with these steps; may be traced.
+
+    Returns:
+        The lane, the sums and the means over the chunk's steps so far.
     """
+    step = _one_step(task, data, replica)
+
+    def body(_, carry):
+        lane, sums = carry
+        now = lane.train_state
+        new, losses, metrics = step(now)
+        well = lane.failed_at < 0
+        taken = well & all_finite((new.params, new.state, losses))
+        kept = _select_state(taken, new, now)
+        failed_at = jnp.where(well & ~taken, now.step, lane.failed_at)
+        totals = jax.tree.map(
+            lambda total, value: jnp.where(taken, total + value, total), sums.totals, metrics
+        )
+        lane = Lane(kept, failed_at, lane.eval_key, lane.hyper)
+        return lane, Sums(totals, sums.count + taken)
+
+    so_far = _no_sums(step, lane) if sums is None else sums
+    lane, so_far = jax.lax.fori_loop(0, num_steps, body, (lane, so_far))
+    stuck = last & (lane.failed_at < 0) & ~_finite_arrays(lane.train_state.opt_state)
+    lane = lane._replace(failed_at=jnp.where(stuck, lane.train_state.step - 1, lane.failed_at))
+    totals, count = so_far
+    means = jax.tree.map(lambda total: jnp.where(count > 0, total / count, jnp.nan), totals)
+    return lane, so_far, means
+
+
+def _no_sums(step, lane: Lane) -> Sums:
+    """The sums at the beginning of a chunk."""
+    _, _, shapes = jax.eval_shape(step, lane.train_state)
+    arrays = {name: shape.shape for name, shape in shapes.items() if shape.shape}
+    require(not arrays, f"metrics of a loss must be scalars, got shapes {arrays}")
+    zeros = {name: jnp.zeros((), float_type(shape)) for name, shape in shapes.items()}
+    return Sums(zeros, jnp.int32(0))
+
+
+def _one_step(task: Task, data: PyTree, replica: Replica):
+    """`train_state -> (the next one, losses, what is recorded of the step)`."""
     require(
         not (replica.splits_batch and task.batch_coupling),
         "devices='pmap' averages gradients of per-device batches, but this objective couples its"
@@ -97,7 +163,7 @@ def advance_lane(
     )
     algorithm = task.algorithm(replica)
 
-    # Traced once: its shapes are asked for below, and the scan takes the same trace.
+    # Traced once: its shapes are asked for, and the loop takes the same trace.
     @functools.partial(jax.jit, inline=True)
     def step(now):
         def draw(index):
@@ -106,27 +172,7 @@ def advance_lane(
         new, info = _checked(algorithm.step(now, draw))
         return new, info.losses, _recorded(info)
 
-    def body(carry, _):
-        lane, sums, count = carry
-        now = lane.train_state
-        new, losses, metrics = step(now)
-        well = lane.failed_at < 0
-        taken = well & all_finite((new.params, new.state, losses))
-        kept = _select_state(taken, new, now)
-        failed_at = jnp.where(well & ~taken, now.step, lane.failed_at)
-        sums = jax.tree.map(
-            lambda total, value: jnp.where(taken, total + value, total), sums, metrics
-        )
-        return (Lane(kept, failed_at, lane.eval_key, lane.hyper), sums, count + taken), None
-
-    _, _, shapes = jax.eval_shape(step, lane.train_state)
-    arrays = {name: shape.shape for name, shape in shapes.items() if shape.shape}
-    require(not arrays, f"metrics of a loss must be scalars, got shapes {arrays}")
-    zeros = {name: jnp.zeros(shape.shape, jnp.float32) for name, shape in shapes.items()}
-    (lane, sums, count), _ = jax.lax.scan(body, (lane, zeros, jnp.int32(0)), None, length=num_steps)
-    stuck = (lane.failed_at < 0) & ~_finite_arrays(lane.train_state.opt_state)
-    lane = lane._replace(failed_at=jnp.where(stuck, lane.train_state.step - 1, lane.failed_at))
-    return lane, jax.tree.map(lambda total: jnp.where(count > 0, total / count, jnp.nan), sums)
+    return step
 
 
 def _checked(found) -> tuple[TrainState, StepInfo]:

@@ -1,7 +1,5 @@
 """Binarised images for likelihood models: loading, batches with their step, grids of samples."""
 
-import dataclasses
-
 import numpy as np
 
 from dgm_jax import data, plotting
@@ -21,11 +19,8 @@ def load(name: str, binarization: str, asked: dict[str, tuple[str, int]]) -> Inp
     images and training images where a figure is a sum over them (`training_images`), is drawn once
     in any case, as by "static".
     """
-    dataset = data.load(name, scaling="unit", binarization=binarization)
-    require(
-        dataset.info.kind == "images", f"data must be a set of images, got the density {name!r}"
-    )
-    identity = dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}
+    dataset = data.load_images(name, scaling="unit", binarization=binarization)
+    identity = dataset.info.record()
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
     for setting, (split, num) in asked.items():
         there = len(arrays[split]["image"])

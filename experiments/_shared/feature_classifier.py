@@ -17,9 +17,8 @@ from dgm_jax import data
 from dgm_jax.core import DataError, require
 from dgm_jax.models.classifier import CLASSIFIER
 from dgm_jax.networks import Classifier, from_flax
-from dgm_jax.run import Need
-from dgm_jax.store import load_parameters
-from dgm_jax.store.records import read_json
+from dgm_jax.run import Need, load
+from dgm_jax.store.records import read_json, safe_name
 
 CHUNK = 500  # images that go through the network at once
 
@@ -36,13 +35,9 @@ class Features(NamedTuple):
     logits: Callable
 
 
-def network(info: data.DatasetInfo):
-    """The architecture for a data set."""
-    return _network(info.num_classes)
-
-
-def _network(num_classes: int):
-    return from_flax(Classifier(num_classes=num_classes))
+def network_of(dataset: dict):
+    """The architecture for data of an identity."""
+    return from_flax(Classifier(num_classes=dataset["num_classes"]))
 
 
 def classifier_of(dataset: data.Dataset, name: str, folder: str = "") -> Need:
@@ -55,7 +50,7 @@ def classifier_of(dataset: data.Dataset, name: str, folder: str = "") -> Need:
     """
     if folder:
         return Need("feature_classifier", None, folder)
-    label = "".join(c if c.isalnum() else "_" for c in name) + "-" + dataset.info.sha256[:8]
+    label = f"{safe_name(name)}-{dataset.info.sha256[:8]}"
     place = pathlib.Path("runs/feature_classifier") / label
     return Need("feature_classifier", {"data": name}, str(place))
 
@@ -69,30 +64,17 @@ def features_of(dataset: data.Dataset, folder: pathlib.Path | None) -> Features:
     """
     info = dataset.info
     if folder is None:
-        net = network(info)
+        net = network_of({"num_classes": info.num_classes})
         params, _ = net.init(jax.random.key(0), jnp.zeros((2, *info.shape)))
         return _features(net, params, {})
-    summary = read_json(folder / "summary.json")
-    learnt = summary["dataset"]
+    trained, summary = load(folder, seed=0), read_json(folder / "summary.json")
+    learnt = trained.dataset
     require(
         tuple(learnt["shape"]) == info.shape,
         f"{folder} has a classifier of images {tuple(learnt['shape'])}, trained on"
         f" {learnt['name']}; {info.name} has images {info.shape}",
         DataError,
     )
-    net = _network(learnt["num_classes"])
-
-    def fresh():
-        return net.init(jax.random.key(0), jnp.zeros((2, *info.shape)))[0]
-
-    like = {
-        CLASSIFIER: jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((summary["num_seeds"], *x.shape), x.dtype),
-            jax.eval_shape(fresh),
-        )
-    }
-    trained = load_parameters(folder / "parameters" / "feature_classifier.npz", like)
-    params = jax.tree.map(lambda x: jnp.asarray(x[0]), trained)
     other = {} if learnt["sha256"] == info.sha256 else {"trained_on": learnt["identity"]}
     identity = {
         "features": "last hidden layer of the feature classifier",
@@ -100,7 +82,7 @@ def features_of(dataset: data.Dataset, folder: pathlib.Path | None) -> Features:
         "test_accuracy": summary["metrics"]["test_accuracy"]["per_seed"][0],
         **other,
     }
-    return _features(net, params[CLASSIFIER], identity)
+    return _features(network_of(learnt), trained.params[CLASSIFIER], identity)
 
 
 def _features(net, params, identity: dict) -> Features:

@@ -7,7 +7,7 @@ import jax
 import optax
 
 from dgm_jax import priors, training
-from dgm_jax.core import Task, lookup, require_at_least
+from dgm_jax.core import Model, Task, lookup, require_at_least
 from dgm_jax.experiments.avb_four_points import Config
 from dgm_jax.experiments.avb_four_points.figures import figures, snapshots
 from dgm_jax.experiments.avb_four_points.measure import SHAPE, evaluate_avb, evaluate_vae, points
@@ -17,7 +17,7 @@ from dgm_jax.models import vae as vae_recipe
 from dgm_jax.networks import MLP, NoiseEncoder, ResidualCritic, from_flax, reshaped
 from dgm_jax.run import Inputs
 
-__all__ = ["build", "figures", "load", "references", "snapshots", "validate"]
+__all__ = ["build", "figures", "load", "model", "references", "snapshots", "validate"]
 
 NOISE_SIZE, HIDDEN = 64, (64, 64, 64)
 
@@ -69,37 +69,48 @@ def validate(config: Config) -> None:
 
 def load(settings, needed) -> Inputs:
     """Four one-hot images, which `build` draws from itself."""
-    return Inputs({}, {"name": "four_points", "identity": "four_points[one-hot, 2 x 2 pixels]"})
+    identity = {"name": "four_points", "identity": "four_points[one-hot, 2 x 2 pixels]"}
+    return Inputs({}, identity)
+
+
+def _recipe(config: Config) -> Vae | AdversarialVae:
+    decoder = reshaped(from_flax(MLP((*HIDDEN, 4), "elu", "glorot")), SHAPE)
+    prior = priors.standard_normal(2)
+    if config.model[0] == "vae":
+        encoder = reshaped(from_flax(MLP((*HIDDEN, 4), "elu", "glorot")), (4,))
+        return Vae(encoder, decoder, 2, lambda encode: prior)
+    critic = from_flax(ResidualCritic(config.critic_width))
+    encoder = from_flax(NoiseEncoder((*HIDDEN, 2)))
+    return AdversarialVae(encoder, decoder, critic, prior, 2, NOISE_SIZE)
+
+
+def model(config: Config, hyper, dataset) -> Model:
+    """The arm's model."""
+    recipe = _recipe(config)
+    if isinstance(recipe, Vae):
+        return vae_recipe(recipe, SHAPE)
+    return avb_recipe(recipe, SHAPE, num_critic_updates=config.num_critic_updates)
 
 
 def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One seed of one model; everything of the paper's table by integration over the plane."""
-    preset, kind = PRESETS[config.preset], config.model[0]
-    decoder = reshaped(from_flax(MLP((*HIDDEN, 4), "elu", "glorot")), SHAPE)
-    prior = priors.standard_normal(2)
+    preset, recipe = PRESETS[config.preset], _recipe(config)
+    game = model(config, hyper, inputs.identity)
 
     def draw(arrays, data_key, index):
         which = jax.random.randint(jax.random.fold_in(data_key, index), (preset.batch_size,), 0, 4)
         return {"x": points()[which], "step": index}
 
-    if kind == "vae":
-        encoder = reshaped(from_flax(MLP((*HIDDEN, 4), "elu", "glorot")), (4,))
-        recipe = Vae(encoder, decoder, 2, lambda encode: prior)
-        model = vae_recipe(recipe, SHAPE)
+    if isinstance(recipe, Vae):
         evaluate = functools.partial(evaluate_vae, recipe)
         rate = training.learning_rate(preset.vae_schedule, preset.vae_rate, config.num_steps)
         optimizers = {"vae": optax.adam(rate)}
     else:
-        critic = from_flax(ResidualCritic(config.critic_width))
-        recipe = AdversarialVae(
-            from_flax(NoiseEncoder((*HIDDEN, 2))), decoder, critic, prior, 2, NOISE_SIZE
-        )
-        model = avb_recipe(recipe, SHAPE, num_critic_updates=config.num_critic_updates)
         evaluate = functools.partial(evaluate_avb, recipe)
         rates = {"vae": preset.rate, "critic": preset.critic_rate}
         optimizers = {name: optax.adam(rate, preset.b1) for name, rate in rates.items()}
-    algorithm = functools.partial(training.alternating, model.players, optimizers)
-    return Task(model.init, draw, algorithm, evaluate)
+    algorithm = functools.partial(training.alternating, game.players, optimizers)
+    return Task(game.init, draw, algorithm, evaluate)
 
 
 def references(config: Config) -> list[dict]:

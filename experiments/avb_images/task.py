@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, likelihood, priors, training
-from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
+from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.avb_images import Config
-from dgm_jax.models import AVB_BATCH_COUPLING, AdversarialVae, posteriors
+from dgm_jax.models import AVB_BATCH_COUPLING, AdversarialVae, Vae, posteriors
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
 from dgm_jax.models import avb_terms as adversarial_terms
 from dgm_jax.models import vae as vae_recipe
@@ -20,7 +20,7 @@ from dgm_jax.models.latent import terms
 from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
 from dgm_jax.run import Inputs
 
-__all__ = ["build", "figures", "load", "validate"]
+__all__ = ["build", "figures", "load", "model", "validate"]
 
 MODELS = ("vae", "avb", "avb_adaptive_contrast")
 NUM_MOMENTS = 64  # posterior draws behind the Gaussian from which annealing starts
@@ -52,25 +52,35 @@ def load(settings, needed) -> Inputs:
     return study.inputs_of(settings, "num_ais")
 
 
+def _recipe(config: Config, dataset) -> Vae | AdversarialVae:
+    name = config.model[0]
+    if name == "vae":
+        return study.recipe(config, dataset, config.latent_size)
+    return _adversarial(config, tuple(dataset["shape"]), name == "avb_adaptive_contrast")
+
+
+def model(config: Config, hyper, dataset) -> Model:
+    """The arm's model."""
+    recipe, shape = _recipe(config, dataset), tuple(dataset["shape"])
+    beta = study.linear_warm_up(config)
+    if isinstance(recipe, Vae):
+        return vae_recipe(recipe, shape, beta=beta)
+    return avb_recipe(recipe, shape, num_critic_updates=config.num_critic_updates, beta=beta)
+
+
 def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One seed of one model."""
-    name, shape = config.model[0], inputs.context.info.shape
+    recipe, game = _recipe(config, inputs.identity), model(config, hyper, inputs.identity)
     rate = functools.partial(training.learning_rate, "cosine")
     optimizers = {"vae": optax.adam(rate(hyper["learning_rate"], config.num_steps), b1=0.5)}
-    beta = study.linear_warm_up(config)
     coupling = None
-    if name == "vae":
-        recipe = study.recipe(config, inputs, config.latent_size)
-        model = vae_recipe(recipe, shape, beta=beta)
-    else:
-        recipe = _adversarial(config, inputs, name == "avb_adaptive_contrast")
-        model = avb_recipe(recipe, shape, num_critic_updates=config.num_critic_updates, beta=beta)
+    if isinstance(recipe, AdversarialVae):
         # A schedule counts a player's own updates.
         critic_rate = rate(hyper["critic_rate"], config.num_steps * config.num_critic_updates)
         optimizers["critic"] = optax.adam(critic_rate, b1=0.5)
         coupling = AVB_BATCH_COUPLING if recipe.adaptive_contrast else None
-    algorithm = functools.partial(training.alternating, model.players, optimizers)
-    bound = terms if name == "vae" else adversarial_terms
+    algorithm = functools.partial(training.alternating, game.players, optimizers)
+    bound = terms if isinstance(recipe, Vae) else adversarial_terms
 
     def evaluate(train_state, arrays, key):
         params, state = train_state.params, train_state.state
@@ -79,20 +89,20 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         return {
             "claimed_elbo": jnp.mean(found.elbo),
             "test_kl": jnp.mean(found.kl),
-            "images": model.sample(params, state, jax.random.fold_in(key, 1), binary_images.SHOWN),
+            "images": game.sample(params, state, jax.random.fold_in(key, 1), binary_images.SHOWN),
         }
 
     draw = binary_images.draw_with_step(inputs, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe, bound)
-    return Task(model.init, draw, algorithm, evaluate, coupling, conclude)
+    return Task(game.init, draw, algorithm, evaluate, coupling, conclude)
 
 
-def _adversarial(config: Config, inputs: Inputs, adaptive_contrast: bool) -> AdversarialVae:
+def _adversarial(config: Config, shape, adaptive_contrast: bool) -> AdversarialVae:
     if adaptive_contrast:
         encoder = AdditiveNoiseEncoder(config.hidden, config.latent_size, NUM_BASES)
     else:
         encoder = NoiseEncoder((*config.hidden, config.latent_size))
-    _, decoder = study.networks_of(config, inputs.context.info.shape, config.latent_size)
+    _, decoder = study.networks_of(config, shape, config.latent_size)
     prior = priors.standard_normal(config.latent_size)
     return AdversarialVae(
         from_flax(encoder),

@@ -5,7 +5,7 @@ import functools
 import optax
 
 from dgm_jax import training
-from dgm_jax.core import Task, require, require_at_least, require_positive
+from dgm_jax.core import Model, Task, require, require_at_least, require_positive
 from dgm_jax.densities.posteriors import POSTERIORS
 from dgm_jax.experiments.avb_posteriors import Config
 from dgm_jax.experiments.avb_posteriors.figures import figures, snapshots
@@ -16,11 +16,11 @@ from dgm_jax.experiments.avb_posteriors.measure import (
     split_arm,
     truth,
 )
-from dgm_jax.models.posterior_families import gaussian_family, implicit_family
+from dgm_jax.models.posterior_families import Family, gaussian_family, implicit_family
 from dgm_jax.networks import ResidualCritic, from_flax
 from dgm_jax.run import Inputs
 
-__all__ = ["build", "figures", "load", "snapshots", "validate"]
+__all__ = ["build", "figures", "load", "model", "snapshots", "validate"]
 
 COUPLING = "adaptive contrast takes the moments of a batch of draws"
 
@@ -48,28 +48,44 @@ def load(settings, needed) -> Inputs:
     )
 
 
+def _family(config: Config) -> Family:
+    posterior, name = split_arm(config.arm[0])
+    target = POSTERIORS[posterior]
+    if name != "avb":
+        return gaussian_family(target, config.batch_size, name == "full_rank")
+    critic = from_flax(ResidualCritic(config.critic_width, config.critic_blocks))
+    return implicit_family(
+        target,
+        config.batch_size,
+        noise_size=config.noise_size,
+        hidden=config.hidden,
+        critic=critic,
+        num_critic_updates=config.num_critic_updates,
+        num_judged=PART,
+    )
+
+
+def model(config: Config, hyper, dataset) -> Model:
+    """The arm's family; samples [num_samples, D] are draws of it."""
+    family = _family(config)
+
+    def sample(params, state, key, num_samples):
+        return family.draw(key, params, num_samples)
+
+    return Model(family.init, family.players, sample)
+
+
 def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One seed of one family on one posterior."""
     posterior, name = split_arm(config.arm[0])
     target, rates = POSTERIORS[posterior], {"q": hyper["gaussian_learning_rate"]}
+    family, game = _family(config), model(config, hyper, inputs.identity)
     if name == "avb":
-        critic = from_flax(ResidualCritic(config.critic_width, config.critic_blocks))
-        family = implicit_family(
-            target,
-            config.batch_size,
-            noise_size=config.noise_size,
-            hidden=config.hidden,
-            critic=critic,
-            num_critic_updates=config.num_critic_updates,
-            num_judged=PART,
-        )
         rates = {"q": hyper["learning_rate"], "critic": hyper["critic_learning_rate"]}
-    else:
-        family = gaussian_family(target, config.batch_size, name == "full_rank")
     optimizers = {
         player: optax.adam(  # a schedule counts the updates of its player
             training.learning_rate(
-                "cosine", rate, config.num_steps * family.players[player].num_updates
+                "cosine", rate, config.num_steps * game.players[player].num_updates
             ),
             b1=0.5 if name == "avb" else 0.9,
         )
@@ -80,9 +96,9 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         return evaluate_family(key, family, target, train_state.params, Truth(**arrays[posterior]))
 
     return Task(
-        init=family.init,
+        init=game.init,
         draw=lambda arrays, data_key, index: {},
-        algorithm=functools.partial(training.alternating, family.players, optimizers),
+        algorithm=functools.partial(training.alternating, game.players, optimizers),
         evaluate=evaluate,
         batch_coupling=COUPLING if name == "avb" else None,
     )

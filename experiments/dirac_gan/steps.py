@@ -12,7 +12,7 @@ from dgm_jax.core import SOLO, Algorithm, Replica, lookup
 from dgm_jax.models import DIRAC_GAMES, dirac_gan, dirac_optimizers, sorted_eigenvalues
 
 
-class Arm(NamedTuple):
+class GameRule(NamedTuple):
     """A game of `models.DIRAC_GAMES` and the rule of `training.DYNAMICS` by which its
     players move."""
 
@@ -21,18 +21,21 @@ class Arm(NamedTuple):
 
 
 ARMS = {
-    **{game: Arm(game, "simultaneous") for game in DIRAC_GAMES},
+    **{game: GameRule(game, "simultaneous") for game in DIRAC_GAMES},
     **{
-        f"{game}_alternating": Arm(game, "alternating")
+        f"{game}_alternating": GameRule(game, "alternating")
         for game in DIRAC_GAMES
         if game != "half_consensus"
     },
-    **{f"gan_{rule}": Arm("gan", rule) for rule in ("consensus", "extragradient", "optimistic")},
+    **{
+        f"gan_{rule}": GameRule("gan", rule)
+        for rule in ("consensus", "extragradient", "optimistic")
+    },
 }
 
 
 def algorithm(
-    arm: Arm, step_size, replica: Replica = SOLO, *, updates: tuple[int, int] = (1, 1)
+    arm: GameRule, step_size, replica: Replica = SOLO, *, updates: tuple[int, int] = (1, 1)
 ) -> Algorithm:
     """One step of the arm as the engine makes it; `updates` of generator and discriminator, in this
     order."""
@@ -43,7 +46,7 @@ def algorithm(
     )
 
 
-def trajectory(arm: Arm, step_size: float, num_steps: int) -> np.ndarray:
+def trajectory(arm: GameRule, step_size: float, num_steps: int) -> np.ndarray:
     """float[T + 1, 2]: (theta, psi) after 0, 1, ..., T steps from (1, 1)."""
     rule = algorithm(arm, step_size)
     start = rule.init(jax.random.key(0), *dirac_gan().init(jax.random.key(0)))
@@ -57,7 +60,7 @@ def trajectory(arm: Arm, step_size: float, num_steps: int) -> np.ndarray:
 
 
 @functools.cache
-def spectrum(arm: Arm, step_size: float, updates: tuple[int, int] = (1, 1)) -> np.ndarray:
+def spectrum(arm: GameRule, step_size: float, updates: tuple[int, int] = (1, 1)) -> np.ndarray:
     """complex128[N]: eigenvalues at (0, 0) of one step, by `jacfwd` through the players and their
     optax updates.
 

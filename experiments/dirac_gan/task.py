@@ -4,14 +4,14 @@ import functools
 
 import numpy as np
 
-from dgm_jax.core import Task, lookup, require_positive
+from dgm_jax.core import Model, Task, lookup, require_positive
 from dgm_jax.experiments.dirac_gan import Config
 from dgm_jax.experiments.dirac_gan.figures import figures
 from dgm_jax.experiments.dirac_gan.steps import ARMS, algorithm, spectrum
 from dgm_jax.models import DIRAC_GAMES, dirac_gan, dirac_spectrum
 from dgm_jax.run import Inputs
 
-__all__ = ["build", "figures", "finalise", "load", "references", "validate"]
+__all__ = ["build", "figures", "finalise", "load", "model", "references", "validate"]
 
 NOTEBOOK = (
     "GAN_stability, notebooks/DiracGAN.ipynb, recomputed in double precision, +- half a unit of the"
@@ -50,6 +50,11 @@ def load(settings, needed) -> Inputs:
     return Inputs({}, {"name": "a point mass at 0"})
 
 
+def model(config: Config, hyper, dataset) -> Model:
+    """The arm's game; its rule may be another than one player after the other."""
+    return dirac_gan(DIRAC_GAMES[lookup(ARMS, config.arm[0], "arm").game])
+
+
 def build(config: Config, hyper, inputs: Inputs) -> Task:
     """Two numbers play one game under one rule: where do they end?"""
     arm = lookup(ARMS, config.arm[0], "arm")
@@ -61,7 +66,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         }
 
     return Task(
-        init=dirac_gan(DIRAC_GAMES[arm.game]).init,
+        init=model(config, hyper, inputs.identity).init,
         draw=lambda arrays, data_key, index: {},
         algorithm=functools.partial(algorithm, arm, hyper["step_size"]),
         evaluate=evaluate,

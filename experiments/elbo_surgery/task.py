@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, plotting, priors, sampling, training
-from dgm_jax.core import Task, chunked, require
+from dgm_jax.core import Model, Task, chunked, require
 from dgm_jax.densities import gaussian
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.vae import task as study
@@ -38,17 +38,21 @@ def load(settings, needed) -> Inputs:
     return study.inputs_of(settings, "num_surgery")
 
 
+def model(config: Config, hyper, dataset) -> Model:
+    """The VAE with the arm's number of latents."""
+    recipe = study.recipe(config, dataset, config.latent[0])
+    return vae(recipe, tuple(dataset["shape"]), beta=study.linear_warm_up(config))
+
+
 def build(config: Config, hyper, inputs: Inputs) -> Task:
     """One seed at one latent size: a VAE under N(0, I), taken apart at the end."""
-    recipe = study.recipe(config, inputs, config.latent[0])
-    model = vae(recipe, inputs.context.info.shape, beta=study.linear_warm_up(config))
+    recipe = study.recipe(config, inputs.identity, config.latent[0])
+    game = model(config, hyper, inputs.identity)
     rate = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
-    algorithm = functools.partial(training.alternating, model.players, {"vae": optax.adam(rate)})
+    algorithm = functools.partial(training.alternating, game.players, {"vae": optax.adam(rate)})
     draw = binary_images.draw_with_step(inputs, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe)
-    return Task(
-        model.init, draw, algorithm, functools.partial(_evaluate, recipe), conclude=conclude
-    )
+    return Task(game.init, draw, algorithm, functools.partial(_evaluate, recipe), conclude=conclude)
 
 
 def _evaluate(recipe, train_state, arrays, key):

@@ -5,7 +5,7 @@ its features.
 
 A convolutional network (64 and 128 channels, 128 features) on the real training set, three epochs
 of Adam with a cosine schedule. `gan_images` trains it by itself if it is missing. Weights:
-parameters/feature_classifier.npz in the run folder.
+models/feature_classifier.safetensors in the run folder.
 """
 
 import dataclasses

@@ -1,14 +1,13 @@
 """The small classifier on real images: Adam on cross-entropy."""
 
-import dataclasses
 import functools
 
 import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, training
-from dgm_jax.core import Task, chunked, require, require_at_least, require_positive
-from dgm_jax.experiments._shared.feature_classifier import CHUNK, network
+from dgm_jax.core import Model, Task, chunked, require, require_at_least, require_positive
+from dgm_jax.experiments._shared.feature_classifier import CHUNK, network_of
 from dgm_jax.experiments.feature_classifier import Config
 from dgm_jax.models.classifier import CLASSIFIER, class_probabilities, image_classifier
 from dgm_jax.run import Inputs
@@ -22,24 +21,22 @@ def validate(config: Config) -> None:
 
 def load(settings, needed) -> Inputs:
     """Training and test images with labels."""
-    dataset = data.load(settings.data)
-    require(
-        dataset.info.kind == "images",
-        f"data must be a set of images, got the density {settings.data!r}",
-    )
+    dataset = data.load_images(settings.data)
     require(dataset.info.num_classes > 1, f"{settings.data} has no classes to learn")
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
-    return Inputs(
-        arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
-    )
+    return Inputs(arrays, dataset.info.record(), dataset)
+
+
+def model(config: Config, hyper, dataset) -> Model:
+    """The classifier, which draws no samples."""
+    return image_classifier(network_of(dataset), tuple(dataset["shape"]))
 
 
 def build(config: Config, hyper, inputs: Inputs) -> Task:
     """Adam with a cosine schedule on shuffled epochs; accuracy and cross-entropy on the test
     set."""
     info = inputs.context.info
-    net = network(info)
-    model = image_classifier(net, info.shape)
+    net, game = network_of(inputs.identity), model(config, hyper, inputs.identity)
     draw = data.draws(inputs.context, config.batch_size)
     schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
 
@@ -60,10 +57,10 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         }
 
     algorithm = functools.partial(
-        training.alternating, model.players, {CLASSIFIER: optax.adam(schedule)}
+        training.alternating, game.players, {CLASSIFIER: optax.adam(schedule)}
     )
     return Task(
-        model.init,
+        game.init,
         lambda arrays, key, index: draw(arrays["train"], key, index),
         algorithm,
         evaluate,

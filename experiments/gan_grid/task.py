@@ -3,11 +3,11 @@
 from dgm_jax import data
 from dgm_jax.core import require_at_least
 from dgm_jax.experiments._shared.toy_gan import task as toy_gan
-from dgm_jax.experiments._shared.toy_gan.task import build, figures, snapshots
+from dgm_jax.experiments._shared.toy_gan.task import build, figures, model, snapshots
 from dgm_jax.experiments.gan_grid import Config
 from dgm_jax.run import Inputs
 
-__all__ = ["build", "figures", "load", "references", "snapshots", "validate"]
+__all__ = ["build", "figures", "load", "model", "references", "snapshots", "validate"]
 
 PACGAN = "Lin et al. 2018, PacGAN, table 1, grid, 10 trials, +- standard error"
 

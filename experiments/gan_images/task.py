@@ -1,6 +1,5 @@
 """A DCGAN, and what the features of its images say."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,7 +7,7 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, evaluation, plotting, training
-from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
+from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
 from dgm_jax.experiments._shared.feature_classifier import classifier_of
 from dgm_jax.experiments.gan_images import Config
 from dgm_jax.experiments.gan_images.extractors import (
@@ -25,6 +24,7 @@ from dgm_jax.run import Inputs, Need
 
 EXTRACTORS = ("classifier", "inception", "pixels")
 SHOWN = 64  # images of each seed in the figures
+AVERAGED = ("generator",)  # parts
 
 
 def validate(config: Config) -> None:
@@ -69,11 +69,7 @@ def _require_extractor(config: Config) -> None:
 
 def _dataset(settings) -> tuple[data.Dataset, int]:
     """The set of images, and how many of its test images are compared."""
-    dataset = data.load(settings.data)
-    require(
-        dataset.info.kind == "images",
-        f"data must be a set of images, got the density {settings.data!r}",
-    )
+    dataset = data.load_images(settings.data)
     there = dataset.info.num_test
     count = min(5_000, there) if settings.num_eval is None else settings.num_eval
     require(count <= there, f"num_eval={count}, but {settings.data} has {there} test images")
@@ -101,7 +97,7 @@ def load(settings, needed) -> Inputs:
     extractor = _extractor(settings, dataset, needed)
     real = real_features(extractor, dataset, "test", count)
     floor = _distances(real, real_features(extractor, dataset, "train", count))
-    identity = dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}
+    identity = dataset.info.record()
     identity["feature_extractor"] = extractor.identity
     known = {"dataset": dataset, "extract": extractor.apply, "real": real, "floor": floor}
     return Inputs({"train": data.arrays(dataset), "extractor": extractor.weights}, identity, known)
@@ -120,11 +116,10 @@ def _loss(config: Config) -> GanLoss:
     return label_smoothed(loss, config.label_smoothing) if config.label_smoothing else loss
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed: images and latents in, both players move, features of generated images out."""
-    dataset, extract = inputs.context["dataset"], inputs.context["extract"]
-    shape, features = dataset.info.shape, config.features
-    model = gan(
+def model(config: Config, hyper, dataset) -> Model:
+    """The networks of the settings in one game; samples are those of the averaged generator."""
+    shape, features = tuple(dataset["shape"]), config.features
+    game = gan(
         from_flax(
             Generator(shape, features=features, normalization=config.generator_normalization)
         ),
@@ -139,6 +134,13 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         ),
         spectral=config.spectral,
     )
+    return training.with_average(game, AVERAGED)
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed: images and latents in, both players move, features of generated images out."""
+    dataset, extract = inputs.context["dataset"], inputs.context["extract"]
+    game = model(config, hyper, inputs.identity)
     draw_images = data.draws(dataset, config.batch_size)
 
     def draw(arrays, data_key, index):
@@ -147,19 +149,18 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         return {"x": draw_images(arrays["train"], key_x, index)["x"], "z": z}
 
     def evaluate(train_state, arrays, key):
-        params, state = training.average_of(train_state)
         z = core.normal(key, (len(inputs.context["real"]), config.latent_size))
-        generate = functools.partial(model.decode, params, state)
+        generate = functools.partial(game.decode, train_state.params, train_state.state)
         return {
             "features": core.chunked(lambda z: extract(arrays["extractor"], generate(z)), z, 500),
             "images": generate(z[:SHOWN]),
         }
 
-    optimizers = {name: optax.adam(hyper["learning_rate"], 0.5, 0.999) for name in model.players}
-    rule = functools.partial(training.alternating, model.players, optimizers)
+    optimizers = {name: optax.adam(hyper["learning_rate"], 0.5, 0.999) for name in game.players}
+    rule = functools.partial(training.alternating, game.players, optimizers)
 
     def averaged(replica):
-        return training.averaged(rule(replica), ("generator",), hyper["average_decay"])
+        return training.averaged(rule(replica), AVERAGED, hyper["average_decay"])
 
     normalized = {
         "generator": config.generator_normalization,
@@ -167,7 +168,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     }
     coupled = [player for player, name in normalized.items() if name == "batch"]
     coupling = f"batch norm of the {' and the '.join(coupled)}" if coupled else None
-    return Task(model.init, draw, averaged, evaluate, batch_coupling=coupling)
+    return Task(game.init, draw, averaged, evaluate, batch_coupling=coupling)
 
 
 def _distances(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, likelihood, sampling, training
-from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
+from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments.gumbel_vae_images import Config
@@ -18,7 +18,7 @@ from dgm_jax.networks import MLP, from_flax, reshaped
 from dgm_jax.run import Inputs
 from dgm_jax.sampling.estimators import ESTIMATORS
 
-__all__ = ["build", "figures", "load", "references", "validate"]
+__all__ = ["build", "figures", "load", "model", "references", "validate"]
 
 MAX_CONFIGURATIONS = 4096  # latents that are enumerated
 
@@ -73,14 +73,24 @@ def networks_of(config: Config, shape: tuple[int, int, int]) -> GumbelVae:
     return GumbelVae(reshaped(encoder, latent), reshaped(decoder, shape), latent[:1], latent[1])
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed: an estimator trains encoder and decoder; bounds on log p of test images."""
-    shape = inputs.context.info.shape
-    vae = networks_of(config, shape)
-    schedule = functools.partial(
+def _schedule(hyper):
+    """`step -> temperature`."""
+    return functools.partial(
         sampling.temperature.exponential, rate=hyper["anneal_rate"], floor=0.5, hold=500
     )
-    model = gumbel_vae(vae, shape, estimator=config.estimator[0], temperature=schedule)
+
+
+def model(config: Config, hyper, dataset) -> Model:
+    """The VAE, trained by the arm's estimator."""
+    shape = tuple(dataset["shape"])
+    options = {"estimator": config.estimator[0], "temperature": _schedule(hyper)}
+    return gumbel_vae(networks_of(config, shape), shape, **options)
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed: an estimator trains encoder and decoder; bounds on log p of test images."""
+    vae, schedule = networks_of(config, inputs.context.info.shape), _schedule(hyper)
+    game = model(config, hyper, inputs.identity)
     draw = binary_images.draw_with_step(inputs, config.batch_size)
     enumerable = config.num_classes**config.num_variables <= MAX_CONFIGURATIONS
 
@@ -105,14 +115,14 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
             "relaxed_elbo": relaxed,
             "relaxation_gap": relaxed - hard,
             "test_kl": jnp.mean(terms["hard"].kl),
-            "images": model.sample(params, state, key_sample, binary_images.SHOWN),
+            "images": game.sample(params, state, key_sample, binary_images.SHOWN),
         }
 
     optimizers = {"vae": lookup(OPTIMIZERS, config.optimizer, "optimizer")(hyper["learning_rate"])}
     return Task(
-        model.init,
+        game.init,
         draw,
-        functools.partial(training.alternating, model.players, optimizers),
+        functools.partial(training.alternating, game.players, optimizers),
         evaluate,
     )
 

@@ -15,7 +15,7 @@ from dgm_jax.models.one_parameter import Noise, OneParameterFamily
 NUM_MODES, RADIUS, SCALE = 8, 2.0, 0.1
 
 
-class Truth(NamedTuple):
+class RingData(NamedTuple):
     """The data: a ring of eight Gaussians in the first two of `dim` dimensions, noise of the same
     scale in all others.
 
@@ -45,18 +45,18 @@ class Truth(NamedTuple):
         ).valid
 
 
-def truth(dim: int) -> Truth:
+def truth(dim: int) -> RingData:
     """The data in `dim` dimensions, 2 at least."""
     require(dim >= 2, f"the ring needs 2 dimensions at least, got {dim}")
     angles = 2 * np.pi * np.arange(NUM_MODES) / NUM_MODES
     means = np.zeros((NUM_MODES, dim), np.float32)
     means[:, :2] = RADIUS * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     threshold = math.sqrt(scipy.stats.chi2.ppf(evaluation.expected_valid(3.0, 2), dim))
-    return Truth(dim, jnp.asarray(means), threshold)
+    return RingData(dim, jnp.asarray(means), threshold)
 
 
 def measure(
-    family: OneParameterFamily, data: Truth, raw: Array, centres: Array, x: Array, noise: Noise
+    family: OneParameterFamily, data: RingData, raw: Array, centres: Array, x: Array, noise: Noise
 ) -> dict[str, Array]:
     """The model at `raw`: its likelihood at test points x ~ p [m, dim] and its samples; scalars,
     nats and shares.

@@ -11,6 +11,7 @@ import optax
 from dgm_jax import training
 from dgm_jax.core import (
     Aux,
+    Model,
     Player,
     Task,
     require_at_least,
@@ -31,7 +32,7 @@ from dgm_jax.experiments.likelihood_versus_samples.problem import measure, truth
 from dgm_jax.models.one_parameter import noise, pick
 from dgm_jax.run import Inputs
 
-__all__ = ["build", "figures", "finalise", "load", "references", "validate"]
+__all__ = ["build", "figures", "finalise", "load", "model", "references", "validate"]
 
 THEIS = "Theis et al. 2016: log 100 nats in any dimension"
 LIMIT = "closed form of isolated kernels"
@@ -52,9 +53,8 @@ def load(settings, needed) -> Inputs:
     return Inputs({}, {"name": name})
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed: its own training points; maximum likelihood of one number; likelihood and samples
-    measured."""
+def model(config: Config, hyper, dataset) -> Model:
+    """One number, fitted by maximum likelihood; its state has the training points."""
     name, dim = parse(config.arm[0])
     data = truth(dim)
     family = FAMILIES[name](data)
@@ -62,12 +62,6 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     def init(key):
         raw = jnp.float32(family.raw_of(STARTS[name]))
         return {"model": raw}, {"model": data.sample(key, config.num_kernels)}
-
-    def draw(arrays, data_key, index):
-        key = jax.random.fold_in(data_key, index)
-        if name == "memorised":
-            return {"choice": uniform(key, (config.batch_size,))}
-        return {"x": data.sample(key, config.batch_size)}
 
     def loss(params, state, batch, key):
         centres = state["model"]
@@ -77,6 +71,25 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
             else batch["x"]
         )
         return -jnp.mean(family.log_prob(params["model"], centres, x)), Aux(state, {})
+
+    def sample(params, state, key, num_samples):
+        return family.sample(params["model"], state["model"], noise(key, data, num_samples))
+
+    return Model(init, {"fit": Player(("model",), loss)}, sample)
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed: its own training points; maximum likelihood of one number; likelihood and samples
+    measured."""
+    name, dim = parse(config.arm[0])
+    data = truth(dim)
+    family, game = FAMILIES[name](data), model(config, hyper, inputs.identity)
+
+    def draw(arrays, data_key, index):
+        key = jax.random.fold_in(data_key, index)
+        if name == "memorised":
+            return {"choice": uniform(key, (config.batch_size,))}
+        return {"x": data.sample(key, config.batch_size)}
 
     def evaluate(train_state, arrays, key):
         key_x, key_noise = jax.random.split(key)
@@ -93,9 +106,9 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
             "perfect_valid": data.valid(drawn.exact),
         }
 
-    players = {"fit": Player(("model",), loss)}
     optimizers = {"fit": optax.adam(hyper["learning_rate"])}
-    return Task(init, draw, functools.partial(training.simultaneous, players, optimizers), evaluate)
+    algorithm = functools.partial(training.simultaneous, game.players, optimizers)
+    return Task(game.init, draw, algorithm, evaluate)
 
 
 def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:

@@ -9,7 +9,17 @@ import numpy as np
 import optax
 
 from dgm_jax import plotting, training
-from dgm_jax.core import Aux, Player, Task, lookup, require, require_positive, uniform
+from dgm_jax.core import (
+    Aux,
+    Model,
+    Player,
+    Task,
+    lookup,
+    normal,
+    require,
+    require_positive,
+    uniform,
+)
 from dgm_jax.densities import gaussian, mixture
 from dgm_jax.experiments.mode_covering import Config
 from dgm_jax.objectives import divergences
@@ -87,8 +97,13 @@ def load(settings, needed) -> Inputs:
     return Inputs({}, {"name": f"two Gaussians of scale {SCALE} in one dimension, known density"})
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed: a Gaussian descends a divergence from where it happens to start."""
+def _value(arm: str, params):
+    own = params["gaussian"]
+    return divergence(arm, own["loc"], jnp.exp(own["log_scale"]))
+
+
+def model(config: Config, hyper, dataset) -> Model:
+    """A Gaussian that is fitted by the arm's divergence; samples are [num_samples]."""
     arm = config.arm[0]
     half = parse(arm)[1]
 
@@ -98,29 +113,35 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         log_scale = uniform(key_scale, (), minval=math.log(SCALE), maxval=math.log(2 * half))
         return {"gaussian": {"loc": loc, "log_scale": log_scale}}, {}
 
-    def value(params):
-        return divergence(arm, params["gaussian"]["loc"], jnp.exp(params["gaussian"]["log_scale"]))
+    def loss(params, state, batch, key):
+        return _value(arm, params), Aux(state, {})
+
+    def sample(params, state, key, num_samples):
+        own = params["gaussian"]
+        return own["loc"] + jnp.exp(own["log_scale"]) * normal(key, (num_samples,))
+
+    return Model(init, {"fit": Player(("gaussian",), loss)}, sample)
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed: a Gaussian descends a divergence from where it happens to start."""
+    arm, game = config.arm[0], model(config, hyper, inputs.identity)
 
     def evaluate(train_state, arrays, key):
         own = train_state.params["gaussian"]
         return {
             "mu": own["loc"],
             "sigma": jnp.exp(own["log_scale"]),
-            "value": value(train_state.params),
+            "value": _value(arm, train_state.params),
         }
 
-    players = {
-        "fit": Player(
-            ("gaussian",), lambda params, state, batch, key: (value(params), Aux(state, {}))
-        )
-    }
     optimizers = {
         "fit": optax.adam(
             training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
         )
     }
-    algorithm = functools.partial(training.simultaneous, players, optimizers)
-    return Task(init, lambda arrays, data_key, index: {}, algorithm, evaluate)
+    algorithm = functools.partial(training.simultaneous, game.players, optimizers)
+    return Task(game.init, lambda arrays, data_key, index: {}, algorithm, evaluate)
 
 
 def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:

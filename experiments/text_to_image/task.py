@@ -1,7 +1,6 @@
 """Images from words: a discrete VAE's tokens and one transformer over text and image, trained in
 one game."""
 
-import dataclasses
 import functools
 import math
 
@@ -11,7 +10,7 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, sampling, training
-from dgm_jax.core import Task, lookup, require, require_at_least, require_positive
+from dgm_jax.core import Model, Task, chunked, lookup, require, require_at_least, require_positive
 from dgm_jax.data import captions
 from dgm_jax.experiments._shared.feature_classifier import classifier_of, features_of
 from dgm_jax.experiments.text_to_image import Config
@@ -39,7 +38,7 @@ from dgm_jax.networks import (
 from dgm_jax.objectives.elbo import warm_up
 from dgm_jax.run import Inputs, Need
 
-__all__ = ["build", "figures", "load", "needs", "snapshots", "validate"]
+__all__ = ["build", "figures", "load", "model", "needs", "prompt", "snapshots", "validate"]
 
 NUM_TEXTS = 4  # captions of each image
 # of training texts that are all padding, for classifier-free guidance (Ho and Salimans 2022)
@@ -67,11 +66,9 @@ def validate(config: Config) -> None:
 
 def _dataset(settings) -> data.Dataset:
     """Labelled images in [0, 1]."""
-    dataset = data.load(settings.data, scaling="unit")
-    require(
-        dataset.info.kind == "images" and len(dataset.info.class_names) > 1,
-        f"data must be labelled images, got {settings.data!r}",
-    )
+    dataset = data.load_images(settings.data, scaling="unit")
+    labelled = len(dataset.info.class_names) > 1
+    require(labelled, f"data must be labelled images, got {settings.data!r}")
     return dataset
 
 
@@ -98,10 +95,7 @@ def load(settings, needed) -> Inputs:
     arrays = {
         split: data.arrays(dataset, split) | {"texts": texts[split]} for split in ("train", "test")
     }
-    identity = dataclasses.asdict(info) | {
-        "identity": info.identity,
-        "vocabulary": list(reader.vocabulary),
-    }
+    identity = info.record() | {"vocabulary": list(reader.vocabulary)}
     return Inputs(
         arrays,
         identity | {"judge": judge.identity},
@@ -109,12 +103,14 @@ def load(settings, needed) -> Inputs:
     )
 
 
-def prompts_of(info, reader: captions.Tokenizer, num: int) -> tuple[np.ndarray, np.ndarray]:
+def prompts_of(
+    class_names: tuple[str, ...], reader: captions.Tokenizer, num: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(int32[num, L], labels [num]): "a NOUN" for the classes in turn, and for the names of a class
     in turn."""
-    labels = np.arange(num) % len(info.class_names)
-    names = [captions.nouns(info.class_names[label]) for label in labels]
-    chosen = [name[(i // len(info.class_names)) % len(name)] for i, name in enumerate(names)]
+    labels = np.arange(num) % len(class_names)
+    names = [captions.nouns(class_names[label]) for label in labels]
+    chosen = [name[(i // len(class_names)) % len(name)] for i, name in enumerate(names)]
     return np.stack([reader.encode(captions.sentence("a {}", noun)) for noun in chosen]), labels
 
 
@@ -145,15 +141,25 @@ def recipe(config: Config, shape, reader: captions.Tokenizer):
     )
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed: tokeniser and transformer move at once; evaluation draws images for prompts and
-    judges them."""
-    dataset, reader = inputs.context["set"], inputs.context["reader"]
-    vae, stream, model = recipe(config, dataset.info.shape, reader)
-    num_tokenizer = max(1, int(config.autoencoder_share * config.num_steps))
+def _num_tokenizer(config: Config) -> int:
+    """Steps in which the tokeniser learns."""
+    return max(1, int(config.autoencoder_share * config.num_steps))
+
+
+def model(config: Config, hyper, dataset) -> Model:
+    """Tokeniser and transformer in one game.
+
+    `sample(params, state, key, num_samples, *, prompt=None)` gives images [num_samples, H, W, C] in
+    [0, 1] for texts int32[num_samples, L] or one text [L]; by default, as the run's evaluation, for
+    "a NOUN" of the classes in turn. `decode` takes tokens; `latent` is the tokeniser's.
+    """
+    shape, names = tuple(dataset["shape"]), tuple(dataset["class_names"])
+    reader = captions.tokenizer(names)
+    vae, stream, words = recipe(config, shape, reader)
+    num_tokenizer = _num_tokenizer(config)
     tokenizer_model = discrete_vae(
         vae,
-        dataset.info.shape,
+        shape,
         temperature=functools.partial(
             sampling.temperature.cosine,
             start=1.0,
@@ -164,14 +170,37 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         relaxation=config.relaxation,
     )
     players = tokenizer_model.players | {
-        AUTOREGRESSIVE: on_tokens(model.players[AUTOREGRESSIVE], vae)
+        AUTOREGRESSIVE: on_tokens(words.players[AUTOREGRESSIVE], vae)
     }
 
     def init(key):
         key_tokenizer, key_model = jax.random.split(key)
-        first, second = tokenizer_model.init(key_tokenizer), model.init(key_model)
+        first, second = tokenizer_model.init(key_tokenizer), words.init(key_model)
         return first[0] | second[0], first[1] | second[1]
 
+    def sample(params, state, key, num_samples, *, prompt=None):
+        prompts = prompts_of(names, reader, num_samples)[0] if prompt is None else prompt
+        null = jnp.zeros_like(prompts)
+        options = {} if config.guidance == 1 else {"guidance": config.guidance, "null_prompt": null}
+        drawn = words.sample(params, state, key, num_samples, prompt=prompts, **options)
+        codes = stream.codes(drawn.tokens).reshape(-1, *vae.latent_shape)
+        return decode(params, state, codes)
+
+    decode = functools.partial(decode_tokens, vae)
+    return Model(init, players, sample, decode, tokenizer_model.latent)
+
+
+def prompt(config: Config, dataset, text: str) -> dict:
+    """A caption such as "a dark wide pullover"; DataError for a word that no caption has."""
+    reader = captions.tokenizer(tuple(dataset["class_names"]))
+    return {"prompt": reader.encode(captions.sentence("{}", text))}
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed: tokeniser and transformer move at once; evaluation draws images for prompts and
+    judges them."""
+    dataset, reader = inputs.context["set"], inputs.context["reader"]
+    game, num_tokenizer = model(config, hyper, inputs.identity), _num_tokenizer(config)
     optimizers = {
         AUTOENCODER: optax.adam(
             training.learning_rate("cosine", hyper["learning_rate"], num_tokenizer)
@@ -180,11 +209,10 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
             training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
         ),
     }
-    algorithm = functools.partial(training.simultaneous, players, optimizers)
-    evaluate = functools.partial(
-        _evaluate, config, hyper["final_temperature"], inputs, vae, stream, model
-    )
-    return Task(init, _draw(config, dataset, reader), algorithm, evaluate)
+    algorithm = functools.partial(training.simultaneous, game.players, optimizers)
+    parts = (game, *recipe(config, dataset.info.shape, reader))
+    evaluate = functools.partial(_evaluate, config, hyper["final_temperature"], inputs, *parts)
+    return Task(game.init, _draw(config, dataset, reader), algorithm, evaluate)
 
 
 def _draw(config, dataset, reader):
@@ -204,24 +232,18 @@ def _draw(config, dataset, reader):
     return draw
 
 
-def _evaluate(config, temperature, inputs, vae, stream, model, train_state, arrays, key):
+def _evaluate(config, temperature, inputs, game, vae, stream, words, train_state, arrays, key):
     params, state = train_state.params, train_state.state
     test = arrays["test"]
     key_sample, key_bound = jax.random.split(key)
-    prompts, labels = prompts_of(
-        inputs.context["set"].info, inputs.context["reader"], config.num_prompts
-    )
-    null = jnp.zeros_like(prompts)
-    options = {} if config.guidance == 1 else {"guidance": config.guidance, "null_prompt": null}
-    drawn = model.sample(params, state, key_sample, len(prompts), prompt=prompts, **options)
-    images = decode_tokens(
-        vae, params, state, stream.codes(drawn.tokens).reshape(-1, *vae.latent_shape)
-    )
+    names = inputs.context["set"].info.class_names
+    _, labels = prompts_of(names, inputs.context["reader"], config.num_prompts)
+    images = game.sample(params, state, key_sample, config.num_prompts)
     verdict = jnp.argmax(inputs.context["judge"].logits(2 * images - 1), axis=-1)
     sentences, real = test["texts"][:1000, 0], data.to_model_range(test["image"][:1000], "unit")
     found = gumbel_bounds(key_bound, vae, params, state, real, temperature)
     codes = tokens_of(vae, params, state, real)
-    log_p = model.log_prob(params, codes.reshape(len(real), -1) + stream.text_vocab, sentences)
+    log_p = words.log_prob(params, codes.reshape(len(real), -1) + stream.text_vocab, sentences)
     rebuilt = decode_tokens(vae, params, state, codes)
     judged = jnp.argmax(inputs.context["judge"].logits(2 * rebuilt - 1), axis=-1)
     return {
@@ -234,7 +256,7 @@ def _evaluate(config, temperature, inputs, vae, stream, model, train_state, arra
         "test_kl": jnp.mean(found["hard"].kl),
         "distance_to_train": jnp.median(nearest_distance(images, arrays["train"]["image"])),
         "test_distance_to_train": jnp.median(
-            nearest_distance(real[: len(prompts)], arrays["train"]["image"])
+            nearest_distance(real[: config.num_prompts], arrays["train"]["image"])
         ),
         "images": images,
     }
@@ -248,14 +270,7 @@ def nearest_distance(images, train):
         block = data.to_model_range(block, "unit").reshape(block.shape[0], -1)
         cross = rows @ block.T
         squares = jnp.sum(rows**2, 1)[:, None] - 2 * cross + jnp.sum(block**2, 1)
-        return jnp.min(squares, axis=1)[None]
+        return squares.T
 
-    size = 1000
-    full = train.shape[0] // size * size
-    found = (
-        [jax.lax.map(distances, train[:full].reshape(-1, size, *train.shape[1:])).min((0, 1))]
-        if full
-        else []
-    )
-    found += [distances(train[full:])[0]] if full < train.shape[0] else []
-    return jnp.sqrt(jnp.maximum(jnp.min(jnp.stack(found), axis=0), 0.0))
+    nearest = jnp.min(chunked(distances, train, 1000), axis=0)
+    return jnp.sqrt(jnp.maximum(nearest, 0.0))

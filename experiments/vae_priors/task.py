@@ -7,17 +7,17 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, likelihood, training
-from dgm_jax.core import Task, lookup, require, require_at_least
+from dgm_jax.core import Model, Task, lookup, require, require_at_least
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.vae_priors import Config
-from dgm_jax.models import latent, vae
+from dgm_jax.models import Vae, latent, vae
 from dgm_jax.models.latent import log_weights, terms
 from dgm_jax.models.posteriors import annealing_start
 from dgm_jax.run import Inputs
 
-__all__ = ["build", "figures", "load", "references", "validate"]
+__all__ = ["build", "figures", "load", "model", "references", "validate"]
 
 VAMP = "Tomczak and Welling 2018, VAE, static MNIST, other networks"
 PUBLISHED = {"standard_normal": (-88.56, f"{VAMP}; quoted from memory"), "vamp": (-85.57, VAMP)}
@@ -59,29 +59,39 @@ def load(settings, needed) -> Inputs:
     return study.inputs_of(settings, "num_eval", "num_ais", "num_surgery")
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed under one prior: the ELBO during training, likelihood and surgery at the end."""
-    recipe = study.recipe(
-        config, inputs, config.latent_size, config.prior[0], config.num_components
-    )
-    model = vae(
-        recipe,
-        inputs.context.info.shape,
+def _recipe(config: Config, dataset, images=None) -> Vae:
+    named = config.prior[0], config.num_components
+    return study.recipe(config, dataset, config.latent_size, *named, images)
+
+
+def model(config: Config, hyper, dataset, images=None) -> Model:
+    """The VAE under the arm's prior. `images`, where a VampPrior starts: only `init` looks at
+    them."""
+    return vae(
+        _recipe(config, dataset, images),
+        tuple(dataset["shape"]),
         beta=study.linear_warm_up(config),
         bound=config.bound,
         num_samples=None if config.num_samples == 1 else config.num_samples,
         free_bits=config.free_bits,
     )
+
+
+def build(config: Config, hyper, inputs: Inputs) -> Task:
+    """One seed under one prior: the ELBO during training, likelihood and surgery at the end."""
+    images = inputs.context.train["image"]
+    recipe = _recipe(config, inputs.identity, images)
+    game = model(config, hyper, inputs.identity, images)
     rate = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
-    algorithm = functools.partial(training.alternating, model.players, {"vae": optax.adam(rate)})
+    algorithm = functools.partial(training.alternating, game.players, {"vae": optax.adam(rate)})
     draw = binary_images.draw_with_step(inputs, config.batch_size)
     conclude = functools.partial(_conclude, config, recipe)
-    evaluate = functools.partial(_evaluate, recipe, model)
+    evaluate = functools.partial(_evaluate, recipe, game)
     coupling = latent.FREE_BITS_COUPLING if config.free_bits > 0 else None
-    return Task(model.init, draw, algorithm, evaluate, coupling, conclude)
+    return Task(game.init, draw, algorithm, evaluate, coupling, conclude)
 
 
-def _evaluate(recipe, model, train_state, arrays, key):
+def _evaluate(recipe, game, train_state, arrays, key):
     """One draw of the bound for every test image, and pictures."""
     params, state = train_state.params, train_state.state
     key_bound, key_sample = jax.random.split(key)
@@ -91,7 +101,7 @@ def _evaluate(recipe, model, train_state, arrays, key):
         "test_elbo": jnp.mean(found.elbo),
         "test_log_likelihood_term": jnp.mean(found.log_likelihood),
         "test_kl": jnp.mean(found.kl),
-        "images": model.sample(params, state, key_sample, binary_images.SHOWN),
+        "images": game.sample(params, state, key_sample, binary_images.SHOWN),
     }
 
 
@@ -125,12 +135,12 @@ def _annealed(key, config, recipe, params, state, x):
     it."""
     settings = likelihood.Settings(num_steps=config.ais_steps, num_chains=config.num_chains)
     found = study.annealed(key, settings, annealing_start(recipe, params, state, x))
+    moves = {} if found.acceptance is None else {"acceptance": jnp.mean(found.acceptance)}
     return {
         "annealed_log_prob": jnp.mean(found.log_prob),
         "annealed_error": likelihood.average(found).monte_carlo_error,
         "annealed_sample_size": jnp.mean(found.effective_sample_size),
-        "acceptance": jnp.mean(found.acceptance),
-    }
+    } | moves
 
 
 def references(config: Config) -> list[dict]:

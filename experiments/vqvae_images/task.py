@@ -1,6 +1,5 @@
 """A VQ-VAE, the prior over its codes, and what both say about test images."""
 
-import dataclasses
 import functools
 import math
 
@@ -11,6 +10,7 @@ import optax
 from dgm_jax import data, likelihood, objectives, plotting, quantization, training
 from dgm_jax.core import (
     Array,
+    Model,
     Quantizer,
     Task,
     chunked,
@@ -69,15 +69,9 @@ def validate(config: Config) -> None:
 
 def load(settings, needed) -> Inputs:
     """Real images in [-1, 1]."""
-    dataset = data.load(settings.data)
-    require(
-        dataset.info.kind == "images",
-        f"data must be a set of images, got the density {settings.data!r}",
-    )
+    dataset = data.load_images(settings.data)
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
-    return Inputs(
-        arrays, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
-    )
+    return Inputs(arrays, dataset.info.record(), dataset)
 
 
 def quantizer_of(config: Config, decay) -> Quantizer:
@@ -115,12 +109,26 @@ def recipe(config: Config, hyper, shape: tuple[int, int, int]) -> VqVae:
     return vae._replace(prior=code_prior(from_transformer(transformer), vae.code_grid))
 
 
+def _num_first(config: Config, places: int) -> int:
+    return -(-10 * config.num_codes // places)
+
+
 def first_images(config: Config, inputs: Inputs, places: int) -> Array | None:
     """Training images with ten vectors a code, where codebooks start by k-means."""
     if config.start == "normal":
         return None
-    images = inputs.arrays["train"]["image"][: -(-10 * config.num_codes // places)]
+    images = inputs.arrays["train"]["image"][: _num_first(config, places)]
     return data.to_model_range(images, inputs.context.info.scaling)
+
+
+def model(config: Config, hyper, dataset, images: Array | None = None) -> Model:
+    """Autoencoder and prior. `images`, where codebooks start by k-means: only `init` looks at
+    them, and without them starts at nothing that could be trained."""
+    shape = tuple(dataset["shape"])
+    vae = recipe(config, hyper, shape)
+    if images is None and config.start != "normal":
+        images = jnp.zeros((_num_first(config, math.prod(vae.grid)), *shape))
+    return model_of(vae, shape, first_images=images)
 
 
 def measured(vae: VqVae, params, state, x: Array) -> tuple[Array, Array]:
@@ -155,7 +163,8 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     shape, scaling = inputs.context.info.shape, inputs.context.info.scaling
     vae = recipe(config, hyper, shape)
     places = math.prod(vae.code_grid)
-    model = model_of(vae, shape, first_images=first_images(config, inputs, math.prod(vae.grid)))
+    images = first_images(config, inputs, math.prod(vae.grid))
+    game = model(config, hyper, inputs.identity, images)
     draw_images = data.draws(inputs.context, config.batch_size)
     bits = functools.partial(likelihood.bits_per_dimension, num_dimensions=math.prod(shape))
 
@@ -178,15 +187,15 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
             "reconstructions": vqvae_decode(
                 vae, params, state, vqvae_encode(vae, params, state, shown)[1].quantized
             ),
-            "samples": model.sample(params, state, key, SHOWN),
+            "samples": game.sample(params, state, key, SHOWN),
         }
 
     schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
-    optimizers = {name: optax.adam(schedule) for name in model.players}
+    optimizers = {name: optax.adam(schedule) for name in game.players}
     return Task(
-        model.init,
+        game.init,
         lambda arrays, data_key, index: {"x": draw_images(arrays["train"], data_key, index)["x"]},
-        functools.partial(training.simultaneous, model.players, optimizers),
+        functools.partial(training.simultaneous, game.players, optimizers),
         evaluate,
         batch_coupling=None if config.quantizer in WITHOUT_STATISTICS else "codebook statistics",
     )

@@ -85,6 +85,30 @@ def test_the_log_of_a_mean_over_one_axis():
     values = np.random.default_rng(0).normal(size=(5, 3)) + 800  # exp overflows
     for axis in (0, -1):
         expected = 800 + np.log(np.mean(np.exp(values - 800), axis))
-        got = core.log_mean_exp(jnp.asarray(values, jnp.float32), axis)
+        got = core.log_mean_exp(jnp.asarray(values, jnp.float32), axis).value
         np.testing.assert_allclose(got, expected, rtol=1e-6)
-    assert core.log_mean_exp(jnp.full(3, -jnp.inf)) == -jnp.inf
+    assert core.log_mean_exp(jnp.full(3, -jnp.inf)).value == -jnp.inf
+
+
+@pytest.mark.parametrize("value", [0, 1.0, np.array([0.2, 1.0]), jnp.float32(0.5)])
+def test_a_share_comes_back(value):
+    assert checks.share(value, "decay") is value
+
+
+@pytest.mark.parametrize("value", [-1e-6, 1.5, np.array([0.2, 1.1]), float("nan")])
+def test_what_is_no_share_is_refused_by_name(value):
+    with pytest.raises(ConfigError, match=r"^decay must be in \[0, 1\]; got "):
+        checks.share(value, "decay")
+
+
+def test_vectors_have_the_last_axis_that_was_asked_for():
+    assert checks.vectors([[1.0, 2.0]], "z", 2).shape == (1, 2)
+    for wrong in (np.zeros((2, 3)), np.float32(0)):
+        with pytest.raises(ConfigError, match=r"^z must be \[\*B, 2\]; got "):
+            checks.vectors(wrong, "z", 2)
+
+
+def test_an_array_on_a_device_is_concrete_and_a_tracer_is_not():
+    seen = []
+    jax.jit(lambda x: seen.append(checks.is_concrete(x)))(1.0)
+    assert seen == [False] and checks.is_concrete(jnp.ones(3)) and not checks.is_known(jnp.ones(3))

@@ -32,3 +32,21 @@ def test_a_single_value_has_no_variance():
 def test_values_of_another_shape(values):
     with pytest.raises(ConfigError, match=r"as the mean is \(3,\)"):
         RunningMoments.empty((3,)).merge(values)
+
+
+@pytest.mark.parametrize("sizes", [(4, 9), (0, 5), (5, 0), (0, 0)])
+def test_two_sets_join_with_their_outer_products(sizes):
+    """Sums of outer products of deviations, as a covariance needs; an empty set changes nothing."""
+    values = np.random.default_rng(2).normal(size=(sum(sizes), 3)) + 10
+    parts = np.split(values, [sizes[0]])
+
+    def moments(x):
+        mean = x.mean(0) if len(x) else np.zeros(3)
+        squares = (x - mean).T @ (x - mean)
+        return RunningMoments(jnp.float32(len(x)), *map(jnp.float32, (mean, squares)))
+
+    got = moments(parts[0]).join(moments(parts[1]), product=lambda d: jnp.outer(d, d))
+    expected = moments(values)
+    assert got.count == expected.count
+    np.testing.assert_allclose(got.mean, expected.mean, rtol=1e-5)
+    np.testing.assert_allclose(got.squares, expected.squares, rtol=1e-4, atol=1e-4)

@@ -325,7 +325,7 @@ def test_bad_contents_are_refused_at_load(tmp_path, arrays, message):
             {"binarization": "static"},
             "is a 2-D density; binarization='static' is for images",
         ),
-        ("ring", {"num_train": 0}, "num_train must be a positive integer"),
+        ("ring", {"num_train": 0}, "num_train must be an integer of at least 1; got 0"),
         (
             "digits",
             {"binarisation": "static"},
@@ -431,6 +431,17 @@ def test_a_label_of_an_idx_file_is_one_byte_so_that_its_classes_are_few(tmp_path
     assert data.load(f"idx:{tmp_path}").info.num_classes == 256
     with pytest.raises(DataError, match=r"train labels: expected 0\.\.9, got 0\.\.255"):
         data.load("mnist", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "loop", "pipe"])
+@pytest.mark.parametrize("place", ["data_dir", "DGM_JAX_DATA"])
+def test_a_data_folder_that_cannot_be_opened(tmp_path, monkeypatch, path, place):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "pipe").write_text("a file")
+    monkeypatch.setenv("DGM_JAX_DATA", str(tmp_path / path))
+    options = {"data_dir": tmp_path / path} if place == "data_dir" else {}
+    with pytest.raises(DgmError, match="mnist was not found: no IDX files in"):
+        data.load("mnist", **options)
 
 
 def test_idx_folder_options_for_tfds_are_refused(tmp_path):

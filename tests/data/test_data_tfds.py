@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from dgm_jax import data
 from dgm_jax.core import ConfigError, DataError
@@ -37,8 +38,6 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
 
     def _generate_examples(self, rows):
-        from PIL import Image
-
         for i in rows:
             height = 6 - (i % 2 if self.mixed else 0)
             yield i, {"image": Image.fromarray(PICTURES[i, :height]), "label": i % 3, "other": i}
@@ -124,6 +123,87 @@ def test_what_cannot_be_read_says_why(data_dir, name, options, error, message):
         data.load(name, data_dir=data_dir, **options)
 
 
+class OddSets(TinyShapes, skip_registration=True):
+    """A third split, labels beyond int32, and features that are no image or no label."""
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=(None, 5, 3), encoding_format="png"),
+            "deep": tfds.features.Tensor(shape=(4, 5, 1), dtype=np.uint16),
+            "label": tfds.features.Scalar(np.int64),
+            "two": tfds.features.Tensor(shape=(2,), dtype=np.int32),
+            "share": tfds.features.Scalar(np.float32),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        rows = {"train": range(20), "test": range(20, 30), "extra": range(3), "far": range(30, 32)}
+        return {split: self._generate_examples(numbers) for split, numbers in rows.items()}
+
+    def _generate_examples(self, rows):
+        for i in rows:
+            yield (
+                i,
+                {
+                    "image": Image.fromarray(PICTURES[i % 30]),
+                    "deep": np.full((4, 5, 1), 300, np.uint16),
+                    "label": 2**32 + 1 if i >= 30 else i % 3,
+                    "two": np.zeros(2, np.int32),
+                    "share": 0.5,
+                },
+            )
+
+
+@pytest.fixture(scope="module")
+def odd_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("odd")
+    OddSets(data_dir=str(path), file_format="array_record").download_and_prepare()
+    return path
+
+
+def test_splits_that_are_not_read_are_said(odd_dir):
+    info = data.load("tfds:odd_sets", data_dir=odd_dir).info
+    assert info.notes == ("splits not read: extra, far",)
+    info = data.load("tfds:odd_sets", data_dir=odd_dir, test_split="train[:50%]").info
+    assert info.notes[:2] == (
+        "splits not read: extra, far, test",
+        "10 examples are in both splits",
+    )
+
+
+def test_examples_of_both_splits_are_counted(data_dir):
+    for train, test, both in (
+        ("train[:75%]", "train[75%:]", 0),
+        ("train[:15]", "train[12:]", 3),
+        ("train+test", "test", 10),
+    ):
+        options = {"train_split": train, "test_split": test}
+        notes = data.load("tfds:tiny_shapes", data_dir=data_dir, **options).info.notes
+        assert (f"{both} examples are in both splits" in notes) == (both > 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"image_key": "deep"}, DataError, "deep is uint16 of shape .*, expected uint8"),
+        ({"image_key": "two"}, DataError, "two is int32 of shape .2,., expected uint8"),
+        ({"label_key": "two"}, DataError, "two is int32 of shape .2,., expected one whole"),
+        ({"label_key": "share"}, DataError, "share is float32 of shape .., expected one whole"),
+        ({"test_split": "far"}, DataError, r"test labels: expected 0\.\.2, got 4294967297"),
+        ({"test_split": "test[:0]"}, ConfigError, "tfds test.:0.: no examples in it"),
+        ({"test_split": "test[:"}, DataError, "test.: cannot be read"),
+        ({"test_split": "test[:900%]"}, DataError, "test.:900%. cannot be read"),
+        ({"image_size": 10**9}, ConfigError, "image_size must be at most 8192"),
+        ({"image_size": 0}, ConfigError, "image_size must be an integer of at least 1"),
+        ({"train_split": 3}, ConfigError, "train_split takes str, got 3"),
+        ({"download": "yes"}, ConfigError, "download takes bool, got the text 'yes'"),
+    ],
+)
+def test_features_and_options_that_do_not_fit(odd_dir, options, error, message):
+    with pytest.raises(error, match=message):
+        data.load("tfds:odd_sets", data_dir=odd_dir, **options)
+
+
 def test_mixed_sizes_can_be_resized(data_dir):
     assert data.load("tfds:mixed_shapes", data_dir=data_dir, image_size=5).info.shape == (5, 5, 3)
 
@@ -173,3 +253,12 @@ def test_preparation_refuses_what_it_should(tmp_path, capsys, arguments, message
     )
     assert message in capsys.readouterr().out
     assert not (tmp_path / "tfds" / "fashion_mnist").exists()
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    TinyShapes(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+    for path in tmp_path.rglob("*train*array_record*"):
+        content = path.read_bytes()
+        path.write_bytes(content[:100] + bytes(1900) + content[2000:])
+    with pytest.raises(DataError, match="tiny_shapes/1.0.0 in .*: train cannot be read"):
+        data.load("tfds:tiny_shapes", data_dir=tmp_path)

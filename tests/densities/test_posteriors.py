@@ -32,7 +32,7 @@ def test_the_shapes_of_the_notebook():
     z = np.random.default_rng(0).normal(size=(4, 5, 2))
     a, b = z[..., 0], z[..., 1]
     np.testing.assert_allclose(
-        posteriors.rosenbrock(z), -((a - 1) ** 2) - (b**2 - a) ** 2, rtol=1e-5, atol=1e-5
+        posteriors.rosenbrock_posterior(z), -((a - 1) ** 2) - (b**2 - a) ** 2, rtol=1e-5, atol=1e-5
     )
     np.testing.assert_allclose(posteriors.torus(z), -((a**2 + b**2 - 2) ** 2), rtol=1e-5, atol=1e-5)
 
@@ -137,7 +137,7 @@ def test_gradients_are_finite_under_jit(name):
 def test_wrong_sizes_are_named():
     for function, size in (
         (posteriors.torus, 2),
-        (posteriors.rosenbrock, 2),
+        (posteriors.rosenbrock_posterior, 2),
         (posteriors.eight_schools, 10),
     ):
         with pytest.raises(ConfigError, match=f"must have {size} coordinates; got \\(4, 3\\)"):

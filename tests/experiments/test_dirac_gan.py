@@ -9,7 +9,7 @@ import pytest
 from dgm_jax.core import ConfigError
 from dgm_jax.experiments.dirac_gan import EXPERIMENT, Config
 from dgm_jax.experiments.dirac_gan import task as dirac_gan
-from dgm_jax.experiments.dirac_gan.steps import ARMS, Arm, spectrum, trajectory
+from dgm_jax.experiments.dirac_gan.steps import ARMS, GameRule, spectrum, trajectory
 from dgm_jax.models import DIRAC_GAMES, DiracGame, dirac_spectrum
 from dgm_jax.run import main
 
@@ -131,7 +131,9 @@ def test_simultaneous_steps_have_the_eigenvalues_of_the_field(name):
 def test_overdamped_r1(monkeypatch):
     monkeypatch.setitem(DIRAC_GAMES, "r1_2", DiracGame("minimax", "r1", 2.0))
     root = np.sqrt(0.75)
-    assert_same((spectrum(Arm("r1_2", "simultaneous"), STEP) - 1) / STEP, (-1 + root, -1 - root))
+    assert_same(
+        (spectrum(GameRule("r1_2", "simultaneous"), STEP) - 1) / STEP, (-1 + root, -1 - root)
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_moduli_at_step_size_one_fifth(name, moduli):
 def test_alternating_updates_stay_on_the_unit_circle_up_to_alpha_two(step_size, updates):
     """Mescheder et al. 2018, section 2: with alpha = sqrt(n_g n_d) h / 2, |lambda| = 1 exactly
     where alpha <= 2."""
-    values = spectrum(Arm("gan", "alternating"), step_size, updates)
+    values = spectrum(GameRule("gan", "alternating"), step_size, updates)
     alpha = np.sqrt(updates[0] * updates[1]) * step_size / 2
     half_trace = 1 - alpha**2 / 2
     root = np.sqrt(complex(half_trace**2 - 1))

@@ -88,8 +88,8 @@ def test_a_run_has_the_closed_forms_and_ranks(tmp_path, capsys):
 
 
 def test_ranking_puts_an_arm_without_a_figure_last():
-    metrics = {"a/error": {"mean": None}, "b/error": {"mean": 2.0}, "c/error": {"mean": 0.5}}
-    text = statistics.ranking(metrics, ["a", "b", "c"], "error")
+    means = {"a": None, "b": 2.0, "c": 0.5}
+    text = statistics.ranking({arm: {"error": {"mean": m}} for arm, m in means.items()}, "error")
     assert text == "Ranking by error, smallest first: 1. c (0.5), 2. b (2), 3. a (no figure)."
 
 

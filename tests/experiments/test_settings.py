@@ -219,7 +219,8 @@ def test_a_signal_during_what_a_run_needs_first_stops_the_run(tmp_path, monkeypa
     flags = ["--data", "digits", "--num_steps", "1", "--out", "run", "--progress", "quiet"]
     assert main(EXPERIMENTS["gan_images"], flags) == 143
     said = capsys.readouterr().err
-    assert "stopped by SIGTERM; continue with the same settings, --out run --resume" in said
+    assert "stopped by SIGTERM; nothing of the run was trained yet: start again with" in said
+    assert "the same settings, --out run --resume" in said
     (classifier,) = (tmp_path / "runs" / "feature_classifier").iterdir()
     assert (classifier / "checkpoints").is_dir() and not (classifier / "summary.json").exists()
     assert (tmp_path / "run" / "config.json").exists()

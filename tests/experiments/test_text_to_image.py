@@ -23,9 +23,9 @@ def digits():
 
 def test_prompts_name_their_class():
     names = ("T-shirt/top", "Ankle boot", "Bag")
-    info = digits().info
+    classes = digits().info.class_names
     reader = captions.tokenizer(names)
-    prompts, labels = task.prompts_of(type("Info", (), {"class_names": names}), reader, 7)
+    prompts, labels = task.prompts_of(names, reader, 7)
     texts = [reader.decode(row) for row in prompts]
     assert texts == [
         "a t-shirt",
@@ -37,7 +37,7 @@ def test_prompts_name_their_class():
         "a t-shirt",
     ]
     np.testing.assert_array_equal(labels, [0, 1, 2, 0, 1, 2, 0])
-    assert len(task.prompts_of(info, captions.tokenizer(info.class_names), 25)[0]) == 25
+    assert len(task.prompts_of(classes, captions.tokenizer(classes), 25)[0]) == 25
 
 
 def test_a_batch_has_captions_of_its_own_images_and_some_blanks():

@@ -48,7 +48,7 @@ def digits():
         data="digits", latent_size=2, hidden=(8,), num_eval=10, num_ais=10, num_surgery=300
     )
     loaded = load(config)
-    recipe = study.recipe(config, loaded, config.latent_size)
+    recipe = study.recipe(config, loaded.identity, config.latent_size)
     params, state = vae(recipe, loaded.context.info.shape).init(jax.random.key(0))
     params = jax.tree.map(lambda w: 2 * w, params)
     return config, loaded, recipe, params, state
@@ -76,7 +76,8 @@ def test_surgery_of_images_is_the_sum_over_all_pairs(digits):
 
 def test_a_vamp_prior_starts_at_training_images(digits):
     config, loaded, *_ = digits
-    recipe = study.recipe(config, loaded, config.latent_size, "vamp", 6)
+    images = loaded.context.train["image"]
+    recipe = study.recipe(config, loaded.identity, config.latent_size, "vamp", 6, images)
     assert isinstance(recipe, Vae)
     params, _ = vae(recipe, loaded.context.info.shape).init(jax.random.key(1))
     inputs = np.asarray(params["prior"]["inputs"])

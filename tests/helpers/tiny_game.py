@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import training
-from dgm_jax.core import Aux, Player, Task, lookup
+from dgm_jax.core import Aux, Model, Player, Task, lookup
 from dgm_jax.run import Experiment, Inputs, StudyConfig, main
 
 
@@ -28,6 +28,20 @@ class Tiny(StudyConfig):
     """A seed whose first number is larger than this stops being finite at step 5."""
 
 
+def init(key):
+    w = jax.random.normal(key)
+    return {"p": {"w": w, "start": w}}, {}
+
+
+def model(config, hyper, dataset):
+    """A Gaussian around the variable, with a standard deviation of 1."""
+
+    def sample(params, state, key, num_samples):
+        return params["p"]["w"] + jax.random.normal(key, (num_samples,))
+
+    return Model(init, {}, sample)
+
+
 def build(config, hyper, inputs):
     """One variable by SGD."""
     rate = hyper["rate"] / 2 if config.kind[0] == "half" else hyper["rate"]
@@ -36,10 +50,6 @@ def build(config, hyper, inputs):
         sick = (params["p"]["start"] > hyper["poison"]) & (batch["index"][0] == 5)
         value = jnp.mean((params["p"]["w"] - batch["x"]) ** 2) / 2
         return value + jnp.where(sick, jnp.nan, 0.0), Aux(state, {"seen": jnp.mean(batch["x"])})
-
-    def init(key):
-        w = jax.random.normal(key)
-        return {"p": {"w": w, "start": w}}, {}
 
     def draw(arrays, data_key, index):
         noise = jax.random.normal(jax.random.fold_in(data_key, index), (8,))
@@ -75,6 +85,7 @@ def tiny(**changes) -> Experiment:
                 {"target": jnp.float32(2.0)}, {"name": "number", "identity": "number"}
             ),
             "build": build,
+            "model": model,
             "validate": validate,
             "headline": ("error",),
             "sweepable": ("rate", "poison"),
@@ -84,6 +95,7 @@ def tiny(**changes) -> Experiment:
     )
 
 
+EXPERIMENT = tiny()
 BASIC = "--num_steps 30 --log_every 10 --num_devices 1 --progress quiet".split()
 
 
@@ -101,8 +113,8 @@ def rows_of(out):
     ]
 
 
-def stopping(number, at):
-    """The tiny experiment, which sends itself a signal at its `at`-th evaluation."""
+def stopping(number, at, **changes):
+    """The tiny experiment, with changes, which sends itself a signal at its `at`-th evaluation."""
     calls = []
 
     def finalise(arrays, config, inputs):
@@ -111,7 +123,7 @@ def stopping(number, at):
             os.kill(os.getpid(), number)
         return {name: value for name, value in arrays.items() if value.ndim == 1}
 
-    return tiny(finalise=finalise)
+    return tiny(finalise=finalise, **changes)
 
 
 def concluding(config, hyper, inputs):
@@ -121,3 +133,19 @@ def concluding(config, hyper, inputs):
         return {"square": jnp.square(train_state.params["p"]["w"]), "late_picture": jnp.ones((2,))}
 
     return build(config, hyper, inputs)._replace(conclude=conclude)
+
+
+def first_number(seed):
+    """Where w starts in a run of seed 0."""
+    key = jax.random.split(jax.random.fold_in(jax.random.key(0), seed), 3)[0]
+    return float(jax.random.normal(key))
+
+
+def batch_means(seed, num_steps):
+    """The mean of each batch of a run of seed 0."""
+    key_train = jax.random.split(jax.random.fold_in(jax.random.key(0), seed), 3)[1]
+    data_key = jax.random.split(key_train)[1]
+    keys = jax.vmap(lambda i: jax.random.fold_in(data_key, i))(jnp.arange(num_steps))
+    return [
+        2.0 + float(noise) for noise in jax.vmap(lambda k: jax.random.normal(k, (8,)))(keys).mean(1)
+    ]

@@ -281,7 +281,7 @@ def test_jackknife_at_the_level_of_images(level):
 
 def test_the_alarm_sounds_for_a_bound_above_the_estimate():
     rng = np.random.default_rng(10)
-    independent = likelihood.Estimate(jnp.asarray(LOG_P, jnp.float32), jnp.full(100, 0.02))
+    independent = likelihood.LogProbEstimate(jnp.asarray(LOG_P, jnp.float32), jnp.full(100, 0.02))
     noise = rng.normal(size=100)
     good = likelihood.overstated(jnp.asarray(LOG_P - 0.2 + 0.5 * noise, jnp.float32), independent)
     bad = likelihood.overstated(jnp.asarray(LOG_P + 0.4 + 0.5 * noise, jnp.float32), independent)
@@ -306,7 +306,7 @@ def test_the_alarm_sounds_for_a_bound_above_the_estimate():
 
 def test_errors_of_the_average_are_kept_apart():
     got = likelihood.average(
-        likelihood.Estimate(jnp.array([1.0, 2.0, 6.0]), jnp.array([0.3, 0.0, 0.4]))
+        likelihood.LogProbEstimate(jnp.array([1.0, 2.0, 6.0]), jnp.array([0.3, 0.0, 0.4]))
     )
     np.testing.assert_allclose(
         got, [3.0, np.std([1, 2, 6], ddof=1) / np.sqrt(3), 0.5 / 3], rtol=1e-6
@@ -346,6 +346,6 @@ def test_input_that_does_not_fit_is_named():
     with pytest.raises(ConfigError, match="S at least 2"):
         likelihood.jackknife(jnp.zeros((1, 3)))
     with pytest.raises(ConfigError, match=r"must both be \[N\]"):
-        likelihood.overstated(jnp.zeros(3), likelihood.Estimate(jnp.zeros(4), jnp.zeros(4)))
+        likelihood.overstated(jnp.zeros(3), likelihood.LogProbEstimate(jnp.zeros(4), jnp.zeros(4)))
     with pytest.raises(ConfigError, match="one example"):
-        likelihood.overstated(jnp.zeros(1), likelihood.Estimate(jnp.zeros(1), jnp.zeros(1)))
+        likelihood.overstated(jnp.zeros(1), likelihood.LogProbEstimate(jnp.zeros(1), jnp.zeros(1)))

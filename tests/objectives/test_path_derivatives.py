@@ -235,7 +235,7 @@ def test_free_bits():
     assert free_bits(jnp.concatenate([kl, kl]), 0.25) == free_bits(kl, 0.25)
     with pytest.raises(ConfigError, match=r"\[B, J\].*got \(3,\)"):
         free_bits(jnp.zeros(3), 0.1)
-    with pytest.raises(ConfigError, match="at least 0 nats; got -1"):
+    with pytest.raises(ConfigError, match="floor must not be negative; got -1"):
         free_bits(kl, -1)
 
 

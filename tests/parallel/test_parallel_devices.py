@@ -130,7 +130,7 @@ def play(num_devices, num_lanes, num_steps=4, *, devices="jit", strategy="vmap",
         only=jax.devices()[:num_devices],
     )
     lanes, data = compiled.init(keys(num_lanes), hyper(num_lanes)), compiled.place_data(DATA)
-    lanes, metrics = compiled.compile_advance(lanes, data, num_steps)(lanes, data)
+    lanes, _, metrics = compiled.compile_advance(lanes, data)(lanes, data, num_steps)
     evaluated = compiled.compile_evaluate(lanes, data)(lanes, data)
     assert lanes.failed_at.tolist() == [-1] * num_lanes
     state = lanes.train_state
@@ -166,7 +166,7 @@ def gradients(num_devices, num_lanes, name, strategy="vmap", devices="jit"):
     )
     lanes, data = place(compiled, num_lanes), compiled.place_data(DATA)
     before = jax.device_get(lanes.train_state.params)
-    lanes, metrics = compiled.compile_advance(lanes, data, 1)(lanes, data)
+    lanes, _, metrics = compiled.compile_advance(lanes, data)(lanes, data, 1)
     after = jax.device_get(lanes.train_state.params)
     return jax.tree.map(np.subtract, before, after), jax.device_get(
         (lanes.train_state.state, metrics)
@@ -255,7 +255,7 @@ def test_a_batch_that_cannot_be_shared(devices, num_lanes, parts):
     program = training.lane_program(lambda hyper: task_of(hyper, batch=30))
     compiled = parallel.distribute(program, keys(num_lanes), hyper(num_lanes), devices=devices)
     with pytest.raises(ConfigError) as caught:
-        compiled.compile_advance(place(compiled, num_lanes), DATA, 1)
+        compiled.compile_advance(place(compiled, num_lanes), DATA)
     nearest = {8: "24, 32", 4: "28, 32"}[parts]
     assert f"batch of 30 cannot be shared by {parts} devices" in str(
         caught.value
@@ -273,7 +273,7 @@ def test_pmap_refuses_an_objective_that_couples_its_batch():
     with pytest.raises(
         ConfigError, match="pmap.*couples its batch.*batch normalisation.*devices='jit'"
     ):
-        compiled.compile_advance(place(compiled, 1), DATA, 1)
+        compiled.compile_advance(place(compiled, 1), DATA)
     play(8, 1, 1, devices="jit", coupling="batch normalisation")
 
 
@@ -357,7 +357,7 @@ def test_fold_key_gives_devices_noise_of_their_own():
         mask = jnp.zeros(8).at[device].set(8.0)
         compiled = parallel.distribute(program, keys(1), {}, devices="pmap", strategy="vmap")
         lanes, mask = compiled.init(keys(1), {}), compiled.place_data(mask)
-        lanes, _ = compiled.compile_advance(lanes, mask, 1)(lanes, mask)
+        lanes, *_ = compiled.compile_advance(lanes, mask)(lanes, mask, 1)
         noises.append(float(lanes.train_state.params["w"][0]))
     assert len(set(noises)) == 8 and 0.0 not in noises
     alone = []
@@ -366,6 +366,6 @@ def test_fold_key_gives_devices_noise_of_their_own():
             program, keys(1), {}, devices=devices, strategy="map", only=jax.devices()[:1]
         )
         lanes, mask = compiled.init(keys(1), {}), compiled.place_data(jnp.ones(8))
-        lanes, _ = compiled.compile_advance(lanes, mask, 3)(lanes, mask)
+        lanes, *_ = compiled.compile_advance(lanes, mask)(lanes, mask, 3)
         alone.append(float(lanes.train_state.params["w"][0]))
     assert alone[0] == pytest.approx(alone[1], rel=1e-6) and alone[0] != 0

@@ -75,8 +75,8 @@ def distributed(task, num_devices=1, **options):
 
 
 def text_of(program):
-    """StableHLO of two steps."""
-    return program.lower_advance(program.abstract(KEYS, HYPER), DATA, 2).as_text()
+    """StableHLO of the steps."""
+    return program.lower_advance(program.abstract(KEYS, HYPER), DATA).as_text()
 
 
 @pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
@@ -154,7 +154,7 @@ def test_what_cannot_be_made_for_a_platform_is_refused():
     program = distributed("vqvae", platform="tpu")
     lanes = program.abstract(KEYS, HYPER)
     for compile_one in (
-        lambda: program.compile_advance(lanes, DATA, 1),
+        lambda: program.compile_advance(lanes, DATA),
         lambda: program.compile_evaluate(lanes, DATA),
     ):
         with pytest.raises(ConfigError, match="no tpu is at hand to compile for: `lower_advance`"):

@@ -75,7 +75,7 @@ def test_padding_and_parts_of_a_batch():
 
 def test_bad_arguments():
     state = codebook_ema.init(jnp.zeros((5, 4)))
-    with pytest.raises(ConfigError, match="decay must lie in"):
+    with pytest.raises(ConfigError, match="decay must be in"):
         codebook_ema.update(state, jnp.zeros((3, 4)), jnp.zeros(3, int), 1.5)
     with pytest.raises(ConfigError, match=r"z must be \[\*B, 4\]"):
         codebook_ema.update(state, jnp.zeros((3, 4)), jnp.zeros(2, int))

@@ -28,7 +28,7 @@ def test_the_value_is_the_looked_up_code_bit_for_bit(transform, gradient, dtype)
         z, codebook
     )
     np.testing.assert_array_equal(
-        bits(found.quantized), bits(quantization.lookup(codebook, found.codes))
+        bits(found.quantized), bits(quantization.vector_lookup(codebook, found.codes))
     )
     np.testing.assert_array_equal(
         bits(found.quantized), bits(np.asarray(codebook)[np.asarray(found.codes)])
@@ -167,12 +167,14 @@ def test_lookup_refuses_codes_out_of_range():
     codebook = draw(0, 4, 2)
     for codes in ([0, 4], [-1, 2]):
         with pytest.raises(DataError, match=r"codes must lie in \[0, 4\); got \["):
-            quantization.lookup(codebook, jnp.array(codes))
-        inside = jax.jit(quantization.lookup)(codebook, jnp.array(codes))
+            quantization.vector_lookup(codebook, jnp.array(codes))
+        inside = jax.jit(quantization.vector_lookup)(codebook, jnp.array(codes))
         assert np.isnan(inside).all(axis=1).tolist() == [not 0 <= c < 4 for c in codes]
     with pytest.raises(DataError, match="codes must be integers; got float32"):
-        quantization.lookup(codebook, jnp.array([0.0]))
-    gradient = jax.grad(lambda e: jnp.sum(quantization.lookup(e, jnp.array([1, 1, 3]))))(codebook)
+        quantization.vector_lookup(codebook, jnp.array([0.0]))
+    gradient = jax.grad(lambda e: jnp.sum(quantization.vector_lookup(e, jnp.array([1, 1, 3]))))(
+        codebook
+    )
     np.testing.assert_array_equal(gradient, np.array([0, 2, 0, 1])[:, None] * np.ones(2))
 
 

@@ -16,7 +16,8 @@ from dgm_jax import plotting
 from dgm_jax.core import RunDirectoryError
 from dgm_jax.report import format_table, statistics, write_report
 from dgm_jax.report.history import History, latest_metrics
-from dgm_jax.report.page import failed_seed_text, number, split_arm
+from dgm_jax.report.summaries import flattened
+from dgm_jax.report.text import failed_seed_text, number
 from dgm_jax.store import RunDirectory
 
 VOID = {"meta", "img", "source", "br", "link", "input"}
@@ -106,7 +107,7 @@ def make_run(path, *, finish=True, arms=("vanilla", "packed2"), name="gan_ring",
     with RunDirectory.create(
         path, name, {"num_steps": 300, "num_seeds": 4, "learning_rate": 2e-4}
     ) as run:
-        run.record_dataset({"name": "ring", "identity": "ring[8 modes, fresh samples]", "modes": 8})
+        run.record({"name": "ring", "identity": "ring[8 modes, fresh samples]", "modes": 8})
         last = {}
         for arm in arms:
             for step in (100, 200, 300):
@@ -115,16 +116,15 @@ def make_run(path, *, finish=True, arms=("vanilla", "packed2"), name="gan_ring",
                 run.append_row(
                     {"step": step, "arm": arm, "modes": modes, "loss": loss, "seconds": 1.5}
                 )
-            last |= (
-                {f"{arm}/modes": modes, f"{arm}/loss": loss}
-                if len(arms) > 1
-                else {"modes": modes, "loss": loss}
-            )
+            last[arm] = {"modes": modes, "loss": loss}
         run.save_figure(
             "samples", plotting.image_grid(rng.random((4, 8, 8))), caption="Samples at fixed noise."
         )
-        metrics = {key: statistics.summarize(values) for key, values in last.items()}
-        first = next(iter(metrics))
+        metrics = {
+            arm: {name: statistics.summarize(values) for name, values in found.items()}
+            for arm, found in last.items()
+        }
+        first = {"arm": arms[0], "metric": "modes"}
         summary = {
             "experiment": name,
             "config": run.config,
@@ -139,22 +139,17 @@ def make_run(path, *, finish=True, arms=("vanilla", "packed2"), name="gan_ring",
             "reference": statistics.compare_with_reference(
                 metrics,
                 [
-                    {
-                        "metric": first,
-                        "published": 71.0,
-                        "spread": None,
-                        "source": "Table 3",
-                        "context": True,
-                    },
-                    {"metric": first, "published": 7.6, "spread": 0.89, "source": "Table 1"},
-                    {"metric": first, "published": 70.0, "spread": None, "source": "Table 2"},
+                    first
+                    | {"published": 71.0, "spread": None, "source": "Table 3", "context": True},
+                    first | {"published": 7.6, "spread": 0.89, "source": "Table 1"},
+                    first | {"published": 70.0, "spread": None, "source": "Table 2"},
                 ],
             ),
             "explanations": {"modes": "Modes that hold at least 1 % of the samples."},
             **(extra or {}),
         }
         if finish:
-            run.write_summary(summary)
+            run.write_summary(flattened(summary))
     return summary
 
 
@@ -332,7 +327,6 @@ def test_pictures_that_are_none_are_left_out_with_a_word(tmp_path):
     [
         ("summary.json", '{"metrics": {', "summary.json"),
         ("summary.json", '{"metrics": {}, "reference": [{"metric": "a"}]}', "summary.json"),
-        ("metrics.jsonl", "x\n{}\n", "metrics.jsonl, line 1"),
         ("config.json", "[]", "config.json"),
     ],
 )
@@ -342,6 +336,19 @@ def test_damaged_files_are_named(tmp_path, name, content, words):
     with pytest.raises(RunDirectoryError, match=words):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_damaged_records_cost_what_they_say_and_no_more(tmp_path):
+    """A line of metrics.jsonl, the captions and environment.json: the rest is in the report."""
+    make_run(tmp_path)
+    before = parse(write_report(tmp_path))
+    content = (tmp_path / "metrics.jsonl").read_text()
+    (tmp_path / "metrics.jsonl").write_text("x\n" + content)
+    (tmp_path / "environment.json").write_text("[]")
+    (tmp_path / "figures" / "captions.json").write_text("{")
+    page = parse(write_report(tmp_path))
+    assert "metrics.jsonl has 1 damaged lines" in page.text
+    assert len(page.all("img")) == len(before.all("img")) > 0
 
 
 @pytest.mark.parametrize(
@@ -391,14 +398,23 @@ def test_table_without_reference_or_interval():
     text = format_table(
         {
             "metrics": {
-                "loss": statistics.summarize([0.5]),
-                "bad\x1b[2J": statistics.summarize([None]),
+                "plain": {
+                    "loss": statistics.summarize([0.5]),
+                    "bad\x1b[2J": statistics.summarize([None]),
+                }
             }
         }
     )
     assert "published" not in text and "\x1b" not in text
     assert text.splitlines()[2].split() == ["loss", "0.5000", "-", "-", "1"]
     assert text.splitlines()[3].split() == ["bad?[2J", "-", "-", "-", "0", "of", "1"]
+
+
+def test_the_table_shows_the_headline_in_its_order(tmp_path):
+    summary = make_run(tmp_path)
+    shown = [line.split()[0] for line in format_table(summary, ["loss", "modes"]).splitlines()[2:]]
+    assert shown[:4] == ["vanilla/loss", "packed2/loss", "vanilla/modes", "packed2/modes"]
+    assert format_table(summary, ["not_measured"]) == format_table(summary)
 
 
 @pytest.mark.parametrize(
@@ -422,9 +438,7 @@ def test_number(value, text):
     assert number(value) == text
 
 
-def test_names_of_arms_and_failed_seeds():
-    assert split_arm("a/b/modes", ["a", "a/b"]) == ("a/b", "modes")
-    assert split_arm("player/loss", ["vanilla"]) == ("", "player/loss")
+def test_names_of_failed_seeds():
     assert (
         failed_seed_text(3) == "seed 3"
         and failed_seed_text({"seed": 3, "step": 0}) == "seed 3 at step 0"
@@ -454,4 +468,5 @@ def test_history_joins_rows_of_a_step_and_thins_long_runs():
     )
     assert np.isnan(curves["x"]["modes"][:-1]).all() and curves["x"]["modes"][-1].tolist() == [1, 2]
     metrics = latest_metrics(history)
-    assert metrics["x/modes"]["mean"] == 1.5 and metrics["y/loss"]["per_seed"] == [2999.0, None]
+    assert metrics["x"]["modes"]["mean"] == 1.5
+    assert metrics["y"]["loss"]["per_seed"] == [2999.0, None] and "modes" not in metrics["y"]

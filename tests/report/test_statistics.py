@@ -159,66 +159,61 @@ def test_robust_statistics_of_seeds_with_an_outlier_and_a_failure():
     ],
 )
 def test_reference_is_within_where_the_intervals_meet(published, spread, within):
-    metrics = {
-        "modes": (
-            {"mean": 4.0, "interval_95": [2.9, 8.0]}
-            if published == 7.6
-            else {"mean": 3.0, "interval_95": [1.04, 4.96]}
-        )
-    }
-    rows = [{"metric": "modes", "published": published, "spread": spread, "source": "s"}]
-    (row,) = statistics.compare_with_reference(metrics, rows)
-    assert (
-        row["within"] is within and row["source"] == "s" and row["own"] == metrics["modes"]["mean"]
+    modes = (
+        {"mean": 4.0, "interval_95": [2.9, 8.0]}
+        if published == 7.6
+        else {"mean": 3.0, "interval_95": [1.04, 4.96]}
     )
-    assert statistics.compare_with_reference({"metrics": metrics}, rows) == [row]
+    rows = [{"arm": "a", "metric": "m", "published": published, "spread": spread, "source": "s"}]
+    (row,) = statistics.compare_with_reference({"a": {"m": modes}, "b": {"m": {}}}, rows)
+    assert row["within"] is within and row["source"] == "s" and row["own"] == modes["mean"]
 
 
 @pytest.mark.parametrize(
     "half_width, spread, wide", [(0.29, 0.1, False), (0.31, 0.1, True), (5.0, None, False)]
 )
 def test_an_interval_that_says_little_is_called_wide(half_width, spread, wide):
-    metrics = {"value": {"mean": 1.0, "interval_95": [1 - half_width, 1 + half_width]}}
-    row = {"metric": "value", "published": 1.1, "spread": spread, "source": "s"}
+    value = {"mean": 1.0, "interval_95": [1 - half_width, 1 + half_width]}
+    metrics = {"plain": {"value": value}}
+    row = {"arm": "plain", "metric": "value", "published": 1.1, "spread": spread, "source": "s"}
     (found,) = statistics.compare_with_reference(metrics, [row])
     assert found["within"] is True and found["wide"] is wide
 
 
 def test_reference_without_interval_or_figure():
     rows = [
-        {"metric": "a", "published": 1.0, "spread": 0.5, "source": ""},
-        {"metric": "gone", "published": 1.0, "spread": 0.5, "source": ""},
+        {"arm": "plain", "metric": "a", "published": 1.0, "spread": 0.5, "source": ""},
+        {"arm": "plain", "metric": "gone", "published": 1.0, "spread": 0.5, "source": ""},
     ]
-    one, gone = statistics.compare_with_reference({"a": statistics.summarize([1.4])}, rows)
+    metrics = {"plain": {"a": statistics.summarize([1.4])}}
+    one, gone = statistics.compare_with_reference(metrics, rows)
     assert (one["own"], one["interval_95"], one["within"]) == (1.4, None, True)
     assert (gone["own"], gone["interval_95"], gone["within"]) == (None, None, None)
 
 
 def test_a_figure_of_other_data_gets_no_verdict():
-    row = {"metric": "a", "published": 1.4, "spread": None, "source": "other data", "context": True}
-    (found,) = statistics.compare_with_reference({"a": statistics.summarize([1.4])}, [row])
+    row = {"arm": "plain", "metric": "a", "published": 1.4, "spread": None, "source": "other data"}
+    metrics = {"plain": {"a": statistics.summarize([1.4])}}
+    (found,) = statistics.compare_with_reference(metrics, [row | {"context": True}])
     assert found["own"] == 1.4 and found["within"] is None
-    (found,) = statistics.compare_with_reference(
-        {"a": statistics.summarize([1.4])}, [row | {"context": False}]
-    )
+    (found,) = statistics.compare_with_reference(metrics, [row | {"context": False}])
     assert found["within"] is True
 
 
 def test_differences_are_arm_minus_baseline():
     metrics = {
-        name: statistics.summarize(values)
-        for name, values in {
-            "vanilla/modes": [6, 7, 8],
-            "packed2/modes": [8, 8, 8],
-            "packed2/own": [1, 1, 1],
-            "p/modes": [1, 2],
-        }.items()
+        "vanilla": {"modes": statistics.summarize([6, 7, 8])},
+        "packed2": {
+            "modes": statistics.summarize([8, 8, 8]),
+            "own": statistics.summarize([1, 1, 1]),
+        },
+        "p": {"modes": statistics.summarize([1, 2])},
     }
-    (row,) = statistics.differences_between_arms(metrics, ["vanilla", "packed2", "p"])
+    (row,) = statistics.differences_between_arms(metrics)
     assert (row["metric"], row["arm"], row["baseline"], row["mean"]) == (
         "modes",
         "packed2",
         "vanilla",
         1.0,
     )
-    assert statistics.differences_between_arms(metrics, []) == []
+    assert statistics.differences_between_arms({}) == []

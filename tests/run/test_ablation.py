@@ -288,7 +288,7 @@ def test_a_setting_that_changes_the_data_is_refused(tmp_path, capsys):
         (["gan_ring"], "needs --grid"),
         (["gan_ring", "--grid"], "needs --grid FIELD=VALUE"),
         (["gan_ring", "--grid", "num_steps=1,2"], "cannot be ablated"),
-        (["gan_ring", "--grid", "learning_rate=1", "--grid", "batch_size=2"], "2 times"),
+        (["gan_ring", "--grid", "learning_rate=1", "--grid", "batch_size=2"], "once"),
     ],
 )
 def test_the_command_line_says_what_is_wrong(capsys, arguments, words):

@@ -15,7 +15,7 @@ from tiny_game import run, stopping, summary_of, tiny
 from dgm_jax import training
 from dgm_jax.core import Aux, Player, Task
 from dgm_jax.networks.layers import convolution
-from dgm_jax.run import arms
+from dgm_jax.run import arms, identity
 
 
 def filters(config, hyper, inputs):
@@ -85,12 +85,23 @@ def test_a_resumed_run_ends_with_the_bits_of_a_whole_one(name, tmp_path):
 def test_a_checkpoint_that_does_not_say_what_computed_it_is_refused(tmp_path, monkeypatch, capfd):
     """As those of versions that had one way only."""
     with monkeypatch.context() as older:
-        older.setattr(arms, "_convolutions", lambda run, lanes, platform: {})
+        for module in (arms, identity):
+            older.setattr(module, "convolutions_of", lambda compiled, lanes: None)
         stop_early(tmp_path, "plain")
     capfd.readouterr()
     assert run(tmp_path, "--convolutions", "plain", "--resume", experiment=EXPERIMENT) == 2
     said = capfd.readouterr().err
     assert "belongs to another run: convolutions: " in said and "'plain' here" in said
+
+
+def test_the_checkpoints_know_it_where_the_environment_is_lost(stopped, capfd):
+    """And the refused start is not what the next one is compared with."""
+    (stopped / "environment.json").unlink()
+    assert run(stopped, "--convolutions", "lax", "--resume", experiment=EXPERIMENT) == 2
+    assert "convolutions: 'plain' there, 'lax' here" in capfd.readouterr().err
+    assert run(stopped, "--convolutions", "plain", "--resume", experiment=EXPERIMENT) == 0
+    noted = json.loads((stopped / "environment.json").read_text())
+    assert noted["convolutions"] == "plain"
 
 
 def test_the_variable_counts_where_no_flag_is_given(stopped, monkeypatch, capfd):

@@ -158,5 +158,5 @@ def test_sigterm_from_outside(ring, alone, tmp_path):
     process.terminate()
     _, said = process.communicate(timeout=120)
     assert process.returncode == 143, said
-    assert "--resume" in said and "Traceback" not in said
+    assert f"dgm-jax resume {out}" in said and "Traceback" not in said
     assert count_rows(out) >= 1 and any((out / "checkpoints" / "vanilla").iterdir())

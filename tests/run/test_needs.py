@@ -95,9 +95,9 @@ def test_a_signal_meanwhile_stops_the_run_and_both_go_on(first, tmp_path, capfd)
     first(finalise=finalise)
     out, before = tmp_path / "run", tmp_path / "before"
     assert run(out, experiment=second(before)) == 143
-    assert f"stopped by SIGTERM; continue with the same settings, --out {out} --resume" in (
-        capfd.readouterr().err
-    )
+    said = capfd.readouterr().err
+    assert "stopped by SIGTERM; nothing of the run was trained yet: start again with" in said
+    assert f"the same settings, --out {out} --resume" in said
     assert [row["step"] for row in rows_of(before)] == [10]
     assert not (before / "summary.json").exists() and not (out / "metrics.jsonl").exists()
     assert run(out, "--resume", experiment=second(before)) == 0

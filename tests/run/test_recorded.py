@@ -61,7 +61,10 @@ def test_whole_numbers_of_floats_stay_floats(tmp_path):
     [
         ({"experiment": "gan_grid"}, "holds a run of 'gan_grid', not of 'gan_ring'"),
         ({"colour": 1}, "has settings that Config lacks: .'colour'"),
-        ({"seed": None}, "lacks settings: .'seed'"),
+        ({"seed": None}, "lacks settings: .*'seed'"),
+        ({"grid": {"seed": 3}}, "grid is no table of lists"),
+        ({"grid": [1]}, "grid is no table of lists"),
+        ({"format": 99}, "has format 99 of run folders"),
     ],
 )
 def test_a_folder_that_does_not_fit(tmp_path, change, message):
@@ -77,3 +80,31 @@ def test_a_folder_that_does_not_fit(tmp_path, change, message):
 def test_no_run_at_all(tmp_path):
     with pytest.raises(RunDirectoryError, match=r"holds no run: no config.json"):
         recorded(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [
+        [1],
+        {"strategy": 3, "devices": "pmpa", "num_devices": "two", "progress": None, "colour": 1},
+        {"strategy": ["map"], "num_devices": True},
+    ],
+)
+def test_launch_flags_that_nobody_could_give_are_passed_over(tmp_path, launch):
+    experiment = catalogue.load_experiment("gan_ring")
+    folder = folder_of(tmp_path / "run", experiment, experiment.config())
+    file = folder / "environment.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"launch": launch}))
+    assert recorded(folder).launch == LaunchConfig()
+
+
+@pytest.mark.parametrize("content", [None, "", "[1]", '{"versions": '])
+def test_a_lost_environment_leaves_the_default_flags(tmp_path, content):
+    experiment = catalogue.load_experiment("gan_ring")
+    folder = folder_of(tmp_path / "run", experiment, experiment.config(), strategy="map")
+    (folder / "environment.json").unlink()
+    if content is not None:
+        (folder / "environment.json").write_text(content)
+    found = recorded(folder)
+    assert found.config == experiment.config() and found.launch == LaunchConfig()
+    assert found.dataset == {}

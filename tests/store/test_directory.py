@@ -19,6 +19,17 @@ CONFIG = {
     "num_seeds": 3,
     "loss": {"name": "hinge", "weight": 0.5},
 }
+# What every finished run has written, and no more.
+SUMMARY = {
+    "experiment": "gan_ring",
+    "config": CONFIG,
+    "arms": ["a"],
+    "num_seeds": 3,
+    "num_steps": 100,
+    "failed_seeds": [],
+    "metrics": {},
+    "final_params_sha256": {"a": "00ff"},
+}
 
 
 def create(path, experiment="gan_ring", config=None, resume=False, **keywords):
@@ -40,10 +51,9 @@ def tree(path):
 def test_a_fresh_folder_gets_its_files(tmp_path):
     with create(tmp_path / "deep" / "run") as run:
         assert not run.resumed and not run.finished
-        assert json.loads((run.path / "config.json").read_text()) == {
-            "experiment": "gan_ring",
-            **CONFIG,
-        }
+        content = json.loads((run.path / "config.json").read_text())
+        assert len(content.pop("run_id")) == 16
+        assert content == {"experiment": "gan_ring", "format": 2, **CONFIG}
         versions = json.loads((run.path / "environment.json").read_text())["versions"]
         assert {"python", "jax", "numpy"} <= set(versions)
         assert run.figures.is_dir() and run.checkpoints.is_dir()
@@ -86,14 +96,14 @@ def test_rows_from_many_threads_are_whole(tmp_path):
 def test_truncate_keeps_bytes_and_drops_what_is_torn(tmp_path):
     with create(tmp_path) as run:
         for step in (10, 20, 30):
-            run.append_row({"step": step, "loss": [0.1 + step, None]})
+            run.append_row({"step": step, "arm": "a", "loss": [0.1 + step, None]})
         before = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     with open(tmp_path / "metrics.jsonl", "ab") as file:
         file.write(b'{"step": 40, "lo')
     with create(tmp_path, resume=True) as run:
         assert run.resumed
         assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(before)
-        assert run.truncate_rows(lambda row: row["step"] <= 20) == 2
+        assert run.settle_rows(["a"], {"a": [10, 20]}) == []
         assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(before[:2])
         run.append_row({"step": 30})
         assert [row["step"] for row in run.read_rows()] == [10, 20, 30]
@@ -143,6 +153,8 @@ def test_unfinished_run_needs_resume_and_says_so(tmp_path):
     assert tree(tmp_path) == before
     with create(tmp_path, resume=True) as run:
         assert run.resumed and not run.finished
+        assert "resumed" not in json.loads((tmp_path / "environment.json").read_text())
+        run.record()
     assert len(json.loads((tmp_path / "environment.json").read_text())["resumed"]) == 1
 
 
@@ -150,7 +162,7 @@ def test_resume_clears_away_half_written_files(tmp_path):
     create(tmp_path).close()
     (tmp_path / ".summary.json.0123.part").write_text('{"met')
     (tmp_path / "figures" / ".a.png.0123.part").write_text("")
-    (tmp_path / "parameters" / ".a.npz.0123.part").write_text("")
+    (tmp_path / "models" / ".a.json.0123.part").write_text("")
     create(tmp_path, resume=True).close()
     assert not [name for name in tree(tmp_path) if name.endswith(".part")]
 
@@ -169,9 +181,9 @@ def test_the_notice_goes_to_standard_error_by_default(tmp_path, capsys):
 
 def test_finished_run_is_refused_or_reported_as_finished(tmp_path):
     with create(tmp_path) as run:
-        run.write_summary({"metrics": {"modes": {"mean": float("nan")}}})
-    assert json.loads((tmp_path / "summary.json").read_text()) == {
-        "metrics": {"modes": {"mean": None}}
+        run.write_summary(SUMMARY | {"metrics": {"modes": {"mean": float("nan")}}})
+    assert json.loads((tmp_path / "summary.json").read_text())["metrics"] == {
+        "modes": {"mean": None}
     }
     before = tree(tmp_path)
     with pytest.raises(RunDirectoryError, match="finished run"):
@@ -211,6 +223,7 @@ def test_how_a_run_is_launched_may_differ_and_is_noted(tmp_path):
     create(tmp_path, launch={"out": "x", "resume": False}).close()
     with create(tmp_path, launch={"out": "elsewhere", "resume": True}, resume=True) as run:
         assert run.resumed
+        run.record()
     noted = json.loads((tmp_path / "environment.json").read_text())
     assert noted["launch"] == {"out": "x", "resume": False}
     (again,) = noted["resumed"]
@@ -274,11 +287,8 @@ def test_links_out_of_the_folder_are_refused(tmp_path, name):
     assert list(outside.iterdir()) == []
 
 
-def test_damaged_files_are_named(tmp_path):
+def test_a_damaged_configuration_is_named(tmp_path):
     create(tmp_path).close()
-    (tmp_path / "summary.json").write_text('{"metr')
-    with pytest.raises(RunDirectoryError, match="summary.json"):
-        create(tmp_path, resume=True)
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(RunDirectoryError, match="config.json"):
         create(tmp_path, resume=True)
@@ -306,11 +316,13 @@ def test_figures_stay_in_their_folder_under_safe_names(tmp_path):
 
 def test_another_dataset_on_resume_is_refused(tmp_path):
     with create(tmp_path) as run:
-        run.record_dataset({"name": "digits", "sha256": "aa"})
+        run.record({"name": "digits", "sha256": "aa"})
     with create(tmp_path, resume=True) as run:
-        run.record_dataset({"name": "digits", "sha256": "aa"})
-        with pytest.raises(RunDirectoryError, match="sha256.*'aa'.*'bb'"):
-            run.record_dataset({"name": "digits", "sha256": "bb"})
+        run.record({"name": "digits", "sha256": "aa"})
+        for look in (run.compare, run.record):
+            with pytest.raises(RunDirectoryError, match="sha256.*'aa'.*'bb'"):
+                look({"name": "digits", "sha256": "bb"})
+    assert json.loads((tmp_path / "environment.json").read_text())["dataset"]["sha256"] == "aa"
 
 
 def test_another_version_on_resume_is_noticed(tmp_path):
@@ -330,7 +342,8 @@ def test_other_code_on_resume_is_noticed(tmp_path, monkeypatch, before, now, sai
         monkeypatch.setattr(
             environment, "git_state", lambda commit=commit: {"commit": commit, "dirty": False}
         )
-        create(tmp_path, resume=True, notify=notices.append).close()
+        with create(tmp_path, resume=True, notify=notices.append) as run:
+            run.record()
     assert any("git.commit: 'abc' there, 'def' here" in notice for notice in notices) == said
 
 
@@ -352,7 +365,8 @@ def test_a_closed_folder_takes_nothing(tmp_path):
     for write in (
         lambda: run.append_row({"step": 1}),
         lambda: run.write_summary({}),
-        lambda: run.truncate_rows(bool),
+        lambda: run.settle_rows([], {}),
+        lambda: run.record({"name": "digits"}),
     ):
         with pytest.raises(RunDirectoryError, match="closed"):
             write()
@@ -363,3 +377,154 @@ def test_a_file_is_no_run_folder(tmp_path):
     with pytest.raises(RunDirectoryError, match="notes: that is a file, not a folder"):
         RunDirectory.create(tmp_path / "notes", "tiny", {}, False)
     assert (tmp_path / "notes").read_text() == "kept"
+
+
+# What is derived may be lost or damaged.
+
+
+def put_folder(file):
+    file.unlink(missing_ok=True)
+    file.mkdir()
+
+
+WRONG = {
+    "list": lambda file: file.write_text("[1]"),
+    "cut": lambda file: file.write_text('{"arms": ["a'),
+    "empty": lambda file: file.write_text(""),
+    "bytes": lambda file: file.write_bytes(b"\x00\xff" * 9),
+    "folder": put_folder,
+}
+SHAPES = {
+    "object": {},
+    "number of arms": SUMMARY | {"arms": 3},
+    "no arms": SUMMARY | {"arms": []},
+    "another arm's hash": SUMMARY | {"final_params_sha256": {"b": "00ff"}},
+    "hash that is no text": SUMMARY | {"final_params_sha256": {"a": None}},
+    **{f"no {name}": {k: v for k, v in SUMMARY.items() if k != name} for name in SUMMARY},
+}
+WRONG_SUMMARIES = WRONG | {
+    name: lambda file, content=content: file.write_text(json.dumps(content))
+    for name, content in SHAPES.items()
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_SUMMARIES)
+def test_a_summary_that_is_none_is_no_finish(tmp_path, kind):
+    create(tmp_path).close()
+    WRONG_SUMMARIES[kind](tmp_path / "summary.json")
+    with pytest.raises(RunDirectoryError, match="unfinished run"):
+        create(tmp_path)
+    said = []
+    with create(tmp_path, resume=True, notify=said.append) as run:
+        assert run.resumed and not run.finished
+    assert len(said) == 1 and "is now summary.damaged.json" in said[0]
+    assert not (tmp_path / "summary.json").exists() and (tmp_path / "summary.damaged.json").exists()
+
+
+WRONG_ENVIRONMENTS = WRONG | {
+    f"{name} as a {type(value).__name__}": lambda file, name=name, value=value: file.write_text(
+        json.dumps(json.loads(file.read_text()) | {name: value})
+    )
+    for name in ("versions", "devices", "git", "jax_settings", "launch", "dataset", "resumed")
+    for value in ([1], 3)
+}
+
+
+@pytest.mark.parametrize("kind", ["lost", *WRONG_ENVIRONMENTS])
+def test_an_environment_that_is_lost_or_damaged_is_written_anew(tmp_path, kind):
+    with create(tmp_path) as run:
+        run.record({"name": "digits"}, "lax")
+    file = tmp_path / "environment.json"
+    WRONG_ENVIRONMENTS.get(kind, lambda file: file.unlink())(file)
+    said = []
+    with create(tmp_path, resume=True, notify=said.append, launch={"out": "x"}) as run:
+        assert "written anew" in said[0] and str(file) in said[0]
+        run.compare({"name": "other"}, "plain")  # nothing is left to compare with
+        run.record({"name": "digits"}, "lax")
+    assert (tmp_path / "environment.damaged.json").exists() == (kind != "lost")
+    content = json.loads(file.read_text())
+    assert content["dataset"] == {"name": "digits"} and content["convolutions"] == "lax"
+    assert {"versions", "devices", "jax_settings", "git"} <= set(content)
+    create(tmp_path, resume=True, notify=said.append).close()
+    assert len(said) == 1 + (kind != "lost")
+
+
+def test_a_start_that_is_refused_later_leaves_no_note(tmp_path):
+    """The environment is lost, so that only the checkpoints know what data the run saw: what is
+    refused by them must not be what the next start is compared with."""
+    create(tmp_path).close()
+    (tmp_path / "environment.json").unlink()
+    with create(tmp_path, resume=True) as run:
+        run.compare({"name": "wrong"})
+    assert not (tmp_path / "environment.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["lost", *WRONG])
+def test_captions_that_are_lost_or_damaged_are_written_anew(tmp_path, kind):
+    save = lambda run, name: run.save_figure(name, plotting.lines([0, 1], {"y": [0, 1]}), name)
+    with create(tmp_path) as run:
+        save(run, "a")
+    file = tmp_path / "figures" / "captions.json"
+    WRONG.get(kind, lambda file: file.unlink())(file)
+    said = []
+    with create(tmp_path, resume=True, notify=said.append) as run:
+        save(run, "b")
+        save(run, "c")
+    assert json.loads(file.read_text()) == {"b": "b", "c": "c"}
+    assert [("captions.damaged.json" in text) for text in said] == [True] * (kind != "lost")
+
+
+# The version of the format.
+
+
+def with_config(path, change):
+    file = path / "config.json"
+    content = json.loads(file.read_text()) | change
+    file.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_newer_format_is_refused(tmp_path, resume):
+    create(tmp_path).close()
+    with_config(tmp_path, {"format": 3})
+    before = tree(tmp_path)
+    with pytest.raises(RunDirectoryError, match="has format 3 .* up to 2: use a newer one"):
+        create(tmp_path, resume=resume)
+    assert tree(tmp_path) == before
+
+
+def test_an_unfinished_run_of_the_first_format_is_refused_and_a_finished_one_read(tmp_path):
+    with create(tmp_path) as run:
+        with_config(tmp_path, {"format": None, "run_id": None})
+        run.close()
+        before = tree(tmp_path)
+        with pytest.raises(RunDirectoryError, match="older version .* begin again"):
+            create(tmp_path, resume=True)
+        assert tree(tmp_path) == before
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY))
+    with create(tmp_path, resume=True) as run:
+        assert run.finished
+
+
+@pytest.mark.parametrize("change", [{"format": "2"}, {"run_id": 3}, {"parent": [1]}])
+def test_an_edited_heading_is_no_configuration(tmp_path, change):
+    create(tmp_path).close()
+    with_config(tmp_path, change)
+    with pytest.raises(RunDirectoryError, match="is not the configuration of a run"):
+        create(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("name", ["experiment", "format", "run_id", "parent"])
+def test_settings_cannot_have_the_names_of_the_heading(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"settings named .'{name}'"):
+        create(tmp_path / "run", config={name: 1})
+
+
+def test_every_folder_gets_a_name_of_its_own_and_keeps_it(tmp_path):
+    runs = [create(tmp_path / name) for name in "ab"]
+    for run in runs:
+        run.close()
+    assert runs[0].run_id != runs[1].run_id
+    (tmp_path / "a").rename(tmp_path / "c")
+    with create(tmp_path / "c", resume=True) as run:
+        assert run.run_id == runs[0].run_id

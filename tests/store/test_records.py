@@ -122,13 +122,27 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     ],
 )
 def test_a_torn_last_line_is_dropped(tail):
-    rows = records.split_rows(b'{"step": 1}\n{"step": 2}\n' + tail, "metrics.jsonl")
+    rows = records.split_lines(b'{"step": 1}\n{"step": 2}\n' + tail)
     assert rows == [(b'{"step": 1}\n', {"step": 1}), (b'{"step": 2}\n', {"step": 2})]
 
 
-def test_a_damaged_middle_line_is_named():
-    with pytest.raises(RunDirectoryError, match="line 2"):
-        records.split_rows(b'{"step": 1}\n{"st\n{"step": 3}\n', "metrics.jsonl")
+def test_a_damaged_middle_line_is_told_apart():
+    lines = records.split_lines(b'{"step": 1}\n{"st\n{"step": 3}\n')
+    assert lines == [
+        (b'{"step": 1}\n', {"step": 1}),
+        (b'{"st\n', None),
+        (b'{"step": 3}\n', {"step": 3}),
+    ]
+
+
+def test_what_is_set_aside_takes_the_next_free_name(tmp_path):
+    names = []
+    for content in ("first", "second", "third"):
+        (tmp_path / "a.json").write_text(content)
+        names.append(records.set_aside(tmp_path / "a.json").name)
+    assert names == ["a.damaged.json", "a.damaged-1.json", "a.damaged-2.json"]
+    assert (tmp_path / "a.damaged-1.json").read_text() == "second"
+    assert not (tmp_path / "a.json").exists()
 
 
 @pytest.mark.parametrize("name", ["samples", "lr=0.001,k=2", "a.b-c_d+1", "A"])

@@ -106,8 +106,8 @@ def test_the_printed_command_finishes_a_stopped_run(installed, tmp_path, words, 
     flags = "--num_seeds 2 --num_steps 30 --log_every 10 --progress quiet"
     stopped = shell(f"{words} {flags}", installed, tmp_path, STOPS="SIGTERM")
     assert stopped.returncode == 143, stopped.stderr
-    said, command = stopped.stderr.rstrip("\n").split("\n")
-    assert said == "stopped by SIGTERM; continue with"
+    said, command = stopped.stderr.rstrip("\n").split("\n")[-2:]
+    assert said == "stopped by SIGTERM; its last checkpoint is saved: continue with"
     assert command.strip().startswith(words.split(" --")[0]) and command.endswith(" --resume")
     with unwritable(kind) as stream:
         done = shell(command, installed, tmp_path, stdout=stream)
@@ -132,7 +132,7 @@ def test_a_run_that_a_program_started_says_which_flags_continue_it(tmp_path, cap
 
     assert run(tmp_path / "a", experiment=tiny(load=refuse)) == 2
     said = capfd.readouterr().err
-    assert f"continue with the same settings, --out {tmp_path / 'a'} --resume" in said
+    assert f"start again with the same settings, --out {tmp_path / 'a'} --resume" in said
 
 
 @pytest.mark.parametrize(

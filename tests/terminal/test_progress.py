@@ -351,3 +351,12 @@ def test_clock_text(seconds, text):
 )
 def test_seeds_text(failed, text):
     assert displays.seeds_text(9, failed) == text
+
+
+@pytest.mark.parametrize("mode", ["auto", "lines", "json", "rich", "quiet"])
+def test_closed_standard_error_shows_nothing(monkeypatch, capfd, mode):
+    """Python has no `sys.stderr` then; nothing may go to standard output in its place."""
+    monkeypatch.setattr("sys.stderr", None)
+    with Progress(mode) as progress, progress.phase("work"):
+        progress.notice("nobody reads this")
+    assert capfd.readouterr().out == ""

@@ -146,5 +146,5 @@ def test_one_of_an_older_version_is_refused(folder):
     old = {"sha256": seal["sha256"], "leaves": seal["leaves"], "leaves_sha256": digest}
     file.write_text(json.dumps(old))
     assert_refused(
-        folder, "checkpoint 10 in .* was written by a version that did not note .* remove"
+        folder, "checkpoint 10 in .* was written by a version that did not note .* begin again"
     )

@@ -35,9 +35,8 @@ def play(one, keys=KEYS, hyper=None, num_steps=2):
     program = parallel.distribute(
         training.lane_program(lambda hyper: one), keys, hyper, only=jax.devices()[:1]
     )
-    lanes, _ = program.compile_advance(program.abstract(keys, hyper), (), num_steps)(
-        program.init(keys, hyper), ()
-    )
+    advance = program.compile_advance(program.abstract(keys, hyper), ())
+    lanes, *_ = advance(program.init(keys, hyper), (), num_steps)
     return program.compile_evaluate(lanes, ())(lanes, ())
 
 

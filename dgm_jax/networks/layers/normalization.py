@@ -31,6 +31,7 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
         channels = x.shape[-1]
+        x = core.at_least_float32(x)
         mean_average = self.variable(
             "batch_stats", "mean", lambda: jnp.zeros((channels,), jnp.float32)
         )
@@ -43,9 +44,10 @@ class BatchNorm(nn.Module):
             var = jnp.mean(jnp.square(x - mean), others)
             if not self.is_initializing():
                 for average, value in ((mean_average, mean), (var_average, var)):
-                    average.value = self.momentum * average.value + (
+                    moved = self.momentum * average.value + (
                         1 - self.momentum
                     ) * jax.lax.stop_gradient(value)
+                    average.value = moved.astype(average.value.dtype)
         else:
             mean, var = mean_average.value, var_average.value
         factor = jax.lax.rsqrt(var + self.epsilon)
@@ -85,7 +87,9 @@ class GroupNorm(nn.Module):
             f"group norm needs more than one number in each of num_groups={self.num_groups} groups,"
             f" got examples of shape {x.shape[1:]}",
         )
-        grouped = x.reshape(x.shape[0], -1, self.num_groups, channels // self.num_groups)
+        grouped = core.at_least_float32(x).reshape(
+            x.shape[0], -1, self.num_groups, channels // self.num_groups
+        )
         mean = jnp.mean(grouped, (1, 3), keepdims=True)
         var = jnp.mean(jnp.square(grouped - mean), (1, 3), keepdims=True)
         normal = ((grouped - mean) * jax.lax.rsqrt(var + self.epsilon)).reshape(x.shape)

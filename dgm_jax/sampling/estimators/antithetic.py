@@ -24,7 +24,7 @@ def disarm(key: Key, objective: Objective, logits: Array, *, num_samples: int = 
     require(num_samples >= 1, f"num_samples must be at least 1, got {num_samples}")
     logits = prepare(logits)
     phi, pullback = jax.vjp(_stick_logits, logits)
-    u = uniform(key, (num_samples, *phi.shape)).astype(phi.dtype)
+    u = uniform(key, (num_samples, *phi.shape), phi.dtype)
     probability = jax.nn.sigmoid(phi)
     sticks = jnp.stack([u < probability, 1 - u < probability])
     ended = jnp.concatenate([sticks, jnp.ones((*sticks.shape[:-1], 1), bool)], axis=-1)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, log_mean_exp, require
+from dgm_jax.core import Array, Key, checks, log_mean_exp, require
 from dgm_jax.sampling.estimators.estimate import (
     Estimate,
     Objective,
@@ -51,7 +51,7 @@ def nvil(
     logits: Array,
     *,
     num_samples: int = 2,
-    decay: float = 0.8,
+    decay: Array | float = 0.8,
     baseline: Array | None = None,
 ) -> Estimate:
     """Mean over i of (f(x_i) - c_i) (x_i - p), with c_i a running mean of the values before i.
@@ -66,14 +66,16 @@ def nvil(
     standard deviation is left out: it changes the mean. Their input-dependent baseline
     is a learned `baseline`. Cost: num_samples values.
     """
-    require(0 <= decay < 1, f"decay must be in [0, 1), got {decay}")
+    checks.within(decay, "decay", 0, 1, below=True)
     score, values = _draw(key, objective, logits, num_samples)
     lag = np.arange(num_samples)[:, None] - np.arange(num_samples)[None, :]
-    past = np.where(lag > 0, (1 - decay) * float(decay) ** np.maximum(lag - 1, 0), 0.0)
+    known = checks.is_known(decay)
+    xp, decay = (np, float(decay)) if known else (jnp, jnp.asarray(decay, values.dtype))
+    past = xp.where(lag > 0, (1 - decay) * decay ** np.maximum(lag - 1, 0), 0.0)
     if baseline is None:
-        past, start = past / np.maximum(past.sum(-1, keepdims=True), 1e-30), 0.0
+        past, start = past / xp.maximum(past.sum(-1, keepdims=True), 1e-30), 0.0
     else:
-        start = jnp.asarray(float(decay) ** np.arange(num_samples), values.dtype) * baseline
+        start = jnp.asarray(decay ** np.arange(num_samples), values.dtype) * baseline
     running = jnp.sum(jnp.asarray(past, values.dtype) * values, axis=-1) + start
     return Estimate(jnp.mean(values), jnp.mean(scale_rows(values - running, score), axis=0))
 
@@ -109,7 +111,9 @@ def vimco(
     )
     require(num_samples >= 2, f"leaving one out needs num_samples >= 2, got {num_samples}")
     score, values = _draw(key, objective, logits, num_samples)
-    combine = jnp.mean if multi_sample == "mean" else log_mean_exp
+    combine = jnp.mean
+    if multi_sample == "log_mean_exp":
+        combine = lambda values, axis: log_mean_exp(values, axis).value
     others = (jnp.sum(values) - values) / (num_samples - 1)
     replaced = jnp.where(jnp.eye(num_samples, dtype=bool), others[:, None], values[None, :])
     total = combine(values, axis=-1)

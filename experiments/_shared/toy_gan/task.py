@@ -1,6 +1,5 @@
 """GANs on a known mixture in the plane: the task behind `gan_ring` and `gan_grid`."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,13 +7,14 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, evaluation, plotting, training
-from dgm_jax.core import Task, lookup
+from dgm_jax.core import Model, Task, lookup
 from dgm_jax.experiments._shared.toy_gan import ToyGanConfig
 from dgm_jax.models import METHODS, PROTOCOLS, toy_gan
 from dgm_jax.objectives.gan import LOSSES
 from dgm_jax.run import ArmResult, Inputs
 
 SHOWN = 2500  # samples of each seed that go into the figure
+AVERAGED = ("generator",)  # parts, by the method `averaged`
 
 
 def validate(config: ToyGanConfig) -> None:
@@ -30,22 +30,27 @@ def validate(config: ToyGanConfig) -> None:
 
 def inputs_of(dataset: data.Dataset) -> Inputs:
     """No arrays: the density is sampled on the device inside the compiled step."""
-    return Inputs(
-        {}, dataclasses.asdict(dataset.info) | {"identity": dataset.info.identity}, dataset
+    return Inputs({}, dataset.info.record(), dataset)
+
+
+def model(config: ToyGanConfig, hyper, dataset) -> Model:
+    """The game of one method; where that averages the generator, its samples are the average's."""
+    method = METHODS[config.method[0]]
+    game = toy_gan(
+        PROTOCOLS[config.protocol],
+        method,
+        config.loss or None,
+        penalty_weight=hyper["penalty_weight"],
+        noise_scale=hyper["noise_scale"],
     )
+    return game if method.average_decay is None else training.with_average(game, AVERAGED)
 
 
 def build(config: ToyGanConfig, hyper, inputs: Inputs) -> Task:
     """One seed of one method: draw data and latents, move both players, count modes."""
     density = inputs.context.density
     protocol, method = PROTOCOLS[config.protocol], METHODS[config.method[0]]
-    model = toy_gan(
-        protocol,
-        method,
-        config.loss or None,
-        penalty_weight=hyper["penalty_weight"],
-        noise_scale=hyper["noise_scale"],
-    )
+    game = model(config, hyper, inputs.identity)
     num_examples = (config.batch_size or protocol.batch_size) * method.packing
     draw_data = data.draws(inputs.context, num_examples)
 
@@ -57,7 +62,7 @@ def build(config: ToyGanConfig, hyper, inputs: Inputs) -> Task:
     def evaluate(train_state, arrays, key):
         del arrays
         key_z, key_perfect = jax.random.split(key)
-        samples = model.sample(*training.average_of(train_state), key_z, config.num_eval)
+        samples = game.sample(train_state.params, train_state.state, key_z, config.num_eval)
         coverage = evaluation.mode_coverage(samples, density.means, density.scale)
         perfect = evaluation.perfect_sampler(
             key_perfect, density.means, density.scale, config.num_eval
@@ -69,15 +74,15 @@ def build(config: ToyGanConfig, hyper, inputs: Inputs) -> Task:
         return {**coverage._asdict(), **exact, "samples": samples[:SHOWN]}
 
     return Task(
-        model.init,
+        game.init,
         draw,
-        _algorithm(hyper, protocol, method, model),
+        _algorithm(hyper, protocol, method, game),
         evaluate,
         protocol.batch_coupling,
     )
 
 
-def _algorithm(hyper, protocol, method, model):
+def _algorithm(hyper, protocol, method, game):
     """`replica -> Algorithm`: the dynamics with an Adam for each player, averaged where the method
     asks for it."""
     rate = hyper["learning_rate"]
@@ -92,10 +97,10 @@ def _algorithm(hyper, protocol, method, model):
     name = method.dynamics or protocol.dynamics
     rule = lookup(training.DYNAMICS, name, "dynamics")
     options = {"strength": method.consensus_strength} if name == "consensus" else {}
-    rule = functools.partial(rule, model.players, optimizers, **options)
+    rule = functools.partial(rule, game.players, optimizers, **options)
     if method.average_decay is None:
         return rule
-    return lambda replica: training.averaged(rule(replica), ("generator",), method.average_decay)
+    return lambda replica: training.averaged(rule(replica), AVERAGED, method.average_decay)
 
 
 def figures(results: list[ArmResult], inputs: Inputs) -> dict:

@@ -101,11 +101,11 @@ def validate_prior(name: str) -> None:
     lookup((*priors.FROM_DIM, "vamp"), name, "prior")
 
 
-def prior_named(name: str, dim: int, inputs: Inputs, num_components: int):
-    """`encode -> Prior` over `dim` latents by its name, as `models.Vae` wants it."""
+def prior_named(name: str, dim: int, shape, num_components: int, images=None):
+    """`encode -> Prior` over `dim` latents by its name, as `models.Vae` wants it. The pseudo-inputs
+    of a VampPrior have that shape, and start from some of the images."""
     if name == "vamp":
-        shape = inputs.context.info.shape
-        start = _random_images(inputs.context.train["image"], num_components)
+        start = None if images is None else _random_images(images, num_components)
         return lambda encode: priors.vamp(encode, num_components, shape, init=start)
     validate_prior(name)
     options = {"num_components": num_components} if name == "mixture" else {}
@@ -115,14 +115,22 @@ def prior_named(name: str, dim: int, inputs: Inputs, num_components: int):
 
 def recipe(
     config: VaeConfig,
-    inputs: Inputs,
+    dataset,
     latent_size: int,
     prior: str = "standard_normal",
     num_components: int = 1,
+    images=None,
 ) -> Vae:
-    """Networks and prior of the settings, for so many latents."""
-    encoder, decoder = networks_of(config, inputs.context.info.shape, latent_size)
-    named = prior_named(prior, latent_size, inputs, num_components)
+    """Networks and prior of the settings, for so many latents.
+
+    Args:
+        dataset: the identity of the data.
+        images: training images uint8 [N, H, W, C], where a VampPrior starts; parameters of a model
+            that is loaded come from elsewhere.
+    """
+    shape = tuple(dataset["shape"])
+    encoder, decoder = networks_of(config, shape, latent_size)
+    named = prior_named(prior, latent_size, shape, num_components, images)
     return Vae(encoder, decoder, latent_size, named)
 
 
@@ -154,7 +162,9 @@ def surgery(key: Key, vae: Vae, params, state, images: Array) -> dict[str, Array
     }
 
 
-def annealed(key: Key, settings: likelihood.Settings, start: AnnealingStart) -> likelihood.Estimate:
+def annealed(
+    key: Key, settings: likelihood.Settings, start: AnnealingStart
+) -> likelihood.LogProbEstimate:
     """log p(x) by annealed importance sampling from an approximate posterior."""
     path = likelihood.from_proposal(start.sample, start.log_prob, start.log_joint)
     return likelihood.annealed_importance_sampling(key, path, start.rows, settings, batch_size=25)

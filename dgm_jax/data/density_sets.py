@@ -1,0 +1,54 @@
+"""A 2-D density as a data set: its options, its fixed samples, its identity."""
+
+import hashlib
+import inspect
+
+import jax
+import numpy as np
+
+from dgm_jax.core import checks, require
+from dgm_jax.data.dataset import Dataset, DatasetInfo
+from dgm_jax.data.densities2d import DENSITIES
+from dgm_jax.data.options import checked
+
+FIXED_SAMPLES_TAG = 0x2D5E7
+MAX_POINTS = 2**26  # of a split: half a GiB
+
+
+def load_density(name: str, seed: int, options: dict) -> Dataset:
+    """The density `name` with `num_train` and `num_test` fixed samples."""
+    options = checked(name, options, DENSITIES[name], {"num_train": int, "num_test": int})
+    sizes = {"num_train": options.pop("num_train", 100_000)}
+    sizes["num_test"] = options.pop("num_test", 10_000)
+    for key, value in sizes.items():
+        checks.whole(value, key)
+        require(value <= MAX_POINTS, f"{key} must be at most {MAX_POINTS}, got {value}")
+    density = DENSITIES[name](**options)
+    defaults = {key: p.default for key, p in inspect.signature(DENSITIES[name]).parameters.items()}
+    notes = tuple(f"{key}={value}" for key, value in (defaults | options).items())
+    # A tag keeps these keys apart from those of a run with the same seed: split(key)[i] is
+    # fold_in(key, i).
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), FIXED_SAMPLES_TAG))
+    train, test = (
+        {"x": np.asarray(density.sample(key, size), np.float32)}
+        for key, size in zip(keys, sizes.values(), strict=True)
+    )
+    written = " ".join(f"{key.removeprefix('num_')} {size}" for key, size in sizes.items())
+    definition = f"{name}({', '.join(notes)}) seed {seed} {written}"
+    info = DatasetInfo(
+        name=name,
+        kind="density",
+        shape=(2,),
+        num_classes=0,
+        class_names=(),
+        **sizes,
+        pixels="none: points of the plane",
+        binarization="none",
+        dequantization="none",
+        scaling="none",
+        source="sampled from an exact density",
+        sha256=hashlib.sha256(definition.encode()).hexdigest(),
+        seed=seed,
+        notes=notes,
+    )
+    return Dataset(train, test, info, density)

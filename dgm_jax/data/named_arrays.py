@@ -1,0 +1,89 @@
+"""Arrays by name, of a file or in memory: which are images and labels of which split."""
+
+from collections.abc import Collection
+
+from dgm_jax.core import DataError, require
+from dgm_jax.data.paths import listed
+
+TRAIN_IMAGES = ("image", "images", "x_train", "X_train", "train_images", "train_image", "x", "X")
+TRAIN_LABELS = ("label", "labels", "y_train", "Y_train", "train_labels", "train_label", "y", "Y")
+TEST_IMAGES = ("x_test", "X_test", "test_images", "test_image")
+TEST_LABELS = ("y_test", "Y_test", "test_labels", "test_label")
+_VALIDATION = ("val", "valid", "validation")
+VALIDATION_IMAGES = tuple(
+    name for v in _VALIDATION for name in (f"x_{v}", f"X_{v}", f"{v}_images", f"{v}_image")
+)
+VALIDATION_LABELS = tuple(
+    name for v in _VALIDATION for name in (f"y_{v}", f"Y_{v}", f"{v}_labels", f"{v}_label")
+)
+
+Choice = dict[str, str | None]
+
+
+def choose(names: Collection[str], what: str) -> tuple[Choice, tuple[str, ...]]:
+    """({train_images, train_labels, test_images, test_labels: name or None}, notes).
+
+    Validation arrays are the test split where there is no other. Every array that is not read is
+    named in the notes.
+
+    Raises:
+        DataError: no images, a name given twice, labels without images, or labels in one split
+            only: `what` begins the message.
+    """
+    train = _pair(names, TRAIN_IMAGES, TRAIN_LABELS, what)
+    test = _pair(names, TEST_IMAGES, TEST_LABELS, what)
+    validation = _pair(names, VALIDATION_IMAGES, VALIDATION_LABELS, what)
+    require(
+        train[0] is not None,
+        f"{what}: no array named one of {', '.join(TRAIN_IMAGES)}; found {listed(names) or 'none'}",
+        DataError,
+    )
+    for images, labels in (test, validation):
+        require(
+            images is not None or labels is None,
+            f"{what}: {labels} are labels without images; give their images too, or leave them out",
+            DataError,
+        )
+    notes = []
+    if test[0] is None and validation[0] is not None:
+        test = validation
+        notes.append(f"{test[0]} is the test split")
+    _require_labels_of_both(train, test, what)
+    if train[1] is None:
+        notes.append("no labels, so one class")
+    unread = set(names) - {*train, *test}
+    if unread:
+        notes.append(f"arrays not read: {listed(unread)}")
+    keys = ("train_images", "train_labels", "test_images", "test_labels")
+    return dict(zip(keys, (*train, *test), strict=True)), tuple(notes)
+
+
+def _require_labels_of_both(train, test, what: str) -> None:
+    if test[0] is None or (train[1] is None) == (test[1] is None):
+        return
+    (lacking, _), (_, labels) = (train, test) if train[1] is None else (test, train)
+    require(
+        False,
+        f"{what}: {lacking} has no labels, though {labels} is there; give labels of both splits, or"
+        f" leave {labels} out (one class)"
+        + (
+            ""
+            if lacking == train[0]
+            else f", or leave {lacking} out (a fifth becomes the test split)"
+        ),
+        DataError,
+    )
+
+
+def _pair(names, images: tuple[str, ...], labels: tuple[str, ...], what: str):
+    return _one(names, images, what), _one(names, labels, what)
+
+
+def _one(names: Collection[str], accepted: tuple[str, ...], what: str) -> str | None:
+    found = [name for name in accepted if name in names]
+    require(
+        len(found) <= 1,
+        f"{what}: both {' and '.join(found)} are there; keep one of them",
+        DataError,
+    )
+    return found[0] if found else None

@@ -1,0 +1,80 @@
+"""The metrics of a run by arm, and how summary.json names them.
+
+In memory they are `{arm: {metric: summary}}`, and rows about a metric have `"arm"` and `"metric"`.
+summary.json has one name for both: `arm/metric` with several arms, `metric` with one. Only this
+module joins the two and takes them apart.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Nested = dict[str, dict[str, Any]]
+
+
+def flat_name(arm: str, metric: str, several: bool) -> str:
+    """The name in summary.json of an arm's metric, in a run of one arm or of several."""
+    return f"{arm}/{metric}" if several and arm else metric
+
+
+def split_name(name: str, arms: Iterable[str]) -> tuple[str, str]:
+    """(arm, metric) of a name in summary.json.
+
+    Arms such as `torus/avb` hold slashes themselves, so the longest arm that fits is taken.
+
+    Args:
+        name: as `flat_name` makes it.
+        arms: all arms of the run. With one, the whole name is the metric's.
+
+    Returns:
+        The two names; the arm is empty where no arm fits.
+    """
+    arms = list(arms)
+    if len(arms) == 1:
+        return arms[0], name
+    for arm in sorted(arms, key=len, reverse=True):
+        if arm and name.startswith(f"{arm}/"):
+            return arm, name[len(arm) + 1 :]
+    return "", name
+
+
+def flattened(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of summary.json.
+
+    Args:
+        summary: with `"metrics"` by arm, and rows of `"reference"` that have an arm and a metric.
+    """
+    several = len(summary["metrics"]) > 1
+    metrics = {
+        flat_name(arm, metric, several): value
+        for arm, metrics in summary["metrics"].items()
+        for metric, value in metrics.items()
+    }
+    reference = []
+    for row in summary.get("reference", ()):
+        name = flat_name(row["arm"], row["metric"], several)
+        reference.append({k: v for k, v in row.items() if k != "arm"} | {"metric": name})
+    return {**summary, "metrics": metrics, "reference": reference}
+
+
+def nested(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flattened`: summary.json's content with metrics by arm.
+
+    Entries that are not what they should be, in a file that was edited, are left out.
+    """
+    arms = [str(arm) for arm in _list(summary.get("arms"))]
+    metrics: Nested = {arm: {} for arm in arms}
+    flat = summary.get("metrics")
+    for name, value in flat.items() if isinstance(flat, dict) else ():
+        arm, metric = split_name(name, arms)
+        if isinstance(value, dict):
+            metrics.setdefault(arm, {})[metric] = value
+    reference = []
+    for row in _list(summary.get("reference")):
+        if isinstance(row, dict):
+            arm, metric = split_name(str(row.get("metric", "")), arms)
+            reference.append({**row, "arm": arm, "metric": metric})
+    return {**summary, "arms": arms, "metrics": metrics, "reference": reference}
+
+
+def _list(value) -> list:
+    return value if isinstance(value, list) else []

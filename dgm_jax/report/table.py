@@ -1,0 +1,59 @@
+"""The result of a run as a table for the terminal."""
+
+from collections.abc import Sequence
+
+from dgm_jax.report.summaries import flat_name
+from dgm_jax.report.text import failed_seed_text, given, interval, number
+
+
+def format_table(summary: dict, headline: Sequence[str] = ()) -> str:
+    """The result as plain text for a terminal: metric, mean, standard error, 95 % interval, seeds,
+    published, within.
+
+    Args:
+        summary: with `"metrics"` by arm, as `summaries.nested` reads it.
+        headline: metrics to show, in this order; all where none of them was measured.
+
+    Returns:
+        A line per metric and arm, and one per seed that failed.
+    """
+    published = {(row["arm"], row["metric"]): row for row in summary.get("reference", [])}
+    rows = [("metric", "mean", "SE", "95 % interval", "seeds", "published", "within")]
+    by_arm = summary["metrics"]
+    shown = [(arm, name) for name in headline for arm, found in by_arm.items() if name in found]
+    for arm, name in shown or [(arm, name) for arm, found in by_arm.items() for name in found]:
+        metric, row = by_arm[arm][name], published.get((arm, name))
+        text, within = "", ""
+        if row:
+            spread = f" +- {given(row['spread'])}" if row.get("spread") is not None else ""
+            text = f"{given(row['published'])}{spread}"
+            within = {True: "yes", False: "no"}.get(row.get("within"), "-")
+            within += " (wide)" if row.get("within") and row.get("wide") else ""
+        count = sum(v is not None for v in metric["per_seed"])
+        total = len(metric["per_seed"])
+        rows.append(
+            (
+                flat_name(arm, name, several=len(by_arm) > 1),
+                number(metric["mean"], "-"),
+                number(metric["standard_error"], "-"),
+                interval(metric["interval_95"], "-"),
+                str(count) if count == total else f"{count} of {total}",
+                text,
+                within,
+            )
+        )
+    if not published:
+        rows = [row[:5] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rows.insert(1, tuple("-" * w for w in widths))
+    table = [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
+        for row in rows
+    ]
+    table += [f"failed: {failed_seed_text(entry)}" for entry in summary.get("failed_seeds", [])]
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in table)

@@ -1,0 +1,205 @@
+"""The models that a run leaves in `models/`: of each arm the last, and the best by a metric of
+one's choice, both for all seeds.
+"""
+
+import dataclasses
+import operator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax.core import (
+    ConfigError,
+    Lane,
+    PyTree,
+    RunDirectoryError,
+    did_you_mean,
+    json_values,
+    require,
+)
+from dgm_jax.run.cells import Arm, Group
+from dgm_jax.store import records, weights
+from dgm_jax.store.directory import RunDirectory
+from dgm_jax.store.reading import read_environment
+
+if TYPE_CHECKING:
+    from dgm_jax.run.arms import Run
+
+LAST, BEST = WHICH = ("last", "best")
+
+
+def file_name(arm: str, which: str = LAST) -> str:
+    """The name, without ending, of an arm's files; no two of a run share one."""
+    name = records.safe_name(arm)
+    if name.endswith((".best", ".before")):  # which are the endings of other files
+        name = records.safe_name(f"{name} ")
+    return name if which == LAST else f"{name}.{which}"
+
+
+def identity_of(experiment: str, arm: Arm) -> dict[str, Any]:
+    """Whose a model is, as its manifest says it."""
+    settings = json_values.plain(dataclasses.asdict(arm.config), "settings")
+    return {"experiment": experiment, "arm": arm.name, "settings": settings}
+
+
+def tree_of(lanes: Lane, index: int, num_seeds: int) -> PyTree:
+    """{"params", "state"} of a group's arm of that index, [num_seeds, ...], on the host."""
+    state = lanes.train_state
+    own = operator.itemgetter(slice(index * num_seeds, (index + 1) * num_seeds))
+    return jax.device_get(jax.tree.map(own, {"params": state.params, "state": state.state}))
+
+
+def save(run: "Run", arm: Arm, which: str, tree: PyTree, **more) -> None:
+    """Writes a model of an arm; `more` goes into its manifest."""
+    about = {
+        **identity_of(run.experiment.name, arm),
+        "seeds": run.config.num_seeds,
+        "dataset": json_values.plain(run.inputs.identity, "dataset"),
+        **more,
+    }
+    weights.write_weights(run.directory.models, file_name(arm.name, which), tree, about)
+
+
+class Criterion(NamedTuple):
+    """A metric, and whether less of it is better."""
+
+    metric: str
+    less: bool
+
+
+def criterion(text: str) -> Criterion | None:
+    """What `--keep_best` says: NAME or NAME:min, NAME:max, or nothing.
+
+    Raises:
+        ConfigError: it ends in another word.
+    """
+    if not text:
+        return None
+    metric, _, goal = text.partition(":")
+    require(
+        bool(metric) and goal in ("", "min", "max"),
+        f"keep_best must be METRIC (less is better), METRIC:min or METRIC:max, got {text!r}",
+    )
+    return Criterion(metric, goal != "max")
+
+
+def require_as_started(directory: RunDirectory, keep_best: str) -> None:
+    """RunDirectoryError where a run goes on with another `keep_best` than it was started with: what
+    is kept would not be the best of all steps."""
+    launch = read_environment(directory.path).get("launch")
+    if not directory.resumed or not isinstance(launch, dict):
+        return
+    before = launch.get("keep_best", "")
+    require(
+        before == keep_best,
+        f"{directory.path} was started with keep_best={before!r}, not {keep_best!r}: go on with"
+        " that, or choose another folder with --out",
+        RunDirectoryError,
+    )
+
+
+class _Kept:
+    """Of one arm, for each seed: the state at its best evaluation, the value and the step there."""
+
+    def __init__(self, num_seeds: int):
+        self.tree: PyTree = None
+        self.value, self.step = np.full(num_seeds, np.nan), np.full(num_seeds, -1)
+
+    def better(self, value: np.ndarray, less: bool) -> np.ndarray:
+        """bool[S]: which seeds are better now. NaN is never better, and an equal value is not."""
+        first = np.isnan(self.value) & ~np.isnan(value)
+        return first | (value < self.value if less else value > self.value)
+
+    def take(self, better: np.ndarray, value: np.ndarray, step: int, tree: PyTree) -> None:
+        """Takes over what is better; before the first evaluation everything."""
+
+        def choose(old, new):
+            return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        self.tree = tree if self.tree is None else jax.tree.map(choose, self.tree, tree)
+        self.value = np.where(better, value, self.value)
+        self.step = np.where(better, step, self.step)
+
+
+class Best:
+    """The best evaluations of a group's arms so far; does nothing without a criterion.
+
+    On disk they are a step ahead of the checkpoint at most, since a chunk writes its row, then its
+    best, then its checkpoint. A step that is made again has an equal value, which is not better, so
+    that a run which was killed ends with the same files.
+    """
+
+    def __init__(self, run: "Run", group: Group, lanes: Lane, start: int):
+        """Reads what is kept already where the run goes on at step `start`."""
+        self._run, self._group, self._seeds = run, group, run.config.num_seeds
+        self._criterion = criterion(run.launch.keep_best)
+        self._kept = [_Kept(self._seeds) for _ in group.arms]
+        self._now: dict[str, np.ndarray] = {}
+        if self._criterion is not None and start > 0:
+            for index, arm in enumerate(group.arms):
+                like = tree_of(lanes, index, self._seeds)
+                self._read(self._kept[index], arm, like, self._criterion)
+
+    def _read(self, kept: _Kept, arm: Arm, like: PyTree, wanted: Criterion) -> None:
+        models = self._run.directory.models
+        try:
+            manifest = weights.read_manifest(models, file_name(arm.name, BEST))
+            value, step = _columns(manifest.about, wanted, self._seeds)
+            kept.tree, kept.value, kept.step = weights.read_weights(manifest, like), value, step
+        except RunDirectoryError as error:
+            again = f"remove {self._run.directory.checkpoints} to train again from step 0"
+            raise RunDirectoryError(
+                f"the best model of {arm.name} is lost: {error}; {again}"
+            ) from error
+
+    def observe(self, arm: str, metrics: dict[str, np.ndarray]) -> None:
+        """Notes an arm's metrics before their row is written.
+
+        Raises:
+            ConfigError: the criterion's is not among them.
+        """
+        if self._criterion is None:
+            return
+        name, known = self._criterion.metric, sorted(metrics)
+        require(
+            name in metrics,
+            f"keep_best: {arm} has no metric {name!r}{did_you_mean(name, known)} at every"
+            f" evaluation; there are {', '.join(known)}",
+            ConfigError,
+        )
+        self._now[arm] = np.asarray(metrics[name], np.float64)
+
+    def save(self, step: int, lanes: Lane) -> None:
+        """Writes the models of the arms in which a seed has become better."""
+        if self._criterion is None:
+            return
+        for index, (arm, kept) in enumerate(zip(self._group.arms, self._kept, strict=True)):
+            value = self._now[arm.name]
+            better = kept.better(value, self._criterion.less)
+            if better.any() or kept.tree is None:
+                kept.take(better, value, step, tree_of(lanes, index, self._seeds))
+                about = {**self._criterion._asdict(), "value": kept.value}
+                at = [None if step < 0 else step for step in kept.step.tolist()]
+                save(self._run, arm, BEST, kept.tree, step=at, best=about)
+
+
+def _columns(about: dict, wanted: Criterion, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """(value, step) of each seed from a manifest; RunDirectoryError for another criterion's."""
+    best = about.get("best")
+    best = best if isinstance(best, dict) else {}
+    held = best.get("metric"), best.get("less")
+    told = f"it was kept by {held}, not by {tuple(wanted)}"
+    require(held == wanted, told, RunDirectoryError)
+    value = _column(best.get("value"), seeds, np.nan)
+    return np.array(value, np.float64), np.array(_column(about.get("step"), seeds, -1))
+
+
+def _column(column, seeds: int, absent: float) -> list:
+    """Numbers, one for each seed, with `absent` where there is none."""
+    if isinstance(column, list) and len(column) == seeds:
+        numbers = [absent if x is None else x for x in column]
+        if all(isinstance(x, (int, float)) for x in numbers):
+            return numbers
+    raise RunDirectoryError(f"a value and a step for each of {seeds} seeds were expected")

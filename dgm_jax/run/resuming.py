@@ -1,0 +1,110 @@
+"""`dgm-jax resume FOLDER`: a run goes on as it was started.
+
+A finished one has nothing left to do; `run.longer` makes it the beginning of a longer one.
+"""
+
+import dataclasses
+import pathlib
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from dgm_jax.run import catalogue
+from dgm_jax.run.experiment import Experiment
+from dgm_jax.run.settings import Display, names_of
+from dgm_jax.terminal import console
+from dgm_jax.terminal.console import Command
+
+if TYPE_CHECKING:
+    from dgm_jax.run.launch import Job
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+    """Continues the run in a folder, as it was started."""
+
+    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")]
+    """Run folder."""
+    num_steps: int | None = None
+    """Of a finished run: train on to so many steps, as a new run in --out."""
+    out: str = ""
+    """Run folder of the longer run."""
+    stretch_schedule: bool = False
+    """With --num_steps: go on by the schedule of the new length from here on, though the steps
+    already made would have been others under it."""
+    progress: Display | None = None
+    """What is shown meanwhile; by default as before."""
+
+
+def resume(asked: Resume) -> int:
+    """Continues a run; returns the exit code."""
+    from dgm_jax.core import ConfigError, DgmError, require
+    from dgm_jax.run import launch, longer
+
+    try:
+        job = _job(asked)
+        if asked.num_steps is not None:
+            return longer.run(job, asked.num_steps, asked.out, asked.stretch_schedule)
+        words = "--out and --stretch_schedule belong to --num_steps: more steps in a new folder"
+        require(not (asked.out or asked.stretch_schedule), words, ConfigError)
+    except DgmError as error:
+        console.tell(f"error: {error}")
+        return error.exit_code
+    finished = _is_finished(asked.folder)
+    code = launch.run(job, None)
+    if finished:
+        command = f"dgm-jax resume {shlex.quote(asked.folder)} --num_steps N --out NEW"
+        print(f"{asked.folder} is finished; a longer run goes on from it: {command}")
+    return code
+
+
+def _job(asked: Resume) -> "Job":
+    """The run in the folder, as it was asked for."""
+    from dgm_jax.run.launch import Job
+    from dgm_jax.run.recorded import recorded
+
+    found = recorded(asked.folder)
+    changes = {"progress": asked.progress} if asked.progress else {}
+    launch = dataclasses.replace(found.launch, out=asked.folder, resume=True, **changes)
+    return Job(found.experiment, found.config, launch, found.grid)
+
+
+def _is_finished(folder: str) -> bool:
+    from dgm_jax.core import RunDirectoryError
+    from dgm_jax.store.reading import read_summary
+
+    try:
+        return read_summary(folder) is not None
+    except RunDirectoryError:
+        return False
+
+
+def how(experiment: Experiment, folder: pathlib.Path, command: Command | None) -> str:
+    """How a run that has stopped goes on: a command to paste, if there is one.
+
+    Args:
+        experiment: of the run.
+        folder: of the run.
+        command: what started it, repeated where `dgm-jax list` does not have the experiment.
+    """
+    if _is_installed(experiment):
+        return f"with\n  {shlex.join(['dgm-jax', 'resume', str(folder)])}"
+    return by_flags(folder, command)
+
+
+def by_flags(folder: pathlib.Path, command: Command | None) -> str:
+    """The command that started a run, with its folder and --resume, if there was one."""
+    if command is None:
+        return f"with the same settings, --out {folder} --resume"
+    return f"with\n  {command.resuming(folder)}"
+
+
+def _is_installed(experiment: Experiment) -> bool:
+    if experiment.name not in catalogue.experiments():
+        return False
+    try:
+        installed = catalogue.load_experiment(experiment.name)
+    except catalogue.NotAnExperiment:
+        return False
+    return names_of(installed.config) == names_of(experiment.config)

@@ -1,0 +1,128 @@
+"""`dgm-jax sample`: samples of a run's model, as a picture or as arrays.
+
+Flags are understood, and wrong ones refused, before JAX is imported.
+"""
+
+import dataclasses
+import io
+import pathlib
+from typing import TYPE_CHECKING, Literal
+
+from dgm_jax.terminal import console
+
+if TYPE_CHECKING:
+    from dgm_jax.run.loading import Trained
+
+FORMATS = (".png", ".npz")
+POINTS, IMAGES, IMAGES_IN_ALL = 2_500, 64, 16  # of a seed; 16 images where there are several
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig:
+    """Draws samples of what a run has trained: of a finished run, or of the newest checkpoint of an
+    unfinished one. The data set need not be there."""
+
+    arm: str | None = None
+    """Which arm; needed where the run has several."""
+    seed: int | None = None
+    """Which seed, from 0; by default all of them."""
+    num: int | None = None
+    """Samples of each seed; by default 64 images of one seed, 16 of several, or 2,500 points."""
+    text: str | None = None
+    """What images show, such as "a dark wide pullover", where the run was trained on captions."""
+    out: str = "samples.png"
+    """Where they go, replacing what is there: NAME.png for a picture, NAME.npz for arrays."""
+    which: Literal["last", "best"] = "last"
+    """The model after the last step, or the best of a run with --keep_best."""
+    key: int = 0
+    """Of the noise: seed i of the run uses fold_in(key, i)."""
+
+
+def sample(folder: str, settings: SampleConfig) -> int:
+    """Draws samples of the run in a folder, as the flags say; returns the exit code."""
+    from dgm_jax.core import DgmError
+
+    try:
+        print(_sample(folder, settings))
+    except DgmError as error:
+        console.tell(f"error: {error}")
+        return error.exit_code
+    return 0
+
+
+def _sample(folder: str, settings: SampleConfig) -> str:
+    """Writes the samples; returns a sentence about them."""
+    from dgm_jax.core import require, require_at_least
+    from dgm_jax.run.loading import load
+
+    out = pathlib.Path(settings.out)
+    require(out.suffix in FORMATS, f"out must end in .png or .npz, got {settings.out!r}")
+    require(out.parent.is_dir(), f"out: there is no folder {out.parent}")
+    require(
+        settings.num is None or settings.num >= 1, f"num must be at least 1, got {settings.num}"
+    )
+    require_at_least(0, settings, "key")
+    require(settings.key < 2**32, f"key must be less than 2**32, got {settings.key}")
+    trained = load(folder, settings.arm, settings.seed, which=settings.which)
+    seeds, samples = draw(trained, settings)
+    name = trained.experiment.name
+    title = name if trained.arm == name else f"{name}, {trained.arm}"
+    _write(out, samples, seeds, trained, title)
+    shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"each of {len(seeds)} seeds"
+    steps = trained.step if isinstance(trained.step, list) else [trained.step]
+    made = " to ".join(dict.fromkeys(str(f([s or 0 for s in steps])) for f in (min, max)))
+    text = "" if settings.text is None else f", {settings.text!r}"
+    return f"{out}: {samples.shape[1]} samples of {shown} of {title}, after {made} steps{text}"
+
+
+def draw(trained: "Trained", settings: SampleConfig):
+    """(seeds, samples [S, N, ...]), drawn by the strategy of lanes that a run would choose."""
+    import jax
+
+    from dgm_jax import parallel
+    from dgm_jax.core import ConfigError
+
+    options = {}
+    if settings.text is not None:
+        prompt = trained.experiment.functions.prompt
+        if prompt is None:
+            name = trained.experiment.name
+            raise ConfigError(f"{name} makes no samples from texts: leave --text out")
+        options = prompt(trained.config, trained.dataset, settings.text)
+    params, state = trained.params, trained.state
+    if settings.seed is not None:
+        params, state = jax.tree.map(lambda x: x[None], (params, state))
+    some = jax.tree.leaves((params, state))
+    seeds = [settings.seed] if settings.seed is not None else list(range(len(some[0])))
+    key = jax.random.key(settings.key)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jax.numpy.array(seeds))
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), params)
+    strategy = parallel.choose_strategy("auto", one)
+
+    def sample(num):
+        def of(lane, _):
+            params, state, key = lane
+            return trained.model.sample(params, state, key, num, **options)
+
+        return lambda lanes: parallel.over_seeds(of, strategy)(lanes, ())
+
+    lanes = (params, state, keys)
+    shape = jax.eval_shape(sample(1), lanes).shape
+    images = IMAGES if len(seeds) == 1 else IMAGES_IN_ALL
+    num = settings.num or (images if len(shape) == 5 else POINTS)
+    return seeds, jax.device_get(jax.jit(sample(num))(lanes))
+
+
+def _write(out: pathlib.Path, samples, seeds: list[int], trained: "Trained", title: str) -> None:
+    import numpy as np
+
+    from dgm_jax.report.samples import samples_figure
+    from dgm_jax.store import records
+
+    content = io.BytesIO()
+    if out.suffix == ".npz":
+        np.savez(content, samples=samples, seeds=np.array(seeds))
+    else:
+        figure = samples_figure(samples, trained.dataset, title)
+        figure.savefig(content, format="png", metadata={"Software": None})
+    records.write_atomically(out, content.getvalue())
