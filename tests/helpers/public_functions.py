@@ -377,7 +377,9 @@ CALLS = {
     "priors.coupling_flow_prior": _prior(priors.coupling_flow_prior, WIDTH, hidden=(4,)),
     "priors.flow": lambda a: _prior(priors.flow, flows.affine(WIDTH), WIDTH)(a),
     "priors.implicit_ratio": lambda a: priors.implicit_ratio(
-        priors.standard_normal(WIDTH), lambda p, z: jnp.sum(jnp.sin(z), -1), lambda key: {}
+        priors.standard_normal(WIDTH),
+        lambda p, z: jnp.sum(jnp.sin(core.at_least_float32(z)), -1),
+        lambda key: {},
     ).log_prob({"base": {}, "ratio": {}}, a.x),
     "priors.mixture": _prior(priors.mixture, WIDTH, 3),
     "priors.spline_flow_prior": _prior(priors.spline_flow_prior, WIDTH, hidden=(4,)),
