@@ -127,7 +127,14 @@ def advance_lane(
     (lane, sums, count), _ = jax.lax.scan(body, (lane, zeros, jnp.int32(0)), None, length=num_steps)
     stuck = (lane.failed_at < 0) & ~_finite_arrays(lane.train_state.opt_state)
     lane = lane._replace(failed_at=jnp.where(stuck, lane.train_state.step - 1, lane.failed_at))
-    return lane, jax.tree.map(lambda total: jnp.where(count > 0, total / count, jnp.nan), sums)
+    return lane, jax.tree.map(lambda total: _mean(total, count), sums)
+
+
+def _mean(total: Array, count: Array) -> Array:
+    """total / count, NaN for a count of 0 and only then, or `jax_debug_nans` would find the
+    constant."""
+    unless = jnp.where(count > 0, 0, jnp.inf).astype(total.dtype)
+    return jnp.where(count > 0, total / jnp.maximum(count, 1), unless - unless)
 
 
 def _checked(found) -> tuple[TrainState, StepInfo]:

@@ -387,9 +387,9 @@ CALLS = {
     "priors.streamed_log_prob": lambda a: priors.streamed_log_prob(
         a.y, _log_softmax(a.vector), a.x, a.scale, 3
     ),
-    "priors.vamp": lambda a: priors.vamp(lambda u: (u, jnp.exp(u)), 4, (4,)).log_prob(
-        {"inputs": a.unit}, a.x
-    ),
+    "priors.vamp": lambda a: priors.vamp(
+        lambda u: (u, jnp.exp(core.at_least_float32(u))), 4, (4,)
+    ).log_prob({"inputs": a.unit}, a.x),
     "quantization.codebook_ema.init": _state,
     "quantization.codebook_ema.update": lambda a: codebook_ema.update(_state(a), a.x, CODES, 0.9),
     "quantization.codebook_ema.statistics": lambda a: codebook_ema.statistics(
