@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import xlogy
 from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  compiled
 from scipy.special import gammainc
 
@@ -133,7 +134,7 @@ def _coverage(
     num_valid = jnp.sum(counts)
     share, among_valid = counts / num_samples, counts / jnp.maximum(num_valid, 1)
     some = num_valid > 0
-    log_share = jnp.log(jnp.where(counts > 0, among_valid, 1))  # 0 log 0 = 0
+    inside = jnp.where(counts > 0, among_valid, 1)  # no 0 log 0, which is NaN on the way
     # In Python's double precision: in float32, 1 % of 10,000 could come out above or below 100.
     enough = max(1, math.ceil(min_share * num_samples - 1e-9))
     reverse_kl = divergences.kl(jnp.log(among_valid), log_weights)
@@ -147,7 +148,7 @@ def _coverage(
         / 2,
         reverse_kl=jnp.where(some, reverse_kl, jnp.inf),
         reverse_kl_bias=(num_modes - 1) / (2 * num_valid) if num_modes > 1 else jnp.zeros(()),
-        entropy=jnp.where(some, 0.0 - jnp.sum(among_valid * log_share), -jnp.inf),
+        entropy=jnp.where(some, 0.0 - jnp.sum(xlogy(among_valid, inside)), -jnp.inf),
     )
 
 
