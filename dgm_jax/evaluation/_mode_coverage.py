@@ -134,6 +134,7 @@ def _coverage(
     num_valid = jnp.sum(counts)
     share, among_valid = counts / num_samples, counts / jnp.maximum(num_valid, 1)
     some = num_valid > 0
+    inside = jnp.where(counts > 0, among_valid, 1)  # no 0 log 0, which is NaN on the way
     # In Python's double precision: in float32, 1 % of 10,000 could come out above or below 100.
     enough = max(1, math.ceil(min_share * num_samples - 1e-9))
     reverse_kl = divergences.kl(jnp.log(among_valid), log_weights)
@@ -147,7 +148,7 @@ def _coverage(
         / 2,
         reverse_kl=jnp.where(some, reverse_kl, jnp.inf),
         reverse_kl_bias=(num_modes - 1) / (2 * num_valid) if num_modes > 1 else jnp.zeros(()),
-        entropy=jnp.where(some, 0.0 - jnp.sum(xlogy(among_valid, among_valid)), -jnp.inf),
+        entropy=jnp.where(some, 0.0 - jnp.sum(xlogy(among_valid, inside)), -jnp.inf),
     )
 
 

@@ -118,7 +118,9 @@ def _compare(real: Array, fake: Array, nearest_k: int, tile_size: int) -> Precis
         coverage=jnp.mean(covered, dtype=real.dtype),
     )
     finite = jnp.all(jnp.isfinite(real)) & jnp.all(jnp.isfinite(fake))
-    return jax.tree.map(lambda score: jnp.where(finite, score, jnp.nan), scores)
+    # NaN that is there only where it is right, also for `jax_debug_nans` without compilation
+    unless = jnp.where(finite, 0, jnp.inf).astype(real.dtype)
+    return jax.tree.map(lambda score: jnp.where(finite, score, unless - unless), scores)
 
 
 @functools.partial(jax.jit, static_argnames=("nearest_k", "tile_size"))

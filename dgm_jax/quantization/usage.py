@@ -64,7 +64,8 @@ def usage_of_counts(counts: Array) -> CodebookUsage:
     num_used = jnp.sum(counts > 0, axis=-1, dtype=jnp.int32)
     total, used = jnp.sum(counts, axis=-1, keepdims=True), num_used[..., None]
     total = jnp.where(total > 0, total, 1)
-    excess = jnp.sum(xlogy(counts / total, counts * used / total), axis=-1)
+    even = jnp.where(counts > 0, counts * used / total, 1)  # no 0 log 0, which is NaN on the way
+    excess = jnp.sum(xlogy(counts / total, even), axis=-1)
     return CodebookUsage(num_used * jnp.exp(-excess), num_used)
 
 

@@ -141,7 +141,7 @@ def advance_lane(
     stuck = last & (lane.failed_at < 0) & ~_finite_arrays(lane.train_state.opt_state)
     lane = lane._replace(failed_at=jnp.where(stuck, lane.train_state.step - 1, lane.failed_at))
     totals, count = so_far
-    means = jax.tree.map(lambda total: jnp.where(count > 0, total / count, jnp.nan), totals)
+    means = jax.tree.map(lambda total: _mean(total, count), totals)
     return lane, so_far, means
 
 
@@ -173,6 +173,13 @@ def _one_step(task: Task, data: PyTree, replica: Replica):
         return new, info.losses, _recorded(info)
 
     return step
+
+
+def _mean(total: Array, count: Array) -> Array:
+    """total / count, NaN for a count of 0 and only then, or `jax_debug_nans` would find the
+    constant."""
+    unless = jnp.where(count > 0, 0, jnp.inf).astype(total.dtype)
+    return jnp.where(count > 0, total / jnp.maximum(count, 1), unless - unless)
 
 
 def _checked(found) -> tuple[TrainState, StepInfo]:

@@ -377,7 +377,9 @@ CALLS = {
     "priors.coupling_flow_prior": _prior(priors.coupling_flow_prior, WIDTH, hidden=(4,)),
     "priors.flow": lambda a: _prior(priors.flow, flows.affine(WIDTH), WIDTH)(a),
     "priors.implicit_ratio": lambda a: priors.implicit_ratio(
-        priors.standard_normal(WIDTH), lambda p, z: jnp.sum(jnp.sin(z), -1), lambda key: {}
+        priors.standard_normal(WIDTH),
+        lambda p, z: jnp.sum(jnp.sin(core.at_least_float32(z)), -1),
+        lambda key: {},
     ).log_prob({"base": {}, "ratio": {}}, a.x),
     "priors.mixture": _prior(priors.mixture, WIDTH, 3),
     "priors.spline_flow_prior": _prior(priors.spline_flow_prior, WIDTH, hidden=(4,)),
@@ -385,9 +387,9 @@ CALLS = {
     "priors.streamed_log_prob": lambda a: priors.streamed_log_prob(
         a.y, _log_softmax(a.vector), a.x, a.scale, 3
     ),
-    "priors.vamp": lambda a: priors.vamp(lambda u: (u, jnp.exp(u)), 4, (4,)).log_prob(
-        {"inputs": a.unit}, a.x
-    ),
+    "priors.vamp": lambda a: priors.vamp(
+        lambda u: (u, jnp.exp(core.at_least_float32(u))), 4, (4,)
+    ).log_prob({"inputs": a.unit}, a.x),
     "quantization.codebook_ema.init": _state,
     "quantization.codebook_ema.update": lambda a: codebook_ema.update(_state(a), a.x, CODES, 0.9),
     "quantization.codebook_ema.statistics": lambda a: codebook_ema.statistics(
