@@ -44,7 +44,8 @@ class Distributed(NamedTuple):
         ahead of time: `advance(lanes, data, num_steps, sums=None, last=True) -> (lanes, sums,
         metrics {name: [L]})`, which may reuse the memory of the lanes it is given. A chunk may be
         made by several calls, with the same bits: each gets the sums of the one before, and the
-        one that ends the chunk is the `last`.
+        one that ends the chunk is the `last`. With `num_steps` as a third argument it is the whole
+        chunk of that many: `(lanes, data) -> (lanes, metrics)`.
     lower_advance: `(lanes, data)`, arrays or shapes, to the same program lowered
         (`jax.stages.Lowered`), to look at or to compile: `.as_text()` is its StableHLO.
     compile_evaluate: `(lanes, data) -> function`; the function is

@@ -18,7 +18,7 @@ def first_part(no_sums, sharding, lanes: Lane, data: PyTree):
 def compiling(first, compiled):
     """`Distributed.compile_advance`, where `compiled(*arguments)` is the program of a part."""
 
-    def compile_advance(lanes, data):
+    def compile_advance(lanes, data, num_steps=None):
         arguments = first(lanes, data)
         program, no_sums = compiled(*arguments), arguments[1]
 
@@ -26,6 +26,10 @@ def compiling(first, compiled):
             sums = no_sums if sums is None else sums
             return program(lanes, sums, data, np.int32(num_steps), np.bool_(last))
 
-        return advance
+        def whole(lanes, data):
+            lanes, _, metrics = advance(lanes, data, num_steps)
+            return lanes, metrics
+
+        return advance if num_steps is None else whole
 
     return compile_advance

@@ -3,7 +3,15 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Algorithm, Model, Params, State, at_least_float32, require
+from dgm_jax.core import (
+    Algorithm,
+    Model,
+    Params,
+    State,
+    TrainState,
+    at_least_float32,
+    require,
+)
 
 AVERAGE = "average"  # the entry of the model state that holds the averaged parts
 
@@ -54,11 +62,11 @@ def with_average(model: Model, parts: tuple[str, ...]) -> Model:
         return params, {**state, AVERAGE: average}
 
     def sample(params, state, key, num_samples, **options):
-        return model.sample(*average_of(params, state), key, num_samples, **options)
+        return model.sample(*_averages(params, state), key, num_samples, **options)
 
     def decode(params, state, z):
         assert model.decode is not None
-        return model.decode(*average_of(params, state), z)
+        return model.decode(*_averages(params, state), z)
 
     shown = None if model.decode is None else decode
     return model._replace(init=init, sample=sample, decode=shown)
@@ -72,10 +80,13 @@ def _widened(x):
     return at_least_float32(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x
 
 
-def average_of(params: Params, state: State) -> tuple[Params, State]:
+def average_of(train_state: TrainState) -> tuple[Params, State]:
     """`(params, state)` with the averaged parts in place of the newest, where there are any, each
     array in the type that the newest has."""
+    return _averages(train_state.params, train_state.state)
 
+
+def _averages(params: Params, state: State) -> tuple[Params, State]:
     def averages(kind, newest):
         return {
             part: jax.tree.map(lambda a, new: a.astype(new.dtype), tree[kind], newest.get(part, {}))

@@ -44,7 +44,7 @@ def test_average_over_ten_steps(traced):
         return jax.lax.scan(body, now, None, length=10)[0]
 
     now = jax.jit(run)(jnp.float32(DECAY)) if traced else jax.jit(lambda: run(DECAY))()
-    params, state = training.average_of(now.params, now.state)
+    params, state = training.average_of(now)
     assert float(params["g"]["w"]) == pytest.approx(
         expected([3.0 + t for t in range(11)]), rel=1e-6
     )
@@ -60,13 +60,13 @@ def test_average_over_ten_steps(traced):
 
 def test_average_starts_at_the_initial_parameters():
     now = training.averaged(counting(), ("g",), DECAY).init(jax.random.key(0), PARAMS, STATE)
-    params, state = training.average_of(now.params, now.state)
+    params, state = training.average_of(now)
     chex.assert_trees_all_equal((params, state), (PARAMS, STATE))
 
 
 def test_without_averages_the_newest_come_back():
     now = counting().init(jax.random.key(0), PARAMS, STATE)
-    params, state = training.average_of(now.params, now.state)
+    params, state = training.average_of(now)
     chex.assert_trees_all_equal((params, state), (PARAMS, STATE))
 
 
