@@ -163,7 +163,7 @@ def test_a_short_form_is_valid_and_leaves_out_no_arm(name):
     module, _, attribute = ENTRY_POINTS[name].partition(":")
     experiment = getattr(importlib.import_module(module), attribute)
     words = f"{compare_runs.TABLE['common']} {compare_runs.SHORT_FORMS[name]}".split()
-    config, _ = parse(experiment, words)
+    config = parse(experiment, words).study
     validate(experiment, config)
     assert config.num_seeds <= 2 and config.num_steps <= 10
     if experiment.arm_field:

@@ -49,7 +49,7 @@ def _floating(x):
 @pytest.mark.parametrize("room", public.ROOMS)
 def test_float64_in_gives_float64_out(room, in_float64):
     for name, tree in in_float64(room).items():
-        if name in public.OF_INTEGERS:
+        if name in public.OF_INTEGERS or name == "sampling.gumbel_noise":  # takes no numbers
             continue
         types_found = {leaf.dtype for leaf in jax.tree.leaves(tree) if _floating(leaf)}
         assert types_found <= {np.dtype(np.float64)}, (name, types_found)

@@ -17,6 +17,7 @@ COMMANDS = (("dgm_jax.cli", "main"),)
 # Reached by no code of the repository, and of use to users all the same -> why.
 FOR_USERS = {
     "models.latent.bound": "a bound of any name for a trained model; training takes `latent.loss`",
+    "training.averaging.average_of": "a training state's average; models show theirs themselves",
 }
 
 

@@ -151,7 +151,7 @@ def _require_same_steps(short, long, group: Group, keys, hyper, inputs: Inputs, 
     texts = [
         (
             compiled.init.lower(keys, hyper).as_text(),
-            compiled.lower_advance(compiled.abstract(keys, hyper), inputs.arrays, 1).as_text(),
+            compiled.lower_advance(compiled.abstract(keys, hyper), inputs.arrays).as_text(),
         )
         for compiled in (short, long)
     ]

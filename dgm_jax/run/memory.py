@@ -13,7 +13,6 @@ import psutil
 
 from dgm_jax.core import ConfigError, PyTree
 
-SLACK = 2.0  # what the compiler may add to a traced program: copies in another layout
 _GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 

@@ -1,7 +1,7 @@
 """Categorical draws by perturbation: Gumbel-max, Gumbel-softmax, top-k without replacement.
 
 If G_k are independent standard Gumbel variables, argmax_k (logits_k + G_k) has the law
-softmax(logits). Noise is drawn and the sum is formed in at least float32
+softmax(logits). Noise is drawn in float32 and the sum is formed in at least float32
 whatever the dtype of the logits: bfloat16 noise takes so few values that with thousands
 of classes ties, broken towards the lowest index, would decide most draws.
 
@@ -14,22 +14,20 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 
 from dgm_jax.core import Array, Key, at_least_float32, checks, require
 
 _LARGEST_CHECKED = 1 << 20  # entries; a look at larger eager arrays would cost more than it helps
 
 
-def gumbel_noise(
-    key: Key, shape: tuple[int, ...], mode: str = "low", dtype: DTypeLike = float
-) -> Array:
-    """Standard Gumbel draws, -log(-log U): [shape], in JAX's own type of floats by default.
+def gumbel_noise(key: Key, shape: tuple[int, ...], mode: str = "low") -> Array:
+    """Standard Gumbel draws, -log(-log U): float32[shape], whatever the logits are, so that a key
+    gives the same classes in every type.
 
     mode: "low" has its largest value near 16 and biases classes of probability below
         about 1e-7; "high" draws twice the bits and ends near 32 (`jax.random.gumbel`).
     """
-    return jax.random.gumbel(key, (math.prod(shape),), dtype, mode).reshape(shape)
+    return jax.random.gumbel(key, (math.prod(shape),), jnp.float32, mode).reshape(shape)
 
 
 def as_logits(logits) -> Array:
@@ -62,7 +60,7 @@ def perturbed_logits(key: Key, logits: Array, mode: str = "low") -> Array:
     so a relaxed draw and the hard draw it relaxes share their largest entry.
     """
     logits = as_logits(logits)
-    return logits + gumbel_noise(key, logits.shape, mode, logits.dtype)
+    return logits + gumbel_noise(key, logits.shape, mode).astype(logits.dtype)
 
 
 def gumbel_max(key: Key, logits: Array, *, mode: str = "low") -> Array:
@@ -117,7 +115,7 @@ def conditional_perturbed_logits(
     Paulus et al. (2021), section 3.
     """
     logits = as_logits(logits)
-    noise = gumbel_noise(key, logits.shape, mode, logits.dtype)
+    noise = gumbel_noise(key, logits.shape, mode).astype(logits.dtype)
     won = jax.nn.one_hot(index, logits.shape[-1], dtype=bool)
     largest = jax.nn.logsumexp(logits, -1, keepdims=True) + jnp.sum(
         noise, -1, keepdims=True, where=won

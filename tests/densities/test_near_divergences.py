@@ -93,4 +93,5 @@ def test_the_remainder_of_exp_and_its_derivatives():
     exact = np.where(np.abs(u) < 1e-5, series, exact)
     np.testing.assert_allclose(exp_remainder(u), exact, rtol=2e-6, atol=1e-38)
     np.testing.assert_allclose(jax.vmap(jax.grad(exp_remainder))(u), np.expm1(u), rtol=1e-6)
-    np.testing.assert_allclose(jax.vmap(jax.grad(jax.grad(exp_remainder)))(u), np.exp(u), rtol=1e-6)
+    second = jax.vmap(jax.grad(jax.grad(exp_remainder)))(u)  # 1 + expm1(u), so to an ulp of 1
+    np.testing.assert_allclose(second, np.exp(u), rtol=1e-6, atol=1e-7)

@@ -543,6 +543,7 @@ EXCEPTIONS = {
     "core.platform_or_at_hand": "names",
     "core.require": "a condition",
     "core.require_at_least": "settings",
+    "core.sha256_of": "bytes",
     "core.require_positive": "settings",
     "core.tree_sha256": "bytes",
     "core.tree_size": "shapes",
