@@ -26,7 +26,8 @@ def trial(count: int, rng: random.Random, room: Room) -> Iterator[Case]:
     folder.mkdir()
     done = Child(lambda: _all(game, folder, damages, random.Random(seed)), folder).wait(3600)
     log = folder / "cases.jsonl"
-    cases = [Case(*json.loads(line)) for line in log.read_text().splitlines()]
+    lines = log.read_text().splitlines() if log.exists() else []
+    cases = [Case(*json.loads(line)) for line in lines]
     yield from cases
     if done.code != 0 or len(cases) < count:
         yield Case("a damaged checkpoint", f"the process ended: {done}", count - len(cases))
@@ -38,7 +39,7 @@ def _all(game: Game, folder: pathlib.Path, damages, rng: random.Random) -> int:
     sound, damaged = folder / "sound", folder / "damaged"
     checkpoints = _checkpoints(sound)
     for step in STEPS:
-        checkpoints.save(step, trees[step])
+        checkpoints.save(step, trees[step], [])
     checkpoints.close()
     with open(folder / "cases.jsonl", "w") as log:
         for damage in damages:
@@ -63,11 +64,11 @@ def _lanes(game: Game):
 
     from dgm_jax.run import cells, lanes, start
 
-    config, launch = start.parse(game.experiment, game.flags)
+    config, launch, _ = start.parse(game.experiment, game.flags)
     group = cells.groups(game.experiment, cells.arms(game.experiment, config, {}))[0]
     inputs = game.experiment.functions.load(game.experiment.data_view(config), ())
     keys, hyper = lanes.lanes_of(group, config)
-    compiled = lanes.distribute(game.experiment, launch, group, inputs, keys, hyper)
+    compiled = lanes.distribute_group(game.experiment, launch, group, inputs, keys, hyper)
     fresh = compiled.init(keys, hyper)
 
     def at(step):
