@@ -92,11 +92,21 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
         for g, start in zip(found, lanes, strict=True)
     ]
     run.progress.plan([(len(g.arms), len(keys)) for g, (keys, _) in zip(found, lanes, strict=True)])
-    return [t for job in zip(found, programs, lanes, strict=True) for t in _train(run, *job, stop)]
+    outcomes, ends = [], []
+    for group, program, start_from in zip(found, programs, lanes, strict=True):
+        trained, *end = _train(run, group, program, start_from, stop)
+        outcomes += trained
+        ends.append((group, *end))
+    for end in ends:  # now, since rows of the first may have suffered while the last was trained
+        _settle(run, *end)
+    return outcomes
 
 
-def _train(run: Run, group: Group, compiled, start_from, stop) -> list[ArmOutcome]:
-    """Trains one group of arms to the end, or continues it from its newest checkpoint."""
+def _train(
+    run: Run, group: Group, compiled, start_from, stop
+) -> tuple[list[ArmOutcome], int, list[dict]]:
+    """Trains one group of arms to the end, or continues it from its newest checkpoint; with its
+    last step and the rows of that."""
     config = run.config
     keys, hyper = start_from
     arrays = compiled.place_data(run.inputs.arrays)
@@ -134,8 +144,7 @@ def _train(run: Run, group: Group, compiled, start_from, stop) -> list[ArmOutcom
     # nothing was left to train, or all seeds failed on the way
     if evaluated is None or at < config.num_steps:
         evaluated = evaluate(lanes, arrays, config.num_steps)
-    _settle(run, group, at, rows)
-    return _results(run, group, lanes, evaluated, compiled, rows)
+    return _results(run, group, lanes, evaluated, compiled, rows), at, rows
 
 
 def _evaluation(run: Run, group: Group, compiled, lanes, arrays):

@@ -115,7 +115,11 @@ def safe_name(name: str) -> str:
 
 
 def contained(root: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
-    """`path`, or `RunDirectoryError` where links or `..` lead it out of `root`."""
-    if not path.resolve().is_relative_to(root.resolve()):
+    """`path`, or `RunDirectoryError` where links or `..` lead out of `root`, or links nowhere."""
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:  # Python before 3.13 raises the second for a loop
+        raise RunDirectoryError(f"{path}: its links cannot be followed: {error}") from error
+    if not inside:
         raise RunDirectoryError(f"{path} lies outside the run folder {root}")
     return path

@@ -258,7 +258,11 @@ def _parsed(path: pathlib.Path, content: bytes) -> Iterator[tuple[str, np.ndarra
     for name, entry in entries:
         kind = _DTYPES.get(entry["dtype"])
         _refuse(kind is None, path, f"{name}: a dtype {entry['dtype']} is in no model")
-        yield name, np.frombuffer(entry["data"], jnp.dtype(kind)).reshape(entry["shape"])
+        try:
+            array = np.frombuffer(entry["data"], jnp.dtype(kind)).reshape(entry["shape"])
+        except ValueError as error:  # more axes than NumPy has, for one
+            raise RunDirectoryError(f"{path}: {name} is no array: {error}") from error
+        yield name, array
 
 
 def _stored(path: str, leaf) -> np.ndarray:

@@ -228,6 +228,12 @@ def npz(folder):
     replace(folder, (folder / "other.npz").read_bytes() + b"\0" * 200)
 
 
+def link_to_itself(folder, name="m.safetensors"):
+    (folder / name).unlink()
+    (folder / name).symlink_to(folder / name)
+
+
+AXES = json.dumps({"a": {"dtype": "U8", "shape": [1] * 102, "data_offsets": [0, 1]}}).encode()
 HUGE = json.dumps({"a": {"dtype": "F32", "shape": [2**60], "data_offsets": [0, 2**62]}}).encode()
 OVERLAP = json.dumps(
     {
@@ -241,6 +247,9 @@ HOSTILE = {
     "an empty file": (lambda f: (f / "m.safetensors").write_bytes(b""), "expected .* bytes"),
     "no file": (lambda f: (f / "m.safetensors").unlink(), "No such file"),
     "a link out of the folder": (link_out, "lies outside"),
+    "a link to itself": (link_to_itself, "links|levels"),
+    "a manifest that links to itself": (lambda f: link_to_itself(f, "m.json"), "links|levels"),
+    "a hundred axes": (lambda f: replace(f, file_of(AXES, b"1")), "a is no array"),
     "a pipe": (pipe, "no regular file"),
     "a folder": (folder_instead, "m.safetensors: "),
     "a terabyte": (sparse, "it claims 1099511627776 bytes"),
