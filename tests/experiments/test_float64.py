@@ -77,7 +77,9 @@ def _programs(name, folder, every_arm):
         yield program, keys[0], {k: v[0] for k, v in hyper.items()}, inputs.arrays
 
 
-def _trace(name, folder, every_arm):
+def _traced(name, folder, every_arm):
+    """How many programs were traced and kept their types."""
+    number = 0
     for program, key, hyper, data in _programs(name, folder, every_arm):
         lane = jax.eval_shape(program.init, key, hyper)
         advance = lambda lane, data, program=program: program.advance(lane, data, 2, SOLO)
@@ -87,13 +89,15 @@ def _trace(name, folder, every_arm):
             assert metric.dtype in (jnp.float32, jnp.float64)
         assert jax.eval_shape(program.evaluate, lane, data)
         jax.eval_shape(program.conclude, lane, data)
+        number += 1
+    return number
 
 
 @pytest.mark.parametrize("name", sorted(TABLE["experiments"]))
 def test_programs_can_be_traced(name, request):
     needs = "{classifier}" in TABLE["experiments"][name]
     folder = request.getfixturevalue("classifier") if needs else ""
-    _trace(name, folder, every_arm=False)
+    assert _traced(name, folder, every_arm=False) == 1
 
 
 @pytest.mark.slow
@@ -101,7 +105,7 @@ def test_programs_can_be_traced(name, request):
 def test_programs_of_every_arm_can_be_traced(name, request):
     needs = "{classifier}" in TABLE["experiments"][name]
     folder = request.getfixturevalue("classifier") if needs else ""
-    _trace(name, folder, every_arm=True)
+    assert _traced(name, folder, every_arm=True) >= 1
 
 
 @pytest.mark.parametrize("name", TRAINED)
