@@ -219,10 +219,10 @@ def test_samples_are_those_of_the_run_bit_for_bit(ring, copy, monkeypatch, sourc
 
 def test_the_lines_of_the_readme_run(ring):
     readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    lines = readme[readme.index("    from dgm_jax.run import load\n") :].split("\n\n")[0]
-    scope = {"jax": jax}
+    lines = readme[: readme.index("\n\n`--keep_best frechet`")].split("\n\n")[-1]
+    scope = {}
     exec(textwrap.dedent(lines).replace("runs/digits", str(ring[0])), scope)
-    assert scope["images"].shape == (16, 2) and len(lines.splitlines()) == 3
+    assert scope["images"].shape == (16, 2) and len(lines.splitlines()) == 4
 
 
 def test_settings_are_views(undisturbed):
