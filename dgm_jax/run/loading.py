@@ -29,7 +29,7 @@ from dgm_jax.run.recorded import Recorded, recorded
 from dgm_jax.run.settings import StudyConfig
 from dgm_jax.store import records, weights
 from dgm_jax.store.reading import CHECKPOINTS, MODELS, read_config
-from dgm_jax.training.checkpoint import read_newest
+from dgm_jax.training.stored import read_newest
 
 
 class Trained(NamedTuple):

@@ -5,25 +5,15 @@ import contextlib
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dgm_jax.core import (
-    Lane,
-    PyTree,
-    RunDirectoryError,
-    differences,
-    require,
-    sha256_of,
-    tree_sha256,
-)
-from dgm_jax.training.lanes_file import FILE, RestoreLanes, SaveLanes, read_named
+from dgm_jax.core import Lane, PyTree, RunDirectoryError, differences, require, tree_sha256
+from dgm_jax.training.lanes_file import RestoreLanes, SaveLanes
 
 LANES, SEAL = "lanes", "seal"  # the arrays; whose they are, what they are, the hash of their bits
 _OLD_SEAL = {"sha256", "leaves", "leaves_sha256"}  # before seals named their run and step
@@ -169,9 +159,7 @@ class Checkpoints:
             f" to: go on with that version, or {again}",
             RunDirectoryError,
         )
-        content = {name: value for name, value in seal.items() if name != "seal_sha256"}
-        if _sha256(content) != seal["seal_sha256"]:
-            raise ValueError("its seal is not the one that was saved")
+        require_sound_seal(seal)
         changes = differences(seal["identity"], self._identity)
         shown = changes[:5] + ["..."] * (len(changes) > 5)
         require(
@@ -213,71 +201,17 @@ def _without_orbax_messages():
         logger.removeFilter(silent)
 
 
-class Found(NamedTuple):
-    """A checkpoint read without the program that made it.
-
-    arrays: of the lanes by path, such as `train_state/params/generator/Dense_0/kernel`.
-    """
-
-    step: int
-    identity: dict
-    arrays: dict[str, Any]
-
-
-def read_newest(folder: Path) -> tuple[Found | None, list[str]]:
-    """The newest checkpoint in a folder whose arrays are those that were saved.
-
-    Changes nothing, so a run may be writing there. Whether it is the right run's is for the caller
-    to say, by the identity.
-
-    Returns:
-      The checkpoint, or None where none is sound; and of each newer one that is damaged a sentence.
-    """
-    notices = []
-    if not Path(folder).is_dir():
-        return None, notices
-    options = ocp.CheckpointManagerOptions(read_only=True)
-    names = (LANES, SEAL)
-    with ocp.CheckpointManager(
-        Path(folder).resolve(), options=options, item_names=names
-    ) as manager:
-        for step in sorted(manager.all_steps(), reverse=True):
-            try:
-                return _read(manager, step), notices
-            except MemoryError:
-                raise
-            # orbax raises many kinds for a damaged checkpoint
-            except Exception as error:
-                reason = f"{type(error).__name__}: {str(error)[:200]}"
-                notices.append(f"checkpoint {step} cannot be read ({reason})")
-    return None, notices
-
-
-def _read(manager: ocp.CheckpointManager, step: int) -> Found:
-    args = ocp.args.Composite(**{SEAL: ocp.args.JsonRestore()})
-    seal = manager.restore(step, args=args)[SEAL]
-    if _sha256({k: v for k, v in seal.items() if k != "seal_sha256"}) != seal["seal_sha256"]:
-        raise ValueError("its seal is not the one that was saved")
-    if seal["step"] != step:
-        raise ValueError(f"it is checkpoint {seal['step']} under another name")
-    saved = read_named(Path(str(manager.directory)) / str(step) / LANES / FILE, seal["leaves"])
-    if sha256_of(saved) != seal["sha256"]:
-        raise ValueError("the arrays are not the ones that were saved: their SHA-256 differs")
-    return Found(step, seal["identity"], {_simple(path): x for path, x in saved.items()})
-
-
-_KEY = re.compile(r"\['((?:[^'\\]|\\.)*)'\]|\[(\d+)\]|\.(\w+)")
-
-
-def _simple(path: str) -> str:
-    """`.params['generator'][0]` as `params/generator/0`."""
-    return "/".join(next(part for part in found if part) for found in _KEY.findall(path))
-
-
 def _leaves(tree: PyTree) -> dict[str, str]:
     """Path -> dtype and shape of every leaf."""
     paths = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in paths}
+
+
+def require_sound_seal(seal: dict) -> None:
+    """ValueError unless a seal is the one that was saved."""
+    content = {name: value for name, value in seal.items() if name != "seal_sha256"}
+    if _sha256(content) != seal["seal_sha256"]:
+        raise ValueError("its seal is not the one that was saved")
 
 
 def _sha256(content) -> str:

@@ -8,7 +8,7 @@ keeps what it returns as JSON), which adds up over the thousands of checkpoints 
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import jax
@@ -38,9 +38,7 @@ class LanesHandler(ocp.CheckpointHandler):
         path = Path(os.fspath(directory / FILE))
         leaves, structure = jax.tree.flatten(args.item)
         shapes = [jax.eval_shape(_plain, leaf) for leaf in leaves]
-        expected, found = sum(_num_bytes(x) for x in shapes), path.stat().st_size
-        if found != expected:
-            raise ValueError(f"{path} has {found} bytes, and its arrays {expected}")
+        _require_size(path, shapes)
         with open(path, "rb") as file:
             arrays = [_read(file, leaf, x) for leaf, x in zip(leaves, shapes, strict=True)]
         return jax.tree.unflatten(structure, arrays)
@@ -78,11 +76,15 @@ def read_named(path: Path, leaves: Mapping[str, str]) -> dict[str, np.ndarray]:
             another size than the leaves.
     """
     shapes = {name: _described(text) for name, text in leaves.items()}
-    expected, found = sum(map(_num_bytes, shapes.values())), path.stat().st_size
-    if found != expected:
-        raise ValueError(f"{path} has {found} bytes, and its arrays {expected}")
+    _require_size(path, shapes.values())
     with open(path, "rb") as file:
         return {name: _next(file, shape) for name, shape in shapes.items()}
+
+
+def _require_size(path: Path, shapes: Iterable[jax.ShapeDtypeStruct]) -> None:
+    expected, found = sum(map(_num_bytes, shapes)), path.stat().st_size
+    if found != expected:
+        raise ValueError(f"{path} has {found} bytes, and its arrays {expected}")
 
 
 def _described(text: str) -> jax.ShapeDtypeStruct:
