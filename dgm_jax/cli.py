@@ -142,7 +142,8 @@ COMMANDS: dict[str, Callable] = {
     "report": report,
     "check": check,
 }
-# What takes the flags of an experiment, by which the rest of the line is parsed.
+# Once an experiment is named, its flags say how the rest of the line is parsed; without a name,
+# and for help, the functions of the same names above are enough.
 STUDIES: dict[str, Callable] = {
     "run": lambda experiment, flags, command: start.main(experiment, flags, command=command),
     "ablate": start.ablate,

@@ -50,7 +50,6 @@ class Run(NamedTuple):
     directory: RunDirectory
     progress: Progress
     clock: Clock
-    several_arms: bool
     arm_names: tuple[str, ...]
 
     @property

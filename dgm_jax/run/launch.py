@@ -220,11 +220,8 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutco
     experiment, clock = job.experiment, Clock(time.monotonic())
     inputs = job.inputs(progress)
     directory.compare(dataset=inputs.identity)
-    several = len(cells) > 1
     names = tuple(cell.name for cell in cells)
-    run = Run(
-        experiment, job.config, job.launch, inputs, directory, progress, clock, several, names
-    )
+    run = Run(experiment, job.config, job.launch, inputs, directory, progress, clock, names)
     with watch_signals() as stop, stop.hold():
         stop.check()
         return run, train_all(run, groups(experiment, cells), stop)
@@ -242,28 +239,19 @@ def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
 
 def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
     """What summary.json says, with metrics by arm."""
-    clock, config = run.clock, run.config
-    metrics, reference, failed = {}, [], []
-    for r in results:
-        metrics[r.arm_result.name] = {
+    clock, config, rank = run.clock, run.config, run.experiment.rank_by
+    metrics = {
+        r.arm_result.name: {
             name: statistics.summarize(values) | statistics.robust(values)
             for name, values in r.metrics.items()
         }
-        reference += [
-            {**row, "arm": r.arm_result.name}
-            for row in run.experiment.functions.references(r.arm_result.config)
-        ]
-        failed += [
-            {
-                "seed": seed,
-                "arm": r.arm_result.name,
-                "step": int(at),
-                "reason": "not finite; frozen at its last state",
-            }
-            for seed, at in enumerate(r.failed_at)
-            if at >= 0
-        ]
-    rank = run.experiment.rank_by
+        for r in results
+    }
+    reference = [
+        {**row, "arm": r.arm_result.name}
+        for r in results
+        for row in run.experiment.functions.references(r.arm_result.config)
+    ]
     rate = clock.seed_steps / clock.train_seconds if clock.train_seconds else None
     return {
         "experiment": run.experiment.name,
@@ -277,12 +265,12 @@ def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
         "seed_steps_per_second": rate,
         "strategy": {r.arm_result.name: r.strategy for r in results},
         "layout": results[0].layout,
-        "failed_seeds": failed,
+        "failed_seeds": [row for r in results for row in _failed_seeds(r)],
         "metrics": metrics,
         "reference": statistics.compare_with_reference(metrics, reference),
         "differences": statistics.differences_between_arms(metrics),
         "notes": [
-            *([statistics.ranking(metrics, rank)] if run.several_arms and rank else []),
+            *([statistics.ranking(metrics, rank)] if len(metrics) > 1 and rank else []),
             *without_effect(results, run.experiment.arm_field),
         ],
         "explanations": run.experiment.explanations,
@@ -290,3 +278,12 @@ def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
         "final_params_sha256": {r.arm_result.name: r.params_sha256 for r in results},
         "final_model_sha256": {r.arm_result.name: r.model_sha256 for r in results},
     }
+
+
+def _failed_seeds(result: ArmOutcome) -> list[dict]:
+    reason = "not finite; frozen at its last state"
+    return [
+        {"seed": seed, "arm": result.arm_result.name, "step": int(at), "reason": reason}
+        for seed, at in enumerate(result.failed_at)
+        if at >= 0
+    ]

@@ -13,7 +13,7 @@ import tyro
 from dgm_jax.run import catalogue
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import Display, names_of
-from dgm_jax.terminal import console
+from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ class Resume:
 
 def resume(asked: Resume) -> int:
     """Continues a run; returns the exit code."""
-    from dgm_jax.core import ConfigError, DgmError, require
-    from dgm_jax.run import launch, longer
+    with signals.importing():
+        from dgm_jax.core import ConfigError, DgmError, require
+        from dgm_jax.run import launch, longer
 
     try:
         job = _job(asked)

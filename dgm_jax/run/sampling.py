@@ -8,7 +8,7 @@ import io
 import pathlib
 from typing import TYPE_CHECKING, Literal
 
-from dgm_jax.terminal import console
+from dgm_jax.terminal import console, signals
 
 if TYPE_CHECKING:
     from dgm_jax.run.loading import Trained
@@ -40,7 +40,8 @@ class SampleConfig:
 
 def sample(folder: str, settings: SampleConfig) -> int:
     """Draws samples of the run in a folder, as the flags say; returns the exit code."""
-    from dgm_jax.core import DgmError
+    with signals.importing():
+        from dgm_jax.core import DgmError
 
     try:
         print(_sample(folder, settings))
@@ -52,8 +53,9 @@ def sample(folder: str, settings: SampleConfig) -> int:
 
 def _sample(folder: str, settings: SampleConfig) -> str:
     """Writes the samples; returns a sentence about them."""
-    from dgm_jax.core import require, require_at_least
-    from dgm_jax.run.loading import load
+    with signals.importing():
+        from dgm_jax.core import require, require_at_least
+        from dgm_jax.run.loading import load
 
     out = pathlib.Path(settings.out)
     require(out.suffix in FORMATS, f"out must end in .png or .npz, got {settings.out!r}")

@@ -45,6 +45,15 @@ def assert_same(out, undisturbed):
     assert summary_of(out)["final_params_sha256"] == summary_of(undisturbed)["final_params_sha256"]
 
 
+def require_few_words_and_the_same_end(disk, out, undisturbed, capfd):
+    said = capfd.readouterr().err
+    assert "No space left on device" in said and "Traceback" not in said
+    assert said.count("\n") <= 5
+    disk.free(10_000)
+    assert run(out, "--resume") == 0
+    assert_same(out, undisturbed)
+
+
 @pytest.mark.parametrize("kib", [4, 20, 36, 60, 84])
 def test_a_run_on_a_full_disk(disk, undisturbed, capfd, kib):
     """From no room at all to none for the report: exit 2, a few lines, and with room the same
@@ -52,12 +61,7 @@ def test_a_run_on_a_full_disk(disk, undisturbed, capfd, kib):
     disk.free(kib)
     out = disk.folder / "run"
     assert run(out) == 2
-    said = capfd.readouterr().err
-    assert "No space left on device" in said and "Traceback" not in said
-    assert said.count("\n") <= 5
-    disk.free(10_000)
-    assert run(out, "--resume") == 0
-    assert_same(out, undisturbed)
+    require_few_words_and_the_same_end(disk, out, undisturbed, capfd)
 
 
 @pytest.mark.parametrize("kib", [0, 12, 28])
@@ -67,9 +71,4 @@ def test_a_resumed_run_on_a_full_disk(disk, undisturbed, capfd, kib):
     capfd.readouterr()
     disk.free(kib)
     assert run(out, "--resume") == 2
-    said = capfd.readouterr().err
-    assert "No space left on device" in said and "Traceback" not in said
-    assert said.count("\n") <= 5
-    disk.free(10_000)
-    assert run(out, "--resume") == 0
-    assert_same(out, undisturbed)
+    require_few_words_and_the_same_end(disk, out, undisturbed, capfd)
