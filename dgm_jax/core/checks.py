@@ -28,13 +28,13 @@ def is_known(value) -> bool:
 
 def positive(value, name: str):
     """The value, after a `ConfigError` unless it is above 0 throughout, where it is known."""
-    _require_sign(value, np.greater, f"{name} must be positive; got {value!r}")
+    _require_values(value, lambda x: x > 0, f"{name} must be positive; got {value!r}")
     return value
 
 
 def not_negative(value, name: str):
     """The value, after a `ConfigError` unless it is 0 or above throughout, where it is known."""
-    _require_sign(value, np.greater_equal, f"{name} must not be negative; got {value!r}")
+    _require_values(value, lambda x: x >= 0, f"{name} must not be negative; got {value!r}")
     return value
 
 
@@ -50,18 +50,11 @@ def vectors(x: Array, name: str, dim: int) -> Array:
     return x
 
 
-def _require_sign(value, compare, message: str) -> None:
-    if is_known(value):
-        number = np.asarray(value)
-        real = any(jnp.issubdtype(number.dtype, kind) for kind in (np.integer, np.floating))
-        require(real and bool(np.all(compare(number, 0))), message)
-
-
 def at_least(value, name: str, least):
     """The value, after a `ConfigError` unless it is `least` or more throughout, where it is
     known."""
-    reach = lambda number, _: np.greater_equal(number, least)
-    _require_sign(value, reach, f"{name} must be at least {least}; got {value!r}")
+    message = f"{name} must be at least {least}; got {value!r}"
+    _require_values(value, lambda x: x >= least, message)
     return value
 
 
@@ -71,12 +64,11 @@ def within(value, name: str, low, high, *, above: bool = False, below: bool = Fa
     above, below: whether `low` and `high` themselves are left out.
     """
 
-    def lies(number, _):
-        over = np.greater(number, low) if above else np.greater_equal(number, low)
-        return over & (np.less(number, high) if below else np.less_equal(number, high))
+    def lies(x):
+        return (x > low if above else x >= low) & (x < high if below else x <= high)
 
     interval = f"{'(' if above else '['}{low}, {high}{')' if below else ']'}"
-    _require_sign(value, lies, f"{name} must be in {interval}; got {value!r}")
+    _require_values(value, lies, f"{name} must be in {interval}; got {value!r}")
     return value
 
 
@@ -107,3 +99,11 @@ def require_positive(settings, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         require(value > 0, f"{name} must be positive, got {value}")
+
+
+def _require_values(value, hold, message: str) -> None:
+    """`ConfigError` unless a known value is real, and `hold(value)` throughout."""
+    if is_known(value):
+        number = np.asarray(value)
+        real = any(jnp.issubdtype(number.dtype, kind) for kind in (np.integer, np.floating))
+        require(real and bool(np.all(hold(number))), message)
