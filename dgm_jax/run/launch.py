@@ -28,7 +28,7 @@ from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
-from dgm_jax.store.reading import CONFIG, read_summary
+from dgm_jax.store.reading import CONFIG, METRICS, read_summary
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
@@ -173,6 +173,8 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
         )
     with directory:
         if directory.finished:
+            if not (folder / METRICS).is_file():
+                progress.notice(f"{folder} has lost its {METRICS}: the report has no curves")
             progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
             return summaries.nested(read_summary(folder) or {})
         try:

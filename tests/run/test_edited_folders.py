@@ -265,3 +265,13 @@ def test_what_is_not_derived_is_refused(stopped, capfd, kind):
     said = capfd.readouterr().err
     assert words in said and "Traceback" not in said, said
     assert lines_of(stopped) == before
+
+
+def test_a_finished_run_without_rows_says_so(undisturbed, tmp_path, capfd):
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    assert run(out, "--resume") == 0
+    assert "metrics.jsonl" not in capfd.readouterr().err
+    (out / "metrics.jsonl").unlink()
+    assert run(out, "--resume") == 0
+    assert "has lost its metrics.jsonl: the report has no curves" in capfd.readouterr().err
