@@ -1,4 +1,4 @@
-"""What every room may import: contracts, numerics, errors. No behaviour of its own."""
+"""Contracts, numerics and errors that every other package may import."""
 
 from dgm_jax.core import checks, json_values
 from dgm_jax.core.checks import require_at_least, require_positive
@@ -30,7 +30,25 @@ from dgm_jax.core.numerics import (
     uniform,
     widened,
 )
+from dgm_jax.core.parts import (
+    Bijection,
+    InitQuantizer,
+    Prior,
+    Quantized,
+    Quantizer,
+    UpdateQuantizer,
+)
 from dgm_jax.core.platforms import PLATFORMS, platform_or_at_hand
+from dgm_jax.core.runs import (
+    SOLO,
+    Draw,
+    Gather,
+    Lane,
+    LaneProgram,
+    Replica,
+    Sums,
+    Task,
+)
 from dgm_jax.core.trees import (
     all_finite,
     has_kernels,
@@ -40,20 +58,13 @@ from dgm_jax.core.trees import (
     tree_size,
 )
 from dgm_jax.core.types import (
-    SOLO,
     Algorithm,
     ApplyNetwork,
     Array,
     Aux,
-    Bijection,
     Decode,
-    Draw,
-    Gather,
     InitNetwork,
-    InitQuantizer,
     Key,
-    Lane,
-    LaneProgram,
     LatentModel,
     LogLikelihood,
     LossFn,
@@ -62,17 +73,10 @@ from dgm_jax.core.types import (
     Network,
     Params,
     Player,
-    Prior,
     PyTree,
-    Quantized,
-    Quantizer,
-    Replica,
     State,
     StepInfo,
-    Sums,
-    Task,
     TrainState,
-    UpdateQuantizer,
 )
 
 __all__ = [

@@ -1,9 +1,12 @@
 """Checks of arguments by their values, where these are known, and of settings.
 
-Inside a compiled program a number may be a tracer, of which nothing is known: it passes. So does an
-array with axes that lies on a device, since to look at it would mean to wait for it; who wants to
-wait asks `is_concrete`.
+Inside a compiled program a number may be a tracer, whose value is unknown: it passes every check.
+So does an array with axes on a device, since reading it would block until it is computed. A caller
+who accepts that wait asks `is_concrete` instead of `is_known`.
 """
+
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,72 +16,217 @@ from jax.core import Tracer
 from dgm_jax.core.errors import require
 from dgm_jax.core.types import Array
 
+Value = TypeVar("Value")
 
-def is_concrete(value) -> bool:
-    """Whether a value has numbers: it is no tracer. To see those of an array on a device, one has
-    to wait for it."""
+
+def is_concrete(value: Any) -> bool:
+    """Whether a value is not a tracer; reading an array on a device may still block.
+
+    Args:
+        value: anything.
+
+    Returns:
+        False for a tracer, True for everything else.
+
+    Example:
+        >>> checks.is_concrete(jnp.ones(3))
+        True
+    """
     return not isinstance(value, Tracer)
 
 
-def is_known(value) -> bool:
-    """Whether a value can be looked at: a Python or NumPy number or array, or a JAX scalar outside
-    any trace."""
+def is_known(value: Any) -> bool:
+    """Whether a value can be read at once, without waiting for a device.
+
+    Args:
+        value: anything.
+
+    Returns:
+        True for a Python or NumPy number or array, and for a JAX scalar outside any trace.
+
+    Example:
+        >>> checks.is_known(0.5), checks.is_known(jnp.ones(3))
+        (True, False)
+    """
     return is_concrete(value) and (not isinstance(value, jax.Array) or value.ndim == 0)
 
 
-def positive(value, name: str):
-    """The value, after a `ConfigError` unless it is above 0 throughout, where it is known."""
+def positive(value: Value, name: str) -> Value:
+    """Return the value if all of it is above 0, or if it is not known.
+
+    Args:
+        value: a number or an array.
+        name: of the argument, for the message.
+
+    Returns:
+        The value, unchanged.
+
+    Raises:
+        ConfigError: a known value that is not positive throughout.
+
+    Example:
+        >>> checks.positive(0.5, "scale")
+        0.5
+    """
     _require_values(value, lambda x: x > 0, f"{name} must be positive; got {value!r}")
     return value
 
 
-def not_negative(value, name: str):
-    """The value, after a `ConfigError` unless it is 0 or above throughout, where it is known."""
+def not_negative(value: Value, name: str) -> Value:
+    """Return the value if all of it is 0 or above, or if it is not known.
+
+    Args:
+        value: a number or an array.
+        name: of the argument, for the message.
+
+    Returns:
+        The value, unchanged.
+
+    Raises:
+        ConfigError: a known value with a negative entry.
+
+    Example:
+        >>> checks.not_negative(0, "floor")
+        0
+    """
     _require_values(value, lambda x: x >= 0, f"{name} must not be negative; got {value!r}")
     return value
 
 
-def share(value, name: str):
-    """The value, after a `ConfigError` unless it is in [0, 1] throughout, where it is known."""
+def share(value: Value, name: str) -> Value:
+    """Return the value if all of it is in [0, 1], or if it is not known.
+
+    Args:
+        value: a number or an array.
+        name: of the argument, for the message.
+
+    Returns:
+        The value, unchanged.
+
+    Raises:
+        ConfigError: a known value outside [0, 1].
+
+    Example:
+        >>> checks.share(0.99, "decay")
+        0.99
+    """
     return within(value, name, 0, 1)
 
 
 def vectors(x: Array, name: str, dim: int) -> Array:
-    """x as an array [*B, dim]; `ConfigError` for another last axis."""
+    """Convert to an array and check its last axis.
+
+    Args:
+        x: [*B, dim].
+        name: of the argument, for the message.
+        dim: required length of the last axis.
+
+    Returns:
+        x as a JAX array [*B, dim].
+
+    Raises:
+        ConfigError: a scalar, or another last axis.
+
+    Example:
+        >>> checks.vectors(np.zeros((3, 2)), "z", 2).shape
+        (3, 2)
+    """
     x = jnp.asarray(x)
     require(x.ndim >= 1 and x.shape[-1] == dim, f"{name} must be [*B, {dim}]; got {x.shape}")
     return x
 
 
-def at_least(value, name: str, least):
-    """The value, after a `ConfigError` unless it is `least` or more throughout, where it is
-    known."""
+def at_least(value: Value, name: str, least: float) -> Value:
+    """Return the value if all of it is `least` or more, or if it is not known.
+
+    Args:
+        value: a number or an array.
+        name: of the argument, for the message.
+        least: the smallest value allowed.
+
+    Returns:
+        The value, unchanged.
+
+    Raises:
+        ConfigError: a known value below `least`.
+
+    Example:
+        >>> checks.at_least(3, "num_steps", 1)
+        3
+    """
     message = f"{name} must be at least {least}; got {value!r}"
     _require_values(value, lambda x: x >= least, message)
     return value
 
 
-def within(value, name: str, low, high, *, above: bool = False, below: bool = False):
-    """The value, after a `ConfigError` unless it lies in [low, high] throughout, where it is known.
+def within(
+    value: Value, name: str, low: float, high: float, *, above: bool = False, below: bool = False
+) -> Value:
+    """Return the value if all of it is in [low, high], or if it is not known.
 
-    above, below: whether `low` and `high` themselves are left out.
+    Args:
+        value: a number or an array.
+        name: of the argument, for the message.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        above: exclude `low` itself.
+        below: exclude `high` itself.
+
+    Returns:
+        The value, unchanged.
+
+    Raises:
+        ConfigError: a known value outside the interval.
+
+    Example:
+        >>> checks.within(0.0, "smoothing", 0, 1, below=True)
+        0.0
     """
 
-    def lies(x):
-        return (x > low if above else x >= low) & (x < high if below else x <= high)
+    def is_inside(x: Any) -> Any:
+        over_low = x > low if above else x >= low
+        under_high = x < high if below else x <= high
+        return over_low & under_high
 
     interval = f"{'(' if above else '['}{low}, {high}{')' if below else ']'}"
-    _require_values(value, lies, f"{name} must be in {interval}; got {value!r}")
+    _require_values(value, is_inside, f"{name} must be in {interval}; got {value!r}")
     return value
 
 
-def is_whole(value) -> bool:
-    """Whether a value is an integer, of Python or of NumPy, and no truth value."""
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer, of Python or of NumPy, and not a truth value.
+
+    Args:
+        value: anything.
+
+    Returns:
+        True for an integer.
+
+    Example:
+        >>> checks.is_whole(np.int64(3)), checks.is_whole(3.0), checks.is_whole(True)
+        (True, False, False)
+    """
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def whole(value: int, name: str, at_least: int = 1) -> int:
-    """The value, after a `ConfigError` unless it is an integer of at least `at_least`."""
+    """Return the value if it is an integer of at least `at_least`.
+
+    Args:
+        value: a Python or NumPy integer.
+        name: of the argument, for the message.
+        at_least: the smallest value allowed.
+
+    Returns:
+        The value, unchanged.
+
+    Raises:
+        ConfigError: no integer, or one below `at_least`.
+
+    Example:
+        >>> checks.whole(2, "dim")
+        2
+    """
     require(
         is_whole(value) and value >= at_least,
         f"{name} must be an integer of at least {at_least}; got {value!r}",
@@ -86,24 +234,52 @@ def whole(value: int, name: str, at_least: int = 1) -> int:
     return value
 
 
-def require_at_least(least: float, settings, *names: str) -> None:
-    """`ConfigError` unless each named attribute of `settings` is at least `least` (or None: left
-    out)."""
+def require_at_least(least: float, settings: Any, *names: str) -> None:
+    """Check that attributes of a settings object are not too small; None passes.
+
+    Args:
+        least: the smallest value allowed.
+        settings: object with the attributes.
+        *names: of the attributes.
+
+    Raises:
+        ConfigError: an attribute below `least`.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> core.require_at_least(1, SimpleNamespace(num_steps=0), "num_steps")
+        Traceback (most recent call last):
+        dgm_jax.core.errors.ConfigError: num_steps must be at least 1, got 0
+    """
     for name in names:
         value = getattr(settings, name)
         require(value is None or value >= least, f"{name} must be at least {least}, got {value}")
 
 
-def require_positive(settings, *names: str) -> None:
-    """`ConfigError` unless each named attribute of `settings` is above 0."""
+def require_positive(settings: Any, *names: str) -> None:
+    """Check that attributes of a settings object are above 0.
+
+    Args:
+        settings: object with the attributes.
+        *names: of the attributes.
+
+    Raises:
+        ConfigError: an attribute that is not positive.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> core.require_positive(SimpleNamespace(rate=-1.0), "rate")
+        Traceback (most recent call last):
+        dgm_jax.core.errors.ConfigError: rate must be positive, got -1.0
+    """
     for name in names:
         value = getattr(settings, name)
         require(value > 0, f"{name} must be positive, got {value}")
 
 
-def _require_values(value, hold, message: str) -> None:
-    """`ConfigError` unless a known value is real, and `hold(value)` throughout."""
+def _require_values(value: Any, holds: Callable[[Any], Any], message: str) -> None:
+    """`ConfigError` unless a known value is real and `holds(value)` is true throughout."""
     if is_known(value):
         number = np.asarray(value)
         real = any(jnp.issubdtype(number.dtype, kind) for kind in (np.integer, np.floating))
-        require(real and bool(np.all(hold(number))), message)
+        require(real and bool(np.all(holds(number))), message)

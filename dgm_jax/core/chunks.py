@@ -1,4 +1,6 @@
-"""Rows a few at a time, so that memory does not grow with their number."""
+"""Work on a few rows at a time, so that memory does not grow with their number."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -6,20 +8,42 @@ import jax.numpy as jnp
 from dgm_jax.core.types import Array, PyTree
 
 
-def even_chunks(x: Array, size: int, fill) -> Array:
-    """[N, ...] as [chunks, at most `size`, ...]: as few chunks as can be, evenly filled, the last
-    up with `fill`."""
+def even_chunks(x: Array, size: int, fill: float | bool) -> Array:
+    """Split rows into as few chunks of at most `size` as possible, evenly filled.
+
+    Args:
+        x: [N, ...].
+        size: largest number of rows in a chunk.
+        fill: value of the rows that pad the last chunk.
+
+    Returns:
+        [num_chunks, rows, ...] with rows <= size.
+
+    Example:
+        >>> core.even_chunks(jnp.arange(5), 4, -1).tolist()
+        [[0, 1, 2], [3, 4, -1]]
+    """
     num = x.shape[0]
-    size = -(-num // -(-num // size))
+    num_chunks = -(-num // size)
+    size = -(-num // num_chunks)
     padded = jnp.pad(x, [(0, -num % size)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
     return padded.reshape(-1, size, *x.shape[1:])
 
 
-def chunked(function, x: Array, size: int) -> PyTree:
-    """`function` over the rows of x [N, ...], `size` at a time, so that memory does not grow with
-    their number.
+def chunked(function: Callable[[Array], PyTree], x: Array, size: int) -> PyTree:
+    """Apply a row-wise function to `size` rows at a time.
 
-    function: `[n, ...] -> tree of [n, ...]`, row by row, for n = size and for what is left over.
+    Args:
+        function: `[n, ...] -> tree of [n, ...]`, row by row, for n = size and for the remainder.
+        x: [N, ...].
+        size: rows in a chunk.
+
+    Returns:
+        The tree of [N, ...] that `function(x)` gives.
+
+    Example:
+        >>> core.chunked(lambda rows: rows**2, jnp.arange(5), 2).tolist()
+        [0, 1, 4, 9, 16]
     """
     full = x.shape[0] // size * size
     if full == 0:

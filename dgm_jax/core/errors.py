@@ -1,24 +1,24 @@
 """Errors that a person can act on.
 
-Each names what was expected and what came. `exit_code` is what a command returns:
-2 for anything the caller can mend (a name, a flag, a shape, a folder in use).
+Each message says what was expected and what was given. `exit_code` is the status with which a
+command ends: 2 for anything that the caller can correct (a name, a flag, a shape, a folder in use).
 """
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar, cast
 
 Value = TypeVar("Value")
 
 
 class DgmError(ValueError):
-    """Base of the errors raised on purpose; shown without a traceback by the commands."""
+    """Base class of the errors raised on purpose; commands show them without a traceback."""
 
     exit_code = 2
 
 
 class ConfigError(DgmError):
-    """A configuration value that no run could use."""
+    """A setting or an argument that cannot be used."""
 
 
 class DataError(DgmError):
@@ -29,32 +29,73 @@ class RunDirectoryError(DgmError):
     """A run folder that is in use, finished, or holds another run."""
 
 
-def did_you_mean(name: str, known) -> str:
-    """ " (did you mean 'x'?)" with the nearest of `known`, or an empty string."""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Suggest the nearest known name.
+
+    Args:
+        name: what was given.
+        known: the names that exist.
+
+    Returns:
+        " (did you mean 'x'?)", or an empty string where nothing is near.
+
+    Example:
+        >>> core.did_you_mean("hing", ["hinge", "minimax"])
+        " (did you mean 'hinge'?)"
+    """
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def differences(before: dict, now: dict, prefix: str = "") -> list[str]:
-    """`key: old there, new here` for every differing leaf of two JSON objects."""
+    """List the leaves in which two JSON objects differ.
+
+    Args:
+        before: the recorded object.
+        now: the present object.
+        prefix: path of both objects, put in front of every key.
+
+    Returns:
+        `key: old there, new here` for each differing leaf, sorted by key.
+
+    Example:
+        >>> core.differences({"seed": 1, "data": {"name": "ring"}}, {"seed": 2})
+        ["data: {'name': 'ring'} there, '(absent)' here", 'seed: 1 there, 2 here']
+    """
     rows = []
     for key in sorted({*before, *now}):
-        old, new = before.get(key, "(absent)"), now.get(key, "(absent)")
+        old = before.get(key, "(absent)")
+        new = now.get(key, "(absent)")
         if isinstance(old, dict) and isinstance(new, dict):
             rows += differences(old, new, f"{prefix}{key}.")
-        elif (
-            old != new or type(old) is not type(new) and not {type(old), type(new)} <= {int, float}
-        ):
+        elif _differ(old, new):
             rows.append(f"{prefix}{key}: {old!r} there, {new!r} here")
     return rows
 
 
-def lookup(registry: Mapping[str, Value] | Collection[str], name: str, kind: str) -> Value:
-    """`registry[name]`, or `name` itself of a collection of names, or a `ConfigError` that lists
-    the names and the nearest one.
+def _differ(old: object, new: object) -> bool:
+    """Whether two JSON values differ in value or in type; 1 and 1.0 are the same number."""
+    same_type = type(old) is type(new) or {type(old), type(new)} <= {int, float}
+    return old != new or not same_type
 
-    Example: `lookup(LOSSES, "hing", "GAN loss")` says
-    `unknown GAN loss 'hing' (did you mean 'hinge'?); known: hinge, least_squares, ...`.
+
+def lookup(registry: Mapping[str, Value] | Collection[str], name: str, kind: str) -> Value:
+    """Look up a name in a registry, with a helpful error.
+
+    Args:
+        registry: values by name, or a collection of names.
+        name: what is asked for.
+        kind: of thing, for the message, such as "GAN loss".
+
+    Returns:
+        `registry[name]`, or `name` itself from a collection of names.
+
+    Raises:
+        ConfigError: an unknown name; the message lists the known ones and suggests the nearest.
+
+    Example:
+        >>> core.lookup({"hinge": 1, "minimax": 2}, "minimax", "GAN loss")
+        2
     """
     if name in registry:
         return cast(Value, registry[name] if isinstance(registry, Mapping) else name)
@@ -63,6 +104,20 @@ def lookup(registry: Mapping[str, Value] | Collection[str], name: str, kind: str
 
 
 def require(condition: bool, message: str, error: type[DgmError] = ConfigError) -> None:
-    """Raises `error(message)` unless the (static, Python) condition holds."""
+    """Raise an error unless a condition holds.
+
+    Args:
+        condition: a Python truth value, known before compilation.
+        message: what was expected and what was given.
+        error: class of the error.
+
+    Raises:
+        DgmError: of class `error`, where the condition is false.
+
+    Example:
+        >>> core.require(1 < 0, "sizes must grow")
+        Traceback (most recent call last):
+        dgm_jax.core.errors.ConfigError: sizes must grow
+    """
     if not condition:
         raise error(message)

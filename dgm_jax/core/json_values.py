@@ -1,4 +1,4 @@
-"""Strict JSON: arrays become lists, NaN and infinities null, since JSON has no word for them."""
+"""Strict JSON: arrays become lists, NaN and infinities null, since JSON cannot express them."""
 
 import dataclasses
 import datetime
@@ -13,11 +13,24 @@ from dgm_jax.core.errors import ConfigError
 
 
 def plain(value: Any, where: str = "value") -> Any:
-    """`value` as what JSON knows: dict, list, str, int, float, bool, None.
+    """Convert a value to what JSON knows: dict, list, str, int, float, bool, None.
 
     NumPy and JAX arrays become (nested) lists, dataclasses and NamedTuples dicts, paths strings,
-    dates ISO 8601; non-finite floats become None. Anything else raises `ConfigError` naming `where`
-    it stands.
+    dates ISO 8601; non-finite floats become None.
+
+    Args:
+        value: anything of these kinds, nested.
+        where: name of the value, for the message.
+
+    Returns:
+        The same content in JSON's types.
+
+    Raises:
+        ConfigError: a value of another kind; the message says where it is.
+
+    Example:
+        >>> json_values.plain({"loss": np.array([1.0, np.nan]), "step": np.int32(3)})
+        {'loss': [1.0, None], 'step': 3}
     """
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -48,8 +61,8 @@ def plain(value: Any, where: str = "value") -> Any:
     return _plain_array(value, where)
 
 
-def _plain_array(value, where):
-    """An array (NumPy, JAX or a scalar of theirs) as nested lists of Python numbers."""
+def _plain_array(value: Any, where: str) -> Any:
+    """Convert an array (NumPy, JAX or one of their scalars) to nested lists of Python numbers."""
     if hasattr(value, "__array__"):
         try:
             array = np.asarray(value)
@@ -57,7 +70,7 @@ def _plain_array(value, where):
             array = np.empty(0, object)
         if array.dtype.kind in "biu" or array.dtype.kind == "U":
             return array.tolist()
-        # bfloat16 and its kin have kind V
+        # bfloat16 and the other small floats of ml_dtypes have kind V
         if array.dtype.kind == "f" or "float" in array.dtype.name:
             array = array.astype(np.float64)
             null: Any = None  # NumPy's stubs know no arrays of objects
@@ -66,17 +79,45 @@ def _plain_array(value, where):
 
 
 def dumps(value: Any, indent: int | None = None) -> str:
-    """Strict JSON text of `plain(value)`: ASCII only, no NaN, one line unless `indent` is given."""
+    """Write a value as strict JSON, in ASCII.
+
+    Args:
+        value: anything that `plain` converts.
+        indent: spaces per level; None for a single line.
+
+    Returns:
+        The text.
+
+    Raises:
+        ConfigError: a value that JSON cannot hold.
+
+    Example:
+        >>> json_values.dumps({"loss": float("inf")})
+        '{"loss": null}'
+    """
     return json.dumps(plain(value), allow_nan=False, ensure_ascii=True, indent=indent)
 
 
-def _no_constant(name):
+def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
 def loads(text: str | bytes) -> Any:
-    """Parses strict JSON; bare NaN and Infinity, and nesting deeper than Python can follow, raise
-    `ValueError`."""
+    """Parse strict JSON.
+
+    Args:
+        text: one JSON value.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: malformed text, a bare NaN or Infinity, or nesting deeper than Python's stack.
+
+    Example:
+        >>> json_values.loads('{"step": 3}')
+        {'step': 3}
+    """
     try:
         return json.loads(text, parse_constant=_no_constant)
     except RecursionError as error:

@@ -1,4 +1,4 @@
-"""Means in log space, with what they are worth; sums in log space over chunks."""
+"""Means of exponentials in log space with their errors, and log-sum-exps over chunks."""
 
 import math
 from collections.abc import Callable
@@ -13,10 +13,14 @@ from dgm_jax.core.types import Array, PyTree
 
 
 class LogMeanExp(NamedTuple):
-    """value: log of the mean of exp(T), nats.
-    standard_error: of the value, by the delta method, without gradient; infinite for one entry.
-    effective_sample_size: (sum w)^2 / sum w^2 with w = exp(T); a small one says that neither can be
-        trusted.
+    """The logarithm of a mean of weights w = exp(T), and how far it can be trusted.
+
+    Attributes:
+        value: log of the mean of exp(T), in nats.
+        standard_error: of the value, by the delta method, in nats, without gradient; infinite for
+            a single entry.
+        effective_sample_size: (sum w)^2 / sum w^2. If it is small, trust neither the value nor its
+            error.
     """
 
     value: Array
@@ -25,32 +29,50 @@ class LogMeanExp(NamedTuple):
 
 
 def effective_sample_size(log_weights: Array, axis: int = -1) -> Array:
-    """(sum w)^2 / sum w^2 over one axis, between 1 and its length (Kong 1992); 0 where all w = 0.
+    """Effective sample size (sum w)^2 / sum w^2 along one axis (Kong 1992).
 
-    Small against the length where a few weights carry their mean.
+    It is small compared with the length of the axis where a few weights dominate the mean.
+
+    Args:
+        log_weights: log w, of any shape, in nats.
+        axis: the axis of the sums.
+
+    Returns:
+        Values between 1 and the length of the axis, which is removed; 0 where all weights are 0.
+
+    Example:
+        >>> print(f"{core.effective_sample_size(jnp.zeros(4)):.1f}")
+        4.0
     """
-    # As shares: logarithms of both sums, at a level of some thousand nats, have no digits left for
-    # their difference.
+    # Normalize first: at a level of thousands of nats the logarithms of both sums would have no
+    # digits left for their difference.
     log_weights = at_least_float32(log_weights)
-    # softmax of nothing but -inf would be NaN
-    some = jnp.any(log_weights > -jnp.inf, axis=axis, keepdims=True)
-    shares = jax.nn.softmax(jnp.where(some, log_weights, 0.0), axis=axis)
+    # The softmax of a row of -inf only would be NaN.
+    has_weight = jnp.any(log_weights > -jnp.inf, axis=axis, keepdims=True)
+    shares = jax.nn.softmax(jnp.where(has_weight, log_weights, 0.0), axis=axis)
     size = 1 / jnp.sum(jnp.square(shares), axis=axis)
-    return jnp.where(jnp.squeeze(some, axis), size, 0.0)
+    return jnp.where(jnp.squeeze(has_weight, axis), size, 0.0)
 
 
 def log_mean_exp(log_weights: Array, axis: int | None = None) -> LogMeanExp:
-    """log of the mean of exp(T), with its standard error and the number of entries that carry it.
+    """Logarithm of the mean of exp(T), with its standard error and effective sample size.
 
-    In at least float32. Where every weight is zero the value is -inf, the size 0 and the error
-    infinite.
+    Computed in at least float32. Where every weight is zero the value is -inf, the effective
+    sample size 0 and the error infinite.
 
     Args:
-        log_weights: T, of any shape.
-        axis: that of the mean; None for one mean over all entries.
+        log_weights: T, of any shape, in nats.
+        axis: axis of the mean; None for one mean over all entries.
+
+    Returns:
+        A `LogMeanExp` of arrays without that axis.
 
     Raises:
         ConfigError: there are no entries.
+
+    Example:
+        >>> print(f"{core.log_mean_exp(jnp.log(jnp.array([1.0, 3.0]))).value:.4f}")  # log 2
+        0.6931
     """
     shape = jnp.shape(log_weights)
     num = math.prod(shape) if axis is None else shape[axis]
@@ -71,30 +93,40 @@ def _relative_error(log_weights: Array, axis: int) -> Array:
     mean = jnp.mean(weights, axis=axis)
     if num == 1:
         return jnp.full_like(mean, jnp.inf)
-    some = mean > 0
-    error = jnp.std(weights, axis=axis, ddof=1) / (math.sqrt(num) * jnp.where(some, mean, 1))
-    return jnp.where(some, error, jnp.inf)
+    has_weight = mean > 0
+    scale = math.sqrt(num) * jnp.where(has_weight, mean, 1)
+    error = jnp.std(weights, axis=axis, ddof=1) / scale
+    return jnp.where(has_weight, error, jnp.inf)
 
 
-def streamed_log_sum_exp(of_chunk: Callable, chunks: PyTree, start: PyTree) -> PyTree:
-    """Log of the sum of exp over all chunks, in memory for one of them.
+def streamed_log_sum_exp(
+    of_chunk: Callable[[PyTree], PyTree], chunks: PyTree, start: PyTree
+) -> PyTree:
+    """Log-sum-exp over all chunks, with one chunk in memory at a time.
 
-    Gradients compute each chunk a second time instead of keeping it.
+    Gradients recompute each chunk instead of storing it.
 
     Args:
-        of_chunk: `chunk -> tree`, the log-sum-exps within a chunk.
+        of_chunk: `chunk -> tree`, the log-sum-exps within a chunk, in nats.
         chunks: tree of arrays with a leading axis of chunks.
-        start: tree as `of_chunk` gives it: of a first chunk, or so low that it adds nothing.
+        start: tree of the form that `of_chunk` returns: the values of a first chunk, or values so
+            low that they add nothing.
 
     Returns:
-        The tree of the sums' logarithms.
-    """
+        The tree of the logarithms of the total sums.
 
+    Example:
+        >>> total = core.streamed_log_sum_exp(
+        ...     lambda chunk: jax.nn.logsumexp(chunk), jnp.zeros((3, 2)), jnp.float32(-jnp.inf)
+        ... )
+        >>> print(f"{total:.4f}")  # log 6
+        1.7918
+    """
     if not jax.tree.leaves(chunks)[0].shape[0]:
-        return start  # a scan of no steps has no types where nothing is compiled
+        return start  # under disable_jit, a scan of no steps cannot infer its types
 
     @jax.checkpoint
-    def add(total, chunk):
+    def add(total: PyTree, chunk: PyTree) -> tuple[PyTree, None]:
         return jax.tree.map(jnp.logaddexp, total, of_chunk(chunk)), None
 
     return jax.lax.scan(add, start, chunks)[0]

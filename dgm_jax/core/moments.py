@@ -11,24 +11,48 @@ from dgm_jax.core.types import Array
 
 
 class RunningMoments(NamedTuple):
-    """Count, mean and sum of squared deviations of the values seen so far.
+    """Count, mean and sum of squared deviations of the values so far.
 
-    Start with zeros of the shape of one value; `merge` adds a batch.
+    Start with `empty`; `merge` adds a batch, `join` another set of moments.
+
+    Attributes:
+        count: float32[], the number of values.
+        mean: [...].
+        squares: [...], the sum of squared deviations from the mean.
+
+    Example:
+        >>> moments = RunningMoments.empty().merge(jnp.array([1.0, 2.0])).merge(jnp.array([6.0]))
+        >>> print(f"{moments.mean:.1f} {moments.variance():.1f}")
+        3.0 7.0
     """
 
-    count: Array  # float32[]
-    mean: Array  # [...]
-    squares: Array  # [...]
+    count: Array
+    mean: Array
+    squares: Array
 
     @classmethod
     def empty(cls, shape: tuple[int, ...] = ()) -> "RunningMoments":
-        """Of no values of that shape."""
+        """Moments of no values.
+
+        Args:
+            shape: of one value.
+
+        Returns:
+            Zeros.
+        """
         zeros = jnp.zeros(shape)
         return cls(jnp.float32(0), zeros, zeros)
 
     def merge(self, values: Array) -> "RunningMoments":
-        """With the values [n, ...] of a new batch (Chan, Golub and LeVeque 1979, eq. 2.1): no large
-        sums cancel.
+        """Add the values of a batch (Chan, Golub and LeVeque 1979, eq. 2.1).
+
+        Deviations are taken from the batch's own mean, so no large sums cancel.
+
+        Args:
+            values: [n, ...].
+
+        Returns:
+            The moments of all values together.
 
         Raises:
             ConfigError: the values of the batch do not have the shape of the mean.
@@ -47,23 +71,30 @@ class RunningMoments(NamedTuple):
     def join(
         self, other: "RunningMoments", product: Callable[[Array], Array] = jnp.square
     ) -> "RunningMoments":
-        """Of both sets of values together, either of which may be empty.
+        """Combine the moments of two sets of values, either of which may be empty.
 
         Args:
-            other: moments of other values.
-            product: of a deviation with itself: `square`, or its outer product where `squares` are
-                sums of those.
+            other: moments of the other values.
+            product: of a deviation with itself: `square`, or the outer product where `squares` are
+                sums of outer products.
+
+        Returns:
+            The moments of both sets together.
         """
         shift = other.mean - self.mean
         total = self.count + other.count
-        some = jnp.maximum(total, 1)
+        divisor = jnp.maximum(total, 1)  # both sets may be empty
         squares = self.squares + other.squares
         return RunningMoments(
             total,
-            self.mean + shift * other.count / some,
-            squares + product(shift) * self.count * other.count / some,
+            self.mean + shift * other.count / divisor,
+            squares + product(shift) * self.count * other.count / divisor,
         )
 
     def variance(self) -> Array:
-        """Unbiased (divided by count - 1); 0 for a single value."""
+        """Unbiased variance, squares / (count - 1).
+
+        Returns:
+            [...]; 0 for a single value.
+        """
         return self.squares / jnp.maximum(self.count - 1, 1)

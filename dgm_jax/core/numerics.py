@@ -1,7 +1,7 @@
-"""Random draws that compile quickly, floating types and compensated sums, shared by every room.
+"""Random draws that compile quickly, floating types and compensated sums.
 
-XLA's CPU compiler needs seconds for an N-dimensional threefry draw and milliseconds
-for a flat one; the values are the same bit for bit. So draws here are flat, then reshaped.
+XLA's CPU compiler needs seconds for an N-dimensional threefry draw and milliseconds for a flat one;
+the values are the same bit for bit. So draws here are flat and then reshaped.
 """
 
 import math
@@ -9,74 +9,173 @@ import zlib
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from dgm_jax.core.types import Array, Key
 
 
 def named_key(key: Key, name: str) -> Key:
-    """A key of its own for a named use of randomness, such as "encoder dropout".
+    """Derive a key for a named use of randomness, such as "encoder dropout".
 
-    It is `fold_in(key, CRC-32 of the name)`, so a new use leaves the draws of all others as they
-    are.
+    It is `fold_in(key, CRC-32 of the name)`, so a new use leaves all other draws unchanged.
+
+    Args:
+        key: a typed key.
+        name: of the use.
+
+    Returns:
+        A typed key.
+
+    Example:
+        >>> jax.random.key_data(core.named_key(jax.random.key(0), "dropout")).shape
+        (2,)
     """
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def normal(key: Key, shape: tuple[int, ...], dtype: DTypeLike = float) -> Array:
-    """Standard normal draws; equal to `jax.random.normal(key, shape)` and quicker to compile."""
+    """Standard normal draws, equal to `jax.random.normal(key, shape)` and quicker to compile.
+
+    Args:
+        key: a typed key.
+        shape: of the result.
+        dtype: floating type of the draws.
+
+    Returns:
+        Draws [*shape].
+
+    Example:
+        >>> core.normal(jax.random.key(0), (2, 3)).shape
+        (2, 3)
+    """
     return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
 
 def uniform(
-    key: Key, shape: tuple[int, ...], dtype: DTypeLike = float, minval=0.0, maxval=1.0
+    key: Key,
+    shape: tuple[int, ...],
+    dtype: DTypeLike = float,
+    minval: ArrayLike = 0.0,
+    maxval: ArrayLike = 1.0,
 ) -> Array:
-    """Draws from U[minval, maxval); equal to `jax.random.uniform(key, shape)`."""
+    """Draws from U[minval, maxval), equal to `jax.random.uniform(key, shape)`.
+
+    Args:
+        key: a typed key.
+        shape: of the result.
+        dtype: floating type of the draws.
+        minval: lower end, included.
+        maxval: upper end, excluded.
+
+    Returns:
+        Draws [*shape].
+
+    Example:
+        >>> bool(jnp.all(core.uniform(jax.random.key(0), (2, 3)) < 1))
+        True
+    """
     return jax.random.uniform(key, (math.prod(shape),), dtype, minval, maxval).reshape(shape)
 
 
-def float_type(*values):
-    """The floating type that arrays have together, and at least float32."""
+def float_type(*values: ArrayLike | DTypeLike) -> jnp.dtype:
+    """The common floating type of values, at least float32.
+
+    Args:
+        *values: arrays, numbers or dtypes.
+
+    Returns:
+        The dtype to which JAX promotes them together with float32.
+
+    Example:
+        >>> core.float_type(jnp.ones(2, jnp.bfloat16), 1.0)
+        dtype('float32')
+    """
     return jnp.promote_types(jnp.result_type(*values), jnp.float32)
 
 
-def at_least_float32(x) -> Array:
-    """x in its own floating type, and at least in float32."""
+def at_least_float32(x: ArrayLike) -> Array:
+    """Convert to an array of at least float32; wider floating types stay.
+
+    Args:
+        x: array or number.
+
+    Returns:
+        An array of the same shape.
+
+    Example:
+        >>> core.at_least_float32(jnp.ones(2, jnp.bfloat16)).dtype
+        dtype('float32')
+    """
     return jnp.asarray(x, float_type(x))
 
 
-def widened(*values) -> tuple[Array, ...]:
-    """Arrays, or numbers, in the floating type that they have together, and at least in float32."""
+def widened(*values: ArrayLike) -> tuple[Array, ...]:
+    """Convert values to their common floating type, at least float32.
+
+    Args:
+        *values: arrays or numbers.
+
+    Returns:
+        One array for each value, of unchanged shape.
+
+    Example:
+        >>> [x.dtype.name for x in core.widened(jnp.ones(2, jnp.float16), 1)]
+        ['float32', 'float32']
+    """
     dtype = float_type(*values)
     return tuple(jnp.asarray(value, dtype) for value in values)
 
 
 @jax.custom_jvp
 def exp_remainder(u: Array) -> Array:
-    """e^u - 1 - u, elementwise: never negative, and right to rounding near 0, where the terms
-    cancel. In at least float32."""
+    """e^u - 1 - u, elementwise, without cancellation near 0.
+
+    Never negative. For |u| < 1/2 its series is summed; elsewhere the terms do not cancel. The
+    derivative is expm1(u).
+
+    Args:
+        u: of any shape.
+
+    Returns:
+        Array of the same shape, in at least float32.
+
+    Example:
+        >>> print(f"{core.exp_remainder(jnp.float32(1e-4)):.4e}")  # about u^2 / 2
+        5.0002e-09
+    """
     u = at_least_float32(u)
     near = jnp.abs(u) < 0.5
     small = jnp.where(near, u, 0)
+    # Horner's scheme for sum_{n >= 2} u^(n - 2) / n!, from the last term to the first; the 15th
+    # is below float64's rounding for |u| < 1/2.
     series = jnp.zeros_like(u)
-    for n in range(15, 1, -1):  # the sum of u^n / n!, from its last term
+    for n in range(15, 1, -1):
         series = series * small + 1 / math.factorial(n)
     return jnp.where(near, series * jnp.square(small), jnp.expm1(u) - u)
 
 
 @exp_remainder.defjvp
-def _exp_remainder_jvp(primals, tangents):
-    (u,), (tangent,) = primals, tangents
+def _exp_remainder_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (u,) = primals
+    (tangent,) = tangents
     return exp_remainder(u), jnp.expm1(at_least_float32(u)) * tangent
 
 
 def compensated_add(total: Array, lost: Array, term: Array) -> tuple[Array, Array]:
-    """One step of Kahan's sum: (total + term, what that addition rounded away).
+    """One step of Kahan's compensated sum.
 
     Args:
         total: the sum so far.
         lost: what the last addition rounded away, 0 at first.
         term: what is added.
+
+    Returns:
+        The new total, and what this addition rounded away.
+
+    Example:
+        >>> total, lost = core.compensated_add(jnp.float32(1e8), jnp.float32(0), jnp.float32(1))
+        >>> float(total), float(lost)  # the 1 is not lost: it is carried to the next addition
+        (100000000.0, -1.0)
     """
     term = term - lost
     new = total + term

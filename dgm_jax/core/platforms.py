@@ -1,4 +1,4 @@
-"""The platform that a program is for: the one place where JAX is asked for the one at hand."""
+"""The platform that a program is compiled for; only this module asks JAX for the default one."""
 
 import jax
 
@@ -8,13 +8,26 @@ PLATFORMS = ("cpu", "gpu", "cuda", "rocm", "tpu")
 
 
 def platform_or_at_hand(platform: str | None) -> str:
-    """`platform`, or for None the one at hand: `jax.default_backend()`, which starts it.
+    """The given platform, or the default one.
 
-    "gpu" is either of "cuda" and "rocm". Raises ConfigError for an unknown name.
+    Args:
+        platform: one of `PLATFORMS`, the name of a plugin in use, or None for
+            `jax.default_backend()`, which initializes JAX's backend. "gpu" stands for "cuda" or
+            "rocm".
+
+    Returns:
+        The platform's name.
+
+    Raises:
+        ConfigError: an unknown name.
+
+    Example:
+        >>> core.platform_or_at_hand("tpu")
+        'tpu'
     """
     if platform in PLATFORMS:
         return platform
-    at_hand = jax.default_backend()  # a plugin's name may be any
-    if platform in (None, at_hand):
-        return at_hand
+    default = jax.default_backend()  # a plugin may have any name
+    if platform in (None, default):
+        return default
     return lookup(dict.fromkeys(PLATFORMS, ""), platform, "platform")

@@ -12,38 +12,104 @@ from dgm_jax.core.types import Array, PyTree
 
 
 def all_finite(tree: PyTree) -> Array:
-    """bool[]: no NaN and no infinity in any floating-point leaf."""
+    """Whether no floating-point leaf has a NaN or an infinity.
+
+    Args:
+        tree: of arrays.
+
+    Returns:
+        bool[].
+
+    Example:
+        >>> bool(core.all_finite({"a": jnp.ones(2), "b": jnp.array(jnp.nan)}))
+        False
+    """
     leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return (
-        jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
-        if leaves
-        else jnp.array(True)
-    )
+    if not leaves:
+        return jnp.array(True)
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
 
 
 def select_tree(condition: Array, on_true: PyTree, on_false: PyTree) -> PyTree:
-    """Leaf-wise `where` with one scalar condition; typed keys pass through it too."""
+    """Leaf-wise `where` with one scalar condition; typed keys are allowed.
+
+    Args:
+        condition: bool[].
+        on_true: tree of arrays.
+        on_false: tree of the same structure and shapes.
+
+    Returns:
+        One of the two trees.
+
+    Example:
+        >>> core.select_tree(jnp.array(True), {"a": jnp.int32(1)}, {"a": jnp.int32(2)})["a"].item()
+        1
+    """
     return jax.tree.map(lambda a, b: jax.lax.select(condition, a, b), on_true, on_false)
 
 
 def tree_size(tree: PyTree) -> int:
-    """Number of numbers in a tree."""
+    """Total number of elements of a tree.
+
+    Args:
+        tree: of arrays.
+
+    Returns:
+        The sum of the leaves' sizes.
+
+    Example:
+        >>> core.tree_size({"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)})
+        9
+    """
     return sum(x.size for x in jax.tree.leaves(tree))
 
 
 def has_kernels(params: PyTree) -> bool:
-    """Whether a network with these parameters convolves: a leaf is a kernel [kh, kw, in, out]."""
+    """Whether the parameters contain a convolution kernel [kh, kw, in, out].
+
+    Args:
+        params: tree of arrays.
+
+    Returns:
+        True where a leaf has four axes or more.
+
+    Example:
+        >>> core.has_kernels({"kernel": jnp.ones((3, 3, 1, 8))})
+        True
+    """
     return any(leaf.ndim >= 4 for leaf in jax.tree.leaves(params))
 
 
 def tree_sha256(tree: PyTree) -> str:
-    """SHA-256 over paths, dtypes, shapes and bytes of the leaves, in tree order."""
+    """SHA-256 over paths, dtypes, shapes and bytes of the leaves, in tree order.
+
+    Args:
+        tree: of arrays.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> core.tree_sha256({"a": jnp.zeros(2)}) == core.tree_sha256({"b": jnp.zeros(2)})
+        False
+    """
     paths = jax.tree_util.tree_leaves_with_path(tree)
     return sha256_of({jax.tree_util.keystr(path): leaf for path, leaf in paths})
 
 
 def sha256_of(leaves: Mapping[str, Any]) -> str:
-    """The same of leaves by path, in the order in which they come."""
+    """`tree_sha256` of leaves by path, in the given order.
+
+    Args:
+        leaves: arrays by path.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> core.sha256_of({"['a']": jnp.zeros(2)}) == core.tree_sha256({"a": jnp.zeros(2)})
+        True
+    """
     digest = hashlib.sha256()
     for path, leaf in leaves.items():
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
