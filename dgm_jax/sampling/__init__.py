@@ -1,11 +1,11 @@
-"""Draws from discrete and continuous laws, and gradients through them.
+"""Draws from discrete and continuous distributions, and gradients through them.
 
-`gumbel_max` and its relatives draw from a categorical law by perturbing logits;
+`gumbel_max` and its relatives draw from a categorical distribution by perturbing logits;
 `straight_through` joins a hard value to a soft gradient; `gaussian` is the Gaussian
-reparameterisation; `with_temperature`, `top_k`, `top_p` and `guide` change the logits that
-are drawn from; `temperature` holds annealing schedules as functions of the step;
-`estimators.ESTIMATORS` is the registry of gradient estimators for E[f(one_hot)] under
-one signature. Noise is at least float32 whatever the dtype of the logits.
+reparameterization; `with_temperature`, `top_k`, `top_p` and `guide` change the logits before a
+draw; `temperature` holds annealing schedules as functions of the step; `estimators.ESTIMATORS` is
+the registry of gradient estimators for E[f(one_hot)], all with one signature. Noise is drawn in
+float32 or wider, whatever the dtype of the logits.
 """
 
 from dgm_jax.sampling import estimators, temperature

@@ -1,13 +1,13 @@
-"""Gradient estimators for the expectation of a function of discrete variables, under one signature.
+"""Gradient estimators for the expectation of a function of discrete variables, in one signature.
 
 `ESTIMATORS[name](key, objective, logits, **options) -> Estimate(value, gradient)` estimates
 E[objective(x)] and its gradient with respect to `logits`, where x is one-hot and drawn from
-softmax(logits). `objective` maps [*B, K] to [*B] and is defined on the whole simplex.
-`logits[K]` is one variable; `logits[*E, K]` is an array of independent variables, for which
-the objective maps [*B, *E, K] to [*B].
+softmax(logits). `objective` maps [*B, K] to [*B] and is defined on the whole simplex. `logits[K]`
+is one variable; `logits[*E, K]` is an array of independent variables, for which the objective maps
+[*B, *E, K] to [*B].
 
-`expectation` makes a scalar of an estimator that `jax.grad` can be taken of: in the logits,
-and so in an encoder, and in whatever the objective closes over, such as a decoder.
+`expectation` turns an estimator into a scalar for `jax.grad`: differentiable in the logits, and so
+in an encoder, and in whatever the objective closes over, such as a decoder.
 """
 
 from dgm_jax.sampling.estimators.antithetic import disarm
@@ -46,8 +46,7 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 
 # The mean of the gradient is the gradient of E[objective], for every objective and every option.
-# (`vimco(multi_sample="log_mean_exp")` is unbiased too, for the multi-sample objective that it
-# names.)
+# (`vimco(multi_sample="log_mean_exp")` is unbiased too, for its own multi-sample objective.)
 UNBIASED = frozenset(
     {
         "exact",
@@ -62,7 +61,7 @@ UNBIASED = frozenset(
     }
 )
 
-# Those that ask for the derivative of the objective; the others evaluate it at one-hot points only.
+# These need the derivative of the objective; the others evaluate it at one-hot points only.
 DIFFERENTIATES_OBJECTIVE = frozenset(
     {
         "muprop",
@@ -76,7 +75,7 @@ DIFFERENTIATES_OBJECTIVE = frozenset(
     }
 )
 
-# Those that have a `temperature`.
+# These have a `temperature`.
 HAS_TEMPERATURE = frozenset(
     {"rebar", "relax", "gumbel_softmax", "straight_through_gumbel_softmax", "gumbel_rao", "reinmax"}
 )

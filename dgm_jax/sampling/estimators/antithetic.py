@@ -1,5 +1,4 @@
-"""Antithetic pairs of draws: DisARM, for binary variables and, by stick breaking, for categorical
-ones."""
+"""Antithetic pairs of draws (DisARM): binary variables, and categorical ones by stick breaking."""
 
 import jax
 import jax.numpy as jnp
@@ -9,24 +8,42 @@ from dgm_jax.sampling.estimators.estimate import Estimate, Objective, evaluate, 
 
 
 def disarm(key: Key, objective: Objective, logits: Array, *, num_samples: int = 1) -> Estimate:
-    """1/2 (f(x) - f(x~)) (s - s~) sigmoid(|phi|) over an antithetic pair of binary draws s, s~.
-    Unbiased for every K.
+    """DisARM: (f(x) - f(x~)) (s - s~) sigmoid(|phi|) / 2 over an antithetic pair. Unbiased.
 
-    A category is drawn by breaking a stick: for i = 1..K-1, s_i ~ Bernoulli(sigmoid(phi_i))
-    with phi_i = logits_i - logsumexp(logits_{i+1..K}), and x is the first i with s_i = 1,
-    or K. The pair is s_i = [u_i < sigmoid(phi_i)], s~_i = [1 - u_i < sigmoid(phi_i)]; the
-    gradient in phi is carried to the logits by the chain rule. Terms of sticks behind
-    both first ones have mean zero given the rest and are left out. K = 2 is the binary
-    estimator of Dong et al. (2020), section 3, also found by Yin et al. (2020); the stick
-    breaking is DisARM-SB of Dong et al. (2021). The law of the estimate, not its mean,
-    depends on the order of the categories. Cost: 2 num_samples values.
+    A category is drawn by breaking a stick: for i = 1..K-1, s_i ~ Bernoulli(sigmoid(phi_i)) with
+    phi_i = logits_i - logsumexp(logits_{i+1..K}), and x is the first i with s_i = 1, or K. The pair
+    is s_i = [u_i < sigmoid(phi_i)], s~_i = [1 - u_i < sigmoid(phi_i)]; the gradient in phi is
+    carried to the logits by the chain rule. Terms of the sticks after the end of both draws have
+    mean zero given the rest and are left out. K = 2 is the binary estimator of Dong et al. (2020),
+    section 3, also found by Yin et al. (2020); stick breaking is DisARM-SB of Dong et al. (2021).
+    The distribution of the estimate, but not its mean, depends on the order of the categories.
+    Cost: 2 num_samples values of the objective.
+
+    Args:
+        key: a typed key.
+        objective: f, `[*B, *E, K] -> [*B]`.
+        logits: [*E, K].
+        num_samples: number of antithetic pairs.
+
+    Returns:
+        The estimate; unbiased for every K.
+
+    Raises:
+        ConfigError: num_samples below 1, or an objective of another shape.
+
+    Example:
+        >>> constant = lambda x: jnp.ones(x.shape[:1])  # its gradient is zero
+        >>> estimators.disarm(jax.random.key(0), constant, jnp.zeros(3)).gradient.tolist()
+        [0.0, 0.0, 0.0]
     """
     require(num_samples >= 1, f"num_samples must be at least 1, got {num_samples}")
     logits = prepare(logits)
     phi, pullback = jax.vjp(_stick_logits, logits)
     u = uniform(key, (num_samples, *phi.shape), phi.dtype)
     probability = jax.nn.sigmoid(phi)
+    # [2, num_samples, *E, K - 1]: both draws of each pair.
     sticks = jnp.stack([u < probability, 1 - u < probability])
+    # A last stick that always breaks makes K the category of draws without a broken stick.
     ended = jnp.concatenate([sticks, jnp.ones((*sticks.shape[:-1], 1), bool)], axis=-1)
     index = jnp.argmax(ended, axis=-1)
     x = jax.nn.one_hot(index, logits.shape[-1], dtype=logits.dtype)

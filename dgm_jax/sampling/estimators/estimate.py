@@ -1,11 +1,11 @@
-"""What the gradient estimators share: the result, the draws, and the evaluation of the objective.
+"""What the gradient estimators share: the result, the draws, and evaluations of the objective.
 
-Here x[n, *E, K] are n draws of the one-hot variables, p[*E, K] = softmax(logits), and
-the score is d log p(x) / d logits = x - p.
+Here x[n, *E, K] are n draws of the one-hot variables, p[*E, K] = softmax(logits), and the score is
+d log p(x) / d logits = x - p.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,30 +21,53 @@ _MASKED = -1e20
 
 
 class Estimate(NamedTuple):
-    """One estimate of E[objective] and of its gradient."""
+    """An estimate of E[objective] and of its gradient with respect to the logits.
 
-    value: Array  # []
-    gradient: Array  # [*E, K], as the logits; at least float32
+    Attributes:
+        value: scalar, in the unit of the objective.
+        gradient: [*E, K], like the logits, at least float32.
+    """
+
+    value: Array
+    gradient: Array
 
 
 def expectation(
-    estimator: Estimator, key: Key, objective: Objective, logits: Array, **options
+    estimator: Estimator, key: Key, objective: Objective, logits: Array, **options: Any
 ) -> Array:
-    """E[objective] as a scalar to differentiate: its value is the estimate's, and so is its
-    gradient in the logits.
+    """E[objective] as a scalar to differentiate, with the estimator's value and gradient.
 
-    With respect to anything else that the objective closes over, the derivative is that of
-    the estimate's value (the mean derivative over the points where the objective was
-    evaluated). `jax.vmap` over (key, logits) gives a batch of encoders' outputs.
+    Its derivative with respect to the logits is the estimate's gradient. With respect to anything
+    else that the objective closes over, it is the derivative of the estimate's value (the mean
+    derivative over the points where the objective was evaluated). `jax.vmap` over (key, logits)
+    handles a batch of encoder outputs.
 
-    Example: `jax.grad(lambda params:
-        expectation(ESTIMATORS["rebar"], key, f, encode(params)))(params)`.
+    Args:
+        estimator: an entry of `ESTIMATORS`.
+        key: a typed key.
+        objective: `[*B, *E, K] -> [*B]`.
+        logits: [*E, K].
+        **options: of the estimator.
+
+    Returns:
+        A scalar, in the unit of the objective.
+
+    Raises:
+        ConfigError: as the estimator does.
+
+    Example:
+        >>> from dgm_jax.sampling.estimators import ESTIMATORS, expectation
+        >>> f = lambda x: x @ jnp.array([1.0, 3.0])
+        >>> loss = lambda logits: expectation(ESTIMATORS["exact"], jax.random.key(0), f, logits)
+        >>> print(jnp.round(jax.grad(loss)(jnp.zeros(2)), 2))
+        [-0.5  0.5]
     """
     logits = as_logits(logits)
     estimate = estimator(key, objective, jax.lax.stop_gradient(logits), **options)
-    free = jnp.where(jnp.isneginf(logits), 0, logits)
+    # The product adds exactly zero to the value and the gradient to the derivative.
+    unmasked = jnp.where(jnp.isneginf(logits), 0, logits)
     slope = jax.lax.stop_gradient(estimate.gradient)
-    return estimate.value + jnp.sum(slope * (free - jax.lax.stop_gradient(free)))
+    return estimate.value + jnp.sum(slope * (unmasked - jax.lax.stop_gradient(unmasked)))
 
 
 def prepare(logits: Array) -> Array:

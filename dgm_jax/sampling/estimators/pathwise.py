@@ -1,7 +1,7 @@
 """Biased estimators of low variance that send the objective's derivative through a soft draw.
 
-All need the objective to be differentiable; its derivative is taken at the hard draw
-(straight-through kinds) or at a relaxed point (`gumbel_softmax`).
+All need a differentiable objective; its derivative is taken at the hard draw (straight-through
+kinds) or at a relaxed point (`gumbel_softmax`).
 """
 
 import jax
@@ -24,41 +24,108 @@ from dgm_jax.sampling.gumbel import conditional_perturbed_logits, tempered
 def straight_through(
     key: Key, objective: Objective, logits: Array, *, num_samples: int = 1
 ) -> Estimate:
-    """(dp/dlogits)^T f'(x): the derivative at the hard draw, sent through softmax. Biased.
+    """Straight-through: (dp/dlogits)^T f'(x), the derivative at the hard draw. Biased.
 
-    Exact for affine objectives only. Bengio et al. (2013); the form for categorical
-    variables as in Liu et al. (2023), section 2. Cost: num_samples derivatives.
+    Exact for affine objectives only. Bengio et al. (2013); the form for categorical variables as in
+    Liu et al. (2023), section 2. Cost: num_samples derivatives.
+
+    Args:
+        key: a typed key.
+        objective: f, `[*B, *E, K] -> [*B]`, differentiable.
+        logits: [*E, K].
+        num_samples: number of draws.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        ConfigError: num_samples below 1, or an objective of another shape.
+
+    Example:
+        >>> affine = lambda x: x @ jnp.array([1.0, 3.0])  # the gradient is +-(3 - 1) / 4
+        >>> estimators.straight_through(jax.random.key(0), affine, jnp.zeros(2)).gradient.tolist()
+        [-0.5, 0.5]
     """
     logits = prepare(logits)
     values, slope = evaluate_with_gradient(objective, draw_one_hot(key, logits, num_samples))
-    return Estimate(
-        jnp.mean(values), softmax_pullback(jax.nn.softmax(logits, axis=-1), jnp.mean(slope, axis=0))
-    )
+    p = jax.nn.softmax(logits, axis=-1)
+    return Estimate(jnp.mean(values), softmax_pullback(p, jnp.mean(slope, axis=0)))
 
 
 def gumbel_softmax(
-    key: Key, objective: Objective, logits: Array, *, temperature=1.0, num_samples: int = 1
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    temperature: Array | float = 1.0,
+    num_samples: int = 1,
 ) -> Estimate:
-    """(dy/dlogits)^T f'(y) at the relaxed point y = softmax((logits + G) / temperature). Biased.
+    """Gumbel-softmax: (dy/dlogits)^T f'(y) at y = softmax((logits + G) / temperature). Biased.
 
-    The exact gradient of E[f(y)], which tends to E[f(x)] as the temperature goes to
-    zero, while the variance grows without bound. `value` is the relaxed f(y), biased as well.
-    Jang et al. (2017), eq. 2; Maddison et al. (2017). Cost: num_samples derivatives.
+    The exact gradient of E[f(y)], which tends to E[f(x)] as the temperature goes to zero, while the
+    variance grows without bound. `value` is the relaxed f(y), biased as well. Jang et al. (2017),
+    eq. 2; Maddison et al. (2017). Cost: num_samples derivatives.
+
+    Args:
+        key: a typed key.
+        objective: f, `[*B, *E, K] -> [*B]`, differentiable on the simplex.
+        logits: [*E, K].
+        temperature: of the relaxation, positive.
+        num_samples: number of draws.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        ConfigError: num_samples below 1, a known temperature that is not positive, or an objective
+            of another shape.
+
+    Example:
+        >>> total = lambda x: x.sum(-1)  # 1 on the simplex: its gradient is zero
+        >>> estimate = estimators.gumbel_softmax(jax.random.key(0), total, jnp.zeros(2))
+        >>> bool(jnp.all(jnp.abs(estimate.gradient) < 1e-6))
+        True
     """
-    y = jax.nn.softmax(
-        tempered(draw_perturbed(key, prepare(logits), num_samples), temperature), axis=-1
-    )
+    z = draw_perturbed(key, prepare(logits), num_samples)
+    y = jax.nn.softmax(tempered(z, temperature), axis=-1)
     values, slope = evaluate_with_gradient(objective, y)
     return Estimate(jnp.mean(values), jnp.mean(softmax_pullback(y, slope), axis=0) / temperature)
 
 
 def straight_through_gumbel_softmax(
-    key: Key, objective: Objective, logits: Array, *, temperature=1.0, num_samples: int = 1
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    temperature: Array | float = 1.0,
+    num_samples: int = 1,
 ) -> Estimate:
-    """(dy/dlogits)^T f'(x): derivative at the hard draw, sent through the relaxed point of the same
-    noise. Biased.
+    """Straight-through Gumbel-softmax: (dy/dlogits)^T f'(x), x hard and y relaxed. Biased.
 
-    Jang et al. (2017), section 2.2. Cost: num_samples derivatives.
+    The derivative at the hard draw is sent through the relaxed point of the same noise. Jang et al.
+    (2017), section 2.2. Cost: num_samples derivatives.
+
+    Args:
+        key: a typed key.
+        objective: f, `[*B, *E, K] -> [*B]`, differentiable.
+        logits: [*E, K].
+        temperature: of the relaxation, positive.
+        num_samples: number of draws.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        ConfigError: num_samples below 1, a known temperature that is not positive, or an objective
+            of another shape.
+
+    Example:
+        >>> total = lambda x: x.sum(-1)  # 1 on the simplex: its gradient is zero
+        >>> estimate = estimators.straight_through_gumbel_softmax(
+        ...     jax.random.key(0), total, jnp.zeros(2)
+        ... )
+        >>> bool(jnp.all(jnp.abs(estimate.gradient) < 1e-6))
+        True
     """
     z = draw_perturbed(key, prepare(logits), num_samples)
     y = jax.nn.softmax(tempered(z, temperature), axis=-1)
@@ -71,17 +138,37 @@ def gumbel_rao(
     objective: Objective,
     logits: Array,
     *,
-    temperature=1.0,
+    temperature: Array | float = 1.0,
     num_conditional: int = 10,
     num_samples: int = 1,
 ) -> Estimate:
-    """`straight_through_gumbel_softmax` averaged over the noise given the hard draw. Biased, by the
-    same amount.
+    """Gumbel-Rao: `straight_through_gumbel_softmax` averaged over the noise given the hard draw.
 
-    For each hard draw x, the mean of (dy/dlogits)^T f'(x) over `num_conditional` (the
-    paper's K) draws of z from p(z | x), each differentiated as z = logits + noise. More of
-    them lower the variance and leave the mean. Paulus et al. (2021), section 3. Cost:
-    num_samples derivatives, whatever num_conditional is.
+    Biased by the same amount. For each hard draw x, the mean of (dy/dlogits)^T f'(x) over
+    `num_conditional` (the paper's K) draws of z from p(z | x), each differentiated as z = logits +
+    noise. More of them lower the variance and leave the mean. Paulus et al. (2021), section 3.
+    Cost: num_samples derivatives, whatever num_conditional is.
+
+    Args:
+        key: a typed key.
+        objective: f, `[*B, *E, K] -> [*B]`, differentiable.
+        logits: [*E, K].
+        temperature: of the relaxation, positive.
+        num_conditional: relaxed draws for each hard one.
+        num_samples: number of hard draws.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        ConfigError: a number of draws below 1, a known temperature that is not positive, or an
+            objective of another shape.
+
+    Example:
+        >>> total = lambda x: x.sum(-1)  # 1 on the simplex: its gradient is zero
+        >>> estimate = estimators.gumbel_rao(jax.random.key(0), total, jnp.zeros(2))
+        >>> bool(jnp.all(jnp.abs(estimate.gradient) < 1e-6))
+        True
     """
     require(num_conditional >= 1, f"num_conditional must be at least 1, got {num_conditional}")
     checks.positive(temperature, "temperature")
@@ -93,19 +180,41 @@ def gumbel_rao(
     index = jnp.broadcast_to(jnp.argmax(x, axis=-1), shape[:-1])
     z = conditional_perturbed_logits(key_conditional, jnp.broadcast_to(logits, shape), index)
     y = jax.nn.softmax(tempered(z, temperature), axis=-1)
-    return Estimate(
-        jnp.mean(values), jnp.mean(softmax_pullback(y, slope), axis=(0, 1)) / temperature
-    )
+    gradient = jnp.mean(softmax_pullback(y, slope), axis=(0, 1)) / temperature
+    return Estimate(jnp.mean(values), gradient)
 
 
 def reinmax(
-    key: Key, objective: Objective, logits: Array, *, temperature=1.0, num_samples: int = 1
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    temperature: Array | float = 1.0,
+    num_samples: int = 1,
 ) -> Estimate:
-    """2 J((x + q) / 2) f'(x) - 1/2 J(p) f'(x), with J(p) = diag(p) - p p^T. Biased, of second
-    order.
+    """ReinMax: 2 J((x + q) / 2) f'(x) - 1/2 J(p) f'(x), with J(p) = diag(p) - p p^T. Biased.
 
-    q = softmax(logits / temperature). At temperature 1 the estimator is exact in the mean
-    for quadratic objectives. Liu et al. (2023), algorithm 2. Cost: num_samples derivatives.
+    q = softmax(logits / temperature). It is accurate to second order: at temperature 1 its mean is
+    exact for quadratic objectives. Liu et al. (2023), algorithm 2. Cost: num_samples derivatives.
+
+    Args:
+        key: a typed key.
+        objective: f, `[*B, *E, K] -> [*B]`, differentiable.
+        logits: [*E, K].
+        temperature: of q, positive.
+        num_samples: number of draws.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        ConfigError: num_samples below 1, a known temperature that is not positive, or an objective
+            of another shape.
+
+    Example:
+        >>> total = lambda x: x.sum(-1)  # 1 on the simplex: its gradient is zero
+        >>> estimators.reinmax(jax.random.key(0), total, jnp.zeros(2)).gradient.tolist()
+        [0.0, 0.0]
     """
     logits = prepare(logits)
     p = jax.nn.softmax(logits, axis=-1)
