@@ -1,9 +1,9 @@
-"""Log-densities with their constants, samplers and closed-form divergences, in nats; a module a
-family.
+"""Log-densities with their constants, samplers and closed-form divergences, in nats.
 
-`gaussian`, `bernoulli`, `discretized_logistic` and `logit_laplace` work elementwise; `categorical`
-and `concrete` over a last axis of categories; `mixture` holds mixtures of Gaussians over vectors,
-`kernel_density` kernel density estimates, `posteriors` densities known up to a constant.
+One module for each family: `gaussian`, `bernoulli`, `discretized_logistic` and `logit_laplace` work
+elementwise; `categorical` and `concrete` over a last axis of categories; `mixture` holds mixtures
+of Gaussians over vectors, `kernel_density` kernel density estimates, `posteriors` densities known
+up to a constant.
 """
 
 from dgm_jax.densities import (

@@ -1,4 +1,4 @@
-"""The Bernoulli law of logits, elementwise, in nats: probability of one is sigmoid(logits)."""
+"""The Bernoulli distribution of logits, elementwise, in nats: P(x = 1) = sigmoid(logits)."""
 
 import jax
 import jax.numpy as jnp
@@ -6,59 +6,102 @@ import numpy as np
 
 from dgm_jax.core import Array, DataError, at_least_float32, checks, require, widened
 
-# Logits nearer than this: the KL by quadrature. The error of five points is far below rounding.
+# Logits closer than this: the KL by quadrature. The error of five points is far below rounding.
 _NEAR = 0.5
 
 
 def log_prob(x: Array, logits: Array) -> Array:
     """x log sigmoid(logits) + (1 - x) log sigmoid(-logits), elementwise.
 
-    A log-probability for x in {0, 1} (integer, boolean or floating). For x between them
-    it is the negative cross entropy that grey images are often trained with, which is
-    not a normalised density. Each side is a softplus, so no digits cancel where the law
-    is nearly certain, and an infinite logit that is right costs 0 nats. Raises
-    `DataError` for known x outside [0, 1], such as 8-bit pixels.
+    A log-probability for x in {0, 1}. For x in between it is the negative cross entropy with which
+    grey images are often trained, which is not a normalized density. Each term is a softplus, so no
+    digits cancel where one outcome is nearly certain, and an infinite logit of the right sign
+    costs 0 nats.
+
+    Args:
+        x: in [0, 1], integer, boolean or floating, of any shape.
+        logits: of a shape that broadcasts against x.
+
+    Returns:
+        Nats, of the broadcast shape, at least float32.
+
+    Raises:
+        DataError: a concrete x outside [0, 1], such as 8-bit pixels.
+
+    Example:
+        >>> print(f"{bernoulli.log_prob(1, jnp.float32(0.0)):.4f}")  # log 1/2
+        -0.6931
     """
     logits = at_least_float32(logits)
     if checks.is_concrete(x) and np.size(x):
-        low, high = np.min(np.asarray(x)), np.max(np.asarray(x))
+        low = np.min(np.asarray(x))
+        high = np.max(np.asarray(x))
         require(
             bool(low >= 0 and high <= 1),
             f"x must be in [0, 1], got values from {low} to {high}",
             DataError,
         )
     x = jnp.asarray(x).astype(logits.dtype)
+    # -log p of a one and of a zero, each 0 where x gives it no weight: 0 * inf would be NaN.
     one = jnp.where(x == 0, 0, jax.nn.softplus(-jnp.where(x == 0, 0, logits)))
     zero = jnp.where(x == 1, 0, jax.nn.softplus(jnp.where(x == 1, 0, logits)))
     return -(x * one + (1 - x) * zero)
 
 
 def entropy(logits: Array) -> Array:
-    """-p log p - (1 - p) log(1 - p) with p = sigmoid(logits), elementwise."""
+    """-p log p - (1 - p) log(1 - p) with p = sigmoid(logits), elementwise.
+
+    Args:
+        logits: of any shape.
+
+    Returns:
+        Nats, of the same shape, between 0 and log 2.
+
+    Example:
+        >>> print(f"{bernoulli.entropy(jnp.float32(0.0)):.4f}")  # log 2
+        0.6931
+    """
     size = jnp.abs(at_least_float32(logits))
     finite = jnp.where(jnp.isinf(size), 0, size)
-    return jnp.where(
-        jnp.isinf(size), 0, jax.nn.softplus(-finite) + finite * jax.nn.sigmoid(-finite)
-    )
+    value = jax.nn.softplus(-finite) + finite * jax.nn.sigmoid(-finite)
+    return jnp.where(jnp.isinf(size), 0, value)
 
 
 def kl(logits_q: Array, logits_p: Array) -> Array:
-    """KL(Bernoulli(q) || Bernoulli(p)), elementwise; finite logits.
+    """KL(Bernoulli(q) || Bernoulli(p)), elementwise, for finite logits.
 
-    sigmoid(a) (log sigmoid(a) - log sigmoid(b)) + sigmoid(-a) (log sigmoid(-a) - log sigmoid(-b)).
-    Where d = b - a is small these two terms cancel. There it is the integral of (d - t) s (1 - s),
-    s = sigmoid(a + t), over t from 0 to d, by five points of Gauss and Legendre: a sum of squares,
-    never negative, and right to rounding.
+    With a, b the logits of q and p it is sigmoid(a) (log sigmoid(a) - log sigmoid(b)) +
+    sigmoid(-a) (log sigmoid(-a) - log sigmoid(-b)). Where d = b - a is small these two terms
+    cancel. There it is computed as the integral of (d - t) s (1 - s), s = sigmoid(a + t), over t
+    from 0 to d, by Gauss-Legendre quadrature with five points: a sum of nonnegative terms, so never
+    negative and accurate to rounding.
+
+    Args:
+        logits_q: of any shape.
+        logits_p: of a shape that broadcasts against `logits_q`.
+
+    Returns:
+        Nats, of the broadcast shape, at least float32.
+
+    Example:
+        >>> print(f"{bernoulli.kl(0.0, jnp.log(3.0)):.4f}")  # log(4 / 3) / 2
+        0.1438
     """
     a, b = jnp.broadcast_arrays(*widened(logits_q, logits_p))
     one = jax.nn.softplus(-b) - jax.nn.softplus(-a)
     zero = jax.nn.softplus(b) - jax.nn.softplus(a)
     apart = jax.nn.sigmoid(a) * one + jax.nn.sigmoid(-a) * zero
     near = jnp.abs(b - a) < _NEAR
-    d = jnp.where(near, b - a, 0)[..., None]
-    place, weight = np.polynomial.legendre.leggauss(5)
-    place, weight = (place + 1) / 2, weight / 2  # of an integral from 0 to 1
-    at = a[..., None] + d * jnp.asarray(place, a.dtype)
-    terms = jnp.asarray(weight * (1 - place), a.dtype) * jnp.square(d)
+    return jnp.where(near, _kl_by_quadrature(a, jnp.where(near, b - a, 0)), apart)
+
+
+def _kl_by_quadrature(a: Array, d: Array) -> Array:
+    """The integral of (d - t) s (1 - s), s = sigmoid(a + t), over t from 0 to d."""
+    d = d[..., None]
+    nodes, weights = np.polynomial.legendre.leggauss(5)
+    nodes = (nodes + 1) / 2  # from [-1, 1] to [0, 1]
+    weights = weights / 2
+    at = a[..., None] + d * jnp.asarray(nodes, a.dtype)
+    terms = jnp.asarray(weights * (1 - nodes), a.dtype) * jnp.square(d)
     terms = terms * jax.nn.sigmoid(at) * jax.nn.sigmoid(-at)
-    return jnp.where(near, jnp.sum(terms, axis=-1), apart)
+    return jnp.sum(terms, axis=-1)

@@ -1,7 +1,7 @@
-"""The categorical law of logits[*B, K]: log-probability, entropy and divergences, in nats.
+"""The categorical distribution of logits [*B, K]: log-probability, entropy, divergences; nats.
 
-Logits need not be normalised. A logit of -inf is a class of probability zero, and
-0 log 0 = 0: values and derivatives stay finite there. Sums are formed in at least float32.
+Logits need not be normalized. A logit of -inf is a class of probability zero, and 0 log 0 = 0:
+values and derivatives stay finite there. Sums are formed in at least float32.
 """
 
 import math
@@ -14,60 +14,119 @@ from dgm_jax.core import Array, DataError, at_least_float32, checks, exp_remaind
 
 
 def log_prob(x: Array, logits: Array) -> Array:
-    """log softmax(logits[*B, K])[x[*B]], for integer classes x: [*B].
+    """log softmax(logits)[x] for integer classes x.
 
-    With K = 256 this is the likelihood of an 8-bit pixel. Raises `DataError` for x that
-    is not integer (a one-hot vector, say) and for known x outside 0..K-1; inside a
-    compiled function such an x has log-probability -inf. Leading axes broadcast.
+    With K = 256 this is the likelihood of an 8-bit pixel. Leading axes broadcast.
+
+    Args:
+        x: classes, integers [*B].
+        logits: [*B, K].
+
+    Returns:
+        Nats [*B]; -inf for classes outside 0..K-1 inside a compiled function.
+
+    Raises:
+        DataError: x that is not integer (a one-hot vector, say), or concrete x outside 0..K-1.
+
+    Example:
+        >>> print(f"{categorical.log_prob(2, jnp.zeros(4)):.4f}")  # log 1/4
+        -1.3863
     """
-    x, log_p = require_classes(x, jnp.shape(logits)[-1]), _log_softmax(logits)
+    x = require_classes(x, jnp.shape(logits)[-1])
+    log_p = _log_softmax(logits)
     shape = jnp.broadcast_shapes(x.shape, log_p.shape[:-1])
     log_p = jnp.broadcast_to(log_p, (*shape, log_p.shape[-1]))
     inside = (x >= 0) & (x < log_p.shape[-1])
     index = jnp.broadcast_to(jnp.where(inside, x, 0), shape)
-    return jnp.where(
-        inside, jnp.take_along_axis(log_p, index[..., None], axis=-1)[..., 0], -jnp.inf
-    )
+    chosen = jnp.take_along_axis(log_p, index[..., None], axis=-1)[..., 0]
+    return jnp.where(inside, chosen, -jnp.inf)
 
 
 def entropy(logits: Array) -> Array:
-    """-sum_k q_k log q_k: [*B], between 0 and log K."""
+    """Entropy -sum_k q_k log q_k.
+
+    Args:
+        logits: [*B, K].
+
+    Returns:
+        Nats [*B], between 0 and log K.
+
+    Example:
+        >>> print(f"{categorical.entropy(jnp.zeros(4)):.4f}")  # log 4
+        1.3863
+    """
     log_q = _log_softmax(logits)
-    # Around the largest term, so that rounding of sum q = 1 is not multiplied by log K.
+    # Relative to the largest term, so that the rounding of sum q = 1 is not multiplied by log K.
     top = jax.lax.stop_gradient(jnp.max(log_q, axis=-1, keepdims=True))
     return -(top[..., 0] + _mean_under(log_q, log_q - top))
 
 
 def kl(logits_q: Array, logits_p: Array) -> Array:
-    """KL(q || p) = sum_k q_k (log q_k - log p_k): [*B]; +inf where q has a class that p lacks.
+    """KL(q || p) = sum_k q_k (log q_k - log p_k).
 
     Summed as q_k (log q_k - log p_k) - q_k + p_k, of which no term is negative: near q = p the
-    plain terms cancel, and their rounding would be left.
+    plain terms cancel, and only their rounding would be left.
+
+    Args:
+        logits_q: [*B, K].
+        logits_p: [*B, K].
+
+    Returns:
+        Nats [*B]; +inf where q has a class that p lacks.
+
+    Example:
+        >>> print(f"{categorical.kl(jnp.array([0.0, -jnp.inf]), jnp.zeros(2)):.4f}")  # log 2
+        0.6931
     """
     return _kl(_log_softmax(logits_q), _log_softmax(logits_p))
 
 
 def kl_to_uniform(logits: Array) -> Array:
-    """KL(q || uniform over K classes) = log K - H(q): [*B].
+    """KL(q || uniform over K classes) = log K - H(q).
 
-    The rate of a discrete VAE's posterior against its uniform prior (Ramesh et al. 2021,
-    section 2.1; Jang et al. 2017, appendix).
+    The rate of a discrete VAE's posterior against its uniform prior (Ramesh et al. 2021, section
+    2.1; Jang et al. 2017, appendix).
+
+    Args:
+        logits: [*B, K].
+
+    Returns:
+        Nats [*B], between 0 and log K.
+
+    Example:
+        >>> print(f"{categorical.kl_to_uniform(jnp.array([0.0, -jnp.inf])):.4f}")  # log 2
+        0.6931
     """
     log_q = _log_softmax(logits)
     return _kl(log_q, jnp.full_like(log_q, -math.log(log_q.shape[-1])))
 
 
-def require_classes(x, num_classes: int) -> Array:
-    """x as int32; `DataError` unless it is integer and, where its values are known, in
-    0..num_classes-1."""
-    # under jit, jnp would trace known values too
+def require_classes(x: Array, num_classes: int) -> Array:
+    """Check integer classes.
+
+    Args:
+        x: classes, of any shape.
+        num_classes: K.
+
+    Returns:
+        x as int32.
+
+    Raises:
+        DataError: x is not integer, or, where its values are concrete, not in 0..K-1.
+
+    Example:
+        >>> categorical.require_classes(np.array([0, 3]), 4).tolist()
+        [0, 3]
+    """
+    # NumPy, since inside jit jax.numpy would trace concrete values too.
     known = np.asarray(x) if checks.is_concrete(x) else None
     x = jnp.asarray(x)
     require(
         jnp.issubdtype(x.dtype, jnp.integer), f"classes must be integers, got {x.dtype}", DataError
     )
     if known is not None and known.size:
-        low, high = int(known.min()), int(known.max())
+        low = int(known.min())
+        high = int(known.max())
         require(
             low >= 0 and high < num_classes,
             f"classes must be in 0..{num_classes - 1}, got values from {low} to {high}",
@@ -81,16 +140,18 @@ def _log_softmax(logits: Array) -> Array:
 
 
 def _kl(log_q: Array, log_p: Array) -> Array:
-    """sum_k q_k (log q_k - log p_k) - q_k + p_k of normalised log-probabilities."""
+    """sum_k q_k (log q_k - log p_k) - q_k + p_k of normalized log-probabilities."""
     log_q, log_p = jnp.broadcast_arrays(log_q, log_p)
-    q, p = jnp.exp(log_q), jnp.exp(log_p)
+    q = jnp.exp(log_q)
+    p = jnp.exp(log_p)
     possible = q > 0
-    shift = jnp.where(possible, log_p, 0) - jnp.where(possible, log_q, 0)
-    below = possible & (shift < 1)
-    lower = jnp.where(possible, q, 0) * exp_remainder(jnp.where(below, shift, 0))
-    # p / q may overflow; these do not cancel, since p > 2 q
-    higher = p - jnp.where(possible, q, 0) * (1 + jnp.where(below, 0, shift))
-    return jnp.sum(jnp.where(below, lower, higher), axis=-1)
+    log_ratio = jnp.where(possible, log_p, 0) - jnp.where(possible, log_q, 0)
+    # A term is q (e^u - 1 - u) with u = log p / q; for large u, p - q (1 + u), since e^u may
+    # overflow. The latter does not cancel, since there p > 2 q.
+    small = possible & (log_ratio < 1)
+    at_small = jnp.where(possible, q, 0) * exp_remainder(jnp.where(small, log_ratio, 0))
+    at_large = p - jnp.where(possible, q, 0) * (1 + jnp.where(small, 0, log_ratio))
+    return jnp.sum(jnp.where(small, at_small, at_large), axis=-1)
 
 
 def _mean_under(log_q: Array, values: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Gaussian kernel density (Parzen) estimates: mean over n centres c_i of N(x; c_i, scale^2 I)."""
+"""Gaussian kernel density (Parzen) estimates: mean over n centers c_i of N(x; c_i, scale^2 I)."""
 
 import math
 
@@ -10,31 +10,39 @@ from dgm_jax.densities import mixture
 CHUNK = 100  # kernels that are summed at once: [points, CHUNK, dim] numbers in memory
 
 
-def log_prob(x: Array, centres: Array, scale: Array | float) -> Array:
-    """log 1/n sum_i N(x; c_i, scale^2 I), a hundred centres at a time; [m, D] -> [m], nats.
+def log_prob(x: Array, centers: Array, scale: Array | float) -> Array:
+    """log 1/n sum_i N(x; c_i, scale^2 I), computed for a hundred centers at a time.
 
-    As the scale falls to 0, the value goes to minus infinity away from the centres, and at isolated
-    centres to infinity: -log n - D (log scale + log(2 pi) / 2).
+    As the scale tends to 0, the value tends to minus infinity away from the centers, and to
+    infinity at isolated centers: -log n - D (log scale + log(2 pi) / 2).
 
     Args:
         x: points [m, D].
-        centres: [n, D].
+        centers: [n, D].
         scale: standard deviation of all kernels.
 
+    Returns:
+        Nats [m].
+
     Raises:
-        ConfigError: there are no centres, or the points have other dimensions.
+        ConfigError: there are no centers, or the points have other dimensions.
+
+    Example:
+        >>> value = kernel_density.log_prob(jnp.zeros((1, 1)), jnp.zeros((3, 1)), 1.0)
+        >>> print(f"{value[0]:.4f}")  # three equal kernels: -log(2 pi) / 2
+        -0.9189
     """
     require(
-        centres.ndim == 2 and len(centres) > 0 and x.ndim == 2 and x.shape[-1] == centres.shape[-1],
-        f"x [m, D] and centres [n, D], n at least 1, must have one D; got {x.shape} and"
-        f" {centres.shape}",
+        centers.ndim == 2 and len(centers) > 0 and x.ndim == 2 and x.shape[-1] == centers.shape[-1],
+        f"x [m, D] and centers [n, D], n at least 1, must have one D; got {x.shape} and"
+        f" {centers.shape}",
     )
-    x, centres = widened(x, centres)
-    log_weights = jnp.full(len(centres), -math.log(len(centres)), x.dtype)
-    chunks = even_chunks(log_weights, CHUNK, -jnp.inf), even_chunks(centres, CHUNK, 0)
+    x, centers = widened(x, centers)
+    log_weights = jnp.full(len(centers), -math.log(len(centers)), x.dtype)
+    chunks = (even_chunks(log_weights, CHUNK, -jnp.inf), even_chunks(centers, CHUNK, 0))
 
-    def of_chunk(chunk):
-        some_weights, some_centres = chunk
-        return mixture.log_prob(x, some_weights, some_centres, jnp.asarray(scale, x.dtype))
+    def of_chunk(chunk: tuple[Array, Array]) -> Array:
+        chunk_weights, chunk_centers = chunk
+        return mixture.log_prob(x, chunk_weights, chunk_centers, jnp.asarray(scale, x.dtype))
 
     return streamed_log_sum_exp(of_chunk, chunks, start=jnp.full(x.shape[:1], -jnp.inf, x.dtype))

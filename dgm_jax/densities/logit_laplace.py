@@ -7,15 +7,31 @@ from dgm_jax.core import Array, DataError, at_least_float32, checks, float_type,
 
 
 def log_prob(x: Array, loc: Array, log_scale: Array, epsilon: float = 0.1) -> Array:
-    """Log-density of x, elementwise, in nats: logit(shrink(x)) has a Laplace law.
+    """Log-density of x such that logit(shrink(x)) is Laplace distributed, elementwise.
 
     With v = shrink(x) = (1 - 2 epsilon) x + epsilon and b = exp(log_scale),
-    -|logit v - loc| / b - log(2 b) - log v - log(1 - v) + log(1 - 2 epsilon).
-    Ramesh et al. (2021), appendix A.3, whose f is the density of v; the last term, a
-    constant, makes this one a density of x. It integrates to one over shrink(x) in
-    (0, 1), an interval wider than [0, 1] unless epsilon = 0, and is -inf outside it.
+    -|logit v - loc| / b - log(2 b) - log v - log(1 - v) + log(1 - 2 epsilon). Ramesh et al. (2021),
+    appendix A.3, whose f is the density of v; the last term, a constant, makes this one a density
+    of x. It integrates to one over shrink(x) in (0, 1), an interval wider than [0, 1] unless
+    epsilon = 0, and is -inf outside it.
 
-    x: floating, in [0, 1] (`DataError` for integers: divide 8-bit pixels by 255).
+    Args:
+        x: floating, in [0, 1], of any shape.
+        loc: median of logit v.
+        log_scale: logarithm of the scale b.
+        epsilon: margin of `shrink`, in [0, 1/2).
+
+    Returns:
+        Nats, of the broadcast shape.
+
+    Raises:
+        ConfigError: epsilon out of range.
+        DataError: integer x (divide 8-bit pixels by 255).
+
+    Example:
+        >>> value = logit_laplace.log_prob(jnp.float32(0.5), 0.0, 0.0, epsilon=0.0)
+        >>> print(f"{value:.4f}")  # -log 2 - 2 log(1/2)
+        0.6931
     """
     x = jnp.asarray(x)
     require(
@@ -24,27 +40,57 @@ def log_prob(x: Array, loc: Array, log_scale: Array, epsilon: float = 0.1) -> Ar
         DataError,
     )
     dtype = float_type(x, loc, log_scale)
-    loc, log_scale = jnp.asarray(loc, dtype), jnp.asarray(log_scale, dtype)
+    loc = jnp.asarray(loc, dtype)
+    log_scale = jnp.asarray(log_scale, dtype)
     v = shrink(x.astype(dtype), epsilon)
     inside = (v > 0) & (v < 1)
     v = jnp.where(inside, v, 0.5)
-    log_v, log_rest = jnp.log(v), jnp.log1p(-v)
+    log_v = jnp.log(v)
+    log_rest = jnp.log1p(-v)
     laplace = -jnp.abs(log_v - log_rest - loc) * jnp.exp(-log_scale) - log_scale - jnp.log(2.0)
-    return jnp.where(inside, laplace - log_v - log_rest + jnp.log1p(-2.0 * epsilon), -jnp.inf)
+    density = laplace - log_v - log_rest + jnp.log1p(-2.0 * epsilon)
+    return jnp.where(inside, density, -jnp.inf)
 
 
 def shrink(x: Array, epsilon: float = 0.1) -> Array:
-    """(1 - 2 epsilon) x + epsilon: [0, 1] -> [epsilon, 1 - epsilon], away from the poles of the
-    logit."""
+    """(1 - 2 epsilon) x + epsilon: moves pixels away from the poles of the logit.
+
+    Args:
+        x: in [0, 1], of any shape.
+        epsilon: margin, in [0, 1/2).
+
+    Returns:
+        Values in [epsilon, 1 - epsilon], at least float32.
+
+    Raises:
+        ConfigError: epsilon out of range.
+
+    Example:
+        >>> logit_laplace.shrink(jnp.array([0.0, 1.0]), epsilon=0.25).tolist()
+        [0.25, 0.75]
+    """
     _require_epsilon(epsilon)
     return (1 - 2 * epsilon) * at_least_float32(x) + epsilon
 
 
 def reconstruct(loc: Array, epsilon: float = 0.1) -> Array:
-    """The pixel that DALL-E shows for `loc`: (sigmoid(loc) - epsilon) / (1 - 2 epsilon), cut to [0,
-    1].
+    """The pixel that DALL-E shows for `loc`: (sigmoid(loc) - epsilon) / (1 - 2 epsilon), clipped.
 
     The image of the median under the inverse of `shrink`.
+
+    Args:
+        loc: median of logit v, of any shape.
+        epsilon: margin of `shrink`, in [0, 1/2).
+
+    Returns:
+        Pixels in [0, 1], at least float32.
+
+    Raises:
+        ConfigError: epsilon out of range.
+
+    Example:
+        >>> print(f"{logit_laplace.reconstruct(jnp.float32(0.0)):.4f}")
+        0.5000
     """
     _require_epsilon(epsilon)
     return jnp.clip((jax.nn.sigmoid(at_least_float32(loc)) - epsilon) / (1 - 2 * epsilon), 0, 1)

@@ -1,6 +1,6 @@
-"""Densities known up to a constant: what approximate posteriors are held against. Nats.
+"""Densities known up to a constant, with which approximate posteriors are compared. Nats.
 
-Two shapes in the plane and one Bayesian model, of the notebook to Mescheder, Nowozin and Geiger
+Two shapes in the plane and one Bayesian model, from the notebook to Mescheder, Nowozin and Geiger
 2017 ("Adversarial variational Bayes", section 5.2, and the public `Stan-example.ipynb`):
 
 | name | log-density, up to a constant |
@@ -10,11 +10,11 @@ Two shapes in the plane and one Bayesian model, of the notebook to Mescheder, No
 | `eight_schools` | log p(y, mu, log tau, eta), with its constants: tau > 0 by its logarithm |
 | `eight_schools_signed` | log p(y, mu, tau, eta), tau ~ N(0, 1), as in the notebook: two modes |
 
-Eight schools, non-centred, with the notebook's scaled data (not Rubin's):
+Eight schools, non-centered, with the notebook's scaled data (not Rubin's):
 
     y_j ~ N(mu + tau eta_j, sigma_j^2),  mu, eta_j ~ N(0, 1),  tau ~ N(0, 1) or its absolute value.
 
-(tau, eta) -> (-tau, -eta) leaves the likelihood as it is, so with tau ~ N(0, 1) the posterior has
+(tau, eta) -> (-tau, -eta) leaves the likelihood unchanged, so with tau ~ N(0, 1) the posterior has
 two mirrored modes. Here tau > 0 means tau ~ half-normal, 2 N(tau; 0, 1), in the coordinate log tau
 with the Jacobian tau. Both have the same evidence p(y). Given (mu, tau) the eta_j are independent
 Gaussians, and y_j ~ N(mu, sigma_j^2 + tau^2): so every moment and the evidence are integrals over a
@@ -35,15 +35,17 @@ EFFECTS = (2.8, 0.8, -0.3, 0.7, -0.1, 0.1, 1.8, 1.2)  # y
 STANDARD_ERRORS = (0.8, 0.5, 0.8, 0.6, 0.5, 0.6, 0.5, 0.4)  # sigma
 
 
-class Unnormalised(NamedTuple):
-    """A density of D numbers z without its constant, and what is known of it.
+class Unnormalized(NamedTuple):
+    """A density of D numbers z without its constant, and what is known about it.
 
-    log_density: z [*B, D] -> [*B], nats. quantities: z -> [*B, D], the numbers to report (tau in
-        place of log tau).
-    plane_log_density: the first two quantities [*B, 2] -> [*B], their marginal with the *same*
-        constant; -inf where
-    they cannot be. given_plane: the same [*B, 2] -> mean and variance of the other quantities, [*B,
-    D - 2] each.
+    Attributes:
+        size: D.
+        log_density: `z [*B, D] -> [*B]`, nats.
+        quantities: `z -> [*B, D]`, the numbers to report (tau in place of log tau).
+        plane_log_density: the first two quantities `[*B, 2] -> [*B]`, their marginal with the same
+            constant; -inf where they are impossible.
+        given_plane: the first two quantities [*B, 2] -> mean and variance of the others,
+            [*B, D - 2] each.
     """
 
     size: int
@@ -54,44 +56,113 @@ class Unnormalised(NamedTuple):
 
 
 def rosenbrock_posterior(z: Array) -> Array:
-    """-(a - 1)^2 - (b^2 - a)^2 for z = (a, b): [*B, 2] -> [*B]."""
+    """-(a - 1)^2 - (b^2 - a)^2 for z = (a, b).
+
+    Args:
+        z: [*B, 2].
+
+    Returns:
+        Nats [*B], up to a constant.
+
+    Raises:
+        ConfigError: another last axis.
+
+    Example:
+        >>> posteriors.rosenbrock_posterior(jnp.array([2.0, 1.0])).item()
+        -2.0
+    """
     first, second = _split(z, 2)
     return -jnp.square(first - 1) - jnp.square(jnp.square(second[..., 0]) - first)
 
 
 def torus(z: Array) -> Array:
-    """-(|z|^2 - 2)^2: [*B, 2] -> [*B]. Its integral is pi^(3/2) erfc(-2) / 2, as |z|^2 is uniform
-    in area."""
+    """-(|z|^2 - 2)^2, with the integral pi^(3/2) erfc(-2) / 2, as |z|^2 is uniform in area.
+
+    Args:
+        z: [*B, 2].
+
+    Returns:
+        Nats [*B], up to a constant.
+
+    Raises:
+        ConfigError: another last axis.
+
+    Example:
+        >>> posteriors.torus(jnp.array([1.0, 2.0])).item()
+        -9.0
+    """
     first, second = _split(z, 2)
     return -jnp.square(jnp.square(first) + jnp.square(second[..., 0]) - 2)
 
 
 def eight_schools(z: Array, signed: bool = False) -> Array:
-    """log p(y, z) with all constants: z [*B, 10] = (mu, log tau, eta), or with `signed` (mu, tau,
-    eta); -> [*B]."""
+    """log p(y, z) of eight schools, with all constants.
+
+    Args:
+        z: [*B, 10], (mu, log tau, eta), or with `signed` (mu, tau, eta).
+        signed: tau ~ N(0, 1) instead of its absolute value.
+
+    Returns:
+        Nats [*B].
+
+    Raises:
+        ConfigError: another last axis.
+
+    Example:
+        >>> signed = posteriors.eight_schools(jnp.zeros(10).at[1].set(1.0), signed=True)
+        >>> positive = posteriors.eight_schools(jnp.zeros(10))  # log tau = 0: twice the density
+        >>> print(f"{positive - signed:.4f}")
+        0.6931
+    """
     mu, rest = _split(z, 2 + len(EFFECTS))
     eta = rest[..., 1:]
-    tau, log_prior = _log_prior_tau(rest[..., 0], signed)
+    tau, log_prior_tau = _log_prior_tau(rest[..., 0], signed)
     effects = mu[..., None] + tau[..., None] * eta
     log_likelihood = jnp.sum(
         gaussian.log_prob(jnp.array(EFFECTS), effects, jnp.array(STANDARD_ERRORS)), axis=-1
     )
-    log_prior = (
-        log_prior
-        + gaussian.log_prob(mu, 0.0, 1.0)
-        + jnp.sum(gaussian.log_prob(eta, 0.0, 1.0), axis=-1)
-    )
+    log_prior_mu = gaussian.log_prob(mu, 0.0, 1.0)
+    log_prior_eta = jnp.sum(gaussian.log_prob(eta, 0.0, 1.0), axis=-1)
+    log_prior = log_prior_tau + log_prior_mu + log_prior_eta
     return log_likelihood + log_prior
 
 
 def eight_schools_quantities(z: Array, signed: bool = False) -> Array:
-    """(mu, tau, eta) of z: [*B, 10] -> [*B, 10]."""
-    return z if signed else jnp.concatenate([z[..., :1], jnp.exp(z[..., 1:2]), z[..., 2:]], axis=-1)
+    """(mu, tau, eta) of z.
+
+    Args:
+        z: [*B, 10], (mu, log tau, eta), or with `signed` (mu, tau, eta).
+        signed: which of the two.
+
+    Returns:
+        [*B, 10].
+
+    Example:
+        >>> posteriors.eight_schools_quantities(jnp.zeros(10))[:3].tolist()
+        [0.0, 1.0, 0.0]
+    """
+    if signed:
+        return z
+    return jnp.concatenate([z[..., :1], jnp.exp(z[..., 1:2]), z[..., 2:]], axis=-1)
 
 
 def eight_schools_plane(plane: Array, signed: bool = False) -> Array:
-    """log p(y, mu, tau), eta integrated out: [*B, 2] -> [*B]; of tau itself, and -inf for tau <= 0
-    if not signed."""
+    """log p(y, mu, tau), with eta integrated out and tau itself as coordinate.
+
+    Args:
+        plane: (mu, tau), [*B, 2].
+        signed: tau ~ N(0, 1) instead of its absolute value.
+
+    Returns:
+        Nats [*B]; -inf for tau <= 0 if not signed.
+
+    Raises:
+        ConfigError: another last axis.
+
+    Example:
+        >>> posteriors.eight_schools_plane(jnp.array([0.0, -1.0])).item()
+        -inf
+    """
     mu, rest = _split(plane, 2)
     tau = rest[..., 0]
     scale = jnp.sqrt(jnp.square(jnp.array(STANDARD_ERRORS)) + jnp.square(rest))
@@ -101,8 +172,22 @@ def eight_schools_plane(plane: Array, signed: bool = False) -> Array:
 
 
 def eight_schools_given_plane(plane: Array) -> tuple[Array, Array]:
-    """Mean tau (y - mu) / (sigma^2 + tau^2), variance sigma^2 / (sigma^2 + tau^2) of eta: [*B, 2]
-    -> [*B, 8] each."""
+    """Mean tau (y - mu) / (sigma^2 + tau^2) and variance sigma^2 / (sigma^2 + tau^2) of eta.
+
+    Args:
+        plane: (mu, tau), [*B, 2].
+
+    Returns:
+        Mean and variance, [*B, 8] each.
+
+    Raises:
+        ConfigError: another last axis.
+
+    Example:
+        >>> mean, variance = posteriors.eight_schools_given_plane(jnp.zeros(2))  # the prior of eta
+        >>> mean[0].item(), variance[0].item()
+        (0.0, 1.0)
+    """
     mu, tau = _split(plane, 2)
     squares = jnp.square(jnp.array(STANDARD_ERRORS))
     total = squares + jnp.square(tau)
@@ -128,16 +213,25 @@ def _split(z: Array, size: int) -> tuple[Array, Array]:
     return z[..., 0], z[..., 1:]
 
 
-def _in_the_plane(log_density) -> Unnormalised:
-    return Unnormalised(
-        2, log_density, lambda z: z, log_density, lambda plane: (plane[..., 2:], plane[..., 2:])
+def _in_the_plane(log_density: Callable[[Array], Array]) -> Unnormalized:
+    """A density of two numbers: all of it is in the plane, and nothing is left to be given."""
+    return Unnormalized(
+        size=2,
+        log_density=log_density,
+        quantities=lambda z: z,
+        plane_log_density=log_density,
+        given_plane=lambda plane: (plane[..., 2:], plane[..., 2:]),
     )
 
 
-def _schools(signed: bool) -> Unnormalised:
-    functions = (eight_schools, eight_schools_quantities, eight_schools_plane)
-    functions = (functools.partial(function, signed=signed) for function in functions)
-    return Unnormalised(2 + len(EFFECTS), *functions, eight_schools_given_plane)
+def _schools(signed: bool) -> Unnormalized:
+    return Unnormalized(
+        size=2 + len(EFFECTS),
+        log_density=functools.partial(eight_schools, signed=signed),
+        quantities=functools.partial(eight_schools_quantities, signed=signed),
+        plane_log_density=functools.partial(eight_schools_plane, signed=signed),
+        given_plane=eight_schools_given_plane,
+    )
 
 
 POSTERIORS = {

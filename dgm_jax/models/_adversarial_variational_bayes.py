@@ -168,7 +168,7 @@ def _logits(key, avb: AdversarialVae, params, state, x, draw: AvbDraw, *, train)
     if draw.contrast is None:
         z, offset = draw.z, avb.prior.log_prob(params[PRIOR], draw.z)
     else:
-        z = objective.normalise(draw.z, draw.contrast)
+        z = objective.normalize(draw.z, draw.contrast)
         offset = jnp.sum(gaussian.log_prob(z, 0.0, 1.0), axis=-1)
     inputs = x.reshape(x.shape[0], -1), z
     raw, moved = avb.critic.apply(params[CRITIC], state[CRITIC], inputs, train=train, key=key)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from dgm_jax import core
 from dgm_jax.core import Array, Aux, Key, Network, Player
-from dgm_jax.densities.posteriors import Unnormalised
+from dgm_jax.densities.posteriors import Unnormalized
 from dgm_jax.networks import NoiseEncoder, from_flax
 from dgm_jax.objectives import adversarial_variational_bayes as avb
 
@@ -37,7 +37,7 @@ class Family(NamedTuple):
     critic_kl: Callable[[Key, dict], Array] | None = None
 
 
-def gaussian_family(target: Unnormalised, batch_size: int, full_rank: bool) -> Family:
+def gaussian_family(target: Unnormalized, batch_size: int, full_rank: bool) -> Family:
     """N(loc, L L^T), L lower triangular with a positive diagonal, or diagonal; starts near N(0, I).
 
     The loss is -mean(log f(z)) - entropy, with z = loc + L e: the reparameterised gradient, the
@@ -72,7 +72,7 @@ def gaussian_family(target: Unnormalised, batch_size: int, full_rank: bool) -> F
 
 
 def implicit_family(
-    target: Unnormalised,
+    target: Unnormalized,
     batch_size: int,
     *,
     noise_size: int,
@@ -111,7 +111,7 @@ def implicit_family(
         contrast = avb.moments(z)
         return jnp.mean(
             avb.adaptive_kl(
-                logits(params, avb.normalise(z, contrast)), z, contrast, target.log_density(z)
+                logits(params, avb.normalize(z, contrast)), z, contrast, target.log_density(z)
             )
         )
 
@@ -121,7 +121,7 @@ def implicit_family(
     def critic_loss(params, state, batch, key):
         key_draw, key_normal = jax.random.split(key)
         z = jax.lax.stop_gradient(draw(key_draw, params, batch_size))
-        of_q = logits(params, avb.normalise(z, avb.moments(z)))
+        of_q = logits(params, avb.normalize(z, avb.moments(z)))
         return avb.critic_loss(of_q, logits(params, core.normal(key_normal, z.shape))), Aux(
             state, {}
         )

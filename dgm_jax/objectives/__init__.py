@@ -1,15 +1,17 @@
-"""What is minimised: arrays in (logits, log-probabilities), scalars or per-example nats out.
+"""What is minimized: arrays in (logits, log-probabilities), scalars or nats per example out.
 
-A module a subject. `divergences`: KL, Jensen-Shannon and total variation between known
-distributions.
-`gan`: the losses of likelihood-free learning with their transforms. `penalties`: on a critic's
-gradient.
-`elbo`, `iwae`, `vqvae`: bounds on log p(x), with their terms apart. `path_derivatives`,
-    `free_bits`: how to go up them.
-`elbo_surgery`, `aggregate_density`: what the KL term is made of. `density_ratio`,
-    `adversarial_variational_bayes`: the
-KL term from a classifier, for posteriors that can only be sampled.
-No network is known here, and every loss is a mean over examples.
+One module for each subject:
+
+* `divergences`: KL, Jensen-Shannon and total variation between known distributions;
+* `gan`: losses of likelihood-free learning and their transforms; `penalties`: penalties on the
+  gradient of a critic;
+* `elbo`, `iwae`, `vqvae`: bounds on log p(x), with their terms apart;
+* `path_derivatives`, `free_bits`: gradient estimators and regularizers for these bounds;
+* `elbo_surgery`, `aggregate_density`: what the KL term consists of;
+* `density_ratio`, `adversarial_variational_bayes`: the KL term from a classifier, for posteriors
+  that can only be sampled.
+
+No network appears here, and every loss is a mean over examples.
 """
 
 from dgm_jax.objectives import (

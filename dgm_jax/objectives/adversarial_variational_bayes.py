@@ -8,13 +8,13 @@ alternate:
     encoder, decoder:   max      E[log p(x | z_q) - T(x, z_q)],   z_q = z(x, noise)
 
 T depends on the encoder, and that gradient is left out: E_q[grad_phi T*] = 0 (Prop. 2). In
-practice: the encoder's and decoder's gradient flows through z_q *into* T, and T's own parameters
-are constants of that player; the critic takes z_q as a constant. Both follow when each player owns
-its parts.
+practice: the gradient of the encoder and decoder flows through z_q *into* T, while T's own
+parameters are constants for that player; the critic takes z_q as a constant. Both follow when each
+player owns its parts.
 
 A critic that underfits overstates the bound, which can then exceed log p(x): report log p(x) by
-other means beside it, by `contrast_log_weights` with `iwae.bound`, or by annealing. All in nats,
-sums over latents and pixels.
+another method as well, by `contrast_log_weights` with `iwae.bound`, or by annealing. All in nats,
+summed over latents and pixels.
 """
 
 from typing import NamedTuple
@@ -28,30 +28,63 @@ from dgm_jax.objectives import density_ratio, elbo
 
 
 class Contrast(NamedTuple):
-    """r(z | x) = N(loc, diag(scale)^2) with the posterior's own moments: [*B, D] each. The one
-    scale serves to normalise and in the density."""
+    """r(z | x) = N(loc, diag(scale)^2) with the posterior's own moments.
+
+    The same scale is used to normalize z and in the density.
+
+    Attributes:
+        loc: [*B, D].
+        scale: standard deviations [*B, D].
+    """
 
     loc: Array
     scale: Array
 
 
 def critic_loss(logits_posterior: Array, logits_prior: Array) -> Array:
-    """`density_ratio.logistic_loss`, a scalar: T at (x, z ~ q(z | x)) against T at (x, z ~ p(z)),
-    both [*B].
+    """What the critic minimizes: `density_ratio.logistic_loss` of posterior against prior draws.
 
-    With adaptive contrast the second are T at (x, standard normal noise), and the first at (x,
-    `normalise`d z).
+    With adaptive contrast, the first are T at (x, `normalize`d z) and the second T at (x, standard
+    normal noise).
+
+    Args:
+        logits_posterior: T at (x, z ~ q(z | x)), [*B].
+        logits_prior: T at (x, z ~ p(z)), [*B].
+
+    Returns:
+        A scalar in nats.
+
+    Raises:
+        ConfigError: no draws.
+
+    Example:
+        >>> loss = adversarial_variational_bayes.critic_loss(jnp.zeros(2), jnp.zeros(2))
+        >>> print(f"{loss:.4f}")  # 2 log 2
+        1.3863
     """
     return density_ratio.logistic_loss(logits_posterior, logits_prior)
 
 
 def with_prior(raw_logits: Array, prior_log_prob: Array) -> Array:
-    """T = raw - log p(z): then the critic's network need only find log q(z | x); [*B] in nats.
+    """T = raw - log p(z): then the critic's network only has to learn log q(z | x).
 
-    prior_log_prob: log p(z) by the prior itself, whatever it is; for N(0, I) this adds |z|^2 / 2 +
-        D log(2 pi) / 2. (Of
-    the authors' programs one adds |z|^2, which leaves half a log-prior over.) It is also the way in
-    which a prior with parameters of its own gets its gradient: through T alone it would have none.
+    Args:
+        raw_logits: output of the critic's network, [*B].
+        prior_log_prob: log p(z) under the prior itself, whatever it is, [*B]; for N(0, I) this adds
+            |z|^2 / 2 + D log(2 pi) / 2. (One of the authors' programs adds |z|^2, which leaves half
+            a log-prior over.) This is also how a prior with parameters gets its gradient: through T
+            alone it would have none.
+
+    Returns:
+        T in nats, [*B].
+
+    Raises:
+        ConfigError: different shapes.
+
+    Example:
+        >>> t = adversarial_variational_bayes.with_prior(jnp.array([1.0]), jnp.array([-2.0]))
+        >>> t.tolist()
+        [3.0]
     """
     _require_one_shape(raw_logits=raw_logits, prior_log_prob=prior_log_prob)
     raw_logits, prior_log_prob = widened(raw_logits, prior_log_prob)
@@ -59,34 +92,75 @@ def with_prior(raw_logits: Array, prior_log_prob: Array) -> Array:
 
 
 def terms(log_likelihood: Array, logits: Array, beta: Array | float = 1.0) -> elbo.ElboTerms:
-    """The adversarial ELBO log p(x | z_q) - beta T(x, z_q) with its two terms apart, per example
-    [*B].
+    """The adversarial ELBO log p(x | z_q) - beta T(x, z_q) with its two terms apart.
 
-    beta: `elbo.warm_up`, say. A bound on log p(x), in expectation, for the optimal critic only.
+    In expectation a bound on log p(x) for the optimal critic only.
+
+    Args:
+        log_likelihood: log p(x | z_q), [*B].
+        logits: T at z_q, [*B].
+        beta: factor on T, from `elbo.warm_up` for instance.
+
+    Returns:
+        The terms per example, [*B] each, in nats.
+
+    Raises:
+        ConfigError: different shapes.
+
+    Example:
+        >>> adversarial_variational_bayes.terms(jnp.array([-2.0]), jnp.array([1.0])).elbo.tolist()
+        [-3.0]
     """
     _require_one_shape(log_likelihood=log_likelihood, logits=logits)
     return elbo.elbo(log_likelihood, logits, beta)
 
 
 def loss(log_likelihood: Array, logits: Array, beta: Array | float = 1.0) -> Array:
-    """-mean(log p(x | z_q) - beta T(x, z_q)), a scalar: what encoder and decoder (and prior)
-    minimise.
+    """What encoder, decoder and prior minimize: -mean(log p(x | z_q) - beta T(x, z_q)).
 
-    logits: [*B], T at z_q, with the critic's parameters held constant; differentiable through z_q.
-        With a prior whose
-    log-density enters by `with_prior`, and with `adaptive_kl` in place of T, nothing else changes.
+    Args:
+        log_likelihood: log p(x | z_q), [*B].
+        logits: T at z_q, [*B], with the critic's parameters held constant; differentiable through
+            z_q. With a prior whose log-density enters by `with_prior`, and with `adaptive_kl` in
+            place of T, nothing else changes.
+        beta: factor on T.
+
+    Returns:
+        A scalar in nats.
+
+    Raises:
+        ConfigError: different shapes.
+
+    Example:
+        >>> adversarial_variational_bayes.loss(jnp.array([-2.0]), jnp.array([1.0])).item()
+        3.0
     """
     return -jnp.mean(terms(log_likelihood, logits, beta).elbo)
 
 
 def moments(samples: Array, epsilon: float = 1e-6) -> Contrast:
-    """r(z | x) from draws of the posterior: samples [S, *B, D] -> loc and scale [*B, D], without
-    gradient.
+    """r(z | x) from draws of the posterior, without gradient.
 
-    scale = sqrt(variance + epsilon), the variance divided by S - 1. Epsilon is here and nowhere
+    scale = sqrt(variance + epsilon), the variance divided by S - 1. Epsilon enters here and nowhere
     else: r is the Gaussian with *this* scale, and the decomposition of `adaptive_kl` holds for any
-    r. (Other programs normalise with sqrt(variance + epsilon) and use log(variance) in the density:
+    r. (Other programs normalize with sqrt(variance + epsilon) and use log(variance) in the density:
     wrong by log(1 + epsilon / variance) / 2 per dimension.)
+
+    Args:
+        samples: draws [S, *B, D] with S >= 2.
+        epsilon: added to the variance, in squared units of z, not negative.
+
+    Returns:
+        A `Contrast` with loc and scale [*B, D].
+
+    Raises:
+        ConfigError: fewer than two draws, or a negative epsilon.
+
+    Example:
+        >>> samples = jnp.array([[0.0], [2.0]])
+        >>> contrast = adversarial_variational_bayes.moments(samples, epsilon=0.0)
+        >>> print(f"{contrast.loc[0]:.4f} {contrast.scale[0]:.4f}")  # sqrt 2
+        1.0000 1.4142
     """
     shape = jnp.shape(samples)
     require(
@@ -98,35 +172,93 @@ def moments(samples: Array, epsilon: float = 1e-6) -> Contrast:
     return Contrast(jnp.mean(samples, axis=0), jnp.sqrt(jnp.var(samples, axis=0, ddof=1) + epsilon))
 
 
-def normalise(z: Array, contrast: Contrast) -> Array:
-    """(z - loc) / scale: what the critic sees of z under adaptive contrast; r becomes N(0, I). [*S,
-    *B, D]."""
+def normalize(z: Array, contrast: Contrast) -> Array:
+    """(z - loc) / scale: what the critic sees of z under adaptive contrast; r becomes N(0, I).
+
+    Args:
+        z: [*S, *B, D].
+        contrast: loc and scale [*B, D], taken as constants.
+
+    Returns:
+        [*S, *B, D].
+
+    Example:
+        >>> contrast = adversarial_variational_bayes.Contrast(jnp.array([1.0]), jnp.array([2.0]))
+        >>> adversarial_variational_bayes.normalize(jnp.array([5.0]), contrast).tolist()
+        [2.0]
+    """
     contrast = jax.lax.stop_gradient(contrast)
     return (z - contrast.loc) / contrast.scale
 
 
 def contrast_log_prob(z: Array, contrast: Contrast) -> Array:
-    """log r(z | x), summed over D: [*S, *B, D] -> [*S, *B]; the gradient flows through z only."""
+    """log r(z | x), summed over D; the gradient flows through z only.
+
+    Args:
+        z: [*S, *B, D].
+        contrast: loc and scale [*B, D].
+
+    Returns:
+        Nats [*S, *B].
+
+    Example:
+        >>> contrast = adversarial_variational_bayes.Contrast(jnp.zeros(2), jnp.ones(2))
+        >>> value = adversarial_variational_bayes.contrast_log_prob(jnp.zeros(2), contrast)
+        >>> print(f"{value:.4f}")  # -log(2 pi)
+        -1.8379
+    """
     return jnp.sum(gaussian.log_prob(z, *jax.lax.stop_gradient(contrast)), axis=-1)
 
 
 def contrast_sample(key: Key, contrast: Contrast, num_samples: int) -> Array:
-    """num_samples draws of r(z | x): [S, *B, D], without gradient."""
+    """Draws of r(z | x), without gradient.
+
+    Args:
+        key: a typed key.
+        contrast: loc and scale [*B, D].
+        num_samples: S, at least 1.
+
+    Returns:
+        [S, *B, D].
+
+    Raises:
+        ConfigError: num_samples below 1.
+
+    Example:
+        >>> contrast = adversarial_variational_bayes.Contrast(jnp.ones(2), jnp.zeros(2))
+        >>> adversarial_variational_bayes.contrast_sample(jax.random.key(0), contrast, 1).tolist()
+        [[1.0, 1.0]]
+    """
     require(num_samples >= 1, f"num_samples must be at least 1; got {num_samples}")
     loc, scale = jax.lax.stop_gradient(contrast)
     return loc + scale * normal(key, (num_samples, *jnp.shape(loc)), jnp.result_type(loc))
 
 
 def adaptive_kl(logits: Array, z: Array, contrast: Contrast, prior_log_prob: Array) -> Array:
-    """T_r(x, z) + log r(z | x) - log p(z): one draw of KL(q || p) under adaptive contrast, [*S, *B]
-    in nats.
+    """T_r(x, z) + log r(z | x) - log p(z): one draw of KL(q || p) under adaptive contrast.
 
-    KL(q || p) = KL(q || r) + E_q[log r - log p] (paper, section 3.3): the critic only has to find
-    T_r = log q - log r, which is zero where q is Gaussian, and gets `normalise(z, contrast)`
-    against N(0, I).
+    KL(q || p) = KL(q || r) + E_q[log r - log p] (paper, section 3.3): the critic only has to learn
+    T_r = log q - log r, which is zero where q is Gaussian; it sees `normalize(z, contrast)` against
+    N(0, I).
 
-    logits: T_r, [*S, *B]; z ~ q: [*S, *B, D]; prior_log_prob: log p(z) [*S, *B]. Use it as `logits`
-        of `loss`.
+    Args:
+        logits: T_r, [*S, *B].
+        z: draws of q, [*S, *B, D].
+        contrast: loc and scale [*B, D].
+        prior_log_prob: log p(z), [*S, *B].
+
+    Returns:
+        Nats [*S, *B], to be given to `loss` as its `logits`.
+
+    Raises:
+        ConfigError: different shapes.
+
+    Example:
+        >>> contrast = adversarial_variational_bayes.Contrast(jnp.zeros(1), jnp.ones(1))
+        >>> z = jnp.zeros(1)
+        >>> log_p = adversarial_variational_bayes.contrast_log_prob(z, contrast)  # r = p
+        >>> adversarial_variational_bayes.adaptive_kl(jnp.float32(0.5), z, contrast, log_p).item()
+        0.5
     """
     log_r = contrast_log_prob(z, contrast)
     _require_one_shape(logits=logits, contrast_log_prob=log_r, prior_log_prob=prior_log_prob)
@@ -136,10 +268,30 @@ def adaptive_kl(logits: Array, z: Array, contrast: Contrast, prior_log_prob: Arr
 def contrast_log_weights(
     log_likelihood: Array, prior_log_prob: Array, z: Array, contrast: Contrast
 ) -> Array:
-    """log p(x | z) + log p(z) - log r(z | x) for z ~ r (`contrast_sample`): [S, *B] in nats.
+    """log p(x | z) + log p(z) - log r(z | x) for z ~ r.
 
     The mean over S is the ELBO of the Gaussian r, `iwae.bound` the importance-weighted one: lower
-    bounds on log p(x) that owe nothing to the critic.
+    bounds on log p(x) that do not depend on the critic.
+
+    Args:
+        log_likelihood: [S, *B].
+        prior_log_prob: [S, *B].
+        z: draws of `contrast_sample`, [S, *B, D].
+        contrast: loc and scale [*B, D].
+
+    Returns:
+        Nats [S, *B].
+
+    Raises:
+        ConfigError: different shapes.
+
+    Example:
+        >>> contrast = adversarial_variational_bayes.Contrast(jnp.zeros(1), jnp.ones(1))
+        >>> log_weights = adversarial_variational_bayes.contrast_log_weights(
+        ...     jnp.zeros(1), jnp.zeros(1), jnp.zeros((1, 1)), contrast
+        ... )
+        >>> print(f"{log_weights[0]:.4f}")  # log(2 pi) / 2
+        0.9189
     """
     log_r = contrast_log_prob(z, contrast)
     _require_one_shape(
@@ -151,8 +303,8 @@ def contrast_log_weights(
 
 def _require_one_shape(**arrays: Array) -> None:
     shapes = {name: jnp.shape(a) for name, a in arrays.items()}
-    told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     require(
         len(set(shapes.values())) == 1,
-        f"one figure for each draw is needed, in one shape; got {told}",
+        f"one value for each draw is needed, in one shape; got {listed}",
     )

@@ -1,8 +1,7 @@
-"""log q(z) of the aggregated posterior q(z) = 1/N sum_j q(z | x_j): exact and streamed, or
-estimated from a batch.
+"""log q(z) of the aggregated posterior q(z) = 1/N sum_j q(z | x_j): exact, or from a batch.
 
-Nats. The exact form is a sum over all N data points for each z, a chunk at a time. The batch forms
-see B of the N.
+Nats. The exact form sums over all N data points for each z, a chunk at a time. The batch forms see
+B of the N.
 """
 
 import math
@@ -23,22 +22,44 @@ from dgm_jax.densities import gaussian
 
 
 class LogDensities(NamedTuple):
-    """own [*S, N]: log q(z_i | x_i). joint [*S, N]: log q(z_i). by_dimension [*S, N, D]: log
-    q(z_id), the marginals."""
+    """Log-densities of draws z_i ~ q(z | x_i), in nats.
 
-    own: Array
+    Attributes:
+        posterior: log q(z_i | x_i), [*S, N].
+        joint: log q(z_i), [*S, N].
+        by_dimension: log q(z_id), the marginals, [*S, N, D].
+    """
+
+    posterior: Array
     joint: Array
     by_dimension: Array
 
 
 def log_densities(z: Array, loc: Array, scale: Array, chunk_size: int = 256) -> LogDensities:
-    """Of draws z [*S, N, D] under their own posterior N(loc_i, scale_i^2) and under the average of
-    all N.
+    """Densities of draws under their own posterior N(loc_i, scale_i^2) and the average of all N.
 
-    loc, scale: [N, D]. Running log-sum-exps over chunks of posteriors, for a chunk of draws at a
-        time, so at most
-    [chunk_size, chunk_size, D] numbers exist at once; gradients compute a chunk again instead of
-    keeping it.
+    Log-sum-exps are accumulated over chunks of posteriors, for a chunk of draws at a time, so at
+    most [chunk_size, chunk_size, D] numbers exist at once; gradients recompute a chunk instead of
+    storing it.
+
+    Args:
+        z: draws [*S, N, D], z[..., i, :] from posterior i.
+        loc: [N, D].
+        scale: standard deviations [N, D].
+        chunk_size: number of draws, and of posteriors, that are combined at once.
+
+    Returns:
+        The log-densities.
+
+    Raises:
+        ConfigError: shapes that do not fit, or a chunk_size below 1.
+
+    Example:
+        >>> z = jnp.array([[0.0], [100.0]])
+        >>> densities = aggregate_density.log_densities(z, z, jnp.ones((2, 1)))
+        >>> difference = densities.posterior - densities.joint
+        >>> print(f"{difference[0]:.4f}")  # disjoint posteriors: log 2
+        0.6931
     """
     _require_posteriors(z, loc, scale)
     require(chunk_size >= 1, f"chunk_size must be at least 1; got {chunk_size}")
@@ -47,49 +68,79 @@ def log_densities(z: Array, loc: Array, scale: Array, chunk_size: int = 256) -> 
     if z.size == 0:
         nothing = jnp.zeros(z.shape[:-1], z.dtype)
         return LogDensities(nothing, nothing, jnp.zeros(z.shape, z.dtype))
-    own = jnp.sum(gaussian.log_prob(z, loc, scale), axis=-1)
-    real = jnp.ones(num, bool)
-    posteriors = tuple(
-        even_chunks(x, chunk_size, fill) for x, fill in ((loc, 0.0), (scale, 1.0), (real, False))
+    log_posterior = jnp.sum(gaussian.log_prob(z, loc, scale), axis=-1)
+    # Chunks of posteriors, each with a flag that is False for the rows of padding.
+    posteriors = (
+        even_chunks(loc, chunk_size, 0.0),
+        even_chunks(scale, chunk_size, 1.0),
+        even_chunks(jnp.ones(num, bool), chunk_size, False),
     )
     points = even_chunks(jnp.reshape(z, (-1, dim)), chunk_size, 0.0)
 
-    def of_points(some):
-        return _streamed(some, posteriors)
-
-    joint, by_dimension = jax.lax.map(of_points, points)
-    rows = own.size
-    joint, by_dimension = joint.reshape(-1)[:rows], by_dimension.reshape(-1, dim)[:rows]
+    joint, by_dimension = jax.lax.map(lambda chunk: _streamed(chunk, posteriors), points)
+    joint = joint.reshape(-1)[: log_posterior.size]  # without the rows of padding
+    by_dimension = by_dimension.reshape(-1, dim)[: log_posterior.size]
     log_num = math.log(num)
     return LogDensities(
-        own, joint.reshape(own.shape) - log_num, by_dimension.reshape(z.shape) - log_num
+        log_posterior,
+        joint.reshape(log_posterior.shape) - log_num,
+        by_dimension.reshape(z.shape) - log_num,
     )
 
 
 def minibatch_weighted(log_q: Array, num_data: int) -> Array:
-    """log (1 / (N B)) sum_j q(z_i | x_j): [B, B, *E] -> [B, *E]. Biased, and not by little.
+    """log (1 / (N B)) sum_j q(z_i | x_j). Strongly biased.
 
-    log_q[i, j] = log q(z_i | x_j), the own posteriors on the diagonal; trailing axes, such as
-    latent dimensions, are kept. Chen et al. 2018, section 4.1 ("minibatch-weighted sampling"). The
-    average of a density over the batch is divided by another N: mutual information comes out too
-    large, up to log N + log B, more than there can be.
+    The average of a density over the batch is divided by another N: mutual information comes out
+    too large, by up to log N + log B, more than there can be. Chen et al. 2018, section 4.1
+    ("minibatch-weighted sampling").
+
+    Args:
+        log_q: [B, B, *E], log_q[i, j] = log q(z_i | x_j), with each draw's own posterior on the
+            diagonal; the trailing axes, such as latent dimensions, are kept.
+        num_data: N, the size of the data set.
+
+    Returns:
+        Nats [B, *E].
+
+    Raises:
+        ConfigError: another shape, or num_data below B.
+
+    Example:
+        >>> value = aggregate_density.minibatch_weighted(jnp.zeros((2, 2)), 4)
+        >>> print(f"{value[0]:.4f}")  # -log 4
+        -1.3863
     """
     _require_batch(log_q, num_data)
     return jax.nn.logsumexp(at_least_float32(log_q), axis=1) - math.log(num_data * log_q.shape[0])
 
 
 def minibatch_stratified(log_q: Array, num_data: int) -> Array:
-    """log sum_j W_ij q(z_i | x_j) with W_ii = 1 / N and (N - 1) / (N (B - 1)) elsewhere: [B, B, *E]
-    -> [B, *E].
+    """log sum_j W_ij q(z_i | x_j) with W_ii = 1 / N and (N - 1) / (N (B - 1)) elsewhere.
 
-    The exponential is unbiased for q(z_i), over batches of B different points out of N that hold
+    Its exponential is unbiased for q(z_i), over batches of B different points out of N that contain
     point i; so its logarithm is low on average, and mutual information high. Each row of W sums to
-    one. Arguments as `minibatch_weighted`.
+    one.
 
     Chen et al. 2018, appendix C.2 ("minibatch stratified sampling"), mark one other point of the
     batch and give it the weight (N - B + 1) / (N (B - 1)), the rest 1 / (B - 1): the weights here
     are the mean over which one is marked, with the same expectation and no more variance. (The
     matrix of the authors' code misplaces the marks, so that rows do not sum to one.)
+
+    Args:
+        log_q: [B, B, *E], as in `minibatch_weighted`.
+        num_data: N, the size of the data set.
+
+    Returns:
+        Nats [B, *E].
+
+    Raises:
+        ConfigError: another shape, num_data below B, or a batch of one.
+
+    Example:
+        >>> value = aggregate_density.minibatch_stratified(jnp.zeros((2, 2)), 4)
+        >>> print(f"{abs(value[0]):.4f}")  # equal densities: log 1
+        0.0000
     """
     _require_batch(log_q, num_data)
     batch = log_q.shape[0]
@@ -104,7 +155,19 @@ def minibatch_stratified(log_q: Array, num_data: int) -> Array:
 
 
 def stratified_weights(batch_size: int, num_data: int) -> Array:
-    """W [B, B] of `minibatch_stratified`; rows sum to one."""
+    """The weights W of `minibatch_stratified`.
+
+    Args:
+        batch_size: B.
+        num_data: N.
+
+    Returns:
+        W [B, B]; rows sum to one.
+
+    Example:
+        >>> aggregate_density.stratified_weights(2, 4).tolist()
+        [[0.25, 0.75], [0.75, 0.25]]
+    """
     others = (num_data - 1) / (num_data * max(batch_size - 1, 1))
     return jnp.where(jnp.eye(batch_size, dtype=bool), 1 / num_data, others)
 
@@ -112,11 +175,10 @@ def stratified_weights(batch_size: int, num_data: int) -> Array:
 def _streamed(points: Array, posteriors: tuple[Array, ...]) -> tuple[Array, Array]:
     """Log of the sum of densities at points [P, D]: jointly [P] and for each dimension [P, D]."""
 
-    def of_chunk(chunk):
-        loc, scale, real = chunk
-        elementwise = jnp.where(
-            real[:, None], gaussian.log_prob(points[:, None], loc, scale), -jnp.inf
-        )
+    def of_chunk(chunk: tuple[Array, ...]) -> tuple[Array, Array]:
+        loc, scale, is_real = chunk
+        elementwise = gaussian.log_prob(points[:, None], loc, scale)
+        elementwise = jnp.where(is_real[:, None], elementwise, -jnp.inf)
         joint = jax.nn.logsumexp(jnp.sum(elementwise, axis=-1), axis=1)
         return joint, jax.nn.logsumexp(elementwise, axis=1)
 
@@ -127,11 +189,14 @@ def _streamed(points: Array, posteriors: tuple[Array, ...]) -> tuple[Array, Arra
 
 
 def _require_posteriors(z: Array, loc: Array, scale: Array) -> None:
-    shape, other, points = jnp.shape(loc), jnp.shape(scale), jnp.shape(z)
+    shape = jnp.shape(loc)
     require(
-        len(shape) == 2 and min(shape) >= 1 and other == shape and points[-2:] == shape,
-        f"loc and scale must be [N, D] and z [*S, N, D]; got loc {shape}, scale {other}, z"
-        f" {points}",
+        len(shape) == 2
+        and min(shape) >= 1
+        and jnp.shape(scale) == shape
+        and jnp.shape(z)[-2:] == shape,
+        f"loc and scale must be [N, D] and z [*S, N, D]; got loc {shape}, scale"
+        f" {jnp.shape(scale)}, z {jnp.shape(z)}",
     )
 
 

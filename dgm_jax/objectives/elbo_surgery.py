@@ -1,14 +1,13 @@
-"""What the KL term of the ELBO is made of: mutual information, and the distance of the aggregated
-posterior to the prior.
+"""What the KL term of the ELBO consists of: mutual information, and a KL of the aggregate.
 
-With the n data points as an index and q(z) = 1/n sum_j q(z | x_j) (Hoffman and Johnson 2016, "ELBO
-surgery"),
+With the n data points as an index and q(z) = 1/n sum_j q(z | x_j), the aggregated posterior
+(Hoffman and Johnson 2016, "ELBO surgery"),
 
     1/n sum_i KL(q(z | x_i) || p(z)) = I(i; z) + KL(q(z) || p(z)),    0 <= I(i; z) <= log n.
 
 The second term is zero for one prior only, p = q. It splits further (Chen et al. 2018, "Isolating
-sources of disentanglement", eq. 2): KL(q || p) = total correlation KL(q || prod_d q_d) + sum_d
-KL(q_d || p_d) where p factorises.
+sources of disentanglement", eq. 2): KL(q || p) = total correlation KL(q || prod_d q_d) +
+sum_d KL(q_d || p_d) where p factorizes.
 
 All in nats, averages over the data; every function is differentiable. An estimate of the mutual
 information above `mutual_information_bound` is wrong. Estimates of log q(z) from a batch are in
@@ -45,7 +44,13 @@ __all__ = [
 
 
 class Surgery(NamedTuple):
-    """average_kl = mutual_information + marginal_kl, scalars in nats."""
+    """average_kl = mutual_information + marginal_kl, scalars in nats.
+
+    Attributes:
+        average_kl: mean over the data of KL(q(z | x_i) || p(z)).
+        mutual_information: I(i; z).
+        marginal_kl: KL(q(z) || p(z)).
+    """
 
     average_kl: Array
     mutual_information: Array
@@ -53,9 +58,13 @@ class Surgery(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A mean over the data and its standard error, std / sqrt(N) of the figures per data point: the
-    error of taking these points and draws for all. The posteriors that make up q(z) count as
-    given."""
+    """A mean over the data and its standard error.
+
+    Attributes:
+        mean: in nats.
+        standard_error: std / sqrt(N) of the values per data point, the error of taking these points
+            and draws for all. The posteriors that make up q(z) count as given.
+    """
 
     mean: Array
     standard_error: Array
@@ -65,8 +74,15 @@ class SurgeryTerms(NamedTuple):
     """Every part of the ELBO; those whose input was not given are None.
 
     reconstruction - average_kl is the ELBO; average_kl = mutual_information + marginal_kl; and for
-    a prior that factorises marginal_kl = total_correlation + sum over d of dimension_kl, whose
-    `mean` is [D].
+    a prior that factorizes marginal_kl = total_correlation + sum over d of dimension_kl.
+
+    Attributes:
+        reconstruction: log p(x | z).
+        average_kl: KL(q(z | x_i) || p(z)).
+        mutual_information: I(i; z).
+        marginal_kl: KL(q(z) || p(z)).
+        total_correlation: KL(q(z) || prod_d q(z_d)).
+        dimension_kl: KL(q(z_d) || p(z_d)), whose `mean` is [D].
     """
 
     reconstruction: Term | None
@@ -78,7 +94,13 @@ class SurgeryTerms(NamedTuple):
 
 
 class ActiveUnits(NamedTuple):
-    """variance [D] of the posterior means over the data; active bool[D]; count int32[]."""
+    """Which latent dimensions the encoder uses.
+
+    Attributes:
+        variance: [D], of the posterior means over the data.
+        active: bool[D].
+        count: int32[], the number of active dimensions.
+    """
 
     variance: Array
     active: Array
@@ -86,50 +108,79 @@ class ActiveUnits(NamedTuple):
 
 
 def decompose(log_q: Array, log_prior: Array) -> Surgery:
-    """The surgery from all posteriors at all draws; one draw z_i ~ q(. | x_i) for each of N data
-    points.
+    """The surgery from one draw z_i ~ q(. | x_i) for each of N data points.
 
-    log_q: [N, N] with log_q[i, j] = log q(z_i | x_j). log_prior: [N] with log p(z_i).
+    average_kl = mean_i(log q(z_i | x_i) - log p(z_i)),
+    mutual_information = mean_i(log q(z_i | x_i) - log q(z_i)) and
+    marginal_kl = mean_i(log q(z_i) - log p(z_i)), unbiased where the N points are the whole data
+    set. They add up to rounding. The estimated information is at most log N for every draw; it and
+    the marginal KL can come out below zero.
 
-    average_kl = mean_i(log q(z_i | x_i) - log p(z_i)), mutual_information = mean_i(log q(z_i | x_i)
-    - log q(z_i)) and marginal_kl = mean_i(log q(z_i) - log p(z_i)), unbiased where the N points are
-      the whole data set. They add up to
-    rounding. The estimated information is at most log N for every draw; it and the marginal KL can
-    come out below zero. Raises ConfigError for shapes that do not fit.
+    Args:
+        log_q: [N, N] with log_q[i, j] = log q(z_i | x_j).
+        log_prior: [N] with log p(z_i).
+
+    Returns:
+        The three terms, scalars in nats.
+
+    Raises:
+        ConfigError: shapes that do not fit.
+
+    Example:
+        >>> disjoint = jnp.where(jnp.eye(2, dtype=bool), 0.0, -jnp.inf)
+        >>> surgery = elbo_surgery.decompose(disjoint, jnp.zeros(2))
+        >>> print(f"{surgery.mutual_information:.4f}")  # log 2
+        0.6931
     """
-    shape, other = jnp.shape(log_q), jnp.shape(log_prior)
+    shape = jnp.shape(log_q)
+    prior_shape = jnp.shape(log_prior)
     require(
-        len(shape) == 2 and shape[0] == shape[1] >= 1 and other == shape[:1],
-        f"log_q must be [N, N] and log_prior [N]; got {shape} and {other}",
+        len(shape) == 2 and shape[0] == shape[1] >= 1 and prior_shape == shape[:1],
+        f"log_q must be [N, N] and log_prior [N]; got {shape} and {prior_shape}",
     )
     log_q, log_prior = widened(log_q, log_prior)
-    own = jnp.diagonal(log_q)
+    log_posterior = jnp.diagonal(log_q)
     log_aggregate = log_mean_exp(log_q, axis=1).value
     return Surgery(
-        jnp.mean(own - log_prior),
-        jnp.mean(own - log_aggregate),
-        jnp.mean(log_aggregate - log_prior),
+        average_kl=jnp.mean(log_posterior - log_prior),
+        mutual_information=jnp.mean(log_posterior - log_aggregate),
+        marginal_kl=jnp.mean(log_aggregate - log_prior),
     )
 
 
 def decompose_on_grid(log_q: Array, log_prior: Array, spacing: float) -> Surgery:
-    """The surgery by quadrature, for latents of one or two dimensions: no draws, and no error but
-    the grid's.
+    """The surgery by quadrature, for latents of one or two dimensions: no error but the grid's.
 
-    log_q: [N, G], log q(z_g | x_i) on a uniform grid (flattened); log_prior: [G]; spacing: length
-        or area of a cell.
     As in `divergences`, the grid must hold the mass of all densities.
+
+    Args:
+        log_q: [N, G], log q(z_g | x_i) on a uniform grid (flattened).
+        log_prior: [G].
+        spacing: length or area of a grid cell.
+
+    Returns:
+        The three terms, scalars in nats.
+
+    Raises:
+        ConfigError: shapes that do not fit, or a spacing that is not positive.
+
+    Example:
+        >>> log_q = jnp.array([[0.0, -jnp.inf], [-jnp.inf, 0.0]])  # on two cells of length 1
+        >>> surgery = elbo_surgery.decompose_on_grid(log_q, jnp.log(jnp.array([0.5, 0.5])), 1.0)
+        >>> print(f"{surgery.average_kl:.4f} {surgery.mutual_information:.4f}")  # log 2
+        0.6931 0.6931
     """
-    shape, other = jnp.shape(log_q), jnp.shape(log_prior)
+    shape = jnp.shape(log_q)
+    prior_shape = jnp.shape(log_prior)
     require(
-        len(shape) == 2 and other == shape[1:],
-        f"log_q must be [N, G] and log_prior [G]; got {shape} and {other}",
+        len(shape) == 2 and prior_shape == shape[1:],
+        f"log_q must be [N, G] and log_prior [G]; got {shape} and {prior_shape}",
     )
     log_aggregate = log_mean_exp(log_q, axis=0).value
     return Surgery(
-        jnp.mean(divergences.kl_on_grid(log_q, log_prior, spacing)),
-        jnp.mean(divergences.kl_on_grid(log_q, log_aggregate, spacing)),
-        divergences.kl_on_grid(log_aggregate, log_prior, spacing),
+        average_kl=jnp.mean(divergences.kl_on_grid(log_q, log_prior, spacing)),
+        mutual_information=jnp.mean(divergences.kl_on_grid(log_q, log_aggregate, spacing)),
+        marginal_kl=divergences.kl_on_grid(log_aggregate, log_prior, spacing),
     )
 
 
@@ -143,48 +194,78 @@ def decompose_gaussian(
     log_prior_by_dimension: Array | None = None,
     chunk_size: int = 256,
 ) -> SurgeryTerms:
-    """All terms for diagonal Gaussian posteriors N(loc_i, diag(scale_i)^2), summed over all N data
-    points.
+    """All terms for diagonal Gaussian posteriors N(loc_i, diag(scale_i)^2) of N data points.
 
-    z: [*S, N, D] with z[..., i, :] ~ q(. | x_i); further leading axes are further draws, averaged
-        for each point.
-    loc, scale: [N, D]. log_prior: [*S, N], log p(z). log_likelihood: [*S, N], log p(x_i | z), adds
-        the reconstruction.
-    log_prior_by_dimension: [*S, N, D], log p(z_d) of a prior that factorises, adds `dimension_kl`.
-    chunk_size: as many draws meet as many posteriors at once: [chunk, chunk, D] numbers, the work
-        is O(N^2 D).
+    The work is O(N^2 D).
 
-    Raises ConfigError for shapes that do not fit.
+    Args:
+        z: [*S, N, D] with z[..., i, :] ~ q(. | x_i); the leading axes are further draws, averaged
+            for each point.
+        loc: [N, D].
+        scale: standard deviations [N, D].
+        log_prior: log p(z), [*S, N].
+        log_likelihood: log p(x_i | z), [*S, N]; adds the reconstruction.
+        log_prior_by_dimension: log p(z_d) of a prior that factorizes, [*S, N, D]; adds
+            `dimension_kl`.
+        chunk_size: number of draws, and of posteriors, that are combined at once:
+            [chunk, chunk, D] numbers in memory.
+
+    Returns:
+        The terms, in nats, with their standard errors.
+
+    Raises:
+        ConfigError: shapes that do not fit.
+
+    Example:
+        >>> log_prior = jnp.array([-1.0, -1.0])
+        >>> z = jnp.array([[0.0], [100.0]])  # each at the mean of its posterior
+        >>> terms = elbo_surgery.decompose_gaussian(z, z, jnp.ones((2, 1)), log_prior)
+        >>> print(f"{terms.mutual_information.mean:.4f}")  # disjoint posteriors: log 2
+        0.6931
     """
-    own, joint, by_dimension = log_densities(z, loc, scale, chunk_size)
-    by_name = {"log_prior": log_prior, "log_likelihood": log_likelihood}
-    for name, given in (*by_name.items(), ("log_prior_by_dimension", log_prior_by_dimension)):
-        wanted = jnp.shape(z) if name == "log_prior_by_dimension" else jnp.shape(z)[:-1]
+    log_posterior, log_aggregate, by_dimension = log_densities(z, loc, scale, chunk_size)
+    shape = jnp.shape(z)
+    expected_shapes = {
+        "log_prior": (log_prior, shape[:-1]),
+        "log_likelihood": (log_likelihood, shape[:-1]),
+        "log_prior_by_dimension": (log_prior_by_dimension, shape),
+    }
+    for name, (values, expected) in expected_shapes.items():
         require(
-            given is None or given.shape == wanted,
-            f"{name} must be {wanted}; got {getattr(given, 'shape', None)}",
+            values is None or values.shape == expected,
+            f"{name} must be {expected}; got {getattr(values, 'shape', None)}",
         )
+    dimension_kl = None
+    if log_prior_by_dimension is not None:
+        dimension_kl = _term(by_dimension - log_prior_by_dimension, axis=-2)
     return SurgeryTerms(
         reconstruction=None if log_likelihood is None else _term(log_likelihood),
-        average_kl=_term(own - log_prior),
-        mutual_information=_term(own - joint),
-        marginal_kl=_term(joint - log_prior),
-        total_correlation=_term(joint - jnp.sum(by_dimension, axis=-1)),
-        dimension_kl=(
-            None
-            if log_prior_by_dimension is None
-            else _term(by_dimension - log_prior_by_dimension, axis=-2)
-        ),
+        average_kl=_term(log_posterior - log_prior),
+        mutual_information=_term(log_posterior - log_aggregate),
+        marginal_kl=_term(log_aggregate - log_prior),
+        total_correlation=_term(log_aggregate - jnp.sum(by_dimension, axis=-1)),
+        dimension_kl=dimension_kl,
     )
 
 
 def decompose_aggregate(log_q: Array, log_aggregate: Array, log_prior: Array) -> SurgeryTerms:
-    """The terms from densities of draws z_i ~ q(. | x_i), one for each of N data points, [N] each.
+    """The terms from densities at one draw z_i ~ q(. | x_i) for each of N data points.
 
-    log_q: log q(z_i | x_i). log_aggregate: log q(z_i) = log 1/N sum_j q(z_i | x_j). log_prior: log
-        p(z_i).
+    Args:
+        log_q: log q(z_i | x_i), [N].
+        log_aggregate: log q(z_i) = log 1/N sum_j q(z_i | x_j), [N].
+        log_prior: log p(z_i), [N].
 
-    Raises ConfigError for shapes that do not fit.
+    Returns:
+        The terms, in nats, with their standard errors.
+
+    Raises:
+        ConfigError: shapes that do not fit.
+
+    Example:
+        >>> terms = elbo_surgery.decompose_aggregate(jnp.zeros(2), -jnp.ones(2), jnp.full(2, -3.0))
+        >>> terms.mutual_information.mean.item(), terms.marginal_kl.mean.item()
+        (1.0, 2.0)
     """
     shapes = [jnp.shape(a) for a in (log_q, log_aggregate, log_prior)]
     require(
@@ -202,17 +283,45 @@ def decompose_aggregate(log_q: Array, log_aggregate: Array, log_prior: Array) ->
 
 
 def mutual_information_bound(num_points: int) -> float:
-    """log n, the largest mutual information between n data points and anything: reached where
-    posteriors are disjoint."""
+    """log n, the largest mutual information between n data points and anything.
+
+    It is reached where the posteriors are disjoint.
+
+    Args:
+        num_points: n, at least 1.
+
+    Returns:
+        Nats.
+
+    Raises:
+        ConfigError: num_points below 1.
+
+    Example:
+        >>> print(f"{elbo_surgery.mutual_information_bound(2):.4f}")
+        0.6931
+    """
     require(num_points >= 1, f"num_points must be at least 1; got {num_points}")
     return math.log(num_points)
 
 
 def active_units(loc: Array, threshold: float = 0.01) -> ActiveUnits:
-    """Latent dimensions whose posterior mean moves with x: Var_x(E_q[z_d]) > threshold.
+    """Latent dimensions whose posterior mean varies with x: Var_x(E_q[z_d]) > threshold.
 
-    loc: [N, D], the means E_q(z | x_i)[z]. Burda, Grosse and Salakhutdinov 2016, with threshold
-        .01.
+    Burda, Grosse and Salakhutdinov 2016, with threshold .01.
+
+    Args:
+        loc: [N, D], the means E_q(z | x_i)[z], with N at least 2.
+        threshold: in squared units of z, not negative.
+
+    Returns:
+        Variance and activity by dimension, and the number of active dimensions.
+
+    Raises:
+        ConfigError: another shape, or a negative threshold.
+
+    Example:
+        >>> elbo_surgery.active_units(jnp.array([[0.0, 1.0], [0.0, -1.0]])).active.tolist()
+        [False, True]
     """
     shape = jnp.shape(loc)
     require(len(shape) == 2 and shape[0] >= 2, f"loc must be [N, D] with N at least 2; got {shape}")
@@ -224,13 +333,14 @@ def active_units(loc: Array, threshold: float = 0.01) -> ActiveUnits:
 
 
 def _term(values: Array, axis: int = -1) -> Term:
-    """Mean over everything but the event, the standard error over the data axis after the draws
-    were averaged."""
+    """The mean over the data axis, and over the axes of draws before it, with its error.
+
+    The standard error is that over the data, after the draws were averaged.
+    """
     per_point = jnp.mean(at_least_float32(values), axis=tuple(range(values.ndim + axis)))
     num = per_point.shape[0]
-    error = (
-        jnp.std(per_point, axis=0, ddof=1) / math.sqrt(num)
-        if num > 1
-        else jnp.full_like(per_point[0], jnp.inf)
-    )
+    if num > 1:
+        error = jnp.std(per_point, axis=0, ddof=1) / math.sqrt(num)
+    else:
+        error = jnp.full_like(per_point[0], jnp.inf)
     return Term(jnp.mean(per_point, axis=0), error)

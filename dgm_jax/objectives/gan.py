@@ -9,8 +9,8 @@ Conventions, the same for every loss in `LOSSES`:
 * Real and fake terms are *summed*, each a mean over its own examples (and over patches, where
   logits are [B, H, W]). At equilibrium the discriminator's cross-entropy is 2 log 2, not log 2, and
   unequal numbers of real and fake examples do not move the optimum.
-* Both sides minimise. `discriminator` is what D minimises, `generator` what G minimises.
-* Logits in, never probabilities: log D is -softplus(-l) and log(1 - D) is -softplus(l), exact at
+* Both sides minimize. `discriminator` is what D minimizes, `generator` what G minimizes.
+* Logits go in, never probabilities: log D is -softplus(-l) and log(1 - D) is -softplus(l), exact at
   any l. Half-precision logits are averaged in float32.
 
 With D at its optimum l* = log p - log q, V = 2 JSD(p, q) - 2 log 2 (Goodfellow et al. 2014, theorem
@@ -55,10 +55,12 @@ __all__ = [
 
 
 class GanLoss(NamedTuple):
-    """What the two sides minimise, as scalars.
+    """What the two sides minimize: `(real_logits[B, ...], fake_logits[B', ...]) -> scalar` each.
 
-    Both are `(real_logits[B, ...], fake_logits[B', ...]) -> scalar`. Of `generator`, terms that
-    depend on the data alone are left out; only relativistic losses look at its real logits.
+    Attributes:
+        discriminator: what D minimizes.
+        generator: what G minimizes, without the terms that depend on the data alone; only
+            relativistic losses use its real logits.
     """
 
     discriminator: Callable[[Array, Array], Array]
@@ -66,25 +68,63 @@ class GanLoss(NamedTuple):
 
 
 def value(real_logits: Array, fake_logits: Array) -> Array:
-    """V(G, D) = E_p log D + E_q log(1 - D), in nats: D maximises it, G minimises it.
+    """V(G, D) = E_p log D + E_q log(1 - D): D maximizes it, G minimizes it.
 
     At most 0; -2 log 2 where D = 1/2; 2 JSD(p, q) - 2 log 2 at the optimal D (Goodfellow et al.
     2014, eq. 1).
+
+    Args:
+        real_logits: [B, ...].
+        fake_logits: [B', ...].
+
+    Returns:
+        A scalar in nats.
+
+    Raises:
+        ConfigError: no logits, or shapes that differ beyond the batch axis.
+
+    Example:
+        >>> print(f"{gan.value(jnp.zeros(2), jnp.zeros(3)):.4f}")  # -2 log 2
+        -1.3863
     """
     return -_cross_entropy(real_logits, fake_logits)
 
 
 def js_lower_bound(real_logits: Array, fake_logits: Array) -> Array:
-    """log 2 + V / 2, in nats: at most JSD(p, q) in expectation for any D, equal to it at the
-    optimal one."""
+    """log 2 + V / 2: at most JSD(p, q) in expectation for any D, equal to it at the optimal one.
+
+    Args:
+        real_logits: [B, ...].
+        fake_logits: [B', ...].
+
+    Returns:
+        A scalar in nats.
+
+    Raises:
+        ConfigError: no logits, or shapes that differ beyond the batch axis.
+
+    Example:
+        >>> print(f"{gan.js_lower_bound(jnp.full(2, 50.0), jnp.full(2, -50.0)):.4f}")  # log 2
+        0.6931
+    """
     return math.log(2) + value(real_logits, fake_logits) / 2
 
 
 def optimal_logits(log_p: Array, log_q: Array) -> Array:
-    """l* = log p - log q, the logit of D* = p / (p + q) (Goodfellow et al. 2014, proposition 1);
-    elementwise.
+    """l* = log p - log q, the logit of D* = p / (p + q), elementwise.
 
-    0 where both vanish (any value is optimal there), +-inf where one of them does.
+    Goodfellow et al. 2014, proposition 1.
+
+    Args:
+        log_p: log-density of the data, of any shape.
+        log_q: log-density of the generator, of a shape that broadcasts against `log_p`.
+
+    Returns:
+        Logits; 0 where both densities vanish (any value is optimal there), +-inf where one does.
+
+    Example:
+        >>> gan.optimal_logits(jnp.array([-1.0, -jnp.inf]), jnp.array([-3.0, -jnp.inf])).tolist()
+        [2.0, 0.0]
     """
     log_p, log_q = widened(log_p, log_q)
     neither = (log_p == -jnp.inf) & (log_q == -jnp.inf)
@@ -99,8 +139,23 @@ def least_squares(
     D: E_p (l - b)^2 / 2 + E_q (l - a)^2 / 2.   G: E_q (l - c)^2 / 2.   Here l is D's raw output.
     Mao et al. 2017, "Least squares generative adversarial networks", eq. 2, with its halves; the
     optimum is l* = (b p + a q) / (p + q). `LOSSES["least_squares"]` is (0, 1, 1), their eq. 9;
-    `least_squares(-1.0, 1.0, 0.0)` is their eq. 8, whose G minimises the Pearson chi-squared
+    `least_squares(-1.0, 1.0, 0.0)` is their eq. 8, whose G minimizes the Pearson chi-squared
     divergence between p + q and 2 q.
+
+    Args:
+        fake_target: a.
+        real_target: b.
+        generator_target: c.
+
+    Returns:
+        The losses of both sides.
+
+    Raises:
+        ConfigError: equal targets for real and fake.
+
+    Example:
+        >>> gan.least_squares().discriminator(jnp.array([1.0]), jnp.array([2.0])).item()
+        2.0
     """
     known = checks.is_known(fake_target) and checks.is_known(real_target)
     require(
@@ -108,13 +163,13 @@ def least_squares(
         f"real and fake need two targets; got {real_target} for both",
     )
 
-    def discriminator(real_logits, fake_logits):
+    def discriminator(real_logits: Array, fake_logits: Array) -> Array:
         real, fake = _pair(real_logits, fake_logits)
-        return (
-            jnp.mean(jnp.square(real - real_target)) + jnp.mean(jnp.square(fake - fake_target))
-        ) / 2
+        real_term = jnp.mean(jnp.square(real - real_target))
+        fake_term = jnp.mean(jnp.square(fake - fake_target))
+        return (real_term + fake_term) / 2
 
-    def generator(real_logits, fake_logits):
+    def generator(real_logits: Array, fake_logits: Array) -> Array:
         del real_logits
         return jnp.mean(jnp.square(_logits(fake_logits) - generator_target)) / 2
 
@@ -124,11 +179,27 @@ def least_squares(
 def label_smoothed(loss: GanLoss, smoothing: float) -> GanLoss:
     """One-sided label smoothing: real examples get the label 1 - smoothing, fake ones keep 0.
 
-    D: E_p [-(1 - s) log D - s log(1 - D)] - E_q log(1 - D), with the optimum D* = (1 - s) p / (p +
-        q); so V no
-    longer measures the JSD (Salimans et al. 2016, "Improved techniques for training GANs", section
-    3.4). For the losses whose discriminator is a cross-entropy: `minimax` and `non_saturating`. G's
-    loss is unchanged.
+    D: E_p [-(1 - s) log D - s log(1 - D)] - E_q log(1 - D), with the optimum D* =
+    (1 - s) p / (p + q); so V no longer measures the JSD (Salimans et al. 2016, "Improved techniques
+    for training GANs", section 3.4). G's loss is unchanged.
+
+    Args:
+        loss: one whose discriminator is a cross-entropy: `minimax` or `non_saturating`.
+        smoothing: s, in [0, 1).
+
+    Returns:
+        The losses of both sides.
+
+    Raises:
+        ConfigError: another discriminator, or a known smoothing out of range.
+
+    Example:
+        >>> loss = gan.label_smoothed(gan.LOSSES["minimax"], 0.5)
+        >>> difference = loss.discriminator(jnp.ones(1), jnp.zeros(1)) - gan.LOSSES[
+        ...     "minimax"
+        ... ].discriminator(jnp.ones(1), jnp.zeros(1))
+        >>> print(f"{difference:.4f}")  # s times the mean real logit
+        0.5000
     """
     checks.within(smoothing, "smoothing", 0, 1, below=True)
     require(
@@ -136,7 +207,7 @@ def label_smoothed(loss: GanLoss, smoothing: float) -> GanLoss:
         "only a cross-entropy discriminator has labels to smooth",
     )
 
-    def discriminator(real_logits, fake_logits):
+    def discriminator(real_logits: Array, fake_logits: Array) -> Array:
         # softplus(l) - softplus(-l) = l: moving a share s of the real labels to 0 adds s times the
         # mean logit.
         return _cross_entropy(real_logits, fake_logits) + smoothing * jnp.mean(_logits(real_logits))
@@ -145,12 +216,24 @@ def label_smoothed(loss: GanLoss, smoothing: float) -> GanLoss:
 
 
 def pack(x: Array, m: int) -> Array:
-    """Joins each m consecutive examples along the last (feature or channel) axis: [B, ..., C] ->
-    [B/m, ..., m C].
+    """Join each m consecutive examples along the last (feature or channel) axis.
 
     A critic on packs compares p^m with q^m, which tells a collapsed q from one that is merely
-    tilted (Lin et al. 2018, "PacGAN"). Pack real and fake alike, then use any loss or penalty. Rows
-    must be independent draws in no particular order. `m = 1` returns x.
+    tilted (Lin et al. 2018, "PacGAN"). Pack real and fake alike, then use any loss or penalty.
+
+    Args:
+        x: [B, ..., C], independent draws in no particular order.
+        m: number of examples in a pack; 1 returns x.
+
+    Returns:
+        [B / m, ..., m C].
+
+    Raises:
+        ConfigError: m below 1, no feature axis, or a batch that is not a multiple of m.
+
+    Example:
+        >>> gan.pack(jnp.array([[1], [2], [3], [4]]), 2).tolist()
+        [[1, 2], [3, 4]]
     """
     x = jnp.asarray(x)
     require(checks.is_whole(m) and m >= 1, f"packing joins m >= 1 examples; got m = {m!r}")
@@ -161,18 +244,29 @@ def pack(x: Array, m: int) -> Array:
         x.shape[0] % m == 0,
         f"the batch must be a multiple of the pack size; got {x.shape[0]} examples, m = {m}",
     )
-    groups = jnp.moveaxis(x.reshape((x.shape[0] // m, m) + x.shape[1:]), 1, -2)
-    return groups.reshape((x.shape[0] // m,) + x.shape[1:-1] + (m * x.shape[-1],))
+    num_packs = x.shape[0] // m
+    groups = jnp.moveaxis(x.reshape((num_packs, m) + x.shape[1:]), 1, -2)
+    return groups.reshape((num_packs,) + x.shape[1:-1] + (m * x.shape[-1],))
 
 
 def instance_noise(key: Key, x: Array, scale: Array | float) -> Array:
-    """x + scale n with n ~ N(0, I): what D sees instead of x, for real and fake alike, with a key
-    for each.
+    """x + scale n with n ~ N(0, I): what D sees instead of x, for real and fake alike.
 
     Both densities are blurred by the same Gaussian, so they overlap and the JSD has a gradient
-    (Arjovsky and Bottou 2017, "Towards principled methods for training GANs", section 3). `scale`
-    is in the unit of x and may be an array, to fade it out over training; at 0 x comes back
-    unchanged.
+    (Arjovsky and Bottou 2017, "Towards principled methods for training GANs", section 3).
+
+    Args:
+        key: a typed key, another one for real than for fake.
+        x: examples [B, ...].
+        scale: standard deviation, in the unit of x; may be an array, to fade it out over training.
+            At 0 x comes back unchanged.
+
+    Returns:
+        Array of the shape and dtype of x.
+
+    Example:
+        >>> gan.instance_noise(jax.random.key(0), jnp.ones(2), 0.0).tolist()
+        [1.0, 1.0]
     """
     noise = normal(key, x.shape, float_type(x.dtype))
     return x + (scale * noise).astype(x.dtype)
@@ -186,7 +280,9 @@ def _logits(logits: Array) -> Array:
 
 
 def _pair(real_logits: Array, fake_logits: Array) -> tuple[Array, Array]:
-    real, fake = _logits(real_logits), _logits(fake_logits)
+    """Both in at least float32, after a check that they differ in the batch axis at most."""
+    real = _logits(real_logits)
+    fake = _logits(fake_logits)
     require(
         real.ndim == fake.ndim and real.shape[1:] == fake.shape[1:],
         f"real and fake logits must be alike but for the batch axis; got real {real.shape} and fake"
@@ -195,46 +291,46 @@ def _pair(real_logits: Array, fake_logits: Array) -> tuple[Array, Array]:
     return real, fake
 
 
-def _cross_entropy(real_logits, fake_logits):
+def _cross_entropy(real_logits: Array, fake_logits: Array) -> Array:
     real, fake = _pair(real_logits, fake_logits)
     return jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake))
 
 
-def _hinge(real_logits, fake_logits):
+def _hinge(real_logits: Array, fake_logits: Array) -> Array:
     real, fake = _pair(real_logits, fake_logits)
     return jnp.mean(jax.nn.relu(1 - real)) + jnp.mean(jax.nn.relu(1 + fake))
 
 
-def _wasserstein(real_logits, fake_logits):
+def _wasserstein(real_logits: Array, fake_logits: Array) -> Array:
     real, fake = _pair(real_logits, fake_logits)
     return jnp.mean(fake) - jnp.mean(real)
 
 
-def _log_one_minus_d(real_logits, fake_logits):
+def _log_one_minus_d(real_logits: Array, fake_logits: Array) -> Array:
     del real_logits
     return -jnp.mean(jax.nn.softplus(_logits(fake_logits)))
 
 
-def _minus_log_d(real_logits, fake_logits):
+def _minus_log_d(real_logits: Array, fake_logits: Array) -> Array:
     del real_logits
     return jnp.mean(jax.nn.softplus(-_logits(fake_logits)))
 
 
-def _minus_critic(real_logits, fake_logits):
+def _minus_critic(real_logits: Array, fake_logits: Array) -> Array:
     del real_logits
     return -jnp.mean(_logits(fake_logits))
 
 
 LOSSES: dict[str, GanLoss] = {
-    # G minimises E_q log(1 - D): the game of Goodfellow et al. 2014, eq. 1; its gradient dies where
-    # D wins.
+    # G minimizes E_q log(1 - D): the game of Goodfellow et al. 2014, eq. 1; its gradient vanishes
+    # where D wins.
     "minimax": GanLoss(_cross_entropy, _log_one_minus_d),
-    # G minimises -E_q log D: Goodfellow et al. 2014, section 3, the same fixed point with a
-    # gradient that lives.
+    # G minimizes -E_q log D: Goodfellow et al. 2014, section 3, the same fixed point with a
+    # gradient that does not vanish.
     "non_saturating": GanLoss(_cross_entropy, _minus_log_d),
     "least_squares": least_squares(),
     # D: E_p max(0, 1 - l) + E_q max(0, 1 + l); G: -E_q l. Lim and Ye 2017, "Geometric GAN"; D's
-    # least is 2 - 2 TV.
+    # minimum is 2 - 2 TV.
     "hinge": GanLoss(_hinge, _minus_critic),
     # D: E_q l - E_p l; G: -E_q l. Arjovsky et al. 2017, "Wasserstein GAN"; the critic must be kept
     # Lipschitz.

@@ -1,14 +1,13 @@
 """Penalties on the gradient of a critic with respect to its input.
 
 A critic is any function `x[B, ...] -> [B]`; it returns logits, never probabilities. Each penalty
-looks at the gradient of one example at a time (`vmap` of `grad`, the critic seeing a batch of one),
-so it is a mean over examples whatever the batch: invariant to order and to duplication, and the
-norm runs over all axes of one example. A critic that mixes the examples of its batch (batch
-normalisation) has no such gradient; here it would be judged on batches of one.
+takes the gradient of one example at a time (`vmap` of `grad`, where the critic sees a batch of
+one), so it is a mean over examples whatever the batch: invariant to order and to duplication, and
+the norm runs over all axes of one example. A critic that mixes the examples of its batch (batch
+normalization) has no such gradient; it would be evaluated here on batches of one.
 
 All return a scalar, the mean over the batch, without a weight: the loss adds `weight * penalty`.
-Nothing is detached. The player that owns the critic differentiates with respect to the critic
-alone.
+Nothing is detached: the player that owns the critic differentiates with respect to the critic only.
 """
 
 from collections.abc import Callable
@@ -33,17 +32,31 @@ def gradient_penalty(
     """E (||grad critic(x)|| - target)^2 at x = u real + (1 - u) fake, u ~ U[0, 1) for each example.
 
     Gulrajani et al. 2017, "Improved training of Wasserstein GANs", eq. 3 without its weight (10
-    there). `one_sided=True` squares max(0, ||grad|| - target) instead, so that only steep critics
-    pay. `target=0.0` gives the zero-centred form. Exact at a vanishing gradient: the value is
-    target^2 and what flows back is zero, with no constant added inside the root.
+    there). Correct at a vanishing gradient: the value is target^2 and the derivative zero, with no
+    constant added under the root.
 
     Args:
         critic: `x[B, ...] -> [B]`.
         real: [B, ...].
         fake: [B, ...], the same shape.
         key: draws the B interpolation weights.
+        target: norm of the gradient; 0.0 gives the zero-centered form.
+        one_sided: square max(0, ||grad|| - target), so that only steep critics pay.
+
+    Returns:
+        A scalar, in squared logits per unit of x.
+
+    Raises:
+        ConfigError: empty or integer examples, different shapes, or a critic of another shape.
+
+    Example:
+        >>> slope_3 = lambda x: 3 * x[:, 0]
+        >>> x = jnp.zeros((2, 1))
+        >>> gan.gradient_penalty(slope_3, x, x, jax.random.key(0)).item()  # (3 - 1)^2
+        4.0
     """
-    real, fake = _floating(real), _floating(fake)
+    real = _floating(real)
+    fake = _floating(fake)
     require(
         real.shape == fake.shape,
         f"interpolation pairs each real example with a fake one; got real {real.shape} and fake"
@@ -66,17 +79,30 @@ def dragan_penalty(
 ) -> Array:
     """E (||grad critic(x + scale n)|| - target)^2 at real x, n ~ N(0, I): smooth around the data.
 
-    Kodali et al. 2017, "On convergence and stability of GANs", with their covariance c I
-    equal to scale^2 I, and without their weight. Programs called DRAGAN differ in the noise: many
-    add u std(batch) / 2 with u ~ U[0, 1) (not centred, and tied to the batch), then move a random
-    part of the way there. Here the noise is centred, Gaussian, in the unit of the data, and
-    independent of the batch.
+    Kodali et al. 2017, "On convergence and stability of GANs", with their covariance c I equal to
+    scale^2 I, and without their weight. Programs called DRAGAN differ in the noise: many add
+    u std(batch) / 2 with u ~ U[0, 1) (not centered, and tied to the batch), then move a random part
+    of the way there. Here the noise is centered, Gaussian, in the unit of the data, and independent
+    of the batch.
 
     Args:
         critic: `x[B, ...] -> [B]`.
         real: [B, ...].
         key: draws the noise.
         scale: standard deviation of the noise, in the unit of `real`.
+        target: norm of the gradient.
+        one_sided: square max(0, ||grad|| - target), so that only steep critics pay.
+
+    Returns:
+        A scalar, in squared logits per unit of x.
+
+    Raises:
+        ConfigError: empty or integer examples, or a critic of another shape.
+
+    Example:
+        >>> slope_3 = lambda x: 3 * x[:, 0]
+        >>> gan.dragan_penalty(slope_3, jnp.zeros((2, 1)), jax.random.key(0)).item()  # (3 - 1)^2
+        4.0
     """
     real = _floating(real)
     noise = normal(key, real.shape, float_type(real.dtype)).astype(real.dtype)
@@ -87,20 +113,51 @@ def r1_penalty(critic: Critic, real: Array) -> Array:
     """E ||grad critic(x)||^2 / 2 at real x; the loss adds `gamma * r1_penalty(...)`.
 
     The half is inside (Mescheder et al. 2018, "Which training methods for GANs do actually
-    converge?", eq. 9: gamma / 2 E ||grad||^2). Code that leaves it out means half the gamma for the
+    converge?", eq. 9: gamma / 2 E ||grad||^2). Code that leaves it out needs half the gamma for the
     same penalty.
+
+    Args:
+        critic: `x[B, ...] -> [B]`.
+        real: [B, ...].
+
+    Returns:
+        A scalar, in squared logits per unit of x.
+
+    Raises:
+        ConfigError: empty or integer examples, or a critic of another shape.
+
+    Example:
+        >>> gan.r1_penalty(lambda x: 3 * x[:, 0], jnp.zeros((2, 1))).item()  # 9 / 2
+        4.5
     """
     return jnp.mean(_squared_norms(critic, _floating(real))) / 2
 
 
 def r2_penalty(critic: Critic, fake: Array) -> Array:
-    """E ||grad critic(x)||^2 / 2 at fake x: R1 on the generator's samples (Mescheder et al. 2018,
-    eq. 10)."""
+    """E ||grad critic(x)||^2 / 2 at fake x: R1 on the generator's samples.
+
+    Mescheder et al. 2018, eq. 10.
+
+    Args:
+        critic: `x[B, ...] -> [B]`.
+        fake: [B, ...].
+
+    Returns:
+        A scalar, in squared logits per unit of x.
+
+    Raises:
+        ConfigError: empty or integer examples, or a critic of another shape.
+
+    Example:
+        >>> gan.r2_penalty(lambda x: 3 * x[:, 0], jnp.zeros((2, 1))).item()  # 9 / 2
+        4.5
+    """
     return jnp.mean(_squared_norms(critic, _floating(fake))) / 2
 
 
 def _norm_penalty(critic: Critic, x: Array, target: float, one_sided: bool) -> Array:
     squared = _squared_norms(critic, x)
+    # The derivative of a square root is infinite at 0: there, take it elsewhere and discard it.
     positive = squared > 0
     norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
     excess = norm - target
@@ -110,7 +167,7 @@ def _norm_penalty(critic: Critic, x: Array, target: float, one_sided: bool) -> A
 def _squared_norms(critic: Critic, x: Array) -> Array:
     """||d critic / d x_i||^2 of each example, at least in float32; [B, ...] -> [B]."""
 
-    def one(example: Array) -> Array:
+    def of_example(example: Array) -> Array:
         logits = critic(example[None])
         require(
             logits.shape == (1,),
@@ -118,7 +175,7 @@ def _squared_norms(critic: Critic, x: Array) -> Array:
         )
         return logits[0]
 
-    gradients = jax.vmap(jax.grad(one))(x)
+    gradients = jax.vmap(jax.grad(of_example))(x)
     gradients = at_least_float32(gradients)
     return jnp.sum(jnp.square(gradients), axis=tuple(range(1, x.ndim)))
 

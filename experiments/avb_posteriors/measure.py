@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core import Array, Key, lookup, require
-from dgm_jax.densities.posteriors import POSTERIORS, Unnormalised
+from dgm_jax.densities.posteriors import POSTERIORS, Unnormalized
 from dgm_jax.evaluation.histogram import Cells, centers, counts, histogram_kl
 from dgm_jax.models.posterior_families import Family
 from dgm_jax.objectives import divergences
@@ -72,7 +72,7 @@ def truth(posterior: str) -> Truth:
 
 
 def evaluate_family(
-    key: Key, family: Family, target: Unnormalised, params, exact: Truth
+    key: Key, family: Family, target: Unnormalized, params, exact: Truth
 ) -> dict[str, Array]:
     """What the experiment explains; NUM_DRAWS draws of q, in parts.
 

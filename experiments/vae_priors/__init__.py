@@ -47,7 +47,7 @@ Bound = Literal[
     "elbo",
     "sticking_the_landing",
     "importance_weighted",
-    "doubly_reparameterised",
+    "doubly_reparameterized",
 ]
 
 

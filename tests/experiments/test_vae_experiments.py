@@ -109,7 +109,7 @@ def test_networks_go_from_images_to_latents_and_back(network):
         (elbo_surgery, {"num_surgery": 1}, "num_surgery must be 0 or >= 2"),
         (elbo_surgery, {"latent_size": 8}, "give --latent 8"),
         (vae_priors, {"learning_rate": -1.0}, "learning_rate must be positive, got -1.0"),
-        (vae_priors, {"bound": "doubly_reparameterized"}, "did you mean 'doubly_reparameterised'"),
+        (vae_priors, {"bound": "doubly_reparameterised"}, "did you mean 'doubly_reparameterized'"),
         (vae_priors, {"num_samples": 0}, "num_samples must be at least 1"),
         (vae_priors, {"free_bits": -1.0}, "free_bits must be at least 0"),
         (vae_priors, {"free_bits": 1.0, "bound": "elbo"}, "free_bits=1.0 goes with"),

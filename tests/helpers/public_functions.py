@@ -264,8 +264,8 @@ CALLS = {
     "objectives.adversarial_variational_bayes.moments": (
         lambda a: o.adversarial_variational_bayes.moments(a.wide)
     ),
-    "objectives.adversarial_variational_bayes.normalise": (
-        lambda a: o.adversarial_variational_bayes.normalise(
+    "objectives.adversarial_variational_bayes.normalize": (
+        lambda a: o.adversarial_variational_bayes.normalize(
             a.x, o.adversarial_variational_bayes.Contrast(a.y, a.scale)
         )
     ),
@@ -360,8 +360,8 @@ CALLS = {
     "objectives.path_derivatives.importance_weighted": _bounds(
         path_derivatives.importance_weighted
     ),
-    "objectives.path_derivatives.doubly_reparameterised": _bounds(
-        path_derivatives.doubly_reparameterised
+    "objectives.path_derivatives.doubly_reparameterized": _bounds(
+        path_derivatives.doubly_reparameterized
     ),
     "objectives.path_derivatives.gaussian_log_q": (
         lambda a: path_derivatives.gaussian_log_q((a.x, a.scale), a.draws)

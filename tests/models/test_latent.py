@@ -336,7 +336,7 @@ def codes():
             r"from the posterior needs the density log q\(z \| x\), which adversarial",
         ),
         (
-            lambda: latent.loss(codes(), bound="doubly_reparameterised"),
+            lambda: latent.loss(codes(), bound="doubly_reparameterized"),
             "needs draws z that are differentiable .* which a VAE with categorical latents does",
         ),
         (

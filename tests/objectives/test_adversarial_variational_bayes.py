@@ -158,7 +158,7 @@ def test_moments_are_those_of_each_posterior_and_carry_no_gradient():
     )
     z = samples[0]
     slopes = jax.grad(
-        lambda c: jnp.sum(avb.contrast_log_prob(z, c)) + jnp.sum(avb.normalise(z, c))
+        lambda c: jnp.sum(avb.contrast_log_prob(z, c)) + jnp.sum(avb.normalize(z, c))
     )(found)
     assert all(np.all(s == 0) for s in slopes)
 
@@ -170,7 +170,7 @@ def test_one_scale_in_both_places(epsilon):
     samples = 1e-2 * normal(jax.random.key(5), (40, 3, LATENTS))
     contrast = avb.moments(samples, epsilon)
     z = samples[:7]
-    expected = log_prior(avb.normalise(z, contrast)) - jnp.sum(jnp.log(contrast.scale), -1)
+    expected = log_prior(avb.normalize(z, contrast)) - jnp.sum(jnp.log(contrast.scale), -1)
     np.testing.assert_allclose(avb.contrast_log_prob(z, contrast), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -279,7 +279,7 @@ def test_input_that_does_not_fit_is_named():
     with pytest.raises(ConfigError, match="epsilon"):
         avb.moments(jnp.zeros((4, 3, 2)), -1.0)
     contrast = avb.Contrast(jnp.zeros((3, 2)), jnp.ones((3, 2)))
-    with pytest.raises(ConfigError, match="one figure for each draw"):
+    with pytest.raises(ConfigError, match="one value for each draw"):
         avb.adaptive_kl(jnp.zeros(3), jnp.zeros((4, 3, 2)), contrast, jnp.zeros((4, 3)))
     with pytest.raises(ConfigError, match="num_samples"):
         avb.contrast_sample(jax.random.key(0), contrast, 0)

@@ -83,7 +83,7 @@ def test_draws_find_the_quadrature():
     loc, scale = (jnp.asarray(a, jnp.float32)[:, None] for a in (MEANS, DEVIATIONS))
     log_prior = jax.scipy.stats.norm.logpdf(z[..., 0])
     got = elbo_surgery.decompose_gaussian(z, loc, scale, log_prior, chunk_size=3000)
-    own = np.asarray(log_densities(z, loc, scale).own) - np.asarray(log_prior)
+    own = np.asarray(log_densities(z, loc, scale).posterior) - np.asarray(log_prior)
     for term, truth in zip(
         (got.average_kl, got.mutual_information, got.marginal_kl), exact_terms(), strict=True
     ):

@@ -79,7 +79,7 @@ def test_gradients_of_the_elbo_have_the_closed_form_as_their_mean(name):
 def test_values_and_model_gradients_do_not_depend_on_the_estimator():
     for plain, path, num in (
         ("elbo", "sticking_the_landing", 3),
-        ("importance_weighted", "doubly_reparameterised", 8),
+        ("importance_weighted", "doubly_reparameterized", 8),
     ):
         (value, slopes), (other_value, other) = gradients(plain, num, 50), gradients(path, num, 50)
         np.testing.assert_allclose(value, other_value, rtol=1e-5)
@@ -90,7 +90,7 @@ def test_values_and_model_gradients_do_not_depend_on_the_estimator():
 @pytest.mark.parametrize("num_samples", [1, 2, 16])
 def test_importance_weighted_gradients_agree_in_the_mean(num_samples):
     _, plain = gradients("importance_weighted", num_samples)
-    _, doubly = gradients("doubly_reparameterised", num_samples, seed=1)
+    _, doubly = gradients("doubly_reparameterized", num_samples, seed=1)
     assert_close_in_mean(plain, doubly)
     if num_samples == 1:
         assert_close_in_mean(doubly, jax.grad(closed_elbo)(PARAMS))
@@ -122,12 +122,12 @@ def test_with_a_factor_on_the_rate_gradients_still_agree_in_the_mean(beta):
         return jax.jit(jax.vmap(one, (None, 0)))(PARAMS, noise)
 
     plain = slopes("plain", 0)
-    assert_close_in_mean(plain, slopes("doubly_reparameterised", 1))
+    assert_close_in_mean(plain, slopes("doubly_reparameterized", 1))
     same = slopes("importance_weighted", 0)
     np.testing.assert_allclose(plain["weight"], same["weight"], rtol=1e-3, atol=1e-3)
 
 
-def test_doubly_reparameterised_is_the_sum_of_squared_shares_times_paths():
+def test_doubly_reparameterized_is_the_sum_of_squared_shares_times_paths():
     """Tucker et al.'s formula in numpy, draw by draw."""
     noise = np.asarray(normal(jax.random.key(2), (6, 3, 2)), np.float64)
     loc, scale = (
@@ -142,7 +142,7 @@ def test_doubly_reparameterised_is_the_sum_of_squared_shares_times_paths():
     path = -z + (X - z @ W.T) @ W / NOISE**2 + noise / scale
     expected = share[..., None] ** 2 * path
     _, got = jax.value_and_grad(
-        lambda p: bound("doubly_reparameterised", p, jnp.asarray(noise, jnp.float32))
+        lambda p: bound("doubly_reparameterized", p, jnp.asarray(noise, jnp.float32))
     )(PARAMS)
     np.testing.assert_allclose(got["loc"], expected.sum(0), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(
@@ -161,7 +161,7 @@ def exact_model():
     }
 
 
-def test_near_the_posterior_doubly_reparameterised_varies_less_and_its_signal_does_not_fade():
+def test_near_the_posterior_doubly_reparameterized_varies_less_and_its_signal_does_not_fade():
     """K = 64, each parameter of the encoder off by about a tenth."""
     parts = ("loc", "log_scale")
     near = exact_model()[1]
@@ -169,7 +169,7 @@ def test_near_the_posterior_doubly_reparameterised_varies_less_and_its_signal_do
         near[part] = near[part] + 0.1 * normal(jax.random.key(seed), near[part].shape)
     plain, doubly = (
         gradients(name, 64, 3000, near)[1]
-        for name in ("importance_weighted", "doubly_reparameterised")
+        for name in ("importance_weighted", "doubly_reparameterized")
     )
     for part in parts:
         assert np.all(doubly[part].std(0) < 0.5 * plain[part].std(0))
@@ -181,7 +181,7 @@ def test_near_the_posterior_doubly_reparameterised_varies_less_and_its_signal_do
 
     few = [
         gradients(name, 4, 3000, near)[1]
-        for name in ("importance_weighted", "doubly_reparameterised")
+        for name in ("importance_weighted", "doubly_reparameterized")
     ]
     assert signal(doubly) > signal(few[1]) and signal(plain) < signal(few[0])
 
@@ -195,7 +195,7 @@ def test_at_the_exact_posterior_the_path_derivative_has_no_variance():
         value, slopes = gradients(name, 4, 200, exact)
         np.testing.assert_allclose(value, log_p, rtol=1e-5)
         largest = max(float(np.abs(slopes[part]).max()) for part in ("loc", "log_scale"))
-        if name in ("sticking_the_landing", "doubly_reparameterised"):
+        if name in ("sticking_the_landing", "doubly_reparameterized"):
             assert largest < 2e-4, name
         else:
             assert largest > 0.5, name  # the score: mean zero, and not zero
@@ -210,7 +210,7 @@ def test_far_weights_stay_finite():
         return jnp.where(z[..., 0] > 30, -jnp.inf, -jnp.sum(z**2, -1) * 100)
 
     for name, fn in path_derivatives.BOUNDS.items():
-        if name in ("importance_weighted", "doubly_reparameterised"):
+        if name in ("importance_weighted", "doubly_reparameterized"):
             value, slope = jax.value_and_grad(
                 lambda z, fn=fn: fn(z, posterior, log_joint, path_derivatives.gaussian_log_q)[0]
             )(z)

@@ -31,7 +31,7 @@ def exact(
     Example:
         >>> f = lambda x: x @ jnp.array([1.0, 3.0])
         >>> estimate = estimators.exact(jax.random.key(0), f, jnp.zeros(2))
-        >>> print(f"{estimate.value:.2f}", jnp.round(estimate.gradient, 2))
+        >>> print(f"{estimate.value:.2f}", np.round(estimate.gradient, 2))
         2.00 [-0.5  0.5]
     """
     del key

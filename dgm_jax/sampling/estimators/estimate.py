@@ -59,7 +59,7 @@ def expectation(
         >>> from dgm_jax.sampling.estimators import ESTIMATORS, expectation
         >>> f = lambda x: x @ jnp.array([1.0, 3.0])
         >>> loss = lambda logits: expectation(ESTIMATORS["exact"], jax.random.key(0), f, logits)
-        >>> print(jnp.round(jax.grad(loss)(jnp.zeros(2)), 2))
+        >>> print(np.round(jax.grad(loss)(jnp.zeros(2)), 2))
         [-0.5  0.5]
     """
     logits = as_logits(logits)
