@@ -1,8 +1,8 @@
-"""log p(x) of a model with latents, each estimate with its error.
+"""Estimates of log p(x) for models with latents, each with its error.
 
 `evidence_lower_bound`, `importance_weighted`, `annealed_importance_sampling` and `bidirectional`
-need more work in this order and come nearer to the truth; `ladder` gives the first three side by
-side. `annealing` holds their chains, `hmc` the transitions. `overstated` compares a bound with an
+cost more in this order and come closer to the truth; `ladder` gives the first three side by side.
+`annealing` holds their chains, `hmc` the transitions. `overstated` compares a bound with an
 independent estimate.
 """
 

@@ -1,8 +1,7 @@
-"""Annealed importance sampling: log p(x) by a path of distributions from a start that can be
-sampled to the posterior.
+"""Annealed importance sampling: log p(x) along a path from a simple start to the posterior.
 
-f_beta(z) = start(z) exp(beta log_ratio(x, z)),  log_ratio = log p(x, z) - log start(z),  0 = beta_0
-< ... < beta_T = 1,
+f_beta(z) = start(z) exp(beta log_ratio(x, z)),  log_ratio = log p(x, z) - log start(z),
+0 = beta_0 < ... < beta_T = 1,
 
 z_0 ~ start, z_t ~ HMC that leaves f_{beta_t} invariant, log w = sum_t (beta_t - beta_{t-1})
 log_ratio(x, z_{t-1}): then E[w] = p(x) (Neal 2001; Wu et al. 2017, "On the quantitative analysis of
@@ -11,9 +10,9 @@ Run backwards from an exact posterior sample, E[1 / w] = 1 / p(x), and the estim
 bound (Grosse et al. 2015; 2016, "Measuring the reliability of MCMC inference with bidirectional
 Monte Carlo").
 
-Step sizes are found in a pilot run of its own and then held fixed: adaptation during the run would
-break both bounds. The increments are sums of log_ratio alone, for a prior start log p(x | z), with
-compensated (Kahan) summation. Shapes: C chains, B rows of x, events *E.
+Step sizes are tuned in a separate pilot run and then held fixed: adaptation during the run would
+invalidate both bounds. The increments are sums of log_ratio alone, for a prior start log p(x | z),
+with compensated (Kahan) summation. Shapes: C chains, B rows of x, events *E.
 """
 
 import dataclasses
@@ -39,12 +38,14 @@ from dgm_jax.likelihood import hmc
 
 
 class Path(NamedTuple):
-    """Where chains start, and what leads from there to p(x, z). Functions of arrays; z is [n, b,
-    *E], x is [b, ...].
+    """Where chains start, and what leads from there to p(x, z).
 
-    sample: `(key, x, n) -> z`. log_prob: `(x, z) -> [n, b]`, the start's log-density. log_ratio:
-        `(x, z) -> [n, b]`,
-    log p(x, z) - log_prob(x, z). Differentiable in z.
+    Functions of arrays, differentiable in z; z is [n, b, *E], x is [b, ...].
+
+    Attributes:
+        sample: `(key, x, n) -> z`, draws of the start.
+        log_prob: `(x, z) -> [n, b]`, the start's log-density.
+        log_ratio: `(x, z) -> [n, b]`, log p(x, z) - log_prob(x, z).
     """
 
     sample: Callable[[Key, Array, int], Array]
@@ -53,43 +54,119 @@ class Path(NamedTuple):
 
 
 class Annealed(NamedTuple):
-    """log_weights [C, B]; acceptance [B], the mean probability over chains and transitions, or None
-    where there is no transition."""
+    """The result of annealed chains.
+
+    Attributes:
+        log_weights: [C, B], in nats.
+        acceptance: [B], the mean probability over chains and transitions; None if there is no
+            transition.
+    """
 
     log_weights: Array
     acceptance: Array | None
 
 
-def from_prior(sample: Callable, log_prob: Callable, log_likelihood: Callable) -> Path:
-    """Chains start at the prior; the path needs no encoder, so a decoder alone (a GAN's generator
-    with an observation noise) can be measured.
+def from_prior(
+    sample: Callable[[Key, int], Array],
+    log_prob: Callable[[Array], Array],
+    log_likelihood: Callable[[Array, Array], Array],
+) -> Path:
+    """A path whose chains start at the prior.
 
-    sample: `(key, n) -> [n, *E]`. log_prob: `z[..., *E] -> [...]`. log_likelihood:
-        `(x, z[n, b, *E]) -> [n, b]`.
+    It needs no encoder, so a decoder alone (a GAN's generator with an observation noise) can be
+    measured.
+
+    Args:
+        sample: `(key, n) -> z[n, *E]`.
+        log_prob: `z[..., *E] -> [...]`, nats.
+        log_likelihood: `(x, z[n, b, *E]) -> [n, b]`, log p(x | z), nats.
+
+    Returns:
+        The path.
+
+    Example:
+        >>> path = from_prior(
+        ...     lambda key, n: jax.random.normal(key, (n, 1)),
+        ...     lambda z: -jnp.sum(z**2, axis=-1) / 2,
+        ...     lambda x, z: -((x - z[..., 0]) ** 2) / 2,
+        ... )
+        >>> path.sample(jax.random.key(0), jnp.zeros(3), 2).shape
+        (2, 3, 1)
     """
 
-    def start(key, x, n):
+    def start(key: Key, x: Array, n: int) -> Array:
         flat = sample(key, n * x.shape[0])
         return flat.reshape(n, x.shape[0], *flat.shape[1:])
 
     return Path(start, lambda x, z: log_prob(z), log_likelihood)
 
 
-def from_proposal(sample: Callable, log_prob: Callable, log_joint: Callable) -> Path:
-    """Chains start at an encoder's q(z | x): `sample(key, x, n)`, `log_prob(x, z)` and
-    `log_joint(x, z)` as in `Path`."""
+def from_proposal(
+    sample: Callable[[Key, Array, int], Array],
+    log_prob: Callable[[Array, Array], Array],
+    log_joint: Callable[[Array, Array], Array],
+) -> Path:
+    """A path whose chains start at an encoder's q(z | x).
+
+    Args:
+        sample: `(key, x, n) -> z[n, b, *E]`, draws of q.
+        log_prob: `(x, z) -> [n, b]`, log q(z | x), nats.
+        log_joint: `(x, z) -> [n, b]`, log p(x, z), nats.
+
+    Returns:
+        The path.
+
+    Example:
+        >>> path = from_proposal(
+        ...     lambda key, x, n: jnp.zeros((n, len(x), 1)),
+        ...     lambda x, z: jnp.full(z.shape[:2], -1.0),
+        ...     lambda x, z: jnp.full(z.shape[:2], -3.0),
+        ... )
+        >>> path.log_ratio(jnp.zeros(1), jnp.zeros((1, 1, 1))).item()
+        -2.0
+    """
     return Path(sample, log_prob, lambda x, z: log_joint(x, z) - log_prob(x, z))
 
 
 def linear(num_steps: int) -> np.ndarray:
-    """beta_t = t / T: [T + 1] in float64."""
+    """The schedule beta_t = t / T.
+
+    Args:
+        num_steps: T, at least 1.
+
+    Returns:
+        beta, float64[T + 1].
+
+    Raises:
+        ConfigError: num_steps below 1.
+
+    Example:
+        >>> annealing.linear(2).tolist()
+        [0.0, 0.5, 1.0]
+    """
     require(num_steps >= 1, f"num_steps must be at least 1; got {num_steps}")
     return np.arange(num_steps + 1) / num_steps
 
 
 def sigmoid(num_steps: int, radius: float = 4.0) -> np.ndarray:
-    """Equal steps of the logit from -radius to radius, rescaled to [0, 1]: dense at both ends
-    (Grosse et al. 2015)."""
+    """The schedule with equal steps of the logit, rescaled to [0, 1]: dense at both ends.
+
+    Grosse et al. 2015.
+
+    Args:
+        num_steps: T, at least 1.
+        radius: the logit runs from -radius to radius.
+
+    Returns:
+        beta, float64[T + 1].
+
+    Raises:
+        ConfigError: num_steps below 1, or a radius that is not positive.
+
+    Example:
+        >>> annealing.sigmoid(2).tolist()
+        [0.0, 0.5, 1.0]
+    """
     require(radius > 0, f"radius must be positive; got {radius}")
     value = 1 / (1 + np.exp(-radius * (2 * linear(num_steps) - 1)))
     return (value - value[0]) / (value[-1] - value[0])
@@ -100,9 +177,21 @@ SCHEDULES = {"linear": linear, "sigmoid": sigmoid}
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """num_steps T; num_chains C; schedule; leapfrog steps. The pilot moves `num_pilot` times at
-    each of `num_knots` places of the schedule, towards the acceptance `target`, starting from
-    `step_size`. `ConfigError` for what no run could use."""
+    """Settings of annealed importance sampling and of the pilot run that tunes its step sizes.
+
+    Attributes:
+        num_steps: T, the number of intermediate distributions.
+        num_chains: C.
+        schedule: of beta, a name of `SCHEDULES`.
+        num_leapfrog: leapfrog steps of a transition.
+        target: acceptance that the pilot run aims at, between 0 and 1.
+        step_size: where the pilot run starts.
+        num_knots: positions in the schedule at which step sizes are tuned.
+        num_pilot: transitions of the pilot run at each knot.
+
+    Raises:
+        ConfigError: a value that no run could use.
+    """
 
     num_steps: int = 1000
     num_chains: int = 16
@@ -113,9 +202,9 @@ class Settings:
     num_knots: int = 10
     num_pilot: int = 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         lookup(SCHEDULES, self.schedule, "schedule")
-        counts = "num_steps", "num_chains", "num_leapfrog", "num_knots", "num_pilot"
+        counts = ("num_steps", "num_chains", "num_leapfrog", "num_knots", "num_pilot")
         require_at_least(1, self, *counts)
         require(
             0 < self.target < 1,
@@ -125,11 +214,29 @@ class Settings:
 
 
 def tune(key: Key, path: Path, x: Array, settings: Settings) -> Array:
-    """Step sizes [num_knots, B] at evenly spaced places of the schedule, by a pilot run that is
-    thrown away.
+    """Tune step sizes at evenly spaced positions of the schedule, by a pilot run that is discarded.
 
     At each knot log step_size follows the acceptance of the chains of each x (Robbins and Monro
-    1951); the mean of the second half of its values is kept, and the next knot goes on from there.
+    1951); the mean of the second half of its values is kept, and the next knot starts from there.
+
+    Args:
+        key: a typed key.
+        path: from the start to p(x, z).
+        x: [B, ...].
+        settings: of annealing.
+
+    Returns:
+        Step sizes [num_knots, B], in the unit of z.
+
+    Example:
+        >>> path = from_prior(
+        ...     lambda key, n: jax.random.normal(key, (n, 1)),
+        ...     lambda z: -jnp.sum(z**2, axis=-1) / 2,
+        ...     lambda x, z: -((x - z[..., 0]) ** 2) / 2,
+        ... )
+        >>> settings = Settings(num_steps=2, num_chains=2, num_leapfrog=1, num_knots=2, num_pilot=2)
+        >>> annealing.tune(jax.random.key(0), path, jnp.zeros(3), settings).shape
+        (2, 3)
     """
     key_start, key_run = jax.random.split(key)
     evaluate = _evaluate(path, x)
@@ -137,10 +244,14 @@ def tune(key: Key, path: Path, x: Array, settings: Settings) -> Array:
     betas = jnp.asarray(_knots(settings), start.z.dtype)
     half = settings.num_pilot // 2
 
-    def knot(carry, inputs):
+    def knot(
+        carry: tuple[hmc.Point, Array], inputs: tuple[Array, Key]
+    ) -> tuple[tuple[hmc.Point, Array], Array]:
         beta, key_knot = inputs
 
-        def move(inner, i):
+        def move(
+            inner: tuple[hmc.Point, Array, Array], i: Array
+        ) -> tuple[tuple[hmc.Point, Array, Array], None]:
             at, log_size, total = inner
             at, probability = hmc.transition(
                 jax.random.fold_in(key_knot, i),
@@ -170,9 +281,34 @@ def tune(key: Key, path: Path, x: Array, settings: Settings) -> Array:
 
 
 def forward(key: Key, path: Path, x: Array, step_sizes: Array, settings: Settings) -> Annealed:
-    """Chains from the start to the posterior: E[exp(log_weights)] = p(x) for any step sizes
-    [num_knots, B] that were fixed before. T = 1 makes no transition and is importance sampling from
-    the start."""
+    """Chains from the start to the posterior: E[exp(log_weights)] = p(x).
+
+    That holds for any step sizes that were fixed before. T = 1 makes no transition and is
+    importance sampling from the start.
+
+    Args:
+        key: a typed key.
+        path: from the start to p(x, z).
+        x: [B, ...].
+        step_sizes: [num_knots, B], of `tune`.
+        settings: of annealing.
+
+    Returns:
+        Log-weights [C, B] and acceptance [B].
+
+    Example:
+        >>> path = from_proposal(
+        ...     lambda key, x, n: jnp.zeros((n, len(x), 1)),
+        ...     lambda x, z: jnp.sum(0 * z, axis=-1),
+        ...     lambda x, z: jnp.sum(0 * z, axis=-1) - 3,
+        ... )
+        >>> settings = Settings(num_steps=1, num_chains=2)
+        >>> sizes = jnp.ones((10, 1))
+        >>> annealing.forward(
+        ...     jax.random.key(0), path, jnp.zeros(1), sizes, settings
+        ... ).log_weights.tolist()
+        [[-3.0], [-3.0]]
+    """
     key_start, key_run = jax.random.split(key)
     z = path.sample(key_start, x, settings.num_chains)
     return _anneal(key_run, path, x, z, step_sizes, settings, backwards=False)
@@ -181,16 +317,40 @@ def forward(key: Key, path: Path, x: Array, step_sizes: Array, settings: Setting
 def reverse(
     key: Key, path: Path, x: Array, z: Array, step_sizes: Array, settings: Settings
 ) -> Annealed:
-    """The same chain backwards from exact posterior samples z [C, B, *E] of x: E[exp(-log_weights)]
-    = 1 / p(x)."""
+    """The same chain backwards from exact posterior samples: E[exp(-log_weights)] = 1 / p(x).
+
+    Args:
+        key: a typed key.
+        path: from the start to p(x, z).
+        x: [B, ...].
+        z: exact draws of p(z | x), [C, B, *E].
+        step_sizes: [num_knots, B], of `tune`.
+        settings: of annealing.
+
+    Returns:
+        Log-weights [C, B] and acceptance [B].
+
+    Example:
+        >>> path = from_proposal(
+        ...     lambda key, x, n: jnp.zeros((n, len(x), 1)),
+        ...     lambda x, z: jnp.sum(0 * z, axis=-1),
+        ...     lambda x, z: jnp.sum(0 * z, axis=-1) - 3,
+        ... )
+        >>> settings = Settings(num_steps=1, num_chains=1)
+        >>> sizes = jnp.ones((10, 1))
+        >>> z = jnp.zeros((1, 1, 1))
+        >>> annealing.reverse(
+        ...     jax.random.key(0), path, jnp.zeros(1), z, sizes, settings
+        ... ).log_weights.tolist()
+        [[-3.0]]
+    """
     return _anneal(key, path, x, z, step_sizes, settings, backwards=True)
 
 
 def _anneal(
     key: Key, path: Path, x: Array, z: Array, step_sizes: Array, settings: Settings, backwards: bool
 ) -> Annealed:
-    """sum_t (beta_t - beta_{t-1}) log_ratio(z_{t-1}), with z_t made by the transition at beta_t, t
-    = 1 .. T - 1."""
+    """sum_t (beta_t - beta_{t-1}) log_ratio(z_{t-1}), z_t from the transition at beta_t, t < T."""
     evaluate = _evaluate(path, x)
     start = evaluate(z)
     dtype = start.ratio.dtype
@@ -200,11 +360,15 @@ def _anneal(
     # Forwards z_{t-1} is weighted and then moved at beta_t; backwards z_t is weighted first, then
     # moved at beta_t.
     weights = gaps[:-1]
+    last = gaps[-1]
     if backwards:
-        inner, weights = inner[::-1], gaps[:0:-1]
-    last = gaps[0] if backwards else gaps[-1]
+        inner = inner[::-1]
+        weights = gaps[:0:-1]
+        last = gaps[0]
 
-    def step(carry, inputs):
+    def step(
+        carry: tuple[hmc.Point, Array, Array, Array], inputs: tuple[Array, Array, Array]
+    ) -> tuple[tuple[hmc.Point, Array, Array, Array], None]:
         at, total, lost, accepted = carry
         t, beta_t, gap = inputs
         total, lost = compensated_add(total, lost, gap * at.ratio)
@@ -216,7 +380,7 @@ def _anneal(
         return (at, total, lost, accepted), None
 
     zero = jnp.zeros_like(start.ratio)
-    inputs = jnp.asarray(inner), jnp.asarray(beta[inner], dtype), jnp.asarray(weights, dtype)
+    inputs = (jnp.asarray(inner), jnp.asarray(beta[inner], dtype), jnp.asarray(weights, dtype))
     (end, total, lost, accepted), _ = jax.lax.scan(step, (start, zero, zero, zero[0]), inputs)
     total, _ = compensated_add(total, lost, last * end.ratio)
     moves = settings.num_steps - 1
@@ -226,7 +390,7 @@ def _anneal(
 def _evaluate(path: Path, x: Array) -> Callable[[Array], hmc.Point]:
     """Both densities at z, all of it in at least float32."""
 
-    def evaluate(z):
+    def evaluate(z: Array) -> hmc.Point:
         return hmc.point(
             lambda z: at_least_float32(path.log_prob(x, z)),
             lambda z: at_least_float32(path.log_ratio(x, z)),
@@ -237,16 +401,16 @@ def _evaluate(path: Path, x: Array) -> Callable[[Array], hmc.Point]:
 
 
 def _knots(settings: Settings) -> np.ndarray:
-    """beta at `num_knots` evenly spaced places (k + 1/2) / K of the schedule's index."""
+    """beta at `num_knots` evenly spaced positions (k + 1/2) / K of the schedule's index."""
     num = 2 * settings.num_knots
     return SCHEDULES[settings.schedule](num)[1::2]
 
 
-def _interpolate(step_sizes: Array, place: Array) -> Array:
-    """[B]: between knots at (k + 1/2) / K, in the logarithm, constant beyond the ends."""
+def _interpolate(step_sizes: Array, position: Array) -> Array:
+    """[B]: between knots at (k + 1/2) / K, linear in the logarithm, constant beyond the ends."""
     num = step_sizes.shape[0]
-    position = jnp.clip(place * num - 0.5, 0, num - 1)
-    low = jnp.floor(position).astype(jnp.int32)
-    share = (position - low).astype(step_sizes.dtype)
+    index = jnp.clip(position * num - 0.5, 0, num - 1)
+    low = jnp.floor(index).astype(jnp.int32)
+    share = (index - low).astype(step_sizes.dtype)
     logs = jnp.log(step_sizes)
     return jnp.exp((1 - share) * logs[low] + share * logs[jnp.minimum(low + 1, num - 1)])

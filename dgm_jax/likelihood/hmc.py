@@ -1,7 +1,6 @@
-"""Hamiltonian Monte Carlo on a family of densities base(z) exp(beta log_ratio(z)), for many chains
-at once.
+"""Hamiltonian Monte Carlo on a family of densities base(z) exp(beta log_ratio(z)), for many chains.
 
-Both log-densities and their gradients travel with the chain, so a change of beta costs no
+Both log-densities and their gradients are kept with the chain, so a change of beta costs no
 evaluation, and a transition of L leapfrog steps costs L of each (Neal 2011, "MCMC using Hamiltonian
 dynamics", section 5.2).
 """
@@ -18,8 +17,15 @@ LogDensity = Callable[[Array], Array]  # z [C, B, *E] -> [C, B]
 
 
 class Point(NamedTuple):
-    """Chains z [C, B, *E] with log base(z) and log_ratio(z) [C, B], and their gradients [C, B,
-    *E]."""
+    """Positions of C chains for each of B examples, with both log-densities and their gradients.
+
+    Attributes:
+        z: [C, B, *E].
+        base: log base(z), [C, B], nats.
+        ratio: log_ratio(z), [C, B], nats.
+        base_slope: gradient of `base`, [C, B, *E].
+        ratio_slope: gradient of `ratio`, [C, B, *E].
+    """
 
     z: Array
     base: Array
@@ -29,7 +35,22 @@ class Point(NamedTuple):
 
 
 def point(log_base: LogDensity, log_ratio: LogDensity, z: Array) -> Point:
-    """`Point` at z, one evaluation and one gradient of each function."""
+    """Evaluate both log-densities and their gradients, once each.
+
+    Args:
+        log_base: `z -> [C, B]`, nats.
+        log_ratio: `z -> [C, B]`, nats.
+        z: [C, B, *E].
+
+    Returns:
+        The `Point` at z.
+
+    Example:
+        >>> def half_square(z):
+        ...     return -jnp.sum(z**2, axis=-1) / 2
+        >>> hmc.point(half_square, half_square, jnp.full((1, 1, 1), 3.0)).base_slope.item()
+        -3.0
+    """
     base, base_slope = _with_slope(log_base, z)
     ratio, ratio_slope = _with_slope(log_ratio, z)
     return Point(z, base, ratio, base_slope, ratio_slope)
@@ -39,49 +60,71 @@ def transition(
     key: Key,
     start: Point,
     evaluate: Callable[[Array], Point],
-    beta: Array,
+    beta: Array | float,
     step_size: Array,
     num_leapfrog: int,
 ) -> tuple[Point, Array]:
-    """One transition that leaves base(z) exp(beta log_ratio(z)) invariant, reversibly: the new
-    `Point`, and the probability [C, B] with which each chain's proposal was accepted.
+    """One HMC transition that leaves base(z) exp(beta log_ratio(z)) invariant, reversibly.
 
-    evaluate: z -> Point. step_size: [B], for unit mass. A proposal that is not finite is rejected.
+    A proposal that is not finite is rejected.
+
+    Args:
+        key: a typed key.
+        start: where the chains are.
+        evaluate: `z -> Point`.
+        beta: exponent of the ratio.
+        step_size: of the leapfrog integrator, [B], in the unit of z, for unit mass.
+        num_leapfrog: leapfrog steps of a proposal.
+
+    Returns:
+        The new `Point`, and the probability [C, B] with which each chain's proposal was accepted.
+
+    Example:
+        >>> def evaluate(z):  # a standard normal base, and no ratio
+        ...     return hmc.point(
+        ...         lambda z: -jnp.sum(z**2, axis=-1) / 2, lambda z: 0 * jnp.sum(z, axis=-1), z
+        ...     )
+        >>> start = evaluate(jnp.ones((1, 1, 1)))
+        >>> step_size = jnp.array([1e-3])
+        >>> _, accepted = hmc.transition(jax.random.key(0), start, evaluate, 1.0, step_size, 2)
+        >>> print(f"{accepted.item():.3f}")  # small steps keep the energy
+        1.000
     """
     key_momentum, key_accept = jax.random.split(key)
     momentum = normal(key_momentum, start.z.shape, start.z.dtype)
     size = _as_event(step_size, start.z.ndim - 1).astype(start.z.dtype)
 
-    def slope(at):
+    def slope(at: Point) -> Array:
         return (at.base_slope + beta * at.ratio_slope).astype(at.z.dtype)
 
-    def leapfrog(carry, _):
+    def leapfrog(carry: tuple[Point, Array], _: None) -> tuple[tuple[Point, Array], None]:
         at, p = carry
         p = p + size / 2 * slope(at)
         at = evaluate(at.z + size * p)
         return (at, p + size / 2 * slope(at)), None
 
     (end, last), _ = jax.lax.scan(leapfrog, (start, momentum), length=num_leapfrog)
-    # The differences first: two energies of thousands of nats differ by less than one.
+    # Differences first: two energies of thousands of nats differ by less than one.
     change = (end.base - start.base) + beta * (end.ratio - start.ratio) - _kinetic(last, momentum)
-    finite = jnp.isfinite(change) & jnp.all(
-        jnp.isfinite(slope(end)), axis=tuple(range(2, end.z.ndim))
-    )
+    event_axes = tuple(range(2, end.z.ndim))
+    finite = jnp.isfinite(change) & jnp.all(jnp.isfinite(slope(end)), axis=event_axes)
     probability = jnp.where(finite, jnp.exp(jnp.minimum(change, 0)), 0)
     accept = jax.random.uniform(key_accept, probability.shape, probability.dtype) < probability
-    return (
-        jax.tree.map(lambda new, old: jnp.where(_as_event(accept, new.ndim), new, old), end, start),
-        probability,
-    )
+
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(_as_event(accept, new.ndim), new, old)
+
+    return jax.tree.map(choose, end, start), probability
 
 
 def _with_slope(function: LogDensity, z: Array) -> tuple[Array, Array]:
+    """The value of a function at z and its gradient."""
     value, pullback = jax.vjp(function, z)
     return value, pullback(jnp.ones_like(value))[0]
 
 
 def _kinetic(last: Array, first: Array) -> Array:
-    """(|last|^2 - |first|^2) / 2: [C, B]."""
+    """(|last|^2 - |first|^2) / 2: [C, B], as a product, since the squares would cancel."""
     return jnp.sum((last - first) * (last + first), axis=tuple(range(2, last.ndim))) / 2
 
 

@@ -1,11 +1,11 @@
 """Vectors to codes and back.
 
 `nearest_code` searches a codebook without an N x K matrix; `vector_quantize` adds the gradients and
-losses of the VQ-VAE, `multi_head_quantize` and `residual_quantize` do so with several codebooks,
+losses of the VQ-VAE; `multi_head_quantize` and `residual_quantize` do so with several codebooks,
 each with its inverse `..._lookup`. `codebook_ema` lets a codebook follow its vectors and revives
-dead codes, `kmeans` starts one, `finite_scalar` needs none, and `codebook_usage` says how much of
-one is in use. Losses are per vector: sum over the vectors of an example, average over examples.
-`QUANTIZERS` holds all of these behind one contract, `core.Quantizer`.
+dead codes, `kmeans` initializes a codebook, `finite_scalar` needs none, and `codebook_usage` says
+how much of one is in use. Losses are per vector: sum over the vectors of an example, average over
+examples. `QUANTIZERS` holds all of these behind one contract, `core.Quantizer`.
 """
 
 from dgm_jax.quantization import codebook_ema, finite_scalar

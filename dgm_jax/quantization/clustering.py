@@ -1,6 +1,6 @@
 """k-means for a first codebook: Lloyd's iterations with fixed shapes, which compile and vmap."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,13 @@ from dgm_jax.quantization.vector import gather
 
 
 class KMeans(NamedTuple):
-    """codebook [K, D]; codes int32[N], the nearest code of each vector; inertia, sum_i |z_i -
-    codebook[codes_i]|^2."""
+    """A clustering of N vectors.
+
+    Attributes:
+        codebook: [K, D], the centers.
+        codes: int32[*B], the nearest code of each vector.
+        inertia: sum_i |z_i - codebook[codes_i]|^2.
+    """
 
     codebook: Array
     codes: Array
@@ -31,21 +36,37 @@ def kmeans(
     start: str = "random",
     codebook: Array | None = None,
     mask: Array | None = None,
-    **search,
+    **search: Any,
 ) -> KMeans:
-    """Lloyd's algorithm on z [*B, D] (N vectors in all): assign, move each code to the mean of its
-    vectors, repeat.
+    """Lloyd's algorithm: assign, move each code to the mean of its vectors, repeat.
 
-    start: "random", K vectors of z without replacement, or "plus_plus", each next vector drawn with
-        probability proportional to its squared distance from those already chosen (Arthur &
-        Vassilvitskii 2007; K sequential steps).
-    codebook: [K, D] to start from, in place of `start`.
-    mask: bool[*B], False for vectors that only fill up: they start no cluster and count for
-        nothing, their codes are -1. With fewer others than codes, those start several.
-    search: options of `nearest_code`.
+    A cluster without vectors keeps its position. At least float32; no gradient passes. Run it once,
+    before a training program.
 
-    A cluster without vectors keeps its place. At least float32; no gradient passes. Run it once,
-    ahead of a training program. Raises `ConfigError` for fewer vectors than codes.
+    Args:
+        key: a typed key.
+        z: [*B, D], N vectors in all.
+        num_codes: K, at most N.
+        num_iterations: of Lloyd's algorithm.
+        start: "random", K vectors of z without replacement, or "plus_plus", each next vector drawn
+            with probability proportional to its squared distance from those already chosen (Arthur
+            & Vassilvitskii 2007; K sequential steps).
+        codebook: [K, D] to start from, in place of `start`.
+        mask: bool[*B], False for padding: such vectors start no cluster and are not counted, and
+            their codes are -1. If fewer others than codes are left, those start several.
+        **search: options of `nearest_code`.
+
+    Returns:
+        The clustering.
+
+    Raises:
+        ConfigError: fewer vectors than codes, shapes that do not fit, or an unknown start.
+
+    Example:
+        >>> z = jnp.array([[0.0], [2.0], [10.0], [12.0]])
+        >>> result = kmeans(jax.random.key(0), z, 2, codebook=jnp.array([[0.0], [9.0]]))
+        >>> result.codebook.tolist(), result.inertia.item()
+        ([[1.0], [11.0]], 4.0)
     """
     shape = jnp.shape(z)
     require(len(shape) >= 2, f"z must be [*B, D] with at least two axes; got {shape}")
@@ -61,21 +82,22 @@ def kmeans(
     require(num_iterations >= 0, f"num_iterations must not be negative; got {num_iterations}")
     if codebook is None:
         codebook = core.lookup(STARTS, start, "start of k-means")(key, rows, num_codes, kept)
-    wanted = num_codes, shape[-1]
+    wanted = (num_codes, shape[-1])
     require(jnp.shape(codebook) == wanted, f"codebook must be {wanted}; got {jnp.shape(codebook)}")
 
-    def assign(codebook):
+    def assign(codebook: Array) -> Array:
         codes = nearest_code(rows, codebook, **search)
         return codes if kept is None else jnp.where(kept, codes, -1)
 
-    def iterate(_, state):
+    # A moving average without memory puts each code at the mean of its vectors.
+    def iterate(_: Array, state: codebook_ema.CodebookState) -> codebook_ema.CodebookState:
         return codebook_ema.update(state, rows, assign(state.codebook), decay=0.0)
 
-    centres = lax.fori_loop(0, num_iterations, iterate, codebook_ema.init(codebook)).codebook
-    codes = assign(centres)
-    squares = jnp.square(rows - gather(centres, jnp.maximum(codes, 0)))
+    centers = lax.fori_loop(0, num_iterations, iterate, codebook_ema.init(codebook)).codebook
+    codes = assign(centers)
+    squares = jnp.square(rows - gather(centers, jnp.maximum(codes, 0)))
     inertia = jnp.sum(squares if kept is None else jnp.where(kept[:, None], squares, 0))
-    return KMeans(centres, codes.reshape(shape[:-1]), inertia)
+    return KMeans(centers, codes.reshape(shape[:-1]), inertia)
 
 
 def _random(key: Key, rows: Array, num_codes: int, kept: Array | None) -> Array:
@@ -87,11 +109,12 @@ def _plus_plus(key: Key, rows: Array, num_codes: int, kept: Array | None) -> Arr
     key_first, key_next = jax.random.split(key)
     order, num = codebook_ema.real_first(jnp.arange(len(rows)), kept)
     first = rows[order[jax.random.randint(key_first, (), 0, num)]]
-    last = order[num - 1]  # where all squares are zero
+    last = order[num - 1]  # drawn where all squared distances are zero
     counted = jnp.ones(len(rows), rows.dtype) if kept is None else kept.astype(rows.dtype)
 
-    def choose(squares, uniform):
+    def choose(squares: Array, uniform: Array) -> tuple[Array, Array]:
         squares = squares * counted
+        # Inversion of the cumulative distribution: row i with probability squares_i / sum.
         total = jnp.cumsum(squares)
         row = rows[jnp.clip(jnp.searchsorted(total, uniform * total[-1], side="right"), 0, last)]
         return jnp.minimum(squares, jnp.sum(jnp.square(rows - row), axis=1)), row

@@ -1,11 +1,10 @@
-"""A codebook that follows the running mean of the vectors assigned to each code (van den Oord et
-al. 2017, A.1).
+"""A codebook that follows the moving average of the vectors assigned to each code.
 
-Quantise first, then update. The state is (codebook, counts); the sum that other code carries beside
-them is codebook * counts by definition, so it cannot fall out of step at initialisation or revival.
-Fixed shapes and no host synchronisation: all of it scans and vmaps. Statistics come from the arrays
-given and nothing else; where a batch is spread over programs, add up `statistics` across them and
-`apply` the sum.
+van den Oord et al. 2017, A.1. Quantize first, then update. The state is (codebook, counts); the sum
+that other code carries as well is codebook * counts by definition, so it cannot get out of step at
+initialization or revival. Fixed shapes and no host synchronization: all of it works under scan and
+vmap. Statistics come from the given arrays only; where a batch is spread over programs, add up
+`statistics` across them and `apply` the sum.
 """
 
 from typing import NamedTuple
@@ -18,23 +17,46 @@ from dgm_jax.core import Array, Key, checks, float_type, require
 
 
 class CodebookState(NamedTuple):
-    """codebook [K, D]; counts [K], the moving average of the number of vectors a batch assigns to
-    each code."""
+    """A codebook that follows its vectors.
+
+    Attributes:
+        codebook: [K, D].
+        counts: [K], the moving average of the number of vectors a batch assigns to each code.
+    """
 
     codebook: Array
     counts: Array
 
 
 class CodebookStatistics(NamedTuple):
-    """Of one batch: counts n_k [K], and offsets sum_{i: c_i = k} (z_i - e_k) [K, D] from the code
-    as it stood."""
+    """What an update needs of one batch.
+
+    Attributes:
+        counts: n_k, [K].
+        offsets: sum_{i: c_i = k} (z_i - e_k), [K, D], from the code before the update.
+    """
 
     counts: Array
     offsets: Array
 
 
 def init(codebook: Array, *, count: float = 1.0) -> CodebookState:
-    """The state of codebook [K, D], as if each code stood for `count` vectors. At least float32."""
+    """The initial state, as if each code had been assigned `count` vectors.
+
+    Args:
+        codebook: [K, D].
+        count: positive.
+
+    Returns:
+        The state, at least float32.
+
+    Raises:
+        ConfigError: another shape, or a known count that is not positive.
+
+    Example:
+        >>> codebook_ema.init(jnp.zeros((2, 1))).counts.tolist()
+        [1.0, 1.0]
+    """
     shape = jnp.shape(codebook)
     require(
         len(shape) == 2 and min(shape) >= 1,
@@ -49,26 +71,59 @@ def init(codebook: Array, *, count: float = 1.0) -> CodebookState:
 def update(
     state: CodebookState, z: Array, codes: Array, decay: Array | float = 0.99
 ) -> CodebookState:
-    """One step of the moving average; z [*B, D], codes [*B].
+    """One step of the moving average.
 
         N_k <- decay N_k + (1 - decay) n_k,
         e_k <- e_k + (1 - decay) sum_{i: c_i = k} (z_i - e_k) / N_k,
 
     which is m_k <- decay m_k + (1 - decay) sum z_i, e_k = m_k / N_k with m_k = e_k N_k, without its
-    cancellation far from the origin. A code that the batch does not use keeps its place bit for bit
-    and its count decays; there is nothing for Laplace smoothing to cure. Codes outside [0, K), such
-    as -1 for padding, count for nothing.
+    cancellation far from the origin. A code that the batch does not use stays the same bit for bit
+    and its count decays, so Laplace smoothing is not needed. No gradient passes.
 
-    decay: in [0, 1], a number or a traced scalar; 0 puts each used code at the mean of its vectors
-        (a k-means step).
-    No gradient passes. Raises `ConfigError` for shapes that do not fit.
+    Args:
+        state: before the update.
+        z: [*B, D].
+        codes: integers [*B]; those outside [0, K), such as -1 for padding, are not counted.
+        decay: in [0, 1], a number or a traced scalar; 0 puts each used code at the mean of its
+            vectors (a k-means step).
+
+    Returns:
+        The new state.
+
+    Raises:
+        ConfigError: shapes that do not fit, or a known decay out of range.
+
+    Example:
+        >>> state = codebook_ema.init(jnp.zeros((1, 1)))
+        >>> z = jnp.array([[1.0], [3.0]])
+        >>> codebook_ema.update(state, z, jnp.array([0, 0]), decay=0.0).codebook.tolist()
+        [[2.0]]
     """
     return apply(state, statistics(state, z, codes), decay)
 
 
 def statistics(state: CodebookState, z: Array, codes: Array) -> CodebookStatistics:
-    """Of z [*B, D] with codes [*B]: segment sums, O(N D), no one-hot. Sums over parts of a batch
-    add up."""
+    """What `update` needs of a batch; the sums of parts of a batch add up.
+
+    Segment sums, O(N D), without a one-hot matrix.
+
+    Args:
+        state: before the update.
+        z: [*B, D].
+        codes: integers [*B].
+
+    Returns:
+        The statistics.
+
+    Raises:
+        ConfigError: shapes that do not fit.
+
+    Example:
+        >>> state = codebook_ema.init(jnp.ones((1, 1)))
+        >>> z = jnp.array([[1.0], [3.0]])
+        >>> codebook_ema.statistics(state, z, jnp.array([0, 0])).offsets.tolist()
+        [[2.0]]
+    """
     num_codes, dim = state.codebook.shape
     require(
         jnp.shape(z)[-1:] == (dim,) and jnp.shape(z)[:-1] == jnp.shape(codes),
@@ -76,7 +131,8 @@ def statistics(state: CodebookState, z: Array, codes: Array) -> CodebookStatisti
     )
     codebook, counts = lax.stop_gradient(state)
     z, codes = lax.stop_gradient((jnp.asarray(z, codebook.dtype), jnp.asarray(codes)))
-    z, codes = z.reshape(-1, dim), codes.reshape(-1)
+    z = z.reshape(-1, dim)
+    codes = codes.reshape(-1)
     codes = codes.astype(jnp.promote_types(codes.dtype, jnp.int32))  # K need not fit the given type
     codes = jnp.where((codes >= 0) & (codes < num_codes), codes, num_codes)
     offsets = z - jnp.take(codebook, codes, axis=0, mode="clip")
@@ -89,7 +145,25 @@ def statistics(state: CodebookState, z: Array, codes: Array) -> CodebookStatisti
 def apply(
     state: CodebookState, batch: CodebookStatistics, decay: Array | float = 0.99
 ) -> CodebookState:
-    """The step of `update` from the statistics of a batch."""
+    """The step of `update` from the statistics of a batch.
+
+    Args:
+        state: before the update.
+        batch: its statistics.
+        decay: in [0, 1].
+
+    Returns:
+        The new state.
+
+    Raises:
+        ConfigError: a known decay out of range.
+
+    Example:
+        >>> state = codebook_ema.init(jnp.zeros((1, 1)))
+        >>> batch = codebook_ema.CodebookStatistics(jnp.array([2.0]), jnp.array([[4.0]]))
+        >>> codebook_ema.apply(state, batch, decay=0.0).codebook.tolist()
+        [[2.0]]
+    """
     checks.share(decay, "decay")
     codebook, counts = lax.stop_gradient(state)
     decay = jnp.asarray(decay, counts.dtype)
@@ -107,17 +181,32 @@ def revive(
     *,
     mask: Array | None = None,
 ) -> CodebookState:
-    """Codes whose count is below `threshold` put on random vectors of z [*B, D], all others left
-    bit for bit.
+    """Move codes whose count is below a threshold to random vectors; leave the others bit for bit.
 
     The vectors are drawn without replacement (with more dead codes than vectors they repeat). A
-    revived code starts with the count max(threshold, 1), as fresh as one of `init`, so it is not
-    dead at once. The number revived is sum(state.counts < threshold). Costs a permutation of the N
-    vectors each call, whether a code is dead or not: under vmap a `lax.cond` around it saves
-    nothing. Dhariwal et al. (2020), Jukebox, section 3.2 ("random restarts").
+    revived code starts with the count max(threshold, 1), like one of `init`, so it is not dead at
+    once. The number revived is sum(state.counts < threshold). Costs a permutation of the N vectors
+    each call, whether a code is dead or not: under vmap a `lax.cond` around it saves nothing.
+    Dhariwal et al. (2020), Jukebox, section 3.2 ("random restarts").
 
-    mask: bool[*B], False for vectors that only fill up a batch: no code is put on one of them, and
-        where all do, none is revived.
+    Args:
+        key: a typed key.
+        state: before the revival.
+        z: [*B, D].
+        threshold: in vectors a batch.
+        mask: bool[*B], False for padding: no code is moved to such a vector, and if all are
+            padding, none is revived.
+
+    Returns:
+        The new state.
+
+    Raises:
+        ConfigError: no vectors, or shapes that do not fit.
+
+    Example:
+        >>> state = codebook_ema.CodebookState(jnp.zeros((2, 1)), jnp.array([5.0, 0.0]))
+        >>> codebook_ema.revive(jax.random.key(0), state, jnp.ones((3, 1)), 0.5).codebook.tolist()
+        [[0.0], [1.0]]
     """
     num_codes, dim = state.codebook.shape
     shape = jnp.shape(z)
@@ -131,6 +220,7 @@ def revive(
     rows = lax.stop_gradient(jnp.asarray(z, codebook.dtype)).reshape(-1, dim)
     dead = counts < threshold
     order, num = real_first(jax.random.permutation(key, len(rows)), mask)
+    # The i-th dead code takes the i-th vector of the random order.
     fresh = rows[order[(jnp.cumsum(dead) - 1) % num]]
     if mask is not None:
         dead &= jnp.any(mask)
@@ -141,7 +231,20 @@ def revive(
 
 
 def real_first(order: Array, mask: Array | None) -> tuple[Array, Array | int]:
-    """An order of N rows with those first that `mask` [N] keeps, and their number, at least 1."""
+    """Move the rows that are no padding to the front of an order.
+
+    Args:
+        order: of N rows, integers [N].
+        mask: bool of N entries, False for padding; None if there is none.
+
+    Returns:
+        The order, and the number of rows that are no padding, at least 1.
+
+    Example:
+        >>> order, num = codebook_ema.real_first(jnp.arange(3), jnp.array([False, True, True]))
+        >>> order.tolist(), int(num)
+        ([1, 2, 0], 2)
+    """
     if mask is None:
         return order, len(order)
     kept = jnp.asarray(mask, bool).reshape(-1)

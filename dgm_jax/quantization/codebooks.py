@@ -1,6 +1,6 @@
 """Codebooks as a `core.Quantizer`: trained by gradient, or by moving averages.
 
-`quantizers` says which codebooks there are and how each is used; here is who moves them.
+`quantizers` says which codebooks there are and how each is used; this module says how they move.
 """
 
 from collections.abc import Callable
@@ -28,13 +28,16 @@ STARTS = ("normal", "kmeans")
 
 
 class Codebooks(NamedTuple):
-    """How codebooks of one shape are used, whoever trains them.
+    """How codebooks of one shape are used, independent of how they are trained.
 
-    width: D of the vectors. shape: (K, D), or (L, K, d) for L codebooks.
-    quantize: `(z, books) -> Quantized`. lookup: `(books, codes) -> [*B, D]`.
-    followed: `(z, books, codes) -> [L, N, d]`, the vectors that each codebook stands for; for one
-        codebook z itself.
-    cluster: `(key, z) -> books` by k-means.
+    Attributes:
+        width: D of the vectors.
+        shape: (K, D), or (L, K, d) for L codebooks.
+        quantize: `(z, books) -> Quantized`.
+        lookup: `(books, codes) -> [*B, D]`.
+        followed: `(z, books, codes) -> [L, N, d]`, the vectors that each codebook represents; for
+            one codebook z itself.
+        cluster: `(key, z) -> books` by k-means.
     """
 
     width: int
@@ -46,7 +49,18 @@ class Codebooks(NamedTuple):
 
 
 def trained(books: Codebooks, start: str) -> Quantizer:
-    """Codebooks that are parameters."""
+    """A quantizer whose codebooks are parameters.
+
+    Args:
+        books: the codebooks.
+        start: "normal" or "kmeans".
+
+    Returns:
+        A quantizer without state.
+
+    Raises:
+        ConfigError: an unknown start.
+    """
     _require_start(start)
     return Quantizer(
         width=books.width,
@@ -60,29 +74,47 @@ def trained(books: Codebooks, start: str) -> Quantizer:
 
 
 def averaged(books: Codebooks, decay: Array | float, threshold: float, start: str) -> Quantizer:
-    """Codebooks that are moving averages, one `CodebookState` for all levels."""
+    """A quantizer whose codebooks are moving averages, one `CodebookState` for all levels.
+
+    Args:
+        books: the codebooks.
+        decay: of the moving average, in [0, 1].
+        threshold: codes with fewer vectors a batch, on average, are revived; 0 for never.
+        start: "normal" or "kmeans".
+
+    Returns:
+        A quantizer without parameters.
+
+    Raises:
+        ConfigError: an unknown start, or a known number out of range.
+    """
     _require_start(start)
     checks.share(decay, "decay")
     checks.not_negative(threshold, "threshold")
     levels = books.shape[:-2]
 
-    def init(key, z=None):
-        # On the brink of revival: a code that the first batch does not use starts on a vector of it
+    def init(key: Key, z: Array | None = None) -> tuple[PyTree, PyTree]:
+        # At the threshold of revival: a code that the first batch does not use is moved at once to
+        # one of its vectors.
         begin = lambda book: codebook_ema.init(book, count=threshold or 1.0)
         first = _first(books, start, key, z)
         return {}, jax.vmap(begin)(first) if levels else begin(first)
 
-    def quantize(params, state, z):
+    def quantize(params: PyTree, state: codebook_ema.CodebookState, z: Array) -> Quantized:
         del params
         quantized = books.quantize(z, state.codebook)
         return quantized._replace(codebook_loss=jnp.zeros_like(quantized.codebook_loss))
 
-    def move(key, state, z, codes):
+    def move(
+        key: Key, state: codebook_ema.CodebookState, z: Array, codes: Array
+    ) -> tuple[codebook_ema.CodebookState, Array]:
         state = codebook_ema.update(state, z, codes, decay)
         dead = jnp.sum(state.counts < threshold)
         return (codebook_ema.revive(key, state, z, threshold) if threshold > 0 else state), dead
 
-    def update(key, state, z, quantized):
+    def update(
+        key: Key, state: codebook_ema.CodebookState, z: Array, quantized: Quantized
+    ) -> tuple[PyTree, Metrics]:
         z, codes = lax.stop_gradient((z, quantized.codes))
         vectors = books.followed(z, state.codebook, codes)
         if levels:
@@ -90,7 +122,9 @@ def averaged(books: Codebooks, decay: Array | float, threshold: float, start: st
             state, dead = jax.vmap(move)(keys, state, vectors, by_level(codes))
         else:
             state, dead = move(key, state, vectors, codes)
-        return state, {"revived": jnp.sum(dead).astype(state.counts.dtype)} if threshold > 0 else {}
+        if threshold == 0:
+            return state, {}
+        return state, {"revived": jnp.sum(dead).astype(state.counts.dtype)}
 
     return Quantizer(
         width=books.width,

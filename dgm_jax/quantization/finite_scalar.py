@@ -1,9 +1,8 @@
-"""Finite scalar quantisation (Mentzer et al. 2023, arXiv:2309.15505): each coordinate is rounded to
-L_i levels.
+"""Finite scalar quantization: each coordinate is rounded to one of L_i levels.
 
-Levels of section 4 of the paper: [8, 6, 5] for about 2^8 codes, [8, 5, 5, 5] for 2^10, [7, 5, 5, 5,
-5] for 2^12, [8, 8, 8, 6, 5] for 2^14, [8, 8, 8, 5, 5, 5] for 2^16. There is no codebook to learn,
-and no loss beside the reconstruction.
+Mentzer et al. 2023, arXiv:2309.15505. Levels of section 4 of the paper: [8, 6, 5] for about 2^8
+codes, [8, 5, 5, 5] for 2^10, [7, 5, 5, 5, 5] for 2^12, [8, 8, 8, 6, 5] for 2^14,
+[8, 8, 8, 5, 5, 5] for 2^16. There is no codebook to learn, and no loss besides the reconstruction.
 """
 
 import math
@@ -12,31 +11,48 @@ from typing import NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from dgm_jax.core import Array, at_least_float32, require
 from dgm_jax.quantization.vector import check_codes
 from dgm_jax.sampling import straight_through
 
-# tanh is stretched by 1 + EPSILON so that the outermost levels are reached; 1 - EPSILON makes L = 2
-# NaN.
+# tanh is stretched by 1 + EPSILON so that the outermost levels are reached; 1 - EPSILON would make
+# L = 2 NaN.
 EPSILON = 1e-3
 
 
 class FiniteScalar(NamedTuple):
-    """quantized [*B, d] in [-1, 1], with the gradient of `bound` / (L // 2); codes int32[*B] in [0,
-    prod L)."""
+    """Values and codes of a finite scalar quantizer.
+
+    Attributes:
+        quantized: [*B, d] in [-1, 1], with the gradient of `bound` / (L // 2).
+        codes: int32[*B] in [0, prod L).
+    """
 
     quantized: Array
     codes: Array
 
 
 def finite_scalar_quantize(z: Array, levels: Sequence[int] | np.ndarray) -> FiniteScalar:
-    """round(bound(z)) / (L // 2), straight through the rounding; z [*B, d], levels d integers of at
-    least 2.
+    """round(bound(z)) / (L // 2), straight through the rounding.
 
-    The values of coordinate i are (j - L_i // 2) / (L_i // 2) for j = 0 .. L_i - 1. At least
-    float32. Raises `ConfigError` for a width that differs from the levels, or more than 2^31 - 1
-    codes.
+    The values of coordinate i are (j - L_i // 2) / (L_i // 2) for j = 0 .. L_i - 1.
+
+    Args:
+        z: floating [*B, d].
+        levels: d integers of at least 2.
+
+    Returns:
+        Values, at least float32, and codes.
+
+    Raises:
+        ConfigError: a width that differs from the levels, integer z, or more than 2^31 - 1 codes.
+
+    Example:
+        >>> result = finite_scalar_quantize(jnp.array([[0.1, -9.0]]), [3, 5])
+        >>> result.quantized.tolist(), result.codes.tolist()  # 1 + 3 * 0
+        ([[0.0, -1.0]], [1])
     """
     levels = require_levels(levels)
     bounded = bound(z, levels)
@@ -48,12 +64,25 @@ def finite_scalar_quantize(z: Array, levels: Sequence[int] | np.ndarray) -> Fini
 
 
 def bound(z: Array, levels: Sequence[int] | np.ndarray) -> Array:
-    """h tanh(z + s) - o, with h = (L - 1)(1 + epsilon) / 2, o = 1/2 for even L and 0 for odd, s =
-    arctanh(o / h).
+    """h tanh(z + s) - o, which rounding maps to L values; bound(0) = 0.
 
-    Then bound(0) = 0 and rounding gives L values. The paper and its notebook print s = tan(o / h),
-    for which bound(0) is not 0; the author's correction is arctanh. With L = 2 the two values meet
-    at z = -s = -3.8.
+    h = (L - 1)(1 + epsilon) / 2, o = 1/2 for even L and 0 for odd, s = arctanh(o / h). The paper
+    and its notebook print s = tan(o / h), for which bound(0) is not 0; the author's correction is
+    arctanh. With L = 2 the two values meet at z = -s = -3.8.
+
+    Args:
+        z: floating [*B, d].
+        levels: d integers of at least 2.
+
+    Returns:
+        [*B, d], at least float32.
+
+    Raises:
+        ConfigError: a width that differs from the levels, or integer z.
+
+    Example:
+        >>> print(f"{finite_scalar.bound(jnp.array([99.0]), [3])[0]:.4f}")  # 1 + epsilon
+        1.0010
     """
     levels = require_levels(levels)
     require(
@@ -67,12 +96,26 @@ def bound(z: Array, levels: Sequence[int] | np.ndarray) -> Array:
     offset = np.where(levels % 2 == 0, 0.5, 0.0)
     shift = np.arctanh(offset / height)
     height, offset, shift = (x.astype(z.dtype) for x in (height, offset, shift))
-    return cast(Array, height * jnp.tanh(z + shift) - offset)  # to numpy's stubs it is numpy's
+    return cast(Array, height * jnp.tanh(z + shift) - offset)  # to NumPy's stubs it is NumPy's
 
 
 def values_to_codes(quantized: Array, levels: Sequence[int] | np.ndarray) -> Array:
-    """int32[*B] from values [*B, d] as `finite_scalar_quantize` gives them; the first coordinate
-    runs fastest."""
+    """Codes of values as `finite_scalar_quantize` returns them; the first coordinate runs fastest.
+
+    Args:
+        quantized: values [*B, d].
+        levels: d integers of at least 2.
+
+    Returns:
+        int32[*B].
+
+    Raises:
+        ConfigError: a width that differs from the levels.
+
+    Example:
+        >>> finite_scalar.values_to_codes(jnp.array([0.0, -1.0]), [3, 5]).item()
+        1
+    """
     levels = require_levels(levels)
     require(
         jnp.shape(quantized)[-1:] == levels.shape,
@@ -81,43 +124,72 @@ def values_to_codes(quantized: Array, levels: Sequence[int] | np.ndarray) -> Arr
     half = levels // 2
     quantized = jnp.asarray(quantized)
     quantized = at_least_float32(quantized)
-    return _pack(
-        jnp.round(quantized * half.astype(quantized.dtype)).astype(jnp.int32) + half, levels
-    )
+    whole = jnp.round(quantized * half.astype(quantized.dtype)).astype(jnp.int32)
+    return _pack(whole + half, levels)
 
 
-def codes_to_values(codes: Array, levels: Sequence[int] | np.ndarray, dtype=jnp.float32) -> Array:
-    """[*B, d] from codes [*B], bit for bit what `finite_scalar_quantize` returned.
+def codes_to_values(
+    codes: Array, levels: Sequence[int] | np.ndarray, dtype: DTypeLike = jnp.float32
+) -> Array:
+    """Values of codes, bit for bit what `finite_scalar_quantize` returned.
 
-    Raises `DataError` for concrete codes outside [0, prod L); in a compiled program these give
-    values of some code.
+    Args:
+        codes: integers [*B]. In a compiled program those outside [0, prod L) give the values of
+            some other code.
+        levels: d integers of at least 2.
+        dtype: of the values.
+
+    Returns:
+        [*B, d].
+
+    Raises:
+        DataError: codes that are not integers, or concrete ones outside [0, prod L).
+
+    Example:
+        >>> finite_scalar.codes_to_values(jnp.array(1), [3, 5]).tolist()
+        [0.0, -1.0]
     """
     levels = require_levels(levels)
     check_codes(codes, math.prod(levels.tolist()))
     half = levels // 2
-    digits = jnp.asarray(codes, jnp.int32)[..., None] // _places(levels) % levels
+    digits = jnp.asarray(codes, jnp.int32)[..., None] // _place_values(levels) % levels
     return (digits - half).astype(dtype) * (1 / half).astype(dtype)
 
 
-def _places(levels: np.ndarray) -> np.ndarray:
+def _place_values(levels: np.ndarray) -> np.ndarray:
+    """1, L_1, L_1 L_2, ...: what a step of each coordinate adds to the code."""
     return np.concatenate([[1], np.cumprod(levels[:-1], dtype=np.int64)]).astype(np.int32)
 
 
 def _pack(digits: Array, levels: np.ndarray) -> Array:
     # In int32 throughout: bfloat16 merges codes from 256 on, float32 from 2^24.
-    return jnp.sum(digits * _places(levels), axis=-1, dtype=jnp.int32)
+    return jnp.sum(digits * _place_values(levels), axis=-1, dtype=jnp.int32)
 
 
 def require_levels(levels: Sequence[int] | np.ndarray) -> np.ndarray:
-    """int32[d]; `ConfigError` unless integers of at least 2 that make at most 2^31 - 1 codes."""
-    found = np.asarray(levels)
+    """Check the levels of a finite scalar quantizer.
+
+    Args:
+        levels: d integers of at least 2.
+
+    Returns:
+        int32[d].
+
+    Raises:
+        ConfigError: other values, or more than 2^31 - 1 codes.
+
+    Example:
+        >>> finite_scalar.require_levels([8, 6, 5]).tolist()
+        [8, 6, 5]
+    """
+    array = np.asarray(levels)
     require(
-        found.ndim == 1
-        and found.size >= 1
-        and np.issubdtype(found.dtype, np.integer)
-        and bool((found >= 2).all()),
+        array.ndim == 1
+        and array.size >= 1
+        and np.issubdtype(array.dtype, np.integer)
+        and bool((array >= 2).all()),
         f"levels must be integers of at least 2, one for each coordinate; got {levels}",
     )
-    total = math.prod(found.tolist())
+    total = math.prod(array.tolist())
     require(total < 2**31, f"levels make {total} codes; codes are int32, so at most 2^31 - 1")
-    return found.astype(np.int32)
+    return array.astype(np.int32)

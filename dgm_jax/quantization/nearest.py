@@ -1,8 +1,13 @@
-"""The nearest code of each vector, streamed: no N x K matrix, and the same codes at any matmul
-precision."""
+"""The nearest code of each vector, streamed: no N x K matrix, and codes that survive rounding.
+
+The search gives the same codes at any precision of the matrix product, up to a stated margin.
+"""
+
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from dgm_jax.core import Array, even_chunks, float_type, require
 
@@ -16,36 +21,48 @@ def nearest_code(
     z: Array,
     codebook: Array,
     *,
-    precision=lax.Precision.HIGHEST,
-    compute_dtype=None,
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
+    compute_dtype: DTypeLike | None = None,
     tile: tuple[int, int] | None = None,
 ) -> Array:
-    """argmin_k |z - codebook_k|^2: int32[*B] in [0, K), for z [*B, D] and codebook [K, D].
+    """argmin_k |z - codebook_k|^2, the index of the nearest code.
 
-    Scores |e_k - c|^2 / 2 - (z - c).(e_k - c), with c a centre of the codebook, choose the best two
-    codes, and the sums of (z - e)^2 in at least float32 choose between these. |z|^2, equal for all
-    codes, is left out, and the centre is taken off first, so data far from the origin lose nothing.
-    c is the mean of the codes, once more without those farther from it than average: a dead code
-    far away does not pull it along. Ties go to the lowest index.
+    Scores |e_k - c|^2 / 2 - (z - c).(e_k - c), with c a center of the codebook, select the best two
+    codes, and the sums of (z - e)^2 in at least float32 decide between these. |z|^2, equal for all
+    codes, is left out, and the center is subtracted first, so data far from the origin lose no
+    digits. c is the mean of the codes, computed once more without those farther from it than
+    average: a dead code far away does not pull it along. Ties go to the lowest index.
 
     Margin: with u the unit roundoff of the product (2^-24 for float32, 2^-11 for TF32, 2^-8 for
-        bfloat16), b the
-    true code and
+    bfloat16), b the true code and
 
         m_k = 2 |e_k - c| ((2 u + D 2^-24) |z - c| + D 2^-24 |e_k - c|),
 
-    the code is b wherever |z - e_j|^2 - |z - e_b|^2 > m_j + m_b for every other j. One j may come
+    the result is b wherever |z - e_j|^2 - |z - e_b|^2 > m_j + m_b for every other j. One j may come
     closer than that, down to (D + 3) 2^-22 |z - e_j|^2. All this holds for z and codebook as given:
     a bfloat16 z is widened first.
 
-    precision: of the product, as in `jnp.dot`. Only accelerators take notice.
-    compute_dtype: floating dtype to which the factors of the product are cast; sums stay at least
-        float32.
-    tile: (rows, codes) of the scores held at once; about five times as many numbers are in memory.
-        By default chosen for the platform. Sizes need not divide N or K.
+    No gradient passes.
 
-    No gradient passes. A row with NaN has code 0. Raises `ConfigError` for an empty codebook, a
-    width that differs, or integers.
+    Args:
+        z: floating [*B, D].
+        codebook: floating [K, D].
+        precision: of the product, as in `jnp.dot`; matters on accelerators only.
+        compute_dtype: floating dtype to which the factors of the product are cast; sums stay at
+            least float32.
+        tile: (rows, codes) of the scores held at once; about five times as many numbers are in
+            memory. By default chosen for the platform. Sizes need not divide N or K.
+
+    Returns:
+        int32[*B] in [0, K); a row with NaN has code 0.
+
+    Raises:
+        ConfigError: an empty codebook, a width that differs, integers, or a tile below 1.
+
+    Example:
+        >>> codebook = jnp.array([[0.0, 0.0], [1.0, 1.0]])
+        >>> nearest_code(jnp.array([[0.9, 0.8], [0.2, 0.1]]), codebook).tolist()
+        [1, 0]
     """
     batch = require_vectors(z, codebook)
     require(
@@ -53,28 +70,40 @@ def nearest_code(
         f"tile must be (rows, codes), both at least 1; got {tile}",
     )
     dtype = float_type(z, codebook)
-    z, codebook = (lax.stop_gradient(jnp.asarray(x, dtype)) for x in (z, codebook))
+    z = lax.stop_gradient(jnp.asarray(z, dtype))
+    codebook = lax.stop_gradient(jnp.asarray(codebook, dtype))
     rows = z.reshape(-1, z.shape[-1])
     if len(rows) == 0:
         return jnp.zeros(batch, jnp.int32)
 
-    def search(tile):
+    def search(tile: tuple[int, int]) -> Callable[[Array, Array], Array]:
         return lambda rows, codebook: _search(
             rows, codebook, tile, precision, compute_dtype or dtype
         )
 
     if tile is not None:
         return search(tile)(rows, codebook).reshape(batch)
-    found = lax.platform_dependent(
+    codes = lax.platform_dependent(
         rows, codebook, cpu=search(_CPU_TILE), default=search(_ACCELERATOR_TILE)
     )
-    return found.reshape(batch)
+    return codes.reshape(batch)
 
 
 def require_vectors(z: Array, codebook: Array) -> tuple[int, ...]:
-    """The leading axes *B of z [*B, D]; `ConfigError` unless codebook is [K, D], K >= 1, and both
-    are floating."""
-    shape, got = jnp.shape(codebook), jnp.shape(z)
+    """Check vectors against a codebook.
+
+    Args:
+        z: floating [*B, D].
+        codebook: floating [K, D].
+
+    Returns:
+        The leading axes *B of z.
+
+    Raises:
+        ConfigError: an empty codebook, a width that differs, or integers.
+    """
+    shape = jnp.shape(codebook)
+    got = jnp.shape(z)
     require(
         len(shape) == 2 and min(shape) >= 1,
         f"codebook must be [K, D] with K >= 1 and D >= 1; got {shape}",
@@ -89,75 +118,83 @@ def require_vectors(z: Array, codebook: Array) -> tuple[int, ...]:
     return got[:-1]
 
 
-def _search(rows: Array, codebook: Array, tile: tuple[int, int], precision, compute_dtype) -> Array:
+def _search(
+    rows: Array,
+    codebook: Array,
+    tile: tuple[int, int],
+    precision: lax.PrecisionLike,
+    compute_dtype: DTypeLike,
+) -> Array:
     """int32[N]: rows in tiles, each against the codebook in tiles."""
-    centre = _centre(codebook)
-    codes = codebook - centre
+    center = _center(codebook)
+    codes = codebook - center
     # padding is never nearest
     half_norms = even_chunks(jnp.sum(codes * codes, axis=1) / 2, tile[1], jnp.inf)
     codes = jnp.swapaxes(even_chunks(codes, tile[1], 0), 1, 2).astype(compute_dtype)
 
-    def nearest(x):
-        first, second = _best_two((x - centre).astype(compute_dtype), codes, half_norms, precision)
-        distance_1, distance_2 = (
-            jnp.sum(jnp.square(x - codebook[i]), axis=1) for i in (first, second)
-        )
+    def nearest(x: Array) -> Array:
+        centered = (x - center).astype(compute_dtype)
+        first, second = _best_two(centered, codes, half_norms, precision)
+        distance_1 = jnp.sum(jnp.square(x - codebook[first]), axis=1)
+        distance_2 = jnp.sum(jnp.square(x - codebook[second]), axis=1)
         swap = (distance_2 < distance_1) | ((distance_2 == distance_1) & (second < first))
         return jnp.where(swap, second, first)
 
-    found = lax.map(nearest, even_chunks(rows, tile[0], 0))
-    return found.reshape(-1)[: len(rows)]
+    indices = lax.map(nearest, even_chunks(rows, tile[0], 0))
+    return indices.reshape(-1)[: len(rows)]
 
 
-def _centre(codebook: Array) -> Array:
+def _center(codebook: Array) -> Array:
     """[D]: the mean of those codes that are no farther than average from the mean of all."""
     distances = jnp.linalg.norm(codebook - jnp.mean(codebook, axis=0), axis=1, keepdims=True)
-    near = distances <= 1.001 * jnp.mean(distances)  # rounding must not leave out all of them
+    near = distances <= 1.001 * jnp.mean(distances)  # rounding must not exclude all of them
     return jnp.sum(jnp.where(near, codebook, 0), axis=0) / jnp.sum(near)
 
 
-def _best_two(x: Array, codes: Array, half_norms: Array, precision) -> tuple[Array, Array]:
-    """Indices of the two lowest scores for each row of x [N, D], from tiles codes [T, D, C] and
-    half_norms [T, C].
+def _best_two(
+    x: Array, codes: Array, half_norms: Array, precision: lax.PrecisionLike
+) -> tuple[Array, Array]:
+    """Indices of the two lowest scores for each row of x [N, D].
 
-    Code t C + j runs in lane j. A lane keeps its best two as the tiles go by, elementwise, which
-    vectorises where argmin does not; lanes are compared once, at the end.
+    Tiles are codes [T, D, C] and half_norms [T, C]. Code t C + j runs in lane j. A lane keeps its
+    best two as the tiles go by, elementwise, which vectorizes where argmin does not; lanes are
+    compared once, at the end.
     """
     num_tiles, lanes = half_norms.shape
     dtype = half_norms.dtype
 
-    def step(best, tile):
+    def step(best: tuple[Array, ...], tile: tuple[Array, ...]) -> tuple[tuple[Array, ...], None]:
         score_1, tile_1, score_2, tile_2 = best
         codes, half_norms, t = tile
         score = half_norms - jnp.dot(x, codes, precision=precision, preferred_element_type=dtype)
-        first, second = score < score_1, score < score_2
+        first = score < score_1
+        second = score < score_2
+        # A new best moves the old one to the second place.
         score_2 = jnp.where(first, score_1, jnp.where(second, score, score_2))
         tile_2 = jnp.where(first, tile_1, jnp.where(second, t, tile_2))
-        return (
-            jnp.where(first, score, score_1),
-            jnp.where(first, t, tile_1),
-            score_2,
-            tile_2,
-        ), None
+        score_1 = jnp.where(first, score, score_1)
+        tile_1 = jnp.where(first, t, tile_1)
+        return (score_1, tile_1, score_2, tile_2), None
 
-    none = jnp.full((x.shape[0], lanes), jnp.inf, dtype), jnp.zeros((x.shape[0], lanes), jnp.int32)
-    tiles = codes, half_norms, jnp.arange(num_tiles, dtype=jnp.int32)
-    (score_1, tile_1, score_2, tile_2), _ = lax.scan(step, none + none, tiles)
+    no_score = jnp.full((x.shape[0], lanes), jnp.inf, dtype)
+    no_tile = jnp.zeros((x.shape[0], lanes), jnp.int32)
+    tiles = (codes, half_norms, jnp.arange(num_tiles, dtype=jnp.int32))
+    (score_1, tile_1, score_2, tile_2), _ = lax.scan(
+        step, (no_score, no_tile, no_score, no_tile), tiles
+    )
 
     lane = lax.broadcasted_iota(jnp.int32, score_1.shape, 1)
     best = _lowest(score_1, tile_1 * lanes + lane)
-    runner_up = lane == (best % lanes)[:, None]  # the lane of the best offers its second
-    second = _lowest(
-        jnp.where(runner_up, score_2, score_1), jnp.where(runner_up, tile_2, tile_1) * lanes + lane
-    )
+    # For the runner-up, the lane of the best offers its second, all others their best.
+    is_lane_of_best = lane == (best % lanes)[:, None]
+    score = jnp.where(is_lane_of_best, score_2, score_1)
+    index = jnp.where(is_lane_of_best, tile_2, tile_1) * lanes + lane
     # With a single code, or scores that are not finite, there is no second.
-    return best, jnp.where(
-        jnp.isfinite(jnp.min(jnp.where(runner_up, score_2, score_1), axis=1)), second, best
-    )
+    second = jnp.where(jnp.isfinite(jnp.min(score, axis=1)), _lowest(score, index), best)
+    return best, second
 
 
 def _lowest(score: Array, index: Array) -> Array:
-    """The lowest index among those of the minimum along the last axis; 0 where all scores are
-    NaN."""
+    """The lowest index among those of the minimum along the last axis; 0 if all scores are NaN."""
     at_minimum = score == jnp.min(score, axis=1, keepdims=True)
     return jnp.min(jnp.where(at_minimum, index, jnp.iinfo(jnp.int32).max), axis=1)

@@ -1,5 +1,6 @@
-"""Product quantisation: the vector in H parts, each with a codebook of its own (Jegou et al.
-2011)."""
+"""Product quantization: the vector in H parts with a codebook each (Jegou et al. 2011)."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +22,28 @@ def multi_head_quantize(
     *,
     gradient: str = "straight_through",
     cosine: bool = False,
-    **search,
+    **search: Any,
 ) -> Quantized:
-    """`vector_quantize` of each of the H parts of z [*B, H D] with its own codebook of codebooks
-    [H, K, D].
+    """`vector_quantize` of each of H parts of a vector with its own codebook.
 
-    quantized [*B, H D]; codes and losses [*B, H], one for each head (they add up over heads to
-    those of the whole vector). Options as in `vector_quantize`. Raises `ConfigError` for shapes
-    that do not fit.
+    Args:
+        z: [*B, H D].
+        codebooks: [H, K, D].
+        gradient: how d loss / d quantized reaches z, a name of `GRADIENTS`.
+        cosine: use vectors and codes of unit length, part by part.
+        **search: options of `nearest_code`.
+
+    Returns:
+        quantized [*B, H D]; codes and losses [*B, H], one for each head (the losses add up over
+        heads to those of the whole vector).
+
+    Raises:
+        ConfigError: shapes that do not fit, or an unknown gradient.
+
+    Example:
+        >>> codebooks = jnp.array([[[0.0], [1.0]], [[10.0], [20.0]]])
+        >>> multi_head_quantize(jnp.array([[0.9, 12.0]]), codebooks).codes.tolist()
+        [[1, 0]]
     """
     num_heads, dim = _require_codebooks(codebooks)
     shape = jnp.shape(z)
@@ -38,21 +53,42 @@ def multi_head_quantize(
     )
     parts = jnp.moveaxis(jnp.reshape(z, (*shape[:-1], num_heads, dim)), -2, 0)
     if cosine:
-        parts, codebooks = l2_normalize(parts), l2_normalize(codebooks)
+        parts = l2_normalize(parts)
+        codebooks = l2_normalize(codebooks)
     # One head after the other: a batched product over heads is slower on the CPU and holds H tiles.
     codes = lax.map(
         lambda head: nearest_code(*head, **search), (lax.stop_gradient(parts), codebooks)
     )
-    found = jax.vmap(lambda *head: quantize_with_codes(*head, gradient=gradient))(
+    by_head = jax.vmap(lambda *head: quantize_with_codes(*head, gradient=gradient))(
         parts, codebooks, codes
     )
-    *_, codebook_loss, commitment_loss = (jnp.moveaxis(x, 0, -1) for x in found[1:])
-    quantized = jnp.moveaxis(found.quantized, 0, -2).reshape(shape)
-    return Quantized(quantized, jnp.moveaxis(codes, 0, -1), codebook_loss, commitment_loss)
+    return Quantized(
+        quantized=jnp.moveaxis(by_head.quantized, 0, -2).reshape(shape),
+        codes=jnp.moveaxis(codes, 0, -1),
+        codebook_loss=jnp.moveaxis(by_head.codebook_loss, 0, -1),
+        commitment_loss=jnp.moveaxis(by_head.commitment_loss, 0, -1),
+    )
 
 
 def multi_head_lookup(codebooks: Array, codes: Array) -> Array:
-    """[*B, H D] from codebooks [H, K, D] and codes [*B, H]; codes out of range as in `lookup`."""
+    """The vectors of codes of several heads.
+
+    Args:
+        codebooks: [H, K, D].
+        codes: integers [*B, H]; inside a compiled program the part of a code out of range is NaN.
+
+    Returns:
+        [*B, H D].
+
+    Raises:
+        ConfigError: shapes that do not fit.
+        DataError: codes that are not integers, or concrete ones out of range.
+
+    Example:
+        >>> codebooks = jnp.array([[[0.0], [1.0]], [[10.0], [20.0]]])
+        >>> multi_head_lookup(codebooks, jnp.array([1, 0])).tolist()
+        [1.0, 10.0]
+    """
     num_heads, dim = _require_codebooks(codebooks)
     shape = jnp.shape(codes)
     require(
@@ -67,6 +103,7 @@ def multi_head_lookup(codebooks: Array, codes: Array) -> Array:
 
 
 def _require_codebooks(codebooks: Array) -> tuple[int, int]:
+    """The number of heads H and the width D of a part."""
     shape = jnp.shape(codebooks)
     require(
         len(shape) == 3 and min(shape) >= 1,

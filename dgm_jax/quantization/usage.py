@@ -11,23 +11,41 @@ from dgm_jax.core import Array, DataError, at_least_float32, require
 
 
 class CodebookUsage(NamedTuple):
-    """perplexity: exp of the entropy of the share of each code, in [1, num_used]; 0 where nothing
-    was counted.
-    num_used: int32, the number of codes that occur."""
+    """How many codes of a codebook are used, and how evenly.
+
+    Attributes:
+        perplexity: exp of the entropy of the share of each code, in [1, num_used]; 0 where nothing
+            was counted.
+        num_used: int32, the number of codes that occur.
+    """
 
     perplexity: Array
     num_used: Array
 
 
 def codebook_usage(codes: Array, num_codes: int, code_shape: tuple[int, ...] = ()) -> CodebookUsage:
-    """Usage of a codebook of K = num_codes by codes [*B, *code_shape], pooled over *B.
-
-    code_shape: of a `core.Quantizer`; `(L,)` for L levels, each with a codebook of its own: then
-        both results are [L].
+    """Usage of a codebook by a set of codes.
 
     Bounded by the number of codes given: a batch of N < K vectors has perplexity at most N. For an
-    epoch, add up `count_codes` and take `usage_of_counts`. Codes outside [0, K), such as -1 for
-    padding, count for nothing.
+    epoch, add up `count_codes` and take `usage_of_counts`.
+
+    Args:
+        codes: integers [*B, *code_shape], pooled over *B. Codes outside [0, K), such as -1 for
+            padding, are not counted.
+        num_codes: K.
+        code_shape: of a `core.Quantizer`; `(L,)` for L levels, each with a codebook of its own.
+
+    Returns:
+        The usage, [*code_shape] each.
+
+    Raises:
+        ConfigError: shapes that do not fit.
+        DataError: codes that are not integers.
+
+    Example:
+        >>> usage = codebook_usage(jnp.array([0, 0, 3, 3]), 8)
+        >>> print(f"{usage.perplexity:.1f} {usage.num_used}")
+        2.0 2
     """
     shape = jnp.shape(codes)
     require(
@@ -40,8 +58,23 @@ def codebook_usage(codes: Array, num_codes: int, code_shape: tuple[int, ...] = (
 
 
 def count_codes(codes: Array, num_codes: int) -> Array:
-    """int32[K]: how often each code occurs in codes [*B]. Counts of several batches add up, below
-    2^31 each."""
+    """How often each code occurs; counts of several batches add up, below 2^31 each.
+
+    Args:
+        codes: integers [*B]; those outside [0, K) are not counted.
+        num_codes: K.
+
+    Returns:
+        int32[K].
+
+    Raises:
+        ConfigError: num_codes below 1.
+        DataError: codes that are not integers.
+
+    Example:
+        >>> count_codes(jnp.array([0, 2, 2, -1]), 3).tolist()
+        [1, 0, 2]
+    """
     require(num_codes >= 1, f"num_codes must be at least 1; got {num_codes}")
     codes = jnp.asarray(codes)
     require(
@@ -55,32 +88,56 @@ def count_codes(codes: Array, num_codes: int) -> Array:
 
 
 def usage_of_counts(counts: Array) -> CodebookUsage:
-    """Usage from counts [*B, K] over the last axis (integers, or the averages of `codebook_ema`).
+    """Usage from counts.
 
     exp(-sum p log p) is computed as U exp(-sum p log(U p)) with U = num_used, which is exactly U
     for even use at any K; log(p + 1e-5), in public code, reports 40 % less at K = 2^16.
+
+    Args:
+        counts: [*B, K], integers or the averages of `codebook_ema`.
+
+    Returns:
+        The usage, [*B] each.
+
+    Raises:
+        ConfigError: no axis of codes.
+
+    Example:
+        >>> print(f"{usage_of_counts(jnp.array([5, 5, 0, 5])).perplexity:.1f}")
+        3.0
     """
     counts = _require_counts(counts)
     num_used = jnp.sum(counts > 0, axis=-1, dtype=jnp.int32)
-    total, used = jnp.sum(counts, axis=-1, keepdims=True), num_used[..., None]
+    total = jnp.sum(counts, axis=-1, keepdims=True)
     total = jnp.where(total > 0, total, 1)
-    even = jnp.where(counts > 0, counts * used / total, 1)  # no 0 log 0, which is NaN on the way
-    excess = jnp.sum(xlogy(counts / total, even), axis=-1)
+    # U p, with 1 for unused codes, since the derivative of 0 log 0 is NaN.
+    relative = jnp.where(counts > 0, counts * num_used[..., None] / total, 1)
+    excess = jnp.sum(xlogy(counts / total, relative), axis=-1)
     return CodebookUsage(num_used * jnp.exp(-excess), num_used)
 
 
 def miller_madow_perplexity(counts: Array) -> Array:
-    """exp(H + (U - 1) / (2 n)): the perplexity with Miller's (1955) first-order correction of the
-    entropy's bias.
+    """Perplexity exp(H + (U - 1) / (2 n)) with a first-order correction of the entropy's bias.
 
-    counts [*B, K] must be numbers of independent draws: U of the K codes occur among n. The plain
-    perplexity is too low on average by this factor while n is not much larger than K; the
-    correction is poor for n < K. [*B].
+    Miller (1955). U of the K codes occur among n draws. The plain perplexity is too low on average
+    by this factor while n is not much larger than K; the correction is poor for n < K.
+
+    Args:
+        counts: numbers of independent draws, [*B, K].
+
+    Returns:
+        [*B].
+
+    Raises:
+        ConfigError: no axis of codes.
+
+    Example:
+        >>> print(f"{miller_madow_perplexity(jnp.array([5, 5])):.4f}")  # 2 exp(1 / 20)
+        2.1025
     """
     usage = usage_of_counts(counts)
-    return usage.perplexity * jnp.exp(
-        (usage.num_used - 1) / (2 * jnp.sum(_require_counts(counts), axis=-1))
-    )
+    num_draws = jnp.sum(_require_counts(counts), axis=-1)
+    return usage.perplexity * jnp.exp((usage.num_used - 1) / (2 * num_draws))
 
 
 def _require_counts(counts: Array) -> Array:

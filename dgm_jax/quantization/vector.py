@@ -1,5 +1,9 @@
-"""Vector quantisation with the gradients of the VQ-VAE (van den Oord et al. 2017) or of the
-rotation trick."""
+"""Vector quantization with the gradients of the VQ-VAE or of the rotation trick.
+
+van den Oord et al. 2017; Fifty et al. 2024.
+"""
+
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,33 +16,68 @@ from dgm_jax.sampling import straight_through
 
 
 def vector_quantize(
-    z: Array, codebook: Array, *, gradient: str = "straight_through", cosine: bool = False, **search
+    z: Array,
+    codebook: Array,
+    *,
+    gradient: str = "straight_through",
+    cosine: bool = False,
+    **search: Any,
 ) -> Quantized:
-    """Each vector of z [*B, D] replaced by the nearest row of codebook [K, D]. van den Oord et al.
-    (2017), eq. 1-3.
+    """Replace each vector by the nearest row of a codebook (van den Oord et al. 2017, eq. 1-3).
 
-    gradient: how d loss / d quantized reaches z, a name of `GRADIENTS`.
-    cosine: first `l2_normalize` z and the codebook, so codes of highest cosine are chosen,
-        `quantized` has unit norm and the losses are 2 - 2 cos; gradients pass through both
-        normalisations (Yu et al. 2022, ViT-VQGAN).
-    search: options of `nearest_code`.
+    Both losses are |z - e|^2, one number per vector, in at least float32. `quantized` is bit for
+    bit what `vector_lookup` of the codes returns, in the dtype of the codebook (for cosine codes
+    the lookup is in `l2_normalize(codebook)`, which two compiled programs may round differently).
 
-    Both losses are |z - e|^2, one number a vector, in at least float32. `quantized` is bit for bit
-    what `vector_lookup` of the codes gives, in the dtype of the codebook (for cosine codes that is
-    one in `l2_normalize(codebook)`, which two compiled programs may round differently).
-    Raises `ConfigError` as `nearest_code`, and for an unknown gradient.
+    Args:
+        z: [*B, D].
+        codebook: [K, D].
+        gradient: how d loss / d quantized reaches z, a name of `GRADIENTS`.
+        cosine: first `l2_normalize` z and the codebook, so codes of highest cosine are chosen,
+            `quantized` has unit norm and the losses are 2 - 2 cos; gradients pass through both
+            normalizations (Yu et al. 2022, ViT-VQGAN).
+        **search: options of `nearest_code`.
+
+    Returns:
+        Values [*B, D], codes and losses [*B].
+
+    Raises:
+        ConfigError: as `nearest_code`, and for an unknown gradient.
+
+    Example:
+        >>> result = vector_quantize(jnp.array([[0.5, 0.0]]), jnp.array([[1.0, 0.0], [0.0, 9.0]]))
+        >>> result.codes.tolist(), result.codebook_loss.tolist()
+        ([0], [0.25])
     """
     require_vectors(z, codebook)
     if cosine:
-        z, codebook = l2_normalize(z), l2_normalize(codebook)
+        z = l2_normalize(z)
+        codebook = l2_normalize(codebook)
     return quantize_with_codes(z, codebook, nearest_code(z, codebook, **search), gradient=gradient)
 
 
 def quantize_with_codes(
     z: Array, codebook: Array, codes: Array, *, gradient: str = "straight_through"
 ) -> Quantized:
-    """`vector_quantize` with codes [*B] chosen by the caller (drawn, say); rows of codes out of
-    range are NaN."""
+    """`vector_quantize` with codes chosen by the caller (drawn, say).
+
+    Args:
+        z: [*B, D].
+        codebook: [K, D].
+        codes: integers [*B]; the rows of codes out of range are NaN.
+        gradient: how d loss / d quantized reaches z, a name of `GRADIENTS`.
+
+    Returns:
+        Values [*B, D], codes and losses [*B].
+
+    Raises:
+        ConfigError: shapes that do not fit, or an unknown gradient.
+
+    Example:
+        >>> codebook = jnp.array([[1.0, 0.0], [0.0, 9.0]])
+        >>> quantize_with_codes(jnp.zeros((1, 2)), codebook, jnp.array([1])).quantized.tolist()
+        [[0.0, 9.0]]
+    """
     batch = require_vectors(z, codebook)
     require(
         jnp.shape(codes) == batch,
@@ -50,12 +89,24 @@ def quantize_with_codes(
 
 
 def vector_lookup(codebook: Array, codes: Array) -> Array:
-    """codebook[codes]: [*B, D] from codebook [K, D] and integers [*B]; the gradient is a
-    scatter-add.
+    """codebook[codes]; the gradient is a scatter-add.
 
-    Concrete codes are checked (`check_codes`, which waits for the device). Inside a compiled
-    program nothing can be
-    raised: there the row of a code outside [0, K) is NaN, never a neighbour's.
+    Args:
+        codebook: [K, D].
+        codes: integers [*B]. Concrete ones are checked, which waits for the device. Inside a
+            compiled program nothing can be raised: there the row of a code outside [0, K) is NaN,
+            never a neighbor's.
+
+    Returns:
+        [*B, D].
+
+    Raises:
+        ConfigError: a codebook of another shape.
+        DataError: codes that are not integers, or concrete ones outside [0, K).
+
+    Example:
+        >>> vector_lookup(jnp.array([[1.0, 0.0], [0.0, 9.0]]), jnp.array(1)).tolist()
+        [0.0, 9.0]
     """
     shape = jnp.shape(codebook)
     require(len(shape) == 2 and shape[0] >= 1, f"codebook must be [K, D] with K >= 1; got {shape}")
@@ -64,13 +115,26 @@ def vector_lookup(codebook: Array, codes: Array) -> Array:
 
 
 def check_codes(codes: Array, num_codes: int) -> None:
-    """`DataError` unless codes are integers, and, where they are concrete, all in [0,
-    num_codes)."""
+    """Check that codes are integers and, where they are concrete, that all are in [0, num_codes).
+
+    Args:
+        codes: of any shape.
+        num_codes: K.
+
+    Raises:
+        DataError: codes that are not integers, or concrete ones out of range.
+
+    Example:
+        >>> check_codes(jnp.array([0, 4]), 4)
+        Traceback (most recent call last):
+        dgm_jax.core.errors.DataError: codes must lie in [0, 4); got [0, 4]
+    """
     dtype = jnp.result_type(codes)
     require(jnp.issubdtype(dtype, jnp.integer), f"codes must be integers; got {dtype}", DataError)
     if not checks.is_concrete(codes) or np.size(codes) == 0:
         return
-    low, high = int(np.min(np.asarray(codes))), int(np.max(np.asarray(codes)))
+    low = int(np.min(np.asarray(codes)))
+    high = int(np.max(np.asarray(codes)))
     require(
         0 <= low and high < num_codes,
         f"codes must lie in [0, {num_codes}); got [{low}, {high}]",
@@ -87,14 +151,26 @@ def gather(codebook: Array, codes: Array) -> Array:
 def code_losses(z: Array, chosen: Array) -> tuple[Array, Array]:
     """(|sg(z) - e|^2, |z - sg(e)|^2), summed over the last axis, in at least float32."""
     dtype = float_type(z, chosen)
-    z, chosen = jnp.asarray(z, dtype), jnp.asarray(chosen, dtype)
+    z = jnp.asarray(z, dtype)
+    chosen = jnp.asarray(chosen, dtype)
     codebook_loss = jnp.sum(jnp.square(lax.stop_gradient(z) - chosen), axis=-1)
-    return codebook_loss, jnp.sum(jnp.square(z - lax.stop_gradient(chosen)), axis=-1)
+    commitment_loss = jnp.sum(jnp.square(z - lax.stop_gradient(chosen)), axis=-1)
+    return codebook_loss, commitment_loss
 
 
 def l2_normalize(x: Array) -> Array:
-    """x / |x| along the last axis; a zero vector stays zero, with zero gradient. At least
-    float32."""
+    """x / |x| along the last axis; a zero vector stays zero, with zero gradient.
+
+    Args:
+        x: [*B, D].
+
+    Returns:
+        [*B, D], at least float32.
+
+    Example:
+        >>> print(np.round(np.asarray(l2_normalize(jnp.array([3.0, 4.0]))), 4))
+        [0.6 0.8]
+    """
     x = jnp.asarray(x)
     x = at_least_float32(x)
     size = lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True))
@@ -104,36 +180,39 @@ def l2_normalize(x: Array) -> Array:
 
 
 def join(z: Array, chosen: Array, gradient: str) -> Array:
-    """The value of `chosen` bit for bit, with the gradient to z that `GRADIENTS[gradient]` gives
-    and none to `chosen`."""
+    """The value of `chosen` with the gradient to z of `GRADIENTS[gradient]`, none to `chosen`."""
     soft = core.lookup(GRADIENTS, gradient, "gradient of a quantiser")
     return straight_through(lax.stop_gradient(chosen), soft(z, lax.stop_gradient(chosen)))
 
 
 def _identity(z: Array, chosen: Array) -> Array:
-    """z: the gradient at q is copied to z (Bengio et al. 2013; van den Oord et al. 2017, section
-    3.2)."""
+    """z: copies the gradient to z (Bengio et al. 2013; van den Oord et al. 2017, section 3.2)."""
     del chosen
     return jnp.asarray(z)
 
 
 def rotate(z: Array, chosen: Array) -> Array:
-    """lambda R z with lambda = |q| / |z| and the rotation R of z/|z| onto q/|q| held constant, q =
-    chosen.
+    """lambda R z with lambda = |q| / |z| and R, which rotates z/|z| onto q/|q|, held constant.
 
-    R = I - 2 r r^T + 2 q^ z^^T with r = (z^ + q^) / |z^ + q^|, so the value is q up to rounding and
-    the gradient at z is lambda R^T g. Where z or q is zero, or they are opposite, R is undefined:
-    there the value and gradient are those of z (straight-through). Fifty et al. (2024),
-    arXiv:2410.06424, section 4.
+    Here q = chosen and R = I - 2 r r^T + 2 q^ z^^T with r = (z^ + q^) / |z^ + q^|, so the value is
+    q up to rounding and the gradient at z is lambda R^T g. Where z or q is zero, or they are
+    opposite, R is undefined: there the value and gradient are those of z (straight-through). Fifty
+    et al. (2024), arXiv:2410.06424, section 4.
+
+    Args:
+        z: [*B, D].
+        chosen: q, [*B, D].
+
+    Returns:
+        [*B, D], at least float32.
     """
     z = jnp.asarray(z, float_type(z, chosen))
     fixed, chosen = lax.stop_gradient((z, chosen.astype(z.dtype)))
-    z_unit, q_unit = l2_normalize(fixed), l2_normalize(chosen)
+    z_unit = l2_normalize(fixed)
+    q_unit = l2_normalize(chosen)
     middle = z_unit + q_unit
-    length, z_length = (
-        jnp.linalg.norm(middle, axis=-1, keepdims=True),
-        jnp.linalg.norm(fixed, axis=-1, keepdims=True),
-    )
+    length = jnp.linalg.norm(middle, axis=-1, keepdims=True)
+    z_length = jnp.linalg.norm(fixed, axis=-1, keepdims=True)
     defined = (length > 1e-3) & (z_length > 0) & jnp.any(chosen != 0, axis=-1, keepdims=True)
     axis = middle / jnp.where(defined, length, 1)
     scale = jnp.linalg.norm(chosen, axis=-1, keepdims=True) / jnp.where(defined, z_length, 1)
@@ -145,5 +224,5 @@ def _dot(x: Array, y: Array) -> Array:
     return jnp.sum(x * y, axis=-1, keepdims=True)
 
 
-# (z, chosen) -> a function of z whose derivative stands in for that of the quantiser.
+# (z, chosen) -> a function of z whose derivative stands in for that of the quantizer.
 GRADIENTS = {"straight_through": _identity, "rotation": rotate}
