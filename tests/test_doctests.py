@@ -68,11 +68,12 @@ def public_functions(room):
     for name in package.__all__:
         value = getattr(package, name)
         if isinstance(value, types.ModuleType):
-            inside = {key: f for key, f in vars(value).items() if not key.startswith("_")}
+            listed = getattr(value, "__all__", None)
             functions |= {
                 f"{room}.{name}.{key}": f
-                for key, f in inside.items()
-                if is_function(f) and f.__module__.startswith(value.__name__)
+                for key, f in vars(value).items()
+                if is_function(f) and not key.startswith("_")
+                if (f.__module__ == value.__name__ if listed is None else key in listed)
             }
         elif is_function(value):
             functions[f"{room}.{name}"] = value

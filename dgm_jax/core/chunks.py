@@ -26,7 +26,8 @@ def even_chunks(x: Array, size: int, fill: float | bool) -> Array:
     num = x.shape[0]
     num_chunks = -(-num // size)
     size = -(-num // num_chunks)
-    padded = jnp.pad(x, [(0, -num % size)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
+    padding = [(0, -num % size)] + [(0, 0)] * (x.ndim - 1)
+    padded = jnp.pad(x, padding, constant_values=fill)
     return padded.reshape(-1, size, *x.shape[1:])
 
 
@@ -45,11 +46,14 @@ def chunked(function: Callable[[Array], PyTree], x: Array, size: int) -> PyTree:
         >>> core.chunked(lambda rows: rows**2, jnp.arange(5), 2).tolist()
         [0, 1, 4, 9, 16]
     """
-    full = x.shape[0] // size * size
+    num = x.shape[0]
+    full = num // size * size  # rows in whole chunks
     if full == 0:
         return function(x)
-    out = jax.lax.map(function, x[:full].reshape(-1, size, *x.shape[1:]))
+    chunks = x[:full].reshape(-1, size, *x.shape[1:])
+    out = jax.lax.map(function, chunks)
     out = jax.tree.map(lambda a: a.reshape(full, *a.shape[2:]), out)
-    if full == x.shape[0]:
+    if full == num:
         return out
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, function(x[full:]))
+    rest = function(x[full:])
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, rest)

@@ -43,8 +43,12 @@ def log_prob(x: Array, logits: Array) -> Array:
         )
     x = jnp.asarray(x).astype(logits.dtype)
     # -log p of a one and of a zero, each 0 where x gives it no weight: 0 * inf would be NaN.
-    one = jnp.where(x == 0, 0, jax.nn.softplus(-jnp.where(x == 0, 0, logits)))
-    zero = jnp.where(x == 1, 0, jax.nn.softplus(jnp.where(x == 1, 0, logits)))
+    no_one = x == 0
+    no_zero = x == 1
+    one = jax.nn.softplus(-jnp.where(no_one, 0, logits))
+    one = jnp.where(no_one, 0, one)
+    zero = jax.nn.softplus(jnp.where(no_zero, 0, logits))
+    zero = jnp.where(no_zero, 0, zero)
     return -(x * one + (1 - x) * zero)
 
 
@@ -62,9 +66,10 @@ def entropy(logits: Array) -> Array:
         0.6931
     """
     size = jnp.abs(at_least_float32(logits))
-    finite = jnp.where(jnp.isinf(size), 0, size)
+    certain = jnp.isinf(size)
+    finite = jnp.where(certain, 0, size)
     value = jax.nn.softplus(-finite) + finite * jax.nn.sigmoid(-finite)
-    return jnp.where(jnp.isinf(size), 0, value)
+    return jnp.where(certain, 0, value)
 
 
 def kl(logits_q: Array, logits_p: Array) -> Array:
@@ -87,12 +92,15 @@ def kl(logits_q: Array, logits_p: Array) -> Array:
         >>> print(f"{bernoulli.kl(0.0, jnp.log(3.0)):.4f}")  # log(4 / 3) / 2
         0.1438
     """
-    a, b = jnp.broadcast_arrays(*widened(logits_q, logits_p))
+    logits_q, logits_p = widened(logits_q, logits_p)
+    a, b = jnp.broadcast_arrays(logits_q, logits_p)
     one = jax.nn.softplus(-b) - jax.nn.softplus(-a)
     zero = jax.nn.softplus(b) - jax.nn.softplus(a)
     apart = jax.nn.sigmoid(a) * one + jax.nn.sigmoid(-a) * zero
-    near = jnp.abs(b - a) < _NEAR
-    return jnp.where(near, _kl_by_quadrature(a, jnp.where(near, b - a, 0)), apart)
+    difference = b - a
+    near = jnp.abs(difference) < _NEAR
+    close = _kl_by_quadrature(a, jnp.where(near, difference, 0))
+    return jnp.where(near, close, apart)
 
 
 def _kl_by_quadrature(a: Array, d: Array) -> Array:

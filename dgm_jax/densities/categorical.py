@@ -34,11 +34,13 @@ def log_prob(x: Array, logits: Array) -> Array:
     """
     x = require_classes(x, jnp.shape(logits)[-1])
     log_p = _log_softmax(logits)
+    num_classes = log_p.shape[-1]
     shape = jnp.broadcast_shapes(x.shape, log_p.shape[:-1])
-    log_p = jnp.broadcast_to(log_p, (*shape, log_p.shape[-1]))
-    inside = (x >= 0) & (x < log_p.shape[-1])
-    index = jnp.broadcast_to(jnp.where(inside, x, 0), shape)
-    chosen = jnp.take_along_axis(log_p, index[..., None], axis=-1)[..., 0]
+    log_p = jnp.broadcast_to(log_p, (*shape, num_classes))
+    inside = (x >= 0) & (x < num_classes)
+    index = jnp.where(inside, x, 0)
+    index = jnp.broadcast_to(index, shape)[..., None]
+    chosen = jnp.take_along_axis(log_p, index, axis=-1)[..., 0]
     return jnp.where(inside, chosen, -jnp.inf)
 
 
@@ -145,17 +147,23 @@ def _kl(log_q: Array, log_p: Array) -> Array:
     q = jnp.exp(log_q)
     p = jnp.exp(log_p)
     possible = q > 0
+    mass = jnp.where(possible, q, 0)
     log_ratio = jnp.where(possible, log_p, 0) - jnp.where(possible, log_q, 0)
     # A term is q (e^u - 1 - u) with u = log p / q; for large u, p - q (1 + u), since e^u may
     # overflow. The latter does not cancel, since there p > 2 q.
     small = possible & (log_ratio < 1)
-    at_small = jnp.where(possible, q, 0) * exp_remainder(jnp.where(small, log_ratio, 0))
-    at_large = p - jnp.where(possible, q, 0) * (1 + jnp.where(small, 0, log_ratio))
-    return jnp.sum(jnp.where(small, at_small, at_large), axis=-1)
+    small_ratio = jnp.where(small, log_ratio, 0)
+    large_ratio = jnp.where(small, 0, log_ratio)
+    at_small = mass * exp_remainder(small_ratio)
+    at_large = p - mass * (1 + large_ratio)
+    terms = jnp.where(small, at_small, at_large)
+    return jnp.sum(terms, axis=-1)
 
 
 def _mean_under(log_q: Array, values: Array) -> Array:
     """sum_k q_k values_k, with nothing from the classes of probability zero."""
     q = jnp.exp(log_q)
     possible = q > 0
-    return jnp.sum(jnp.where(possible, q, 0) * jnp.where(possible, values, 0), axis=-1)
+    mass = jnp.where(possible, q, 0)
+    values = jnp.where(possible, values, 0)
+    return jnp.sum(mass * values, axis=-1)

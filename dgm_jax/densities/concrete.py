@@ -37,21 +37,27 @@ def log_prob(log_y: Array, logits: Array, temperature: Array | float) -> Array:
     """
     checks.positive(temperature, "temperature")
     dtype = float_type(log_y, logits)
-    log_y, logits = jnp.broadcast_arrays(jnp.asarray(log_y, dtype), jnp.asarray(logits, dtype))
+    log_y = jnp.asarray(log_y, dtype)
+    logits = jnp.asarray(logits, dtype)
+    log_y, logits = jnp.broadcast_arrays(log_y, logits)
     temperature = jnp.asarray(temperature, dtype)
+    by_row = temperature[..., None]
     # Classes without probability, and entries of y that are zero.
     is_masked = jnp.isneginf(logits)
-    is_empty = jnp.isneginf(temperature[..., None] * log_y)
+    is_empty = jnp.isneginf(by_row * log_y)
     # s, with finite stand-ins where it is not defined, so that no derivative is NaN.
-    scaled_log_y = temperature[..., None] * jnp.where(is_empty, 0, log_y)
+    scaled_log_y = by_row * jnp.where(is_empty, 0, log_y)
     s = jnp.where(is_masked, 0, logits) - scaled_log_y
-    log_shares = jax.nn.log_softmax(jnp.where(is_masked, -jnp.inf, s), axis=-1)
+    masked_s = jnp.where(is_masked, -jnp.inf, s)
+    log_shares = jax.nn.log_softmax(masked_s, axis=-1)
     log_shares = jnp.where(is_masked, 0, log_shares)
     # K in the formula is the number of classes that take part; log (K - 1)! is read from a table.
     num_present = jnp.sum(~is_masked, axis=-1)
-    log_factorials = [math.lgamma(max(n, 1)) for n in range(logits.shape[-1] + 1)]
-    log_factorial = jnp.asarray(log_factorials, dtype)[num_present]
+    counts = range(logits.shape[-1] + 1)
+    log_factorials = jnp.asarray([math.lgamma(max(n, 1)) for n in counts], dtype)
+    log_factorial = log_factorials[num_present]
     log_scale = (num_present - 1) * jnp.log(temperature)
     density = log_factorial + log_scale + jnp.sum(log_shares, axis=-1)
     # Zero density where a class that takes part has y = 0, or a masked class has y > 0.
-    return jnp.where(jnp.any(is_masked != is_empty, axis=-1), -jnp.inf, density)
+    is_outside = jnp.any(is_masked != is_empty, axis=-1)
+    return jnp.where(is_outside, -jnp.inf, density)

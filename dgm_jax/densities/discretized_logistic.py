@@ -43,7 +43,8 @@ def log_prob(x: Array, loc: Array, log_scale: Array, num_values: int = 256) -> A
     log_scale = jnp.maximum(jnp.asarray(log_scale, dtype), -60.0)
     half_width = 1.0 / (num_values - 1)
     rate = jnp.exp(-log_scale)
-    centered = (2 * x - (num_values - 1)).astype(dtype) * half_width - loc
+    centered = (2 * x - (num_values - 1)).astype(dtype)
+    centered = centered * half_width - loc
     # The edges of the bin in units of the scale.
     upper = (centered + half_width) * rate
     lower = (centered - half_width) * rate
@@ -52,8 +53,11 @@ def log_prob(x: Array, loc: Array, log_scale: Array, num_values: int = 256) -> A
     # log(1 - exp(-gap)), by its first two terms where the bin is narrow against the scale.
     gap = 2 * half_width * rate
     series = jnp.log(2 * half_width) - log_scale - gap / 2
-    log_gap = jnp.where(gap < 1e-3, series, jnp.log(-jnp.expm1(-jnp.maximum(gap, 1e-3))))
+    is_narrow = gap < 1e-3
+    wide_gap = jnp.maximum(gap, 1e-3)
+    log_gap = jnp.where(is_narrow, series, jnp.log(-jnp.expm1(-wide_gap)))
     interior = log_below_upper + log_above_lower + log_gap
     upper_end = jnp.where(x == num_values - 1, log_above_lower, interior)
     log_mass = jnp.where(x == 0, log_below_upper, upper_end)
-    return jnp.where((x >= 0) & (x < num_values), log_mass, -jnp.inf)
+    in_range = (x >= 0) & (x < num_values)
+    return jnp.where(in_range, log_mass, -jnp.inf)

@@ -32,7 +32,8 @@ def log_prob(x: Array, loc: Array | float, scale: Array | float) -> Array:
         -0.9189
     """
     x, loc, scale = widened(x, loc, checks.positive(scale, "scale"))
-    return -jnp.square((x - loc) / scale) / 2 - jnp.log(scale) - HALF_LOG_TWO_PI
+    standardized = (x - loc) / scale
+    return -jnp.square(standardized) / 2 - jnp.log(scale) - HALF_LOG_TWO_PI
 
 
 def kl(
@@ -67,7 +68,8 @@ def kl(
     share = (scale_q - scale_p) / scale_p
     near = jnp.abs(share) < 0.5
     log_of_near = jnp.log1p(jnp.where(near, share, 0))
-    log_ratio = jnp.where(near, log_of_near, jnp.log(scale_q) - jnp.log(scale_p))
+    log_of_far = jnp.log(scale_q) - jnp.log(scale_p)
+    log_ratio = jnp.where(near, log_of_near, log_of_far)
     log_variance_ratio = 2 * log_ratio
     shift = (loc_q - loc_p) / scale_p
     # With u the log-variance-ratio the formula is (e^u - 1 - u + shift^2) / 2.
@@ -90,4 +92,6 @@ def entropy(scale: Array | float) -> Array:
         >>> print(f"{gaussian.entropy(1.0):.4f}")  # log(2 pi e) / 2
         1.4189
     """
-    return jnp.log(at_least_float32(checks.positive(scale, "scale"))) + HALF_LOG_TWO_PI + 0.5
+    checks.positive(scale, "scale")
+    scale = at_least_float32(scale)
+    return jnp.log(scale) + HALF_LOG_TWO_PI + 0.5

@@ -45,4 +45,5 @@ def log_prob(x: Array, centers: Array, scale: Array | float) -> Array:
         chunk_weights, chunk_centers = chunk
         return mixture.log_prob(x, chunk_weights, chunk_centers, jnp.asarray(scale, x.dtype))
 
-    return streamed_log_sum_exp(of_chunk, chunks, start=jnp.full(x.shape[:1], -jnp.inf, x.dtype))
+    start = jnp.full(x.shape[:1], -jnp.inf, x.dtype)
+    return streamed_log_sum_exp(of_chunk, chunks, start)

@@ -7,19 +7,16 @@ independent estimate.
 """
 
 from dgm_jax.likelihood import annealing, hmc
-from dgm_jax.likelihood.annealing import Path, Settings, from_prior, from_proposal
+from dgm_jax.likelihood._comparisons import Average, Overstated, average, jackknife, overstated
+from dgm_jax.likelihood._paths import Path, from_prior, from_proposal
+from dgm_jax.likelihood.annealing import Settings
 from dgm_jax.likelihood.estimates import (
-    Average,
     Ladder,
-    Overstated,
     Sandwich,
     annealed_importance_sampling,
-    average,
     bidirectional,
     evidence_lower_bound,
-    jackknife,
     ladder,
-    overstated,
 )
 from dgm_jax.likelihood.importance_sampling import (
     LogProbEstimate,

@@ -35,22 +35,22 @@ from dgm_jax.core import (
     require_positive,
 )
 from dgm_jax.likelihood import hmc
+from dgm_jax.likelihood._paths import Path, from_prior, from_proposal
+from dgm_jax.likelihood._schedules import SCHEDULES, linear, sigmoid
 
-
-class Path(NamedTuple):
-    """Where chains start, and what leads from there to p(x, z).
-
-    Functions of arrays, differentiable in z; z is [n, b, *E], x is [b, ...].
-
-    Attributes:
-        sample: `(key, x, n) -> z`, draws of the start.
-        log_prob: `(x, z) -> [n, b]`, the start's log-density.
-        log_ratio: `(x, z) -> [n, b]`, log p(x, z) - log_prob(x, z).
-    """
-
-    sample: Callable[[Key, Array, int], Array]
-    log_prob: Callable[[Array, Array], Array]
-    log_ratio: Callable[[Array, Array], Array]
+__all__ = [
+    "SCHEDULES",
+    "Annealed",
+    "Path",
+    "Settings",
+    "forward",
+    "from_prior",
+    "from_proposal",
+    "linear",
+    "reverse",
+    "sigmoid",
+    "tune",
+]
 
 
 class Annealed(NamedTuple):
@@ -64,115 +64,6 @@ class Annealed(NamedTuple):
 
     log_weights: Array
     acceptance: Array | None
-
-
-def from_prior(
-    sample: Callable[[Key, int], Array],
-    log_prob: Callable[[Array], Array],
-    log_likelihood: Callable[[Array, Array], Array],
-) -> Path:
-    """A path whose chains start at the prior.
-
-    It needs no encoder, so a decoder alone (a GAN's generator with an observation noise) can be
-    measured.
-
-    Args:
-        sample: `(key, n) -> z[n, *E]`.
-        log_prob: `z[..., *E] -> [...]`, nats.
-        log_likelihood: `(x, z[n, b, *E]) -> [n, b]`, log p(x | z), nats.
-
-    Returns:
-        The path.
-
-    Example:
-        >>> path = from_prior(
-        ...     lambda key, n: jax.random.normal(key, (n, 1)),
-        ...     lambda z: -jnp.sum(z**2, axis=-1) / 2,
-        ...     lambda x, z: -((x - z[..., 0]) ** 2) / 2,
-        ... )
-        >>> path.sample(jax.random.key(0), jnp.zeros(3), 2).shape
-        (2, 3, 1)
-    """
-
-    def start(key: Key, x: Array, n: int) -> Array:
-        flat = sample(key, n * x.shape[0])
-        return flat.reshape(n, x.shape[0], *flat.shape[1:])
-
-    return Path(start, lambda x, z: log_prob(z), log_likelihood)
-
-
-def from_proposal(
-    sample: Callable[[Key, Array, int], Array],
-    log_prob: Callable[[Array, Array], Array],
-    log_joint: Callable[[Array, Array], Array],
-) -> Path:
-    """A path whose chains start at an encoder's q(z | x).
-
-    Args:
-        sample: `(key, x, n) -> z[n, b, *E]`, draws of q.
-        log_prob: `(x, z) -> [n, b]`, log q(z | x), nats.
-        log_joint: `(x, z) -> [n, b]`, log p(x, z), nats.
-
-    Returns:
-        The path.
-
-    Example:
-        >>> path = from_proposal(
-        ...     lambda key, x, n: jnp.zeros((n, len(x), 1)),
-        ...     lambda x, z: jnp.full(z.shape[:2], -1.0),
-        ...     lambda x, z: jnp.full(z.shape[:2], -3.0),
-        ... )
-        >>> path.log_ratio(jnp.zeros(1), jnp.zeros((1, 1, 1))).item()
-        -2.0
-    """
-    return Path(sample, log_prob, lambda x, z: log_joint(x, z) - log_prob(x, z))
-
-
-def linear(num_steps: int) -> np.ndarray:
-    """The schedule beta_t = t / T.
-
-    Args:
-        num_steps: T, at least 1.
-
-    Returns:
-        beta, float64[T + 1].
-
-    Raises:
-        ConfigError: num_steps below 1.
-
-    Example:
-        >>> annealing.linear(2).tolist()
-        [0.0, 0.5, 1.0]
-    """
-    require(num_steps >= 1, f"num_steps must be at least 1; got {num_steps}")
-    return np.arange(num_steps + 1) / num_steps
-
-
-def sigmoid(num_steps: int, radius: float = 4.0) -> np.ndarray:
-    """The schedule with equal steps of the logit, rescaled to [0, 1]: dense at both ends.
-
-    Grosse et al. 2015.
-
-    Args:
-        num_steps: T, at least 1.
-        radius: the logit runs from -radius to radius.
-
-    Returns:
-        beta, float64[T + 1].
-
-    Raises:
-        ConfigError: num_steps below 1, or a radius that is not positive.
-
-    Example:
-        >>> annealing.sigmoid(2).tolist()
-        [0.0, 0.5, 1.0]
-    """
-    require(radius > 0, f"radius must be positive; got {radius}")
-    value = 1 / (1 + np.exp(-radius * (2 * linear(num_steps) - 1)))
-    return (value - value[0]) / (value[-1] - value[0])
-
-
-SCHEDULES = {"linear": linear, "sigmoid": sigmoid}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,12 +120,9 @@ def tune(key: Key, path: Path, x: Array, settings: Settings) -> Array:
         Step sizes [num_knots, B], in the unit of z.
 
     Example:
-        >>> path = from_prior(
-        ...     lambda key, n: jax.random.normal(key, (n, 1)),
-        ...     lambda z: -jnp.sum(z**2, axis=-1) / 2,
-        ...     lambda x, z: -((x - z[..., 0]) ** 2) / 2,
-        ... )
-        >>> settings = Settings(num_steps=2, num_chains=2, num_leapfrog=1, num_knots=2, num_pilot=2)
+        >>> density = lambda x, z: -jnp.sum(z**2, axis=-1) / 2
+        >>> path = Path(lambda key, x, n: jnp.ones((n, len(x), 1)), density, density)
+        >>> settings = Settings(num_chains=2, num_leapfrog=1, num_knots=2, num_pilot=2)
         >>> annealing.tune(jax.random.key(0), path, jnp.zeros(3), settings).shape
         (2, 3)
     """
@@ -303,10 +191,8 @@ def forward(key: Key, path: Path, x: Array, step_sizes: Array, settings: Setting
         ...     lambda x, z: jnp.sum(0 * z, axis=-1) - 3,
         ... )
         >>> settings = Settings(num_steps=1, num_chains=2)
-        >>> sizes = jnp.ones((10, 1))
-        >>> annealing.forward(
-        ...     jax.random.key(0), path, jnp.zeros(1), sizes, settings
-        ... ).log_weights.tolist()
+        >>> key, x, sizes = jax.random.key(0), jnp.zeros(1), jnp.ones((10, 1))
+        >>> annealing.forward(key, path, x, sizes, settings).log_weights.tolist()
         [[-3.0], [-3.0]]
     """
     key_start, key_run = jax.random.split(key)
@@ -337,11 +223,8 @@ def reverse(
         ...     lambda x, z: jnp.sum(0 * z, axis=-1) - 3,
         ... )
         >>> settings = Settings(num_steps=1, num_chains=1)
-        >>> sizes = jnp.ones((10, 1))
-        >>> z = jnp.zeros((1, 1, 1))
-        >>> annealing.reverse(
-        ...     jax.random.key(0), path, jnp.zeros(1), z, sizes, settings
-        ... ).log_weights.tolist()
+        >>> key, x, z = jax.random.key(0), jnp.zeros(1), jnp.zeros((1, 1, 1))
+        >>> annealing.reverse(key, path, x, z, jnp.ones((10, 1)), settings).log_weights.tolist()
         [[-3.0]]
     """
     return _anneal(key, path, x, z, step_sizes, settings, backwards=True)

@@ -50,10 +50,13 @@ def kl(log_p: Array, log_q: Array) -> Array:
     q = jnp.exp(log_q)
     # The terms add sum q - sum p to the sum that the docstring gives. Put it back, unless it is
     # rounding, and always with its gradient.
-    excess = jnp.sum(p, axis=-1) - jnp.sum(q, axis=-1)
-    rounding = 8 * jnp.finfo(p.dtype).eps * jnp.sum(p, axis=-1)
-    excess = excess - lax.stop_gradient(jnp.where(jnp.abs(excess) <= rounding, excess, 0))
-    return jnp.sum(_kl_terms(log_p, log_q), axis=-1) + excess
+    mass = jnp.sum(p, axis=-1)
+    excess = mass - jnp.sum(q, axis=-1)
+    rounding = 8 * jnp.finfo(p.dtype).eps * mass
+    is_rounding = jnp.abs(excess) <= rounding
+    excess = excess - lax.stop_gradient(jnp.where(is_rounding, excess, 0))
+    terms = _kl_terms(log_p, log_q)
+    return jnp.sum(terms, axis=-1) + excess
 
 
 def js(log_p: Array, log_q: Array) -> Array:
@@ -77,7 +80,8 @@ def js(log_p: Array, log_q: Array) -> Array:
         >>> print(f"{value:.4f}")  # disjoint: log 2
         0.6931
     """
-    return jnp.sum(_js_terms(*_pair(log_p, log_q)), axis=-1)
+    log_p, log_q = _pair(log_p, log_q)
+    return jnp.sum(_js_terms(log_p, log_q), axis=-1)
 
 
 def total_variation(log_p: Array, log_q: Array) -> Array:
@@ -99,7 +103,8 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
         >>> print(f"{divergences.total_variation(jnp.log(p), jnp.log(q)):.4f}")
         0.2500
     """
-    return jnp.sum(_total_variation_terms(*_pair(log_p, log_q)), axis=-1)
+    log_p, log_q = _pair(log_p, log_q)
+    return jnp.sum(_total_variation_terms(log_p, log_q), axis=-1)
 
 
 def kl_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
@@ -174,14 +179,18 @@ def _kl_terms(log_p: Array, log_q: Array) -> Array:
     """p (log p - log q) - p + q, never negative."""
     p = jnp.exp(log_p)
     q = jnp.exp(log_q)
-    lacking = (log_p > -jnp.inf) & (log_q == -jnp.inf)
-    both = (log_p > -jnp.inf) & (log_q != -jnp.inf)
+    in_p = log_p > -jnp.inf
+    lacking = in_p & (log_q == -jnp.inf)
+    both = in_p & (log_q != -jnp.inf)
     log_ratio = jnp.where(both, log_q, 0.0) - jnp.where(both, log_p, 0.0)
     # p (e^u - 1 - u) with u = log q / p; for large u, q - p (1 + u), since e^u may overflow.
     small = log_ratio < 1
-    at_small = jnp.where(both, p, 0) * exp_remainder(jnp.where(small, log_ratio, 0))
-    at_large = q - p * (1 + jnp.where(small, 0, log_ratio))
-    terms = jnp.where(both & small, at_small, jnp.where(both, at_large, q))
+    small_ratio = jnp.where(small, log_ratio, 0)
+    large_ratio = jnp.where(small, 0, log_ratio)
+    at_small = jnp.where(both, p, 0) * exp_remainder(small_ratio)
+    at_large = q - p * (1 + large_ratio)
+    terms = jnp.where(both, at_large, q)
+    terms = jnp.where(both & small, at_small, terms)
     return jnp.where(lacking, jnp.inf, terms)
 
 
@@ -190,7 +199,8 @@ def _js_terms(log_p: Array, log_q: Array) -> Array:
     both = jnp.isfinite(log_p) & jnp.isfinite(log_q)
     log_ratio = jnp.where(both, log_p, 0.0) - jnp.where(both, log_q, 0.0)
     mixture = (jnp.exp(log_p) + jnp.exp(log_q)) / 2
-    return mixture * jnp.where(both, _js_per_mass(log_ratio), math.log(2))
+    per_mass = jnp.where(both, _js_per_mass(log_ratio), math.log(2))
+    return mixture * per_mass
 
 
 def _js_per_mass(log_ratio: Array) -> Array:
@@ -198,8 +208,10 @@ def _js_per_mass(log_ratio: Array) -> Array:
     size = jnp.abs(log_ratio)
     half = jnp.minimum(size / 2, 1.0)
     # log 2 - H cancels near d = 0; the same number written with tanh does not.
-    near = half * jnp.tanh(half) + jnp.log1p(-jnp.square(jnp.tanh(half))) / 2
-    far = math.log(2) - jnp.log1p(jnp.exp(-size)) - size * jax.nn.sigmoid(-size)
+    tanh = jnp.tanh(half)
+    near = half * tanh + jnp.log1p(-jnp.square(tanh)) / 2
+    log_share = jnp.log1p(jnp.exp(-size))
+    far = math.log(2) - log_share - size * jax.nn.sigmoid(-size)
     return jnp.where(size < 2, near, far)
 
 

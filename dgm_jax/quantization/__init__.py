@@ -9,6 +9,7 @@ examples. `QUANTIZERS` holds all of these behind one contract, `core.Quantizer`.
 """
 
 from dgm_jax.quantization import codebook_ema, finite_scalar
+from dgm_jax.quantization._several_codebooks import product_quantizer, residual_quantizer
 from dgm_jax.quantization.clustering import KMeans, kmeans
 from dgm_jax.quantization.codebook_ema import CodebookState, CodebookStatistics
 from dgm_jax.quantization.finite_scalar import FiniteScalar, finite_scalar_quantize
@@ -19,8 +20,6 @@ from dgm_jax.quantization.quantizers import (
     codebook_loss_quantizer,
     finite_scalar_quantizer,
     moving_average_quantizer,
-    product_quantizer,
-    residual_quantizer,
 )
 from dgm_jax.quantization.residual import residual_lookup, residual_quantize
 from dgm_jax.quantization.usage import (

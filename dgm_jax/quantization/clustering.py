@@ -96,19 +96,24 @@ def kmeans(
     centers = lax.fori_loop(0, num_iterations, iterate, codebook_ema.init(codebook)).codebook
     codes = assign(centers)
     squares = jnp.square(rows - gather(centers, jnp.maximum(codes, 0)))
-    inertia = jnp.sum(squares if kept is None else jnp.where(kept[:, None], squares, 0))
-    return KMeans(centers, codes.reshape(shape[:-1]), inertia)
+    if kept is not None:
+        squares = jnp.where(kept[:, None], squares, 0)
+    return KMeans(centers, codes.reshape(shape[:-1]), jnp.sum(squares))
 
 
 def _random(key: Key, rows: Array, num_codes: int, kept: Array | None) -> Array:
-    order, num = codebook_ema.real_first(jax.random.permutation(key, len(rows)), kept)
-    return rows[order[:num_codes] if kept is None else order[jnp.arange(num_codes) % num]]
+    order = jax.random.permutation(key, len(rows))
+    order, num = codebook_ema.real_first(order, kept)
+    if kept is None:
+        return rows[order[:num_codes]]
+    return rows[order[jnp.arange(num_codes) % num]]
 
 
 def _plus_plus(key: Key, rows: Array, num_codes: int, kept: Array | None) -> Array:
     key_first, key_next = jax.random.split(key)
     order, num = codebook_ema.real_first(jnp.arange(len(rows)), kept)
-    first = rows[order[jax.random.randint(key_first, (), 0, num)]]
+    first_index = jax.random.randint(key_first, (), 0, num)
+    first = rows[order[first_index]]
     last = order[num - 1]  # drawn where all squared distances are zero
     counted = jnp.ones(len(rows), rows.dtype) if kept is None else kept.astype(rows.dtype)
 
@@ -116,11 +121,14 @@ def _plus_plus(key: Key, rows: Array, num_codes: int, kept: Array | None) -> Arr
         squares = squares * counted
         # Inversion of the cumulative distribution: row i with probability squares_i / sum.
         total = jnp.cumsum(squares)
-        row = rows[jnp.clip(jnp.searchsorted(total, uniform * total[-1], side="right"), 0, last)]
-        return jnp.minimum(squares, jnp.sum(jnp.square(rows - row), axis=1)), row
+        index = jnp.searchsorted(total, uniform * total[-1], side="right")
+        row = rows[jnp.clip(index, 0, last)]
+        to_row = jnp.sum(jnp.square(rows - row), axis=1)
+        return jnp.minimum(squares, to_row), row
 
     squares = jnp.sum(jnp.square(rows - first), axis=1)
-    _, others = lax.scan(choose, squares, core.uniform(key_next, (num_codes - 1,), rows.dtype))
+    uniforms = core.uniform(key_next, (num_codes - 1,), rows.dtype)
+    _, others = lax.scan(choose, squares, uniforms)
     return jnp.concatenate([first[None], others])
 
 

@@ -160,3 +160,18 @@ def unchanged(key: Key, state: PyTree, z: Array, quantized: Quantized) -> tuple[
 
 def _require_start(start: str) -> None:
     require(start in STARTS, f"start of a codebook must be one of {list(STARTS)}, got {start!r}")
+
+
+def either(
+    books: Codebooks, decay: Array | float | None, threshold: float, start: str
+) -> Quantizer:
+    """Codebooks that follow a moving average, or, without a decay, that are trained by gradient."""
+    if decay is None:
+        return trained(books, start)
+    return averaged(books, decay, threshold, start)
+
+
+def require_sizes(**sizes: int) -> None:
+    """`ConfigError` unless all sizes, given by name, are at least 1."""
+    for name, size in sizes.items():
+        require(size >= 1, f"{name} of a quantizer must be at least 1, got {size}")

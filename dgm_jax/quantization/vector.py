@@ -179,6 +179,11 @@ def l2_normalize(x: Array) -> Array:
     return jnp.where(size > 0, scaled / jnp.sqrt(jnp.where(size > 0, squares, 1)), 0)
 
 
+def unit(x: Array, cosine: bool) -> Array:
+    """x, or for cosine codes `l2_normalize(x)`."""
+    return l2_normalize(x) if cosine else x
+
+
 def join(z: Array, chosen: Array, gradient: str) -> Array:
     """The value of `chosen` with the gradient to z of `GRADIENTS[gradient]`, none to `chosen`."""
     soft = core.lookup(GRADIENTS, gradient, "gradient of a quantiser")

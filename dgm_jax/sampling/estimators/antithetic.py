@@ -42,17 +42,26 @@ def disarm(key: Key, objective: Objective, logits: Array, *, num_samples: int = 
     u = uniform(key, (num_samples, *phi.shape), phi.dtype)
     probability = jax.nn.sigmoid(phi)
     # [2, num_samples, *E, K - 1]: both draws of each pair.
-    sticks = jnp.stack([u < probability, 1 - u < probability])
+    first = u < probability
+    second = 1 - u < probability
+    sticks = jnp.stack([first, second])
     # A last stick that always breaks makes K the category of draws without a broken stick.
-    ended = jnp.concatenate([sticks, jnp.ones((*sticks.shape[:-1], 1), bool)], axis=-1)
+    last_stick = jnp.ones((*sticks.shape[:-1], 1), bool)
+    ended = jnp.concatenate([sticks, last_stick], axis=-1)
     index = jnp.argmax(ended, axis=-1)
     x = jax.nn.one_hot(index, logits.shape[-1], dtype=logits.dtype)
-    values = evaluate(objective, x.reshape(-1, *logits.shape)).reshape(2, num_samples)
-    difference = (values[0] - values[1]).reshape(num_samples, *(1,) * phi.ndim)
-    sign = sticks[0].astype(phi.dtype) - sticks[1].astype(phi.dtype)
-    counts = jnp.arange(phi.shape[-1]) <= jnp.max(index, axis=0)[..., None]
-    by_stick = jnp.where(counts, difference * sign * jax.nn.sigmoid(jnp.abs(phi)) / 2, 0)
-    return Estimate(jnp.mean(values), pullback(jnp.mean(by_stick, axis=0))[0])
+    values = evaluate(objective, x.reshape(-1, *logits.shape))
+    values = values.reshape(2, num_samples)
+    difference = values[0] - values[1]
+    difference = difference.reshape(num_samples, *(1,) * phi.ndim)
+    sign = first.astype(phi.dtype) - second.astype(phi.dtype)
+    # Sticks after the end of both draws are left out.
+    position = jnp.arange(phi.shape[-1])
+    counts = position <= jnp.max(index, axis=0)[..., None]
+    by_stick = difference * sign * jax.nn.sigmoid(jnp.abs(phi)) / 2
+    by_stick = jnp.where(counts, by_stick, 0)
+    (gradient,) = pullback(jnp.mean(by_stick, axis=0))
+    return Estimate(jnp.mean(values), gradient)
 
 
 def _stick_logits(logits: Array) -> Array:
