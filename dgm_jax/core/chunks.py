@@ -8,7 +8,11 @@ import jax.numpy as jnp
 from dgm_jax.core.types import Array, PyTree
 
 
-def even_chunks(x: Array, size: int, fill: float | bool) -> Array:
+def even_chunks(
+    x: Array,
+    size: int,
+    fill: float | bool,
+) -> Array:
     """Split rows into as few chunks of at most `size` as possible, evenly filled.
 
     Args:
@@ -31,7 +35,11 @@ def even_chunks(x: Array, size: int, fill: float | bool) -> Array:
     return padded.reshape(-1, size, *x.shape[1:])
 
 
-def chunked(function: Callable[[Array], PyTree], x: Array, size: int) -> PyTree:
+def chunked(
+    function: Callable[[Array], PyTree],
+    x: Array,
+    size: int,
+) -> PyTree:
     """Apply a row-wise function to `size` rows at a time.
 
     Args:

@@ -47,7 +47,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def differences(before: dict, now: dict, prefix: str = "") -> list[str]:
+def differences(
+    before: dict,
+    now: dict,
+    prefix: str = "",
+) -> list[str]:
     """List the leaves in which two JSON objects differ.
 
     Args:
@@ -79,7 +83,11 @@ def _differ(old: object, new: object) -> bool:
     return old != new or not same_type
 
 
-def lookup(registry: Mapping[str, Value] | Collection[str], name: str, kind: str) -> Value:
+def lookup(
+    registry: Mapping[str, Value] | Collection[str],
+    name: str,
+    kind: str,
+) -> Value:
     """Look up a name in a registry, with a helpful error.
 
     Args:
@@ -103,7 +111,11 @@ def lookup(registry: Mapping[str, Value] | Collection[str], name: str, kind: str
     raise ConfigError(f"unknown {kind} {name!r}{did_you_mean(name, registry)}; known: {known}")
 
 
-def require(condition: bool, message: str, error: type[DgmError] = ConfigError) -> None:
+def require(
+    condition: bool,
+    message: str,
+    error: type[DgmError] = ConfigError,
+) -> None:
     """Raise an error unless a condition holds.
 
     Args:

@@ -100,7 +100,9 @@ def _relative_error(log_weights: Array, axis: int) -> Array:
 
 
 def streamed_log_sum_exp(
-    of_chunk: Callable[[PyTree], PyTree], chunks: PyTree, start: PyTree
+    of_chunk: Callable[[PyTree], PyTree],
+    chunks: PyTree,
+    start: PyTree,
 ) -> PyTree:
     """Log-sum-exp over all chunks, with one chunk in memory at a time.
 

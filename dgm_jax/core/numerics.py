@@ -33,7 +33,11 @@ def named_key(key: Key, name: str) -> Key:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def normal(key: Key, shape: tuple[int, ...], dtype: DTypeLike = float) -> Array:
+def normal(
+    key: Key,
+    shape: tuple[int, ...],
+    dtype: DTypeLike = float,
+) -> Array:
     """Standard normal draws, equal to `jax.random.normal(key, shape)` and quicker to compile.
 
     Args:
@@ -161,7 +165,11 @@ def _exp_remainder_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[A
     return exp_remainder(u), jnp.expm1(at_least_float32(u)) * tangent
 
 
-def compensated_add(total: Array, lost: Array, term: Array) -> tuple[Array, Array]:
+def compensated_add(
+    total: Array,
+    lost: Array,
+    term: Array,
+) -> tuple[Array, Array]:
     """One step of Kahan's compensated sum.
 
     Args:

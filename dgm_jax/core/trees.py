@@ -30,7 +30,11 @@ def all_finite(tree: PyTree) -> Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
 
 
-def select_tree(condition: Array, on_true: PyTree, on_false: PyTree) -> PyTree:
+def select_tree(
+    condition: Array,
+    on_true: PyTree,
+    on_false: PyTree,
+) -> PyTree:
     """Leaf-wise `where` with one scalar condition; typed keys are allowed.
 
     Args:

@@ -8,7 +8,11 @@ import jax.numpy as jnp
 from dgm_jax.core import Array, checks, float_type
 
 
-def log_prob(log_y: Array, logits: Array, temperature: Array | float) -> Array:
+def log_prob(
+    log_y: Array,
+    logits: Array,
+    temperature: Array | float,
+) -> Array:
     """Log-density of log y, where y = softmax((logits + Gumbel) / temperature).
 
     log (K-1)! + (K-1) log t + sum_k s_k - K logsumexp(s) with s_k = logits_k - t log y_k

@@ -7,7 +7,12 @@ from dgm_jax.core import Array, float_type, require
 from dgm_jax.densities.categorical import require_classes
 
 
-def log_prob(x: Array, loc: Array, log_scale: Array, num_values: int = 256) -> Array:
+def log_prob(
+    x: Array,
+    loc: Array,
+    log_scale: Array,
+    num_values: int = 256,
+) -> Array:
     """Log-probability of integer pixels under a discretized logistic distribution, elementwise.
 
     The mass of a logistic distribution between the midpoints to the neighboring values; the lowest

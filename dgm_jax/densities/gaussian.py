@@ -13,7 +13,11 @@ from dgm_jax.core import Array, at_least_float32, checks, exp_remainder, widened
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def log_prob(x: Array, loc: Array | float, scale: Array | float) -> Array:
+def log_prob(
+    x: Array,
+    loc: Array | float,
+    scale: Array | float,
+) -> Array:
     """log N(x; loc, scale^2) = -((x - loc) / scale)^2 / 2 - log scale - log(2 pi) / 2.
 
     Args:
@@ -37,7 +41,10 @@ def log_prob(x: Array, loc: Array | float, scale: Array | float) -> Array:
 
 
 def kl(
-    loc_q: Array | float, scale_q: Array | float, loc_p: Array | float, scale_p: Array | float
+    loc_q: Array | float,
+    scale_q: Array | float,
+    loc_p: Array | float,
+    scale_p: Array | float,
 ) -> Array:
     """KL(N(loc_q, scale_q^2) || N(loc_p, scale_p^2)), elementwise.
 

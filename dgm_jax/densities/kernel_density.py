@@ -10,7 +10,11 @@ from dgm_jax.densities import mixture
 CHUNK = 100  # kernels that are summed at once: [points, CHUNK, dim] numbers in memory
 
 
-def log_prob(x: Array, centers: Array, scale: Array | float) -> Array:
+def log_prob(
+    x: Array,
+    centers: Array,
+    scale: Array | float,
+) -> Array:
     """log 1/n sum_i N(x; c_i, scale^2 I), computed for a hundred centers at a time.
 
     As the scale tends to 0, the value tends to minus infinity away from the centers, and to

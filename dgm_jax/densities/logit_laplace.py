@@ -6,7 +6,12 @@ import jax.numpy as jnp
 from dgm_jax.core import Array, DataError, at_least_float32, checks, float_type, require
 
 
-def log_prob(x: Array, loc: Array, log_scale: Array, epsilon: float = 0.1) -> Array:
+def log_prob(
+    x: Array,
+    loc: Array,
+    log_scale: Array,
+    epsilon: float = 0.1,
+) -> Array:
     """Log-density of x such that logit(shrink(x)) is Laplace distributed, elementwise.
 
     With v = shrink(x) = (1 - 2 epsilon) x + epsilon and b = exp(log_scale),

@@ -29,7 +29,12 @@ class MixtureSample(NamedTuple):
     component: Array
 
 
-def log_prob(x: Array, log_weights: Array, means: Array, scales: Array | float) -> Array:
+def log_prob(
+    x: Array,
+    log_weights: Array,
+    means: Array,
+    scales: Array | float,
+) -> Array:
     """log sum_k w_k N(x; means_k, scales_k^2).
 
     Args:
@@ -55,7 +60,11 @@ def log_prob(x: Array, log_weights: Array, means: Array, scales: Array | float) 
     return jax.nn.logsumexp(by_component, axis=-1)
 
 
-def component_log_prob(x: Array, means: Array, scales: Array | float) -> Array:
+def component_log_prob(
+    x: Array,
+    means: Array,
+    scales: Array | float,
+) -> Array:
     """log N(x; means_k, scales_k^2) for every component, without the weights.
 
     Args:
@@ -86,7 +95,11 @@ def component_log_prob(x: Array, means: Array, scales: Array | float) -> Array:
 
 
 def sample(
-    key: Key, n: int, log_weights: Array, means: Array, scales: Array | float
+    key: Key,
+    n: int,
+    log_weights: Array,
+    means: Array,
+    scales: Array | float,
 ) -> MixtureSample:
     """Independent draws with their components; differentiable in means and scales only.
 

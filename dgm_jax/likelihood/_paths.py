@@ -50,7 +50,11 @@ def from_prior(
         (2, 3, 1)
     """
 
-    def start(key: Key, x: Array, n: int) -> Array:
+    def start(
+        key: Key,
+        x: Array,
+        n: int,
+    ) -> Array:
         flat = sample(key, n * x.shape[0])
         return flat.reshape(n, x.shape[0], *flat.shape[1:])
 

@@ -113,7 +113,12 @@ def evidence_lower_bound(
 
 
 def annealed_importance_sampling(
-    key: Key, path: Path, x: Array, settings: Settings = Settings(), *, batch_size: int = 100
+    key: Key,
+    path: Path,
+    x: Array,
+    settings: Settings = Settings(),
+    *,
+    batch_size: int = 100,
 ) -> LogProbEstimate:
     """log of the mean over chains of the annealed weights (see `annealing`), for each row of x.
 
@@ -203,7 +208,11 @@ def bidirectional(
         f"x and z must have as many rows; got {x.shape[:1]} and {z.shape[:1]}",
     )
 
-    def of_rows(key: Key, rows: Array, exact: Array) -> Sandwich:
+    def of_rows(
+        key: Key,
+        rows: Array,
+        exact: Array,
+    ) -> Sandwich:
         key_pilot, key_forward, key_reverse = jax.random.split(key, 3)
         sizes = annealing.tune(key_pilot, path, rows, settings)
         lower = _over_chains(annealing.forward(key_forward, path, rows, sizes, settings))

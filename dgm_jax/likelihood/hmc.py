@@ -34,7 +34,11 @@ class Point(NamedTuple):
     ratio_slope: Array
 
 
-def point(log_base: LogDensity, log_ratio: LogDensity, z: Array) -> Point:
+def point(
+    log_base: LogDensity,
+    log_ratio: LogDensity,
+    z: Array,
+) -> Point:
     """Evaluate both log-densities and their gradients, once each.
 
     Args:

@@ -137,7 +137,11 @@ def importance_weighted(
     return in_groups(key, of_rows, batch_size, x)
 
 
-def chunk_of(num_samples: int, samples_at_once: int, least: int = 1) -> int:
+def chunk_of(
+    num_samples: int,
+    samples_at_once: int,
+    least: int = 1,
+) -> int:
     """How many samples are held at once: the smaller of both, which must divide num_samples.
 
     Args:
@@ -174,7 +178,12 @@ def _weight_error(effective_sample_size: Array, num: int) -> Array:
     return jnp.where(has_weight, jnp.sqrt(jnp.maximum(share - 1, 0) / (num - 1)), jnp.inf)
 
 
-def in_groups(key: Key, of_rows: Callable[..., PyTree], batch_size: int, *arrays: Array) -> PyTree:
+def in_groups(
+    key: Key,
+    of_rows: Callable[..., PyTree],
+    batch_size: int,
+    *arrays: Array,
+) -> PyTree:
     """Apply a function to groups of rows, one after another.
 
     Args:

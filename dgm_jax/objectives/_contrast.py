@@ -95,7 +95,11 @@ def contrast_log_prob(z: Array, contrast: Contrast) -> Array:
     return jnp.sum(gaussian.log_prob(z, *jax.lax.stop_gradient(contrast)), axis=-1)
 
 
-def contrast_sample(key: Key, contrast: Contrast, num_samples: int) -> Array:
+def contrast_sample(
+    key: Key,
+    contrast: Contrast,
+    num_samples: int,
+) -> Array:
     """Draws of r(z | x), without gradient.
 
     Args:

@@ -39,7 +39,11 @@ def pack(x: Array, m: int) -> Array:
     return groups.reshape((num_packs,) + x.shape[1:-1] + (m * x.shape[-1],))
 
 
-def instance_noise(key: Key, x: Array, scale: Array | float) -> Array:
+def instance_noise(
+    key: Key,
+    x: Array,
+    scale: Array | float,
+) -> Array:
     """x + scale n with n ~ N(0, I): what D sees instead of x, for real and fake alike.
 
     Both densities are blurred by the same Gaussian, so they overlap and the JSD has a gradient

@@ -94,7 +94,11 @@ def with_prior(raw_logits: Array, prior_log_prob: Array) -> Array:
     return raw_logits - prior_log_prob
 
 
-def terms(log_likelihood: Array, logits: Array, beta: Array | float = 1.0) -> elbo.ElboTerms:
+def terms(
+    log_likelihood: Array,
+    logits: Array,
+    beta: Array | float = 1.0,
+) -> elbo.ElboTerms:
     """The adversarial ELBO log p(x | z_q) - beta T(x, z_q) with its two terms apart.
 
     In expectation a bound on log p(x) for the optimal critic only.
@@ -118,7 +122,11 @@ def terms(log_likelihood: Array, logits: Array, beta: Array | float = 1.0) -> el
     return elbo.elbo(log_likelihood, logits, beta)
 
 
-def loss(log_likelihood: Array, logits: Array, beta: Array | float = 1.0) -> Array:
+def loss(
+    log_likelihood: Array,
+    logits: Array,
+    beta: Array | float = 1.0,
+) -> Array:
     """What encoder, decoder and prior minimize: -mean(log p(x | z_q) - beta T(x, z_q)).
 
     Args:
@@ -141,7 +149,12 @@ def loss(log_likelihood: Array, logits: Array, beta: Array | float = 1.0) -> Arr
     return -jnp.mean(terms(log_likelihood, logits, beta).elbo)
 
 
-def adaptive_kl(logits: Array, z: Array, contrast: Contrast, prior_log_prob: Array) -> Array:
+def adaptive_kl(
+    logits: Array,
+    z: Array,
+    contrast: Contrast,
+    prior_log_prob: Array,
+) -> Array:
     """T_r(x, z) + log r(z | x) - log p(z): one draw of KL(q || p) under adaptive contrast.
 
     KL(q || p) = KL(q || r) + E_q[log r - log p] (paper, section 3.3): the critic only has to learn
@@ -173,7 +186,10 @@ def adaptive_kl(logits: Array, z: Array, contrast: Contrast, prior_log_prob: Arr
 
 
 def contrast_log_weights(
-    log_likelihood: Array, prior_log_prob: Array, z: Array, contrast: Contrast
+    log_likelihood: Array,
+    prior_log_prob: Array,
+    z: Array,
+    contrast: Contrast,
 ) -> Array:
     """log p(x | z) + log p(z) - log r(z | x) for z ~ r.
 

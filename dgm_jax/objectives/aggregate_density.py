@@ -35,7 +35,12 @@ class LogDensities(NamedTuple):
     by_dimension: Array
 
 
-def log_densities(z: Array, loc: Array, scale: Array, chunk_size: int = 256) -> LogDensities:
+def log_densities(
+    z: Array,
+    loc: Array,
+    scale: Array,
+    chunk_size: int = 256,
+) -> LogDensities:
     """Densities of draws under their own posterior N(loc_i, scale_i^2) and the average of all N.
 
     Log-sum-exps are accumulated over chunks of posteriors, for a chunk of draws at a time, so at

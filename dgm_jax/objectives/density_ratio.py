@@ -173,7 +173,11 @@ def f_divergence_bound(logits_q1: Array, logits_q2: Array) -> Array:
     return kl_estimate(logits_q1) - jnp.expm1(log_mean_exp(logits_q2).value)
 
 
-def diagnose(logits_q1: Array, logits_q2: Array, num_bins: int = 20) -> Diagnosis:
+def diagnose(
+    logits_q1: Array,
+    logits_q2: Array,
+    num_bins: int = 20,
+) -> Diagnosis:
     """How a fitted T behaves on fresh draws of q1 and q2; the draws it was fitted on flatter it.
 
     Signs of a bad ratio: a log-normalizer several standard errors from 0, a tiny effective sample

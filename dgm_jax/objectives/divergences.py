@@ -107,7 +107,11 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
     return jnp.sum(_total_variation_terms(log_p, log_q), axis=-1)
 
 
-def kl_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
+def kl_on_grid(
+    log_p: Array,
+    log_q: Array,
+    spacing: float,
+) -> Array:
     """KL(p || q) of two densities by the midpoint rule.
 
     Args:
@@ -131,7 +135,11 @@ def kl_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
     return kl(log_p, log_q) * checks.positive(spacing, "spacing")
 
 
-def js_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
+def js_on_grid(
+    log_p: Array,
+    log_q: Array,
+    spacing: float,
+) -> Array:
     """Jensen-Shannon divergence of two densities by the midpoint rule.
 
     Args:
@@ -153,7 +161,11 @@ def js_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
     return js(log_p, log_q) * checks.positive(spacing, "spacing")
 
 
-def total_variation_on_grid(log_p: Array, log_q: Array, spacing: float) -> Array:
+def total_variation_on_grid(
+    log_p: Array,
+    log_q: Array,
+    spacing: float,
+) -> Array:
     """Total variation distance of two densities by the midpoint rule.
 
     Args:

@@ -28,7 +28,11 @@ class ElboTerms(NamedTuple):
     kl: Array
 
 
-def elbo(log_likelihood: Array, kl: Array, beta: Array | float = 1.0) -> ElboTerms:
+def elbo(
+    log_likelihood: Array,
+    kl: Array,
+    beta: Array | float = 1.0,
+) -> ElboTerms:
     """The bound log_likelihood - beta kl from its two terms.
 
     Args:

@@ -84,7 +84,11 @@ def decompose(log_q: Array, log_prior: Array) -> Surgery:
     )
 
 
-def decompose_on_grid(log_q: Array, log_prior: Array, spacing: float) -> Surgery:
+def decompose_on_grid(
+    log_q: Array,
+    log_prior: Array,
+    spacing: float,
+) -> Surgery:
     """The surgery by quadrature, for latents of one or two dimensions: no error but the grid's.
 
     As in `divergences`, the grid must hold the mass of all densities.
@@ -184,7 +188,11 @@ def decompose_gaussian(
     )
 
 
-def decompose_aggregate(log_q: Array, log_aggregate: Array, log_prior: Array) -> SurgeryTerms:
+def decompose_aggregate(
+    log_q: Array,
+    log_aggregate: Array,
+    log_prior: Array,
+) -> SurgeryTerms:
     """The terms from densities at one draw z_i ~ q(. | x_i) for each of N data points.
 
     Args:

@@ -5,7 +5,12 @@ import jax.numpy as jnp
 from dgm_jax.core import Array, at_least_float32, checks, require
 
 
-def free_bits(kl: Array, floor: float, *, per_example: bool = False) -> Array:
+def free_bits(
+    kl: Array,
+    floor: float,
+    *,
+    per_example: bool = False,
+) -> Array:
     """sum_j max(floor, mean_b kl_bj), in place of the mean over examples of sum_j kl_bj.
 
     Kingma et al. 2016, "Improved variational inference with inverse autoregressive flow". A group

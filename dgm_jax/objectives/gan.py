@@ -130,7 +130,9 @@ def optimal_logits(log_p: Array, log_q: Array) -> Array:
 
 
 def least_squares(
-    fake_target: float = 0.0, real_target: float = 1.0, generator_target: float = 1.0
+    fake_target: float = 0.0,
+    real_target: float = 1.0,
+    generator_target: float = 1.0,
 ) -> GanLoss:
     """The least-squares GAN with targets a (fake), b (real) and c (what G wants D to say).
 

@@ -54,7 +54,11 @@ def residual_quantizer(
     require_sizes(num_codes=num_codes, width=width, num_levels=num_levels)
     core.lookup(GRADIENTS, gradient, "gradient of a quantiser")
 
-    def followed(z: Array, books: Array, codes: Array) -> Array:
+    def followed(
+        z: Array,
+        books: Array,
+        codes: Array,
+    ) -> Array:
         # Level l follows the residuals that it was given: z without the codes of the levels before.
         chosen = jax.vmap(gather)(books, by_level(codes))
         rows = z.reshape(-1, width).astype(chosen.dtype)

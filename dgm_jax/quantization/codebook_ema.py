@@ -69,7 +69,10 @@ def init(codebook: Array, *, count: float = 1.0) -> CodebookState:
 
 
 def update(
-    state: CodebookState, z: Array, codes: Array, decay: Array | float = 0.99
+    state: CodebookState,
+    z: Array,
+    codes: Array,
+    decay: Array | float = 0.99,
 ) -> CodebookState:
     """One step of the moving average.
 
@@ -102,7 +105,11 @@ def update(
     return apply(state, statistics(state, z, codes), decay)
 
 
-def statistics(state: CodebookState, z: Array, codes: Array) -> CodebookStatistics:
+def statistics(
+    state: CodebookState,
+    z: Array,
+    codes: Array,
+) -> CodebookStatistics:
     """What `update` needs of a batch; the sums of parts of a batch add up.
 
     Segment sums, O(N D), without a one-hot matrix.
@@ -143,7 +150,9 @@ def statistics(state: CodebookState, z: Array, codes: Array) -> CodebookStatisti
 
 
 def apply(
-    state: CodebookState, batch: CodebookStatistics, decay: Array | float = 0.99
+    state: CodebookState,
+    batch: CodebookStatistics,
+    decay: Array | float = 0.99,
 ) -> CodebookState:
     """The step of `update` from the statistics of a batch.
 

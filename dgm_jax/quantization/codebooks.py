@@ -73,7 +73,12 @@ def trained(books: Codebooks, start: str) -> Quantizer:
     )
 
 
-def averaged(books: Codebooks, decay: Array | float, threshold: float, start: str) -> Quantizer:
+def averaged(
+    books: Codebooks,
+    decay: Array | float,
+    threshold: float,
+    start: str,
+) -> Quantizer:
     """A quantizer whose codebooks are moving averages, one `CodebookState` for all levels.
 
     Args:
@@ -100,20 +105,30 @@ def averaged(books: Codebooks, decay: Array | float, threshold: float, start: st
         first = _first(books, start, key, z)
         return {}, jax.vmap(begin)(first) if levels else begin(first)
 
-    def quantize(params: PyTree, state: codebook_ema.CodebookState, z: Array) -> Quantized:
+    def quantize(
+        params: PyTree,
+        state: codebook_ema.CodebookState,
+        z: Array,
+    ) -> Quantized:
         del params
         quantized = books.quantize(z, state.codebook)
         return quantized._replace(codebook_loss=jnp.zeros_like(quantized.codebook_loss))
 
     def move(
-        key: Key, state: codebook_ema.CodebookState, z: Array, codes: Array
+        key: Key,
+        state: codebook_ema.CodebookState,
+        z: Array,
+        codes: Array,
     ) -> tuple[codebook_ema.CodebookState, Array]:
         state = codebook_ema.update(state, z, codes, decay)
         dead = jnp.sum(state.counts < threshold)
         return (codebook_ema.revive(key, state, z, threshold) if threshold > 0 else state), dead
 
     def update(
-        key: Key, state: codebook_ema.CodebookState, z: Array, quantized: Quantized
+        key: Key,
+        state: codebook_ema.CodebookState,
+        z: Array,
+        quantized: Quantized,
     ) -> tuple[PyTree, Metrics]:
         z, codes = lax.stop_gradient((z, quantized.codes))
         vectors = books.followed(z, state.codebook, codes)
@@ -152,7 +167,12 @@ def by_level(codes: Array) -> Array:
     return jnp.moveaxis(codes.reshape(-1, codes.shape[-1]), -1, 0)
 
 
-def unchanged(key: Key, state: PyTree, z: Array, quantized: Quantized) -> tuple[PyTree, Metrics]:
+def unchanged(
+    key: Key,
+    state: PyTree,
+    z: Array,
+    quantized: Quantized,
+) -> tuple[PyTree, Metrics]:
     """The `update` of a quantizer whose state, if any, stays as it is."""
     del key, z, quantized
     return state, {}
@@ -163,7 +183,10 @@ def _require_start(start: str) -> None:
 
 
 def either(
-    books: Codebooks, decay: Array | float | None, threshold: float, start: str
+    books: Codebooks,
+    decay: Array | float | None,
+    threshold: float,
+    start: str,
 ) -> Quantizer:
     """Codebooks that follow a moving average, or, without a decay, that are trained by gradient."""
     if decay is None:

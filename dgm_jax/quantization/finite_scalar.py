@@ -129,7 +129,9 @@ def values_to_codes(quantized: Array, levels: Sequence[int] | np.ndarray) -> Arr
 
 
 def codes_to_values(
-    codes: Array, levels: Sequence[int] | np.ndarray, dtype: DTypeLike = jnp.float32
+    codes: Array,
+    levels: Sequence[int] | np.ndarray,
+    dtype: DTypeLike = jnp.float32,
 ) -> Array:
     """Values of codes, bit for bit what `finite_scalar_quantize` returned.
 

@@ -131,7 +131,11 @@ def finite_scalar_quantizer(levels: Sequence[int] | np.ndarray) -> Quantizer:
     """
     levels = tuple(require_levels(levels).tolist())
 
-    def quantize(params: PyTree, state: PyTree, z: Array) -> Quantized:
+    def quantize(
+        params: PyTree,
+        state: PyTree,
+        z: Array,
+    ) -> Quantized:
         del params, state
         quantized, codes = finite_scalar_quantize(z, levels)
         zeros = jnp.zeros(codes.shape, quantized.dtype)

@@ -15,7 +15,11 @@ from dgm_jax.quantization.vector import check_codes, code_losses, gather, join
 
 
 def residual_quantize(
-    z: Array, codebooks: Array, *, gradient: str = "straight_through", **search: Any
+    z: Array,
+    codebooks: Array,
+    *,
+    gradient: str = "straight_through",
+    **search: Any,
 ) -> Quantized:
     """q = sum_l e_l with e_l the nearest row of codebooks[l] to r_l = z - e_0 - ... - e_{l-1}.
 

@@ -23,7 +23,11 @@ class CodebookUsage(NamedTuple):
     num_used: Array
 
 
-def codebook_usage(codes: Array, num_codes: int, code_shape: tuple[int, ...] = ()) -> CodebookUsage:
+def codebook_usage(
+    codes: Array,
+    num_codes: int,
+    code_shape: tuple[int, ...] = (),
+) -> CodebookUsage:
     """Usage of a codebook by a set of codes.
 
     Bounded by the number of codes given: a batch of N < K vectors has perplexity at most N. For an

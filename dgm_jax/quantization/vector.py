@@ -57,7 +57,11 @@ def vector_quantize(
 
 
 def quantize_with_codes(
-    z: Array, codebook: Array, codes: Array, *, gradient: str = "straight_through"
+    z: Array,
+    codebook: Array,
+    codes: Array,
+    *,
+    gradient: str = "straight_through",
 ) -> Quantized:
     """`vector_quantize` with codes chosen by the caller (drawn, say).
 
@@ -184,7 +188,11 @@ def unit(x: Array, cosine: bool) -> Array:
     return l2_normalize(x) if cosine else x
 
 
-def join(z: Array, chosen: Array, gradient: str) -> Array:
+def join(
+    z: Array,
+    chosen: Array,
+    gradient: str,
+) -> Array:
     """The value of `chosen` with the gradient to z of `GRADIENTS[gradient]`, none to `chosen`."""
     soft = core.lookup(GRADIENTS, gradient, "gradient of a quantiser")
     return straight_through(lax.stop_gradient(chosen), soft(z, lax.stop_gradient(chosen)))

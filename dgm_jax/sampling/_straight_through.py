@@ -55,7 +55,11 @@ def _straight_through_jvp(
 
 
 def straight_through_gumbel_softmax(
-    key: Key, logits: Array, temperature: Array | float, *, mode: str = "low"
+    key: Key,
+    logits: Array,
+    temperature: Array | float,
+    *,
+    mode: str = "low",
 ) -> Array:
     """One-hot draws from softmax(logits) with the gradient of `gumbel_softmax` at the same noise.
 

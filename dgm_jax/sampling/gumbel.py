@@ -20,7 +20,11 @@ from dgm_jax.core import Array, Key, at_least_float32, checks, require
 _LARGEST_CHECKED = 1 << 20  # entries; reading larger eager arrays would cost more than it helps
 
 
-def gumbel_noise(key: Key, shape: tuple[int, ...], mode: str = "low") -> Array:
+def gumbel_noise(
+    key: Key,
+    shape: tuple[int, ...],
+    mode: str = "low",
+) -> Array:
     """Standard Gumbel draws -log(-log U), always in float32.
 
     So a key gives the same classes whatever the dtype of the logits.
@@ -76,7 +80,11 @@ def _look_like_probabilities(logits: Array) -> bool:
     return bool(in_range and np.all(np.abs(values.sum(-1) - 1) < tolerance))
 
 
-def perturbed_logits(key: Key, logits: Array, mode: str = "low") -> Array:
+def perturbed_logits(
+    key: Key,
+    logits: Array,
+    mode: str = "low",
+) -> Array:
     """Logits plus Gumbel noise, on which every function of this module is built.
 
     The same key gives the same noise to `gumbel_max`, `gumbel_softmax` and `gumbel_top_k`, so a
@@ -102,7 +110,12 @@ def perturbed_logits(key: Key, logits: Array, mode: str = "low") -> Array:
     return logits + gumbel_noise(key, logits.shape, mode).astype(logits.dtype)
 
 
-def gumbel_max(key: Key, logits: Array, *, mode: str = "low") -> Array:
+def gumbel_max(
+    key: Key,
+    logits: Array,
+    *,
+    mode: str = "low",
+) -> Array:
     """Exact draws argmax_k (logits_k + G_k) from softmax(logits).
 
     Jang et al. (2017), eq. 1; Maddison et al. (2014).
@@ -126,7 +139,13 @@ def gumbel_max(key: Key, logits: Array, *, mode: str = "low") -> Array:
     return jnp.argmax(perturbed_logits(key, logits, mode), axis=-1).astype(jnp.int32)
 
 
-def gumbel_top_k(key: Key, logits: Array, k: int, *, mode: str = "low") -> Array:
+def gumbel_top_k(
+    key: Key,
+    logits: Array,
+    k: int,
+    *,
+    mode: str = "low",
+) -> Array:
     """k distinct classes, drawn one after the other without replacement.
 
     They come in the order of the draws (a Plackett-Luce distribution): the first entry is a draw of
@@ -157,7 +176,11 @@ def gumbel_top_k(key: Key, logits: Array, k: int, *, mode: str = "low") -> Array
 
 
 def gumbel_softmax(
-    key: Key, logits: Array, temperature: Array | float, *, mode: str = "low"
+    key: Key,
+    logits: Array,
+    temperature: Array | float,
+    *,
+    mode: str = "low",
 ) -> Array:
     """Relaxed draws softmax((logits + G) / temperature), points of the simplex.
 
@@ -184,7 +207,11 @@ def gumbel_softmax(
 
 
 def log_gumbel_softmax(
-    key: Key, logits: Array, temperature: Array | float, *, mode: str = "low"
+    key: Key,
+    logits: Array,
+    temperature: Array | float,
+    *,
+    mode: str = "low",
 ) -> Array:
     """Logarithm of `gumbel_softmax`, never rounded through the simplex (ExpConcrete distribution).
 
@@ -211,7 +238,11 @@ def log_gumbel_softmax(
 
 
 def conditional_perturbed_logits(
-    key: Key, logits: Array, index: Array, *, mode: str = "low"
+    key: Key,
+    logits: Array,
+    index: Array,
+    *,
+    mode: str = "low",
 ) -> Array:
     """Perturbed logits given the class that is largest: z ~ p(logits + G | argmax = index).
 

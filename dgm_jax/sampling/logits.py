@@ -100,7 +100,11 @@ def top_p(logits: Array, p: Array | float) -> Array:
     return _keep(logits, order, first | (before < threshold) | (threshold >= 1))
 
 
-def guide(conditional: Array, unconditional: Array, scale: Array | float) -> Array:
+def guide(
+    conditional: Array,
+    unconditional: Array,
+    scale: Array | float,
+) -> Array:
     """Classifier-free guidance, unconditional + scale (conditional - unconditional), on logits.
 
     Scale 1 is `conditional` bit for bit, 0 is `unconditional`, above 1 moves away from it. A class

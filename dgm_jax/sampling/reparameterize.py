@@ -5,7 +5,11 @@ import jax.numpy as jnp
 from dgm_jax.core import Array, Key, float_type, normal
 
 
-def gaussian(key: Key, loc: Array, scale: Array) -> Array:
+def gaussian(
+    key: Key,
+    loc: Array,
+    scale: Array,
+) -> Array:
     """Gaussian draws loc + scale * e with e ~ N(0, 1).
 
     Kingma and Welling (2014), section 2.4; Rezende et al. (2014).

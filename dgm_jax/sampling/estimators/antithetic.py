@@ -7,7 +7,13 @@ from dgm_jax.core import Array, Key, require, uniform
 from dgm_jax.sampling.estimators.estimate import Estimate, Objective, evaluate, prepare
 
 
-def disarm(key: Key, objective: Objective, logits: Array, *, num_samples: int = 1) -> Estimate:
+def disarm(
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    num_samples: int = 1,
+) -> Estimate:
     """DisARM: (f(x) - f(x~)) (s - s~) sigmoid(|phi|) / 2 over an antithetic pair. Unbiased.
 
     A category is drawn by breaking a stick: for i = 1..K-1, s_i ~ Bernoulli(sigmoid(phi_i)) with

@@ -24,7 +24,13 @@ from dgm_jax.sampling.estimators.estimate import (
 from dgm_jax.sampling.gumbel import tempered
 
 
-def muprop(key: Key, objective: Objective, logits: Array, *, num_samples: int = 1) -> Estimate:
+def muprop(
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    num_samples: int = 1,
+) -> Estimate:
     """MuProp: mean of [f(x) - f(p) - f'(p).(x - p)] (x - p), plus (dp/dlogits)^T f'(p). Unbiased.
 
     The control variate is the first-order expansion of the objective at the mean p of x, whose own

@@ -9,7 +9,11 @@ from dgm_jax.sampling.estimators.estimate import Estimate, Objective, evaluate, 
 
 
 def exact(
-    key: Key, objective: Objective, logits: Array, *, max_configurations: int = 65_536
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    max_configurations: int = 65_536,
 ) -> Estimate:
     """E f = sum_x p(x) f(x) and its gradient sum_x p(x) (f(x) - E f) (x - p), without noise.
 

@@ -33,7 +33,11 @@ class Estimate(NamedTuple):
 
 
 def expectation(
-    estimator: Estimator, key: Key, objective: Objective, logits: Array, **options: Any
+    estimator: Estimator,
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    **options: Any,
 ) -> Array:
     """E[objective] as a scalar to differentiate, with the estimator's value and gradient.
 
@@ -76,7 +80,11 @@ def prepare(logits: Array) -> Array:
     return jnp.where(jnp.isneginf(logits), _MASKED, logits)
 
 
-def draw_perturbed(key: Key, logits: Array, num_samples: int) -> Array:
+def draw_perturbed(
+    key: Key,
+    logits: Array,
+    num_samples: int,
+) -> Array:
     """num_samples independent perturbed logits z[n, *E, K]."""
     require(num_samples >= 1, f"num_samples must be at least 1, got {num_samples}")
     return perturbed_logits(key, jnp.broadcast_to(logits, (num_samples, *logits.shape)))
@@ -87,7 +95,11 @@ def one_hot_argmax(z: Array) -> Array:
     return jax.nn.one_hot(jnp.argmax(z, axis=-1), z.shape[-1], dtype=z.dtype)
 
 
-def draw_one_hot(key: Key, logits: Array, num_samples: int) -> Array:
+def draw_one_hot(
+    key: Key,
+    logits: Array,
+    num_samples: int,
+) -> Array:
     """num_samples independent draws x[n, *E, K]."""
     return one_hot_argmax(draw_perturbed(key, logits, num_samples))
 

@@ -22,7 +22,11 @@ from dgm_jax.sampling.gumbel import conditional_perturbed_logits, tempered
 
 
 def straight_through(
-    key: Key, objective: Objective, logits: Array, *, num_samples: int = 1
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    num_samples: int = 1,
 ) -> Estimate:
     """Straight-through: (dp/dlogits)^T f'(x), the derivative at the hard draw. Biased.
 

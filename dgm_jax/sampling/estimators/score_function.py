@@ -19,7 +19,11 @@ from dgm_jax.sampling.estimators.estimate import (
 
 
 def score_function(
-    key: Key, objective: Objective, logits: Array, *, num_samples: int = 1
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    num_samples: int = 1,
 ) -> Estimate:
     """Score function: mean over samples of f(x) (x - p). Unbiased.
 
@@ -48,7 +52,11 @@ def score_function(
 
 
 def score_function_leave_one_out(
-    key: Key, objective: Objective, logits: Array, *, num_samples: int = 2
+    key: Key,
+    objective: Objective,
+    logits: Array,
+    *,
+    num_samples: int = 2,
 ) -> Estimate:
     """RLOO: mean over i of (f(x_i) - mean of f over the other samples) (x_i - p). Unbiased.
 
