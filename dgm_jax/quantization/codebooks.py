@@ -3,6 +3,7 @@
 `quantizers` says which codebooks there are and how each is used; this module says how they move.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -114,15 +115,7 @@ def averaged(
         quantized = books.quantize(z, state.codebook)
         return quantized._replace(codebook_loss=jnp.zeros_like(quantized.codebook_loss))
 
-    def move(
-        key: Key,
-        state: codebook_ema.CodebookState,
-        z: Array,
-        codes: Array,
-    ) -> tuple[codebook_ema.CodebookState, Array]:
-        state = codebook_ema.update(state, z, codes, decay)
-        dead = jnp.sum(state.counts < threshold)
-        return (codebook_ema.revive(key, state, z, threshold) if threshold > 0 else state), dead
+    move = functools.partial(_move, decay=decay, threshold=threshold)
 
     def update(
         key: Key,
@@ -150,6 +143,23 @@ def averaged(
         lookup=lambda params, state, codes: books.lookup(state.codebook, codes),
         update=update,
     )
+
+
+def _move(
+    key: Key,
+    state: codebook_ema.CodebookState,
+    z: Array,
+    codes: Array,
+    *,
+    decay: Array | float,
+    threshold: float,
+) -> tuple[codebook_ema.CodebookState, Array]:
+    """One step of the moving average, with revival; also returns how many codes were dead."""
+    state = codebook_ema.update(state, z, codes, decay)
+    dead = jnp.sum(state.counts < threshold)
+    if threshold > 0:
+        state = codebook_ema.revive(key, state, z, threshold)
+    return state, dead
 
 
 def _first(books: Codebooks, start: str, key: Key, z: Array | None) -> Array:

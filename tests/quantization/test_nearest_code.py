@@ -52,7 +52,7 @@ def test_no_code_is_wrong_beyond_the_margin(monkeypatch, compute, given, offset)
     wide = [np.asarray(x, np.float64) for x in (z, codebook)]
     distances = squared_distances(*wide)
     best = distances.argmin(axis=1)
-    centre = np.asarray(nearest._centre(codebook), np.float64)
+    centre = np.asarray(nearest._center(codebook), np.float64)
     reach, norms = (np.linalg.norm(x - centre, axis=1) for x in wide)
     margin = (
         2
