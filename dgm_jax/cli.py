@@ -1,5 +1,4 @@
-"""`dgm-jax list | run | ablate | resume | sample |
-report | check`, parsed by tyro.
+"""`dgm-jax list | run | ablate | resume | sample | export | report | check`, parsed by tyro.
 
 Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
 may add its own. Listing, help and wrong flags need no JAX; it is imported when something runs.
@@ -14,7 +13,8 @@ from collections.abc import Callable
 import tyro
 from tyro.conf import Positional
 
-from dgm_jax.run import catalogue, resuming, sampling, start
+from dgm_jax.run import catalogue, exporting, resuming, sampling, start
+from dgm_jax.run.exporting import ExportConfig
 from dgm_jax.run.resuming import Resume
 from dgm_jax.run.sampling import SampleConfig
 from dgm_jax.terminal import console, signals
@@ -120,6 +120,11 @@ def sample(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[SampleCo
     return sampling.sample(folder, settings)
 
 
+def export(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[ExportConfig]) -> int:
+    """Write a trained model as safetensors, a StableHLO program that samples it, and a card."""
+    return exporting.export(folder, settings)
+
+
 def report(folder: Positional[str]) -> int:
     """Build report.html of a run folder again."""
     with signals.importing():
@@ -139,6 +144,7 @@ COMMANDS: dict[str, Callable] = {
     "ablate": ablate,
     "resume": resume,
     "sample": sample,
+    "export": export,
     "report": report,
     "check": check,
 }
