@@ -19,13 +19,14 @@ from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_table
-from dgm_jax.run import stopped
+from dgm_jax.run import estimate, memory, stopped
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.experiment import Experiment, Inputs, Need
 from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
+from dgm_jax.run.programs import Programs
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import CONFIG, METRICS, read_summary
@@ -77,7 +78,8 @@ def run(job: Job, command: Command | None) -> int:
             stop.notify, stop.close = progress.notice, progress.close
             return _exit_code(_complete(job, folder, progress, show=True))
     except DgmError as error:
-        refused = isinstance(error.__cause__, OSError)  # by the disk, which may have room again
+        # by the disk, which may have room again, or for want of memory, which may have so too
+        refused = isinstance(error.__cause__, OSError) or memory.is_exhaustion(error.__cause__)
         how = f"; {stopped.outlook(job.experiment, folder, command)}" if refused else ""
         console.tell(f"error: {error}{how}")
         return error.exit_code
@@ -86,11 +88,13 @@ def run(job: Job, command: Command | None) -> int:
         return RunDirectoryError.exit_code
 
 
-def check(job: Job) -> int:
-    """Settings, data and shapes, without training: what would be compiled, on what."""
+def check(job: Job, compiles: bool = True) -> int:
+    """Settings, data and shapes, without training: what would run, on what; with `compiles` also
+    how much memory it would need, from its compiled programs."""
     try:
-        with native.use_convolutions(job.launch.convolutions):
-            _check(*job.cells())
+        told = memory.exhaustion_told(job.config)
+        with native.use_convolutions(job.launch.convolutions), told:
+            _check(*job.cells(), compiles)
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code
@@ -98,7 +102,7 @@ def check(job: Job) -> int:
     return 0
 
 
-def _check(job: Job, cells: list[Arm]) -> None:
+def _check(job: Job, cells: list[Arm], compiles: bool) -> None:
     experiment = job.experiment
     found = variants(experiment, job.config, job.grid)
     needed = [_folders(experiment, variant.settings, _or_say_so) for variant in found]
@@ -107,17 +111,23 @@ def _check(job: Job, cells: list[Arm]) -> None:
     print(
         f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
     )
+    found = []
     for group in groups(experiment, cells):
-        keys, hyper = lanes_of(group, job.config)
-        compiled = distribute_group(experiment, job.launch, group, inputs, keys, hyper)
-        lanes = compiled.abstract(keys, hyper)
+        start_from = lanes_of(group, job.config)
+        compiled = distribute_group(experiment, job.launch, group, inputs, *start_from)
+        lanes = compiled.abstract(*start_from)
         sizes = {
-            part: tree_size(tree) // len(keys) for part, tree in lanes.train_state.params.items()
+            part: tree_size(tree) // lanes.failed_at.size
+            for part, tree in lanes.train_state.params.items()
         }
         compiled.trace(lanes, inputs.arrays)
         parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-        where = f"{len(keys)} lanes by {compiled.strategy}, {compiled.layout}"
+        where = f"{lanes.failed_at.size} lanes by {compiled.strategy}, {compiled.layout}"
         print(f"{group.name}: {where}; parameters: {parameters}")
+        quiet = lambda what: contextlib.nullcontext()
+        found.append(Programs(group, compiled, start_from, inputs.arrays, quiet))
+    if compiles:
+        print(f"memory: {estimate.require_all_fit(found, job.config, job.launch)}")
 
 
 def _folders(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
@@ -179,14 +189,12 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
             return summaries.nested(read_summary(folder) or {})
         try:
             signals.check()
-            run, results = _train_all(job, cells, directory, progress)
+            with memory.exhaustion_told(job.config):
+                run, results = _train_all(job, cells, directory, progress)
+                _draw(run, results)
         except (DgmError, Interrupted):
             directory.forget()
             raise
-        arm_results = [result.arm_result for result in results]
-        pictures = experiment.functions.figures(arm_results, run.inputs)
-        for name, (figure, caption) in pictures.items():
-            directory.save_figure(name, figure, caption)
         summary = _summarize(run, results)
         with signals.held():  # what is left is short, and the run is done then
             # last: a folder with a summary is finished
@@ -195,6 +203,14 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
             if show:
                 _show(experiment, summary, report)
     return summary
+
+
+def _draw(run: Run, results: list[ArmOutcome]) -> None:
+    """The pictures of a run at its end."""
+    arm_results = [result.arm_result for result in results]
+    pictures = run.experiment.functions.figures(arm_results, run.inputs)
+    for name, (figure, caption) in pictures.items():
+        run.directory.save_figure(name, figure, caption)
 
 
 def _show(experiment: Experiment, summary: dict, report: pathlib.Path) -> None:

@@ -1,10 +1,13 @@
 """Sizes of trees by hand, and runs that cannot fit into a memory that is made up."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import psutil
 import pytest
+from tiny_game import Tiny, run, tiny
 
 from dgm_jax.core import ConfigError, Lane
 from dgm_jax.run import memory
@@ -57,14 +60,24 @@ def memory_error(lanes, devices, data=DATA):
     return str(error.value)
 
 
-def test_the_limit_is_the_least_of_machine_and_control_group(monkeypatch, tmp_path):
+def test_the_limit_is_the_least_of_machine_and_control_groups(monkeypatch, tmp_path):
+    """Of the process's own control group and of those it lies in, by either version."""
     assert memory.memory_of(jax.devices()[0]).num_bytes <= psutil.virtual_memory().total
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "_GROUP_LIMITS", (str(limit),))
-    for text, owner in (("max\n", "the machine"), ("1000000\n", "the control group")):
-        limit.write_text(text)
-        assert memory.memory_of(jax.devices()[0]).owner == owner
-    assert memory.memory_of(jax.devices()[0]).num_bytes == 1_000_000
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path)
+    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
+    for own, folder, name in (
+        ("", "", "memory.max"),
+        ("0::/user.slice/session-2.scope\n", "user.slice", "memory.max"),
+        ("1:cpu:/\n4:memory:/lxc/box\n", "memory/lxc/box", "memory.limit_in_bytes"),
+    ):
+        (tmp_path / "own").write_text(own)
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        limit = tmp_path / folder / name
+        for text, owner in (("max\n", "the machine"), ("1000000\n", "the control group")):
+            limit.write_text(text)
+            assert memory.memory_of(jax.devices()[0]).owner == owner
+        assert memory.memory_of(jax.devices()[0]).num_bytes == 1_000_000
+        limit.unlink()
 
 
 @pytest.mark.parametrize(
@@ -72,3 +85,39 @@ def test_the_limit_is_the_least_of_machine_and_control_group(monkeypatch, tmp_pa
 )
 def test_units(num_bytes, text):
     assert memory.in_units(num_bytes) == text
+
+
+def by_numpy():
+    return np.zeros(2**60, np.uint8)
+
+
+def by_jax():
+    return jax.block_until_ready(jnp.zeros(2**47, jnp.uint8))
+
+
+@pytest.mark.parametrize("allocate", [by_numpy, by_jax])
+@pytest.mark.parametrize("place", ["load", "finalise"])
+def test_an_exhausted_memory_is_a_sentence(place, allocate, tmp_path, capfd):
+    """Real allocations that no machine grants, where no estimate sees them."""
+    experiment = tiny(**{place: lambda *arguments: allocate()})
+    assert run(tmp_path, experiment=experiment) == 2
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith("error: memory is exhausted (") and "of which this run held" in said
+    assert "lower --num_seeds" in said and "nothing of the run was trained yet" in said
+
+
+def test_other_errors_of_a_device_are_passed_on():
+    with (
+        pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"),
+        memory.exhaustion_told(Tiny()),
+    ):
+        raise jax.errors.JaxRuntimeError("INTERNAL: a fault of the program")
+    with pytest.raises(ConfigError, match="RESOURCE_EXHAUSTED: Out of memory.*strategy map"):
+        with memory.exhaustion_told(Tiny(), "vmap"):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+
+def test_advice_names_the_settings_that_there_are():
+    named = types.SimpleNamespace(num_seeds=1, batch_size=2, num_eval=None)
+    assert memory.advice(named, "map") == "lower --num_seeds, --batch_size or --num_eval"
+    assert memory.advice(Tiny(), "map") == "lower --num_seeds"
