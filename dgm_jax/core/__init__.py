@@ -1,7 +1,7 @@
 """What every room may import: contracts, numerics, errors. No behaviour of its own."""
 
 from dgm_jax.core import checks, json_values
-from dgm_jax.core.checks import require_at_least, require_positive
+from dgm_jax.core.checks import require_at_least, require_at_most, require_positive
 from dgm_jax.core.chunks import chunked, even_chunks
 from dgm_jax.core.errors import (
     ConfigError,
@@ -136,6 +136,7 @@ __all__ = [
     "platform_or_at_hand",
     "require",
     "require_at_least",
+    "require_at_most",
     "require_positive",
     "select_tree",
     "sha256_of",

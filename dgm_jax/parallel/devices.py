@@ -21,7 +21,6 @@ from jax.sharding import PartitionSpec
 from dgm_jax import _backend
 from dgm_jax.core import (
     SOLO,
-    ConfigError,
     Lane,
     LaneProgram,
     Metrics,
@@ -31,7 +30,15 @@ from dgm_jax.core import (
     require,
 )
 from dgm_jax.parallel import platforms
-from dgm_jax.parallel.mesh import DATA, SEED, batch_sharding, lane_sharding, make_mesh, replicated
+from dgm_jax.parallel.mesh import (
+    DATA,
+    SEED,
+    lane_sharding,
+    make_mesh,
+    replicated,
+    require_divisible,
+    shard_batch,
+)
 from dgm_jax.parallel.parts import compiling, first_part
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
@@ -135,7 +142,7 @@ def _sharded_jit(
 ) -> Distributed:
     mesh = make_mesh(num_lanes, devices)
     lanes_on, everywhere = lane_sharding(mesh), replicated(mesh)
-    replica = SOLO._replace(place=functools.partial(_shard_batch, mesh)) if mesh.size > 1 else SOLO
+    replica = SOLO._replace(place=functools.partial(shard_batch, mesh)) if mesh.size > 1 else SOLO
     over = functools.partial(_over_mesh, mesh=mesh, strategy=strategy)
     init_lane_by_lane = _over_mesh(lambda start, _: program.init(*start), mesh=mesh, strategy="map")
     init = jax.jit(lambda keys, hyper: init_lane_by_lane((keys, hyper), ()), out_shardings=lanes_on)
@@ -186,30 +193,6 @@ def _over_mesh(function, *, mesh, strategy):
     )
 
 
-def _shard_batch(mesh, batch):
-    num_parts = mesh.shape[DATA]
-    if num_parts == 1:
-        return batch
-
-    def shard(x):
-        if x.ndim == 0:  # the same for every example
-            return x
-        _check_divisible(x.shape[0], num_parts)
-        return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
-
-    return jax.tree.map(shard, batch)
-
-
-def _check_divisible(batch_size: int, num_devices: int):
-    if batch_size % num_devices:
-        below = batch_size // num_devices * num_devices
-        nearest = [size for size in (below, below + num_devices) if size]
-        raise ConfigError(
-            f"a batch of {batch_size} cannot be shared by {num_devices} devices; "
-            f"nearest batch sizes that can: {', '.join(map(str, nearest))}"
-        )
-
-
 def _pmapped(
     program: LaneProgram, num_lanes: int, strategy: str, devices, target: platforms.Target
 ) -> Distributed:
@@ -225,7 +208,7 @@ def _pmapped(
         def part(x):
             if x.ndim == 0:
                 return x
-            _check_divisible(x.shape[0], num_devices)
+            require_divisible(x.shape[0], num_devices)
             size = x.shape[0] // num_devices
             return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(DATA) * size, size)
 

@@ -43,7 +43,12 @@ def devices_of(launch: LaunchConfig) -> list:
 
 def lanes_of(group: Group, config: StudyConfig):
     """Keys [L] and hyper-parameters [L] of a group: its arms one after the other, the same seeds in
-    each."""
+    each.
+
+    Raises:
+        ConfigError: so many that their keys alone do not fit.
+    """
+    memory.require_keys_fit(len(group.arms) * config.num_seeds, jax.devices()[0])
     root = jax.random.key(config.seed)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(config.num_seeds))
     keys = jnp.tile(keys, len(group.arms))

@@ -12,21 +12,17 @@ import pathlib
 import time
 from typing import NamedTuple
 
-import jax
-
 from dgm_jax import native
-from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
+from dgm_jax.core import DgmError, RunDirectoryError, require
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_table
-from dgm_jax.run import estimate, memory, stopped
+from dgm_jax.run import memory, stopped
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.experiment import Experiment, Inputs, Need
-from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
-from dgm_jax.run.programs import Programs
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import CONFIG, METRICS, read_summary
@@ -63,7 +59,7 @@ class Job(NamedTuple):
         """The data of all cells; what the run needs of other experiments is trained first."""
         found = variants(self.experiment, self.config, self.grid)
         obtain = lambda need: _or_train(need, self.launch, progress)
-        needed = [_folders(self.experiment, variant.settings, obtain) for variant in found]
+        needed = [folders_of(self.experiment, variant.settings, obtain) for variant in found]
         with progress.phase("loading data"):
             return shared_inputs(self.experiment, found, needed)
 
@@ -88,58 +84,9 @@ def run(job: Job, command: Command | None) -> int:
         return RunDirectoryError.exit_code
 
 
-def check(job: Job, compiles: bool = True) -> int:
-    """Settings, data and shapes, without training: what would run, on what; with `compiles` also
-    how much memory it would need, from its compiled programs."""
-    try:
-        told = memory.exhaustion_told(job.config)
-        with native.use_convolutions(job.launch.convolutions), told:
-            _check(*job.cells(), compiles)
-    except DgmError as error:
-        console.tell(f"error: {error}")
-        return error.exit_code
-    print("ok")
-    return 0
-
-
-def _check(job: Job, cells: list[Arm], compiles: bool) -> None:
-    experiment = job.experiment
-    found = variants(experiment, job.config, job.grid)
-    needed = [_folders(experiment, variant.settings, _or_say_so) for variant in found]
-    inputs = shared_inputs(experiment, found, needed)
-    print(f"data: {inputs.identity.get('identity', inputs.identity.get('name', 'none'))}")
-    print(
-        f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
-    )
-    found = []
-    for group in groups(experiment, cells):
-        start_from = lanes_of(group, job.config)
-        compiled = distribute_group(experiment, job.launch, group, inputs, *start_from)
-        lanes = compiled.abstract(*start_from)
-        sizes = {
-            part: tree_size(tree) // lanes.failed_at.size
-            for part, tree in lanes.train_state.params.items()
-        }
-        compiled.trace(lanes, inputs.arrays)
-        parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-        where = f"{lanes.failed_at.size} lanes by {compiled.strategy}, {compiled.layout}"
-        print(f"{group.name}: {where}; parameters: {parameters}")
-        quiet = lambda what: contextlib.nullcontext()
-        found.append(Programs(group, compiled, start_from, inputs.arrays, quiet))
-    if compiles:
-        print(f"memory: {estimate.require_all_fit(found, job.config, job.launch)}")
-
-
-def _folders(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
+def folders_of(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
     """The folder of each need, from `obtain(need)`."""
     return tuple(obtain(need) for need in experiment.functions.needs(settings))
-
-
-def _or_say_so(need: Need) -> pathlib.Path | None:
-    found = finished_folder(need)
-    if found is None:
-        print(f"{need.experiment}: none in {need.folder} yet; a run trains it first")
-    return found
 
 
 def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.Path:

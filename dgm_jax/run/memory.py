@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import psutil
 
-from dgm_jax.core import ConfigError, DgmError, PyTree
+from dgm_jax.core import ConfigError, DgmError, PyTree, require
 
 _SIZES = ("num_seeds", "batch_size", "num_eval")  # settings that many experiments have
 _GROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -89,6 +89,17 @@ def _leaf_bytes(leaf) -> int:
     return math.prod(shape) * leaf.dtype.itemsize
 
 
+def require_keys_fit(num_lanes: int, device) -> None:
+    """ConfigError where lanes are so many that what each of them has, before any parameter, is more
+    than there is: its own key, three of its state, and three numbers of 4 bytes."""
+    memory, needed = memory_of(device), num_lanes * (4 * 8 + 3 * 4)
+    require(
+        needed <= memory.num_bytes - taken_of(device),
+        f"this run cannot fit: the keys alone of its {num_lanes:,} lanes (seeds times arms) take"
+        f" {in_units(needed)}; {memory.owner} has {in_units(memory.num_bytes)}: lower --num_seeds",
+    )
+
+
 def require_fits(lanes: PyTree, data: PyTree, devices: list) -> None:
     """ConfigError with both sizes, and how many lanes would fit, where a run cannot fit.
 
@@ -107,11 +118,12 @@ def require_fits(lanes: PyTree, data: PyTree, devices: list) -> None:
     num_lanes = len(lanes.failed_at)
     fitting = max(0, int((free / copies - read) * num_lanes / state))
     held = f", of which {in_units(taken)} are taken" if taken else ""
+    most = f"at most {fitting:,} lanes would fit, so lower --num_seeds"
     raise ConfigError(
         f"this run cannot fit: the state of its {num_lanes:,} lanes (seeds times arms) takes"
         f" {in_units(copies * state)} and its data {in_units(copies * read)}, beside what its"
-        f" programs need; {memory.owner} has {in_units(memory.num_bytes)}{held}: at most"
-        f" {fitting:,} lanes would fit, so lower --num_seeds"
+        f" programs need; {memory.owner} has {in_units(memory.num_bytes)}{held}:"
+        f" {most if fitting else 'not one lane would fit, so make the model or its data smaller'}"
     )
 
 

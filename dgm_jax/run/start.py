@@ -81,8 +81,8 @@ def check(
     argv = sys.argv[1:] if argv is None else argv
     settings = parse(experiment, argv, command, with_grid=grid is None, is_check=True)
     with signals.importing():
+        from dgm_jax.run.checking import check as check_job
         from dgm_jax.run.launch import Job
-        from dgm_jax.run.launch import check as check_job
 
     job = Job(experiment, settings.study, settings.launch, grid or {})
     job = _with_grid(job, settings.grid)

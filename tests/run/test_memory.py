@@ -51,7 +51,13 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch):
     assert 85 <= number <= 100  # a quarter of it fits, but for what the process grows meanwhile
     two = memory_error(lanes(4 * free), [*device, *device])
     assert int(two.split("at most ")[1].split(" lanes")[0]) == pytest.approx(number / 2, abs=8)
-    assert "at most 0 lanes" in memory_error(lanes(4 * free), device, {"x": lanes(2 * free)})
+    assert "not one lane would fit" in memory_error(lanes(4 * free), device, {"x": lanes(2 * free)})
+
+
+def test_seeds_beyond_all_memory_are_refused_before_their_keys_are_made(tmp_path, capfd):
+    assert run(tmp_path, "--num_seeds", str(2**31 - 1)) == 2
+    said = capfd.readouterr().err
+    assert "the keys alone of its 2,147,483,647 lanes" in said and "94.5 GB" in said
 
 
 def memory_error(lanes, devices, data=DATA):
