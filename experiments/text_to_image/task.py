@@ -61,6 +61,7 @@ def validate(config: Config) -> None:
         1, config, "batch_size", "num_codes", "width", "prior_width", "prior_layers", "num_prompts"
     )
     require_at_most(1_000, config, "prior_layers")
+    require_at_most(2**30, config, "num_codes")  # words are numbered after them
     require(config.width % 2 == 0, f"width must be even, got {config.width}")
     require(
         config.prior_width % 4 == 0,

@@ -166,6 +166,49 @@ def test_no_setting_takes_a_negative_number(name, setting):
         )
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_whole_numbers_fit_into_32_bits(name):
+    experiment = EXPERIMENTS[name]
+    hints = typing.get_type_hints(experiment.config)
+    whole = [s for s in numbers(experiment) if int in {hints[s], *typing.get_args(hints[s])}]
+    assert {"seed", "num_seeds", "num_steps", "log_every"} <= set(whole)
+    for setting in whole:
+        value = 2**32 if setting == "seed" else 2**31
+        value = (value,) if isinstance(numbers(experiment)[setting], tuple) else value
+        with pytest.raises(ConfigError, match=rf"{setting} must be .*2\*\*3[12], got \d+"):
+            validate(experiment, dataclasses.replace(experiment.config(), **{setting: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "most"),
+    [
+        ("avb_four_points", "num_critic_updates", 10_000),
+        ("avb_images", "num_critic_updates", 10_000),
+        ("avb_posteriors", "critic_blocks", 1_000),
+        ("avb_posteriors", "num_critic_updates", 10_000),
+        ("text_to_image", "num_codes", 2**30),
+        ("text_to_image", "prior_layers", 1_000),
+        ("vqvae_images", "num_levels", 1_000),
+        ("vqvae_images", "prior_layers", 1_000),
+    ],
+)
+def test_what_a_program_is_repeated_for_has_an_upper_bound(name, setting, most):
+    experiment = EXPERIMENTS[name]
+    validate(experiment, dataclasses.replace(experiment.config(), **{setting: most}))
+    with pytest.raises(ConfigError, match=rf"{setting} must be at most .*, got "):
+        validate(experiment, dataclasses.replace(experiment.config(), **{setting: most + 1}))
+
+
+def test_too_many_latents_to_count_through_are_refused_at_once():
+    """Their number alone would be a power of billions of digits."""
+    experiment = EXPERIMENTS["gumbel_vae_images"]
+    exact = {"estimator": ("exact",), "num_classes": 4}
+    validate(experiment, experiment.config(**exact, num_variables=6))  # 4,096
+    for many in (7, 2**31 - 1):
+        with pytest.raises(ConfigError, match=rf"exact needs at most 4096 latents, got 4\^{many}"):
+            validate(experiment, experiment.config(**exact, num_variables=many))
+
+
 @pytest.mark.parametrize(
     "name", [name for name, e in EXPERIMENTS.items() if "learning_rate" in numbers(e)]
 )
