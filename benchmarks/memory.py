@@ -37,7 +37,7 @@ CASES = {
     ),
     "vqvae_images": f"--data digits --strategy vmap --num_seeds 6 --batch_size 1024 {_TWO_ROWS}",
     "gumbel_vae_images": (
-        "--data digits --estimator gumbel_softmax --num_seeds 20 --num_eval 200 --num_importance"
+        "--data digits --estimator gumbel_softmax --num_seeds 60 --num_eval 200 --num_importance"
         f" 1000 {_TWO_ROWS}"
     ),
     "avb_four_points": ("--model avb --num_seeds 6 --critic_width 512 --num_steps 1 --log_every 1"),

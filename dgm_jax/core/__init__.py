@@ -34,6 +34,7 @@ from dgm_jax.core.platforms import PLATFORMS, platform_or_at_hand
 from dgm_jax.core.trees import (
     all_finite,
     has_kernels,
+    on_host,
     select_tree,
     sha256_of,
     tree_sha256,
@@ -133,6 +134,7 @@ __all__ = [
     "lookup",
     "named_key",
     "normal",
+    "on_host",
     "platform_or_at_hand",
     "require",
     "require_at_least",

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from dgm_jax import training
-from dgm_jax.core import Lane, json_values, tree_sha256
+from dgm_jax.core import Lane, json_values, on_host, tree_sha256
 from dgm_jax.run import estimate, logged, memory, models
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
@@ -100,7 +100,8 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
         estimate.require_all_fit(programs, run.config, run.launch)
     outcomes, ends = [], []
     for group in found:
-        with memory.exhaustion_told(run.config, programs[0].distributed.strategy):
+        strategy = programs[0].distributed.strategy
+        with memory.exhaustion_told(memory.advice(run.config, strategy)):
             trained, *end = _train(run, programs.pop(0), stop)
         outcomes += trained
         ends.append((group, *end))
@@ -160,11 +161,11 @@ def _evaluation(run: Run, programs: Programs):
     evaluate, conclude = programs.evaluate, programs.conclude
 
     def evaluated(lanes, arrays, step):
-        found = jax.device_get(evaluate(lanes, arrays))
+        found = on_host(evaluate(lanes, arrays))
         if conclude is None or step < run.config.num_steps:
             return found
         with run.progress.phase(f"final evaluation of {programs.group.name}"):
-            return found | jax.device_get(conclude(lanes, arrays))
+            return found | on_host(conclude(lanes, arrays))
 
     return evaluated
 

@@ -22,7 +22,7 @@ def check(job: Job, compiles: bool = True) -> int:
     """Settings, data and shapes, without training: what would run, on what; with `compiles` also
     how much memory it would need, from its compiled programs."""
     try:
-        told = memory.exhaustion_told(job.config)
+        told = memory.exhaustion_told(memory.advice(job.config))
         with native.use_convolutions(job.launch.convolutions), told:
             _check(*job.cells(), compiles)
     except DgmError as error:

@@ -136,7 +136,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
             return summaries.nested(read_summary(folder) or {})
         try:
             signals.check()
-            with memory.exhaustion_told(job.config):
+            with memory.exhaustion_told(memory.advice(job.config)):
                 run, results = _train_all(job, cells, directory, progress)
                 _draw(run, results)
         except (DgmError, Interrupted):

@@ -127,12 +127,12 @@ def require_fits(lanes: PyTree, data: PyTree, devices: list) -> None:
     )
 
 
-def advice(config, strategy: str) -> str:
+def advice(config, strategy: str = "map") -> str:
     """What to lower, of the settings that there are.
 
     Args:
         config: settings of the study.
-        strategy: how lanes share a device.
+        strategy: how lanes share a device; "map" also where no program of lanes is to blame.
     """
     *more, last = [f"--{name}" for name in _SIZES if hasattr(config, name)]
     lower = f"lower {', '.join(more)} or {last}" if more else f"lower {last}"
@@ -141,9 +141,9 @@ def advice(config, strategy: str) -> str:
 
 
 @contextlib.contextmanager
-def exhaustion_told(config, strategy: str = "map") -> Iterator[None]:
+def exhaustion_told(remedy: str) -> Iterator[None]:
     """Makes a `ConfigError` of an exhausted memory, of the host or of a device: what was asked for,
-    what there is, and what to lower. Where no program of lanes runs, `strategy` is of no help."""
+    what there is, and the remedy, such as that of `advice`."""
     try:
         yield
     except Exception as error:  # JAX, NumPy and orbax have a kind each
@@ -154,7 +154,7 @@ def exhaustion_told(config, strategy: str = "map") -> Iterator[None]:
         asked = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
         raise ConfigError(
             f"memory is exhausted ({asked}): {memory.owner} has {in_units(memory.num_bytes)}, of"
-            f" which this run held {in_units(taken)}; {advice(config, strategy)}"
+            f" which this process held {in_units(taken)}; {remedy}"
         ) from error
 
 

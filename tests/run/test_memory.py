@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 import pytest
-from tiny_game import Tiny, run, tiny
+from tiny_game import Tiny, build, run, tiny
 
 from dgm_jax.core import ConfigError, Lane
 from dgm_jax.run import memory
@@ -108,22 +108,44 @@ def test_an_exhausted_memory_is_a_sentence(place, allocate, tmp_path, capfd):
     experiment = tiny(**{place: lambda *arguments: allocate()})
     assert run(tmp_path, experiment=experiment) == 2
     (said,) = capfd.readouterr().err.splitlines()
-    assert said.startswith("error: memory is exhausted (") and "of which this run held" in said
+    assert said.startswith("error: memory is exhausted (") and "of which this process held" in said
     assert "lower --num_seeds" in said and "nothing of the run was trained yet" in said
+
+
+@pytest.mark.parametrize("place", ["evaluate", "conclude"])
+def test_a_program_that_gets_no_memory_does_not_end_the_process(
+    place, monkeypatch, tmp_path, capfd
+):
+    """A real allocation again, after an estimate that was told of endless memory."""
+    monkeypatch.setattr("dgm_jax.run.estimate.memory_of", lambda device: Memory(2**62, "all"))
+
+    def greedy(config, hyper, inputs):
+        def sort(train_state, arrays, key):
+            numbers = jax.random.normal(key, (2**44,)) + train_state.params["p"]["w"]
+            return {"middle": jnp.sort(numbers)[2**43]}
+
+        return build(config, hyper, inputs)._replace(**{place: sort})
+
+    assert run(tmp_path, "--num_seeds", "1", experiment=tiny(build=greedy)) == 2
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith("error: memory is exhausted (RESOURCE_EXHAUSTED")
+    assert (place == "evaluate") == ("nothing of the run was trained yet" in said)
+    assert (place == "conclude") == ("its last checkpoint is saved" in said)
 
 
 def test_other_errors_of_a_device_are_passed_on():
     with (
         pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"),
-        memory.exhaustion_told(Tiny()),
+        memory.exhaustion_told("rest"),
     ):
         raise jax.errors.JaxRuntimeError("INTERNAL: a fault of the program")
-    with pytest.raises(ConfigError, match="RESOURCE_EXHAUSTED: Out of memory.*strategy map"):
-        with memory.exhaustion_told(Tiny(), "vmap"):
+    with pytest.raises(ConfigError, match="RESOURCE_EXHAUSTED: Out of memory.*; rest"):
+        with memory.exhaustion_told("rest"):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
 
 def test_advice_names_the_settings_that_there_are():
     named = types.SimpleNamespace(num_seeds=1, batch_size=2, num_eval=None)
     assert memory.advice(named, "map") == "lower --num_seeds, --batch_size or --num_eval"
-    assert memory.advice(Tiny(), "map") == "lower --num_seeds"
+    assert memory.advice(Tiny()) == "lower --num_seeds"
+    assert memory.advice(Tiny(), "vmap").endswith("one after the other with --strategy map")
