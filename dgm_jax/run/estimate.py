@@ -124,7 +124,8 @@ def moments(programs: Programs, *, fresh: bool = True) -> list[Moment]:
 
 
 def _held(programs: Programs, fresh: bool) -> tuple[Part, ...]:
-    lanes = Part(f"state of {programs.num_lanes:,} lanes", tree_bytes(programs.shapes))
+    many = "1 lane" if programs.num_lanes == 1 else f"{programs.num_lanes:,} lanes"
+    lanes = Part(f"state of {many}", tree_bytes(programs.shapes))
     data = Part("data on the device", tree_bytes(programs.data_shapes), by_lane=False)
     return (lanes, data) if fresh else ()
 
@@ -198,7 +199,7 @@ def require_fits(programs: Programs, config, launch: LaunchConfig, *, fresh: boo
         programs, devices=devices_of(launch), fresh=fresh, keeps_best=bool(launch.keep_best)
     )
     seeds = found.fitting_lanes // len(programs.group.arms)
-    room = f"at most {seeds:,} seeds would fit" if seeds else "not one seed of each arm would fit"
+    room = f"at most {seeds:,} would fit" if seeds else "not one seed of each arm would fit"
     require(
         found.fits,
         f"this run cannot fit: it would need {found}. By this estimate {room}:"

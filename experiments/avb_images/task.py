@@ -43,6 +43,7 @@ def validate(config: Config) -> None:
         lookup(MODELS, name, "model")
     require_at_least(1, config, "noise_size", "num_critic_updates", "ais_steps", "num_chains")
     require_at_most(10_000, config, "num_critic_updates")
+    require_at_most(1_000_000, config, "ais_steps")
     require_positive(config, "critic_rate")
     require(
         config.network == "dense" or config.model == ("vae",),

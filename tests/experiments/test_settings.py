@@ -183,11 +183,13 @@ def test_whole_numbers_fit_into_32_bits(name):
     ("name", "setting", "most"),
     [
         ("avb_four_points", "num_critic_updates", 10_000),
+        ("avb_images", "ais_steps", 1_000_000),
         ("avb_images", "num_critic_updates", 10_000),
         ("avb_posteriors", "critic_blocks", 1_000),
         ("avb_posteriors", "num_critic_updates", 10_000),
         ("text_to_image", "num_codes", 2**30),
         ("text_to_image", "prior_layers", 1_000),
+        ("vae_priors", "ais_steps", 1_000_000),
         ("vqvae_images", "num_levels", 1_000),
         ("vqvae_images", "prior_layers", 1_000),
     ],
