@@ -99,35 +99,45 @@ def estimate(
     """
     on_cpu = devices[0].platform == "cpu"
     copies = len(devices) if on_cpu else 1
-    found = moments(programs, fresh=fresh)
-    if on_cpu:
-        found = [*_with_results(found, programs, keeps_best), _saving(programs, fresh, keeps_best)]
+    found = moments(programs, fresh=fresh, on_host=on_cpu, keeps_best=keeps_best)
     largest = max(found, key=lambda moment: moment.num_bytes)
     return Estimate(largest, memory_of(devices[0]), taken_of(devices[0]), copies)
 
 
-def moments(programs: Programs, *, fresh: bool = True) -> list[Moment]:
+def moments(
+    programs: Programs, *, fresh: bool = True, on_host: bool = False, keeps_best: bool = False
+) -> list[Moment]:
     """When a device holds most: it has the lanes and the data, and runs a program.
 
     Args:
         programs: of the group.
         fresh: whether lanes and data are still to come.
+        on_host: whether it has the host's memory too, and so what is kept there: the results of the
+            last evaluation, until the next one begins, and the best models.
+        keeps_best: whether there are best models.
     """
-    held = _held(programs, fresh)
-    found = [_running(programs, "the steps", programs.advance.compiled, held)]
-    found.append(_running(programs, "the evaluation", programs.evaluate, held))
+    data = (Part("data on the device", tree_bytes(programs.data_shapes), by_lane=False),)
+    best = (Part("the best models so far", _model_bytes(programs)),) if keeps_best else ()
+    lasting = (*_state(programs), *data) if fresh else ()
+    lasting += best if on_host else ()
+    results = _evaluated(programs) if on_host else ()
+    found = [
+        _running(programs, "the steps", programs.advance.compiled, (*lasting, *results)),
+        _running(programs, "the evaluation", programs.evaluate, lasting),
+    ]
     if programs.conclude is not None:
+        held = (*lasting, *results)
         found.append(_running(programs, "the final evaluation", programs.conclude, held))
     if fresh:  # here the lanes are the result
-        found.append(_running(programs, "the initialisation", programs.init, ()))
+        found.append(_running(programs, "the initialisation", programs.init, data))
+    if on_host:
+        found.append(_saving(programs, (*lasting, *results)))
     return found
 
 
-def _held(programs: Programs, fresh: bool) -> tuple[Part, ...]:
+def _state(programs: Programs) -> tuple[Part, ...]:
     many = "1 lane" if programs.num_lanes == 1 else f"{programs.num_lanes:,} lanes"
-    lanes = Part(f"state of {many}", tree_bytes(programs.shapes))
-    data = Part("data on the device", tree_bytes(programs.data_shapes), by_lane=False)
-    return (lanes, data) if fresh else ()
+    return (Part(f"state of {many}", tree_bytes(programs.shapes)),)
 
 
 def _running(programs: Programs, what: str, compiled, held: Sequence[Part]) -> Moment:
@@ -141,15 +151,10 @@ def _running(programs: Programs, what: str, compiled, held: Sequence[Part]) -> M
     return Moment(name, (*held, temporaries, results), programs.num_lanes)
 
 
-def _evaluated(programs: Programs) -> Part:
-    """What the host holds of the last evaluation until the next one."""
+def _evaluated(programs: Programs) -> tuple[Part, ...]:
     sizes = programs.evaluate.memory_analysis()
     held = 0 if sizes is None else sizes.output_size_in_bytes
-    return Part("what the last evaluation returned", held)
-
-
-def _best(programs: Programs, keeps_best: bool) -> Part:
-    return Part("the best models so far", _model_bytes(programs) if keeps_best else 0)
+    return (Part("what the last evaluation returned", held),)
 
 
 def _model_bytes(programs: Programs) -> int:
@@ -157,26 +162,13 @@ def _model_bytes(programs: Programs) -> int:
     return tree_bytes((state.params, state.state))
 
 
-def _with_results(found: list[Moment], programs: Programs, keeps_best: bool) -> list[Moment]:
-    """The moments with what the host holds then; an evaluation begins when the last one's results
-    are gone."""
-    evaluated, best = _evaluated(programs), _best(programs, keeps_best)
-    return [
-        moment._replace(parts=(*moment.parts, best))
-        if moment.name.startswith("the evaluation")
-        else moment._replace(parts=(*moment.parts, best, evaluated))
-        for moment in found
-    ]
-
-
-def _saving(programs: Programs, fresh: bool, keeps_best: bool) -> Moment:
+def _saving(programs: Programs, held: Sequence[Part]) -> Moment:
     """Between chunks: a checkpoint copies one array at a time, to hash it, and a model is sliced
     from the lanes of an arm and written as one text of bytes."""
     largest = max(map(tree_bytes, jax.tree.leaves(programs.shapes)))
     model = 2 * _model_bytes(programs) // len(programs.group.arms)
     copy = Part("copies for checkpoints and models", max(largest, model))
-    parts = (*_held(programs, fresh), _evaluated(programs), _best(programs, keeps_best), copy)
-    return Moment(f"the saving of {programs.group.name}", parts, programs.num_lanes)
+    return Moment(f"the saving of {programs.group.name}", (*held, copy), programs.num_lanes)
 
 
 def require_all_fit(found: Sequence[Programs], config, launch: LaunchConfig) -> Estimate:
@@ -198,11 +190,14 @@ def require_fits(programs: Programs, config, launch: LaunchConfig, *, fresh: boo
     found = estimate(
         programs, devices=devices_of(launch), fresh=fresh, keeps_best=bool(launch.keep_best)
     )
-    seeds = found.fitting_lanes // len(programs.group.arms)
-    room = f"at most {seeds:,} would fit" if seeds else "not one seed of each arm would fit"
-    require(
-        found.fits,
-        f"this run cannot fit: it would need {found}. By this estimate {room}:"
-        f" {advice(config, programs.distributed.strategy)}",
-    )
+    remedy = advice(config, programs.distributed.strategy)
+    if fresh:
+        seeds = found.fitting_lanes // len(programs.group.arms)
+        room = (
+            f"at most {seeds:,} seeds would fit" if seeds else "not one seed of each arm would fit"
+        )
+        remedy = f"by this estimate {room}: {remedy}"
+    else:
+        remedy = f"go on where there is more, or begin again in another folder and {remedy}"
+    require(found.fits, f"this run cannot fit: it would need {found}; {remedy}")
     return found

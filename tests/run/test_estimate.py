@@ -14,13 +14,13 @@ import pytest
 from tiny_game import build, run, tiny
 
 from dgm_jax import parallel, training
-from dgm_jax.core import Aux, Player, Task
+from dgm_jax.core import Aux, ConfigError, Player, Task
 from dgm_jax.run import start
 from dgm_jax.run.cells import Arm, Group
-from dgm_jax.run.estimate import Estimate, Moment, Part, estimate, moments
+from dgm_jax.run.estimate import Estimate, Moment, Part, estimate, moments, require_fits
 from dgm_jax.run.memory import Memory
 from dgm_jax.run.programs import Programs
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import LaunchConfig, StudyConfig
 
 pytestmark = pytest.mark.optimized
 
@@ -89,6 +89,11 @@ def test_programs_of_known_sizes():
             "working memory of the steps",
             "results of the steps",
         }
+        assert set(found["the initialisation of plain"]) == {
+            "data on the device",
+            "working memory of the initialisation",
+            "results of the initialisation",
+        }
         whole = estimate(own, devices=jax.devices()[:1], fresh=True)
         assert whole.moment.name == "the evaluation of plain"
         two = estimate(own, devices=jax.devices()[:2], fresh=True)
@@ -100,6 +105,28 @@ def test_best_models_and_the_last_evaluation_are_held_too():
     kept = estimate(own, devices=jax.devices()[:1], fresh=True, keeps_best=True).moment
     plain = estimate(own, devices=jax.devices()[:1], fresh=True).moment
     assert kept.num_bytes - plain.num_bytes == LANES * 4 * WIDTH  # parameters, no momentum
+
+
+def test_a_host_holds_the_last_results_until_the_next_evaluation():
+    own, last = programs("map"), "what the last evaluation returned"
+    found = {moment.name: parts_of(moment) for moment in moments(own, on_host=True)}
+    assert last not in found["the evaluation of plain"]
+    assert last not in found["the initialisation of plain"]
+    for name in ("the steps of plain", "the saving of plain"):
+        assert found[name][last] == pytest.approx(4 * LANES * SHOWN, abs=64)
+    # twice the parameters of the one arm, which are more than the largest array of the lanes
+    assert (
+        found["the saving of plain"]["copies for checkpoints and models"] == 2 * LANES * 4 * WIDTH
+    )
+
+
+def test_a_run_that_goes_on_is_told_to_go_on_elsewhere(monkeypatch):
+    monkeypatch.setattr("dgm_jax.run.estimate.memory_of", lambda device: Memory(1, "x"))
+    own, launch = programs("map"), LaunchConfig(num_devices=1)
+    with pytest.raises(ConfigError, match="x has 0.001 kB; go on where there is more, or begin"):
+        require_fits(own, StudyConfig(), launch, fresh=False)
+    with pytest.raises(ConfigError, match="not one seed of each arm would fit: lower --num_seeds"):
+        require_fits(own, StudyConfig(), launch, fresh=True)
 
 
 def test_how_many_lanes_fit():
