@@ -78,6 +78,7 @@ benchmark: setup
 	$(BIN)/python -m benchmarks.adversarial_variational_bayes
 	$(BIN)/python -m benchmarks.annealing
 	$(BIN)/python -m benchmarks.chunks
+	$(BIN)/python -m benchmarks.memory
 
 clean:
 	rm -rf .venv .venv-newest .jax_cache .pytest_cache .ruff_cache build *.egg-info

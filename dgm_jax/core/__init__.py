@@ -1,7 +1,7 @@
 """What every room may import: contracts, numerics, errors. No behaviour of its own."""
 
 from dgm_jax.core import checks, json_values
-from dgm_jax.core.checks import require_at_least, require_positive
+from dgm_jax.core.checks import require_at_least, require_at_most, require_positive
 from dgm_jax.core.chunks import chunked, even_chunks
 from dgm_jax.core.errors import (
     ConfigError,
@@ -34,6 +34,7 @@ from dgm_jax.core.platforms import PLATFORMS, platform_or_at_hand
 from dgm_jax.core.trees import (
     all_finite,
     has_kernels,
+    on_host,
     select_tree,
     sha256_of,
     tree_sha256,
@@ -133,9 +134,11 @@ __all__ = [
     "lookup",
     "named_key",
     "normal",
+    "on_host",
     "platform_or_at_hand",
     "require",
     "require_at_least",
+    "require_at_most",
     "require_positive",
     "select_tree",
     "sha256_of",

@@ -94,6 +94,14 @@ def require_at_least(least: float, settings, *names: str) -> None:
         require(value is None or value >= least, f"{name} must be at least {least}, got {value}")
 
 
+def require_at_most(most: float, settings, *names: str) -> None:
+    """`ConfigError` unless each named attribute of `settings` is at most `most` (or None: left
+    out)."""
+    for name in names:
+        value = getattr(settings, name)
+        require(value is None or value <= most, f"{name} must be at most {most:,}, got {value:,}")
+
+
 def require_positive(settings, *names: str) -> None:
     """`ConfigError` unless each named attribute of `settings` is above 0."""
     for name in names:

@@ -51,17 +51,20 @@ def validate(
         0 <= config.seed < 2**32, f"seed must be at least 0 and less than 2**32, got {config.seed}"
     )
     for cell in (Arm("", config), *arms(experiment, config, grid)):
-        _require_finite(cell.config)
+        _require_numbers(cell.config)
     for cell in arms(experiment, config, grid):
         experiment.functions.validate(cell.config)
 
 
-def _require_finite(config: StudyConfig) -> None:
+def _require_numbers(config: StudyConfig) -> None:
+    """Finite numbers, and whole ones that int32 holds: sizes and counts are int32 in programs."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         for number in value if isinstance(value, tuple) else (value,):
             finite = not isinstance(number, float) or math.isfinite(number)
             require(finite, f"{field.name} must be finite, got {number}")
+            small = not isinstance(number, int) or field.name == "seed" or abs(number) < 2**31
+            require(small, f"{field.name} must be between -2**31 and 2**31, got {number}")
 
 
 def arms(

@@ -12,19 +12,16 @@ import pathlib
 import time
 from typing import NamedTuple
 
-import jax
-
 from dgm_jax import native
-from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
+from dgm_jax.core import DgmError, RunDirectoryError, require
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_table
-from dgm_jax.run import stopped
+from dgm_jax.run import memory, stopped
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.experiment import Experiment, Inputs, Need
-from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
@@ -62,7 +59,7 @@ class Job(NamedTuple):
         """The data of all cells; what the run needs of other experiments is trained first."""
         found = variants(self.experiment, self.config, self.grid)
         obtain = lambda need: _or_train(need, self.launch, progress)
-        needed = [_folders(self.experiment, variant.settings, obtain) for variant in found]
+        needed = [folders_of(self.experiment, variant.settings, obtain) for variant in found]
         with progress.phase("loading data"):
             return shared_inputs(self.experiment, found, needed)
 
@@ -77,7 +74,8 @@ def run(job: Job, command: Command | None) -> int:
             stop.notify, stop.close = progress.notice, progress.close
             return _exit_code(_complete(job, folder, progress, show=True))
     except DgmError as error:
-        refused = isinstance(error.__cause__, OSError)  # by the disk, which may have room again
+        # by the disk, which may have room again, or for want of memory, which may have so too
+        refused = isinstance(error.__cause__, OSError) or memory.is_exhaustion(error.__cause__)
         how = f"; {stopped.outlook(job.experiment, folder, command)}" if refused else ""
         console.tell(f"error: {error}{how}")
         return error.exit_code
@@ -86,50 +84,9 @@ def run(job: Job, command: Command | None) -> int:
         return RunDirectoryError.exit_code
 
 
-def check(job: Job) -> int:
-    """Settings, data and shapes, without training: what would be compiled, on what."""
-    try:
-        with native.use_convolutions(job.launch.convolutions):
-            _check(*job.cells())
-    except DgmError as error:
-        console.tell(f"error: {error}")
-        return error.exit_code
-    print("ok")
-    return 0
-
-
-def _check(job: Job, cells: list[Arm]) -> None:
-    experiment = job.experiment
-    found = variants(experiment, job.config, job.grid)
-    needed = [_folders(experiment, variant.settings, _or_say_so) for variant in found]
-    inputs = shared_inputs(experiment, found, needed)
-    print(f"data: {inputs.identity.get('identity', inputs.identity.get('name', 'none'))}")
-    print(
-        f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
-    )
-    for group in groups(experiment, cells):
-        keys, hyper = lanes_of(group, job.config)
-        compiled = distribute_group(experiment, job.launch, group, inputs, keys, hyper)
-        lanes = compiled.abstract(keys, hyper)
-        sizes = {
-            part: tree_size(tree) // len(keys) for part, tree in lanes.train_state.params.items()
-        }
-        compiled.trace(lanes, inputs.arrays)
-        parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-        where = f"{len(keys)} lanes by {compiled.strategy}, {compiled.layout}"
-        print(f"{group.name}: {where}; parameters: {parameters}")
-
-
-def _folders(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
+def folders_of(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
     """The folder of each need, from `obtain(need)`."""
     return tuple(obtain(need) for need in experiment.functions.needs(settings))
-
-
-def _or_say_so(need: Need) -> pathlib.Path | None:
-    found = finished_folder(need)
-    if found is None:
-        print(f"{need.experiment}: none in {need.folder} yet; a run trains it first")
-    return found
 
 
 def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.Path:
@@ -179,14 +136,12 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
             return summaries.nested(read_summary(folder) or {})
         try:
             signals.check()
-            run, results = _train_all(job, cells, directory, progress)
+            with memory.exhaustion_told(memory.advice(job.config)):
+                run, results = _train_all(job, cells, directory, progress)
+                _draw(run, results)
         except (DgmError, Interrupted):
             directory.forget()
             raise
-        arm_results = [result.arm_result for result in results]
-        pictures = experiment.functions.figures(arm_results, run.inputs)
-        for name, (figure, caption) in pictures.items():
-            directory.save_figure(name, figure, caption)
         summary = _summarize(run, results)
         with signals.held():  # what is left is short, and the run is done then
             # last: a folder with a summary is finished
@@ -195,6 +150,14 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
             if show:
                 _show(experiment, summary, report)
     return summary
+
+
+def _draw(run: Run, results: list[ArmOutcome]) -> None:
+    """The pictures of a run at its end."""
+    arm_results = [result.arm_result for result in results]
+    pictures = run.experiment.functions.figures(arm_results, run.inputs)
+    for name, (figure, caption) in pictures.items():
+        run.directory.save_figure(name, figure, caption)
 
 
 def _show(experiment: Experiment, summary: dict, report: pathlib.Path) -> None:

@@ -55,18 +55,21 @@ def _sample(folder: str, settings: SampleConfig) -> str:
     """Writes the samples; returns a sentence about them."""
     with signals.importing():
         from dgm_jax.core import require, require_at_least
+        from dgm_jax.run import memory
         from dgm_jax.run.loading import load
 
     out = pathlib.Path(settings.out)
     require(out.suffix in FORMATS, f"out must end in .png or .npz, got {settings.out!r}")
     require(out.parent.is_dir(), f"out: there is no folder {out.parent}")
     require(
-        settings.num is None or settings.num >= 1, f"num must be at least 1, got {settings.num}"
+        settings.num is None or 1 <= settings.num < 2**31,
+        f"num must be at least 1 and less than 2**31, got {settings.num}",
     )
     require_at_least(0, settings, "key")
     require(settings.key < 2**32, f"key must be less than 2**32, got {settings.key}")
     trained = load(folder, settings.arm, settings.seed, which=settings.which)
-    seeds, samples = draw(trained, settings)
+    with memory.exhaustion_told("lower --num"):
+        seeds, samples = draw(trained, settings)
     name = trained.experiment.name
     title = name if trained.arm == name else f"{name}, {trained.arm}"
     _write(out, samples, seeds, trained, title)
@@ -82,7 +85,7 @@ def draw(trained: "Trained", settings: SampleConfig):
     import jax
 
     from dgm_jax import parallel
-    from dgm_jax.core import ConfigError
+    from dgm_jax.core import ConfigError, on_host
 
     options = {}
     if settings.text is not None:
@@ -112,7 +115,7 @@ def draw(trained: "Trained", settings: SampleConfig):
     shape = jax.eval_shape(sample(1), lanes).shape
     images = IMAGES if len(seeds) == 1 else IMAGES_IN_ALL
     num = settings.num or (images if len(shape) == 5 else POINTS)
-    return seeds, jax.device_get(jax.jit(sample(num))(lanes))
+    return seeds, on_host(jax.jit(sample(num))(lanes))
 
 
 def _write(out: pathlib.Path, samples, seeds: list[int], trained: "Trained", title: str) -> None:

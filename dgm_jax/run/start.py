@@ -15,11 +15,13 @@ MISTAKE = 2
 
 
 class Settings(NamedTuple):
-    """What flags say: the study, how it is launched, and the cells of --grid as they were typed."""
+    """What flags say: the study, how it is launched, the cells of --grid as they were typed, and
+    whether a check compiles."""
 
     study: Any
     launch: LaunchConfig
     grid: tuple[str, ...] = ()
+    compile: bool = True
 
 
 def main(
@@ -70,20 +72,21 @@ def check(
     grid: dict[str, tuple] | None = None,
     command: Command | None = None,
 ) -> int:
-    """Settings, data and shapes of a run or an ablation, without training: what would be compiled,
-    on what, and which runs of other experiments would be trained first.
+    """Settings, data and shapes of a run or an ablation, without training: what would run, on what,
+    which runs of other experiments would be trained first, and how much memory it would need; that
+    only after its programs are compiled, which --no-compile leaves out.
 
     grid: settings with the values an ablation gives them; None for those of the flag --grid.
     """
     argv = sys.argv[1:] if argv is None else argv
-    settings = parse(experiment, argv, command, with_grid=grid is None)
+    settings = parse(experiment, argv, command, with_grid=grid is None, is_check=True)
     with signals.importing():
+        from dgm_jax.run.checking import check as check_job
         from dgm_jax.run.launch import Job
-        from dgm_jax.run.launch import check as check_job
 
     job = Job(experiment, settings.study, settings.launch, grid or {})
     job = _with_grid(job, settings.grid)
-    return MISTAKE if job is None else check_job(job)
+    return MISTAKE if job is None else check_job(job, settings.compile)
 
 
 def _with_grid(job, cells: tuple[str, ...]):
@@ -104,8 +107,10 @@ def parse(
     argv: Sequence[str],
     command: Command | None = None,
     with_grid: bool = False,
+    is_check: bool = False,
 ) -> Settings:
-    """Flags as settings of the experiment and of its launch, and with `with_grid` --grid.
+    """Flags as settings of the experiment and of its launch, with `with_grid` --grid, and with
+    `is_check` whether it compiles.
 
     Raises:
         SystemExit: with 2 where tyro has explained a mistake, or --grid stands there twice.
@@ -122,10 +127,14 @@ def parse(
     if with_grid:
         about = tyro.conf.arg(help="FIELD=VALUE,VALUE ...: a cell for each combination of values.")
         fields.append(("grid", Annotated[tuple[str, ...], about], dataclasses.field(default=())))
+    if is_check:
+        about = tyro.conf.arg(help="Compile the programs and say how much memory a run needs.")
+        fields.append(("compile", Annotated[bool, about], dataclasses.field(default=True)))
     kind = dataclasses.make_dataclass("Flags", fields)
     program = shlex.join(command.program) if command else experiment.name
     flags = tyro.cli(kind, args=argv, prog=program, description="")
-    return Settings(flags.study, flags.launch, getattr(flags, "grid", ()))
+    grid, compiles = getattr(flags, "grid", ()), getattr(flags, "compile", True)
+    return Settings(flags.study, flags.launch, grid, compiles)
 
 
 def _require_one_grid(argv: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dgm_jax import parallel
-from dgm_jax.core import Array, Key, Lane, PyTree, Task, require
+from dgm_jax.core import Array, Key, Lane, PyTree, Task, on_host, require
 from dgm_jax.training.loop import Chunk, lane_program, run
 from dgm_jax.training.parts import in_parts
 
@@ -77,9 +77,9 @@ def train(
         seen.append(jax.device_get(chunk.metrics))
         if callback is not None:
             callback(chunk)
-    evaluation = jax.device_get(program.compile_evaluate(lanes, data)(lanes, data))
+    evaluation = on_host(program.compile_evaluate(lanes, data)(lanes, data))
     conclude = program.lower_conclude(lanes, data)
     if conclude is not None:
-        evaluation |= jax.device_get(conclude.compile()(lanes, data))
+        evaluation |= on_host(conclude.compile()(lanes, data))
     metrics = {name: np.stack([each[name] for each in seen], axis=1) for name in seen[0]}
     return TrainResult(lanes, metrics, evaluation)

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, likelihood, priors, training
-from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
+from dgm_jax.core import (
+    Model,
+    Task,
+    lookup,
+    require,
+    require_at_least,
+    require_at_most,
+    require_positive,
+)
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
@@ -34,6 +42,8 @@ def validate(config: Config) -> None:
     for name in config.model:
         lookup(MODELS, name, "model")
     require_at_least(1, config, "noise_size", "num_critic_updates", "ais_steps", "num_chains")
+    require_at_most(10_000, config, "num_critic_updates")
+    require_at_most(1_000_000, config, "ais_steps")
     require_positive(config, "critic_rate")
     require(
         config.network == "dense" or config.model == ("vae",),

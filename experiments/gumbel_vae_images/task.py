@@ -49,12 +49,16 @@ def validate(config: Config) -> None:
     )
     require_at_least(0, config, "anneal_rate")
     require_positive(config, "learning_rate")
-    exact = (
-        "exact" in config.estimator
-        and config.num_classes**config.num_variables > MAX_CONFIGURATIONS
-    )
     latents = f"{config.num_classes}^{config.num_variables}"
-    require(not exact, f"exact needs at most {MAX_CONFIGURATIONS} latents, got {latents}")
+    require(
+        "exact" not in config.estimator or _enumerable(config),
+        f"exact needs at most {MAX_CONFIGURATIONS} latents, got {latents}",
+    )
+
+
+def _enumerable(config: Config) -> bool:
+    """Whether all latents can be counted through. With two classes or more, 2^32 are too many."""
+    return config.num_classes ** min(config.num_variables, 32) <= MAX_CONFIGURATIONS
 
 
 OPTIMIZERS = {"momentum": lambda rate: optax.sgd(rate, momentum=0.9), "adam": optax.adam}
@@ -92,7 +96,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     vae, schedule = networks_of(config, inputs.context.info.shape), _schedule(hyper)
     game = model(config, hyper, inputs.identity)
     draw = binary_images.draw_with_step(inputs, config.batch_size)
-    enumerable = config.num_classes**config.num_variables <= MAX_CONFIGURATIONS
+    enumerable = _enumerable(config)
 
     def evaluate(train_state, arrays, key):
         params, state = train_state.params, train_state.state

@@ -10,7 +10,16 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, sampling, training
-from dgm_jax.core import Model, Task, chunked, lookup, require, require_at_least, require_positive
+from dgm_jax.core import (
+    Model,
+    Task,
+    chunked,
+    lookup,
+    require,
+    require_at_least,
+    require_at_most,
+    require_positive,
+)
 from dgm_jax.data import captions
 from dgm_jax.experiments._shared.feature_classifier import classifier_of, features_of
 from dgm_jax.experiments.text_to_image import Config
@@ -51,6 +60,8 @@ def validate(config: Config) -> None:
     require_at_least(
         1, config, "batch_size", "num_codes", "width", "prior_width", "prior_layers", "num_prompts"
     )
+    require_at_most(1_000, config, "prior_layers")
+    require_at_most(2**30, config, "num_codes")  # words are numbered after them
     require(config.width % 2 == 0, f"width must be even, got {config.width}")
     require(
         config.prior_width % 4 == 0,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, likelihood, training
-from dgm_jax.core import Model, Task, lookup, require, require_at_least
+from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_at_most
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
@@ -40,6 +40,7 @@ def validate(config: Config) -> None:
         "num_chains",
     )
     require_at_least(2, config, "num_surgery")
+    require_at_most(1_000_000, config, "ais_steps")
     lookup(dict.fromkeys(latent.BOUNDS), config.bound, "bound")
     latent.require_free_bits(config.free_bits, config.bound)
     require(

@@ -17,6 +17,7 @@ from dgm_jax.core import (
     lookup,
     require,
     require_at_least,
+    require_at_most,
     require_positive,
 )
 from dgm_jax.experiments.vqvae_images import Config
@@ -48,6 +49,7 @@ def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
     require_at_least(1, config, "batch_size", "num_codes", "code_width", "width", "num_levels")
     require_at_least(1, config, "prior_width", "prior_layers")
+    require_at_most(1_000, config, "prior_layers", "num_levels")
     require(
         min(config.levels, default=2) >= 2,
         f"levels must be integers of at least 2, got {config.levels}",

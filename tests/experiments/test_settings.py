@@ -166,6 +166,51 @@ def test_no_setting_takes_a_negative_number(name, setting):
         )
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_whole_numbers_fit_into_32_bits(name):
+    experiment = EXPERIMENTS[name]
+    hints = typing.get_type_hints(experiment.config)
+    whole = [s for s in numbers(experiment) if int in {hints[s], *typing.get_args(hints[s])}]
+    assert {"seed", "num_seeds", "num_steps", "log_every"} <= set(whole)
+    for setting in whole:
+        value = 2**32 if setting == "seed" else 2**31
+        value = (value,) if isinstance(numbers(experiment)[setting], tuple) else value
+        with pytest.raises(ConfigError, match=rf"{setting} must be .*2\*\*3[12], got \d+"):
+            validate(experiment, dataclasses.replace(experiment.config(), **{setting: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "most"),
+    [
+        ("avb_four_points", "num_critic_updates", 10_000),
+        ("avb_images", "ais_steps", 1_000_000),
+        ("avb_images", "num_critic_updates", 10_000),
+        ("avb_posteriors", "critic_blocks", 1_000),
+        ("avb_posteriors", "num_critic_updates", 10_000),
+        ("text_to_image", "num_codes", 2**30),
+        ("text_to_image", "prior_layers", 1_000),
+        ("vae_priors", "ais_steps", 1_000_000),
+        ("vqvae_images", "num_levels", 1_000),
+        ("vqvae_images", "prior_layers", 1_000),
+    ],
+)
+def test_what_a_program_is_repeated_for_has_an_upper_bound(name, setting, most):
+    experiment = EXPERIMENTS[name]
+    validate(experiment, dataclasses.replace(experiment.config(), **{setting: most}))
+    with pytest.raises(ConfigError, match=rf"{setting} must be at most .*, got "):
+        validate(experiment, dataclasses.replace(experiment.config(), **{setting: most + 1}))
+
+
+def test_too_many_latents_to_count_through_are_refused_at_once():
+    """Their number alone would be a power of billions of digits."""
+    experiment = EXPERIMENTS["gumbel_vae_images"]
+    exact = {"estimator": ("exact",), "num_classes": 4}
+    validate(experiment, experiment.config(**exact, num_variables=6))  # 4,096
+    for many in (7, 2**31 - 1):
+        with pytest.raises(ConfigError, match=rf"exact needs at most 4096 latents, got 4\^{many}"):
+            validate(experiment, experiment.config(**exact, num_variables=many))
+
+
 @pytest.mark.parametrize(
     "name", [name for name, e in EXPERIMENTS.items() if "learning_rate" in numbers(e)]
 )
@@ -187,10 +232,8 @@ def test_one_more_image_than_there_are():
 
 def test_a_check_trains_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert (
-        cli.main(["check", "gan_images", "--data", "digits", "--features", "8", "--num_seeds", "1"])
-        == 0
-    )
+    words = "check gan_images --data digits --features 8 --num_seeds 1 --no-compile"
+    assert cli.main(words.split()) == 0
     assert "feature_classifier: none in runs/feature_classifier/digits-" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
@@ -285,6 +328,7 @@ def test_every_number_can_be_swept(name, setting, tmp_path, monkeypatch, capsys)
         *SMALL.get(name, "").split(),
         "--num_seeds",
         "1",
+        "--no-compile",
         "--grid",
         f"{setting}=.5,.25",
     ]
