@@ -7,7 +7,9 @@ A game of up to two players. `autoencoder` owns encoder, decoder and codebook an
 -log p(x | e_c) plus the quantizer's losses; codebooks of moving averages follow their vectors.
 `prior` owns the distribution of the codes and minimises -log p(c), with the encoder as it is, in
 its inference form. Let both learning rates fall to zero together and the prior ends on settled
-codes. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1].
+codes. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1]. With `"mask": bool[B]` beside it,
+False for images that only fill up the batch, losses, metrics and the quantizer's update are those of
+the other images; networks with batch statistics still see all of them.
 
 Any `core.Quantizer` will do (`quantization.QUANTIZERS`). One with code_shape (L,) puts L codes at
 each place of the grid: codes are then int32[B, h, w, L], and so is what the prior is over.
@@ -175,18 +177,21 @@ def _autoencoder_loss(vae: VqVae, params, state, batch, key: Key):
         key=named_key(key, DECODER),
     )
     likelihood = _log_likelihood(output, x)
+    mask = batch.get("mask")
     value = objective.loss(
         likelihood,
         quantized.codebook_loss,
         quantized.commitment_loss,
         commitment_weight=vae.commitment_weight,
+        mask=mask,
     )
-    codebook, moved = vae.quantizer.update(key, state[CODEBOOK], z, quantized)
+    codebook, moved = _update(vae.quantizer, key, state[CODEBOOK], z, quantized, mask)
     commitment = quantized.commitment_loss
+    commitment = jnp.sum(commitment, axis=tuple(range(1, commitment.ndim)))
     metrics = {
-        "log_likelihood": jnp.mean(likelihood),
-        "commitment": jnp.mean(jnp.sum(commitment, axis=tuple(range(1, commitment.ndim)))),
-        **_perplexities(vae.quantizer, quantized.codes),
+        "log_likelihood": objective.mean_of_real(likelihood, mask),
+        "commitment": objective.mean_of_real(commitment, mask),
+        **_perplexities(vae.quantizer, _real_codes(quantized.codes, mask)),
         **moved,
     }
     return value, Aux({**state, ENCODER: encoder, DECODER: decoder, CODEBOOK: codebook}, metrics)
@@ -195,9 +200,24 @@ def _autoencoder_loss(vae: VqVae, params, state, batch, key: Key):
 def _prior_loss(vae: VqVae, params, state, batch, key: Key):
     del key
     codes = jax.lax.stop_gradient(vqvae_codes(vae, params, state, batch["x"]))
-    nats = -jnp.mean(vqvae_log_prior(vae, params, codes))
+    nats = -objective.mean_of_real(vqvae_log_prior(vae, params, codes), batch.get("mask"))
     bits = nats / (math.prod(vae.code_grid) * math.log(2))
     return nats, Aux(state, {"prior_bits_per_code": bits})
+
+
+def _update(quantizer: Quantizer, key: Key, state, z: Array, quantized: Quantized, mask):
+    """The quantizer's update, without the vectors of images that `mask` leaves out."""
+    if mask is None:
+        return quantizer.update(key, state, z, quantized)
+    places = jnp.broadcast_to(jnp.asarray(mask, bool)[:, None, None], z.shape[:-1])
+    return quantizer.update(key, state, z, quantized, mask=places)
+
+
+def _real_codes(codes: Array, mask: Array | None) -> Array:
+    """Codes [B, ...], those of images that `mask` leaves out -1, which count for nothing."""
+    if mask is None:
+        return codes
+    return jnp.where(jnp.reshape(mask, (-1,) + (1,) * (codes.ndim - 1)), codes, -1)
 
 
 def _perplexities(quantizer: Quantizer, codes: Array) -> dict[str, Array]:
