@@ -8,8 +8,8 @@ A game of up to two players. `autoencoder` owns encoder, decoder and codebook an
 `prior` owns the distribution of the codes and minimises -log p(c), with the encoder as it is, in
 its inference form. Let both learning rates fall to zero together and the prior ends on settled
 codes. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1]. With `"mask": bool[B]` beside it,
-False for images that only fill up the batch, losses, metrics and the quantizer's update are those of
-the other images; networks with batch statistics still see all of them.
+False for images that only fill up the batch, losses, metrics and the quantizer's update are those
+of the other images; networks with batch statistics still see all of them.
 
 Any `core.Quantizer` will do (`quantization.QUANTIZERS`). One with code_shape (L,) puts L codes at
 each place of the grid: codes are then int32[B, h, w, L], and so is what the prior is over.

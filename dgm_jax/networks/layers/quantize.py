@@ -68,8 +68,8 @@ class NnxQuantize(nnx.Module):
 
     `params` holds what the quantizer trains by gradient (`nnx.Param`) and `state` what it moves
     (`QuantizerState`). As that of `nnx.BatchNorm`, the state moves unless `use_running_average`,
-    which `module.eval()` sets and `module.train()` takes back. Vectors that `mask`, bool[*B], leaves
-    out move nothing.
+    which `module.eval()` sets and `module.train()` takes back. Vectors that `mask`, bool[*B],
+    leaves out move nothing.
 
     Args:
       quantizer: any `core.Quantizer`.
