@@ -33,10 +33,14 @@ from dgm_jax.core import (
     Prior,
     Quantized,
     Quantizer,
+    checks,
+    described,
+    lookup,
     named_key,
     require,
 )
 from dgm_jax.densities import discretized_logistic
+from dgm_jax.models.parts import checked_batch
 from dgm_jax.objectives import vqvae as objective
 
 ENCODER, DECODER, CODEBOOK, PRIOR = "encoder", "decoder", "codebook", "prior"
@@ -123,8 +127,13 @@ def vqvae(
       ConfigError: in `init`, where the encoder's output is not [B, h, w, D].
     """
 
+    checks.network(vae.encoder, "encoder")
+    checks.network(vae.decoder, "decoder")
+    _require_quantizer(vae.quantizer)
+    image_shape = checks.sizes(image_shape, "image_shape")
+
     def init(key):
-        keys = jax.random.split(key, 4)
+        keys = jax.random.split(checks.one_key(key), 4)
         images = jnp.zeros((2, *image_shape))
         params_e, state_e = vae.encoder.init(keys[0], images)
         encoder = functools.partial(vae.encoder.apply, params_e, state_e, train=False)
@@ -143,7 +152,7 @@ def vqvae(
         return params, {ENCODER: state_e, DECODER: state_d, CODEBOOK: state_c}
 
     def sample(params, state, key, num_samples):
-        key_codes, _ = jax.random.split(key)
+        key_codes, _ = jax.random.split(checks.one_key(key))
         if vae.prior is None:
             shape = (num_samples, *vae.code_grid)
             codes = jax.random.randint(key_codes, shape, 0, vae.quantizer.num_codes)
@@ -156,10 +165,23 @@ def vqvae(
         return vqvae_decode(vae, params, state, values)
 
     parts = (ENCODER, DECODER, CODEBOOK)
-    players = {"autoencoder": Player(parts, functools.partial(_autoencoder_loss, vae))}
+    checked = functools.partial(checked_batch, whose="a VQ-VAE", x=image_shape)
+    loss = checked(functools.partial(_autoencoder_loss, vae))
+    players = {"autoencoder": Player(parts, loss)}
     if vae.prior is not None:
-        players[PRIOR] = Player((PRIOR,), functools.partial(_prior_loss, vae))
+        players[PRIOR] = Player((PRIOR,), checked(functools.partial(_prior_loss, vae)))
     return Model(init, players, sample, decode)
+
+
+def _require_quantizer(quantizer) -> None:
+    told = ""
+    if isinstance(quantizer, str):
+        lookup(quantization.QUANTIZERS, quantizer, "quantizer")
+        told = f": write quantization.QUANTIZERS[{quantizer!r}](...), with its sizes"
+    require(
+        isinstance(quantizer, Quantizer),
+        f"quantizer must be a core.Quantizer; got {described(quantizer)}{told}",
+    )
 
 
 def _autoencoder_loss(vae: VqVae, params, state, batch, key: Key):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Lane, PyTree
+from dgm_jax.core import Lane, PyTree, checks
 
 
 def first_part(no_sums, sharding, lanes: Lane, data: PyTree):
@@ -19,6 +19,8 @@ def compiling(first, compiled):
     """`Distributed.compile_advance`, where `compiled(*arguments)` is the program of a part."""
 
     def compile_advance(lanes, data, num_steps=None):
+        if num_steps is not None:
+            checks.whole(num_steps, "num_steps")
         arguments = first(lanes, data)
         program, no_sums = compiled(*arguments), arguments[1]
 

@@ -22,7 +22,7 @@ import numpy as np
 from jax import lax
 
 from dgm_jax import core
-from dgm_jax.core import Array, Key, Quantized, Quantizer, at_least_float32, require
+from dgm_jax.core import Array, Key, Quantized, Quantizer, Registry, at_least_float32, require
 from dgm_jax.quantization.clustering import kmeans
 from dgm_jax.quantization.codebooks import Codebooks, averaged, by_level, trained, unchanged
 from dgm_jax.quantization.finite_scalar import (
@@ -203,13 +203,16 @@ def product_quantizer(
     return _either(books, decay, threshold, start)
 
 
-QUANTIZERS = {
-    "moving_average": moving_average_quantizer,
-    "codebook_loss": codebook_loss_quantizer,
-    "finite_scalar": finite_scalar_quantizer,
-    "residual": residual_quantizer,
-    "product": product_quantizer,
-}
+QUANTIZERS = Registry(
+    "quantizer",
+    {
+        "moving_average": moving_average_quantizer,
+        "codebook_loss": codebook_loss_quantizer,
+        "finite_scalar": finite_scalar_quantizer,
+        "residual": residual_quantizer,
+        "product": product_quantizer,
+    },
+)
 
 
 def _one_codebook(num_codes, width, gradient, cosine, search) -> Codebooks:

@@ -20,8 +20,8 @@ signals     SIGTERM, Ctrl-C, two of them, at random and chosen moments. Survived
             130 (0 where the run was done), no traceback, and `--resume` as above.
 weights     Files of parameters that are damaged or hostile. Survived: an error of the library's own
             that is a sentence; nothing was run, and less than 1 GB of memory used.
-readers     Hostile image files, npz files, IDX files. Survived: they are read, or refused by an error
-            of the library's own; nothing was run, and less than 1 GB of memory used.
+readers     Hostile image files, npz files, IDX files. Survived: they are read, or refused by an
+            error of the library's own; nothing was run, and less than 1 GB of memory used.
 edited      A run folder's files edited, lost, replaced, also during the run. Survived: the run ends
             with the undisturbed parameters, or is refused with 2 and a sentence, whichever is due.
 
