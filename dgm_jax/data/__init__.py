@@ -10,6 +10,7 @@ from dgm_jax.data import captions
 from dgm_jax.data.checks import check_batch_size, check_images, check_labels
 from dgm_jax.data.dataset import Dataset, DatasetInfo, Density2D
 from dgm_jax.data.densities2d import DENSITIES
+from dgm_jax.data.density_sets import density
 from dgm_jax.data.images import IMAGE_SETS, PREFIXES
 from dgm_jax.data.loading import from_arrays, load, load_images
 from dgm_jax.data.pixels import (
@@ -34,6 +35,7 @@ __all__ = [
     "check_batch_size",
     "check_images",
     "check_labels",
+    "density",
     "draws",
     "dynamic_binarize",
     "from_arrays",

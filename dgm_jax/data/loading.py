@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax.core import DataError, checks, lookup, require
+from dgm_jax.core import DataError, checks, described, lookup, require
 from dgm_jax.data.checks import as_array
 from dgm_jax.data.dataset import Dataset
 from dgm_jax.data.densities2d import DENSITIES
@@ -56,7 +56,11 @@ def load(
     Raises `ConfigError` for an unknown name or option, `DataError` for contents that do not fit.
     What a reader mended or left out stands in `info.notes`.
     """
-    require(isinstance(name, str) and bool(name), f"expected the name of a data set, got {name!r}")
+    told = "; data.from_arrays({'x_train': array}) takes arrays" if hasattr(name, "dtype") else ""
+    require(
+        isinstance(name, str) and bool(name),
+        f"expected the name of a data set, got {described(name)}{told}",
+    )
     treatment = _treatment(scaling, binarization, dequantization, seed)
     name, options = split_name(name, options)
     if name in DENSITIES:
@@ -96,7 +100,7 @@ def from_arrays(
     own = checked(name, options, _no_options, IMAGE_OPTIONS)
     require(
         isinstance(arrays, Mapping) and all(isinstance(key, str) for key in arrays),
-        f"expected arrays by name, such as {{'x_train': images}}, got {type(arrays).__name__}",
+        f"expected arrays by name, such as {{'x_train': images}}, got {described(arrays)}",
     )
     keys, notes = choose(arrays.keys(), name)
     picked = {

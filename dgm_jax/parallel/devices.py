@@ -26,6 +26,7 @@ from dgm_jax.core import (
     Metrics,
     Replica,
     Sums,
+    checks,
     lookup,
     require,
 )
@@ -116,12 +117,7 @@ def distribute(
         f"unknown devices {devices!r}; known: auto, {', '.join(LAYOUTS)}",
     )
     layout = "jit" if devices == "auto" else devices
-    typed = hasattr(keys, "dtype") and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
-    kind = f"{keys.dtype}{list(keys.shape)}" if hasattr(keys, "dtype") else type(keys).__name__
-    require(
-        typed and keys.ndim == 1,
-        f"keys must be typed keys [L], such as jax.random.split(jax.random.key(0), L); got {kind}",
-    )
+    checks.lane_keys(keys)
     others = {jnp.shape(x) for x in jax.tree.leaves(hyper) if jnp.shape(x)[:1] != keys.shape}
     require(
         not others,

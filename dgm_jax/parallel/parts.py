@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Lane, PyTree, Sums
+from dgm_jax.core import Lane, PyTree, Sums, checks
 
 
 def first_part(no_sums, sharding, lanes: Lane, data: PyTree):
@@ -46,6 +46,8 @@ def compiling(first, compiled, *before):
     """
 
     def compile_advance(lanes, data, num_steps=None):
+        if num_steps is not None:
+            checks.whole(num_steps, "num_steps")
         arguments = first(lanes, data)
         program = compiled(*before, *arguments)
         call = functools.partial(program, *before) if before else program
