@@ -74,13 +74,16 @@ def dress(
         axes.set_axisbelow(True)
 
 
-def legend(axes: Axes, theme: str, *, beside: bool = False) -> None:
+def legend(axes: Axes, theme: str, *, beside: bool = False, rows: int = 0) -> None:
     """A legend in the colours of a theme, where there is something to name; `beside` all panels,
-    with larger dots."""
+    with larger dots, or beneath them where it has two `rows` or more."""
     handles, labels = axes.get_legend_handles_labels()
     shared = {"fontsize": 9, "frameon": False, "labelcolor": THEMES[theme].text}
     if handles and beside:
         axes.figure.legend(handles, labels, loc="outside right upper", markerscale=5, **shared)
+    elif handles and rows > 1:
+        columns = -(-len(handles) // rows)
+        axes.figure.legend(handles, labels, loc="lower center", ncols=columns, **shared)
     elif handles:
         axes.legend(handles, labels, **shared)
 

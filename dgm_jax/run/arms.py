@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from dgm_jax import training
-from dgm_jax.core import Lane, json_values, tree_sha256
+from dgm_jax.core import Lane, json_values, tree_sha256, tree_size
 from dgm_jax.run import logged, models
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
@@ -76,6 +76,7 @@ class ArmOutcome(NamedTuple):
     failed_at: np.ndarray
     params_sha256: str
     model_sha256: str  # of parameters and model state
+    num_parameters: int  # of a seed
     strategy: str
     layout: str
 
@@ -284,7 +285,7 @@ def _results(
         models.save(run, arm, models.LAST, tree, step=steps[mine])
         result = ArmResult(arm.name, arm.config, arrays)
         hashes = tree_sha256(tree["params"]), tree_sha256(tree)
-        found.append(
-            ArmOutcome(result, metrics, failed[mine], *hashes, compiled.strategy, compiled.layout)
-        )
+        size = tree_size(tree["params"]) // run.config.num_seeds
+        how = compiled.strategy, compiled.layout
+        found.append(ArmOutcome(result, metrics, failed[mine], *hashes, size, *how))
     return found

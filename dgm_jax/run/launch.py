@@ -276,6 +276,8 @@ def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
             *without_effect(results, run.experiment.arm_field),
         ],
         "explanations": run.experiment.explanations,
+        "display": run.experiment.display(),
+        "num_parameters": {r.arm_result.name: r.num_parameters for r in results},
         "dataset": run.inputs.identity,
         "final_params_sha256": {r.arm_result.name: r.params_sha256 for r in results},
         "final_model_sha256": {r.arm_result.name: r.model_sha256 for r in results},
