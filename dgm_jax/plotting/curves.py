@@ -123,7 +123,9 @@ def lines(
     levels: name -> a horizontal line at that height, for a known truth.
     """
     x = np.asarray(x, np.float64)
-    figure = new_figure(6.4, 3.8, theme)
+    entries = len(curves) + len(levels or {})
+    rows = math.ceil(entries / 3) if entries > 4 else 1  # beneath, where they would hide lines
+    figure = new_figure(6.4, 3.8 + (0.2 * rows if rows > 1 else 0.0), theme)
     axes = figure.subplots()
     for index, (name, y) in enumerate(curves.items()):
         _draw_seeds(axes, x, y, name, line_style(index, theme))
@@ -135,7 +137,7 @@ def lines(
     if log_y:
         axes.set_yscale("log")
     dress(axes, theme, title=title, xlabel=xlabel, ylabel=ylabel)
-    legend(axes, theme)
+    legend(axes, theme, rows=rows)
     return figure
 
 

@@ -66,6 +66,8 @@ def dress(
         spine.set_color(colours.grid)
         spine.set_visible(side in ("left", "bottom"))
     axes.tick_params(colors=colours.text, labelsize=9)
+    axes.yaxis.set_offset_position("right")  # or a factor such as 1e-17 stands in the title
+    axes.yaxis.get_offset_text().set_color(colours.text)
     axes.set_title(label(title), color=colours.text, fontsize=11, loc="left")
     axes.set_xlabel(label(xlabel), color=colours.text, fontsize=10)
     axes.set_ylabel(label(ylabel), color=colours.text, fontsize=10)
@@ -83,7 +85,8 @@ def legend(axes: Axes, theme: str, *, beside: bool = False, rows: int = 0) -> No
         axes.figure.legend(handles, labels, loc="outside right upper", markerscale=5, **shared)
     elif handles and rows > 1:
         columns = -(-len(handles) // rows)
-        axes.figure.legend(handles, labels, loc="lower center", ncols=columns, **shared)
+        loc = "outside lower center" if axes.figure.get_layout_engine() else "lower center"
+        axes.figure.legend(handles, labels, loc=loc, ncols=columns, **shared)
     elif handles:
         axes.legend(handles, labels, **shared)
 

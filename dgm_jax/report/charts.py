@@ -43,6 +43,7 @@ def curves(history: History, metrics: Nested, display: Display) -> tuple[list[di
     rows, left = [], _ALL_CHARACTERS
     for name in names[:MAX_CURVES]:
         arms = {arm: {name: found[name]} for arm, found in values.items() if name in found}
+        arms = {"": next(iter(arms.values()))} if len(values) == 1 and arms else arms
         levels = {name: display.level(metrics, name)}
         extras = plotting.Extras(display.ranges, levels)
         figure = plotting.training_curves(steps, arms, extras=extras)[name]

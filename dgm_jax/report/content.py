@@ -31,7 +31,7 @@ from dgm_jax.store.reading import (
     read_rows,
 )
 
-_ANSWERS = 4  # pictures on the first screen
+_ANSWERS = 3  # pictures on the first screen
 _SHOWN = (
     "mean",
     "standard_error",
@@ -110,7 +110,7 @@ def page_content(run: RunFiles) -> dict[str, Any]:
         ],
         "differences": _differences(run),
         "failed": [failed_seed_text(f) for f in _list(summary.get("failed_seeds"))],
-        "notes": _list(summary.get("notes")) + _damage(run.root),
+        "notes": _notes(run),
         "curves": charts,
         "curves_left_out": charts_left_out,
         "timing": _timing(summary),
@@ -133,12 +133,26 @@ def brief_facts(run: RunFiles) -> list[str]:
         value = run.setting(name)
         if isinstance(value, int) and 0 < value < 10**15:
             texts.append(f"{value:,} {word}{'s' if value > 1 else ''}")
-    sizes = [n for n in _dict(summary.get("num_parameters")).values() if is_number(n)]
-    if sizes:
-        low, high = min(sizes), max(sizes)
-        texts.append(f"{low:,} parameters" if low == high else f"{low:,} to {high:,} parameters")
+    texts += filter(None, [parameters_text(summary)])
     data = run.dataset.get("identity") or run.dataset.get("name") or run.config.get("data")
-    return texts + ([clean(data)[:120]] if data else [])
+    text = clean(data) if data else ""
+    return texts + ([text if len(text) <= 90 else f"{text[:90]}…"] if text else [])
+
+
+def parameters_text(summary: dict) -> str:
+    """`17,666 parameters`, with the least and the most where arms differ; "" where not known."""
+    sizes = [n for n in _dict(summary.get("num_parameters")).values() if is_number(n)]
+    if not sizes:
+        return ""
+    low, high = min(sizes), max(sizes)
+    return f"{low:,} parameters" if low == high else f"{low:,} to {high:,} parameters"
+
+
+def commit_of(surroundings: dict) -> str | None:
+    """The commit that the run was made with, and whether there were local changes."""
+    git = _dict(surroundings.get("git"))
+    changes = " with local changes" if git.get("dirty") else ""
+    return f"{clean(git['commit'])}{changes}" if git.get("commit") else None
 
 
 def _read(root, name):
@@ -152,6 +166,14 @@ def _differences(run: RunFiles) -> list[dict]:
         rows = differences_between_arms(run.metrics)
     levels = set(run.display.levels.values())
     return [row for row in _list(rows) if isinstance(row, dict) and row.get("metric") not in levels]
+
+
+def _notes(run: RunFiles) -> list:
+    """The run's notes but for the ranking, which the first table shows, and about what is damaged
+    here."""
+    ranked = f"Ranking by {run.display.rank_by}, smallest first: "
+    notes = [note for note in _list(run.summary.get("notes")) if not str(note).startswith(ranked)]
+    return notes + _damage(run.root)
 
 
 def _damage(root) -> list[str]:
@@ -173,12 +195,6 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
     surroundings, dataset = run.surroundings, run.dataset
     devices = _dict(surroundings.get("devices"))
     kinds = ", ".join(f"{count} x {kind}" for kind, count in _dict(devices.get("kinds")).items())
-    git = _dict(surroundings.get("git"))
-    commit = (
-        f"{git['commit']}{' with local changes' if git.get('dirty') else ''}"
-        if git.get("commit")
-        else None
-    )
     rows = [
         ("Command", surroundings.get("command")),
         ("Started", surroundings.get("date")),
@@ -186,7 +202,7 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
         ("Data", dataset.get("identity") or dataset.get("name") or run.config.get("data")),
         ("Seeds", run.setting("num_seeds")),
         ("Steps", run.setting("num_steps")),
-        ("Commit", commit),
+        ("Commit", commit_of(surroundings)),
     ]
     return [(name, clean(value)) for name, value in rows if value is not None]
 

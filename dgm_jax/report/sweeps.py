@@ -114,9 +114,10 @@ def _chart(sweep: Sweep, metrics: Nested, display: Display, setting: str, name: 
 
     values = sweep.settings[setting]
     groups: dict[str, dict] = {}
+    several = len({rest for _, rest in sweep.cells.values()}) > 1
     for arm, (chosen, rest) in sweep.cells.items():
         others = [f"{k}={v}" for k, v in chosen.items() if k != setting and k in sweep.settings]
-        place = groups.setdefault(", ".join(filter(None, [rest, *others])), {})
+        place = groups.setdefault(", ".join(filter(None, [rest if several else "", *others])), {})
         place[chosen[setting]] = _seeds(metrics, arm, name)
     tables = {group: _table(cells, values) for group, cells in list(groups.items())[:_MAX_GROUPS]}
     if len(tables) == 1:
@@ -144,7 +145,8 @@ def _heatmaps(sweep: Sweep, metrics: Nested, name: str) -> list[dict]:
 
     across, down = sweep.settings
     charts = []
-    for rest in list(dict.fromkeys(rest for _, rest in sweep.cells.values()))[:_MAX_HEATMAPS]:
+    bases = list(dict.fromkeys(rest for _, rest in sweep.cells.values()))
+    for rest in bases[:_MAX_HEATMAPS]:
         table = np.full((len(sweep.settings[down]), len(sweep.settings[across])), np.nan)
         for arm, (chosen, other) in sweep.cells.items():
             mean = metrics.get(arm, {}).get(name, {}).get("mean")
@@ -152,7 +154,7 @@ def _heatmaps(sweep: Sweep, metrics: Nested, name: str) -> list[dict]:
                 place = (sweep.settings[down].index(chosen[down]),)
                 table[(*place, sweep.settings[across].index(chosen[across]))] = mean
         texts = {field: [clean(v) for v in sweep.settings[field]] for field in (across, down)}
-        title = f"{name}, mean over seeds" + (f": {rest}" if rest else "")
+        title = f"{name}, mean over seeds" + (f": {rest}" if bases[1:] else "")
         figure = plotting.heatmap_of_settings(
             table, texts[across], texts[down], title=title, xlabel=across, ylabel=down
         )
