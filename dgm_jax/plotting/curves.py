@@ -1,6 +1,5 @@
 """Lines: curves over training with their spread over seeds, and lines in general."""
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -20,10 +19,10 @@ from dgm_jax.plotting.style import (
     legend,
     line_style,
     new_figure,
+    rows_beneath,
 )
 
 BAND_SEEDS = 4  # fewer seeds are drawn one by one, without a band
-_LEGEND_COLUMNS = 2
 
 
 class Extras(NamedTuple):
@@ -70,7 +69,7 @@ def training_curves(
 
 def _one_metric(name, steps, arms: dict, order: list, extras: Extras, theme: str) -> Figure:
     levels = extras.levels.get(name, {})
-    rows = math.ceil((len(arms) + len(levels)) / _LEGEND_COLUMNS) if any(arms) or levels else 0
+    rows = rows_beneath([*filter(None, arms), *levels])
     beneath = 0.22 * rows if rows > 1 else 0.0
     # margins by hand: twice as fast as margins by search
     height = 2.8 + beneath
@@ -123,8 +122,8 @@ def lines(
     levels: name -> a horizontal line at that height, for a known truth.
     """
     x = np.asarray(x, np.float64)
-    entries = len(curves) + len(levels or {})
-    rows = math.ceil(entries / 3) if entries > 4 else 1  # beneath, where they would hide lines
+    names = [*curves, *(levels or {})]
+    rows = rows_beneath(names) if len(names) > 4 else 1  # beneath, where they would hide lines
     figure = new_figure(6.4, 3.8 + (0.2 * rows if rows > 1 else 0.0), theme)
     axes = figure.subplots()
     for index, (name, y) in enumerate(curves.items()):

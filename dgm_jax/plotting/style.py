@@ -1,5 +1,6 @@
 """How figures look: colours, dashes, axes, text."""
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple
 
 from matplotlib.axes import Axes
@@ -89,6 +90,13 @@ def legend(axes: Axes, theme: str, *, beside: bool = False, rows: int = 0) -> No
         axes.figure.legend(handles, labels, loc=loc, ncols=columns, **shared)
     elif handles:
         axes.legend(handles, labels, **shared)
+
+
+def rows_beneath(names: Collection[str]) -> int:
+    """Rows of a legend beneath a chart: two names side by side where they fit; 1 says that so few
+    names find room inside the chart."""
+    columns = 1 if max(map(len, names), default=0) > 24 else 2
+    return -(-len(names) // columns) if len(names) > 2 else 1
 
 
 def label(text: object) -> str:

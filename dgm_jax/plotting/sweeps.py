@@ -7,7 +7,15 @@ from matplotlib.figure import Figure
 
 from dgm_jax.core import require
 from dgm_jax.plotting.curves import limit_by_lines, mean_and_band
-from dgm_jax.plotting.style import THEMES, dress, label, legend, line_style, new_figure
+from dgm_jax.plotting.style import (
+    THEMES,
+    dress,
+    label,
+    legend,
+    line_style,
+    new_figure,
+    rows_beneath,
+)
 
 
 def values_by_setting(
@@ -38,7 +46,7 @@ def values_by_setting(
     """
     numeric = all(isinstance(s, (int, float)) and not isinstance(s, bool) for s in settings)
     places = np.asarray(settings if numeric else range(len(settings)), np.float64)
-    rows = -(-(len(groups) + len(levels or {})) // 2) if any(groups) or levels else 0
+    rows = rows_beneath([*filter(None, groups), *(levels or {})])
     beneath = 0.22 * rows if rows > 1 else 0.0
     figure = new_figure(4.7, 2.8 + beneath, theme, layout="constrained")
     axes = figure.subplots()

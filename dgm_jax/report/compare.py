@@ -10,7 +10,7 @@ from dgm_jax.core import RunDirectoryError, require
 from dgm_jax.report.charts import curves
 from dgm_jax.report.content import RunFiles, commit_of, parameters_text
 from dgm_jax.report.display import Display
-from dgm_jax.report.headline import Matrix, format_matrix, matrix
+from dgm_jax.report.headline import Matrix, arms_in_order, format_matrix, matrix
 from dgm_jax.report.history import History
 from dgm_jax.report.pictures import pictures
 from dgm_jax.report.render import render
@@ -99,7 +99,7 @@ def _content(runs: dict[str, RunFiles]) -> dict[str, Any]:
         "answer": [
             {**row, "name": f"{label}: {row['name']}"}
             for label, run in runs.items()
-            for row in pictures(run.root, list(run.metrics))["final"][:1]
+            for row in pictures(run.root, arms_in_order(run.metrics, run.display))["final"][:1]
         ],
     }
 

@@ -48,7 +48,11 @@ class History:
 
     def curves(self, names: Sequence[str]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
         """steps [T] and arm -> metric -> [T, S], NaN where nothing was logged; at most 400 steps of
-        a metric."""
+        a metric.
+
+        Args:
+            names: metrics.
+        """
         kept = {
             (arm, name): _thinned(sorted(metrics[name]))
             for arm, metrics in self._values.items()
