@@ -187,7 +187,7 @@ def mean_and_band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """Mean [T] over the finite entries of [T, S], and the ends of its 95 % Student interval (NaN
     below two)."""
     count = np.isfinite(values).sum(axis=1)
-    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         # rows with no or one figure give NaN, as they should
         warnings.simplefilter("ignore", RuntimeWarning)
         mean = np.nanmean(values, axis=1)

@@ -85,7 +85,9 @@ def _draw_group(axes, x, values, name, limits, index, theme) -> None:
     color = line_style(index, theme)["color"]
     mean, low, high = mean_and_band(values)
     least, most = (np.nan if limit is None else float(limit) for limit in limits)
-    low, high = np.fmin(np.fmax(low, least), mean), np.fmax(np.fmin(high, most), mean)
+    known = np.isfinite(high - low)  # two seeds or more
+    low = np.where(known, np.fmin(np.fmax(low, least), mean), mean)
+    high = np.where(known, np.fmax(np.fmin(high, most), mean), mean)
     dots = {"s": 14, "color": color, "alpha": 0.45, "linewidths": 0}
     axes.scatter(np.repeat(x, values.shape[1]), values.ravel(), **dots)
     ends = np.nan_to_num(np.stack([mean - low, high - mean]))

@@ -79,7 +79,6 @@ class RunFiles:
 
 def page_content(run: RunFiles) -> dict[str, Any]:
     """Everything that the report of a run shows."""
-    several = len(run.metrics) > 1
     charts, charts_left_out = curves(run.history, run.metrics, run.display)
     sweep = sweep_of(run.config.get("grid"), list(run.metrics))
     found = pictures(run.root, arms_in_order(run.metrics, run.display))
@@ -88,7 +87,7 @@ def page_content(run: RunFiles) -> dict[str, Any]:
     answer = final[:_ANSWERS] or newest[:_ANSWERS]
     brief = brief_facts(run)
     summary = run.summary
-    return {
+    return _folded(run) | {
         "title": ", ".join([f"{run.experiment}: report", *brief[:1]]),
         "experiment": run.experiment,
         "finished": bool(summary),
@@ -103,16 +102,23 @@ def page_content(run: RunFiles) -> dict[str, Any]:
         "snapshots": series_of(snapshots),
         "num_shown": len(final) + len(snapshots),
         "num_pictures": len(list((run.root / FIGURES).glob("*.png"))),
+        "failed": [failed_seed_text(f) for f in _list(summary.get("failed_seeds"))],
+        "notes": _notes(run),
+        "curves": charts,
+        "curves_left_out": charts_left_out,
+    }
+
+
+def _folded(run: RunFiles) -> dict[str, Any]:
+    """What the report shows on demand."""
+    several, summary = len(run.metrics) > 1, run.summary
+    return {
         "groups": _metric_groups(run.metrics, run.display),
         "several_arms": several,
         "reference": [
             {**row, "name": flat_name(row["arm"], row["metric"], several)} for row in run.reference
         ],
         "differences": _differences(run),
-        "failed": [failed_seed_text(f) for f in _list(summary.get("failed_seeds"))],
-        "notes": _notes(run),
-        "curves": charts,
-        "curves_left_out": charts_left_out,
         "timing": _timing(summary),
         "program": leaves(
             {k: summary[k] for k in ("strategy", "layout", "final_params_sha256") if summary.get(k)}

@@ -217,9 +217,9 @@ def differences_between_arms(metrics: Nested) -> list[dict]:
     baseline = next(iter(metrics), "")
     for metric, base in metrics.get(baseline, {}).items():
         for arm in list(metrics)[1:]:
-            other = metrics[arm].get(metric)
-            if other and len(other["per_seed"]) == len(base["per_seed"]):
-                difference = paired_difference(other["per_seed"], base["per_seed"])
+            pair = [found.get("per_seed", []) for found in (metrics[arm].get(metric, {}), base)]
+            if pair[0] and len(pair[0]) == len(pair[1]):
+                difference = paired_difference(*pair)
                 rows.append({"metric": metric, "arm": arm, "baseline": baseline, **difference})
     return rows
 

@@ -22,6 +22,7 @@ from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
 from dgm_jax.run.identity import RunIdentity, convolutions_of
 from dgm_jax.run.lanes import distribute_group, lanes_of
+from dgm_jax.run.live import LiveReport
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
 from dgm_jax.store.directory import RunDirectory
@@ -86,6 +87,7 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     starts."""
     models.criterion(run.launch.keep_best)
     models.require_as_started(run.directory, run.launch.keep_best)
+    live = LiveReport(run.experiment, run.config, run.launch, run.directory, run.progress)
     lanes = [lanes_of(group, run.config) for group in found]
     programs = [
         distribute_group(run.experiment, run.launch, g, run.inputs, *start)
@@ -94,7 +96,7 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     run.progress.plan([(len(g.arms), len(keys)) for g, (keys, _) in zip(found, lanes, strict=True)])
     outcomes, ends = [], []
     for group, program, start_from in zip(found, programs, lanes, strict=True):
-        trained, *end = _train(run, group, program, start_from, stop)
+        trained, *end = _train(run, group, program, start_from, stop, live)
         outcomes += trained
         ends.append((group, *end))
     for end in ends:  # now, since rows of the first may have suffered while the last was trained
@@ -103,7 +105,7 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
 
 
 def _train(
-    run: Run, group: Group, compiled, start_from, stop
+    run: Run, group: Group, compiled, start_from, stop, live: LiveReport
 ) -> tuple[list[ArmOutcome], int, list[dict]]:
     """Trains one group of arms to the end, or continues it from its newest checkpoint; with its
     last step and the rows of that."""
@@ -136,6 +138,7 @@ def _train(
                     i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0
                 }
                 run.progress.update(chunk.step, _shown(run, rows[0]), failed)
+                live.update(chunk.step)
                 stop.check()
                 if len(failed) == len(keys):
                     break

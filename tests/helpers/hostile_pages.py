@@ -80,6 +80,7 @@ PLACES = (
     "failed",
 )
 COUNT = 60
+MARK = "@payload@"
 
 
 class Injection(NamedTuple):
@@ -109,9 +110,26 @@ def injections() -> list[Injection]:
 
 def write_folder(root: pathlib.Path, injection: Injection, beacon: str) -> None:
     """A small finished run with the payload in its place."""
-    mark, put = "@payload@", lambda place, usual: "@payload@" if injection.place == place else usual
+    put = lambda place, usual: MARK if injection.place == place else usual
     arm, metric = put("arm", "vanilla"), put("metric", "modes")
-    summary = {
+    rows = [{"step": put("value", 10), "arm": arm, metric: [put("value", 1.0), 2.0]}]
+    rows += [{"step": 20, "arm": arm, metric: [put("value", 1.0), 2.0]}]
+    captions = {"samples": put("caption", "Samples."), "samples_00000010": put("caption", "Early.")}
+    text = injection.payload.replace("BEACON", beacon)
+    payload = text if injection.raw else json.dumps(text)
+    fill = lambda value: _filled(json.dumps(value), payload, injection.raw)
+    (root / "figures").mkdir(parents=True)
+    (root / "config.json").write_text(fill(_config(put)))
+    (root / "environment.json").write_text(fill(_environment(put)))
+    (root / "summary.json").write_text(fill(_summary(put, arm, metric)))
+    (root / "metrics.jsonl").write_text("".join(fill(row) + "\n" for row in rows))
+    (root / "figures" / "captions.json").write_text(fill(captions))
+    for name in captions:
+        Image.new("L", (8, 8)).save(root / "figures" / f"{name}.png")
+
+
+def _summary(put, arm, metric) -> dict:
+    return {
         "experiment": put("experiment", "gan_ring"),
         "arms": [arm, "packed2"],
         "num_seeds": put("value", 2),
@@ -147,38 +165,30 @@ def write_folder(root: pathlib.Path, injection: Injection, beacon: str) -> None:
         "notes": [put("note", "A note.")],
         "failed_seeds": [{"seed": put("failed", 1), "arm": arm, "reason": put("failed", "loss")}],
         "timing": {arm: {metric: put("value", 1.0)}},
-        "dataset": {"name": put("setting", "ring"), mark: put("setting", 1)},
+        "dataset": {"name": put("setting", "ring"), put("setting", "size"): 1},
     }
-    config = {
+
+
+def _config(put) -> dict:
+    return {
         "experiment": put("experiment", "gan_ring"),
         "num_steps": 20,
         "rate": put("setting", 0.1),
         put("setting", "width"): [1, {"deep": put("setting", 2)}],
     }
-    environment = {
+
+
+def _environment(put) -> dict:
+    return {
         "command": put("environment", "dgm-jax run"),
         "date": put("environment", "today"),
         "devices": {"kinds": {put("environment", "cpu"): 1}, "processor": put("environment", "x")},
         "git": {"commit": put("environment", "abc"), "dirty": True},
     }
-    rows = [{"step": put("value", 10), "arm": arm, metric: [put("value", 1.0), 2.0]}]
-    rows += [{"step": 20, "arm": arm, metric: [put("value", 1.0), 2.0]}]
-    text = injection.payload.replace("BEACON", beacon)
-    payload = text if injection.raw else json.dumps(text)
-    fill = lambda value: _filled(json.dumps(value), payload, injection.raw)
-    (root / "figures").mkdir(parents=True)
-    (root / "config.json").write_text(fill(config))
-    (root / "environment.json").write_text(fill(environment))
-    (root / "summary.json").write_text(fill(summary))
-    (root / "metrics.jsonl").write_text("".join(fill(row) + "\n" for row in rows))
-    captions = {"samples": put("caption", "Samples."), "samples_00000010": put("caption", "Early.")}
-    (root / "figures" / "captions.json").write_text(fill(captions))
-    for name in captions:
-        Image.new("L", (8, 8)).save(root / "figures" / f"{name}.png")
 
 
 def _filled(text: str, payload: str, raw: bool) -> str:
     """JSON with the payload instead of the mark, also within a longer text where it is a text."""
-    text = text.replace('"@payload@":', '"mark":' if raw else f"{payload}:")
-    text = text.replace('"@payload@"', payload)
-    return text.replace("@payload@", "mark" if raw else payload[1:-1])
+    text = text.replace(f'"{MARK}":', '"mark":' if raw else f"{payload}:")
+    text = text.replace(f'"{MARK}"', payload)
+    return text.replace(MARK, "mark" if raw else payload[1:-1])
