@@ -130,7 +130,7 @@ def heatmap_of_settings(
     picture = axes.imshow(np.ma.masked_invalid(values), cmap="viridis", aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            bright = sum(picture.cmap(picture.norm(value))[:3]) > 1.5
+            bright = sum(picture.to_rgba(np.array([value]))[0, :3]) > 1.5
             color = "black" if bright else "white"
             axes.text(j, i, f"{value:.4g}", ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(range(len(columns)), [label(text) for text in columns])

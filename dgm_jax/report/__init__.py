@@ -2,7 +2,7 @@
 side by side."""
 
 from dgm_jax.report import statistics, summaries
-from dgm_jax.report.compare import compare
+from dgm_jax.report.comparison import compare
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_table
 

@@ -70,10 +70,12 @@ class RunFiles:
         self.experiment = clean(name)
 
     def setting(self, name: str) -> Any:
+        """Of the summary, or of the configuration where the run is not finished."""
         return self.summary.get(name, self.config.get(name))
 
     @property
     def dataset(self) -> dict:
+        """What is on record of the data; empty where nothing is."""
         return _dict(self.summary.get("dataset") or self.surroundings.get("dataset"))
 
 

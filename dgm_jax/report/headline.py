@@ -30,7 +30,7 @@ class Column(NamedTuple):
 
 class Matrix(NamedTuple):
     """`rows` are (arm, [Cell or None]) in the order of `ranked_by`, best first; without one as they
-    were trained. `marked`: whether any cell is the best of its column."""
+    were trained."""
 
     columns: list[Column]
     rows: list[tuple[str, list[Cell | None]]]
@@ -38,6 +38,7 @@ class Matrix(NamedTuple):
 
     @property
     def marked(self) -> bool:
+        """Whether any cell is the best of its column."""
         return any(cell is not None and cell.best for _, cells in self.rows for cell in cells)
 
 

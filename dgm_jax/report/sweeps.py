@@ -93,7 +93,9 @@ def best_and_others(
 ) -> tuple[dict[str, Any] | None, list[dict]]:
     """The arm with the best mean, `{"arm", "metric", "higher", "mean", "interval_95"}`, and rows
     `{"arm", **paired_difference}` of every other arm minus that one."""
-    means = {arm: found.get(rank, {}).get("mean") for arm, found in metrics.items()} if rank else {}
+    if rank is None:
+        return None, []
+    means = {arm: found.get(rank, {}).get("mean") for arm, found in metrics.items()}
     means = {arm: mean for arm, mean in means.items() if is_number(mean)}
     if len(means) < 2:
         return None, []

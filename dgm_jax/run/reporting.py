@@ -25,11 +25,11 @@ def compare(folders: tuple[str, ...], out: str) -> int:
     """Prints the headline of several run folders as one table, and writes one page; returns the
     exit code."""
     with signals.importing():
-        from dgm_jax import report
         from dgm_jax.core import DgmError
+        from dgm_jax.report.comparison import compare as compare_runs
 
     try:
-        table, page = report.compare(folders, out, [display_of(folder) for folder in folders])
+        table, page = compare_runs(folders, out, [display_of(folder) for folder in folders])
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code

@@ -20,7 +20,7 @@ from dgm_jax.report.text import clean, duration, leaves
 from dgm_jax.store import environment, records
 from dgm_jax.store.reading import CONFIG, read_rows
 
-MAX_RUNS = 50
+_MAX_RUNS = 50
 
 
 def compare(
@@ -42,7 +42,9 @@ def compare(
     """
     roots, out = [pathlib.Path(folder) for folder in folders], pathlib.Path(out)
     require(len({root.resolve() for root in roots}) == len(roots), "a folder is named twice")
-    require(2 <= len(roots) <= MAX_RUNS, f"compare takes 2 to {MAX_RUNS} folders, got {len(roots)}")
+    require(
+        2 <= len(roots) <= _MAX_RUNS, f"compare takes 2 to {_MAX_RUNS} folders, got {len(roots)}"
+    )
     require(out.suffix == ".html", f"out must end in .html, got {str(out)!r}")
     require(out.parent.is_dir(), f"out: there is no folder {out.parent}")
     for root in roots:
