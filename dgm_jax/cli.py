@@ -1,4 +1,4 @@
-"""`dgm-jax list | run | ablate | resume | sample | export | report | check`, parsed by tyro.
+"""`dgm-jax list | run | ablate | resume | sample | export | report | compare | check`, by tyro.
 
 Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
 may add its own. Listing, help and wrong flags need no JAX; it is imported when something runs.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import tyro
 from tyro.conf import Positional
 
-from dgm_jax.run import catalogue, exporting, resuming, sampling, start
+from dgm_jax.run import catalogue, exporting, reporting, resuming, sampling, start
 from dgm_jax.run.exporting import ExportConfig
 from dgm_jax.run.resuming import Resume
 from dgm_jax.run.sampling import SampleConfig
@@ -127,15 +127,12 @@ def export(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[ExportCo
 
 def report(folder: Positional[str]) -> int:
     """Build report.html of a run folder again."""
-    with signals.importing():
-        from dgm_jax.core import DgmError
-        from dgm_jax.report import write_report
+    return reporting.report(folder)
 
-    try:
-        print(f"report: {write_report(folder)}")
-    except DgmError as error:
-        raise UsageError(str(error)) from error
-    return 0
+
+def compare(folders: Positional[tuple[str, ...]], out: str = "comparison.html") -> int:
+    """Put the headline values of several run folders into one table, and one page, --out."""
+    return reporting.compare(folders, out)
 
 
 COMMANDS: dict[str, Callable] = {
@@ -146,6 +143,7 @@ COMMANDS: dict[str, Callable] = {
     "sample": sample,
     "export": export,
     "report": report,
+    "compare": compare,
     "check": check,
 }
 # Once an experiment is named, its flags say how the rest of the line is parsed; without a name,

@@ -16,12 +16,13 @@ import jax
 import numpy as np
 
 from dgm_jax import training
-from dgm_jax.core import Lane, json_values, on_host, tree_sha256
+from dgm_jax.core import Lane, json_values, on_host, tree_sha256, tree_size
 from dgm_jax.run import estimate, logged, memory, models
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
 from dgm_jax.run.identity import RunIdentity, convolutions_of
 from dgm_jax.run.lanes import distribute_group, lanes_of
+from dgm_jax.run.live import LiveReport
 from dgm_jax.run.programs import Programs
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
@@ -77,6 +78,7 @@ class ArmOutcome(NamedTuple):
     failed_at: np.ndarray
     params_sha256: str
     model_sha256: str  # of parameters and model state
+    num_parameters: int  # of a seed
     strategy: str
     layout: str
 
@@ -86,6 +88,7 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     starts, and in a run from the beginning what cannot fit too."""
     models.criterion(run.launch.keep_best)
     models.require_as_started(run.directory, run.launch.keep_best)
+    live = LiveReport(run.experiment, run.config, run.launch, run.directory, run.progress)
     lanes = [lanes_of(group, run.config) for group in found]
     distributed = [
         distribute_group(run.experiment, run.launch, g, run.inputs, *start)
@@ -102,7 +105,7 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     for group in found:
         strategy = programs[0].distributed.strategy
         with memory.exhaustion_told(memory.advice(run.config, strategy)):
-            trained, *end = _train(run, programs.pop(0), stop)
+            trained, *end = _train(run, programs.pop(0), stop, live)
         outcomes += trained
         ends.append((group, *end))
     for end in ends:  # now, since rows of the first may have suffered while the last was trained
@@ -110,7 +113,9 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     return outcomes
 
 
-def _train(run: Run, programs: Programs, stop) -> tuple[list[ArmOutcome], int, list[dict]]:
+def _train(
+    run: Run, programs: Programs, stop, live: LiveReport
+) -> tuple[list[ArmOutcome], int, list[dict]]:
     """Trains one group of arms to the end, or continues it from its newest checkpoint; with its
     last step and the rows of that."""
     config, group, compiled = run.config, programs.group, programs.distributed
@@ -144,6 +149,7 @@ def _train(run: Run, programs: Programs, stop) -> tuple[list[ArmOutcome], int, l
                     i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0
                 }
                 run.progress.update(chunk.step, _shown(run, rows[0]), failed)
+                live.update(chunk.step)
                 stop.check()
                 if len(failed) == programs.num_lanes:
                     break
@@ -283,7 +289,7 @@ def _results(
         models.save(run, arm, models.LAST, tree, step=steps[mine])
         result = ArmResult(arm.name, arm.config, arrays)
         hashes = tree_sha256(tree["params"]), tree_sha256(tree)
-        found.append(
-            ArmOutcome(result, metrics, failed[mine], *hashes, compiled.strategy, compiled.layout)
-        )
+        size = tree_size(tree["params"]) // run.config.num_seeds
+        how = compiled.strategy, compiled.layout
+        found.append(ArmOutcome(result, metrics, failed[mine], *hashes, size, *how))
     return found

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_of
 from dgm_jax.terminal import signals
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dgm_jax.core import Model, Task
+
+
+Direction = Literal["higher", "lower"]
 
 
 class Inputs(NamedTuple):
@@ -109,8 +112,14 @@ class Experiment:
     sweepable: float settings that `build` takes from `hyper`. Lanes that differ in them alone
         share a program; a grid over any other setting compiles a program for each value.
     data_settings: the settings that `load` and `needs` read.
-    headline: metrics of the table on the terminal; all of them are in summary.json.
+    headline: metrics of the table on the terminal and of the report's first table; all of them are
+        in summary.json.
     explanations: of metrics, for the report.
+    better: metric -> "higher" or "lower", for metrics that have a direction. Unless `rank_by` says
+        otherwise, the report ranks by the first of the headline that has one.
+    ranges: metric -> (least, most) value that it can have, None for an open end.
+    levels: metric -> the metric of a perfect sampler or a floor, which the report draws as a dashed
+        line in its chart.
     arm_field: the setting, a tuple of names, that lists the arms.
     rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
     """
@@ -122,6 +131,9 @@ class Experiment:
     data_settings: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
     explanations: dict[str, str] = dataclasses.field(default_factory=dict)
+    better: dict[str, Direction] = dataclasses.field(default_factory=dict)
+    ranges: dict[str, tuple[float | None, float | None]] = dataclasses.field(default_factory=dict)
+    levels: dict[str, str] = dataclasses.field(default_factory=dict)
     arm_field: str | None = None
     rank_by: str | None = None
     load: Callable | None = None
@@ -147,6 +159,11 @@ class Experiment:
             _refuse(unknown, f"{role} of {self.name}: {self.config.__name__} has no setting")
         unknown = [name for name in arms if name not in known]
         _refuse(unknown, f"arm_field of {self.name}: {self.config.__name__} has no setting")
+
+    def display(self) -> dict[str, Any]:
+        """What the report needs to know of the metrics, as summary.json has it."""
+        names = ("headline", "better", "ranges", "levels", "rank_by", "explanations")
+        return {name: getattr(self, name) for name in names}
 
     @functools.cached_property
     def functions(self) -> Functions:

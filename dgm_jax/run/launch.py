@@ -16,7 +16,7 @@ from dgm_jax import native
 from dgm_jax.core import DgmError, RunDirectoryError, require
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
-from dgm_jax.report.table import format_table
+from dgm_jax.report.table import format_sweep, format_table
 from dgm_jax.run import memory, stopped
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
@@ -132,7 +132,9 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
         if directory.finished:
             if not (folder / METRICS).is_file():
                 progress.notice(f"{folder} has lost its {METRICS}: the report has no curves")
-            progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
+            progress.notice(
+                f"{folder} is finished; its report: {write_report(folder, experiment.display())}"
+            )
             return summaries.nested(read_summary(folder) or {})
         try:
             signals.check()
@@ -148,7 +150,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
             directory.write_summary(summaries.flattened(summary))
             report = write_report(folder)
             if show:
-                _show(experiment, summary, report)
+                _show(job, summary, report)
     return summary
 
 
@@ -160,10 +162,13 @@ def _draw(run: Run, results: list[ArmOutcome]) -> None:
         run.directory.save_figure(name, figure, caption)
 
 
-def _show(experiment: Experiment, summary: dict, report: pathlib.Path) -> None:
+def _show(job: Job, summary: dict, report: pathlib.Path) -> None:
     """The headline on standard output. That it cannot be written there does not undo the run."""
+    experiment = job.experiment
     text = [
-        format_table(summary, experiment.headline),
+        format_sweep(summary, experiment.display())
+        if job.grid
+        else format_table(summary, experiment.headline),
         *summary["notes"],
         f"report: {report}",
     ]
@@ -205,13 +210,7 @@ def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
 def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
     """What summary.json says, with metrics by arm."""
     clock, config, rank = run.clock, run.config, run.experiment.rank_by
-    metrics = {
-        r.arm_result.name: {
-            name: statistics.summarize(values) | statistics.robust(values)
-            for name, values in r.metrics.items()
-        }
-        for r in results
-    }
+    metrics = {r.arm_result.name: _over_seeds(r.metrics) for r in results}
     reference = [
         {**row, "arm": r.arm_result.name}
         for r in results
@@ -239,10 +238,16 @@ def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
             *without_effect(results, run.experiment.arm_field),
         ],
         "explanations": run.experiment.explanations,
+        "display": run.experiment.display(),
+        "num_parameters": {r.arm_result.name: r.num_parameters for r in results},
         "dataset": run.inputs.identity,
         "final_params_sha256": {r.arm_result.name: r.params_sha256 for r in results},
         "final_model_sha256": {r.arm_result.name: r.model_sha256 for r in results},
     }
+
+
+def _over_seeds(metrics: dict[str, list]) -> dict[str, dict]:
+    return {name: statistics.summarize(v) | statistics.robust(v) for name, v in metrics.items()}
 
 
 def _failed_seeds(result: ArmOutcome) -> list[dict]:

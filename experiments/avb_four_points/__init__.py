@@ -63,6 +63,19 @@ EXPERIMENT = Experiment(
         "critic_elbo",
         "overstatement",
     ),
+    better={
+        "log_likelihood": "higher",
+        "reconstruction_error": "lower",
+        "elbo": "higher",
+        "marginal_kl": "lower",
+        "mutual_information": "higher",
+    },
+    ranges={
+        "log_likelihood": (None, -1.3862),
+        "marginal_kl": (0, None),
+        "mutual_information": (0, 1.3863),
+        "outside": (0, 1),
+    },
     explanations={
         "log_likelihood": (
             "Mean of log p(x) over the four points, by quadrature; at most -log 4 = -1.386."

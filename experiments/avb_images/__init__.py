@@ -68,6 +68,8 @@ EXPERIMENT = Experiment(
     sweepable=("learning_rate", "critic_rate"),
     data_settings=(*vae.DATA_SETTINGS, "num_ais"),
     headline=("adversarial_bound", "annealed_log_prob", "gap", "alarm", "claimed_elbo", "test_kl"),
+    better={"adversarial_bound": "higher", "annealed_log_prob": "higher", "alarm": "lower"},
+    ranges={"alarm": (0, 1), "annealed_error": (0, None), "annealed_sample_size": (1, None)},
     explanations={
         "adversarial_bound": (
             "Mean of log p(x | z) - KL by the critic (VAE: by its density), nats; 16 draws an"

@@ -99,6 +99,15 @@ EXPERIMENT = Experiment(
         "smallest_sd_ratio",
         "largest_sd_ratio",
     ),
+    better={"kl": "lower", "plane_kl": "lower", "mean_error": "lower"},
+    ranges={
+        "kl": (0, None),
+        "plane_kl": (0, None),
+        "mean_error": (0, None),
+        "smallest_sd_ratio": (0, None),
+        "largest_sd_ratio": (0, None),
+        "outside": (0, 1),
+    },
     explanations={
         "kl": (
             "KL(q || p), nats: quadrature (Gaussians, plane), log Z - ELBO (Gaussians, eight"

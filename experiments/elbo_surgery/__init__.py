@@ -65,6 +65,13 @@ EXPERIMENT = Experiment(
         "test_gain",
         "active_units",
     ),
+    better={"test_elbo": "higher", "identity_error": "lower", "test_gain": "higher"},
+    ranges={
+        "analytic_kl": (0, None),
+        "information_over_log_n": (None, 1),
+        "identity_error": (0, None),
+        "active_units": (0, None),
+    },
     explanations={
         "test_elbo": "One-draw ELBO of the test images, nats.",
         "average_kl": (

@@ -36,6 +36,8 @@ EXPERIMENT = Experiment(
     sweepable=("learning_rate",),
     data_settings=("data",),
     headline=("test_accuracy", "test_cross_entropy"),
+    better={"test_accuracy": "higher", "test_cross_entropy": "lower"},
+    ranges={"test_accuracy": (0, 1), "test_cross_entropy": (0, None)},
     explanations={
         "test_accuracy": "Share of test images whose most probable class is the label.",
         "test_cross_entropy": "Mean of -log p(label | image) over the test set, in nats.",

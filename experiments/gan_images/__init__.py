@@ -94,6 +94,33 @@ EXPERIMENT = Experiment(
         "floor_frechet",
         "floor_kernel",
     ),
+    better={
+        "frechet": "lower",
+        "kernel": "lower",
+        "sliced_wasserstein": "lower",
+        "precision": "higher",
+        "recall": "higher",
+        "density": "higher",
+        "coverage": "higher",
+    },
+    ranges={
+        "frechet": (0, None),
+        "sliced_wasserstein": (0, None),
+        "density": (0, None),
+        **dict.fromkeys(("precision", "recall", "coverage"), (0, 1)),
+    },
+    levels={
+        name: f"floor_{name}"
+        for name in (
+            "frechet",
+            "kernel",
+            "sliced_wasserstein",
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+        )
+    },
     explanations={
         "frechet": (
             "Squared Fréchet distance of Gaussians fitted to features of generated and real test"

@@ -41,6 +41,9 @@ EXPERIMENT = Experiment(
     sweepable=toy_gan.SWEEPABLE,
     data_settings=("protocol",),
     headline=toy_gan.HEADLINE,
+    better=toy_gan.BETTER,
+    ranges=toy_gan.RANGES,
+    levels=toy_gan.LEVELS,
     explanations=toy_gan.EXPLANATIONS,
     arm_field="method",
 )

@@ -50,6 +50,8 @@ EXPERIMENT = Experiment(
     task=f"{__name__}.task",
     data_settings=("target",),
     headline=("rmse_at_budget", "worst_bias", "best_snr", "evaluations"),
+    better={"rmse_at_budget": "lower", "best_snr": "higher"},
+    ranges={"rmse_at_budget": (0, None), "best_snr": (0, None)},
     explanations={
         "rmse_at_budget": (
             "Root mean squared error of the mean of what a budget of evaluations pays for, at the"

@@ -81,6 +81,8 @@ EXPERIMENT = Experiment(
         "test_kl",
         "log_prob",
     ),
+    better={"negative_bound": "lower", "test_elbo": "higher", "log_prob": "higher"},
+    ranges={"test_kl": (0, None), "effective_sample_size": (1, None)},
     explanations={
         "negative_bound": (
             "-log p(x) <= this: importance-weighted bound with hard draws, nats an image."

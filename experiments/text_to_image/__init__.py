@@ -83,6 +83,21 @@ EXPERIMENT = Experiment(
         "distance_to_train",
         "test_distance_to_train",
     ),
+    better={
+        "agreement": "higher",
+        "reconstruction_agreement": "higher",
+        "bits_per_image_token": "lower",
+        "squared_error": "lower",
+        "hard_elbo": "higher",
+    },
+    ranges={
+        "agreement": (0, 1),
+        "reconstruction_agreement": (0, 1),
+        "bits_per_image_token": (0, None),
+        "squared_error": (0, None),
+        "distance_to_train": (0, None),
+    },
+    levels={"distance_to_train": "test_distance_to_train"},
     explanations={
         "agreement": (
             "Share of generated images to which the classifier gives the class of their caption."

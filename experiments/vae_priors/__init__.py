@@ -102,6 +102,13 @@ EXPERIMENT = Experiment(
         "marginal_kl",
         "active_units",
     ),
+    better={
+        "negative_log_prob": "lower",
+        "log_prob": "higher",
+        "annealed_log_prob": "higher",
+        "test_elbo": "higher",
+    },
+    ranges={"active_units": (0, None), "effective_sample_size": (1, None)},
     explanations={
         "log_prob": "Importance-weighted bound on log p(x) of test images, nats.",
         "log_prob_error": "Its Monte-Carlo standard error by the spread of weights, nats.",

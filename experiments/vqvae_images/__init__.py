@@ -97,6 +97,24 @@ EXPERIMENT = Experiment(
         "usage",
         "perplexity",
     ),
+    better={
+        "bits_per_dim": "lower",
+        "uniform_bits_per_dim": "lower",
+        "decoder_bits_per_dim": "lower",
+        "prior_bits": "lower",
+        "squared_error": "lower",
+        "usage": "higher",
+        "perplexity": "higher",
+    },
+    ranges={
+        "bits_per_dim": (0, None),
+        "uniform_bits_per_dim": (0, None),
+        "decoder_bits_per_dim": (0, None),
+        "prior_bits": (0, None),
+        "squared_error": (0, None),
+        "usage": (0, 1),
+        "perplexity": (1, None),
+    },
     explanations={
         "bits_per_dim": (
             "Bound on -log2 p(x) a pixel on all test images: decoder and trained prior; integer"
