@@ -112,6 +112,9 @@ class Experiment:
     headline: metrics of the table on the terminal; all of them are in summary.json.
     explanations: of metrics, for the report.
     arm_field: the setting, a tuple of names, that lists the arms.
+    read_where: {setting: {another: patterns}} of settings that not every cell reads: only one in
+        which each of the others has a value that matches a pattern (`fnmatch`). What is not named
+        here is read by all. A setting that no cell of a run reads is refused.
     rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
     """
 
@@ -123,6 +126,7 @@ class Experiment:
     headline: tuple[str, ...] = ()
     explanations: dict[str, str] = dataclasses.field(default_factory=dict)
     arm_field: str | None = None
+    read_where: dict[str, dict[str, tuple[str, ...]]] = dataclasses.field(default_factory=dict)
     rank_by: str | None = None
     load: Callable | None = None
     build: Callable | None = None
@@ -145,6 +149,9 @@ class Experiment:
         for role in ("sweepable", "data_settings"):
             unknown = [name for name in getattr(self, role) if name not in known]
             _refuse(unknown, f"{role} of {self.name}: {self.config.__name__} has no setting")
+        named = [*self.read_where, *(name for where in self.read_where.values() for name in where)]
+        unknown = [name for name in named if name not in known]
+        _refuse(unknown, f"read_where of {self.name}: {self.config.__name__} has no setting")
         unknown = [name for name in arms if name not in known]
         _refuse(unknown, f"arm_field of {self.name}: {self.config.__name__} has no setting")
 

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import pathlib
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_table
-from dgm_jax.run import stopped
+from dgm_jax.run import stopped, unread
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
@@ -45,13 +46,18 @@ class Job(NamedTuple):
     launch: LaunchConfig
     grid: dict[str, tuple]
 
-    def cells(self) -> tuple["Job", list[Arm]]:
-        """The job with its arms in the configuration only, and its valid cells."""
+    def cells(self, say: Callable[[str], None] | None = None) -> tuple["Job", list[Arm]]:
+        """The job with its arms in the configuration only, and its valid cells.
+
+        say: gets sentences on settings that have no effect, see `unread.tell`.
+        """
         field, grid, config = self.experiment.arm_field, dict(self.grid), self.config
         if field in grid:  # as if its flag had been given
             config = dataclasses.replace(config, **{field: grid.pop(field)})
         validate(self.experiment, config, grid)
-        return self._replace(config=config, grid=grid), arms(self.experiment, config, grid)
+        cells = arms(self.experiment, config, grid)
+        unread.tell(self.experiment, config, grid, cells, say, refuse=not self.launch.resume)
+        return self._replace(config=config, grid=grid), cells
 
     def settings(self) -> dict:
         """As config.json has them."""
@@ -90,7 +96,7 @@ def check(job: Job) -> int:
     """Settings, data and shapes, without training: what would be compiled, on what."""
     try:
         with native.use_convolutions(job.launch.convolutions):
-            _check(*job.cells())
+            _check(*job.cells(say=print))
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code
@@ -160,7 +166,7 @@ def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.P
 
 def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = False) -> dict:
     """Trains what is left of a run; returns its summary."""
-    job, cells = job.cells()
+    job, cells = job.cells(say=progress.notice)
     experiment = job.experiment
     with signals.held():
         directory = RunDirectory.create(

@@ -42,4 +42,5 @@ EXPERIMENT = Experiment(
     headline=toy_gan.HEADLINE,
     explanations=toy_gan.EXPLANATIONS,
     arm_field="method",
+    read_where=toy_gan.READ_WHERE,
 )
