@@ -73,9 +73,14 @@ def list_experiments() -> int:
     for name in sorted(entries):
         try:
             about = _first_paragraph(entries[name].module)
-        except (Exception, SystemExit) as error:  # one broken package costs its own line only
+        except signals.Interrupted:
+            raise
+        except BaseException as error:  # one broken package costs its own line only
             about = f"cannot be read: {catalogue.reason(error)}"
-        print(f"{name.ljust(width)}  {about}".rstrip())
+        line = f"{name.ljust(width)}  {about}".rstrip().replace("\n", "\\n")
+        print(console.printable(line))
+    for complaint in catalogue.complaints():
+        console.tell(complaint)
     return 0
 
 

@@ -83,7 +83,6 @@ class ArmOutcome(NamedTuple):
 def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     """Trains all groups, one after the other. What cannot be built is refused before the first one
     starts."""
-    models.criterion(run.launch.keep_best)
     models.require_as_started(run.directory, run.launch.keep_best)
     lanes = [lanes_of(group, run.config) for group in found]
     programs = [

@@ -7,6 +7,7 @@ refused at once. `run.main` drives it.
 import dataclasses
 import functools
 import importlib
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -176,10 +177,14 @@ class Experiment:
         try:
             with signals.importing():
                 return importlib.import_module(self.task) if self.task else None
-        except ImportError as error:
+        except Exception as error:  # it may be the module of another package
             from dgm_jax.core import ConfigError
 
-            raise ConfigError(f"experiment {self.name}: {self.task}: {error}") from error
+            *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+            place = f"{frame.f_code.co_filename}, line {line}"
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            message = f"experiment {self.name}: {self.task} cannot be imported: {said} ({place})"
+            raise ConfigError(message) from error
 
     def data_view(self, config) -> SettingsView:
         """What `load` and `needs` see of a configuration."""

@@ -25,11 +25,13 @@ from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.experiment import Experiment, Inputs, Need
-from dgm_jax.run.lanes import distribute_group, lanes_of
+from dgm_jax.run.lanes import devices_of, distribute_group, lanes_of
+from dgm_jax.run.models import criterion
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import CONFIG, METRICS, read_summary
+from dgm_jax.store.records import safe_name
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
@@ -47,14 +49,14 @@ class Job(NamedTuple):
     grid: dict[str, tuple]
 
     def cells(self, say: Callable[[str], None] | None = None) -> tuple["Job", list[Arm]]:
-        """The job with its arms in the configuration only, and its valid cells.
-
-        say: gets sentences on settings that have no effect, see `unread.tell`.
-        """
+        """The job with its arms in the configuration only, and its valid cells; `say` gets
+        sentences on settings without effect."""
         field, grid, config = self.experiment.arm_field, dict(self.grid), self.config
         if field in grid:  # as if its flag had been given
             config = dataclasses.replace(config, **{field: grid.pop(field)})
         validate(self.experiment, config, grid)
+        criterion(self.launch.keep_best)
+        devices_of(self.launch)
         cells = arms(self.experiment, config, grid)
         unread.tell(self.experiment, config, grid, cells, say, refuse=not self.launch.resume)
         return self._replace(config=config, grid=grid), cells
@@ -238,7 +240,7 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutco
 def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
     if launch.out:
         return pathlib.Path(launch.out)
-    parent = pathlib.Path("runs") / experiment.name
+    parent = pathlib.Path("runs") / safe_name(experiment.name)
     unfinished = [f for f in sorted(parent.glob("*/")) if (f / "config.json").exists()]
     if launch.resume and unfinished:
         return unfinished[-1]

@@ -1,5 +1,5 @@
-"""What experiments say about which settings are read (`Experiment.read_where`), against the programs
-that are made of them: a setting is read where another value gives another program."""
+"""What experiments say about which settings are read (`Experiment.read_where`), against the
+programs that are made of them: a setting is read where another value gives another program."""
 
 import dataclasses
 import fnmatch
@@ -39,7 +39,7 @@ def small(name, **changes):
     if field:
         config = dataclasses.replace(config, **{field: getattr(config, field)[:1]})
     data = {"data": "digits"} if "data" in names_of(config) else {}
-    return dataclasses.replace(config, **data, num_steps=4, **changes)
+    return dataclasses.replace(config, **(data | {"num_steps": 4} | changes))
 
 
 @functools.cache

@@ -22,6 +22,8 @@ weights     Files of parameters that are damaged or hostile. Survived: an error 
             that is a sentence; nothing was run, and less than 1 GB of memory used.
 edited      A run folder's files edited, lost, replaced, also during the run. Survived: the run ends
             with the undisturbed parameters, or is refused with 2 and a sentence, whichever is due.
+settings    Command lines with one wrong setting, over all experiments. Survived: exit code 2 and a
+            sentence, nothing compiled or written; 95 % of them name the setting that is wrong.
 
 Each line has a fault's name, how many were tried and how many survived; those that did not follow
 in full. Exit code: 0 all survived, 1 some did not, 2 a name or number that cannot be. Choices come
@@ -63,6 +65,7 @@ FAULTS = {  # of weights and edits, in full all that there are: more than 60, mo
     "signals": Fault("signalled", 20, 4),
     "weights": Fault("weights", 1000, 10),
     "edited": Fault("edited", 1000, 8),
+    "settings": Fault("wrong_settings", 300, 6),
 }
 
 
