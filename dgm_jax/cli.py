@@ -116,17 +116,20 @@ def check(name: Positional[str]) -> int:
 
 def resume(settings: tyro.conf.OmitArgPrefixes[Resume]) -> int:
     """Continue a run as it was started, or train a finished one on, in a new folder."""
+    _require_folder(settings.folder)
     return resuming.resume(settings)
 
 
 def sample(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[SampleConfig]) -> int:
     """Draw samples of what a run has trained, as a picture or as arrays: of a finished run, or of
     the newest checkpoint of an unfinished one. The data set need not be there."""
+    _require_folder(folder)
     return sampling.sample(folder, settings)
 
 
 def report(folder: Positional[str]) -> int:
     """Build report.html of a run folder again."""
+    _require_folder(folder)
     with signals.importing():
         from dgm_jax.core import DgmError
         from dgm_jax.report import write_report
@@ -136,6 +139,12 @@ def report(folder: Positional[str]) -> int:
     except DgmError as error:
         raise UsageError(str(error)) from error
     return 0
+
+
+def _require_folder(folder: str) -> None:
+    """An empty variable of a shell must not mean the folder where one happens to stand."""
+    if not folder.strip():
+        raise UsageError("expected the folder of a run, got an empty name")
 
 
 COMMANDS: dict[str, Callable] = {

@@ -107,4 +107,4 @@ def reason(error: BaseException) -> str:
         text = ""
     if isinstance(error, ImportError) and text:
         return text
-    return f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {text}".removesuffix(": ")

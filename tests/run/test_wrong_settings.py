@@ -6,9 +6,11 @@ from hostile_settings import Mutation, mutations
 from refused_settings import compilations, tried
 
 SOME = mutations(40, seed=17)
-REASONS = """is no integer;is negative;is not finite;no such setting;one value twice;in int32;32 bits;
-choices;no arm reads it;other experiments;switch;has no value;there is no setting;an arm twice"""
-REASONS = REASONS.replace("\n", "").split(";")
+REASONS = [
+    *("is no integer", "is negative", "is not finite", "no such setting", "one value twice"),
+    *("counted in int32", "32 bits", "choices", "no arm reads it", "other experiments", "switch"),
+    *("has no value", "there is no setting", "an arm twice"),
+]
 
 
 @pytest.mark.parametrize("mutation", SOME, ids=str)
