@@ -112,6 +112,9 @@ def _train(
     shapes = compiled.abstract(keys, hyper)
     convolutions = convolutions_of(compiled, shapes)
     run.directory.compare(convolutions=convolutions)
+    if convolutions is None and run.launch.convolutions != "auto":
+        asked = f"convolutions={run.launch.convolutions}"
+        run.progress.notice(f"{asked} has no effect: {group.name} has no convolutions")
     checkpoints = Checkpoints(folder, run.identity.of_group(group, compiled, shapes))
     try:
         start, lanes, rows = _start(run, group, compiled, checkpoints, keys, hyper)

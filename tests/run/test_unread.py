@@ -93,3 +93,9 @@ def test_only_settings_can_be_declared(where):
 
 def test_without_a_declaration_everything_is_read():
     assert sentences({"poison": (1.0, 2.0)}, experiment=EXPERIMENT, rate=0.7) == []
+
+
+def test_convolutions_of_networks_without_any_are_said(tmp_path, capsys):
+    flags = "--convolutions", "lax", "--num_steps", "10", "--progress", "lines"
+    assert run(tmp_path, *flags) == 0
+    assert "convolutions=lax has no effect: plain has no convolutions" in capsys.readouterr().err
