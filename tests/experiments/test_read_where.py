@@ -27,7 +27,7 @@ SMALL = {
     "text_to_image": {"num_codes": 8, "width": 4, "prior_width": 8, "num_prompts": 10},
     "vae_priors": {"hidden": (16,), "num_importance": 20, "num_eval": 4, "num_ais": 2}
     | {"ais_steps": 2, "num_chains": 2, "num_surgery": 20, "num_components": 4},
-    "vqvae_images": {"num_codes": 8, "code_width": 4, "width": 4, "prior_width": 8},
+    "vqvae_images": {"num_codes": 8, "code_width": 8, "width": 4, "prior_width": 8},
 }
 
 
@@ -39,7 +39,7 @@ def small(name, **changes):
     if field:
         config = dataclasses.replace(config, **{field: getattr(config, field)[:1]})
     data = {"data": "digits"} if "data" in names_of(config) else {}
-    return dataclasses.replace(config, **(data | {"num_steps": 4} | changes))
+    return dataclasses.replace(config, **(data | {"num_steps": 40} | changes))
 
 
 @functools.cache
@@ -79,6 +79,8 @@ def another(name, setting):
         return (2 * value[0], *value[1:]) if value else (8,)
     if isinstance(value, bool):
         return not value
+    if isinstance(value, str):  # a normalisation
+        return "layer"
     if value is None:  # of the protocol or the method
         return 0.25 if float in typing.get_args(hint) else 20
     if value == 0:
@@ -98,6 +100,8 @@ def cells(name, setting):
         yield reads, {other: choice if plain else (choice,)}
 
 
+# A factor on a loss that is 0 for this quantizer: it is in the program, and adds nothing.
+TIMES_ZERO = ("vqvae_images", "commitment_weight", False)
 # What the machine has no file for; what `load` reads before there is a program.
 NOT_BUILT = {"inception_weights", "classifier"}
 DECLARED = [
@@ -106,6 +110,7 @@ DECLARED = [
     for setting in experiment.read_where
     if setting not in NOT_BUILT
     for reads, cell in cells(name, setting)
+    if (name, setting, reads) != TIMES_ZERO
 ]
 
 
@@ -160,9 +165,13 @@ def _undeclared(name):
 
 
 def _arms(name):
+    """The first and the last of the default arms."""
     experiment = EXPERIMENTS[name]
     field = experiment.arm_field
-    return [{field: (arm,)} for arm in getattr(experiment.config(), field)] if field else [{}]
+    if not field:
+        return [{}]
+    arms = getattr(experiment.config(), field)
+    return [{field: (arm,)} for arm in dict.fromkeys((arms[0], arms[-1]))]
 
 
 # Refused, or the arm's own.
