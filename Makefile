@@ -55,7 +55,7 @@ test-plain: setup-test
 test-slow: setup-test
 	$(BIN)/python -m pytest -m slow
 
-# Kills, full disks, damaged and hostile files, signals, in numbers; names choose some of them.
+# Kills, full disks, damaged and hostile files, signals, wrong settings, in numbers; names choose some of them.
 FAULTS ?=
 test-faults: setup-test
 	$(BIN)/python tests/faults $(FAULTS)

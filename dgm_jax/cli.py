@@ -73,9 +73,14 @@ def list_experiments() -> int:
     for name in sorted(entries):
         try:
             about = _first_paragraph(entries[name].module)
-        except (Exception, SystemExit) as error:  # one broken package costs its own line only
+        except signals.Interrupted:
+            raise
+        except BaseException as error:  # one broken package costs its own line only
             about = f"cannot be read: {catalogue.reason(error)}"
-        print(f"{name.ljust(width)}  {about}".rstrip())
+        line = f"{name.ljust(width)}  {about}".rstrip().replace("\n", "\\n")
+        print(console.printable(line))
+    for complaint in catalogue.complaints():
+        console.tell(complaint)
     return 0
 
 
@@ -111,12 +116,14 @@ def check(name: Positional[str]) -> int:
 
 def resume(settings: tyro.conf.OmitArgPrefixes[Resume]) -> int:
     """Continue a run as it was started, or train a finished one on, in a new folder."""
+    _require_folder(settings.folder)
     return resuming.resume(settings)
 
 
 def sample(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[SampleConfig]) -> int:
     """Draw samples of what a run has trained, as a picture or as arrays: of a finished run, or of
     the newest checkpoint of an unfinished one. The data set need not be there."""
+    _require_folder(folder)
     return sampling.sample(folder, settings)
 
 
@@ -127,12 +134,19 @@ def export(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[ExportCo
 
 def report(folder: Positional[str]) -> int:
     """Build report.html of a run folder again."""
+    _require_folder(folder)
     return reporting.report(folder)
 
 
 def compare(folders: Positional[tuple[str, ...]], out: str = "comparison.html") -> int:
     """Put the headline values of several run folders into one table, and one page, --out."""
     return reporting.compare(folders, out)
+
+
+def _require_folder(folder: str) -> None:
+    """An empty variable of a shell must not mean the folder where one happens to stand."""
+    if not folder.strip():
+        raise UsageError("expected the folder of a run, got an empty name")
 
 
 COMMANDS: dict[str, Callable] = {

@@ -86,7 +86,6 @@ class ArmOutcome(NamedTuple):
 def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     """Trains all groups, one after the other. What cannot be built is refused before the first one
     starts, and in a run from the beginning what cannot fit too."""
-    models.criterion(run.launch.keep_best)
     models.require_as_started(run.directory, run.launch.keep_best)
     live = LiveReport(run.experiment, run.config, run.launch, run.directory, run.progress)
     lanes = [lanes_of(group, run.config) for group in found]
@@ -124,6 +123,9 @@ def _train(
     shapes = programs.shapes
     convolutions = convolutions_of(compiled, shapes)
     run.directory.compare(convolutions=convolutions)
+    if convolutions is None and run.launch.convolutions != "auto":
+        asked = f"convolutions={run.launch.convolutions}"
+        run.progress.notice(f"{asked} has no effect: {group.name} has no convolutions")
     checkpoints = Checkpoints(folder, run.identity.of_group(group, compiled, shapes))
     try:
         start, lanes, rows = _start(run, programs, checkpoints)

@@ -24,7 +24,7 @@ def check(job: Job, compiles: bool = True) -> int:
     try:
         told = memory.exhaustion_told(memory.advice(job.config))
         with native.use_convolutions(job.launch.convolutions), told:
-            _check(*job.cells(), compiles)
+            _check(*job.cells(say=print), compiles)
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code

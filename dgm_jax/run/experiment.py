@@ -7,6 +7,7 @@ refused at once. `run.main` drives it.
 import dataclasses
 import functools
 import importlib
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -121,6 +122,9 @@ class Experiment:
     levels: metric -> the metric of a perfect sampler or a floor, which the report draws as a dashed
         line in its chart.
     arm_field: the setting, a tuple of names, that lists the arms.
+    read_where: {setting: {another: patterns}} of settings that not every cell reads: only one in
+        which each of the others has a value that matches a pattern (`fnmatch`). What is not named
+        here is read by all. A setting that no cell of a run reads is refused.
     rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
     """
 
@@ -135,6 +139,7 @@ class Experiment:
     ranges: dict[str, tuple[float | None, float | None]] = dataclasses.field(default_factory=dict)
     levels: dict[str, str] = dataclasses.field(default_factory=dict)
     arm_field: str | None = None
+    read_where: dict[str, dict[str, tuple[str, ...]]] = dataclasses.field(default_factory=dict)
     rank_by: str | None = None
     load: Callable | None = None
     build: Callable | None = None
@@ -157,6 +162,9 @@ class Experiment:
         for role in ("sweepable", "data_settings"):
             unknown = [name for name in getattr(self, role) if name not in known]
             _refuse(unknown, f"{role} of {self.name}: {self.config.__name__} has no setting")
+        named = [*self.read_where, *(name for where in self.read_where.values() for name in where)]
+        unknown = [name for name in named if name not in known]
+        _refuse(unknown, f"read_where of {self.name}: {self.config.__name__} has no setting")
         unknown = [name for name in arms if name not in known]
         _refuse(unknown, f"arm_field of {self.name}: {self.config.__name__} has no setting")
 
@@ -186,10 +194,14 @@ class Experiment:
         try:
             with signals.importing():
                 return importlib.import_module(self.task) if self.task else None
-        except ImportError as error:
+        except Exception as error:  # it may be the module of another package
             from dgm_jax.core import ConfigError
 
-            raise ConfigError(f"experiment {self.name}: {self.task}: {error}") from error
+            *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+            place = f"{frame.f_code.co_filename}, line {line}"
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            message = f"experiment {self.name}: {self.task} cannot be imported: {said} ({place})"
+            raise ConfigError(message) from error
 
     def data_view(self, config) -> SettingsView:
         """What `load` and `needs` see of a configuration."""

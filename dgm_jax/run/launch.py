@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import pathlib
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from dgm_jax import native
@@ -17,15 +18,18 @@ from dgm_jax.core import DgmError, RunDirectoryError, require
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_sweep, format_table
-from dgm_jax.run import memory, stopped
+from dgm_jax.run import memory, stopped, unread
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.experiment import Experiment, Inputs, Need
+from dgm_jax.run.lanes import devices_of
+from dgm_jax.run.models import criterion
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import CONFIG, METRICS, read_summary
+from dgm_jax.store.records import safe_name
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
@@ -42,13 +46,18 @@ class Job(NamedTuple):
     launch: LaunchConfig
     grid: dict[str, tuple]
 
-    def cells(self) -> tuple["Job", list[Arm]]:
-        """The job with its arms in the configuration only, and its valid cells."""
+    def cells(self, say: Callable[[str], None] | None = None) -> tuple["Job", list[Arm]]:
+        """The job with its arms in the configuration only, and its valid cells; `say` gets
+        sentences on settings without effect."""
         field, grid, config = self.experiment.arm_field, dict(self.grid), self.config
         if field in grid:  # as if its flag had been given
             config = dataclasses.replace(config, **{field: grid.pop(field)})
         validate(self.experiment, config, grid)
-        return self._replace(config=config, grid=grid), arms(self.experiment, config, grid)
+        criterion(self.launch.keep_best)
+        devices_of(self.launch)
+        cells = arms(self.experiment, config, grid)
+        unread.tell(self.experiment, config, grid, cells, say, refuse=not self.launch.resume)
+        return self._replace(config=config, grid=grid), cells
 
     def settings(self) -> dict:
         """As config.json has them."""
@@ -117,7 +126,7 @@ def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.P
 
 def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = False) -> dict:
     """Trains what is left of a run; returns its summary."""
-    job, cells = job.cells()
+    job, cells = job.cells(say=progress.notice)
     experiment = job.experiment
     with signals.held():
         directory = RunDirectory.create(
@@ -200,7 +209,7 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutco
 def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
     if launch.out:
         return pathlib.Path(launch.out)
-    parent = pathlib.Path("runs") / experiment.name
+    parent = pathlib.Path("runs") / safe_name(experiment.name)
     unfinished = [f for f in sorted(parent.glob("*/")) if (f / "config.json").exists()]
     if launch.resume and unfinished:
         return unfinished[-1]

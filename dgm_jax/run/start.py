@@ -1,6 +1,7 @@
 """From a command line to settings; JAX is imported when they are understood."""
 
 import dataclasses
+import itertools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -113,11 +114,13 @@ def parse(
     `is_check` whether it compiles.
 
     Raises:
-        SystemExit: with 2 where tyro has explained a mistake, or --grid stands there twice.
+        SystemExit: with 2 where tyro has explained a mistake, --grid stands there twice, or a
+            switch has a value.
     """
     import tyro
 
     _require_one_grid(argv)
+    _require_no_values_of_switches(experiment, argv)
     flat = tyro.conf.OmitArgPrefixes
     study, launch = experiment.config, LaunchConfig
     fields = [
@@ -132,7 +135,12 @@ def parse(
         fields.append(("compile", Annotated[bool, about], dataclasses.field(default=True)))
     kind = dataclasses.make_dataclass("Flags", fields)
     program = shlex.join(command.program) if command else experiment.name
-    flags = tyro.cli(kind, args=argv, prog=program, description="")
+    try:
+        flags = tyro.cli(kind, args=argv, prog=program, description="")
+    except Exception as error:  # settings of another package may be anything
+        said = f"settings of experiment {experiment.name} cannot be read"
+        console.tell(f"error: {said}: {type(error).__name__}: {error}")
+        raise SystemExit(MISTAKE) from error
     grid, compiles = getattr(flags, "grid", ()), getattr(flags, "compile", True)
     return Settings(flags.study, flags.launch, grid, compiles)
 
@@ -143,3 +151,17 @@ def _require_one_grid(argv: Sequence[str]) -> None:
     if sum(word.split("=")[0] == "--grid" for word in argv) > 1:
         console.tell("error: give --grid once, with all its fields: --grid FIELD=A,B FIELD=A,B")
         raise SystemExit(MISTAKE)
+
+
+def _require_no_values_of_switches(experiment: Experiment, argv: Sequence[str]) -> None:
+    """`--spectral True` would be a switch and a word that belongs to nothing."""
+    kinds = (experiment.config, LaunchConfig)
+    names = [f.name for kind in kinds for f in dataclasses.fields(kind) if f.type in (bool, "bool")]
+    switches = {f"--{before}{name}": name for name in names for before in ("", "no_")}
+    for word, after in itertools.zip_longest(argv, argv[1:], fillvalue="-"):
+        flag, equals, value = word.partition("=")
+        value = value if equals else after
+        name = switches.get(flag.replace("-", "_").replace("__", "--", 1))
+        if name and (equals or not value.startswith("-")):
+            console.tell(f"error: {name} takes no value: --{name} or --no-{name}, got {value!r}")
+            raise SystemExit(MISTAKE)

@@ -89,4 +89,5 @@ EXPERIMENT = Experiment(
         "outside": "Share of posterior draws beyond [-8, 8]^2.",
     },
     arm_field="model",
+    read_where=dict.fromkeys(("num_critic_updates", "critic_width"), {"model": ("avb",)}),
 )

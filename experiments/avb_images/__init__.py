@@ -84,4 +84,8 @@ EXPERIMENT = Experiment(
         "test_kl": "KL as the bound has it, nats.",
     },
     arm_field="model",
+    read_where={
+        **vae.READ_WHERE,
+        **dict.fromkeys(("noise_size", "critic_rate", "num_critic_updates"), {"model": ("avb*",)}),
+    },
 )

@@ -84,6 +84,16 @@ class Config(StudyConfig):
     """Residual blocks of the critic."""
 
 
+OF_THE_SAMPLER = (
+    "learning_rate",
+    "critic_learning_rate",
+    "num_critic_updates",
+    "noise_size",
+    "hidden",
+    "critic_width",
+    "critic_blocks",
+)
+
 EXPERIMENT = Experiment(
     name="avb_posteriors",
     config=Config,
@@ -134,4 +144,8 @@ EXPERIMENT = Experiment(
         "outside": "Share of draws whose first two quantities lie beyond [-6, 6]^2.",
     },
     arm_field="arm",
+    read_where={
+        "gaussian_learning_rate": {"arm": ("*/mean_field", "*/full_rank")},
+        **dict.fromkeys(OF_THE_SAMPLER, {"arm": ("*/avb",)}),
+    },
 )

@@ -94,4 +94,5 @@ EXPERIMENT = Experiment(
         "active_units": "Latents whose posterior mean varies by more than .01 over images.",
     },
     arm_field="latent",
+    read_where=vae.READ_WHERE,
 )

@@ -45,4 +45,5 @@ EXPERIMENT = Experiment(
     levels=toy_gan.LEVELS,
     explanations=toy_gan.EXPLANATIONS,
     arm_field="method",
+    read_where=toy_gan.READ_WHERE,
 )

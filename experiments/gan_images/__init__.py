@@ -82,6 +82,11 @@ EXPERIMENT = Experiment(
     config=Config,
     task=f"{__name__}.task",
     sweepable=("penalty_weight", "learning_rate", "average_decay"),
+    read_where={
+        "penalty_weight": {"penalty": ("?*",)},
+        "classifier": {"feature_extractor": ("classifier",)},
+        "inception_weights": {"feature_extractor": ("inception",)},
+    },
     data_settings=("data", "num_eval", "feature_extractor", "classifier", "inception_weights"),
     headline=(
         "frechet",

@@ -47,21 +47,9 @@ def validate(config: Config) -> None:
     _loss(config)  # refuses a loss that cannot be smoothed
     require_normalization(config.generator_normalization)
     require_normalization(config.discriminator_normalization)
-    _require_extractor(config)
-
-
-def _require_extractor(config: Config) -> None:
-    """What belongs to one extractor is given with that one only, and the weights are given."""
-    name = config.feature_extractor
-    lookup(EXTRACTORS, name, "feature_extractor")
-    for setting, owner in (("classifier", "classifier"), ("inception_weights", "inception")):
-        require(
-            not getattr(config, setting) or name == owner,
-            f"{setting} is of no use with feature_extractor={name!r}; leave it out or choose"
-            f" {owner!r}",
-        )
+    lookup(EXTRACTORS, config.feature_extractor, "feature_extractor")
     require(
-        name != "inception" or bool(config.inception_weights),
+        config.feature_extractor != "inception" or bool(config.inception_weights),
         "feature_extractor='inception' needs --inception_weights FILE, an npz of the FID network's"
         " tensors",
     )

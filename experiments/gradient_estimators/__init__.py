@@ -44,6 +44,15 @@ class Config(StudyConfig):
     """Evaluations of the objective that rmse_at_budget may spend."""
 
 
+_RELAXED = (
+    "rebar",
+    "relax",
+    "gumbel_softmax",
+    "straight_through_gumbel_softmax",
+    "gumbel_rao",
+    "reinmax",
+)
+
 EXPERIMENT = Experiment(
     name="gradient_estimators",
     config=Config,
@@ -62,5 +71,6 @@ EXPERIMENT = Experiment(
         "evaluations": "Points at which one estimate asks for the objective or its derivative.",
     },
     arm_field="estimator",
+    read_where={"temperature": {"estimator": _RELAXED}},
     rank_by="rmse_at_budget",
 )

@@ -127,5 +127,6 @@ EXPERIMENT = Experiment(
         "active_units": "Latents whose posterior mean varies by more than .01 over images.",
     },
     arm_field="prior",
+    read_where={**vae.READ_WHERE, "num_components": {"prior": ("mixture", "vamp")}},
     rank_by="negative_log_prob",
 )

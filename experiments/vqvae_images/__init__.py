@@ -82,12 +82,25 @@ class Config(StudyConfig):
     """Of the transformer over codes."""
 
 
+_CODEBOOKS = ("moving_average", "codebook_loss", "residual", "product")
+_STATISTICS = ("moving_average", "residual", "product")
+
 EXPERIMENT = Experiment(
     name="vqvae_images",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("decay", "commitment_weight", "learning_rate"),
     data_settings=("data",),
+    read_where={
+        **dict.fromkeys(
+            ("num_codes", "code_width", "start", "gradient"), {"quantizer": _CODEBOOKS}
+        ),
+        **dict.fromkeys(("decay", "threshold"), {"quantizer": _STATISTICS}),
+        "commitment_weight": {"quantizer": _CODEBOOKS},
+        "num_levels": {"quantizer": ("residual", "product")},
+        "levels": {"quantizer": ("finite_scalar",)},
+        "cosine": {"quantizer": ("codebook_loss",)},
+    },
     headline=(
         "bits_per_dim",
         "uniform_bits_per_dim",

@@ -62,10 +62,6 @@ def validate(config: Config) -> None:
         config.prior_width % 4 == 0,
         f"prior_width must be a multiple of 4 (heads), got {config.prior_width}",
     )
-    require(
-        not config.cosine or config.quantizer == "codebook_loss",
-        f"--cosine needs --quantizer codebook_loss, got {config.quantizer!r}",
-    )
     quantizer_of(config, config.decay)
 
 

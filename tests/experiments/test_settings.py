@@ -2,6 +2,7 @@
 its name, and what is offered is what there is."""
 
 import dataclasses
+import fnmatch
 import json
 import os
 import pathlib
@@ -307,6 +308,15 @@ def test_an_ablation_ends_with_its_pictures_and_its_report(name, tmp_path, monke
     assert len(set(summary["arms"])) % 2 == 0 and (tmp_path / "run" / "report.html").exists()
 
 
+def reader_of(experiment, setting) -> list[str]:
+    """Flags of a cell that reads a setting, where not all cells do."""
+    words = []
+    for other, patterns in experiment.read_where.get(setting, {}).items():
+        offered = sorted(choices(typing.get_type_hints(experiment.config)[other]))
+        words += [f"--{other}", fnmatch.filter(offered, patterns[0])[0]]
+    return words
+
+
 CHANGES_THE_DATA = ("gradient_estimators", "target")
 
 
@@ -326,6 +336,7 @@ def test_every_number_can_be_swept(name, setting, tmp_path, monkeypatch, capsys)
         "check",
         name,
         *SMALL.get(name, "").split(),
+        *reader_of(EXPERIMENTS[name], setting),
         "--num_seeds",
         "1",
         "--no-compile",

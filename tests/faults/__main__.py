@@ -26,6 +26,8 @@ edited      A run folder's files edited, lost, replaced, also during the run. Su
             with the undisturbed parameters, or is refused with 2 and a sentence, whichever is due.
 pages       60 hostile texts, numbers and depths in run folders, whose reports a real browser opens.
             Survived: no script ran, no request left; and without escaping both are noticed.
+settings    Command lines with one wrong setting, over all experiments. Survived: exit code 2 and a
+            sentence, nothing compiled or written; 95 % of them name the setting that is wrong.
 
 Each line has a fault's name, how many were tried and how many survived; those that did not follow
 in full. Exit code: 0 all survived, 1 some did not, 2 a name or number that cannot be. Choices come
@@ -70,6 +72,7 @@ FAULTS = {  # of weights and edits, in full all that there are: more than 60, mo
     "edited": Fault("edited", 1000, 8),
     "readers": Fault("readers", 300, 0),  # a few of them are in tests/data/test_hostile_files.py
     "pages": Fault("pages", 60, 3),
+    "settings": Fault("wrong_settings", 300, 6),
 }
 
 

@@ -30,6 +30,10 @@ Method = Literal[
     "consensus",
 ]
 SWEEPABLE = ("learning_rate", "penalty_weight", "noise_scale")
+READ_WHERE = {
+    "penalty_weight": {"method": ("r1", "dragan", "wgan_gp")},
+    "noise_scale": {"method": ("instance_noise",)},
+}
 
 EXPLANATIONS = {
     "modes": "Modes that hold at least 1 % of all samples within three sigma.",

@@ -9,6 +9,7 @@ from dgm_jax.run.settings import StudyConfig
 
 Network = Literal["convolutional", "dense"]
 DATA_SETTINGS = ("data", "binarization")
+READ_WHERE = {"hidden": {"network": ("dense",)}}
 
 
 @dataclasses.dataclass(frozen=True)
