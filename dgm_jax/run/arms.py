@@ -22,6 +22,7 @@ from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
 from dgm_jax.run.identity import RunIdentity, convolutions_of
 from dgm_jax.run.lanes import distribute_group, lanes_of
+from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
 from dgm_jax.store.directory import RunDirectory
@@ -51,6 +52,7 @@ class Run(NamedTuple):
     progress: Progress
     clock: Clock
     arm_names: tuple[str, ...]
+    profile: Profile
 
     @property
     def identity(self) -> RunIdentity:
@@ -139,6 +141,7 @@ def _train(
                 if len(failed) == len(keys):
                     break
     finally:
+        run.profile.end()
         checkpoints.close()
     # nothing was left to train, or all seeds failed on the way
     if evaluated is None or at < config.num_steps:
@@ -171,6 +174,11 @@ def _timed_advance(run: Run, group: Group, compiled, stop):
     as training. A signal ends it within a part of the chunk; what the last checkpoint has stays."""
     parts = None
 
+    def between(made):
+        stop.check()
+        run.progress.running(made)
+        run.profile.between_parts()
+
     def advance(lanes, data, length):
         nonlocal parts
         if parts is None:
@@ -178,7 +186,9 @@ def _timed_advance(run: Run, group: Group, compiled, stop):
                 f"steps of {group.name} ({lanes.failed_at.size} lanes by {compiled.strategy})"
             ):
                 program = compiled.compile_advance(lanes, data)
-            parts = training.in_parts(program, between=stop.check)
+            parts = training.in_parts(program, between=between)
+        else:
+            run.profile.between_parts()
         start = time.monotonic()
         out = parts(lanes, data, length)
         run.clock.train_seconds += time.monotonic() - start

@@ -25,13 +25,13 @@ def distribute_group(
     build = experiment.functions.build
     program = training.lane_program(lambda lane: build(config, fixed | lane, inputs))
     options = {"strategy": launch.strategy, "devices": launch.devices}
-    devices = _devices(launch)
+    devices = devices_of(launch)
     compiled = parallel.distribute(program, keys, hyper, only=devices, **options)
     memory.require_fits(compiled.abstract(keys, hyper), inputs.arrays, devices or jax.devices())
     return compiled
 
 
-def _devices(launch: LaunchConfig) -> list | None:
+def devices_of(launch: LaunchConfig) -> list | None:
     """The first `num_devices`, or None for all."""
     there = jax.devices()
     require(

@@ -19,13 +19,14 @@ from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_table
-from dgm_jax.run import stopped
+from dgm_jax.run import memory, stopped
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.experiment import Experiment, Inputs, Need
-from dgm_jax.run.lanes import distribute_group, lanes_of
+from dgm_jax.run.lanes import devices_of, distribute_group, lanes_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
+from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import CONFIG, METRICS, read_summary
@@ -223,7 +224,12 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutco
     inputs = job.inputs(progress)
     directory.compare(dataset=inputs.identity)
     names = tuple(cell.name for cell in cells)
-    run = Run(experiment, job.config, job.launch, inputs, directory, progress, clock, names)
+    profile = Profile(directory.path if job.launch.profile else None, progress.notice)
+    run = Run(
+        experiment, job.config, job.launch, inputs, directory, progress, clock, names, profile
+    )
+    devices = devices_of(job.launch) or jax.devices()
+    progress.memory = lambda: memory.in_use(devices)
     with watch_signals() as stop, stop.hold():
         stop.check()
         return run, train_all(run, groups(experiment, cells), stop)

@@ -12,6 +12,7 @@ import jax
 import psutil
 
 from dgm_jax.core import ConfigError, PyTree
+from dgm_jax.terminal.texts import in_units
 
 _GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -44,6 +45,15 @@ def _limit_in(file: str) -> int | None:
     except OSError:
         return None
     return int(text) if text.isdigit() and int(text) < 2**60 else None
+
+
+def in_use(devices: list) -> int | None:
+    """Bytes held now: on the fullest of the devices, or on CPU by the process; None where a device
+    does not say."""
+    if devices[0].platform == "cpu":
+        return psutil.Process().memory_info().rss
+    held = [(device.memory_stats() or {}).get("bytes_in_use") for device in devices]
+    return max((int(num_bytes) for num_bytes in held if num_bytes), default=None)
 
 
 def tree_bytes(tree: PyTree) -> int:
@@ -84,11 +94,3 @@ def require_fits(lanes: PyTree, data: PyTree, devices: list) -> None:
         f" programs need; {memory.owner} has {in_units(memory.num_bytes)}{held}: at most"
         f" {fitting:,} lanes would fit, so lower --num_seeds"
     )
-
-
-def in_units(num_bytes: float) -> str:
-    """Bytes as a person reads them, in powers of 1,000."""
-    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
-        if num_bytes >= factor:
-            return f"{num_bytes / factor:.3g} {unit}"
-    return f"{num_bytes / 1e3:.3g} kB"

@@ -6,7 +6,7 @@ A finished one has nothing left to do; `run.longer` makes it the beginning of a 
 import dataclasses
 import pathlib
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -66,8 +66,8 @@ def _job(asked: Resume) -> "Job":
     from dgm_jax.run.recorded import recorded
 
     found = recorded(asked.folder)
-    changes = {"progress": asked.progress} if asked.progress else {}
-    launch = dataclasses.replace(found.launch, out=asked.folder, resume=True, **changes)
+    changes: dict[str, Any] = {"progress": asked.progress} if asked.progress else {}
+    launch = dataclasses.replace(found.launch, out=asked.folder, resume=True, profile=False, **changes)
     return Job(found.experiment, found.config, launch, found.grid)
 
 

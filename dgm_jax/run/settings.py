@@ -43,6 +43,8 @@ class LaunchConfig:
     of each seed's best evaluation is kept."""
     progress: Display = "auto"
     """What is shown meanwhile; auto is rich on a terminal, else lines."""
+    profile: bool = False
+    """Write a trace of some steps (jax.profiler) into the run folder."""
 
 
 def names_of(config) -> tuple[str, ...]:

@@ -67,8 +67,21 @@ def test_the_limit_is_the_least_of_machine_and_control_group(monkeypatch, tmp_pa
     assert memory.memory_of(jax.devices()[0]).num_bytes == 1_000_000
 
 
-@pytest.mark.parametrize(
-    "num_bytes, text", [(500, "0.5 kB"), (2.5e6, "2.5 MB"), (1.234e9, "1.23 GB"), (8e12, "8 TB")]
-)
-def test_units(num_bytes, text):
-    assert memory.in_units(num_bytes) == text
+def test_what_is_held_grows_with_an_array():
+    before = memory.in_use(jax.devices())
+    array = jax.block_until_ready(jax.numpy.ones(10_000_000))
+    assert memory.in_use(jax.devices()) - before > 0.5 * array.nbytes
+
+
+def test_a_device_says_what_it_holds():
+    class Device:
+        platform = "gpu"
+
+        def __init__(self, held):
+            self.held = held
+
+        def memory_stats(self):
+            return self.held
+
+    assert memory.in_use([Device({"bytes_in_use": 5}), Device({"bytes_in_use": 7})]) == 7
+    assert memory.in_use([Device(None)]) is None
