@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 
 from dgm_jax import native
-from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
+from dgm_jax.core import DgmError, RunDirectoryError, require
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_table
@@ -24,12 +24,12 @@ from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.experiment import Experiment, Inputs, Need
-from dgm_jax.run.lanes import devices_of, distribute_group, lanes_of
+from dgm_jax.run.lanes import devices_of
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
-from dgm_jax.store.reading import CONFIG, METRICS, read_summary
+from dgm_jax.store.reading import CONFIG, METRICS, read_environment, read_summary
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
@@ -45,6 +45,12 @@ class Job(NamedTuple):
     config: StudyConfig
     launch: LaunchConfig
     grid: dict[str, tuple]
+    chosen: tuple[str, ...] = ()  # sentences on settings that were left open
+
+    def resolved(self) -> "Job":
+        """The job with nothing left open."""
+        config, sentences = self.experiment.functions.resolve(self.config)
+        return self._replace(config=config, chosen=sentences)
 
     def cells(self) -> tuple["Job", list[Arm]]:
         """The job with its arms in the configuration only, and its valid cells."""
@@ -63,7 +69,7 @@ class Job(NamedTuple):
         """The data of all cells; what the run needs of other experiments is trained first."""
         found = variants(self.experiment, self.config, self.grid)
         obtain = lambda need: _or_train(need, self.launch, progress)
-        needed = [_folders(self.experiment, variant.settings, obtain) for variant in found]
+        needed = [folders_of(self.experiment, variant.settings, obtain) for variant in found]
         with progress.phase("loading data"):
             return shared_inputs(self.experiment, found, needed)
 
@@ -76,6 +82,9 @@ def run(job: Job, command: Command | None) -> int:
         with watch_signals() as stop, convolutions, Progress(job.launch.progress) as progress:
             stop.outlook = lambda: stopped.outlook(job.experiment, folder, command)
             stop.notify, stop.close = progress.notice, progress.close
+            job = job.resolved()
+            for sentence in job.chosen:
+                progress.notice(sentence)
             return _exit_code(_complete(job, folder, progress, show=True))
     except DgmError as error:
         refused = isinstance(error.__cause__, OSError)  # by the disk, which may have room again
@@ -87,50 +96,9 @@ def run(job: Job, command: Command | None) -> int:
         return RunDirectoryError.exit_code
 
 
-def check(job: Job) -> int:
-    """Settings, data and shapes, without training: what would be compiled, on what."""
-    try:
-        with native.use_convolutions(job.launch.convolutions):
-            _check(*job.cells())
-    except DgmError as error:
-        console.tell(f"error: {error}")
-        return error.exit_code
-    print("ok")
-    return 0
-
-
-def _check(job: Job, cells: list[Arm]) -> None:
-    experiment = job.experiment
-    found = variants(experiment, job.config, job.grid)
-    needed = [_folders(experiment, variant.settings, _or_say_so) for variant in found]
-    inputs = shared_inputs(experiment, found, needed)
-    print(f"data: {inputs.identity.get('identity', inputs.identity.get('name', 'none'))}")
-    print(
-        f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
-    )
-    for group in groups(experiment, cells):
-        keys, hyper = lanes_of(group, job.config)
-        compiled = distribute_group(experiment, job.launch, group, inputs, keys, hyper)
-        lanes = compiled.abstract(keys, hyper)
-        sizes = {
-            part: tree_size(tree) // len(keys) for part, tree in lanes.train_state.params.items()
-        }
-        compiled.trace(lanes, inputs.arrays)
-        parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-        where = f"{len(keys)} lanes by {compiled.strategy}, {compiled.layout}"
-        print(f"{group.name}: {where}; parameters: {parameters}")
-
-
-def _folders(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
-    """The folder of each need, from `obtain(need)`."""
+def folders_of(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
+    """The folder of each need of an experiment, from `obtain(need)`."""
     return tuple(obtain(need) for need in experiment.functions.needs(settings))
-
-
-def _or_say_so(need: Need) -> pathlib.Path | None:
-    found = finished_folder(need)
-    if found is None:
-        print(f"{need.experiment}: none in {need.folder} yet; a run trains it first")
-    return found
 
 
 def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.Path:
@@ -170,7 +138,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
             job.settings(),
             job.launch.resume,
             notify=progress.notice,
-            launch=dataclasses.asdict(job.launch),
+            launch=dataclasses.asdict(job.launch) | ({"chosen": job.chosen} if job.chosen else {}),
         )
     with directory:
         if directory.finished:
@@ -278,6 +246,7 @@ def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
         "reference": statistics.compare_with_reference(metrics, reference),
         "differences": statistics.differences_between_arms(metrics),
         "notes": [
+            *read_environment(run.directory.path).get("launch", {}).get("chosen", ()),
             *([statistics.ranking(metrics, rank)] if len(metrics) > 1 and rank else []),
             *without_effect(results, run.experiment.arm_field),
         ],

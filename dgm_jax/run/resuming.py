@@ -67,7 +67,9 @@ def _job(asked: Resume) -> "Job":
 
     found = recorded(asked.folder)
     changes: dict[str, Any] = {"progress": asked.progress} if asked.progress else {}
-    launch = dataclasses.replace(found.launch, out=asked.folder, resume=True, profile=False, **changes)
+    launch = dataclasses.replace(
+        found.launch, out=asked.folder, resume=True, profile=False, **changes
+    )
     return Job(found.experiment, found.config, launch, found.grid)
 
 

@@ -12,6 +12,11 @@ from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
 MISTAKE = 2
+GRID_HELP = (
+    "FIELD=VALUE,VALUE ...: a cell for each combination of values. Of numbers also a range:"
+    " log:1e-5..1e-2:6 or lin:0..1:5, evenly spaced with both ends; random:log:1e-5..1e-2:8, drawn"
+    " (a seed may follow, :8:SEED)."
+)
 
 
 class Settings(NamedTuple):
@@ -78,8 +83,8 @@ def check(
     argv = sys.argv[1:] if argv is None else argv
     settings = parse(experiment, argv, command, with_grid=grid is None)
     with signals.importing():
+        from dgm_jax.run.checking import check as check_job
         from dgm_jax.run.launch import Job
-        from dgm_jax.run.launch import check as check_job
 
     job = Job(experiment, settings.study, settings.launch, grid or {})
     job = _with_grid(job, settings.grid)
@@ -120,7 +125,7 @@ def parse(
         ("launch", flat[launch], dataclasses.field(default_factory=launch)),
     ]
     if with_grid:
-        about = tyro.conf.arg(help="FIELD=VALUE,VALUE ...: a cell for each combination of values.")
+        about = tyro.conf.arg(help=GRID_HELP)
         fields.append(("grid", Annotated[tuple[str, ...], about], dataclasses.field(default=())))
     kind = dataclasses.make_dataclass("Flags", fields)
     program = shlex.join(command.program) if command else experiment.name

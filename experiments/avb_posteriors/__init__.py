@@ -86,6 +86,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="avb_posteriors",
+    chapter="Implicit posteriors",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("gaussian_learning_rate", "learning_rate", "critic_learning_rate"),

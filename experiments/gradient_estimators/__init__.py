@@ -46,6 +46,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="gradient_estimators",
+    chapter="Discrete latents",
     config=Config,
     task=f"{__name__}.task",
     data_settings=("target",),

@@ -19,6 +19,7 @@ from dgm_jax.core import (
     require_at_least,
     require_positive,
 )
+from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments.vqvae_images import Config
 from dgm_jax.models import (
     VqVae,
