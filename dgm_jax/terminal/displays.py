@@ -25,7 +25,6 @@ from dgm_jax.terminal.texts import (
     seeds_text,
 )
 
-
 _QUIET_SECONDS = 15.0  # after so long without a line a log file hears that a chunk is at work
 
 

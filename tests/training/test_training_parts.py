@@ -118,9 +118,7 @@ class Slow:
 @pytest.mark.parametrize("seconds", [1e-4, 0.03, 0.9, 7.0])
 def test_no_part_takes_longer_than_it_should(seconds):
     slow, asked = Slow(seconds), []
-    advance = training.in_parts(
-        slow, seconds=2.0, clock=slow.clock, between=asked.append
-    )
+    advance = training.in_parts(slow, seconds=2.0, clock=slow.clock, between=asked.append)
     lanes, metrics = advance(0, None, 1000)
     assert lanes == metrics["steps"] == sum(slow.sizes) == 1000
     assert slow.sizes[0] == 1
