@@ -5,8 +5,9 @@ same run; another seed stands at the end, `random:log:1e-5..1e-2:8:SEED`.
 """
 
 import math
-import random
 import re
+
+import numpy as np
 
 from dgm_jax.core import require
 
@@ -46,8 +47,8 @@ def values(name: str, text: str, kind: type) -> list:
     least = 1 if found["random"] else 2
     require(least <= count <= MOST, f"{name}={text}: takes {least} to {MOST} values, got {count}")
     if found["random"]:
-        generator = random.Random(f"{found['seed'] or 0} {name}")
-        shares = (generator.random() for _ in range(100 * count))
+        generator = np.random.default_rng([int(found["seed"] or 0), *name.encode()])
+        shares = iter(generator.random(100 * count).tolist())
     else:
         shares = (i / (count - 1) for i in range(count))
     # One that is drawn again, being rounded, makes room for another.
