@@ -74,6 +74,19 @@ def test_what_stopped_goes_on_by_the_same_words(folder, capsys):
     )
 
 
+def test_a_run_goes_on_and_is_sampled_with_its_file(folder, capsys):
+    assert cli.main(["run", "./mine.py", *SMALL, "--out", "r"]) == 0
+    own = ["--experiment", "./mine.py"]
+    assert cli.main(["resume", "r", *own, "--num_steps", "30", "--out", "longer"]) == 0
+    assert json.loads((folder / "longer" / "summary.json").read_text())["num_steps"] == 30
+    assert cli.main(["sample", "r", *own, "--num", "5", "--out", "x.npz"]) == 0
+    for command in (["resume", "r"], ["sample", "r", "--out", "x.npz"]):
+        capsys.readouterr()
+        assert cli.main(command) == 2 and "'mine'" in capsys.readouterr().err
+        assert cli.main([*command, "--experiment", "./none.py"]) == 2
+        assert "there is no file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("content", "place", "words"),
     [
