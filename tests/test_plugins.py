@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from dgm_jax import cli, run
-from dgm_jax.run import catalogue
+from dgm_jax.run import catalogue, listing
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -130,7 +130,9 @@ def plugins(tmp_path, monkeypatch):
 def test_a_broken_plugin_costs_its_own_line_only(plugins, capsys):
     assert cli.main(["list"]) == 0
     shown = capsys.readouterr()
-    rows = dict(line.split(maxsplit=1) for line in shown.out.splitlines())
+    assert shown.err == ""
+    lines = [line for line in shown.out.splitlines() if line.startswith("  ")]
+    rows = dict(line.split(maxsplit=1) for line in lines)
     assert rows["whole"] == "A whole experiment in two lines."
     assert rows["shown"] == "Shown \\x1b[2J\\x07 here."
     assert all(c.isprintable() or c == "\n" for c in shown.out + shown.err)
@@ -146,6 +148,23 @@ def test_a_broken_plugin_costs_its_own_line_only(plugins, capsys):
     for path in (ROOT / "experiments").glob("[!_]*/__init__.py"):
         told = ast.get_docstring(ast.parse(path.read_text("utf-8"))).split("\n\n")[0]
         assert rows[path.parent.name] == told.replace("\n", " ")
+
+
+def test_the_list_has_the_chapters_of_the_lecture_in_their_order(plugins, capsys):
+    """Each experiment stands below its chapter; what names none is below the last heading."""
+    heading = ""
+    assert cli.main(["list"]) == 0
+    found = {}
+    for line in capsys.readouterr().out.splitlines():
+        if line.startswith("  "):
+            found[heading].append(line.split()[0])
+        else:
+            heading, found[line] = line, []
+    assert list(found) == [*listing.CHAPTERS, listing.OTHERS]
+    for name, entry in catalogue.experiments().items():
+        if entry.value.startswith("dgm_jax."):
+            assert name in found[entry.load().chapter]
+    assert "whole" in found[listing.OTHERS]
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -216,6 +235,7 @@ print([code, [name for name in ("jax", "flax", "matplotlib", "optax") if name in
     ("words", "code", "shown"),
     [
         (["list"], 0, "gan_ring"),
+        (["--version"], 0, "dgm-jax 0."),
         (["run", "gan_ring", "--help"], 0, "--learning-rate"),
         (["ablate", "gan_images", "--help"], 0, "--average-decay"),
         (["run", "gan_ring", "--mehtod", "vanilla"], 2, "--method"),

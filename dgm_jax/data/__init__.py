@@ -7,6 +7,7 @@ dequantisation are part of `info.identity`. `captions` puts labelled images into
 """
 
 from dgm_jax.data import captions
+from dgm_jax.data._available import AUTO, available
 from dgm_jax.data.checks import check_batch_size, check_images, check_labels
 from dgm_jax.data.dataset import Dataset, DatasetInfo, Density2D
 from dgm_jax.data.densities2d import DENSITIES
@@ -24,6 +25,7 @@ from dgm_jax.data.pixels import (
 from dgm_jax.data.streams import arrays, draws, shuffled_positions
 
 __all__ = [
+    "AUTO",
     "DENSITIES",
     "IMAGE_SETS",
     "PREFIXES",
@@ -31,6 +33,7 @@ __all__ = [
     "DatasetInfo",
     "Density2D",
     "arrays",
+    "available",
     "captions",
     "check_batch_size",
     "check_images",

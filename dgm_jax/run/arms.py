@@ -23,6 +23,7 @@ from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
 from dgm_jax.run.identity import RunIdentity, convolutions_of
 from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.live import LiveReport
+from dgm_jax.run.profile import Profile
 from dgm_jax.run.programs import Programs
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
@@ -53,6 +54,7 @@ class Run(NamedTuple):
     progress: Progress
     clock: Clock
     arm_names: tuple[str, ...]
+    profile: Profile
 
     @property
     def identity(self) -> RunIdentity:
@@ -156,6 +158,7 @@ def _train(
                 if len(failed) == programs.num_lanes:
                     break
     finally:
+        run.profile.end()
         checkpoints.close()
     # nothing was left to train, or all seeds failed on the way
     if evaluated is None or at < config.num_steps:
@@ -183,10 +186,17 @@ def _timed_advance(run: Run, programs: Programs, stop):
     part of the chunk; what the last checkpoint has stays."""
     parts = None
 
+    def between(made):
+        stop.check()
+        run.progress.running(made)
+        run.profile.between_parts()
+
     def advance(lanes, data, length):
         nonlocal parts
         if parts is None:
-            parts = training.in_parts(programs.advance, between=stop.check)
+            parts = training.in_parts(programs.advance, between=between)
+        else:
+            run.profile.between_parts()
         start = time.monotonic()
         out = parts(lanes, data, length)
         run.clock.train_seconds += time.monotonic() - start

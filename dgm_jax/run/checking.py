@@ -24,6 +24,9 @@ def check(job: Job, compiles: bool = True) -> int:
     try:
         told = memory.exhaustion_told(memory.advice(job.config))
         with native.use_convolutions(job.launch.convolutions), told:
+            job = job.resolved()
+            for sentence in job.chosen:
+                print(sentence)
             _check(*job.cells(say=print), compiles)
     except DgmError as error:
         console.tell(f"error: {error}")

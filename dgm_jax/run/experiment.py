@@ -81,6 +81,9 @@ class Functions(NamedTuple):
         structure of a lane's. None where nothing is trained that could be used.
     prompt: `(config, dataset, text) -> {name: value}`, keyword arguments of the model's `sample`
         for a text; None where samples are not made from texts.
+    resolve: `config -> (config, sentences)`: settings that leave something open, such as data
+        "auto", as what they mean on this machine, before the run is recorded; and what to tell of
+        it.
     validate: `config -> None`, raises `DgmError` on settings that no run could use.
     finalise: `({name: [S, ...]}, config, inputs) -> {metric: [S]}` on the host, at every
         evaluation; by default the scalars.
@@ -95,6 +98,7 @@ class Functions(NamedTuple):
     needs: Callable[[Any], tuple[Need, ...]] = lambda settings: ()
     model: "Callable[[Any, dict[str, Any], dict[str, Any]], Model] | None" = None
     prompt: Callable[[Any, dict[str, Any], str], dict[str, Any]] | None = None
+    resolve: Callable[[Any], tuple[Any, tuple[str, ...]]] = lambda config: (config, ())
     validate: Callable[[Any], None] = lambda config: None
     finalise: "Callable[..., dict[str, np.ndarray]]" = _scalars
     figures: Callable[..., dict] = lambda results, inputs: {}
@@ -126,6 +130,7 @@ class Experiment:
         which each of the others has a value that matches a pattern (`fnmatch`). What is not named
         here is read by all. A setting that no cell of a run reads is refused.
     rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
+    chapter: the heading below which `dgm-jax list` has the experiment.
     """
 
     name: str
@@ -141,11 +146,13 @@ class Experiment:
     arm_field: str | None = None
     read_where: dict[str, dict[str, tuple[str, ...]]] = dataclasses.field(default_factory=dict)
     rank_by: str | None = None
+    chapter: str = ""
     load: Callable | None = None
     build: Callable | None = None
     needs: Callable | None = None
     model: Callable | None = None
     prompt: Callable | None = None
+    resolve: Callable | None = None
     validate: Callable | None = None
     finalise: Callable | None = None
     figures: Callable | None = None

@@ -44,6 +44,8 @@ class ExportConfig:
     """Samples that one call of the program draws."""
     platforms: tuple[Literal["cpu", "cuda", "tpu"], ...] = PLATFORMS
     """What the program is lowered for."""
+    experiment: str | None = None
+    """Of a run of your own that `dgm-jax list` does not have: ./FILE.py or PACKAGE.MODULE."""
     out: str = "exported"
     """Folder for the files; it must be new or empty."""
     license: str = "other"
@@ -69,6 +71,7 @@ def _export(folder: str, settings: ExportConfig) -> str:
         from dgm_jax.core import require
         from dgm_jax.run.loading import load
         from dgm_jax.run.model_card import model_card
+        from dgm_jax.run.recorded import given
         from dgm_jax.store import environment, records, weights
 
     out = pathlib.Path(settings.out)
@@ -78,7 +81,8 @@ def _export(folder: str, settings: ExportConfig) -> str:
         not out.exists() or out.is_dir() and not any(out.iterdir()),
         f"out must be a new or an empty folder, and {out} is neither",
     )
-    trained = load(folder, settings.arm, settings.seed, which=settings.which)
+    own = given(settings.experiment)
+    trained = load(folder, settings.arm, settings.seed, which=settings.which, experiment=own)
     tree = {"params": trained.params, "state": trained.state}
     program, about = _program(trained, tree, settings)
     about |= {"date": environment.utc_now(), "experiment": trained.experiment.name}

@@ -26,9 +26,10 @@ from dgm_jax.run.experiment import Experiment, Inputs, Need
 from dgm_jax.run.lanes import devices_of
 from dgm_jax.run.models import criterion
 from dgm_jax.run.needs import finished_folder, needed_experiment
+from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
-from dgm_jax.store.reading import CONFIG, METRICS, read_summary
+from dgm_jax.store.reading import CONFIG, METRICS, read_environment, read_summary
 from dgm_jax.store.records import safe_name
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
@@ -45,6 +46,12 @@ class Job(NamedTuple):
     config: StudyConfig
     launch: LaunchConfig
     grid: dict[str, tuple]
+    chosen: tuple[str, ...] = ()  # sentences on settings that were left open
+
+    def resolved(self) -> "Job":
+        """The job with nothing left open."""
+        config, sentences = self.experiment.functions.resolve(self.config)
+        return self._replace(config=config, chosen=sentences)
 
     def cells(self, say: Callable[[str], None] | None = None) -> tuple["Job", list[Arm]]:
         """The job with its arms in the configuration only, and its valid cells; `say` gets
@@ -81,6 +88,9 @@ def run(job: Job, command: Command | None) -> int:
         with watch_signals() as stop, convolutions, Progress(job.launch.progress) as progress:
             stop.outlook = lambda: stopped.outlook(job.experiment, folder, command)
             stop.notify, stop.close = progress.notice, progress.close
+            job = job.resolved()
+            for sentence in job.chosen:
+                progress.notice(sentence)
             return _exit_code(_complete(job, folder, progress, show=True))
     except DgmError as error:
         # by the disk, which may have room again, or for want of memory, which may have so too
@@ -135,7 +145,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
             job.settings(),
             job.launch.resume,
             notify=progress.notice,
-            launch=dataclasses.asdict(job.launch),
+            launch=dataclasses.asdict(job.launch) | ({"chosen": job.chosen} if job.chosen else {}),
         )
     with directory:
         if directory.finished:
@@ -200,7 +210,12 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutco
     inputs = job.inputs(progress)
     directory.compare(dataset=inputs.identity)
     names = tuple(cell.name for cell in cells)
-    run = Run(experiment, job.config, job.launch, inputs, directory, progress, clock, names)
+    profile = Profile(directory.path if job.launch.profile else None, progress.notice)
+    run = Run(
+        experiment, job.config, job.launch, inputs, directory, progress, clock, names, profile
+    )
+    devices = devices_of(job.launch)
+    progress.memory = lambda: memory.in_use(devices)
     with watch_signals() as stop, stop.hold():
         stop.check()
         return run, train_all(run, groups(experiment, cells), stop)
@@ -243,6 +258,7 @@ def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
         "reference": statistics.compare_with_reference(metrics, reference),
         "differences": statistics.differences_between_arms(metrics),
         "notes": [
+            *read_environment(run.directory.path).get("launch", {}).get("chosen", ()),
             *([statistics.ranking(metrics, rank)] if len(metrics) > 1 and rank else []),
             *without_effect(results, run.experiment.arm_field),
         ],

@@ -15,6 +15,7 @@ import jax
 import psutil
 
 from dgm_jax.core import ConfigError, DgmError, PyTree, require
+from dgm_jax.terminal.texts import in_units
 
 _SIZES = ("num_seeds", "batch_size", "num_eval")  # settings that many experiments have
 _GROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -74,6 +75,15 @@ def _limit_in(file: pathlib.Path) -> int | None:
     except OSError:
         return None
     return int(text) if text.isdigit() and int(text) < 2**60 else None
+
+
+def in_use(devices: list) -> int | None:
+    """Bytes held now: on the fullest of the devices, or on CPU by the process; None where a device
+    does not say."""
+    if devices[0].platform == "cpu":
+        return psutil.Process().memory_info().rss
+    held = [(device.memory_stats() or {}).get("bytes_in_use") for device in devices]
+    return max((int(num_bytes) for num_bytes in held if num_bytes), default=None)
 
 
 def tree_bytes(tree: PyTree) -> int:
@@ -163,11 +173,3 @@ def is_exhaustion(error: BaseException | None) -> bool:
     if isinstance(error, DgmError):
         return False
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-
-
-def in_units(num_bytes: float) -> str:
-    """Bytes as a person reads them, in powers of 1,000."""
-    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
-        if num_bytes >= factor:
-            return f"{num_bytes / factor:.3g} {unit}"
-    return f"{num_bytes / 1e3:.3g} kB"

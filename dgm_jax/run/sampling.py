@@ -30,6 +30,8 @@ class SampleConfig:
     """Samples of each seed; by default 64 images of one seed, 16 of several, or 2,500 points."""
     text: str | None = None
     """What images show, such as "a dark wide pullover", where the run was trained on captions."""
+    experiment: str | None = None
+    """Of a run of your own that `dgm-jax list` does not have: ./FILE.py or PACKAGE.MODULE."""
     out: str = "samples.png"
     """Where they go, replacing what is there: NAME.png for a picture, NAME.npz for arrays."""
     which: Literal["last", "best"] = "last"
@@ -57,6 +59,7 @@ def _sample(folder: str, settings: SampleConfig) -> str:
         from dgm_jax.core import require, require_at_least
         from dgm_jax.run import memory
         from dgm_jax.run.loading import load
+        from dgm_jax.run.recorded import given
 
     out = pathlib.Path(settings.out)
     require(out.suffix in FORMATS, f"out must end in .png or .npz, got {settings.out!r}")
@@ -67,7 +70,8 @@ def _sample(folder: str, settings: SampleConfig) -> str:
     )
     require_at_least(0, settings, "key")
     require(settings.key < 2**32, f"key must be less than 2**32, got {settings.key}")
-    trained = load(folder, settings.arm, settings.seed, which=settings.which)
+    own = given(settings.experiment)
+    trained = load(folder, settings.arm, settings.seed, which=settings.which, experiment=own)
     with memory.exhaustion_told("lower --num"):
         seeds, samples = draw(trained, settings)
     name = trained.experiment.name

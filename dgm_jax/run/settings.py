@@ -45,6 +45,8 @@ class LaunchConfig:
     """Rewrite report.html after so many evaluations, which takes seconds each; 0 for at the end."""
     progress: Display = "auto"
     """What is shown meanwhile; auto is rich on a terminal, else lines."""
+    profile: bool = False
+    """Write a trace of some steps (jax.profiler) into the run folder."""
 
 
 def names_of(config) -> tuple[str, ...]:

@@ -13,6 +13,11 @@ from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
 MISTAKE = 2
+GRID_HELP = (
+    "FIELD=VALUE,VALUE ...: a cell for each combination of values. Of numbers also a range:"
+    " log:1e-5..1e-2:6 or lin:0..1:5, evenly spaced with both ends; random:log:1e-5..1e-2:8, drawn"
+    " (a seed may follow, :8:SEED)."
+)
 
 
 class Settings(NamedTuple):
@@ -128,7 +133,7 @@ def parse(
         ("launch", flat[launch], dataclasses.field(default_factory=launch)),
     ]
     if with_grid:
-        about = tyro.conf.arg(help="FIELD=VALUE,VALUE ...: a cell for each combination of values.")
+        about = tyro.conf.arg(help=GRID_HELP)
         fields.append(("grid", Annotated[tuple[str, ...], about], dataclasses.field(default=())))
     if is_check:
         about = tyro.conf.arg(help="Compile the programs and say how much memory a run needs.")

@@ -52,6 +52,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="avb_four_points",
+    chapter="Implicit posteriors",
     config=Config,
     task=f"{__name__}.task",
     headline=(

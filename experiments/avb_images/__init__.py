@@ -63,6 +63,7 @@ class Config(vae.VaeConfig):
 
 EXPERIMENT = Experiment(
     name="avb_images",
+    chapter="Implicit posteriors",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate", "critic_rate"),

@@ -17,6 +17,7 @@ from dgm_jax.core import (
     require_positive,
 )
 from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared.available import resolve
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.avb_images import Config
@@ -28,7 +29,7 @@ from dgm_jax.models.latent import terms
 from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
 from dgm_jax.run import Inputs
 
-__all__ = ["build", "figures", "load", "model", "validate"]
+__all__ = ["build", "figures", "load", "model", "resolve", "validate"]
 
 MODELS = ("vae", "avb", "avb_adaptive_contrast")
 NUM_MOMENTS = 64  # posterior draws behind the Gaussian from which annealing starts

@@ -96,6 +96,7 @@ OF_THE_SAMPLER = (
 
 EXPERIMENT = Experiment(
     name="avb_posteriors",
+    chapter="Implicit posteriors",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("gaussian_learning_rate", "learning_rate", "critic_learning_rate"),

@@ -58,6 +58,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="dirac_gan",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("step_size",),

@@ -50,6 +50,7 @@ class Config(vae.VaeConfig):
 
 EXPERIMENT = Experiment(
     name="elbo_surgery",
+    chapter="Priors and ELBO surgery",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),

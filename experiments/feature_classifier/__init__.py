@@ -18,8 +18,9 @@ from dgm_jax.run.settings import StudyConfig
 class Config(StudyConfig):
     """Train a small image classifier; its last hidden layer gives the features of image metrics."""
 
-    data: str = "fashion_mnist"
-    """A set of images by name (dgm_jax.data.load)."""
+    data: str = "auto"
+    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
+    fashion_mnist, mnist_5k and digits."""
     num_seeds: int = 1
     num_steps: int = 1_400
     log_every: int = 350
@@ -31,6 +32,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="feature_classifier",
+    chapter="Image metrics",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),

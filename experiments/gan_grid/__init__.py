@@ -35,6 +35,7 @@ class Config(toy_gan.ToyGanConfig):
 
 EXPERIMENT = Experiment(
     name="gan_grid",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=toy_gan.SWEEPABLE,

@@ -34,8 +34,9 @@ from dgm_jax.run.settings import StudyConfig
 class Config(StudyConfig):
     """A GAN on images: do Fréchet and kernel distance fall, are garments recognisable?"""
 
-    data: str = "fashion_mnist"
-    """A set of images by name (dgm_jax.data.load)."""
+    data: str = "auto"
+    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
+    fashion_mnist, mnist_5k and digits."""
     num_seeds: int = 3
     num_steps: int = 2_345
     log_every: int = 469
@@ -79,6 +80,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="gan_images",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("penalty_weight", "learning_rate", "average_decay"),

@@ -8,6 +8,7 @@ import optax
 
 from dgm_jax import core, data, evaluation, plotting, training
 from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
+from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments._shared.feature_classifier import classifier_of
 from dgm_jax.experiments.gan_images import Config
 from dgm_jax.experiments.gan_images.extractors import (

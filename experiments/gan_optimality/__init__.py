@@ -46,6 +46,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="gan_optimality",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),

@@ -36,6 +36,7 @@ class Config(toy_gan.ToyGanConfig):
 
 EXPERIMENT = Experiment(
     name="gan_ring",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=toy_gan.SWEEPABLE,

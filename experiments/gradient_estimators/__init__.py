@@ -55,6 +55,7 @@ _RELAXED = (
 
 EXPERIMENT = Experiment(
     name="gradient_estimators",
+    chapter="Discrete latents",
     config=Config,
     task=f"{__name__}.task",
     data_settings=("target",),

@@ -9,7 +9,7 @@ import optax
 
 from dgm_jax import data, likelihood, sampling, training
 from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
-from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared import available, binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments.gumbel_vae_images import Config
 from dgm_jax.models import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
@@ -18,7 +18,7 @@ from dgm_jax.networks import MLP, from_flax, reshaped
 from dgm_jax.run import Inputs
 from dgm_jax.sampling.estimators import ESTIMATORS
 
-__all__ = ["build", "figures", "load", "model", "references", "validate"]
+__all__ = ["build", "figures", "load", "model", "references", "resolve", "validate"]
 
 MAX_CONFIGURATIONS = 4096  # latents that are enumerated
 
@@ -29,6 +29,8 @@ JANG = {
     "muprop": 107.0,
     "score_function": 110.6,
 }
+
+resolve = functools.partial(available.resolve, num_eval="test")
 
 
 def validate(config: Config) -> None:

@@ -44,6 +44,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="likelihood_versus_samples",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),

@@ -34,6 +34,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="mode_covering",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),

@@ -33,8 +33,9 @@ Relaxation = Literal["soft", "straight_through"]
 class Config(StudyConfig):
     """Captions to images: does the picture show what the words say?"""
 
-    data: str = "fashion_mnist"
-    """A labelled set of images by name (dgm_jax.data.load)."""
+    data: str = "auto"
+    """A labelled set of images by name (dgm_jax.data.load); auto takes the first that is here of
+    fashion_mnist, mnist_5k and digits."""
     num_seeds: int = 1
     num_steps: int = 6_000
     log_every: int = 1_500
@@ -69,6 +70,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="text_to_image",
+    chapter="Discrete latents",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate", "final_temperature", "beta"),

@@ -21,6 +21,7 @@ from dgm_jax.core import (
     require_positive,
 )
 from dgm_jax.data import captions
+from dgm_jax.experiments._shared.available import resolve
 from dgm_jax.experiments._shared.feature_classifier import classifier_of, features_of
 from dgm_jax.experiments.text_to_image import Config
 from dgm_jax.experiments.text_to_image.figures import figures, snapshots
@@ -47,7 +48,17 @@ from dgm_jax.networks import (
 from dgm_jax.objectives.elbo import warm_up
 from dgm_jax.run import Inputs, Need
 
-__all__ = ["build", "figures", "load", "model", "needs", "prompt", "snapshots", "validate"]
+__all__ = [
+    "build",
+    "figures",
+    "load",
+    "model",
+    "needs",
+    "prompt",
+    "resolve",
+    "snapshots",
+    "validate",
+]
 
 NUM_TEXTS = 4  # captions of each image
 # of training texts that are all padding, for classifier-free guidance (Ho and Salimans 2022)

@@ -88,6 +88,7 @@ class Config(vae.VaeConfig):
 
 EXPERIMENT = Experiment(
     name="vae_priors",
+    chapter="Priors and ELBO surgery",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),

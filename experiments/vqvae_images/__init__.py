@@ -43,8 +43,9 @@ QuantizerName = Literal[
 class Config(StudyConfig):
     """VQ-VAE and its prior on images: how many bits, how much of the codebook, which samples?"""
 
-    data: str = "fashion_mnist"
-    """A set of images by name (dgm_jax.data.load)."""
+    data: str = "auto"
+    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
+    fashion_mnist, mnist_5k and digits."""
     num_seeds: int = 3
     num_steps: int = 2_000
     log_every: int = 500
@@ -87,6 +88,7 @@ _STATISTICS = ("moving_average", "residual", "product")
 
 EXPERIMENT = Experiment(
     name="vqvae_images",
+    chapter="Discrete latents",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("decay", "commitment_weight", "learning_rate"),

@@ -20,6 +20,7 @@ from dgm_jax.core import (
     require_at_most,
     require_positive,
 )
+from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments.vqvae_images import Config
 from dgm_jax.models import (
     VqVae,

@@ -244,7 +244,9 @@ def test_help_wherever_it_is_asked_for(words, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(words)
     assert stop.value.code == 0
-    assert capsys.readouterr().out.startswith(" ".join(["usage: dgm-jax", *words[:-1]]))
+    shown = capsys.readouterr().out
+    assert shown.startswith(" ".join(["usage: dgm-jax", *words[:-1]]))
+    assert ("examples:" in shown) == (words != ["--help"])
 
 
 @pytest.mark.slow

@@ -149,3 +149,23 @@ def test_advice_names_the_settings_that_there_are():
     assert memory.advice(named, "map") == "lower --num_seeds, --batch_size or --num_eval"
     assert memory.advice(Tiny()) == "lower --num_seeds"
     assert memory.advice(Tiny(), "vmap").endswith("one after the other with --strategy map")
+
+
+def test_what_is_held_grows_with_an_array():
+    before = memory.in_use(jax.devices())
+    array = jax.block_until_ready(jax.numpy.ones(10_000_000))
+    assert memory.in_use(jax.devices()) - before > 0.5 * array.nbytes
+
+
+def test_a_device_says_what_it_holds():
+    class Device:
+        platform = "gpu"
+
+        def __init__(self, held):
+            self.held = held
+
+        def memory_stats(self):
+            return self.held
+
+    assert memory.in_use([Device({"bytes_in_use": 5}), Device({"bytes_in_use": 7})]) == 7
+    assert memory.in_use([Device(None)]) is None
