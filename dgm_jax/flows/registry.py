@@ -1,4 +1,4 @@
-"""The bijections by name, each built from its dimension alone; further options by keyword."""
+"""The bijections by name. Each is built from its dimension; other options are keywords."""
 
 from collections.abc import Callable
 from functools import partial

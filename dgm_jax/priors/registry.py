@@ -1,11 +1,11 @@
 """The priors by name.
 
-Those in `FROM_DIM` are built from the dimension of the latents alone, `PRIORS[name](dim)`, with
-options by keyword. The others need parts that only a model has: `flow(bijection, dim)`,
+Those in `FROM_DIM` are built from the length of the latents alone, `PRIORS[name](dim)`; options are
+keywords. The others need parts that only a model has: `flow(bijection, dim)` a bijection,
 `aggregated_posterior(loc, scale)` the posteriors of all data,
-`vamp(encode, num_components, input_shape)` the encoder,
+`vamp(encode, num_components, input_shape)` the encoder, and
 `implicit_ratio(base, log_ratio, init_ratio)` a discriminator. An autoregressive prior over grids of
-codes is a network, so it stands in `models.autoregressive`.
+codes is a network: `models.code_prior`.
 """
 
 from collections.abc import Callable
