@@ -124,7 +124,9 @@ def train(
     conclude = program.lower_conclude(shapes, data)
     lanes = program.init(keys, hyper)
     shown = _Shown(progress, num_steps, len(keys))
-    advance = in_parts(shown.counting(program.compile_advance(lanes, data)), between=shown.between)
+    advance = in_parts(
+        shown.counting(program.compile_advance(lanes, data)), between=lambda made: shown.between()
+    )
     seen = []
     with shown.training():
         chunks = run(advance, lanes, data, start=0, num_steps=num_steps, chunk_steps=chunk_steps)
