@@ -75,7 +75,7 @@ def load_experiment(name: str) -> Experiment:
     """The experiment of a name that `experiments` has.
 
     Raises:
-        NotAnExperiment: it cannot be imported, is something else, or has another name.
+        NotAnExperiment: it cannot be imported, or is something else.
     """
     entry = experiments()[name]
     try:
@@ -90,11 +90,6 @@ def load_experiment(name: str) -> Experiment:
         kind = type(experiment).__name__
         raise NotAnExperiment(
             f"experiment {name!r} must be a dgm_jax.run.Experiment, {entry.value} is a {kind}"
-        )
-    if experiment.name != name:  # by which its runs are found again
-        raise NotAnExperiment(
-            f"experiment {name!r} calls itself {experiment.name!r} in {entry.value}: the two must"
-            " be the same"
         )
     return experiment
 
