@@ -76,7 +76,6 @@ UNFIT = {
     ),
     "no_such_name": ("plugin_whole:OTHER", "AttributeError: "),
     "no_experiment": ("plugin_whole:dataclasses", "must be a dgm_jax.run.Experiment"),
-    "other_name": ("plugin_whole:EXPERIMENT", "calls itself 'whole' in plugin_whole:EXPERIMENT"),
     "no_settings": ("plugin_no_settings:EXPERIMENT", "cannot be loaded"),
 }
 
