@@ -95,7 +95,9 @@ def load_experiment(name: str) -> Experiment:
         raise NotAnExperiment(
             f"experiment {name!r} cannot be loaded from {entry.value}: {reason(error)}"
         ) from error
-    return _checked(experiment, f"experiment {name!r}", entry.value)
+    if isinstance(experiment, Experiment):
+        return experiment
+    raise _something_else(experiment, f"experiment {name!r}", entry.value)
 
 
 def is_own(name: str) -> bool:
@@ -123,14 +125,15 @@ def load_own(name: str) -> Experiment:
             f"{place} has no {attribute}: an experiment's module ends with"
             f" {attribute} = dgm_jax.run.Experiment(...)"
         )
-    return _checked(getattr(module, attribute), f"{place}: {attribute}", attribute)
-
-
-def _checked(experiment, what: str, value: str) -> Experiment:
+    experiment = getattr(module, attribute)
     if isinstance(experiment, Experiment):
         return experiment
-    kind = type(experiment).__name__
-    raise NotAnExperiment(f"{what} must be a dgm_jax.run.Experiment, {value} is a {kind}")
+    raise _something_else(experiment, f"{place}: {attribute}", attribute)
+
+
+def _something_else(value, what: str, told: str) -> NotAnExperiment:
+    kind = type(value).__name__
+    return NotAnExperiment(f"{what} must be a dgm_jax.run.Experiment, {told} is a {kind}")
 
 
 def _of_file(place: str) -> ModuleType:
