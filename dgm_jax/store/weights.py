@@ -274,6 +274,7 @@ def _stored(path: str, leaf) -> np.ndarray:
 
 
 def stored_shape(leaf) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of a leaf as the file has it: of a typed key those of its data."""
     if _is_key(leaf):
         return jax.eval_shape(jax.random.key_data, leaf)
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)

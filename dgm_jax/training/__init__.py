@@ -1,6 +1,5 @@
 """The engine: players move, steps are scanned in chunks, states are saved between chunks."""
 
-from dgm_jax.core import Registry
 from dgm_jax.training._train import TrainResult, train
 from dgm_jax.training.averaging import average_of, averaged, with_average
 from dgm_jax.training.game import Game, look_ahead, make_game, move
@@ -10,16 +9,13 @@ from dgm_jax.training.parts import in_parts
 from dgm_jax.training.players import alternating, consensus, extragradient, optimistic, simultaneous
 from dgm_jax.training.schedules import SCHEDULES, learning_rate
 
-DYNAMICS = Registry(
-    "dynamics",
-    {
-        "alternating": alternating,
-        "consensus": consensus,
-        "extragradient": extragradient,
-        "optimistic": optimistic,
-        "simultaneous": simultaneous,
-    },
-)
+DYNAMICS = {
+    "alternating": alternating,
+    "consensus": consensus,
+    "extragradient": extragradient,
+    "optimistic": optimistic,
+    "simultaneous": simultaneous,
+}
 
 __all__ = [
     "DYNAMICS",
