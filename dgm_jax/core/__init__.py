@@ -1,13 +1,17 @@
 """Contracts, numerics and errors that every other package may import."""
 
 from dgm_jax.core import checks, json_values
-from dgm_jax.core.checks import require_at_least, require_positive
+from dgm_jax.core.checks import require_at_least, require_at_most, require_positive
 from dgm_jax.core.chunks import chunked, even_chunks
 from dgm_jax.core.errors import (
     ConfigError,
     DataError,
     DgmError,
+    Registry,
     RunDirectoryError,
+    UnknownNameError,
+    by_name,
+    described,
     did_you_mean,
     differences,
     lookup,
@@ -52,6 +56,7 @@ from dgm_jax.core.runs import (
 from dgm_jax.core.trees import (
     all_finite,
     has_kernels,
+    on_host,
     select_tree,
     sha256_of,
     tree_sha256,
@@ -111,6 +116,7 @@ __all__ = [
     "PyTree",
     "Quantized",
     "Quantizer",
+    "Registry",
     "Replica",
     "RunDirectoryError",
     "RunningMoments",
@@ -119,12 +125,15 @@ __all__ = [
     "Sums",
     "Task",
     "TrainState",
+    "UnknownNameError",
     "UpdateQuantizer",
     "all_finite",
     "at_least_float32",
+    "by_name",
     "checks",
     "chunked",
     "compensated_add",
+    "described",
     "did_you_mean",
     "differences",
     "effective_sample_size",
@@ -137,9 +146,11 @@ __all__ = [
     "lookup",
     "named_key",
     "normal",
+    "on_host",
     "platform_or_at_hand",
     "require",
     "require_at_least",
+    "require_at_most",
     "require_positive",
     "select_tree",
     "sha256_of",

@@ -1,237 +1,202 @@
-"""Checks of arguments by their values, where these are known, and of settings.
+"""Checks of arguments and settings, all of which raise `ConfigError`.
 
 Inside a compiled program a number may be a tracer, whose value is unknown: it passes every check.
 So does an array with axes on a device, since reading it would block until it is computed. A caller
 who accepts that wait asks `is_concrete` instead of `is_known`.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from dgm_jax.core.errors import require
-from dgm_jax.core.types import Array
+from dgm_jax.core._number_checks import (
+    at_least,
+    is_concrete,
+    is_known,
+    is_whole,
+    not_negative,
+    not_probabilities,
+    positive,
+    share,
+    vectors,
+    whole,
+    within,
+)
+from dgm_jax.core.errors import described, require
+from dgm_jax.core.types import Key
 
+__all__ = [
+    "at_least",
+    "batch",
+    "is_concrete",
+    "is_known",
+    "is_whole",
+    "lane_keys",
+    "network",
+    "not_negative",
+    "not_probabilities",
+    "one_key",
+    "positive",
+    "require_at_least",
+    "require_at_most",
+    "require_positive",
+    "share",
+    "sizes",
+    "vectors",
+    "whole",
+    "within",
+]
+
+Sizes = TypeVar("Sizes", bound=tuple[int, ...])
 Value = TypeVar("Value")
 
 
-def is_concrete(value: Any) -> bool:
-    """Whether a value is not a tracer; reading an array on a device may still block.
+def sizes(value: Sizes, name: str) -> Sizes:
+    """Return sizes as a tuple, if each is an integer of at least 1.
 
     Args:
-        value: anything.
-
-    Returns:
-        False for a tracer, True for everything else.
-
-    Example:
-        >>> checks.is_concrete(jnp.ones(3))
-        True
-    """
-    return not isinstance(value, Tracer)
-
-
-def is_known(value: Any) -> bool:
-    """Whether a value can be read at once, without waiting for a device.
-
-    Args:
-        value: anything.
-
-    Returns:
-        True for a Python or NumPy number or array, and for a JAX scalar outside any trace.
-
-    Example:
-        >>> checks.is_known(0.5), checks.is_known(jnp.ones(3))
-        (True, False)
-    """
-    return is_concrete(value) and (not isinstance(value, jax.Array) or value.ndim == 0)
-
-
-def positive(value: Value, name: str) -> Value:
-    """Return the value if all of it is above 0, or if it is not known.
-
-    Args:
-        value: a number or an array.
+        value: a tuple or a list of integers.
         name: of the argument, for the message.
 
     Returns:
-        The value, unchanged.
+        The sizes as a tuple.
 
     Raises:
-        ConfigError: a known value that is not positive throughout.
+        ConfigError: neither a tuple nor a list, or an entry that is no integer of at least 1.
 
     Example:
-        >>> checks.positive(0.5, "scale")
-        0.5
+        >>> checks.sizes([28, 28, 1], "shape")
+        (28, 28, 1)
     """
-    _require_values(value, lambda x: x > 0, f"{name} must be positive; got {value!r}")
-    return value
+    is_sequence = isinstance(value, (tuple, list))
+    fits = is_sequence and all(is_whole(n) and n >= 1 for n in value)
+    got = value if is_sequence else described(value)
+    require(fits, f"{name} must be a tuple of sizes of at least 1, such as (28, 28, 1); got {got}")
+    return cast(Sizes, tuple(value))
 
 
-def not_negative(value: Value, name: str) -> Value:
-    """Return the value if all of it is 0 or above, or if it is not known.
+def one_key(value: Any, name: str = "key") -> Key:
+    """Return a single random key, typed or a raw uint32 vector.
 
     Args:
-        value: a number or an array.
+        value: a key.
         name: of the argument, for the message.
 
     Returns:
-        The value, unchanged.
+        The key, unchanged.
 
     Raises:
-        ConfigError: a known value with a negative entry.
+        ConfigError: several keys, or no key.
 
     Example:
-        >>> checks.not_negative(0, "floor")
-        0
+        >>> checks.one_key(jax.random.split(jax.random.key(0), 3))
+        Traceback (most recent call last):
+        dgm_jax.core.errors.ConfigError: key must be one key, such as jax.random.key(0); got...
     """
-    _require_values(value, lambda x: x >= 0, f"{name} must not be negative; got {value!r}")
-    return value
-
-
-def share(value: Value, name: str) -> Value:
-    """Return the value if all of it is in [0, 1], or if it is not known.
-
-    Args:
-        value: a number or an array.
-        name: of the argument, for the message.
-
-    Returns:
-        The value, unchanged.
-
-    Raises:
-        ConfigError: a known value outside [0, 1].
-
-    Example:
-        >>> checks.share(0.99, "decay")
-        0.99
-    """
-    return within(value, name, 0, 1)
-
-
-def vectors(x: Array, name: str, dim: int) -> Array:
-    """Convert to an array and check its last axis.
-
-    Args:
-        x: [*B, dim].
-        name: of the argument, for the message.
-        dim: required length of the last axis.
-
-    Returns:
-        x as a JAX array [*B, dim].
-
-    Raises:
-        ConfigError: a scalar, or another last axis.
-
-    Example:
-        >>> checks.vectors(np.zeros((3, 2)), "z", 2).shape
-        (3, 2)
-    """
-    x = jnp.asarray(x)
-    require(x.ndim >= 1 and x.shape[-1] == dim, f"{name} must be [*B, {dim}]; got {x.shape}")
-    return x
-
-
-def at_least(value: Value, name: str, least: float) -> Value:
-    """Return the value if all of it is `least` or more, or if it is not known.
-
-    Args:
-        value: a number or an array.
-        name: of the argument, for the message.
-        least: the smallest value allowed.
-
-    Returns:
-        The value, unchanged.
-
-    Raises:
-        ConfigError: a known value below `least`.
-
-    Example:
-        >>> checks.at_least(3, "num_steps", 1)
-        3
-    """
-    message = f"{name} must be at least {least}; got {value!r}"
-    _require_values(value, lambda x: x >= least, message)
-    return value
-
-
-def within(
-    value: Value, name: str, low: float, high: float, *, above: bool = False, below: bool = False
-) -> Value:
-    """Return the value if all of it is in [low, high], or if it is not known.
-
-    Args:
-        value: a number or an array.
-        name: of the argument, for the message.
-        low: lower end of the interval.
-        high: upper end of the interval.
-        above: exclude `low` itself.
-        below: exclude `high` itself.
-
-    Returns:
-        The value, unchanged.
-
-    Raises:
-        ConfigError: a known value outside the interval.
-
-    Example:
-        >>> checks.within(0.0, "smoothing", 0, 1, below=True)
-        0.0
-    """
-
-    def is_inside(x: Any) -> Any:
-        over_low = x > low if above else x >= low
-        under_high = x < high if below else x <= high
-        return over_low & under_high
-
-    interval = f"{'(' if above else '['}{low}, {high}{')' if below else ']'}"
-    _require_values(value, is_inside, f"{name} must be in {interval}; got {value!r}")
-    return value
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value is an integer, of Python or of NumPy, and not a truth value.
-
-    Args:
-        value: anything.
-
-    Returns:
-        True for an integer.
-
-    Example:
-        >>> checks.is_whole(np.int64(3)), checks.is_whole(3.0), checks.is_whole(True)
-        (True, False, False)
-    """
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def whole(value: int, name: str, at_least: int = 1) -> int:
-    """Return the value if it is an integer of at least `at_least`.
-
-    Args:
-        value: a Python or NumPy integer.
-        name: of the argument, for the message.
-        at_least: the smallest value allowed.
-
-    Returns:
-        The value, unchanged.
-
-    Raises:
-        ConfigError: no integer, or one below `at_least`.
-
-    Example:
-        >>> checks.whole(2, "dim")
-        2
-    """
+    dtype = getattr(value, "dtype", None)
+    is_typed = _is_typed_key(value)
+    is_raw = dtype == jnp.uint32 and np.ndim(value) == 1
+    hint = ""
+    if is_typed and value.ndim > 0:
+        hint = f": map over its {np.shape(value)[0]} keys by jax.vmap"
     require(
-        is_whole(value) and value >= at_least,
-        f"{name} must be an integer of at least {at_least}; got {value!r}",
+        is_raw or is_typed and value.ndim == 0,
+        f"{name} must be one key, such as jax.random.key(0); got {described(value)}{hint}",
     )
     return value
+
+
+def lane_keys(value: Any) -> Key:
+    """Return the keys of lanes, one typed key for each.
+
+    Args:
+        value: typed keys [L].
+
+    Returns:
+        The keys, unchanged.
+
+    Raises:
+        ConfigError: one key, keys with more axes, or no typed keys.
+
+    Example:
+        >>> checks.lane_keys(jax.random.split(jax.random.key(0), 3)).shape
+        (3,)
+    """
+    require(
+        _is_typed_key(value) and value.ndim == 1,
+        "keys must be typed keys [L], such as jax.random.split(jax.random.key(0), L); got"
+        f" {described(value)}",
+    )
+    return value
+
+
+def network(value: Value, name: str) -> Value:
+    """Return a network, if it has the `init` and `apply` of a `core.Network`.
+
+    Args:
+        value: the network.
+        name: of the argument, for the message.
+
+    Returns:
+        The network, unchanged.
+
+    Raises:
+        ConfigError: anything else; for a module of Flax, the message says how to wrap it.
+
+    Example:
+        >>> checks.network(None, "encoder")
+        Traceback (most recent call last):
+        dgm_jax.core.errors.ConfigError: encoder must be a core.Network (init, apply); got None
+    """
+    kind = value if isinstance(value, type) else type(value)
+    modules = [f"{base.__module__}." for base in kind.__mro__]
+    hint = ""
+    if any(module.startswith("flax.linen.") for module in modules):
+        hint = "; a module of linen becomes one by networks.from_flax(module)"
+    elif any(module.startswith("flax.nnx.") for module in modules):
+        hint = "; a module of NNX becomes one by networks.from_nnx(lambda rngs: module)"
+    has_functions = all(callable(getattr(value, part, None)) for part in ("init", "apply"))
+    require(
+        has_functions and not hint,
+        f"{name} must be a core.Network (init, apply); got {described(value)}{hint}",
+    )
+    return value
+
+
+def batch(value: Any, whose: str, **events: tuple[int, ...] | None) -> None:
+    """Check that a batch has the named entries, and that their shapes fit.
+
+    Args:
+        value: the batch, {name: array}.
+        whose: what is trained, for the message.
+        **events: for each entry its axes after that of examples, or None if any value will do.
+            Entries with axes must have equally many examples.
+
+    Raises:
+        ConfigError: an entry that is absent or of another shape.
+
+    Example:
+        >>> checks.batch({"x": jnp.zeros((8, 2))}, "a GAN", x=(2,))
+        >>> checks.batch({"x": jnp.zeros((8, 3))}, "a GAN", x=(2,))
+        Traceback (most recent call last):
+        dgm_jax.core.errors.ConfigError: a batch of a GAN holds x [N, 2]; got x float32[8, 3]
+    """
+    entries = dict(value) if isinstance(value, Mapping) else {}
+    with_axes = {name: event for name, event in events.items() if event is not None}
+    fits = all(name in entries for name in events)
+    if fits:
+        shapes = {name: np.shape(entries[name]) for name in with_axes}
+        fits = all(shapes[name][1:] == event and shapes[name] for name, event in with_axes.items())
+        fits = fits and len({shape[0] for shape in shapes.values()}) <= 1
+    due = [
+        name if event is None else f"{name} [{', '.join(('N', *map(str, event)))}]"
+        for name, event in events.items()
+    ]
+    got = [f"{name} {described(entry)}" for name, entry in entries.items()] or [described(value)]
+    require(fits, f"a batch of {whose} holds {' and '.join(due)}; got {', '.join(got)}")
 
 
 def require_at_least(least: float, settings: Any, *names: str) -> None:
@@ -256,6 +221,28 @@ def require_at_least(least: float, settings: Any, *names: str) -> None:
         require(value is None or value >= least, f"{name} must be at least {least}, got {value}")
 
 
+def require_at_most(most: float, settings: Any, *names: str) -> None:
+    """Check that attributes of a settings object are not too large; None passes.
+
+    Args:
+        most: the largest value allowed.
+        settings: object with the attributes.
+        *names: of the attributes.
+
+    Raises:
+        ConfigError: an attribute above `most`.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> core.require_at_most(1000, SimpleNamespace(num_steps=2000), "num_steps")
+        Traceback (most recent call last):
+        dgm_jax.core.errors.ConfigError: num_steps must be at most 1,000, got 2,000
+    """
+    for name in names:
+        value = getattr(settings, name)
+        require(value is None or value <= most, f"{name} must be at most {most:,}, got {value:,}")
+
+
 def require_positive(settings: Any, *names: str) -> None:
     """Check that attributes of a settings object are above 0.
 
@@ -277,9 +264,6 @@ def require_positive(settings: Any, *names: str) -> None:
         require(value > 0, f"{name} must be positive, got {value}")
 
 
-def _require_values(value: Any, holds: Callable[[Any], Any], message: str) -> None:
-    """`ConfigError` unless a known value is real and `holds(value)` is true throughout."""
-    if is_known(value):
-        number = np.asarray(value)
-        real = any(jnp.issubdtype(number.dtype, kind) for kind in (np.integer, np.floating))
-        require(real and bool(np.all(holds(number))), message)
+def _is_typed_key(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)

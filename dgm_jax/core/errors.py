@@ -5,8 +5,9 @@ command ends: 2 for anything that the caller can correct (a name, a flag, a shap
 """
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar, cast
+import types
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
 Value = TypeVar("Value")
 
@@ -21,12 +22,40 @@ class ConfigError(DgmError):
     """A setting or an argument that cannot be used."""
 
 
+class UnknownNameError(ConfigError, KeyError):
+    """A name that a registry does not have; also a `KeyError`."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
 class DataError(DgmError):
     """Data that do not fit what was declared: range, rank, dtype, non-finite values."""
 
 
 class RunDirectoryError(DgmError):
     """A run folder that is in use, finished, or holds another run."""
+
+
+class Registry(dict[str, Value]):
+    """Values of one kind by name, whose error for an unknown name is that of `lookup`.
+
+    Attributes:
+        kind: of thing, for the message, such as "GAN loss".
+
+    Example:
+        >>> losses = core.Registry("GAN loss", {"hinge": 1, "minimax": 2})
+        >>> losses["hing"]
+        Traceback (most recent call last):
+        dgm_jax.core.errors.UnknownNameError: unknown GAN loss 'hing' (did you mean 'hinge'?)...
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, Value]) -> None:
+        super().__init__(entries)
+        self.kind = kind
+
+    def __missing__(self, name: str) -> Value:
+        raise _unknown(self, name, self.kind)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -99,16 +128,85 @@ def lookup(
         `registry[name]`, or `name` itself from a collection of names.
 
     Raises:
-        ConfigError: an unknown name; the message lists the known ones and suggests the nearest.
+        UnknownNameError: an unknown name, a `ConfigError` and a `KeyError`; the message lists the
+            known ones and suggests the nearest.
 
     Example:
         >>> core.lookup({"hinge": 1, "minimax": 2}, "minimax", "GAN loss")
         2
     """
-    if name in registry:
+    if isinstance(name, Hashable) and name in registry:
         return cast(Value, registry[name] if isinstance(registry, Mapping) else name)
+    raise _unknown(registry, name, kind)
+
+
+def by_name(
+    registry: Mapping[str, Value],
+    value: Any,
+    kind: str,
+    accepted: Any,
+) -> Any:
+    """Accept either a name of a registry or a value itself.
+
+    Args:
+        registry: values by name.
+        value: a name, or an instance of `accepted`.
+        kind: of thing, for the message, such as "GAN loss".
+        accepted: the type of the values.
+
+    Returns:
+        `registry[value]` for a name, else `value`.
+
+    Raises:
+        ConfigError: an unknown name, or neither a name nor of the type `accepted`; the message
+            lists the names.
+
+    Example:
+        >>> core.by_name({"half": 0.5}, "half", "rate", float)
+        0.5
+        >>> core.by_name({"half": 0.5}, 0.25, "rate", float)
+        0.25
+    """
+    if isinstance(value, str):
+        return lookup(registry, value, kind)
+    require(
+        isinstance(value, accepted),
+        f"{kind} must be a {accepted.__name__} or the name of one"
+        f" ({', '.join(sorted(registry))}); got {described(value)}",
+    )
+    return value
+
+
+def described(value: Any) -> str:
+    """Describe a value in a few words, for the message of an error.
+
+    Args:
+        value: anything.
+
+    Returns:
+        Dtype and shape of an array; a number or a text (its first 60 characters) as Python writes
+        it; the name of a class or a function; the type of anything else.
+
+    Example:
+        >>> core.described(np.zeros((2, 3), np.float32)), core.described("ring"), core.described([])
+        ('float32[2, 3]', "'ring'", 'list')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype}{list(value.shape)}"
+    if value is None or isinstance(value, (str, bool, int, float)):
+        text = repr(value)
+        return text if len(text) <= 60 else f"{text[:60]}..."
+    if isinstance(value, (types.FunctionType, types.BuiltinFunctionType)):
+        return f"the function {value.__name__}"
+    return type(value).__name__
+
+
+def _unknown(registry: Collection[str], name: Any, kind: str) -> UnknownNameError:
     known = ", ".join(sorted(str(k) for k in registry))
-    raise ConfigError(f"unknown {kind} {name!r}{did_you_mean(name, registry)}; known: {known}")
+    hint = did_you_mean(name, registry)
+    return UnknownNameError(f"unknown {kind} {name!r}{hint}; known: {known}")
 
 
 def require(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
+from dgm_jax.core import checks
 from dgm_jax.core.types import Array, Key
 
 
@@ -30,7 +31,7 @@ def named_key(key: Key, name: str) -> Key:
         >>> jax.random.key_data(core.named_key(jax.random.key(0), "dropout")).shape
         (2,)
     """
-    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+    return jax.random.fold_in(checks.one_key(key), zlib.crc32(name.encode()))
 
 
 def normal(
@@ -52,7 +53,7 @@ def normal(
         >>> core.normal(jax.random.key(0), (2, 3)).shape
         (2, 3)
     """
-    return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+    return jax.random.normal(checks.one_key(key), (math.prod(shape),), dtype).reshape(shape)
 
 
 def uniform(
@@ -78,7 +79,8 @@ def uniform(
         >>> bool(jnp.all(core.uniform(jax.random.key(0), (2, 3)) < 1))
         True
     """
-    return jax.random.uniform(key, (math.prod(shape),), dtype, minval, maxval).reshape(shape)
+    draws = jax.random.uniform(checks.one_key(key), (math.prod(shape),), dtype, minval, maxval)
+    return draws.reshape(shape)
 
 
 def float_type(*values: ArrayLike | DTypeLike) -> jnp.dtype:

@@ -58,21 +58,40 @@ class Quantized(NamedTuple):
 
 
 class InitQuantizer(Protocol):
-    """`(key, z=None) -> (params, state)`; z [*B, D] are vectors that a codebook may start from."""
+    """`(key, z=None, mask=None) -> (params, state)`.
 
-    def __call__(self, key: Key, z: Array | None = None, /) -> tuple[PyTree, PyTree]: ...
+    z [*B, D] are vectors that a codebook may start from; mask, bool[*B], is False for padding.
+    """
+
+    def __call__(
+        self, key: Key, z: Array | None = None, /, *, mask: Array | None = None
+    ) -> tuple[PyTree, PyTree]: ...
 
 
 class UpdateQuantizer(Protocol):
-    """`(key, state, z, quantized) -> (state, metrics)`, from what `quantize` gave for z."""
+    """`(key, state, z, quantized, mask=None) -> (state, metrics)`.
+
+    `quantized` is what `quantize` gave for z [*B, D]; mask, bool[*B], is False for padding. State
+    and metrics are those of a call without the padding.
+    """
 
     def __call__(
-        self, key: Key, state: PyTree, z: Array, quantized: Quantized, /
+        self,
+        key: Key,
+        state: PyTree,
+        z: Array,
+        quantized: Quantized,
+        /,
+        *,
+        mask: Array | None = None,
     ) -> tuple[PyTree, Metrics]: ...
 
 
 class Quantizer(NamedTuple):
     """Vectors [*B, D] to codes [*B, *code_shape] and back; see `quantization.QUANTIZERS`.
+
+    `init` and `update` are given a mask only where a batch has one, so a quantizer that moves
+    nothing, or is never used with padding, need not take it.
 
     Attributes:
         width: D.

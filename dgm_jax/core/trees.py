@@ -52,6 +52,25 @@ def select_tree(
     return jax.tree.map(lambda a, b: jax.lax.select(condition, a, b), on_true, on_false)
 
 
+def on_host(tree: PyTree) -> PyTree:
+    """Copy a tree to the host, once its arrays are computed.
+
+    Reading an array whose program has failed, such as for lack of memory, ends the process on a
+    CPU; waiting for it first, as here, raises the error.
+
+    Args:
+        tree: arrays.
+
+    Returns:
+        The tree with NumPy arrays as leaves.
+
+    Example:
+        >>> core.on_host({"w": jnp.arange(3)})
+        {'w': array([0, 1, 2], dtype=int32)}
+    """
+    return jax.device_get(jax.block_until_ready(tree))
+
+
 def tree_size(tree: PyTree) -> int:
     """Total number of elements of a tree.
 

@@ -18,6 +18,7 @@ def loss(
     *,
     commitment_weight: Array | float = 0.25,
     codebook_weight: Array | float = 1.0,
+    mask: Array | None = None,
 ) -> Array:
     """VQ-VAE loss: the negative log-likelihood plus the weighted codebook and commitment losses.
 
@@ -34,6 +35,7 @@ def loss(
         commitment_loss: [B, *G], likewise.
         commitment_weight: beta.
         codebook_weight: 0 where the codebook follows a moving average.
+        mask: bool[B], False for padding; the mean is over the other examples, 0 if there are none.
 
     Returns:
         A scalar.
@@ -58,7 +60,34 @@ def loss(
     grid = tuple(range(1, jnp.ndim(codebook_loss)))
     codebook_term = codebook_weight * jnp.sum(codebook_loss, axis=grid)
     commitment_term = commitment_weight * jnp.sum(commitment_loss, axis=grid)
-    return jnp.mean(codebook_term + commitment_term - log_likelihood)
+    return mean_of_real(codebook_term + commitment_term - log_likelihood, mask)
+
+
+def mean_of_real(values: Array, mask: Array | None) -> Array:
+    """The mean over the examples of a batch that are not padding.
+
+    Args:
+        values: [B].
+        mask: bool[B], False for padding; None if there is none.
+
+    Returns:
+        A scalar, in the unit of the values; 0 if all examples are padding.
+
+    Raises:
+        ConfigError: a mask of another shape.
+
+    Example:
+        >>> vqvae.mean_of_real(jnp.array([1.0, 3.0, 50.0]), jnp.array([True, True, False])).item()
+        2.0
+    """
+    if mask is None:
+        return jnp.mean(values)
+    require(
+        jnp.shape(mask) == jnp.shape(values),
+        f"mask must be {jnp.shape(values)}, one entry an example, got {jnp.shape(mask)}",
+    )
+    kept = jnp.asarray(mask, bool)
+    return jnp.sum(jnp.where(kept, values, 0)) / jnp.maximum(jnp.sum(kept), 1)
 
 
 def uniform_log_prior(num_places: int, num_codes: int) -> float:

@@ -10,6 +10,7 @@ from dgm_jax import core
 from dgm_jax.core import Array, Key, Quantized, Quantizer, at_least_float32, require
 from dgm_jax.quantization.clustering import kmeans
 from dgm_jax.quantization.codebooks import Codebooks, by_level, either, require_sizes
+from dgm_jax.quantization.padding import rows_mask
 from dgm_jax.quantization.product import multi_head_lookup, multi_head_quantize
 from dgm_jax.quantization.residual import residual_lookup, residual_quantize
 from dgm_jax.quantization.vector import GRADIENTS, gather, unit
@@ -64,10 +65,12 @@ def residual_quantizer(
         rows = z.reshape(-1, width).astype(chosen.dtype)
         return lax.scan(lambda residual, values: (residual - values, residual), rows, chosen)[1]
 
-    def cluster(key: Key, z: Array) -> Array:
+    def cluster(key: Key, z: Array, mask: Array | None) -> Array:
+        kept = rows_mask(mask, z.shape)
+
         def level(residual: Array, key: Key) -> tuple[Array, Array]:
-            book, codes, _ = kmeans(key, residual, num_codes, **search)
-            return residual - gather(book, codes), book
+            book, codes, _ = kmeans(key, residual, num_codes, mask=kept, **search)
+            return residual - gather(book, jnp.maximum(codes, 0)), book
 
         rows = at_least_float32(z.reshape(-1, width))
         return lax.scan(level, rows, jax.random.split(key, num_levels))[1]
@@ -133,8 +136,9 @@ def product_quantizer(
     def quantize(z: Array, books: Array) -> Quantized:
         return multi_head_quantize(z, books, gradient=gradient, cosine=cosine, **search)
 
-    def cluster(key: Key, z: Array) -> Array:
-        return _cluster(key, unit(_heads(z, num_heads), cosine), num_codes, search)
+    def cluster(key: Key, z: Array, mask: Array | None) -> Array:
+        parts = unit(_heads(z, num_heads), cosine)
+        return _cluster(key, parts, num_codes, rows_mask(mask, z.shape), search)
 
     books = Codebooks(
         width=width,
@@ -152,11 +156,17 @@ def _heads(z: Array, num_heads: int) -> Array:
     return jnp.moveaxis(z.reshape(-1, num_heads, z.shape[-1] // num_heads), 1, 0)
 
 
-def _cluster(key: Key, parts: Array, num_codes: int, search: dict[str, Any]) -> Array:
-    """Codebooks [H, K, d] by k-means of each of parts [H, N, d]."""
+def _cluster(
+    key: Key,
+    parts: Array,
+    num_codes: int,
+    kept: Array | None,
+    search: dict[str, Any],
+) -> Array:
+    """Codebooks [H, K, d] by k-means of each of parts [H, N, d]; kept is bool[N] or None."""
 
     def head(key_and_part: tuple[Key, Array]) -> Array:
         key, part = key_and_part
-        return kmeans(key, part, num_codes, **search).codebook
+        return kmeans(key, part, num_codes, mask=kept, **search).codebook
 
     return lax.map(head, (jax.random.split(key, len(parts)), parts))

@@ -9,11 +9,11 @@ vmap. Statistics come from the given arrays only; where a batch is spread over p
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from dgm_jax.core import Array, Key, checks, float_type, require
+from dgm_jax.quantization.padding import rows_mask, shuffled
 
 
 class CodebookState(NamedTuple):
@@ -203,8 +203,8 @@ def revive(
         state: before the revival.
         z: [*B, D].
         threshold: in vectors a batch.
-        mask: bool[*B], False for padding: no code is moved to such a vector, and if all are
-            padding, none is revived.
+        mask: bool[*B], False for padding: the result is that of the other vectors alone, bit for
+            bit, and if all are padding, no code is revived.
 
     Returns:
         The new state.
@@ -223,39 +223,16 @@ def revive(
         len(shape) >= 2 and shape[-1] == dim and 0 not in shape,
         f"z must be [*B, {dim}], not empty; got {shape}",
     )
-    got = shape[:-1] if mask is None else jnp.shape(mask)
-    require(got == shape[:-1], f"mask must be {shape[:-1]}, as z is {shape}; got {got}")
+    kept = rows_mask(mask, shape)
     codebook, counts = lax.stop_gradient(state)
     rows = lax.stop_gradient(jnp.asarray(z, codebook.dtype)).reshape(-1, dim)
     dead = counts < threshold
-    order, num = real_first(jax.random.permutation(key, len(rows)), mask)
+    order, num = shuffled(key, len(rows), kept)
     # The i-th dead code takes the i-th vector of the random order.
     fresh = rows[order[(jnp.cumsum(dead) - 1) % num]]
-    if mask is not None:
-        dead &= jnp.any(mask)
+    if kept is not None:
+        dead &= jnp.any(kept)
     return CodebookState(
         codebook=jnp.where(dead[:, None], fresh, codebook),
         counts=jnp.where(dead, jnp.maximum(jnp.asarray(threshold, counts.dtype), 1), counts),
     )
-
-
-def real_first(order: Array, mask: Array | None) -> tuple[Array, Array | int]:
-    """Move the rows that are no padding to the front of an order.
-
-    Args:
-        order: of N rows, integers [N].
-        mask: bool of N entries, False for padding; None if there is none.
-
-    Returns:
-        The order, and the number of rows that are no padding, at least 1.
-
-    Example:
-        >>> order, num = codebook_ema.real_first(jnp.arange(3), jnp.array([False, True, True]))
-        >>> order.tolist(), int(num)
-        ([1, 2, 0], 2)
-    """
-    if mask is None:
-        return order, len(order)
-    kept = jnp.asarray(mask, bool).reshape(-1)
-    order = order[jnp.argsort(~kept[order], stable=True)]
-    return order, jnp.maximum(jnp.sum(kept, dtype=jnp.int32), 1)

@@ -24,6 +24,7 @@ from dgm_jax.core import (
     require,
 )
 from dgm_jax.quantization import codebook_ema
+from dgm_jax.quantization.padding import rows_mask
 
 STARTS = ("normal", "kmeans")
 
@@ -38,7 +39,7 @@ class Codebooks(NamedTuple):
         lookup: `(books, codes) -> [*B, D]`.
         followed: `(z, books, codes) -> [L, N, d]`, the vectors that each codebook represents; for
             one codebook z itself.
-        cluster: `(key, z) -> books` by k-means.
+        cluster: `(key, z, mask) -> books` by k-means; mask is bool[*B], False for padding, or None.
     """
 
     width: int
@@ -46,7 +47,7 @@ class Codebooks(NamedTuple):
     quantize: Callable[[Array, Array], Quantized]
     lookup: Callable[[Array, Array], Array]
     followed: Callable[[Array, Array, Array], Array]
-    cluster: Callable[[Key, Array], Array]
+    cluster: Callable[[Key, Array, Array | None], Array]
 
 
 def trained(books: Codebooks, start: str) -> Quantizer:
@@ -67,7 +68,7 @@ def trained(books: Codebooks, start: str) -> Quantizer:
         width=books.width,
         num_codes=books.shape[-2],
         code_shape=books.shape[:-2],
-        init=lambda key, z=None: (_first(books, start, key, z), {}),
+        init=lambda key, z=None, *, mask=None: (_first(books, start, key, z, mask), {}),
         quantize=lambda params, state, z: books.quantize(z, params),
         lookup=lambda params, state, codes: books.lookup(params, codes),
         update=unchanged,
@@ -99,11 +100,16 @@ def averaged(
     checks.not_negative(threshold, "threshold")
     levels = books.shape[:-2]
 
-    def init(key: Key, z: Array | None = None) -> tuple[PyTree, PyTree]:
+    def init(
+        key: Key,
+        z: Array | None = None,
+        *,
+        mask: Array | None = None,
+    ) -> tuple[PyTree, PyTree]:
         # At the threshold of revival: a code that the first batch does not use is moved at once to
         # one of its vectors.
         begin = lambda book: codebook_ema.init(book, count=threshold or 1.0)
-        first = _first(books, start, key, z)
+        first = _first(books, start, key, z, mask)
         return {}, jax.vmap(begin)(first) if levels else begin(first)
 
     def quantize(
@@ -122,14 +128,19 @@ def averaged(
         state: codebook_ema.CodebookState,
         z: Array,
         quantized: Quantized,
+        *,
+        mask: Array | None = None,
     ) -> tuple[PyTree, Metrics]:
         z, codes = lax.stop_gradient((z, quantized.codes))
+        kept = rows_mask(mask, jnp.shape(z))
         vectors = books.followed(z, state.codebook, codes)
         if levels:
             keys = jax.random.split(key, levels[0])
-            state, dead = jax.vmap(move)(keys, state, vectors, by_level(codes))
+            moves = jax.vmap(move, in_axes=(0, 0, 0, 0, None))
+            state, dead = moves(keys, state, vectors, by_level(codes), kept)
         else:
-            state, dead = move(key, state, vectors, codes)
+            rows = vectors.reshape(-1, vectors.shape[-1])
+            state, dead = move(key, state, rows, codes.reshape(-1), kept)
         if threshold == 0:
             return state, {}
         return state, {"revived": jnp.sum(dead).astype(state.counts.dtype)}
@@ -150,26 +161,40 @@ def _move(
     state: codebook_ema.CodebookState,
     z: Array,
     codes: Array,
+    kept: Array | None,
     *,
     decay: Array | float,
     threshold: float,
 ) -> tuple[codebook_ema.CodebookState, Array]:
-    """One step of the moving average, with revival; also returns how many codes were dead."""
+    """One step of the moving average, with revival; also returns how many codes were dead.
+
+    kept is bool[N], False for padding among z [N, D] and codes [N], or None.
+    """
+    if kept is not None:
+        codes = jnp.where(kept, codes, -1)
     state = codebook_ema.update(state, z, codes, decay)
     dead = jnp.sum(state.counts < threshold)
-    if threshold > 0:
-        state = codebook_ema.revive(key, state, z, threshold)
-    return state, dead
+    if threshold == 0:
+        return state, dead
+    if kept is not None:
+        dead = jnp.where(jnp.any(kept), dead, 0)
+    return codebook_ema.revive(key, state, z, threshold, mask=kept), dead
 
 
-def _first(books: Codebooks, start: str, key: Key, z: Array | None) -> Array:
+def _first(
+    books: Codebooks,
+    start: str,
+    key: Key,
+    z: Array | None,
+    mask: Array | None,
+) -> Array:
     """The codebooks before any training."""
     if start == "normal":
         return core.normal(key, books.shape)
     if z is None:
         raise ConfigError("a codebook that starts by k-means needs vectors: init(key, z)")
     require(z.shape[-1:] == (books.width,), f"z must be [*B, {books.width}], got {z.shape}")
-    return books.cluster(key, z)
+    return books.cluster(key, z, mask)
 
 
 def by_level(codes: Array) -> Array:
@@ -182,9 +207,11 @@ def unchanged(
     state: PyTree,
     z: Array,
     quantized: Quantized,
+    *,
+    mask: Array | None = None,
 ) -> tuple[PyTree, Metrics]:
     """The `update` of a quantizer whose state, if any, stays as it is."""
-    del key, z, quantized
+    del key, z, quantized, mask
     return state, {}
 
 

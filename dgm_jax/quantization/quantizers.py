@@ -9,7 +9,8 @@
 
 A codebook starts with standard normal rows, or, with `start="kmeans"`, at the centers of the
 vectors given to `init(key, z)`, such as the encoder's output for a first batch: `vqvae` takes the
-images, a `networks.Quantize` layer uses the input of its `init`.
+images, a `networks.Quantize` layer uses the input of its `init`. In a batch with padding, `init`
+and `update` take a mask, and give what they would give for the other vectors alone.
 """
 
 import math
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax import core
-from dgm_jax.core import Array, PyTree, Quantized, Quantizer
+from dgm_jax.core import Array, Key, PyTree, Quantized, Quantizer, Registry
 from dgm_jax.quantization._several_codebooks import product_quantizer, residual_quantizer
 from dgm_jax.quantization.clustering import kmeans
 from dgm_jax.quantization.codebooks import (
@@ -145,20 +146,23 @@ def finite_scalar_quantizer(levels: Sequence[int] | np.ndarray) -> Quantizer:
         width=len(levels),
         num_codes=math.prod(levels),
         code_shape=(),
-        init=lambda key, z=None: ({}, {}),
+        init=lambda key, z=None, *, mask=None: ({}, {}),
         quantize=quantize,
         lookup=lambda params, state, codes: codes_to_values(codes, levels),
         update=unchanged,
     )
 
 
-QUANTIZERS = {
-    "moving_average": moving_average_quantizer,
-    "codebook_loss": codebook_loss_quantizer,
-    "finite_scalar": finite_scalar_quantizer,
-    "residual": residual_quantizer,
-    "product": product_quantizer,
-}
+QUANTIZERS = Registry(
+    "quantizer",
+    {
+        "moving_average": moving_average_quantizer,
+        "codebook_loss": codebook_loss_quantizer,
+        "finite_scalar": finite_scalar_quantizer,
+        "residual": residual_quantizer,
+        "product": product_quantizer,
+    },
+)
 
 
 def _one_codebook(
@@ -170,11 +174,14 @@ def _one_codebook(
     def quantize(z: Array, book: Array) -> Quantized:
         return vector_quantize(z, book, gradient=gradient, cosine=cosine, **search)
 
+    def cluster(key: Key, z: Array, mask: Array | None) -> Array:
+        return kmeans(key, unit(z, cosine), num_codes, mask=mask, **search).codebook
+
     return Codebooks(
         width=width,
         shape=(num_codes, width),
         quantize=quantize,
         lookup=lambda book, codes: vector_lookup(unit(book, cosine), codes),
         followed=lambda z, book, codes: z,
-        cluster=lambda key, z: kmeans(key, unit(z, cosine), num_codes, **search).codebook,
+        cluster=cluster,
     )

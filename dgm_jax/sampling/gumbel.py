@@ -13,11 +13,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dgm_jax.core import Array, Key, at_least_float32, checks, require
-
-_LARGEST_CHECKED = 1 << 20  # entries; reading larger eager arrays would cost more than it helps
 
 
 def gumbel_noise(
@@ -42,7 +39,8 @@ def gumbel_noise(
         >>> gumbel_noise(jax.random.key(0), (2, 3)).shape
         (2, 3)
     """
-    return jax.random.gumbel(key, (math.prod(shape),), jnp.float32, mode).reshape(shape)
+    noise = jax.random.gumbel(checks.one_key(key), (math.prod(shape),), jnp.float32, mode)
+    return noise.reshape(shape)
 
 
 def as_logits(logits: Array) -> Array:
@@ -63,21 +61,7 @@ def as_logits(logits: Array) -> Array:
         logits.ndim >= 1 and logits.shape[-1] >= 1,
         f"logits must be [*B, K] with K >= 1, got {logits.shape}",
     )
-    if checks.is_concrete(logits) and 0 < logits.size <= _LARGEST_CHECKED:
-        require(
-            not _look_like_probabilities(logits),
-            "logits look like probabilities (rows in [0, 1] that sum to one); pass"
-            " jnp.log(probabilities)",
-        )
-    return at_least_float32(logits)
-
-
-def _look_like_probabilities(logits: Array) -> bool:
-    """Whether all entries are in [0, 1], not all of them 0 or 1, and every row sums to one."""
-    values = np.asarray(logits, np.float64)
-    in_range = np.all((values >= 0) & (values <= 1)) and np.any((values > 0) & (values < 1))
-    tolerance = max(1e-5, float(jnp.finfo(jnp.result_type(logits.dtype, jnp.bfloat16)).eps))
-    return bool(in_range and np.all(np.abs(values.sum(-1) - 1) < tolerance))
+    return at_least_float32(checks.not_probabilities(logits, "logits"))
 
 
 def perturbed_logits(

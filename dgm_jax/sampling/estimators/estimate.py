@@ -5,7 +5,7 @@ d log p(x) / d logits = x - p.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,48 +30,6 @@ class Estimate(NamedTuple):
 
     value: Array
     gradient: Array
-
-
-def expectation(
-    estimator: Estimator,
-    key: Key,
-    objective: Objective,
-    logits: Array,
-    **options: Any,
-) -> Array:
-    """E[objective] as a scalar to differentiate, with the estimator's value and gradient.
-
-    Its derivative with respect to the logits is the estimate's gradient. With respect to anything
-    else that the objective closes over, it is the derivative of the estimate's value (the mean
-    derivative over the points where the objective was evaluated). `jax.vmap` over (key, logits)
-    handles a batch of encoder outputs.
-
-    Args:
-        estimator: an entry of `ESTIMATORS`.
-        key: a typed key.
-        objective: `[*B, *E, K] -> [*B]`.
-        logits: [*E, K].
-        **options: of the estimator.
-
-    Returns:
-        A scalar, in the unit of the objective.
-
-    Raises:
-        ConfigError: as the estimator does.
-
-    Example:
-        >>> from dgm_jax.sampling.estimators import ESTIMATORS, expectation
-        >>> f = lambda x: x @ jnp.array([1.0, 3.0])
-        >>> loss = lambda logits: expectation(ESTIMATORS["exact"], jax.random.key(0), f, logits)
-        >>> print(np.round(jax.grad(loss)(jnp.zeros(2)), 2))
-        [-0.5  0.5]
-    """
-    logits = as_logits(logits)
-    estimate = estimator(key, objective, jax.lax.stop_gradient(logits), **options)
-    # The product adds exactly zero to the value and the gradient to the derivative.
-    unmasked = jnp.where(jnp.isneginf(logits), 0, logits)
-    slope = jax.lax.stop_gradient(estimate.gradient)
-    return estimate.value + jnp.sum(slope * (unmasked - jax.lax.stop_gradient(unmasked)))
 
 
 def prepare(logits: Array) -> Array:
