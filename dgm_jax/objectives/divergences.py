@@ -37,7 +37,7 @@ def kl(log_p: Array, log_q: Array) -> Array:
         Nats [*B]; `inf` where p has an atom that q lacks (these terms send back no gradient).
 
     Raises:
-        ConfigError: different last axes.
+        ConfigError: different last axes, or known probabilities in place of log-probabilities.
 
     Example:
         >>> p = jnp.array([0.5, 0.5])
@@ -73,7 +73,7 @@ def js(log_p: Array, log_q: Array) -> Array:
         Nats [*B], in [0, log 2].
 
     Raises:
-        ConfigError: different last axes.
+        ConfigError: different last axes, or known probabilities in place of log-probabilities.
 
     Example:
         >>> value = divergences.js(jnp.array([0.0, -jnp.inf]), jnp.array([-jnp.inf, 0.0]))
@@ -95,7 +95,7 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
         [*B], in [0, 1].
 
     Raises:
-        ConfigError: different last axes.
+        ConfigError: different last axes, or known probabilities in place of log-probabilities.
 
     Example:
         >>> p = jnp.array([0.5, 0.5])
@@ -123,7 +123,8 @@ def kl_on_grid(
         Nats [*B].
 
     Raises:
-        ConfigError: different last axes, or a known spacing that is not positive.
+        ConfigError: different last axes, known probabilities in place of log-probabilities, or a
+            known spacing that is not positive.
 
     Example:
         >>> x = jnp.linspace(-10, 10, 201)
@@ -151,7 +152,8 @@ def js_on_grid(
         Nats [*B], in [0, log 2].
 
     Raises:
-        ConfigError: different last axes, or a known spacing that is not positive.
+        ConfigError: different last axes, known probabilities in place of log-probabilities, or a
+            known spacing that is not positive.
 
     Example:
         >>> log_p = jnp.log(jnp.array([2.0, 0.0]))  # on two cells of length 1/2
@@ -177,7 +179,8 @@ def total_variation_on_grid(
         [*B], in [0, 1].
 
     Raises:
-        ConfigError: different last axes, or a known spacing that is not positive.
+        ConfigError: different last axes, known probabilities in place of log-probabilities, or a
+            known spacing that is not positive.
 
     Example:
         >>> log_p = jnp.log(jnp.array([2.0, 0.0]))  # on two cells of length 1/2
