@@ -6,6 +6,7 @@ another project is looked up.
 
 import importlib.metadata
 import os
+import re
 
 project = "dgm_jax"
 author = "The dgm_jax authors"
@@ -40,9 +41,49 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_title = "dgm_jax"
 html_show_sourcelink = True
+
+
+SECTION = re.compile(r"(Args|Attributes|Example|Examples|Raises|Returns|Yields):")
+
+
+def _as_text(line: str) -> str:
+    """A line of a docstring, whose stars and bars are no markup; `code` is code."""
+    parts = re.split(r"(`[^`]+`)", line)
+    escaped = [re.sub(r"([*|]|(?<=\w)_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
+    code = [f"`{part}`" for part in parts[1::2]]
+    return "".join(part for pair in zip(escaped, [*code, ""], strict=True) for part in pair)
+
+
+def plain_docstrings(app, what, name, obj, options, lines: list[str]) -> None:
+    """Docstrings are plain text: what is indented after an empty line is a formula, and is shown as
+    it stands."""
+    made = []
+    in_section = in_formula = False
+    for line in lines:
+        indented = line[:1].isspace()
+        if line and not indented:
+            in_section = bool(SECTION.fullmatch(line))
+            if in_formula:
+                made.append("")
+            in_formula = False
+        elif indented and not in_section and not in_formula:
+            if made and not made[-1]:
+                in_formula = True
+                made += ["::", ""]
+            else:
+                line = line.strip()
+        is_example = line.lstrip().startswith((">>>", "..."))
+        made.append(line if in_formula or is_example else _as_text(line))
+    lines[:] = made
+
+
+def setup(app) -> None:
+    """Before napoleon reads the sections."""
+    app.connect("autodoc-process-docstring", plain_docstrings, priority=400)
