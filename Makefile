@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?=
 
-.PHONY: demo docs study lint format test test-plain test-newest test-slow test-faults setup setup-docs setup-lint setup-test benchmark clean
+.PHONY: demo docs study lint format test test-quick test-optimized test-plain test-newest test-slow test-faults setup setup-docs setup-lint setup-test benchmark clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
@@ -58,8 +58,12 @@ format: setup-lint
 
 # Most tests on programs that are compiled with little effort, the others as for a user.
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
-test: setup-test
+test: test-quick test-optimized
+
+test-quick: setup-test
 	$(PYTEST) -m "not slow and not optimized" --quick-compile
+
+test-optimized: setup-test
 	$(PYTEST) -m "not slow and optimized"
 
 # The networks once more, without oneDNN.
