@@ -7,11 +7,12 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?=
 
-.PHONY: demo study lint format test test-plain test-newest test-slow test-faults setup setup-lint setup-test benchmark clean
+.PHONY: demo docs study lint format test test-quick test-optimized test-plain test-newest test-slow test-faults setup setup-docs setup-lint setup-test benchmark clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
 setup-lint: $(VENV)/.installed-lint
+setup-docs: $(VENV)/.installed-docs
 
 # One install each, of the versions that constraints.txt pins for this Python.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -30,11 +31,20 @@ $(VENV)/.installed-lint: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.installed
 
 # docs/gan_ring.png: make demo OUT=runs/demo, then .venv/bin/dgm-jax sample runs/demo --out docs/gan_ring.png
+$(VENV)/.installed-docs: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs,onednn]"
+	touch $@ $(VENV)/.installed
+
 demo: setup
 	$(BIN)/dgm-jax run gan_ring --num_seeds 4 --num_steps 2000 --log_every 250 --learning_rate 1e-3 $(if $(OUT),--out $(OUT))
 
 study: setup
 	$(BIN)/python -m experiments.gan_ring --num_seeds 5 --num_steps 10000 --method vanilla packed2 $(if $(OUT),--out $(OUT))
+
+# The pages, with their examples executed, in docs/_build/html. Asks no server for anything.
+docs: setup-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 # Formatter, linter and types, as .ci/run and pre-commit call them. pyright asks no server for news.
 lint: setup-lint
@@ -48,8 +58,12 @@ format: setup-lint
 
 # Most tests on programs that are compiled with little effort, the others as for a user.
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
-test: setup-test
+test: test-quick test-optimized
+
+test-quick: setup-test
 	$(PYTEST) -m "not slow and not optimized" --quick-compile
+
+test-optimized: setup-test
 	$(PYTEST) -m "not slow and optimized"
 
 # The networks once more, without oneDNN.

@@ -15,6 +15,7 @@ import tomllib
 
 import pytest
 import yaml
+from matplotlib import pyplot
 
 import dgm_jax
 from dgm_jax.store.directory import FOLDERS
@@ -30,7 +31,12 @@ ARCHITECTURE = "docs/architecture.md"
 CONCEPTS = "docs/concepts.md"
 DATA, EXPERIMENTS = "docs/data.md", "docs/experiments.md"
 PAGES = (GUIDE, ARCHITECTURE, CONCEPTS, DATA, EXPERIMENTS, "CHANGELOG.md")
-LINKING = (*PAGES, "README.md", "benchmarks/README.md")
+BOOK = tuple(
+    str(path.relative_to(ROOT))
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+    if "_build" not in path.parts
+)
+LINKING = tuple(dict.fromkeys((*PAGES, "README.md", "benchmarks/README.md", *BOOK)))
 PATH_ENDINGS = (".py", ".md", ".toml", ".cff", ".yaml", ".yml", ".txt")
 
 
@@ -178,7 +184,8 @@ def test_a_wrong_name_and_a_wrong_path_would_be_noticed():
 
 @pytest.mark.parametrize("page", LINKING)
 def test_every_link_leads_to_a_file(page):
-    targets = re.findall(r"\]\(([^)\s]+)\)", text_of(page))
+    prose = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose)
     local = [target.split("#")[0] for target in targets if not target.startswith("http")]
     missing = [target for target in local if not (ROOT / page).parent.joinpath(target).exists()]
     assert not missing
@@ -233,6 +240,44 @@ def test_every_block_runs_by_itself(page, index, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "assert" in block  # a block that checks nothing shows nothing
     exec(compile(block, f"{page}, block {index}", "exec"), {"__name__": "example"})
+
+
+def cells_of(page):
+    """The code cells of an executed page, as one program."""
+    cells = re.findall(
+        r"^```\{code-cell\}[^\n]*\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE
+    )
+    return "\n".join(cells)
+
+
+EXECUTED = [
+    pytest.param(page, marks=[pytest.mark.slow] if "tutorials" in page else [])
+    for page in BOOK
+    if cells_of(page)
+]
+
+
+@pytest.mark.parametrize("page", EXECUTED)
+def test_every_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: pyplot.close("all"))
+    assert "assert" in cells_of(page)
+    exec(compile(cells_of(page), page, "exec"), {"__name__": "example"})
+
+
+def test_every_package_and_every_page_is_in_the_contents():
+    contents = "".join(text_of(page) for page in ("docs/index.md", "docs/api/index.md"))
+    listed = set(re.findall(r"^[\w/]+$", contents, re.MULTILINE))
+    pages = {page.removeprefix("docs/").removesuffix(".md") for page in BOOK}
+    inside = {page.removeprefix("api/") for page in pages if page.startswith("api/")}
+    assert listed == (pages - {f"api/{name}" for name in inside} | inside) - {"index"} | {
+        "api/index"
+    }
+    private = {"native", "experiments", "terminal"}
+    assert (
+        inside - {"index"}
+        == {path.parent.name for path in (ROOT / "dgm_jax").glob("*/__init__.py")} - private
+    )
 
 
 # Tables of the architecture that a test enforces.

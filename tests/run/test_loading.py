@@ -219,7 +219,7 @@ def test_samples_are_those_of_the_run_bit_for_bit(ring, copy, monkeypatch, sourc
 
 def test_the_lines_of_the_readme_run(ring):
     readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    lines = readme[: readme.index("\n\n`--keep_best frechet`")].split("\n\n")[-1]
+    (lines,) = [part for part in readme.split("\n\n") if "from dgm_jax.run import load\n" in part]
     scope = {}
     exec(textwrap.dedent(lines).replace("runs/digits", str(ring[0])), scope)
     assert scope["images"].shape == (16, 2) and len(lines.splitlines()) == 4
