@@ -1,7 +1,8 @@
-"""A 2-D density as a data set: its options, its fixed samples, its identity."""
+"""A 2-D density as a data set: its options, its stored samples, its description."""
 
 import hashlib
 import inspect
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,8 +16,20 @@ FIXED_SAMPLES_TAG = 0x2D5E7
 MAX_POINTS = 2**26  # of a split: half a GiB
 
 
-def load_density(name: str, seed: int, options: dict) -> Dataset:
-    """The density `name` with `num_train` and `num_test` fixed samples."""
+def load_density(name: str, seed: int, options: dict[str, Any]) -> Dataset:
+    """Make the data set of a density, with stored samples.
+
+    Args:
+        name: a name of `DENSITIES`.
+        seed: seed of the stored samples.
+        options: keyword arguments of the density, and `num_train` and `num_test`.
+
+    Returns:
+        The data set with its `density`.
+
+    Raises:
+        ConfigError: for an unknown option, or a value that does not fit.
+    """
     options = checked(name, options, DENSITIES[name], {"num_train": int, "num_test": int})
     sizes = {"num_train": options.pop("num_train", 100_000)}
     sizes["num_test"] = options.pop("num_test", 10_000)
@@ -24,17 +37,18 @@ def load_density(name: str, seed: int, options: dict) -> Dataset:
         checks.whole(value, key)
         require(value <= MAX_POINTS, f"{key} must be at most {MAX_POINTS}, got {value}")
     density = DENSITIES[name](**options)
-    defaults = {key: p.default for key, p in inspect.signature(DENSITIES[name]).parameters.items()}
-    notes = tuple(f"{key}={value}" for key, value in (defaults | options).items())
-    # A tag keeps these keys apart from those of a run with the same seed: split(key)[i] is
-    # fold_in(key, i).
+    parameters = inspect.signature(DENSITIES[name]).parameters
+    settings = {key: parameter.default for key, parameter in parameters.items()} | options
+    notes = tuple(f"{key}={value}" for key, value in settings.items())
+    # The tag makes these keys differ from those of a run with the same seed, since split(key)[i]
+    # is fold_in(key, i).
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), FIXED_SAMPLES_TAG))
     train, test = (
         {"x": np.asarray(density.sample(key, size), np.float32)}
         for key, size in zip(keys, sizes.values(), strict=True)
     )
-    written = " ".join(f"{key.removeprefix('num_')} {size}" for key, size in sizes.items())
-    definition = f"{name}({', '.join(notes)}) seed {seed} {written}"
+    splits = " ".join(f"{key.removeprefix('num_')} {size}" for key, size in sizes.items())
+    definition = f"{name}({', '.join(notes)}) seed {seed} {splits}"
     info = DatasetInfo(
         name=name,
         kind="density",
