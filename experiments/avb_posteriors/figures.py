@@ -31,7 +31,7 @@ def _draws_over_density(result, inputs: Inputs, title: str):
         axis,
         axis,
         titles=[title],
-        colour_label="exact log-density, nats",
+        color_label="exact log-density, nats",
         xlabel=xlabel,
         ylabel=ylabel,
         points=np.asarray(result.arrays["z"])[0][:600],

@@ -113,7 +113,7 @@ def figures(results, inputs: Inputs) -> dict:
             panels, axis = panels[:, middle][:, :, middle], axis[middle]
             titles = ["log p - log q", "network", "difference"]
             figure = plotting.heatmap_on_grid(
-                panels, axis, axis, titles=titles, colour_label="logit", signed=True
+                panels, axis, axis, titles=titles, color_label="logit", signed=True
             )
         found[f"logit_{result.name}"] = (figure, caption)
     return found
