@@ -39,7 +39,7 @@ class Move(NamedTuple):
 
     Attributes:
         gradient: with respect to the player's own parts.
-        aux: what the loss returned beside its value.
+        aux: the `Aux` that the loss returned with its value.
         loss: the value of the loss.
     """
 
