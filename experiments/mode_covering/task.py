@@ -117,9 +117,10 @@ def log_p(x: Array, half: float) -> Array:
     Returns:
         [G], nats.
     """
+    points = x[:, None]
     log_weights = jnp.log(jnp.full(2, 0.5))
     means = jnp.array([[-half], [half]])
-    return mixture.log_prob(x[:, None], log_weights, means, SCALE)
+    return mixture.log_prob(points, log_weights, means, SCALE)
 
 
 def divergence(arm: str, loc: Array, scale: Array) -> Array:
@@ -135,8 +136,9 @@ def divergence(arm: str, loc: Array, scale: Array) -> Array:
     """
     name, half = parse(arm)
     x = grid(half)
+    log_density = log_p(x, half)
     log_q = gaussian.log_prob(x, loc, scale)
-    return DIVERGENCES[name](log_p(x, half), log_q, SPACING)
+    return DIVERGENCES[name](log_density, log_q, SPACING)
 
 
 def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
