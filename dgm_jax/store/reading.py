@@ -19,7 +19,8 @@ FOLDERS = (FIGURES, CHECKPOINTS, MODELS)
 
 # In format 1, which was not written down, checkpoints did not say which run they belong to.
 FORMAT = 2
-RESERVED = ("experiment", "format", "run_id", "parent")  # entries of config.json that are not settings
+# Entries of config.json that are not settings.
+RESERVED = ("experiment", "format", "run_id", "parent")
 PathLike = str | os.PathLike[str]
 _IN_SUMMARY: dict[str, type] = {
     "experiment": str,
