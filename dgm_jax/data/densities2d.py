@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, normal, require, uniform
+from dgm_jax.core import Array, Key, Registry, normal, require, uniform
 from dgm_jax.data.curves2d import spiral, two_moons, two_spirals
 from dgm_jax.data.dataset import Density2D
 from dgm_jax.data.limits2d import count, finite, positive
@@ -232,19 +232,22 @@ def _length(x: Array) -> Array:
     return jnp.where(squares > 0, jnp.sqrt(safe), 0.0)
 
 
-DENSITIES = {
-    f.__name__: f
-    for f in (
-        ring,
-        grid,
-        mixture,
-        spiral,
-        two_spirals,
-        two_moons,
-        circles,
-        pinwheel,
-        checkerboard,
-        banana,
-        rosenbrock,
-    )
-}
+DENSITIES = Registry(
+    "density",
+    {
+        f.__name__: f
+        for f in (
+            ring,
+            grid,
+            mixture,
+            spiral,
+            two_spirals,
+            two_moons,
+            circles,
+            pinwheel,
+            checkerboard,
+            banana,
+            rosenbrock,
+        )
+    },
+)

@@ -7,13 +7,32 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgm_jax.core import checks, require
-from dgm_jax.data.dataset import Dataset, DatasetInfo
+from dgm_jax.core import checks, lookup, require
+from dgm_jax.data.dataset import Dataset, DatasetInfo, Density2D
 from dgm_jax.data.densities2d import DENSITIES
 from dgm_jax.data.options import checked
 
 FIXED_SAMPLES_TAG = 0x2D5E7
 MAX_POINTS = 2**26  # of a split: half a GiB
+
+
+def density(name: str, **options: Any) -> Density2D:
+    """Make a density in the plane, to sample and to evaluate.
+
+    Example: `density("ring", num_modes=8).sample(key, 100)` is [100, 2].
+
+    Args:
+        name: a name of `DENSITIES`.
+        **options: keyword arguments of the density.
+
+    Returns:
+        The density.
+
+    Raises:
+        ConfigError: for an unknown name or option, or a value that does not fit.
+    """
+    make = lookup(DENSITIES, name, "density")
+    return make(**checked(name, options, make, {}))
 
 
 def load_density(name: str, seed: int, options: dict[str, Any]) -> Dataset:

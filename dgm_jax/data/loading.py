@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax.core import DataError, checks, lookup, require
+from dgm_jax.core import DataError, checks, described, lookup, require
+from dgm_jax.data._available import AUTO, available
 from dgm_jax.data.checks import as_array
 from dgm_jax.data.dataset import Dataset
 from dgm_jax.data.densities2d import DENSITIES
@@ -56,8 +57,9 @@ def load(
     """Read, check and describe a data set.
 
     Args:
-        name: a density of `DENSITIES`; a set of `IMAGE_SETS`; or `tfds:NAME`, `folder:PATH`,
-            `npz:PATH`, `idx:PATH`. It may carry options, for command lines:
+        name: a density of `DENSITIES`; a set of `IMAGE_SETS`; `tfds:NAME`, `folder:PATH`,
+            `npz:PATH`, `idx:PATH`; or `auto`, the first set of images on this machine
+            (`available`). It may carry options, for command lines:
             `folder:PATH?image_size=32&bad_files=skip` is `image_size=32, bad_files="skip"`.
         data_dir: folder of the files (by default the one named by DGM_JAX_DATA, then the usual
             places).
@@ -78,9 +80,14 @@ def load(
         ConfigError: for an unknown name or option.
         DataError: for contents that do not fit.
     """
-    require(isinstance(name, str) and bool(name), f"expected the name of a data set, got {name!r}")
+    told = "; data.from_arrays({'x_train': array}) takes arrays" if hasattr(name, "dtype") else ""
+    require(
+        isinstance(name, str) and bool(name),
+        f"expected the name of a data set, got {described(name)}{told}",
+    )
     treatment = _treatment(scaling, binarization, dequantization, seed)
     name, options = split_name(name, options)
+    name = available().name if name == AUTO else name
     if name in DENSITIES:
         choices = {
             "data_dir": (data_dir, None),
@@ -131,7 +138,7 @@ def from_arrays(
     image_options = checked(name, options, _no_options, IMAGE_OPTIONS)
     require(
         isinstance(arrays, Mapping) and all(isinstance(key, str) for key in arrays),
-        f"expected arrays by name, such as {{'x_train': images}}, got {type(arrays).__name__}",
+        f"expected arrays by name, such as {{'x_train': images}}, got {described(arrays)}",
     )
     keys, notes = choose(arrays.keys(), name)
     picked = {
@@ -173,5 +180,10 @@ def _image_reader(
         require("\x00" not in rest, f"a name cannot hold a NUL character: {name!r}")
         argument = rest if prefix == "tfds" else pathlib.Path(rest)
         return reader, (argument,)
-    known = {**DENSITIES, **IMAGE_SETS, **{f"{prefix}:...": None for prefix in PREFIXES}}
+    known = {
+        AUTO: None,
+        **DENSITIES,
+        **IMAGE_SETS,
+        **{f"{prefix}:...": None for prefix in PREFIXES},
+    }
     return lookup(known, name, "data set"), ()

@@ -31,6 +31,15 @@ def find_idx(name: str, folder: str, data_dir: PathLike | None) -> pathlib.Path 
     return next((path for path in candidates if is_idx_folder(path)), None)
 
 
+def find_fashion_mnist() -> pathlib.Path | None:
+    """Find the folder whose IDX files `fashion_mnist` reads.
+
+    Returns:
+        The folder, or None.
+    """
+    return find_idx("fashion_mnist", "fashion-mnist", None)
+
+
 def _candidates(name: str, folder: str, data_dir: PathLike | None) -> list[pathlib.Path]:
     """Folders in which IDX files of the set are looked for, in this order."""
     if data_dir is not None:

@@ -2,9 +2,9 @@
 
 `BIJECTIONS[name](dim) -> Bijection(init, forward_and_log_det, inverse_and_log_det)`: `init(key)`
 gives the parameters, `forward_and_log_det(params, x[*B, dim])` gives y [*B, dim] and log|det dy/dx|
-[*B] in nats, and the inverse the way back with log|det dx/dy|. All but `reverse` and `shuffle` are
-the identity at init. `chain` and `invert` build new ones from old; `coupling_flow` and
-`autoregressive_flow` are the usual stacks. Couplings need dim >= 2.
+[*B] in nats, and `inverse_and_log_det(params, y)` gives x and log|det dx/dy|. All but `reverse` and
+`shuffle` are the identity at init. `chain` and `invert` build new bijections from given ones;
+`coupling_flow` and `autoregressive_flow` are the usual stacks. Couplings need dim >= 2.
 """
 
 from dgm_jax.core import Bijection

@@ -6,36 +6,57 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Bijection, checks, normal
+from dgm_jax.core import Array, Bijection, Key, PyTree, checks, normal
 from dgm_jax.flows.events import event, wide
 
-MIN_SLOPE = 1e-3  # the smallest slope along w: what keeps the inverse apart from noise of rounding
+# The smallest slope along w. With a smaller one the inverse would amplify rounding errors.
+MIN_SLOPE = 1e-3
 
 
 def planar(dim: int) -> Bijection:
-    """y = x + u' tanh(w.x + b); log|det dy/dx| = log(1 + (1 - tanh^2(w.x + b)) w.u').
+    """Bend the space along one direction.
+
+    y = x + u' tanh(w.x + b); log|det dy/dx| = log(1 + (1 - tanh^2(w.x + b)) w.u').
 
     u' = u + (m(w.u) - w.u) w / |w|^2 gives w.u' = m(w.u) with m(a) = 0.001 - 1 + softplus(a + c),
-    m(0) = 0. So w.u' is above -1 and the map invertible, and u = 0, as at init, is the identity to
-    rounding (the paper's m has no offsets: there m(0) = log 2 - 1). For the inverse, v + w.u'
-    tanh(v) = w.y + b, which rises in v, is solved for v. Rezende and Mohamed 2015, "Variational
-    inference with normalizing flows", eq. 10-12 and appendix A.1.
+    m(0) = 0. So w.u' is above -1 and the map is invertible; u = 0, as at init, is the identity to
+    rounding. (The paper's m has no offsets: there m(0) = log 2 - 1.) The inverse solves
+    v + w.u' tanh(v) = w.y + b for v, in which the left-hand side increases. Rezende and Mohamed
+    2015, "Variational inference with normalizing flows", eq. 10-12 and appendix A.1.
 
-    params: {"u": [dim], "w": [dim], "b": []}.
+    Args:
+        dim: length of the vectors.
+
+    Returns:
+        A bijection of x [*B, dim], with log-determinants [*B] in nats. Its params are
+        {"u": [dim], "w": [dim], "b": []}.
+
+    Raises:
+        ConfigError: dim is not a positive integer.
+
+    >>> import jax.numpy as jnp
+    >>> from dgm_jax import flows
+    >>> params = {"u": jnp.zeros(2), "w": jnp.ones(2), "b": jnp.zeros(())}
+    >>> y, log_det = flows.planar(2).forward_and_log_det(params, jnp.ones(2))
+    >>> print(f"{y[0]:.4f} {abs(log_det):.4f}")
+    1.0000 0.0000
     """
     checks.whole(dim, "dim")
 
-    def init(key):
-        return {"u": jnp.zeros(dim), "w": normal(key, (dim,)) / math.sqrt(dim), "b": jnp.zeros(())}
+    def init(key: Key) -> PyTree:
+        direction = normal(key, (dim,)) / math.sqrt(dim)
+        return {"u": jnp.zeros(dim), "w": direction, "b": jnp.zeros(())}
 
-    def forward(params, x):
-        x, params = event(x, dim), wide(params)
+    def forward(params: PyTree, x: Array) -> tuple[Array, Array]:
+        x = event(x, dim)
+        params = wide(params)
         direction, strength = _constrained(params["u"], params["w"])
         bend = jnp.tanh(_dot(x, params["w"]) + params["b"])
         return x + direction * bend[..., None], _log_slope(bend, strength)
 
-    def inverse(params, y):
-        y, params = event(y, dim), wide(params)
+    def inverse(params: PyTree, y: Array) -> tuple[Array, Array]:
+        y = event(y, dim)
+        params = wide(params)
         direction, strength = _constrained(params["u"], params["w"])
         bend = jnp.tanh(_solve(_dot(y, params["w"]) + params["b"], strength))
         return y - direction * bend[..., None], -_log_slope(bend, strength)
@@ -49,10 +70,11 @@ def _dot(x: Array, w: Array) -> Array:
 
 def _constrained(u: Array, w: Array) -> tuple[Array, Array]:
     """(u', w.u') with w.u' > -1."""
-    along, norm = _dot(u, w), _dot(w, w)
+    along = _dot(u, w)
+    squared_norm = _dot(w, w)
     strength = MIN_SLOPE - 1 + jax.nn.softplus(along + math.log(math.expm1(1 - MIN_SLOPE)))
-    norm = jnp.where(norm > 0, norm, 1)  # w = 0 bends nothing
-    return u + (strength - along) * w / norm, strength
+    squared_norm = jnp.where(squared_norm > 0, squared_norm, 1)  # w = 0 bends nothing
+    return u + (strength - along) * w / squared_norm, strength
 
 
 def _log_slope(bend: Array, strength: Array) -> Array:
@@ -62,22 +84,24 @@ def _log_slope(bend: Array, strength: Array) -> Array:
 def _solve(target: Array, strength: Array) -> Array:
     """The root v of v + strength tanh(v) = target, elementwise.
 
-    Bisection without gradient, from the bracket target +- |strength| down to rounding. The two
-    Newton steps that follow hardly move the value; they carry the derivatives, right up to the
-    third.
+    Bisection from the bracket target +- |strength| down to rounding finds the value, without
+    gradient. The two Newton steps that follow hardly change it; they carry the derivatives, which
+    are right up to the third.
     """
-    halvings = jnp.finfo(jnp.result_type(target, strength)).nmant + 8
-    goal, slope = lax.stop_gradient((target, strength))
+    num_halvings = jnp.finfo(jnp.result_type(target, strength)).nmant + 8
+    fixed_target, slope = lax.stop_gradient((target, strength))
 
-    def halve(_, bracket):
+    def halve(_, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         middle = (low + high) / 2
-        above = middle + slope * jnp.tanh(middle) > goal
+        above = middle + slope * jnp.tanh(middle) > fixed_target
         return jnp.where(above, low, middle), jnp.where(above, middle, high)
 
-    low, high = lax.fori_loop(0, halvings, halve, (goal - jnp.abs(slope), goal + jnp.abs(slope)))
+    bracket = (fixed_target - jnp.abs(slope), fixed_target + jnp.abs(slope))
+    low, high = lax.fori_loop(0, num_halvings, halve, bracket)
     v = (low + high) / 2
     for _ in range(2):
         bend = jnp.tanh(v)
-        v = v - (v + strength * bend - target) / (1 + strength * (1 - bend**2))
+        residual = v + strength * bend - target
+        v = v - residual / (1 + strength * (1 - bend**2))
     return v

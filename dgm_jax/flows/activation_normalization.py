@@ -1,31 +1,51 @@
-"""Activation normalisation: a learned scale and shift whose first values come from data."""
+"""Activation normalization: a learned scale and shift whose first values come from data."""
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Bijection, DataError, PyTree, checks, require
+from dgm_jax.core import Array, Bijection, DataError, Key, PyTree, checks, require
 from dgm_jax.flows.events import event, wide
 
 
 def act_norm(dim: int) -> Bijection:
-    """y = (x - loc) exp(-log_scale); log|det dy/dx| = -sum log_scale.
+    """Shift and scale each coordinate, the identity at init.
 
-    params: {"loc": [dim], "log_scale": [dim]}, zero at init, the identity; `act_norm_from_data`
-        gives the values to
-    start from where data are at hand. Kingma and Dhariwal 2018, "Glow", section 3.1.
+    y = (x - loc) exp(-log_scale); log|det dy/dx| = -sum log_scale.
+
+    `act_norm_from_data` gives the parameters to start from where data are at hand (Kingma and
+    Dhariwal 2018, "Glow", section 3.1).
+
+    Args:
+        dim: length of the vectors.
+
+    Returns:
+        A bijection of x [*B, dim], with log-determinants [*B] in nats. Its params are
+        {"loc": [dim], "log_scale": [dim]}.
+
+    Raises:
+        ConfigError: dim is not a positive integer.
+
+    >>> import jax.numpy as jnp
+    >>> from dgm_jax import flows
+    >>> params = {"loc": jnp.ones(2), "log_scale": jnp.log(jnp.array([2.0, 2.0]))}
+    >>> y, log_det = flows.act_norm(2).forward_and_log_det(params, jnp.full(2, 3.0))
+    >>> print(f"{y[0]:.4f} {log_det:.4f}")  # 1 and -2 log 2
+    1.0000 -1.3863
     """
     checks.whole(dim, "dim")
 
-    def init(key):
+    def init(key: Key) -> PyTree:
         del key
         return {"loc": jnp.zeros(dim), "log_scale": jnp.zeros(dim)}
 
-    def forward(params, x):
-        x, params = event(x, dim), wide(params)
+    def forward(params: PyTree, x: Array) -> tuple[Array, Array]:
+        x = event(x, dim)
+        params = wide(params)
         log_det = jnp.broadcast_to(-jnp.sum(params["log_scale"]), x.shape[:-1])
         return (x - params["loc"]) * jnp.exp(-params["log_scale"]), log_det
 
-    def inverse(params, y):
-        y, params = event(y, dim), wide(params)
+    def inverse(params: PyTree, y: Array) -> tuple[Array, Array]:
+        y = event(y, dim)
+        params = wide(params)
         log_det = jnp.broadcast_to(jnp.sum(params["log_scale"]), y.shape[:-1])
         return y * jnp.exp(params["log_scale"]) + params["loc"], log_det
 
@@ -33,16 +53,31 @@ def act_norm(dim: int) -> Bijection:
 
 
 def act_norm_from_data(x: Array) -> PyTree:
-    """Parameters with which `act_norm` gives x [*B, dim] the mean 0 and the variance 1 over its
-    leading axes.
+    """Compute the parameters with which `act_norm` standardizes a batch.
 
-    For a layer within a chain, x is what the layers before it make of the data. A coordinate that
-    does not vary keeps its scale (log_scale 0). Raises `DataError` without a leading axis.
+    The layer then gives x the mean 0 and the variance 1 over its leading axes. A coordinate that
+    does not vary keeps its scale (log_scale 0).
+
+    Args:
+        x: [*B, dim], with at least one leading axis. For a layer within a chain these are the
+            outputs of the layers before it.
+
+    Returns:
+        {"loc": [dim], "log_scale": [dim]}, in the units of x and their logarithm.
+
+    Raises:
+        DataError: x has no leading axis.
+
+    >>> import jax.numpy as jnp
+    >>> from dgm_jax import flows
+    >>> params = flows.act_norm_from_data(jnp.array([[1.0], [5.0]]))
+    >>> print(f"{params['loc'][0]:.4f} {params['log_scale'][0]:.4f}")  # 3 and log 2
+    3.0000 0.6931
     """
     x = jnp.asarray(x)
-    require(
-        x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError
-    )
+    message = f"x must be [*B, dim] with at least one leading axis; got {x.shape}"
+    require(x.ndim >= 2, message, DataError)
     x = event(x, x.shape[-1]).reshape(-1, x.shape[-1])
     variance = jnp.var(x, 0)
-    return {"loc": jnp.mean(x, 0), "log_scale": jnp.log(jnp.where(variance > 0, variance, 1)) / 2}
+    log_scale = jnp.log(jnp.where(variance > 0, variance, 1)) / 2
+    return {"loc": jnp.mean(x, 0), "log_scale": log_scale}

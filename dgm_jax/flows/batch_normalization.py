@@ -1,39 +1,57 @@
-"""Batch normalisation as a bijection, and the training step in which it is none.
+"""Batch normalization as a bijection, and the training step in which it is none.
 
 With the statistics of its own batch, the map of one example depends on the others: it is not a
-function of x and has no inverse of its own. So the bijection here normalises with stored
-statistics, in every call, and `batch_norm_train` is the other form, for training by hand: it
-normalises with the batch and returns the moved statistics. Only the first fits in a `chain`; where
-a layer is wanted that simply trains, `act_norm` is the one.
+function of x alone and has no inverse. So the bijection always normalizes with stored statistics,
+and `batch_norm_train` is the training form: it normalizes with the batch and returns the updated
+statistics. Only the first fits in a `chain`; for a layer that is simply trained use `act_norm`.
 """
 
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, Bijection, DataError, PyTree, checks, require
+from dgm_jax.core import Array, Bijection, DataError, Key, PyTree, checks, require
 from dgm_jax.flows.events import event, wide
 
 EPSILON = 1e-5
 
 
 def batch_norm(dim: int, *, epsilon: float = EPSILON) -> Bijection:
-    """y = (x - mean) / sqrt(variance + epsilon); log|det dy/dx| = -sum log(variance + epsilon) / 2.
+    """Normalize with stored running statistics, the identity at init.
 
-    params: {"mean": [dim], "variance": [dim]}, running statistics that receive no gradient. At init
-        0 and 1 - epsilon:
-    the identity. Dinh et al. 2017, "Density estimation using Real NVP", section 3.7 and appendix E.
+    y = (x - mean) / sqrt(variance + epsilon); log|det dy/dx| = -sum log(variance + epsilon) / 2.
+
+    Dinh et al. 2017, "Density estimation using Real NVP", section 3.7 and appendix E.
+
+    Args:
+        dim: length of the vectors.
+        epsilon: added to the variance, in squared units of x.
+
+    Returns:
+        A bijection of x [*B, dim], with log-determinants [*B] in nats. Its params are
+        {"mean": [dim], "variance": [dim]}, statistics that receive no gradient; they start at 0
+        and 1 - epsilon.
+
+    Raises:
+        ConfigError: dim is not a positive integer, or epsilon is not positive.
+
+    >>> import jax.numpy as jnp
+    >>> from dgm_jax import flows
+    >>> params = {"mean": jnp.ones(1), "variance": jnp.array([4.0 - 1e-5])}
+    >>> y, log_det = flows.batch_norm(1).forward_and_log_det(params, jnp.array([5.0]))
+    >>> print(f"{y[0]:.4f} {log_det:.4f}")  # 2 and -log 2
+    2.0000 -0.6931
     """
     checks.whole(dim, "dim")
     checks.positive(epsilon, "epsilon")
 
-    def init(key):
+    def init(key: Key) -> PyTree:
         del key
         return {"mean": jnp.zeros(dim), "variance": jnp.full(dim, 1 - epsilon)}
 
-    def forward(params, x):
-        return _normalise(event(x, dim), *_statistics(params, epsilon))
+    def forward(params: PyTree, x: Array) -> tuple[Array, Array]:
+        return _normalize(event(x, dim), *_statistics(params, epsilon))
 
-    def inverse(params, y):
+    def inverse(params: PyTree, y: Array) -> tuple[Array, Array]:
         y = event(y, dim)
         mean, variance = _statistics(params, epsilon)
         log_det = jnp.broadcast_to(jnp.sum(jnp.log(variance)) / 2, y.shape[:-1])
@@ -45,26 +63,46 @@ def batch_norm(dim: int, *, epsilon: float = EPSILON) -> Bijection:
 def batch_norm_train(
     params: PyTree, x: Array, *, decay: float = 0.99, epsilon: float = EPSILON
 ) -> tuple[Array, Array, PyTree]:
-    """(y, log_det, params) of x [*B, dim]: normalised with the batch, statistics moved a share 1 -
-    decay towards it.
+    """Normalize a batch with its own statistics and update the running ones.
 
-    Gradients pass through the batch's mean and variance. log_det [*B] is what the formula of
-    `batch_norm` says with these statistics held fixed, the practice of Dinh et al. 2017; it is not
-    the log-determinant of the whole batch's map. The variance is the biased one. Raises `DataError`
-    without a leading axis.
+    Gradients pass through the batch's mean and (biased) variance. log_det is the formula of
+    `batch_norm` with the batch's statistics held fixed, as in Dinh et al. 2017; it is not the
+    log-determinant of the map of the whole batch.
+
+    Args:
+        params: those of `batch_norm`, {"mean": [dim], "variance": [dim]}.
+        x: [*B, dim], with at least one leading axis.
+        decay: share of the running statistics that is kept, in [0, 1].
+        epsilon: added to the variance, in squared units of x.
+
+    Returns:
+        (y [*B, dim], log_det [*B] in nats, params with the updated statistics).
+
+    Raises:
+        ConfigError: decay or epsilon is out of its range.
+        DataError: x has no leading axis.
+
+    >>> import jax.numpy as jnp
+    >>> from dgm_jax import flows
+    >>> params = {"mean": jnp.zeros(1), "variance": jnp.ones(1)}
+    >>> x = jnp.array([[1.0], [5.0]])
+    >>> y, log_det, moved = flows.batch_norm_train(params, x, decay=0.5)
+    >>> print(f"{y[1, 0]:.4f} {log_det[0]:.4f} {moved['mean'][0]:.4f}")  # 1, -log 2, 3 / 2
+    1.0000 -0.6931 1.5000
     """
     checks.share(decay, "decay")
     checks.positive(epsilon, "epsilon")
     x = event(x, params["mean"].shape[-1])
-    require(
-        x.ndim >= 2, f"x must be [*B, dim] with at least one leading axis; got {x.shape}", DataError
-    )
+    message = f"x must be [*B, dim] with at least one leading axis; got {x.shape}"
+    require(x.ndim >= 2, message, DataError)
     params = wide(params)
     rows = x.reshape(-1, x.shape[-1])
-    mean, variance = jnp.mean(rows, 0), jnp.var(rows, 0)
-    y, log_det = _normalise(x, mean, variance + epsilon)
-    seen = lax.stop_gradient({"mean": mean, "variance": variance})
-    return y, log_det, {name: decay * params[name] + (1 - decay) * seen[name] for name in seen}
+    mean = jnp.mean(rows, 0)
+    variance = jnp.var(rows, 0)
+    y, log_det = _normalize(x, mean, variance + epsilon)
+    batch = lax.stop_gradient({"mean": mean, "variance": variance})
+    moved = {name: decay * params[name] + (1 - decay) * batch[name] for name in batch}
+    return y, log_det, moved
 
 
 def _statistics(params: PyTree, epsilon: float) -> tuple[Array, Array]:
@@ -72,6 +110,6 @@ def _statistics(params: PyTree, epsilon: float) -> tuple[Array, Array]:
     return params["mean"], params["variance"] + epsilon
 
 
-def _normalise(x: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
+def _normalize(x: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
     log_det = jnp.broadcast_to(-jnp.sum(jnp.log(variance)) / 2, x.shape[:-1])
     return (x - mean) / jnp.sqrt(variance), log_det

@@ -1,6 +1,6 @@
-"""Small dense networks that give the parameters of one part of a vector from another part.
+"""Small dense networks that compute the parameters of one part of a vector from another part.
 
-The last layer starts at zero, so a flow whose zero parameters mean the identity starts as the
+The last layer starts at zero, so a flow for which zero parameters mean the identity starts as the
 identity.
 """
 
@@ -19,18 +19,39 @@ from dgm_jax.flows.events import wide
 
 
 class Conditioner(NamedTuple):
-    """init: `key -> params`. apply: `(params, x[*B, inputs]) -> [*B, outputs]`."""
+    """A network as a pair of pure functions.
+
+    Attributes:
+        init: `key -> params`.
+        apply: `(params, x [*B, inputs]) -> [*B, outputs]`.
+    """
 
     init: Callable[[Key], PyTree]
     apply: Callable[[PyTree, Array], Array]
 
 
 def dense(num_inputs: int, num_outputs: int, hidden: tuple[int, ...] = (64, 64)) -> Conditioner:
-    """Dense layers with tanh between them. Far from the data tanh saturates, so there the
-    parameters become constant.
+    """Build a dense network with tanh between the layers.
 
-    Kernels are drawn from N(0, 1 / inputs), biases and the whole last layer are zero. Raises
-    `ConfigError` for widths that are not positive integers.
+    Far from the data tanh saturates, so the parameters become constant there. Kernels are drawn
+    from N(0, 1 / inputs); biases and the whole last layer are zero.
+
+    Args:
+        num_inputs: length of the inputs.
+        num_outputs: length of the outputs.
+        hidden: widths of the hidden layers.
+
+    Returns:
+        The network, [*B, num_inputs] -> [*B, num_outputs].
+
+    Raises:
+        ConfigError: a width is not a positive integer.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dgm_jax import flows
+    >>> network = flows.dense(3, 2, hidden=(8,))
+    >>> network.apply(network.init(jax.random.key(0)), jnp.ones(3)).tolist()
+    [0.0, 0.0]
     """
     return _layers((num_inputs, *_widths(hidden), num_outputs), None)
 
@@ -38,21 +59,52 @@ def dense(num_inputs: int, num_outputs: int, hidden: tuple[int, ...] = (64, 64))
 def masked_dense(
     dim: int, num_params: int, hidden: tuple[int, ...] = (64, 64), reverse: bool = False
 ) -> Conditioner:
-    """[*B, dim] -> [*B, dim * num_params]: the parameters of coordinate i depend on the coordinates
-    before i only.
+    """Build a dense network whose outputs for coordinate i depend on earlier coordinates only.
 
-    Every unit has a degree, and a connection stays where the degree does not fall (where it rises,
-    into the last layer). Inputs have the degrees 1..dim, outputs those of their coordinates, hidden
-    units cycle through 1..dim-1, or are spread evenly up to dim-1 in a layer that is narrower:
-    every coordinate reaches a later one in any case. With `reverse` the coordinates count from the
-    last. Germain et al. 2015, "MADE", section 3.
+    Every unit has a degree, and a connection is kept if the degree does not fall along it (if it
+    rises, into the last layer). Inputs have the degrees 1..dim and outputs those of their
+    coordinates. The degrees of hidden units cycle through 1..dim-1, or are spread evenly up to
+    dim-1 in a layer that is narrower, so that every coordinate reaches a later one in any case.
+    Germain et al. 2015, "MADE", section 3.
+
+    Args:
+        dim: number of coordinates.
+        num_params: outputs for each coordinate.
+        hidden: widths of the hidden layers.
+        reverse: count the coordinates from the last to the first.
+
+    Returns:
+        The network, [*B, dim] -> [*B, dim * num_params]; the outputs of a coordinate are adjacent.
+
+    Raises:
+        ConfigError: a width is not a positive integer.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dgm_jax import flows
+    >>> network = flows.masked_dense(3, 2, hidden=(8,))
+    >>> network.apply(network.init(jax.random.key(0)), jnp.ones(3)).shape
+    (6,)
     """
     hidden = _widths(hidden)
     order = np.arange(dim, 0, -1) if reverse else np.arange(1, dim + 1)
-    degrees = [order] + [_degrees(width, max(dim - 1, 1)) for width in hidden]
+    degrees = [order]
+    degrees += [_degrees(width, max(dim - 1, 1)) for width in hidden]
     masks = [after >= before[:, None] for before, after in itertools.pairwise(degrees)]
     masks.append(np.repeat(order, num_params) > degrees[-1][:, None])
     return _layers((dim, *hidden, dim * num_params), tuple(masks))
+
+
+def bounded(raw: Array, bound: float) -> Array:
+    """Squash to an interval: bound * tanh(raw / bound), with slope 1 at 0.
+
+    Args:
+        raw: [*B].
+        bound: largest absolute value, in the same units.
+
+    Returns:
+        [*B], within [-bound, bound].
+    """
+    return bound * jnp.tanh(raw / bound)
 
 
 def _degrees(width: int, highest: int) -> np.ndarray:
@@ -62,12 +114,7 @@ def _degrees(width: int, highest: int) -> np.ndarray:
     return -(-np.arange(1, width + 1) * highest // width)
 
 
-def bounded(raw: Array, bound: float) -> Array:
-    """bound * tanh(raw / bound): near the identity at 0, within [-bound, bound] everywhere."""
-    return bound * jnp.tanh(raw / bound)
-
-
-def _widths(hidden) -> tuple[int, ...]:
+def _widths(hidden: tuple[int, ...]) -> tuple[int, ...]:
     fits = isinstance(hidden, (tuple, list)) and all(
         isinstance(n, (int, np.integer)) and n >= 1 for n in hidden
     )
@@ -78,23 +125,22 @@ def _widths(hidden) -> tuple[int, ...]:
 def _layers(sizes: tuple[int, ...], masks: tuple[np.ndarray, ...] | None) -> Conditioner:
     last = len(sizes) - 2
 
-    def init(key):
+    def init(key: Key) -> PyTree:
         keys = jax.random.split(key, last + 1)
-        kernels = [
-            normal(k, (i, o)) / math.sqrt(i)
-            for k, (i, o) in zip(keys[:last], itertools.pairwise(sizes[:-1]), strict=True)
-        ]
+        kernels = []
+        for key_layer, shape in zip(keys[:last], itertools.pairwise(sizes[:-1]), strict=True):
+            kernels.append(normal(key_layer, shape) / math.sqrt(shape[0]))
         kernels.append(jnp.zeros(sizes[-2:]))
         return tuple({"kernel": k, "bias": jnp.zeros(k.shape[1])} for k in kernels)
 
-    def apply(params, x):
-        for number, layer in enumerate(wide(params)):
-            kernel = (
-                layer["kernel"] if masks is None else jnp.where(masks[number], layer["kernel"], 0)
-            )
-            # Rounded factors (TF32) would not round the same way on the way back.
+    def apply(params: PyTree, x: Array) -> Array:
+        for index, layer in enumerate(wide(params)):
+            kernel = layer["kernel"]
+            if masks is not None:
+                kernel = jnp.where(masks[index], kernel, 0)
+            # With rounded factors (TF32) the inverse would not undo the forward direction.
             x = jnp.dot(x, kernel, precision=lax.Precision.HIGHEST) + layer["bias"]
-            x = x if number == last else jnp.tanh(x)
+            x = x if index == last else jnp.tanh(x)
         return x
 
     return Conditioner(init, apply)

@@ -1,4 +1,4 @@
-"""Monotone rational-quadratic splines of one variable, elementwise, with the identity outside
+"""Monotone rational-quadratic splines of one variable, elementwise, the identity outside
 [-bound, bound].
 
 Durkan et al. 2019, "Neural spline flows", section 3.1 and eq. 4-8. With knots (x_k, y_k), slopes
@@ -18,110 +18,185 @@ import jax.numpy as jnp
 from dgm_jax.core import Array, checks, require, widened
 
 MIN_BIN = 1e-3  # share of [-bound, bound] that every bin keeps, on both axes
-MIN_SLOPE = 1e-3  # slope at a knot is never less
+MIN_SLOPE = 1e-3  # smallest slope at a knot
 
 
 class Bins(NamedTuple):
-    """The bin that each number falls into; all fields [*B]."""
+    """The bin that contains each number, in the paper's notation; all fields are [*B].
 
-    x: Array  # its left knot
+    Attributes:
+        x: x_k, the left knot.
+        y: y_k.
+        width: x_{k+1} - x_k.
+        height: y_{k+1} - y_k.
+        slope: d_k, at the left knot.
+        next_slope: d_{k+1}, at the right knot.
+    """
+
+    x: Array
     y: Array
     width: Array
     height: Array
-    slope: Array  # at the left knot
-    next_slope: Array  # at the right knot
+    slope: Array
+    next_slope: Array
 
 
 def num_spline_params(num_bins: int) -> int:
-    """3 K - 1 numbers for K bins: K widths, K heights and the slopes at the K - 1 inner knots."""
+    """Count the parameters of a spline: 3 K - 1 for K bins.
+
+    They are K widths, K heights and the slopes at the K - 1 inner knots.
+
+    Args:
+        num_bins: K, in [1, 999].
+
+    Returns:
+        3 K - 1.
+
+    Raises:
+        ConfigError: K is not an integer in [1, 999].
+
+    >>> from dgm_jax import flows
+    >>> flows.num_spline_params(8)
+    23
+    """
     fits = checks.is_whole(num_bins) and 1 <= num_bins < 1 / MIN_BIN
     require(fits, f"num_bins must be an integer in [1, 999]; got {num_bins!r}")
     return 3 * num_bins - 1
 
 
 def spline_forward(x: Array, raw: Array, bound: float) -> tuple[Array, Array]:
-    """(y, log dy/dx) of x [*B] with raw parameters [*B, 3 K - 1]; zero parameters are the identity
-    to rounding.
+    """Evaluate splines and their log-slopes.
 
-    Widths and heights are softmax shares, at least 0.001 of the range; slopes softplus, at least
-    0.001, and 1 at both ends so that the tails join on smoothly.
+    Widths and heights are softmax shares of the range, at least 0.001 of it each. Slopes are
+    softplus values, at least 0.001, and 1 at both ends so that the linear tails join smoothly. Zero
+    parameters give the identity to rounding.
+
+    Args:
+        x: [*B].
+        raw: [*B, 3 K - 1], unconstrained parameters: K widths, K heights, K - 1 slopes.
+        bound: half the width of the interval that the spline changes, in units of x.
+
+    Returns:
+        (y [*B], log dy/dx [*B] in nats).
+
+    Raises:
+        ConfigError: the last axis of raw is not 3 K - 1 long.
+
+    >>> import jax.numpy as jnp
+    >>> from dgm_jax import flows
+    >>> y, log_slope = flows.spline_forward(jnp.array(0.5), jnp.zeros(5), 1.0)
+    >>> print(f"{y:.4f} {abs(log_slope):.4f}")
+    0.5000 0.0000
     """
     x, raw = widened(x, raw)
     inside = jnp.abs(x) <= bound
-    # Outside, the spline is evaluated at 0 and thrown away: its gradient there is finite too.
+    # Outside, the spline is evaluated at 0 and the result discarded: its gradient is finite there.
     safe = jnp.where(inside, x, 0)
-    bins = _find(safe, raw, bound, by_height=False)
+    bins = _find_bins(safe, raw, bound, by_height=False)
     xi = jnp.clip((safe - bins.x) / bins.width, 0, 1)
     y, log_slope = _evaluate(xi, bins)
     return jnp.where(inside, y, x), jnp.where(inside, log_slope, 0)
 
 
 def spline_inverse(y: Array, raw: Array, bound: float) -> tuple[Array, Array]:
-    """(x, log dx/dy) of y [*B]: the root in [0, 1] of a xi^2 + b xi + c = 0 in the bin of y.
+    """Invert splines: solve a xi^2 + b xi + c = 0 in the bin of y.
 
-    The root is 2 c / (-b - sqrt(b^2 - 4 a c)), which loses no digits where a is near 0 (Durkan et
-    al. 2019, eq. 6-8); one Newton step takes off what rounding left of it.
+    The root in [0, 1] is 2 c / (-b - sqrt(b^2 - 4 a c)), a form that loses no digits where a is
+    near 0 (Durkan et al. 2019, eq. 6-8). One Newton step then removes most of the rounding error.
+
+    Args:
+        y: [*B].
+        raw: [*B, 3 K - 1], unconstrained parameters as in `spline_forward`.
+        bound: half the width of the interval that the spline changes, in units of y.
+
+    Returns:
+        (x [*B], log dx/dy [*B] in nats).
+
+    Raises:
+        ConfigError: the last axis of raw is not 3 K - 1 long.
+
+    >>> import jax.numpy as jnp
+    >>> from dgm_jax import flows
+    >>> x, log_slope = flows.spline_inverse(jnp.array(0.5), jnp.zeros(5), 1.0)
+    >>> print(f"{x:.4f} {abs(log_slope):.4f}")
+    0.5000 0.0000
     """
     y, raw = widened(y, raw)
     inside = jnp.abs(y) <= bound
     safe = jnp.where(inside, y, 0)
-    bins = _find(safe, raw, bound, by_height=True)
-    slope = bins.height / bins.width
-    rise, bend = safe - bins.y, bins.next_slope + bins.slope - 2 * slope
-    a, b, c = (
-        bins.height * (slope - bins.slope) + rise * bend,
-        bins.height * bins.slope - rise * bend,
-        -slope * rise,
-    )
-    square = b * b - 4 * a * c
-    tiny = jnp.finfo(square.dtype).tiny
-    root = jnp.sqrt(jnp.where(square > tiny, square, tiny))
+    bins = _find_bins(safe, raw, bound, by_height=True)
+    slope = bins.height / bins.width  # s_k
+    rise = safe - bins.y
+    bend = bins.next_slope + bins.slope - 2 * slope
+    # Coefficients of the quadratic equation in xi, eq. 6-8 of the paper.
+    a = bins.height * (slope - bins.slope) + rise * bend
+    b = bins.height * bins.slope - rise * bend
+    c = -slope * rise
+    # Rounding can make the discriminant negative; the guard also keeps the gradient finite at 0.
+    discriminant = b * b - 4 * a * c
+    tiny = jnp.finfo(discriminant.dtype).tiny
+    root = jnp.sqrt(jnp.where(discriminant > tiny, discriminant, tiny))
     xi = jnp.clip(2 * c / (-b - root), 0, 1)
+    # One Newton step on y(xi) = safe; dy/dxi is the slope dy/dx times the width of the bin.
     reached, log_slope = _evaluate(xi, bins)
     xi = jnp.clip(xi - (reached - safe) / (jnp.exp(log_slope) * bins.width), 0, 1)
     _, log_slope = _evaluate(xi, bins)
-    return jnp.where(inside, bins.x + xi * bins.width, y), jnp.where(inside, -log_slope, 0)
+    x = bins.x + xi * bins.width
+    return jnp.where(inside, x, y), jnp.where(inside, -log_slope, 0)
 
 
 def _evaluate(xi: Array, bins: Bins) -> tuple[Array, Array]:
-    """(y, log dy/dx) at the place xi in [0, 1] of a bin."""
+    """(y, log dy/dx) at the relative position xi in [0, 1] of a bin: eq. 4 and 5 of the paper."""
     slope = bins.height / bins.width
     across = xi * (1 - xi)
-    below = slope + (bins.next_slope + bins.slope - 2 * slope) * across
-    y = bins.y + bins.height * (slope * xi**2 + bins.slope * across) / below
-    above = bins.next_slope * xi**2 + 2 * slope * across + bins.slope * (1 - xi) ** 2
-    return y, 2 * jnp.log(slope) + jnp.log(above) - 2 * jnp.log(below)
+    denominator = slope + (bins.next_slope + bins.slope - 2 * slope) * across
+    y = bins.y + bins.height * (slope * xi**2 + bins.slope * across) / denominator
+    numerator = bins.next_slope * xi**2 + 2 * slope * across + bins.slope * (1 - xi) ** 2
+    return y, 2 * jnp.log(slope) + jnp.log(numerator) - 2 * jnp.log(denominator)
 
 
-def _find(value: Array, raw: Array, bound: float, by_height: bool) -> Bins:
-    """The bin of each value, read off with masks: a gather's gradient would be a scatter."""
+def _find_bins(value: Array, raw: Array, bound: float, by_height: bool) -> Bins:
+    """The bin of each value, looked up among the heights of the knots or among their positions.
+
+    A mask selects the entries of a bin, because the gradient of a gather would be a scatter.
+    """
     width = jnp.shape(raw)[-1]
-    require(
-        width >= 2 and (width + 1) % 3 == 0,
-        f"raw must be [*B, 3 K - 1] for K bins; got {width} numbers",
-    )
+    message = f"raw must be [*B, 3 K - 1] for K bins; got {width} numbers"
+    require(width >= 2 and (width + 1) % 3 == 0, message)
     num_bins = (width + 1) // 3
     x = _knots(raw[..., :num_bins], bound)
     y = _knots(raw[..., num_bins : 2 * num_bins], bound)
-    # softplus(shift) = 1 - MIN_SLOPE, so that zero means a slope of 1.
-    slopes = MIN_SLOPE + jax.nn.softplus(
-        raw[..., 2 * num_bins :] + math.log(math.expm1(1 - MIN_SLOPE))
-    )
-    slopes = jnp.pad(slopes, [(0, 0)] * (slopes.ndim - 1) + [(1, 1)], constant_values=1)
+    slopes = _slopes(raw[..., 2 * num_bins :])
+    # The number of inner knots at or below the value is the index of its bin.
     inner = (y if by_height else x)[..., 1:-1]
-    number = jnp.sum(value[..., None] >= inner, -1)
-    here = number[..., None] == jnp.arange(num_bins)
+    index = jnp.sum(value[..., None] >= inner, -1)
+    is_bin = index[..., None] == jnp.arange(num_bins)
 
-    def pick(values):
-        return jnp.sum(jnp.where(here, values, 0), -1)
+    def pick(values: Array) -> Array:
+        return jnp.sum(jnp.where(is_bin, values, 0), -1)
 
-    left, low = pick(x[..., :-1]), pick(y[..., :-1])
-    width, height = pick(x[..., 1:] - x[..., :-1]), pick(y[..., 1:] - y[..., :-1])
-    return Bins(left, low, width, height, pick(slopes[..., :-1]), pick(slopes[..., 1:]))
+    return Bins(
+        x=pick(x[..., :-1]),
+        y=pick(y[..., :-1]),
+        width=pick(x[..., 1:] - x[..., :-1]),
+        height=pick(y[..., 1:] - y[..., :-1]),
+        slope=pick(slopes[..., :-1]),
+        next_slope=pick(slopes[..., 1:]),
+    )
+
+
+def _slopes(raw: Array) -> Array:
+    """[*B, K - 1] -> [*B, K + 1], the slopes at all knots, 1 at both ends."""
+    # softplus(shift) = 1 - MIN_SLOPE, so that a raw value of zero means a slope of 1.
+    shift = math.log(math.expm1(1 - MIN_SLOPE))
+    slopes = MIN_SLOPE + jax.nn.softplus(raw + shift)
+    padding = [(0, 0)] * (slopes.ndim - 1)
+    padding.append((1, 1))
+    return jnp.pad(slopes, padding, constant_values=1)
 
 
 def _knots(logits: Array, bound: float) -> Array:
-    """[*B, K] -> K + 1 rising knots from -bound to bound, both met exactly."""
+    """[*B, K] -> K + 1 increasing knots from -bound to bound, both met exactly."""
     num_bins = logits.shape[-1]
     shares = MIN_BIN + (1 - MIN_BIN * num_bins) * jax.nn.softmax(logits, -1)
     inner = -bound + 2 * bound * jnp.cumsum(shares, -1)[..., :-1]

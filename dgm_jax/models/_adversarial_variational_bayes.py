@@ -35,6 +35,7 @@ from dgm_jax.core import (
     Prior,
     PyTree,
     State,
+    checks,
     lookup,
     named_key,
     normal,
@@ -93,6 +94,10 @@ class AdversarialVae(NamedTuple):
     def latent_model(self) -> LatentModel:
         """Its densities; the posterior is implicit, so log q(z | x), entropy and rate are not
         there."""
+        networks = {ENCODER: self.encoder, DECODER: self.decoder, CRITIC: self.critic}
+        for part, network in networks.items():
+            checks.network(network, part)
+        parts.require_prior(self.prior, self.latent_size)
         likelihood, shown = likelihoods.of_decoder(self.likelihood, self.decoder)
         return LatentModel(
             name="adversarial variational Bayes",
@@ -229,7 +234,7 @@ def _critic_loss(avb: AdversarialVae, params, state, batch, key):
 def _init(avb: AdversarialVae, image_shape: tuple[int, int, int], key: Key) -> tuple[Params, State]:
     """(params, state) of all parts; ConfigError where shapes do not fit."""
     names = ENCODER, DECODER, CRITIC, PRIOR
-    keys: dict[str, Key] = dict(zip(names, jax.random.split(key, 4), strict=True))
+    keys: dict[str, Key] = dict(zip(names, jax.random.split(checks.one_key(key), 4), strict=True))
     x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, avb.latent_size))
     flat = x.reshape(2, -1)
     inputs = {ENCODER: (flat, jnp.zeros((2, avb.noise_size))), DECODER: z, CRITIC: (flat, z)}
@@ -283,6 +288,7 @@ def adversarial_variational_bayes(
     require(
         num_critic_updates >= 1, f"num_critic_updates must be at least 1, got {num_critic_updates}"
     )
+    image_shape = checks.sizes(image_shape, "image_shape")
     densities = avb.latent_model()
 
     def loss(params, state, batch, key):
@@ -292,8 +298,10 @@ def adversarial_variational_bayes(
         metrics = {"elbo": plain["log_likelihood"] - plain["kl"], **plain}
         return -jnp.mean(found.elbo), Aux(moved, metrics)
 
+    checked = functools.partial(parts.checked_batch, whose=densities.name, x=image_shape, step=None)
+    critic_loss = functools.partial(_critic_loss, avb)
     players = {
-        "vae": Player(densities.parts, loss),
-        "critic": Player((CRITIC,), functools.partial(_critic_loss, avb), num_critic_updates),
+        "vae": Player(densities.parts, checked(loss)),
+        "critic": Player((CRITIC,), checked(critic_loss), num_critic_updates),
     }
     return latent.model_of(densities, functools.partial(_init, avb, image_shape), players)

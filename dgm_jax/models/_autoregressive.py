@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Aux, DataError, Player, Prior, PyTree, checks, require
+from dgm_jax.core import Array, Aux, DataError, Player, Prior, PyTree, checks, described, require
 from dgm_jax.densities import categorical
 from dgm_jax.networks.causal import CausalNetwork, require_tokens
 from dgm_jax.sampling import gumbel
@@ -129,6 +129,11 @@ def autoregressive(
     `null_prompt` as text (about a tenth of the training texts replaced by padding). The loss's key
     is the dropout's.
     """
+    require(
+        isinstance(network, CausalNetwork),
+        "network must be a networks.CausalNetwork, such as networks.from_transformer(module) gives;"
+        f" got {described(network)}",
+    )
     if stream is not None:
         sizes = (stream.text_vocab + stream.image_vocab, stream.text_length + stream.image_length)
         held = (network.vocab_size, network.length)
@@ -139,10 +144,13 @@ def autoregressive(
     if text_weight is not None:
         checks.share(text_weight, "text_weight")
 
+    holds = {"x": None} | ({} if stream is None else {"text": (stream.text_length,)})
+
     def init(key):
-        return {AUTOREGRESSIVE: network.init(key)}, {AUTOREGRESSIVE: {}}
+        return {AUTOREGRESSIVE: network.init(checks.one_key(key))}, {AUTOREGRESSIVE: {}}
 
     def loss(params, state, batch, key):
+        checks.batch(batch, "an autoregressive model", **holds)
         x = batch["x"]
         tokens = (
             jnp.reshape(x, (x.shape[0], -1)) if stream is None else stream.join(batch["text"], x)

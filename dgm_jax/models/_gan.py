@@ -19,7 +19,21 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax import core
-from dgm_jax.core import Array, Aux, Model, Network, Player, named_key, require
+from dgm_jax.core import (
+    Array,
+    Aux,
+    Model,
+    Network,
+    Player,
+    Registry,
+    by_name,
+    checks,
+    described,
+    lookup,
+    named_key,
+    require,
+)
+from dgm_jax.models import parts
 from dgm_jax.networks.layers import spectral_norm
 from dgm_jax.objectives import gan as objective
 
@@ -37,30 +51,39 @@ class Penalty(NamedTuple):
     weight: float
 
 
-PENALTIES = {
-    "r1": lambda critic, real, fake, key: objective.r1_penalty(critic, real),
-    "r2": lambda critic, real, fake, key: objective.r2_penalty(critic, fake),
-    "gradient_penalty": objective.gradient_penalty,
-    "dragan": lambda critic, real, fake, key: objective.dragan_penalty(critic, real, key),
-}
+# The factor of a penalty that is asked for by name: gamma of Mescheder et al. 2018 (R1, R2), lambda
+# of Gulrajani et al. 2017 and of Kodali et al. 2017 (DRAGAN).
+PUBLISHED_WEIGHT = 10.0
+
+PENALTIES = Registry(
+    "penalty",
+    {
+        "r1": lambda critic, real, fake, key: objective.r1_penalty(critic, real),
+        "r2": lambda critic, real, fake, key: objective.r2_penalty(critic, fake),
+        "gradient_penalty": objective.gradient_penalty,
+        "dragan": lambda critic, real, fake, key: objective.dragan_penalty(critic, real, key),
+    },
+)
 
 
 def gan(
     generator: Network,
     discriminator: Network,
-    loss: objective.GanLoss,
+    loss: objective.GanLoss | str,
     *,
     latent_size: int,
     example_shape: tuple[int, ...],
     packing: int = 1,
     noise_scale=None,
-    penalty: Penalty | None = None,
+    penalty: Penalty | str | None = None,
     spectral: bool = False,
     critic_updates: int = 1,
     unrolling: int = 0,
 ) -> Model:
     """The game of a generator `z -> x` and a discriminator `packs of x -> logits [B]`.
 
+    loss: a `GanLoss`, or a name of `objectives.gan.LOSSES`.
+    penalty: a `Penalty`, or a name of `PENALTIES` for the published weight of 10; None for none.
     packing: samples that the discriminator sees at once, joined along the last axis.
     noise_scale: instance noise on real and fake before the discriminator; None for none.
     spectral: divide the discriminator's kernels by their spectral norms; the power iteration
@@ -69,16 +92,33 @@ def gan(
     unrolling: optax updates of the discriminator that the generator's gradient flows through.
 
     Metrics: both losses, `value` = V(G, D), the bound log 2 + V / 2 <= JSD, mean logits.
+    Raises `ConfigError` for what is none of these, from `init` for examples of another shape than
+    the generator's, and from the losses for a batch that does not fit.
     """
-    require(latent_size >= 1, f"latent_size must be at least 1, got {latent_size}")
-    require(packing >= 1, f"packing must be at least 1, got {packing}")
-    require(critic_updates >= 1, f"critic_updates must be at least 1, got {critic_updates}")
-    require(unrolling >= 0, f"unrolling must be at least 0, got {unrolling}")
+    checks.network(generator, "generator")
+    checks.network(discriminator, "discriminator")
+    terms = by_name(objective.LOSSES, loss, "GAN loss", objective.GanLoss)
+    if isinstance(penalty, str):
+        penalty = Penalty(lookup(PENALTIES, penalty, "penalty"), PUBLISHED_WEIGHT)
+    require(
+        penalty is None or isinstance(penalty, Penalty),
+        "penalty must be None, a name of models.PENALTIES or Penalty(value, weight); got"
+        f" {described(penalty)}",
+    )
+    example_shape = checks.sizes(example_shape, "example_shape")
+    checks.whole(latent_size, "latent_size")
+    checks.whole(packing, "packing")
+    checks.whole(critic_updates, "critic_updates")
+    checks.whole(unrolling, "unrolling", 0)
     net = _Nets(generator, discriminator, packing, noise_scale, spectral)
 
     def init(key):
-        key_g, key_d, key_u = jax.random.split(key, 3)
-        params_g, state_g = generator.init(key_g, jnp.zeros((2, latent_size)))
+        key_g, key_d, key_u = jax.random.split(checks.one_key(key), 3)
+        z = jnp.zeros((2, latent_size))
+        params_g, state_g = generator.init(key_g, z)
+        made = parts.output_of(generator, GENERATOR, {GENERATOR: params_g}, {GENERATOR: state_g}, z)
+        told = f"example_shape={example_shape}"
+        parts.require_shape("the generator gives", made.shape, (2, *example_shape), told)
         params_d, state_d = discriminator.init(
             key_d, objective.pack(jnp.zeros((2 * packing, *example_shape)), packing)
         )
@@ -89,20 +129,25 @@ def gan(
             DISCRIMINATOR: {"network": state_d, "spectral": u},
         }
 
+    holds = {"x": example_shape, "z": (latent_size,)}
+
     def discriminator_loss(params, state, batch, key):
-        return _discriminator_loss(net, loss, penalty, params, state, batch, key)
+        checks.batch(batch, "a GAN", **holds)
+        return _discriminator_loss(net, terms, penalty, params, state, batch, key)
 
     def generator_loss(params, state, batch, key):
+        checks.batch(batch, "a GAN", **holds)
         fake, state = net.generate(params, state, batch["z"], key)
         logits, _ = net.discriminate(params, state, fake, key)
         # A pass of its own: a loss that does not look at real logits pays nothing for it.
         real_logits, _ = net.discriminate(params, state, batch["x"], named_key(key, "real"))
-        return loss.generator(real_logits, logits), Aux(state, {})
+        return terms.generator(real_logits, logits), Aux(state, {})
 
     def decode(params, state, z):
         return generator.apply(params[GENERATOR], state[GENERATOR]["network"], z, train=False)[0]
 
     def sample(params, state, key, num_samples):
+        checks.whole(num_samples, "num_samples")
         return decode(params, state, core.normal(key, (num_samples, latent_size)))
 
     lookahead = ((DISCRIMINATOR, unrolling),) if unrolling else ()

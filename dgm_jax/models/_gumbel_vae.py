@@ -27,6 +27,7 @@ from dgm_jax.core import (
     Params,
     Player,
     State,
+    checks,
     log_mean_exp,
     lookup,
     named_key,
@@ -74,7 +75,9 @@ class GumbelVae(NamedTuple):
     def latent_model(self) -> LatentModel:
         """Its densities; q is the logits [B, *G, K], draws are one-hot and differentiable in
         nothing."""
-        event = len(self.latent_shape) + 1
+        checks.network(self.encoder, "encoder")
+        checks.network(self.decoder, "decoder")
+        event = len(checks.sizes(self.latent_shape, "latent_shape")) + 1
         likelihood, shown = likelihoods.of_decoder(self.likelihood, self.decoder, DECODER, event)
         return LatentModel(
             name="a VAE with categorical latents",
@@ -168,7 +171,9 @@ def exact_log_prob(
 def init_of(key: Key, vae: GumbelVae, image_shape: tuple[int, int, int]) -> tuple[Params, State]:
     """(params, state) of encoder and decoder; ConfigError where their shapes do not fit each other
     or the image."""
-    keys: dict[str, Key] = dict(zip((ENCODER, DECODER), jax.random.split(key), strict=True))
+    keys: dict[str, Key] = dict(
+        zip((ENCODER, DECODER), jax.random.split(checks.one_key(key)), strict=True)
+    )
     x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, *vae.latent_shape, vae.num_classes))
     networks = {ENCODER: vae.encoder, DECODER: vae.decoder}
     params, state = parts.init_parts(keys, networks, {ENCODER: x, DECODER: z})
@@ -208,7 +213,8 @@ def gumbel_vae(
     Raises:
       ConfigError: an unknown name; from `init`, parts that do not fit, or a decoder with state.
     """
-    estimate = lookup(ESTIMATORS, estimator, "gradient estimator")
+    lookup(ESTIMATORS, estimator, "gradient estimator")
+    image_shape = checks.sizes(image_shape, "image_shape")
     lookup(likelihoods.LIKELIHOODS, vae.likelihood, "likelihood")
     densities = vae.latent_model()
     fixed = {} if num_samples is None else {"num_samples": num_samples}
@@ -229,11 +235,12 @@ def gumbel_vae(
             objective = lambda z: densities.log_likelihood(
                 params, state, z, x, train=True, key=dropout
             )[0]
-            return expectation(estimate, key, objective, logits, **options)
+            return expectation(estimator, key, objective, logits, **options)
 
         keys = jax.random.split(key, logits.shape[0])
         terms = elbo(jax.vmap(one)(keys, logits, batch["x"]), kl_to_prior(vae, logits))
         metrics = {"elbo": jnp.mean(terms.elbo), "kl": jnp.mean(terms.kl), "temperature": tau}
         return -jnp.mean(terms.elbo), Aux(moved, metrics)
 
-    return latent.model_of(densities, init, {"vae": Player(densities.parts, loss)})
+    checked = parts.checked_batch(loss, densities.name, x=image_shape, step=None)
+    return latent.model_of(densities, init, {"vae": Player(densities.parts, checked)})

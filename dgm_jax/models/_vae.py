@@ -10,7 +10,6 @@ every prior is treated alike. Other bounds, more draws and free bits are argumen
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,8 +26,8 @@ from dgm_jax.core import (
     Player,
     Prior,
     State,
+    checks,
     lookup,
-    require,
 )
 from dgm_jax.densities import gaussian
 from dgm_jax.models import latent, likelihoods, parts
@@ -85,6 +84,9 @@ class Vae(NamedTuple):
     def latent_model(self) -> LatentModel:
         """Its densities; q is (loc, scale). The rate in closed form is there where the prior has
         it and is not made from the encoder."""
+        checks.network(self.encoder, "encoder")
+        checks.network(self.decoder, "decoder")
+        parts.require_prior(self.prior, self.latent_size, from_encoder=True)
         likelihood, shown = likelihoods.of_decoder(self.likelihood, self.decoder)
         kl = None if callable(self.prior) else getattr(self.prior, "kl_from_gaussian", None)
         return LatentModel(
@@ -127,7 +129,7 @@ def _sample_prior(vae: Vae, params, state, key: Key, num_samples: int) -> Array:
 def _init(vae: Vae, image_shape: tuple[int, int, int], key: Key) -> tuple[Params, State]:
     """ConfigError where shapes do not fit each other or the image."""
     keys: dict[str, Key] = dict(
-        zip((ENCODER, DECODER, PRIOR), jax.random.split(key, 3), strict=True)
+        zip((ENCODER, DECODER, PRIOR), jax.random.split(checks.one_key(key), 3), strict=True)
     )
     x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, vae.latent_size))
     networks = {ENCODER: vae.encoder, DECODER: vae.decoder}
@@ -164,8 +166,8 @@ def vae(
       ConfigError: a name or number that no run could use; from `init`, parts that do not fit.
     """
     lookup(likelihoods.LIKELIHOODS, recipe.likelihood, "likelihood")
-    require(recipe.latent_size >= 1, f"latent_size must be at least 1, got {recipe.latent_size}")
-    require(math.prod(image_shape) >= 1, f"image_shape must be (H, W, C), got {image_shape}")
+    checks.whole(recipe.latent_size, "latent_size")
+    image_shape = checks.sizes(image_shape, "image_shape")
     densities = recipe.latent_model()
     loss = latent.loss(
         densities,
@@ -175,5 +177,6 @@ def vae(
         free_bits=free_bits,
         free_bits_by=free_bits_by,
     )
+    loss = parts.checked_batch(loss, "a VAE", x=image_shape, step=None)
     init = functools.partial(_init, recipe, image_shape)
     return latent.model_of(densities, init, {"vae": Player(densities.parts, loss)})

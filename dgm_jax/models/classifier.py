@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax.core import Array, Aux, ConfigError, Model, Network, Params, Player, State
+from dgm_jax.core import Array, Aux, ConfigError, Model, Network, Params, Player, State, checks
 
 CLASSIFIER = "classifier"
 
@@ -18,11 +18,15 @@ def image_classifier(network: Network, image_shape: tuple[int, int, int]) -> Mod
     Metrics: `accuracy` on the batch.
     """
 
+    checks.network(network, "network")
+    image_shape = checks.sizes(image_shape, "image_shape")
+
     def init(key):
-        params, state = network.init(key, jnp.zeros((2, *image_shape)))
+        params, state = network.init(checks.one_key(key), jnp.zeros((2, *image_shape)))
         return {CLASSIFIER: params}, {CLASSIFIER: state}
 
     def loss(params, state, batch, key):
+        checks.batch(batch, "a classifier", x=image_shape, label=())
         (_, logits), new = network.apply(
             params[CLASSIFIER], state[CLASSIFIER], batch["x"], train=True, key=key
         )

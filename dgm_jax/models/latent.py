@@ -29,6 +29,7 @@ from dgm_jax.core import (
     Player,
     PyTree,
     State,
+    checks,
     lookup,
     require,
 )
@@ -81,6 +82,7 @@ def decode(model: Latent, params: Params, state: State, z: Array) -> Array:
 
 def sample(key: Key, model: Latent, params: Params, state: State, num_samples: int) -> Array:
     """What is shown for draws of the prior."""
+    checks.one_key(key)
     densities = densities_of(model)
     return densities.decode(params, state, densities.sample_prior(params, state, key, num_samples))
 
@@ -184,6 +186,7 @@ def loss(
     _require_options(densities, bound, num_samples, free_bits, free_bits_by)
 
     def evaluate(params, state, batch, key):
+        checks.batch(batch, densities.name, x=None, step=None)
         x, factor = batch["x"], beta(batch["step"])
         if bound != ANALYTIC:
             options = params, state, x, bound, factor, num_samples or 1

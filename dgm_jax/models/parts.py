@@ -8,8 +8,22 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, LatentModel, Network, Params, Prior, PyTree, State, require
-from dgm_jax.priors import require_density
+from dgm_jax.core import (
+    Array,
+    Key,
+    LatentModel,
+    LossFn,
+    Network,
+    Params,
+    Prior,
+    PyTree,
+    State,
+    checks,
+    described,
+    lookup,
+    require,
+)
+from dgm_jax.priors import FROM_DIM, PRIORS, require_density, vamp
 
 
 def init_parts(
@@ -36,6 +50,37 @@ def init_prior(
     params = prior.init(key)
     require_density(prior, params, latent_size, needed_by)
     return {"prior": params}, {"prior": {}}
+
+
+def require_prior(prior, latent_size: int, *, from_encoder: bool = False) -> None:
+    """ConfigError unless a prior is one, with what to write for the name of one.
+
+    from_encoder: a function that makes it from the encoder will do as well.
+    """
+    if from_encoder and callable(prior):
+        return
+    due = "a core.Prior" + " or a function from the encoder to one" * from_encoder
+    told = ""
+    if isinstance(prior, str):
+        make = lookup(PRIORS, prior, "prior")
+        told = f": priors.{make.__name__} makes one"
+        if prior in FROM_DIM:
+            told = f": write priors.{make.__name__}({latent_size})"
+        elif make is vamp:
+            call = "priors.vamp(encode, num_components, image_shape)"
+            told = f": {call} needs the encoder; write lambda encode: {call}" * from_encoder
+    has = all(callable(getattr(prior, part, None)) for part in ("init", "sample", "log_prob"))
+    require(has, f"prior must be {due}; got {described(prior)}{told}")
+
+
+def checked_batch(loss: LossFn, whose: str, **events: tuple[int, ...] | None) -> LossFn:
+    """The loss, after a look at what its batch holds (`core.checks.batch`)."""
+
+    def checked(params, state, batch, key, /):
+        checks.batch(batch, whose, **events)
+        return loss(params, state, batch, key)
+
+    return checked
 
 
 def output_of(network: Network, part: str, params: Params, state: State, example: PyTree) -> PyTree:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgm_jax.core import Array, Key, Network, PyTree, require
+from dgm_jax.core import Array, Key, Network, PyTree, described, require
 
 
 def from_flax(module: nn.Module, **apply_kwargs) -> Network:
@@ -28,6 +28,13 @@ def from_flax(module: nn.Module, **apply_kwargs) -> Network:
       with an argument `deterministic` gets whether there is no key; one that drops out wherever
       `train` is True needs the key then.
     """
+    kind = isinstance(module, type) and issubclass(module, (nn.Module, nnx.Module))
+    is_nnx = isinstance(module, nnx.Module)
+    told = ": make one, module(...)" * kind + ": networks.from_nnx(lambda rngs: module)" * is_nnx
+    require(
+        isinstance(module, nn.Module),
+        f"from_flax takes a module of linen; got {described(module)}{told}",
+    )
     takes = inspect.signature(type(module).__call__).parameters
 
     def settings(train: bool, key: Key | None) -> dict[str, Any]:
@@ -68,6 +75,13 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
       `train=True` the module is in the mode of `module.train()`, else in that of `module.eval()`;
       the key of `apply` seeds its streams, and without a key nothing is dropped.
     """
+    told = ": linen modules are for networks.from_flax" * isinstance(make, nn.Module)
+    require(
+        callable(make) and not isinstance(make, (nn.Module, nnx.Module)),
+        "from_nnx takes a function rngs -> module, such as"
+        " lambda rngs: nnx.Linear(2, 3, rngs=rngs);"
+        f" got {described(make)}{told}",
+    )
     kinds = (nnx.Param, nnx.RngState, ...)
 
     @functools.cache
@@ -136,6 +150,9 @@ def from_functions(
     apply: Callable[[PyTree, PyTree], Array],
 ) -> Network:
     """`Network` of a stateless pair `init(key, x) -> params`, `apply(params, x) -> output`."""
+
+    for name, function in (("init", init), ("apply", apply)):
+        require(callable(function), f"{name} must be a function; got {described(function)}")
 
     def init_network(key, x, /):
         return init(key, x), {}

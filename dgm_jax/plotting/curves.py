@@ -1,8 +1,9 @@
 """Line plots: curves over training with their spread over seeds, and lines in general."""
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -12,23 +13,50 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from dgm_jax.core import require
-from dgm_jax.plotting.style import dress, label, legend, line_style, new_figure
+from dgm_jax.plotting.style import (
+    THEMES,
+    dress,
+    label,
+    legend,
+    line_style,
+    new_figure,
+    rows_beneath,
+)
+
+BAND_SEEDS = 4  # fewer seeds are drawn one by one, without a band
+
+
+class Extras(NamedTuple):
+    """What a curve over training is drawn with, by metric.
+
+    Attributes:
+        ranges: metric -> (lowest, highest) possible value, None for an open end; bands are clipped
+            to it.
+        levels: metric -> name -> height of a dashed horizontal line.
+    """
+
+    ranges: Mapping[str, Sequence[float | None]] = MappingProxyType({})
+    levels: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 
 def training_curves(
     steps: ArrayLike,
     arms: Mapping[str, Mapping[str, ArrayLike]],
     *,
+    extras: Extras | None = None,
     theme: str = "light",
 ) -> dict[str, Figure]:
     """Plot each metric over training: mean over seeds, 95 % band, and a thin line for each seed.
 
-    The band is the Student interval of the mean over the seeds that have a value at that step.
+    The band is the Student interval of the mean over the seeds that have a value at that step. With
+    fewer than four seeds there is none, since it would be much wider than the values; each value
+    has a dot instead. The vertical axis covers means, seeds and levels, but not the bands.
 
     Args:
         steps: [T], training steps.
         arms: arm -> metric -> [T, S] (or [T] for one seed); NaN if a seed has no value, and a row
             of NaN if the arm was not logged at that step.
+        extras: ranges and levels of metrics; None for none.
         theme: "light" or "dark".
 
     Returns:
@@ -42,18 +70,61 @@ def training_curves(
     names = list(dict.fromkeys(metric for metrics in arms.values() for metric in metrics))
     figures = {}
     for name in names:
-        # Fixed margins: twice as fast as those of a layout engine.
-        figure = new_figure(6.4, 3.4, theme, layout=None)
-        figure.subplots_adjust(left=0.1, right=0.98, top=0.91, bottom=0.15)
-        axes = figure.subplots()
-        for index, (arm, metrics) in enumerate(arms.items()):
-            if name in metrics:
-                _draw_seeds(axes, x, metrics[name], arm, line_style(index, theme))
-        dress(axes, theme, title=name, xlabel="training step")
-        if any(arms):
-            legend(axes, theme)
-        figures[name] = figure
+        values_of_arms = {arm: metrics[name] for arm, metrics in arms.items() if name in metrics}
+        figures[name] = _one_metric(name, x, values_of_arms, list(arms), extras or Extras(), theme)
     return figures
+
+
+def _one_metric(
+    name: str,
+    steps: np.ndarray,
+    arms: Mapping[str, ArrayLike],
+    order: Sequence[str],
+    extras: Extras,
+    theme: str,
+) -> Figure:
+    """The plot of one metric; an arm has the style of its place in `order`."""
+    levels = extras.levels.get(name, {})
+    rows = rows_beneath([*filter(None, arms), *levels])
+    beneath = 0.22 * rows if rows > 1 else 0.0
+    # Fixed margins: twice as fast as those of a layout engine.
+    height = 2.8 + beneath
+    figure = new_figure(4.7, height, theme, layout=None)
+    figure.subplots_adjust(
+        left=0.14, right=0.97, top=1 - 0.3 / height, bottom=(0.55 + beneath) / height
+    )
+    axes = figure.subplots()
+    limits = extras.ranges.get(name, (None, None))
+    for arm, values in arms.items():
+        _draw_seeds(axes, steps, values, arm, line_style(order.index(arm), theme), limits)
+    for index, (text, level) in enumerate(levels.items()):
+        color = THEMES[theme].text
+        dashes = ("--", (0, (1, 1.5)), "-.")[index % 3]
+        axes.axhline(level, linewidth=1.2, linestyle=dashes, color=color, label=label(text))
+    limit_by_lines(axes, [*arms.values(), list(levels.values())])
+    dress(axes, theme, title=name, xlabel="training step")
+    if any(arms) or levels:
+        legend(axes, theme, rows=rows)
+    return figure
+
+
+def limit_by_lines(axes: Axes, lines: Sequence[ArrayLike]) -> None:
+    """Make the vertical axis cover given values, whatever else is drawn.
+
+    Args:
+        axes: the axes, changed in place.
+        lines: values of any shapes; those that are not finite are left out. The margin on either
+            side is 6 % of their range.
+    """
+    values = np.concatenate([np.ravel(np.asarray(line, np.float64)) for line in lines])
+    values = values[np.isfinite(values)]
+    if values.size:
+        low = float(values.min())
+        high = float(values.max())
+        half_range = high / 2 - low / 2  # the difference of the values themselves may overflow
+        pad = 0.12 * half_range or 0.05 * abs(high) or 1.0
+        if np.isfinite(high + pad) and np.isfinite(low - pad):
+            axes.set_ylim(low - pad, high + pad)
 
 
 def lines(
@@ -88,7 +159,10 @@ def lines(
         ConfigError: for shapes that do not fit.
     """
     positions = np.asarray(x, np.float64)
-    figure = new_figure(6.4, 3.8, theme)
+    names = [*curves, *(levels or {})]
+    # Beneath the plot if there are many names, which would hide lines.
+    rows = rows_beneath(names) if len(names) > 4 else 1
+    figure = new_figure(6.4, 3.8 + (0.2 * rows if rows > 1 else 0.0), theme)
     axes = figure.subplots()
     for index, (name, y) in enumerate(curves.items()):
         _draw_seeds(axes, positions, y, name, line_style(index, theme))
@@ -100,14 +174,19 @@ def lines(
     if log_y:
         axes.set_yscale("log")
     dress(axes, theme, title=title, xlabel=xlabel, ylabel=ylabel)
-    legend(axes, theme)
+    legend(axes, theme, rows=rows)
     return figure
 
 
 def _draw_seeds(
-    axes: Axes, x: np.ndarray, values: ArrayLike, name: str, style: dict[str, Any]
+    axes: Axes,
+    x: np.ndarray,
+    values: ArrayLike,
+    name: str,
+    style: dict[str, Any],
+    limits: Sequence[float | None] = (None, None),
 ) -> None:
-    """Mean, band and thin lines of [T, S].
+    """Mean, band (within the limits) and thin lines of [T, S].
 
     Rows without any value are left out, so that lines stay connected.
     """
@@ -129,7 +208,15 @@ def _draw_seeds(
         axes.add_collection(
             LineCollection(thin, colors=style["color"], linewidths=0.6, alpha=alpha)
         )
+    if num_seeds >= BAND_SEEDS:
+        lowest = -np.inf if limits[0] is None else limits[0]
+        highest = np.inf if limits[1] is None else limits[1]
+        low = np.clip(low, lowest, highest)
+        high = np.clip(high, lowest, highest)
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
+    elif num_seeds > 1:
+        dots = {"s": 7, "color": style["color"], "alpha": 0.6, "linewidths": 0}
+        axes.scatter(np.repeat(x, num_seeds), y.ravel(), **dots)
     marker = "o" if x.size == 1 else None
     axes.plot(x, mean, linewidth=1.8, marker=marker, label=label(name) if name else None, **style)
 
@@ -145,7 +232,7 @@ def mean_and_band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
         values).
     """
     count = np.isfinite(values).sum(axis=1)
-    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         # Rows with at most one value give NaN, as they should.
         warnings.simplefilter("ignore", RuntimeWarning)
         mean = np.nanmean(values, axis=1)

@@ -1,5 +1,6 @@
 """How plots look: colors, dashes, axes, text."""
 
+from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
 from matplotlib.axes import Axes
@@ -94,6 +95,9 @@ def dress(
         spine.set_color(colors.grid)
         spine.set_visible(side in ("left", "bottom"))
     axes.tick_params(colors=colors.text, labelsize=9)
+    # Otherwise a factor such as 1e-17 would be drawn over the title.
+    axes.yaxis.set_offset_position("right")
+    axes.yaxis.get_offset_text().set_color(colors.text)
     axes.set_title(label(title), color=colors.text, fontsize=11, loc="left")
     axes.set_xlabel(label(xlabel), color=colors.text, fontsize=10)
     axes.set_ylabel(label(ylabel), color=colors.text, fontsize=10)
@@ -102,20 +106,38 @@ def dress(
         axes.set_axisbelow(True)
 
 
-def legend(axes: Axes, theme: str, *, beside: bool = False) -> None:
+def legend(axes: Axes, theme: str, *, beside: bool = False, rows: int = 0) -> None:
     """Add a legend in the colors of a theme, if there is something to name.
 
     Args:
         axes: the axes whose lines are named.
         theme: "light" or "dark".
         beside: place it beside all panels, with larger dots.
+        rows: with two or more, place it beneath the panels in so many rows.
     """
     handles, labels = axes.get_legend_handles_labels()
     shared = {"fontsize": 9, "frameon": False, "labelcolor": THEMES[theme].text}
     if handles and beside:
         axes.figure.legend(handles, labels, loc="outside right upper", markerscale=5, **shared)
+    elif handles and rows > 1:
+        columns = -(-len(handles) // rows)
+        loc = "outside lower center" if axes.figure.get_layout_engine() else "lower center"
+        axes.figure.legend(handles, labels, loc=loc, ncols=columns, **shared)
     elif handles:
         axes.legend(handles, labels, **shared)
+
+
+def rows_beneath(names: Collection[str]) -> int:
+    """Count the rows of a legend beneath a plot, with two names side by side if they fit.
+
+    Args:
+        names: names in the legend.
+
+    Returns:
+        The number of rows; 1 if the names are so few that the legend fits inside the plot.
+    """
+    columns = 1 if max(map(len, names), default=0) > 24 else 2
+    return -(-len(names) // columns) if len(names) > 2 else 1
 
 
 def label(text: object) -> str:

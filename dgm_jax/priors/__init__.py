@@ -1,11 +1,12 @@
 """Distributions over latents under one contract, `Prior(init, sample, log_prob)`, so that an
-ablation swaps names.
+ablation only exchanges names.
 
-`init(key)` gives the parameters, `sample(params, key, n)` draws z [n, dim],
-`log_prob(params, z[*B, dim])` is [*B] in nats with all constants, normalised in every prior but
-`implicit_ratio`, which says so. `PRIORS` names them all; `PRIORS[name](dim)` builds those in
-`FROM_DIM`, the others need the encoder, the data or a discriminator (see `registry`).
-`streamed_log_prob` evaluates a mixture of many components a chunk at a time.
+`init(key)` gives the parameters, `sample(params, key, n)` draws z [n, dim], and
+`log_prob(params, z[*B, dim])` is [*B] in nats with all constants. Every prior is normalized but
+`implicit_ratio`, which says in its field `normalized` whether it is. `PRIORS` names them all.
+`PRIORS[name](dim)` builds those in `FROM_DIM`; the others need the encoder, the data or a
+discriminator (see `registry`). `streamed_log_prob` evaluates a mixture of many components a chunk
+at a time.
 """
 
 from dgm_jax.core import Prior
@@ -16,7 +17,7 @@ from dgm_jax.priors._flow import (
     flow,
     spline_flow_prior,
 )
-from dgm_jax.priors._implicit_ratio import ImplicitRatio, estimate_log_normaliser, implicit_ratio
+from dgm_jax.priors._implicit_ratio import ImplicitRatio, estimate_log_normalizer, implicit_ratio
 from dgm_jax.priors._mixture import mixture
 from dgm_jax.priors._standard_normal import standard_normal
 from dgm_jax.priors._vamp import INPUT_RANGES, vamp
@@ -33,7 +34,7 @@ __all__ = [
     "aggregated_posterior",
     "autoregressive_flow_prior",
     "coupling_flow_prior",
-    "estimate_log_normaliser",
+    "estimate_log_normalizer",
     "flow",
     "implicit_ratio",
     "mixture",

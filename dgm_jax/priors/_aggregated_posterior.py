@@ -4,50 +4,65 @@ import math
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Prior, float_type, require
+from dgm_jax.core import Array, Key, Prior, PyTree, float_type, require
 from dgm_jax.densities import mixture
 from dgm_jax.priors.streaming import streamed_log_prob
 
 
 def aggregated_posterior(loc: Array, scale: Array, chunk_size: int = 256) -> Prior:
-    """q(z) = 1/N sum_i N(z; loc_i, diag(scale_i)^2) with loc and scale [N, D] of all N training
-    points, in nats.
+    """Average the Gaussian posteriors of all training points.
 
-    Exact, and as dear as that: O(N D) for one z, streamed in chunks of `chunk_size` points.
-    Averaged over the data, the KL term of the ELBO is KL(q || p) + mutual information, so no other
-    prior has a better ELBO on these data (Hoffman and Johnson 2016, "ELBO surgery"; Tomczak and
-    Welling 2018, "VAE with a VampPrior"); it overfits to them as easily.
+    q(z) = 1/N sum_i N(z; loc_i, diag(scale_i)^2).
 
-    params: {"loc": [N, D], "scale": [N, D]}; init returns the arrays given here. Nothing is to be
-        learned: put the
-    posteriors of the encoder of the day in their place.
+    Exact but expensive: O(N D) per evaluation, streamed over the points. Averaged over the data,
+    the KL term of the ELBO is KL(q || p) + mutual information, so no other prior has a better ELBO
+    on these data (Hoffman and Johnson 2016, "ELBO surgery"; Tomczak and Welling 2018, "VAE with a
+    VampPrior"); it overfits to them just as easily.
+
+    Args:
+        loc: [N, D], means of the posteriors of all N training points.
+        scale: [N, D], their standard deviations.
+        chunk_size: points evaluated at once.
+
+    Returns:
+        A prior over z [*B, D], in nats. Its params are {"loc": [N, D], "scale": [N, D]}, and init
+        returns the arrays given here. Nothing in them is learned: replace them with the current
+        encoder's posteriors.
+
+    Raises:
+        ConfigError: loc and scale are not both [N, D], or the chunk size is not positive.
+
+    >>> import jax.numpy as jnp
+    >>> from dgm_jax import priors
+    >>> prior = priors.aggregated_posterior(jnp.array([[-1.0], [1.0]]), jnp.ones((2, 1)))
+    >>> params = prior.init(None)
+    >>> print(f"{prior.log_prob(params, jnp.zeros(1)):.4f}")  # -1 / 2 - log(2 pi) / 2
+    -1.4189
     """
     _require_posteriors(loc, scale)
 
-    def init(key):
+    def init(key: Key) -> PyTree:
         del key
         return {"loc": jnp.asarray(loc), "scale": jnp.asarray(scale)}
 
-    def even(params):
+    def components(params: PyTree) -> tuple[Array, Array, Array]:
         num = params["loc"].shape[0]
-        return (
-            jnp.full(num, -math.log(num), float_type(params["loc"])),
-            params["loc"],
-            params["scale"],
-        )
+        log_weights = jnp.full(num, -math.log(num), float_type(params["loc"]))
+        return log_weights, params["loc"], params["scale"]
 
-    def sample(params, key, n):
-        return mixture.sample(key, n, *even(params)).x
+    def sample(params: PyTree, key: Key, n: int) -> Array:
+        return mixture.sample(key, n, *components(params)).x
 
-    def log_prob(params, z):
-        return streamed_log_prob(z, *even(params), chunk_size)
+    def log_prob(params: PyTree, z: Array) -> Array:
+        return streamed_log_prob(z, *components(params), chunk_size)
 
     return Prior(init, sample, log_prob)
 
 
 def _require_posteriors(loc: Array, scale: Array) -> None:
-    shape, other = jnp.shape(loc), jnp.shape(scale)
+    shape = jnp.shape(loc)
+    scale_shape = jnp.shape(scale)
     require(
-        len(shape) == 2 and min(shape) >= 1 and other == shape,
-        f"loc and scale must both be [N, D] with N and D at least 1; got {shape} and {other}",
+        len(shape) == 2 and min(shape) >= 1 and scale_shape == shape,
+        f"loc and scale must both be [N, D] with N and D at least 1; got {shape} and {scale_shape}",
     )

@@ -24,12 +24,19 @@ LogRatio = Callable[[PyTree, Array], Array]
 
 
 class ImplicitRatio(NamedTuple):
-    """A `Prior` with one field more. normalised: False where `log_prob` lacks log Z."""
+    """A `Prior` with one more field.
+
+    Attributes:
+        init: `key -> params`.
+        sample: `(params, key, n) -> z [n, ...]`.
+        log_prob: `(params, z [*B, ...]) -> [*B]` in nats.
+        normalized: False if `log_prob` lacks the constant -log Z.
+    """
 
     init: Callable[[Key], PyTree]
     sample: Callable[[PyTree, Key, int], Array]
     log_prob: Callable[[PyTree, Array], Array]
-    normalised: bool
+    normalized: bool
 
 
 def implicit_ratio(
@@ -37,33 +44,55 @@ def implicit_ratio(
     log_ratio: LogRatio,
     init_ratio: Callable[[Key], PyTree],
     *,
-    log_normaliser: Array | None = None,
+    log_normalizer: Array | None = None,
     num_candidates: int = 64,
 ) -> ImplicitRatio:
-    """p(z) = base(z) exp(T(z)) / Z with Z = E_base exp(T), in nats.
+    """Multiply a known prior by a learned density ratio.
 
-    Takahashi et al. 2019, "Variational autoencoder with implicit optimal priors": with T = log q(z)
-    / base(z), learned by a discriminator, p is the aggregated posterior q, and KL(q(z|x) || p) =
-    KL(q(z|x) || base) - E T.
+    p(z) = base(z) exp(T(z)) / Z with Z = E_base exp(T).
 
-    log_prob is log base(z) + T(z), NOT normalised and marked so, unless `log_normaliser` is given:
-    then it is less that. For an imperfect T, Z is not 1, and a likelihood without it is none;
-    `estimate_log_normaliser` estimates it.
+    Takahashi et al. 2019, "Variational autoencoder with implicit optimal priors": with
+    T = log q(z) / base(z), learned by a discriminator, p is the aggregated posterior q, and
+    KL(q(z|x) || p) = KL(q(z|x) || base) - E T.
 
-    sample is sampling-importance-resampling: each draw picks one of `num_candidates` candidates of
-    its own from the base, with probabilities proportional to exp(T). Draws are independent; their
-    law tends to p as the candidates grow in number, and is the base for one. No gradient passes
-    through the choice.
+    log_prob is log base(z) + T(z). It is NOT normalized, and says so in `normalized`, unless
+    `log_normalizer` is given, which is then subtracted. For an imperfect T, Z is not 1, and a value
+    without it is not a likelihood; `estimate_log_normalizer` estimates log Z.
 
-    params: {"base": ..., "ratio": ...}.
+    sample is sampling-importance-resampling: each draw picks one of its own `num_candidates`
+    candidates from the base, with probabilities proportional to exp(T). Draws are independent;
+    their distribution is the base for one candidate and tends to p as the candidates grow in
+    number. No gradient passes through the choice.
+
+    Args:
+        base: a normalized prior that can be sampled.
+        log_ratio: T, `(ratio_params, z [*B, ...]) -> [*B]` in nats.
+        init_ratio: `key -> ratio_params`.
+        log_normalizer: log Z in nats, if known.
+        num_candidates: candidates for each draw.
+
+    Returns:
+        A prior over z [*B, ...], in nats, with params {"base": ..., "ratio": ...}.
+
+    Raises:
+        ConfigError: num_candidates is not a positive integer.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dgm_jax import priors
+    >>> tilt = lambda slope, z: slope * z[..., 0]  # exp(T) moves the mean of N(0, 1) to the slope
+    >>> base = priors.standard_normal(1)
+    >>> prior = priors.implicit_ratio(base, tilt, lambda key: jnp.array(1.0), log_normalizer=0.5)
+    >>> params = prior.init(jax.random.key(0))
+    >>> print(f"{prior.log_prob(params, jnp.ones(1)):.4f}")  # log N(1; 1, 1)
+    -0.9189
     """
     checks.whole(num_candidates, "num_candidates")
 
-    def init(key):
+    def init(key: Key) -> PyTree:
         key_base, key_ratio = jax.random.split(key)
         return {"base": base.init(key_base), "ratio": init_ratio(key_ratio)}
 
-    def sample(params, key, n):
+    def sample(params: PyTree, key: Key, n: int) -> Array:
         key_candidates, key_choice = jax.random.split(key)
         z = base.sample(params["base"], key_candidates, n * num_candidates)
         scores = log_ratio(params["ratio"], z).reshape(n, num_candidates)
@@ -72,21 +101,43 @@ def implicit_ratio(
         chosen = jnp.argmax(scores + noise, -1)  # the Gumbel-max trick
         return z[jnp.arange(n) * num_candidates + chosen]
 
-    def log_prob(params, z):
+    def log_prob(params: PyTree, z: Array) -> Array:
         value = base.log_prob(params["base"], z) + log_ratio(params["ratio"], z)
-        return value if log_normaliser is None else value - log_normaliser
+        return value if log_normalizer is None else value - log_normalizer
 
-    return ImplicitRatio(init, sample, log_prob, log_normaliser is not None)
+    return ImplicitRatio(init, sample, log_prob, log_normalizer is not None)
 
 
-def estimate_log_normaliser(
+def estimate_log_normalizer(
     key: Key, base: Prior, log_ratio: LogRatio, params: PyTree, n: int = 10_000
 ) -> LogMeanExp:
-    """log 1/n sum_i exp(T(z_i)) with z_i ~ base: the log of an unbiased estimate of Z, so itself
-    low by Jensen's gap.
+    """Estimate the log-normalizer of an `implicit_ratio` prior.
 
-    `params` are those of `implicit_ratio`. Raises `ConfigError` for n < 2, which has no standard
-    error.
+    log 1/n sum_i exp(T(z_i)) with z_i ~ base: the log of an unbiased estimate of Z, so by Jensen's
+    inequality too low on average.
+
+    Args:
+        key: of the draws.
+        base: the base prior.
+        log_ratio: T, `(ratio_params, z [*B, ...]) -> [*B]` in nats.
+        params: those of `implicit_ratio`, {"base": ..., "ratio": ...}.
+        n: number of draws.
+
+    Returns:
+        The estimate in nats, with its standard error.
+
+    Raises:
+        ConfigError: n is below 2, for which there is no standard error.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dgm_jax import priors
+    >>> constant = lambda value, z: jnp.full(z.shape[:-1], value)
+    >>> params = {"base": {}, "ratio": 2.0}
+    >>> key = jax.random.key(0)
+    >>> base = priors.standard_normal(1)
+    >>> estimate = priors.estimate_log_normalizer(key, base, constant, params, 10)
+    >>> print(f"{estimate.value:.4f} {estimate.standard_error:.4f}")
+    2.0000 0.0000
     """
     require(checks.is_whole(n) and n >= 2, f"n must be at least 2; got {n!r}")
     return log_mean_exp(log_ratio(params["ratio"], base.sample(params["base"], key, n)))

@@ -21,14 +21,17 @@ from dgm_jax.core import (
 from dgm_jax.densities import mixture
 from dgm_jax.priors.streaming import streamed_log_prob
 
+# inputs u [K, *input_shape] -> (loc [K, D], scale [K, D])
+Encode = Callable[[Array], tuple[Array, Array]]
+
 
 def _clip(raw: Array) -> Array:
     inside = jnp.clip(raw, 0, 1)
     return lax.stop_gradient(inside) + (raw - lax.stop_gradient(raw))
 
 
-# How free numbers become inputs. "hardtanh" is the published one, and an input that has left [0, 1]
-# receives no gradient there ever again; "clip" has the same values and lets the gradient pass.
+# How unconstrained numbers become inputs. "hardtanh" is the published one; an input that has left
+# [0, 1] never receives a gradient there again. "clip" has the same values and passes the gradient.
 INPUT_RANGES: dict[str, Callable[[Array], Array]] = {
     "clip": _clip,
     "hardtanh": lambda raw: jnp.clip(raw, 0, 1),
@@ -38,7 +41,7 @@ INPUT_RANGES: dict[str, Callable[[Array], Array]] = {
 
 
 def vamp(
-    encode: Callable[[Array], tuple[Array, Array]],
+    encode: Encode,
     num_components: int,
     input_shape: tuple[int, ...],
     *,
@@ -47,53 +50,71 @@ def vamp(
     learned_weights: bool = False,
     chunk_size: int = 256,
 ) -> Prior:
-    """p(z) = sum_k w_k N(z; loc(u_k), diag(scale(u_k))^2) over z [*B, D] in nats, constants kept.
+    """Average the encoder's posteriors of K learned inputs.
 
-    Tomczak and Welling 2018, "VAE with a VampPrior", with w_k = 1 / K unless `learned_weights`.
-    `encode` takes inputs u [K, *input_shape] to (loc, scale), both [K, D]. It belongs to another
-    part of the model, so close it over the encoder's parameters inside the loss, and build the
-    prior there: building costs nothing, and gradients reach the encoder through it. `init` never
-    calls it. Each log_prob and each sample encodes the K inputs once.
+    p(z) = sum_k w_k N(z; loc(u_k), diag(scale(u_k))^2), with w_k = 1 / K unless they are learned.
 
-    params: {"inputs": [K, *input_shape]} and with learned weights {"logits": [K]}. `init(key)`
-        gives the raw inputs,
-    such as training points (through log(x / (1 - x)) for "sigmoid"); by default N(0.05, 0.01^2) as
-    published. `input_range` names how they become inputs: "clip" to [0, 1] with the gradient of the
-    identity, "hardtanh" the same with the gradient 0 outside, "sigmoid", or "free" for data of any
-    range.
+    Tomczak and Welling 2018, "VAE with a VampPrior". The encoder belongs to another part of the
+    model, so close `encode` over the encoder's parameters inside the loss and build the prior
+    there: building costs nothing, and gradients reach the encoder through it. Each log_prob and
+    each sample encodes the K inputs once.
 
-    Raises `ConfigError` for an unknown range and for shapes that do not fit.
+    Args:
+        encode: inputs u [K, *input_shape] -> (loc, scale), both [K, D]. `init` of the prior never
+            calls it.
+        num_components: K.
+        input_shape: the shape of one input of the encoder.
+        init: `key -> raw inputs [K, *input_shape]`, such as training points (through
+            log(x / (1 - x)) for "sigmoid"); None draws N(0.05, 0.01^2) as published.
+        input_range: how raw inputs become inputs: "clip" to [0, 1] with the gradient of the
+            identity, "hardtanh" the same with the gradient 0 outside, "sigmoid", or "free" for data
+            of any range.
+        learned_weights: learn the weights w_k.
+        chunk_size: components evaluated at once.
+
+    Returns:
+        A prior over z [*B, D], in nats with all constants. Its params are
+        {"inputs": [K, *input_shape]}, and with learned weights also {"logits": [K]}.
+
+    Raises:
+        ConfigError: the range is unknown, or shapes do not fit.
+
+    >>> import jax.numpy as jnp
+    >>> from dgm_jax import priors
+    >>> encode = lambda u: (u, jnp.ones_like(u))
+    >>> prior = priors.vamp(encode, 2, (1,), input_range="free")
+    >>> params = {"inputs": jnp.array([[-1.0], [1.0]])}
+    >>> print(f"{prior.log_prob(params, jnp.zeros(1)):.4f}")  # -1 / 2 - log(2 pi) / 2
+    -1.4189
     """
     checks.whole(num_components, "num_components")
-    require(
-        callable(encode), f"encode must be a function from inputs to (loc, scale); got {encode!r}"
-    )
+    message = f"encode must be a function from inputs to (loc, scale); got {encode!r}"
+    require(callable(encode), message)
     confine = lookup(INPUT_RANGES, input_range, "range of pseudo-inputs")
     shape = (num_components, *input_shape)
 
-    def start(key):
+    def init_params(key: Key) -> PyTree:
         inputs = 0.05 + 0.01 * normal(key, shape) if init is None else jnp.asarray(init(key))
-        require(
-            inputs.shape == shape,
-            f"init must give pseudo-inputs of shape {shape}; got {inputs.shape}",
-        )
-        return {"inputs": inputs} | (
-            {"logits": jnp.zeros(num_components)} if learned_weights else {}
-        )
+        message = f"init must give pseudo-inputs of shape {shape}; got {inputs.shape}"
+        require(inputs.shape == shape, message)
+        params = {"inputs": inputs}
+        if learned_weights:
+            params["logits"] = jnp.zeros(num_components)
+        return params
 
-    def components(params):
+    def components(params: PyTree) -> tuple[Array, Array, Array]:
         return _components(encode, confine(params["inputs"]), params.get("logits"))
 
-    def sample(params, key, n):
+    def sample(params: PyTree, key: Key, n: int) -> Array:
         return mixture.sample(key, n, *components(params)).x
 
-    def log_prob(params, z):
+    def log_prob(params: PyTree, z: Array) -> Array:
         return streamed_log_prob(z, *components(params), chunk_size)
 
-    return Prior(start, sample, log_prob)
+    return Prior(init_params, sample, log_prob)
 
 
-def _components(encode, inputs: Array, logits: PyTree) -> tuple[Array, Array, Array]:
+def _components(encode: Encode, inputs: Array, logits: Array | None) -> tuple[Array, Array, Array]:
     """(log_weights [K], loc [K, D], scale [K, D])."""
     loc, scale = encode(inputs)
     num = inputs.shape[0]
@@ -101,10 +122,5 @@ def _components(encode, inputs: Array, logits: PyTree) -> tuple[Array, Array, Ar
         loc.ndim == 2 and loc.shape[0] == num and scale.shape == loc.shape,
         f"encode must give loc and scale, both [{num}, D]; got {loc.shape} and {scale.shape}",
     )
-    return (
-        jax.nn.log_softmax(
-            jnp.zeros(num, float_type(loc)) if logits is None else at_least_float32(logits)
-        ),
-        loc,
-        scale,
-    )
+    raw = jnp.zeros(num, float_type(loc)) if logits is None else at_least_float32(logits)
+    return jax.nn.log_softmax(raw), loc, scale

@@ -7,6 +7,7 @@ metrics.jsonl      one row per logged step
 checkpoints/       written by `training.checkpoint`
 figures/           plots, with captions.json
 models/            parameters and model state of each arm, for all seeds (store.weights)
+profile/           traces of some steps, with --profile
 summary.json       the result; its presence says that the run is finished
 report.html        for a person
 """

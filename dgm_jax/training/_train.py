@@ -1,15 +1,31 @@
 """A whole run in one call, given a task, keys and data in memory."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from dgm_jax import parallel
-from dgm_jax.core import Array, Key, Lane, PyTree, Task, require
+from dgm_jax.core import (
+    Array,
+    Key,
+    Lane,
+    Metrics,
+    PyTree,
+    Sums,
+    Task,
+    checks,
+    described,
+    on_host,
+    require,
+)
 from dgm_jax.training.loop import Chunk, lane_program, run
 from dgm_jax.training.parts import in_parts
+
+_Part = tuple[Lane, Sums, Metrics]
 
 
 class TrainResult(NamedTuple):
@@ -28,6 +44,83 @@ class TrainResult(NamedTuple):
     evaluation: dict[str, np.ndarray]
 
 
+class Progress(Protocol):
+    """What `train` calls to show its steps, such as a `terminal.progress.Progress`."""
+
+    def training(self, name: str, total: int, num_seeds: int) -> AbstractContextManager[Any]:
+        """Show the steps that are made inside of a context.
+
+        Args:
+            name: what is trained.
+            total: number of steps.
+            num_seeds: number of lanes.
+
+        Returns:
+            The context.
+        """
+        ...
+
+    def update(
+        self,
+        step: int,
+        metrics: dict[str, Any] | None = None,
+        failed: dict[int, int] | None = None,
+    ) -> None:
+        """Show the state after a step.
+
+        Args:
+            step: number of steps made.
+            metrics: by name, one value for each lane.
+            failed: lane -> the step at which it diverged.
+        """
+        ...
+
+
+class _Shown:
+    """Counts steps, and shows them by a `Progress` if there is one."""
+
+    def __init__(self, progress: Progress | None, num_steps: int, num_lanes: int):
+        self._progress = progress
+        self._total = num_steps
+        self._num_lanes = num_lanes
+        self._step = 0
+        self._metrics: dict[str, np.ndarray] = {}
+        self._failed: dict[int, int] = {}
+
+    def training(self) -> AbstractContextManager[Any]:
+        """The context in which steps are made."""
+        if self._progress is None:
+            return contextlib.nullcontext()
+        return self._progress.training("training", self._total, self._num_lanes)
+
+    def counting(self, program: Callable[..., _Part]) -> Callable[..., _Part]:
+        """The program of `compile_advance`, with its steps counted."""
+
+        def counted(
+            lanes: Lane,
+            data: PyTree,
+            num_steps: int,
+            sums: Sums | None = None,
+            last: bool = True,
+        ) -> _Part:
+            self._step += num_steps
+            return program(lanes, data, num_steps, sums, last)
+
+        return counted
+
+    def between(self) -> None:
+        """Show the steps made so far, with the metrics of the last chunk."""
+        if self._progress is not None:
+            self._progress.update(self._step, self._metrics, self._failed)
+
+    def chunk(self, chunk: Chunk, metrics: dict[str, np.ndarray]) -> None:
+        """Show a chunk's metrics, and which lanes have diverged."""
+        failed_at = np.asarray(chunk.lanes.failed_at)
+        self._failed = {int(lane): int(failed_at[lane]) for lane in np.flatnonzero(failed_at >= 0)}
+        self._metrics = metrics
+        self.between()
+
+
 def train(
     task: Task | Callable[[dict[str, Array]], Task],
     keys: Key,
@@ -37,6 +130,7 @@ def train(
     hyper: dict[str, Array] | None = None,
     chunk_steps: int | None = None,
     callback: Callable[[Chunk], None] | None = None,
+    progress: Progress | None = None,
     strategy: str = "auto",
     devices: str = "auto",
 ) -> TrainResult:
@@ -52,6 +146,8 @@ def train(
             seconds, however many they are.
         callback: called with the `Chunk` after each of them. Its lanes are reused for the next
             chunk: copy what you want to keep.
+        progress: shows the steps every two seconds, with the metrics and the lanes that diverged
+            after each chunk: a `terminal.progress.Progress()`.
         strategy: "vmap", "map" or "auto", as in `parallel.over_seeds`.
         devices: "auto", "jit" or "pmap", as in `parallel.distribute`.
 
@@ -62,27 +158,43 @@ def train(
         ConfigError: for fewer than one step, keys that are not [L], hyper-parameters of another
             length, or a task that lacks what the engine needs.
     """
-    require(num_steps >= 1, f"num_steps must be at least 1, got {num_steps}")
-    chunk_steps = num_steps if chunk_steps is None else chunk_steps
+    checks.whole(num_steps, "num_steps")
+    chunk_steps = num_steps if chunk_steps is None else checks.whole(chunk_steps, "chunk_steps")
     task_of = (lambda hyper: task) if isinstance(task, Task) else task
-    require(callable(task_of), f"task must be a Task or hyper -> Task, got {type(task).__name__}")
+    require(callable(task_of), f"task must be a Task or hyper -> Task; got {described(task)}")
     hyper = {} if hyper is None else hyper
+    require(isinstance(hyper, dict), f"hyper must be arrays by name; got {described(hyper)}")
     lanes_of_task = lane_program(task_of)
     program = parallel.distribute(lanes_of_task, keys, hyper, strategy=strategy, devices=devices)
     data = program.place_data(data)
+    shapes = program.abstract(keys, hyper)
+    # Compiled before training, which may take long, so that mistakes in them show at once.
+    evaluate = program.compile_evaluate(shapes, data)
+    conclude = program.lower_conclude(shapes, data)
     lanes = program.init(keys, hyper)
-    advance = in_parts(program.compile_advance(lanes, data))
-    metrics_of_chunks = []
-    for chunk in run(advance, lanes, data, start=0, num_steps=num_steps, chunk_steps=chunk_steps):
-        lanes = chunk.lanes
-        metrics_of_chunks.append(jax.device_get(chunk.metrics))
-        if callback is not None:
-            callback(chunk)
-    evaluate = program.compile_evaluate(lanes, data)
-    evaluation = jax.device_get(evaluate(lanes, data))
-    conclude = program.lower_conclude(lanes, data)
+    shown = _Shown(progress, num_steps, len(keys))
+    counted = shown.counting(program.compile_advance(lanes, data))
+    advance = in_parts(counted, between=lambda made: shown.between())
+    chunks = run(advance, lanes, data, start=0, num_steps=num_steps, chunk_steps=chunk_steps)
+    lanes, metrics = _over_chunks(chunks, shown, callback)
+    evaluation = on_host(evaluate(lanes, data))
     if conclude is not None:
-        evaluation |= jax.device_get(conclude.compile()(lanes, data))
+        evaluation |= on_host(conclude.compile()(lanes, data))
+    return TrainResult(lanes, metrics, evaluation)
+
+
+def _over_chunks(
+    chunks: Iterator[Chunk], shown: _Shown, callback: Callable[[Chunk], None] | None
+) -> tuple[Lane, dict[str, np.ndarray]]:
+    """Make the chunks; the last state, and the metrics [L, chunks] by name."""
+    metrics_of_chunks = []
+    with shown.training():
+        for chunk in chunks:
+            lanes = chunk.lanes
+            metrics_of_chunks.append(jax.device_get(chunk.metrics))
+            shown.chunk(chunk, metrics_of_chunks[-1])
+            if callback is not None:
+                callback(chunk)
     names = list(metrics_of_chunks[0])
     metrics = {name: np.stack([m[name] for m in metrics_of_chunks], axis=1) for name in names}
-    return TrainResult(lanes, metrics, evaluation)
+    return lanes, metrics

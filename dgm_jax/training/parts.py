@@ -18,7 +18,7 @@ _GROWTH = 16  # a part has at most this many times the steps of the one before
 def in_parts(
     program: Callable[..., tuple[Lane, Sums, Metrics]],
     *,
-    between: Callable[[], None] | None = None,
+    between: Callable[[int], None] | None = None,
     seconds: float = PART_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Callable[[Lane, PyTree, int], tuple[Lane, Metrics]]:
@@ -27,8 +27,9 @@ def in_parts(
     Args:
         program: of `parallel.Distributed.compile_advance`. The very first part is one step; later
             ones are as long as the measured rate allows.
-        between: called between two parts of a chunk. An exception that it raises ends the chunk;
-            its lanes are lost then, and the last checkpoint is the newest state.
+        between: called between two parts of a chunk with the number of the chunk's steps made so
+            far. An exception that it raises ends the chunk; its lanes are lost then, and the last
+            checkpoint is the newest state.
         seconds: longest duration of a part.
         clock: returns the time in seconds.
 
@@ -51,7 +52,7 @@ def in_parts(
             longest = max(1, min(fitting, _GROWTH * max(size, longest)))
             remaining -= size
             if remaining and between is not None:
-                between()
+                between(num_steps - remaining)
         return lanes, metrics
 
     return advance

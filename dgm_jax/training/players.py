@@ -10,8 +10,9 @@ Write v(w) for the vector of all players' gradients, each with respect to that p
 | `optimistic` | w - eta (2 v(w_t) - v(w_{t-1})) | Daskalakis et al. 2018, eq. 5 |
 | `consensus` | w - eta (v + gamma grad 1/2 ||v||^2) | Mescheder et al. 2017, algorithm 2 |
 
-Each takes `(players, optimizers, replica)` and returns `Algorithm(init, step)`. With one player all
-of them but `extragradient` and `optimistic` are plain gradient descent.
+Each takes `(players, optimizers, replica)` and returns `Algorithm(init, step)`; one optimizer in
+place of the dictionary is every player's. With one player all of them but `extragradient` and
+`optimistic` are plain gradient descent.
 
 A player's update changes the parameters and the model state of its own parts, and nothing else:
 what a loss returns as another part's state is discarded. So the generator's step cannot advance the
@@ -20,8 +21,6 @@ discriminator's power iteration, nor the other way round.
 Randomness: step t uses `fold_in(key, t)`, so a resumed run repeats its noise; batch i of the stream
 is a function of (data_key, i), so it repeats its data.
 """
-
-from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +34,6 @@ from dgm_jax.core import (
     Key,
     Metrics,
     Params,
-    Player,
     PyTree,
     Replica,
     StepInfo,
@@ -52,10 +50,7 @@ from dgm_jax.training.game import (
     step_info,
     value_of_parts,
 )
-from dgm_jax.training.setup import Game, make_game, parts_of
-
-Players = Mapping[str, Player]
-Optimizers = Mapping[str, optax.GradientTransformation]
+from dgm_jax.training.setup import Game, Optimizers, Players, by_player, make_game, parts_of
 
 
 def alternating(players: Players, optimizers: Optimizers, replica: Replica = SOLO) -> Algorithm:
@@ -66,7 +61,7 @@ def alternating(players: Players, optimizers: Optimizers, replica: Replica = SOL
 
     Args:
         players: by name, in the order in which they move.
-        optimizers: by the same names.
+        optimizers: by the same names, or one for every player.
         replica: how this device takes part in a batch.
 
     Returns:
@@ -127,7 +122,7 @@ def simultaneous(players: Players, optimizers: Optimizers, replica: Replica = SO
 
     Args:
         players: by name.
-        optimizers: by the same names.
+        optimizers: by the same names, or one for every player.
         replica: how this device takes part in a batch.
 
     Returns:
@@ -153,7 +148,7 @@ def extragradient(players: Players, optimizers: Optimizers, replica: Replica = S
 
     Args:
         players: by name.
-        optimizers: by the same names.
+        optimizers: by the same names, or one for every player.
         replica: how this device takes part in a batch.
 
     Returns:
@@ -180,7 +175,7 @@ def optimistic(players: Players, optimizers: Optimizers, replica: Replica = SOLO
 
     Args:
         players: by name.
-        optimizers: by the same names.
+        optimizers: by the same names, or one for every player.
         replica: how this device takes part in a batch.
 
     Returns:
@@ -191,7 +186,7 @@ def optimistic(players: Players, optimizers: Optimizers, replica: Replica = SOLO
     """
     optimizers = {
         name: optax.chain(optax.scale_by_optimistic_gradient(), optimizer)
-        for name, optimizer in optimizers.items()
+        for name, optimizer in by_player(players, optimizers).items()
     }
     return simultaneous(players, optimizers, replica)
 
@@ -207,7 +202,7 @@ def consensus(
 
     Args:
         players: by name.
-        optimizers: by the same names.
+        optimizers: by the same names, or one for every player.
         replica: how this device takes part in a batch.
         strength: gamma of Mescheder et al. 2017; may be traced.
 

@@ -1,11 +1,14 @@
 """A game: players with their optimizers, checked to fit together."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optax
 
-from dgm_jax.core import SOLO, Player, PyTree, Replica, require
+from dgm_jax.core import SOLO, Player, PyTree, Replica, described, require
+
+Players = Mapping[str, Player]
+Optimizers = optax.GradientTransformation | Mapping[str, optax.GradientTransformation]
 
 
 class Game(NamedTuple):
@@ -33,16 +36,12 @@ class Game(NamedTuple):
         return optax.with_extra_args_support(self.optimizers[name])
 
 
-def make_game(
-    players: Mapping[str, Player],
-    optimizers: Mapping[str, optax.GradientTransformation],
-    replica: Replica,
-) -> Game:
+def make_game(players: Players, optimizers: Optimizers, replica: Replica) -> Game:
     """Check that players, their parts and their optimizers fit together.
 
     Args:
         players: by name, in the order in which they move.
-        optimizers: by the same names.
+        optimizers: by the same names, or one for every player.
         replica: how this device takes part in a batch.
 
     Returns:
@@ -51,7 +50,12 @@ def make_game(
     Raises:
         ConfigError: if they do not fit; the message names the two sides that disagree.
     """
+    require(
+        isinstance(players, Mapping) and all(isinstance(p, Player) for p in players.values()),
+        f"players must be {{name: core.Player}}, such as Model.players; got {_entries(players)}",
+    )
     require(bool(players), "a game needs at least one player, got none")
+    optimizers = by_player(players, optimizers)
     require(
         set(players) == set(optimizers),
         f"players and optimizers must have the same names, got {sorted(players)} and"
@@ -78,13 +82,44 @@ def make_game(
     return Game(dict(players), dict(optimizers), replica)
 
 
-def _require_lookahead(name: str, player: Player, players: Mapping[str, Player]) -> None:
+def _require_lookahead(name: str, player: Player, players: Players) -> None:
     for opponent, num_steps in player.lookahead:
         require(
             opponent in players,
             f"player {name!r} looks ahead of {opponent!r}, not one of {sorted(players)}",
         )
         require(num_steps >= 0, f"player {name!r}: lookahead must be >= 0, got {num_steps}")
+
+
+def by_player(players: Players, optimizers: Optimizers) -> dict[str, optax.GradientTransformation]:
+    """Give each player an optimizer.
+
+    Args:
+        players: by name.
+        optimizers: by name, or one for every player.
+
+    Returns:
+        Optimizers by name.
+
+    Raises:
+        ConfigError: for anything that is not an optimizer of optax.
+    """
+    kind = optax.GradientTransformation
+    if isinstance(optimizers, kind):
+        return dict.fromkeys(players, optimizers)
+    require(
+        isinstance(optimizers, Mapping) and all(isinstance(o, kind) for o in optimizers.values()),
+        "optimizers must be one of optax, such as optax.adam(1e-4), or one for each player by name;"
+        f" got {_entries(optimizers)}",
+    )
+    return dict(optimizers)
+
+
+def _entries(value: Any) -> str:
+    """Describe what came instead of a dictionary, or each of its entries."""
+    if not isinstance(value, Mapping):
+        return described(value)
+    return ", ".join(f"{name!r}: {described(entry)}" for name, entry in value.items()) or "{}"
 
 
 def parts_of(player: Player, tree: dict[str, PyTree]) -> dict[str, PyTree]:

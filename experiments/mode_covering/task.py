@@ -3,6 +3,7 @@
 import functools
 import math
 import pathlib
+import re
 from typing import Any
 
 import jax
@@ -33,6 +34,8 @@ from dgm_jax.run.settings import SettingsView
 SCALE = 0.5  # of both modes
 # The midpoint rule is exact up to rounding for a Gaussian of at least twice this scale.
 SPACING = 0.05
+
+_NUMBER = re.compile(r"(?=.*[0-9])[0-9]{0,9}\.?[0-9]{0,9}")
 
 DIVERGENCES = {
     "kl": divergences.kl_on_grid,
@@ -69,10 +72,7 @@ def parse(arm: str) -> tuple[str, float]:
     """
     name, _, distance = arm.rpartition("_")
     lookup(DIVERGENCES, name, "divergence (arms are DIVERGENCE_D, such as js_2.5)")
-    try:
-        half = float(distance)
-    except ValueError:
-        half = math.nan
+    half = float(distance) if _NUMBER.fullmatch(distance) else math.nan
     require(
         0 < half <= 20,
         f"arm {arm!r} must end in half the distance of the modes, in (0, 20], got {distance!r}",

@@ -20,9 +20,11 @@ from dgm_jax.core import (
     lookup,
     require,
     require_at_least,
+    require_at_most,
     require_positive,
 )
 from dgm_jax.data import captions
+from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments._shared.feature_classifier import classifier_of, features_of
 from dgm_jax.experiments.text_to_image import Config
 from dgm_jax.experiments.text_to_image.figures import figures, snapshots
@@ -70,6 +72,8 @@ def validate(config: Config) -> None:
     require_at_least(
         1, config, "batch_size", "num_codes", "width", "prior_width", "prior_layers", "num_prompts"
     )
+    require_at_most(1_000, config, "prior_layers")
+    require_at_most(2**30, config, "num_codes")  # words are numbered after them
     require(config.width % 2 == 0, f"width must be even, got {config.width}")
     require(
         config.prior_width % 4 == 0,

@@ -500,7 +500,7 @@ DRAWS = {
     "objectives.gan.dragan_penalty": lambda a: o.gan.dragan_penalty(_critic, a.x, KEY),
     "objectives.gan.gradient_penalty": lambda a: o.gan.gradient_penalty(_critic, a.x, a.y, KEY),
     "objectives.gan.instance_noise": lambda a: o.gan.instance_noise(KEY, a.x, 0.1),
-    "priors.estimate_log_normaliser": lambda a: priors.estimate_log_normaliser(
+    "priors.estimate_log_normalizer": lambda a: priors.estimate_log_normalizer(
         KEY,
         priors.standard_normal(2),
         lambda p, z: jnp.sin(z[..., 0]).astype(a.x.dtype),
@@ -573,7 +573,6 @@ EXCEPTIONS = {
     "objectives.vqvae.uniform_log_prior": "of two integers",
     "priors.require_density": "shapes",
     "quantization.check_codes": "integers",
-    "quantization.codebook_ema.real_first": "an order of rows; through revive",
     "quantization.finite_scalar.require_levels": "integers",
     "quantization.finite_scalar_quantize": "that of finite_scalar",
 }

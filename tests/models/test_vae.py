@@ -204,7 +204,7 @@ def test_parts_that_do_not_fit_are_named():
         vae(Vae(encoder, networks(1, (2, 2, 1))[1], 1, prior), SHAPE).init(jax.random.key(0))
     with pytest.raises(ConfigError, match="bernouli.*did you mean 'bernoulli'"):
         vae(Vae(encoder, decoder, 1, prior, "bernouli"), SHAPE)
-    with pytest.raises(ConfigError, match="latent_size must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="latent_size must be an integer of at least 1; got 0"):
         vae(Vae(encoder, decoder, 0, prior), SHAPE)
     with pytest.raises(
         ConfigError, match=r"latent_size=1, but its prior says: z must be \[\*B, 2\]; got \(2, 1\)"
@@ -238,17 +238,17 @@ def test_a_prior_of_ones_own_that_breaks_the_contract_is_named(change, message):
 def test_a_prior_known_up_to_a_constant_is_refused_and_with_its_constant_taken():
     encoder, decoder = networks(1)
 
-    def made(log_normaliser):
+    def made(log_normalizer):
         prior = priors.implicit_ratio(
             priors.standard_normal(1),
             lambda params, z: params * z[..., 0],
             lambda key: jnp.array(0.5),
-            log_normaliser=log_normaliser,
+            log_normalizer=log_normalizer,
         )  # E exp(z / 2) = exp(1 / 8)
         return vae(Vae(encoder, decoder, 1, lambda encode: prior), SHAPE).init(jax.random.key(0))
 
     with pytest.raises(
-        ConfigError, match="a VAE needs a normalised log p.*ImplicitRatio is known up to a constant"
+        ConfigError, match="a VAE needs a normalized log p.*ImplicitRatio is known up to a constant"
     ):
         made(None)
     assert float(made(0.125)[0][PRIOR]["ratio"]) == 0.5

@@ -247,9 +247,9 @@ def test_without_a_normaliser_the_density_says_that_it_is_not_normalised():
     base = priors.standard_normal(1)
     free = priors.implicit_ratio(base, tilted, lambda key: jnp.array([0.5]))
     held = priors.implicit_ratio(
-        base, tilted, lambda key: jnp.array([0.5]), log_normaliser=np.log(5.0)
+        base, tilted, lambda key: jnp.array([0.5]), log_normalizer=np.log(5.0)
     )
-    assert not free.normalised and held.normalised
+    assert not free.normalized and held.normalized
     z = np.linspace(-4, 4, 9, dtype=np.float32)[:, None]
     truth = stats.norm.logpdf(z[:, 0], 0.5, 0.7)
     np.testing.assert_allclose(
@@ -268,7 +268,7 @@ def test_the_normaliser_is_found_within_its_error_and_the_error_is_right():
     )
     expected_error = np.sqrt((second - 1) / n)
     estimate = jax.jit(
-        lambda key: priors.estimate_log_normaliser(key, priors.standard_normal(1), tilted, RATIO, n)
+        lambda key: priors.estimate_log_normalizer(key, priors.standard_normal(1), tilted, RATIO, n)
     )
     found = jax.vmap(estimate)(jax.random.split(jax.random.key(0), 40))
     np.testing.assert_allclose(found.standard_error, expected_error, rtol=0.2)
@@ -276,12 +276,12 @@ def test_the_normaliser_is_found_within_its_error_and_the_error_is_right():
     z_scores = (np.asarray(found.value) - np.log(5)) / expected_error
     assert np.abs(z_scores).max() < 4 and 0.7 < z_scores.std() < 1.35
     # No overflow, whatever the constant.
-    shifted = priors.estimate_log_normaliser(
+    shifted = priors.estimate_log_normalizer(
         jax.random.key(0), priors.standard_normal(1), lambda p, z: tilted(p, z) + 500, RATIO, n
     )
     np.testing.assert_allclose(shifted.value, np.log(5) + 500, atol=5 * expected_error)
     with pytest.raises(ConfigError, match="n must be at least 2; got 1"):
-        priors.estimate_log_normaliser(
+        priors.estimate_log_normalizer(
             jax.random.key(0), priors.standard_normal(1), tilted, RATIO, 1
         )
 
@@ -309,7 +309,7 @@ def test_with_the_true_ratio_the_implicit_prior_is_the_aggregated_posterior():
         base,
         lambda ratio, z: exact.log_prob(ratio, z) - base.log_prob({}, z),
         lambda key: params,
-        log_normaliser=0.0,
+        log_normalizer=0.0,
     )
     z = jnp.linspace(-3, 3, 31)[:, None]
     got = implicit.log_prob(implicit.init(jax.random.key(0)), z)

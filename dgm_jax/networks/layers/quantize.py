@@ -21,6 +21,7 @@ class Quantize(nn.Module):
     `state` of the collection `codebook`; what it has not is not there. With `train` the state moves
     after quantizing, by the key of the stream `rng_collection`; so the collection must be mutable,
     as `from_flax` sees to. A quantizer that starts by k-means starts on the input of `init`.
+    `mask`, bool[*B], is False for vectors that only fill up a batch: they move no state.
 
     Raises `ConfigError` for another width, and for training a state without a key.
     """
@@ -29,9 +30,10 @@ class Quantize(nn.Module):
     rng_collection: str = "dropout"
 
     @nn.compact
-    def __call__(self, z: Array, train: bool = False) -> Quantized:
+    def __call__(self, z: Array, train: bool = False, *, mask: Array | None = None) -> Quantized:
+        padding = {} if mask is None else {"mask": mask}
         if self.is_initializing():
-            self._start(z)
+            self._start(z, padding)
         params = self.get_variable("params", "codebook", {})
         state = self.get_variable(COLLECTION, "state", {})
         quantized = self.quantizer.quantize(params, state, z)
@@ -42,15 +44,15 @@ class Quantize(nn.Module):
                 f" {self.rng_collection!r}",
             )
             key = self.make_rng(self.rng_collection)
-            state, _ = self.quantizer.update(key, state, z, quantized)
+            state, _ = self.quantizer.update(key, state, z, quantized, **padding)
             self.put_variable(COLLECTION, "state", state)
         return quantized
 
-    def _start(self, z: Array) -> None:
+    def _start(self, z: Array, padding: dict[str, Array]) -> None:
         """Stores what the quantizer begins with, once for a module that is called twice."""
         if self.has_variable("params", "codebook") or self.has_variable(COLLECTION, "state"):
             return
-        params, state = self.quantizer.init(self.make_rng("params"), z)
+        params, state = self.quantizer.init(self.make_rng("params"), z, **padding)
         if jax.tree.leaves(params):
             self.put_variable("params", "codebook", params)
         if jax.tree.leaves(state):
@@ -66,7 +68,8 @@ class NnxQuantize(nnx.Module):
 
     `params` holds what the quantizer trains by gradient (`nnx.Param`) and `state` what it moves
     (`QuantizerState`). As that of `nnx.BatchNorm`, the state moves unless `use_running_average`,
-    which `module.eval()` sets and `module.train()` takes back.
+    which `module.eval()` sets and `module.train()` takes back. Vectors that `mask`, bool[*B],
+    leaves out move nothing.
 
     Args:
       quantizer: any `core.Quantizer`.
@@ -90,10 +93,11 @@ class NnxQuantize(nnx.Module):
         self.state = QuantizerState(state)
         self.rngs = rngs["dropout"].fork()
 
-    def __call__(self, z: Array) -> Quantized:
+    def __call__(self, z: Array, *, mask: Array | None = None) -> Quantized:
         params, state = self.params.get_value(), self.state.get_value()
         quantized = self.quantizer.quantize(params, state, z)
         if not self.use_running_average:
-            state, _ = self.quantizer.update(self.rngs(), state, z, quantized)
+            padding = {} if mask is None else {"mask": mask}
+            state, _ = self.quantizer.update(self.rngs(), state, z, quantized, **padding)
             self.state.set_value(state)
         return quantized
