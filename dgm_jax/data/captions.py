@@ -1,12 +1,14 @@
-"""Captions in words for labelled images, and the small tokenizer that reads them.
+"""Captions for labeled images, and a small tokenizer for them.
 
-A caption names the class and, now and then, what can be computed from the pixels: dark or bright,
-wide or narrow, tall or short, judged against the terciles of the training images. "a photo of a
-dark wide pullover" is true of its image.
+A caption names the class and sometimes what can be computed from the pixels: dark or bright, wide
+or narrow, tall or short, relative to the terciles of the training images. "a photo of a dark wide
+pullover" is true of its image.
 """
 
+import functools
 import re
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,18 +17,32 @@ from dgm_jax.core import DataError, did_you_mean, require
 PAD = "<pad>"
 FORMS = ("a {}", "a photo of a {}", "this is a {}", "{}")
 WORDS = {"brightness": ("dark", "bright"), "width": ("narrow", "wide"), "height": ("short", "tall")}
-ON = 32  # a pixel of at least this value belongs to the object
+ON = 32  # a pixel belongs to the object if its value is at least this
 
 
 class Tokenizer(NamedTuple):
-    """Words and ids: id i is vocabulary[i], id 0 is the padding. length: tokens of every text."""
+    """A fixed vocabulary, with ids in its order.
+
+    Attributes:
+        vocabulary: word i has the id i; id 0 is the padding.
+        length: number of tokens of every encoded text.
+    """
 
     vocabulary: tuple[str, ...]
     length: int
 
     def encode(self, text: str) -> np.ndarray:
-        """int32[length], filled up with padding. `DataError` for an unknown word (the nearest is
-        named) or a long text."""
+        """Convert a text to ids, padded to `length`.
+
+        Args:
+            text: words; case and punctuation are ignored.
+
+        Returns:
+            int32[length].
+
+        Raises:
+            DataError: for an unknown word (the message suggests the nearest) or too many words.
+        """
         words = re.findall(r"[\w-]+", text.lower())
         ids = {word: index for index, word in enumerate(self.vocabulary)}
         for word in words:
@@ -40,55 +56,92 @@ class Tokenizer(NamedTuple):
             f"{text!r} has {len(words)} words, at most {self.length} fit",
             DataError,
         )
-        return np.array([ids[word] for word in words] + [0] * (self.length - len(words)), np.int32)
+        padding = [0] * (self.length - len(words))
+        return np.array([ids[word] for word in words] + padding, np.int32)
 
-    def decode(self, tokens) -> str:
-        """The words of int[length], without padding."""
-        return " ".join(self.vocabulary[int(i)] for i in tokens if int(i) != 0)
+    def decode(self, tokens: Iterable[Any]) -> str:
+        """Convert ids back to words.
+
+        Args:
+            tokens: int[length].
+
+        Returns:
+            The words, separated by spaces, without padding.
+        """
+        words = (self.vocabulary[int(token)] for token in tokens if int(token) != 0)
+        return " ".join(words)
 
 
 def tokenizer(class_names: tuple[str, ...]) -> Tokenizer:
-    """For the captions of these classes, every word in the order of the alphabet."""
-    longest = max(len(noun.split()) for name in class_names for noun in nouns(name))
-    fixed = (
-        " ".join(FORMS).replace("{}", "").split()
-        + ["an"]
-        + [w for pair in WORDS.values() for w in pair]
-    )
-    words = {word for name in class_names for noun in nouns(name) for word in noun.split()} | set(
-        fixed
-    )
-    longest_form = max(len(form.replace("{}", "").split()) for form in FORMS)
-    return Tokenizer((PAD, *sorted(words)), longest_form + len(WORDS) + longest)
+    """Build the tokenizer for the captions of these classes, with words in alphabetical order.
+
+    Args:
+        class_names: names of the classes, see `nouns`.
+
+    Returns:
+        A `Tokenizer` long enough for the longest caption.
+    """
+    split_nouns = [noun.split() for name in class_names for noun in nouns(name)]
+    split_forms = [form.replace("{}", "").split() for form in FORMS]
+    words = {"an"}
+    words.update(word for noun in split_nouns for word in noun)
+    words.update(word for form in split_forms for word in form)
+    words.update(word for pair in WORDS.values() for word in pair)
+    longest_noun = max(len(noun) for noun in split_nouns)
+    longest_form = max(len(form) for form in split_forms)
+    return Tokenizer((PAD, *sorted(words)), longest_form + len(WORDS) + longest_noun)
 
 
 def nouns(class_name: str) -> tuple[str, ...]:
-    """The ways to name a class: "T-shirt/top" is a "t-shirt" or a "top"."""
+    """List the ways to name a class: "T-shirt/top" is a "t-shirt" or a "top".
+
+    Args:
+        class_name: the name, with alternatives separated by slashes.
+
+    Returns:
+        The alternatives in lower case.
+    """
     return tuple(part.strip().lower() for part in class_name.split("/"))
 
 
 def measurements(images: np.ndarray) -> dict[str, np.ndarray]:
-    """brightness, width and height [N] of the object in uint8 images [N, H, W, C].
+    """Measure brightness, width and height of the object in each image.
 
-    Brightness is the mean of the pixels that are on (`ON`), width and height are those of their
-    bounding box; an empty image has zeros.
+    Brightness is the mean of the object's pixels (at least `ON`); width and height are those of
+    their bounding box. All are 0 for an empty image.
+
+    Args:
+        images: uint8[N, H, W, C].
+
+    Returns:
+        {"brightness", "width", "height"}, each [N].
     """
-    grey = images.mean(axis=-1)
-    on = grey >= ON
-    columns, rows = on.any(axis=1), on.any(axis=2)
-    extent = lambda hit: np.where(
-        hit.any(1), hit.shape[1] - hit.argmax(1) - hit[:, ::-1].argmax(1), 0
-    )
-    count = np.maximum(on.sum(axis=(1, 2)), 1)
+    gray = images.mean(axis=-1)
+    on = gray >= ON
+    num_on = np.maximum(on.sum(axis=(1, 2)), 1)
     return {
-        "brightness": (grey * on).sum(axis=(1, 2)) / count,
-        "width": extent(columns),
-        "height": extent(rows),
+        "brightness": (gray * on).sum(axis=(1, 2)) / num_on,
+        "width": _extent(on.any(axis=1)),
+        "height": _extent(on.any(axis=2)),
     }
 
 
+def _extent(on: np.ndarray) -> np.ndarray:
+    """Distance [N] from the first to the last true entry of each row, both included."""
+    before = on.argmax(axis=1)
+    after = on[:, ::-1].argmax(axis=1)
+    return np.where(on.any(axis=1), on.shape[1] - before - after, 0)
+
+
 def terciles(images: np.ndarray) -> dict[str, tuple[float, float]]:
-    """The values below which a third and two thirds of the images lie, for each measurement."""
+    """Compute the values below which a third and two thirds of the images lie.
+
+    Args:
+        images: uint8[N, H, W, C].
+
+    Returns:
+        For each of the `measurements`, its lower and its upper tercile.
+    """
     return {
         name: tuple(np.quantile(values, (1 / 3, 2 / 3)))
         for name, values in measurements(images).items()
@@ -96,14 +149,26 @@ def terciles(images: np.ndarray) -> dict[str, tuple[float, float]]:
 
 
 def describe(images: np.ndarray, limits: dict[str, tuple[float, float]]) -> list[tuple[str, ...]]:
-    """The words that are true of each image: strictly below the lower limit, or strictly above the
-    upper one."""
-    found = [[] for _ in images]
+    """List the words that are true of each image.
+
+    Args:
+        images: uint8[N, H, W, C].
+        limits: lower and upper limit of each measurement, from `terciles`.
+
+    Returns:
+        For each image the words of `WORDS` whose measurement is strictly below the lower limit, or
+        strictly above the upper one.
+    """
+    words_of: list[list[str]] = [[] for _ in images]
     for name, values in measurements(images).items():
-        (low, high), (below, above) = limits[name], WORDS[name]
-        for words, value in zip(found, values, strict=True):
-            words += [below] if value < low else [above] if value > high else []
-    return [tuple(words) for words in found]
+        low, high = limits[name]
+        below, above = WORDS[name]
+        for words, value in zip(words_of, values, strict=True):
+            if value < low:
+                words.append(below)
+            elif value > high:
+                words.append(above)
+    return [tuple(words) for words in words_of]
 
 
 def captions(
@@ -115,33 +180,49 @@ def captions(
     num_texts: int = 4,
     seed: int = 0,
 ) -> np.ndarray:
-    """int32[N, num_texts, L]: `num_texts` captions of each image by `tokenizer(class_names)`.
+    """Write captions for images, as tokens of `tokenizer(class_names)`.
 
-    Each takes a form, a name of the class, and every word of `describe` with probability 1/2, drawn
-    by the seed.
+    Each caption takes a random form, a random name of the class, and every word of `describe` with
+    probability 1/2.
+
+    Args:
+        images: uint8[N, H, W, C].
+        labels: int[N], indices into class_names.
+        class_names: names of the classes.
+        limits: from `terciles`.
+        num_texts: captions for each image.
+        seed: of the random choices.
+
+    Returns:
+        int32[N, num_texts, L].
     """
     rng = np.random.default_rng(seed)
-    words, reader = describe(images, limits), tokenizer(class_names)
-    known: dict[str, np.ndarray] = {}
+    true_words = describe(images, limits)
+    encode = functools.cache(tokenizer(class_names).encode)
 
-    def one(label, true_words):
+    def random_caption(label: int, words: tuple[str, ...]) -> np.ndarray:
         names = nouns(class_names[label])
-        chosen = [word for word in true_words if rng.integers(2)]
-        phrase = " ".join([*chosen, names[rng.integers(len(names))]])
-        text = sentence(FORMS[rng.integers(len(FORMS))], phrase)
-        if text not in known:
-            known[text] = reader.encode(text)
-        return known[text]
+        chosen = [word for word in words if rng.integers(2)]
+        noun = names[rng.integers(len(names))]
+        form = FORMS[rng.integers(len(FORMS))]
+        return encode(sentence(form, " ".join([*chosen, noun])))
 
-    return np.stack(
-        [
-            [one(label, true) for _ in range(num_texts)]
-            for label, true in zip(labels, words, strict=True)
-        ]
-    )
+    tokens = [
+        [random_caption(label, words) for _ in range(num_texts)]
+        for label, words in zip(labels, true_words, strict=True)
+    ]
+    return np.stack(tokens)
 
 
 def sentence(form: str, phrase: str) -> str:
-    """The form with the phrase in it; "a" becomes "an" before a vowel."""
+    """Insert a phrase into a form; "a" becomes "an" before a vowel.
+
+    Args:
+        form: a text with one `{}`, such as those of `FORMS`.
+        phrase: the words to insert.
+
+    Returns:
+        The sentence.
+    """
     text = form.format(phrase)
     return re.sub(r"\ba (?=[aeiou])", "an ", text)

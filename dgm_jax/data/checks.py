@@ -1,15 +1,18 @@
 """Checks of image arrays before anything is compiled.
 
-Each failure names the split, what was expected, what came, and the one line that mends it.
+Each message names the split, what was expected, what was given, and a one-line fix.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from dgm_jax.core import ConfigError, DataError, require
+from dgm_jax.core import ConfigError, DataError, checks, require
+from dgm_jax.data import fixes
 
 RANGES = {"unit": (0.0, 1.0), "symmetric": (-1.0, 1.0)}
 PIXELS = ("uint8", "unit", "symmetric")
-MANY_CLASSES, CLASSES_PER_IMAGE = 1_000, 10
+MANY_CLASSES = 1_000
+CLASSES_PER_IMAGE = 10
 _MIXED = (
     "expected one array (N, H, W, C), not a collection of arrays of mixed sizes; "
     "fix: resize all images to one size and np.stack them"
@@ -17,37 +20,53 @@ _MIXED = (
 
 
 def check_images(
-    images,
-    labels=None,
+    images: ArrayLike,
+    labels: ArrayLike | None = None,
     *,
-    split="train",
-    pixels="uint8",
-    num_classes=None,
-    batch_size=None,
-    allow_constant=False,
+    split: str = "train",
+    pixels: str = "uint8",
+    num_classes: int | None = None,
+    batch_size: int | None = None,
+    allow_constant: bool = False,
 ) -> None:
-    """Raises `DataError` unless the arrays are images `[N, H, W, C]` as declared.
+    """Check that arrays are images [N, H, W, C] as declared, and labels that fit them.
 
-    pixels: what they must hold: "uint8" (0..255), or floats in "unit" [0, 1] or "symmetric" [-1,
-        1].
-    labels: integers `[N]` in 0..num_classes-1; without `num_classes` at least class 0 must occur.
-    batch_size: when given, at least so many examples (`ConfigError` names both numbers).
-    allow_constant: accept images in which all pixels are equal.
+    Args:
+        images: [N, H, W, C] with C = 1 or 3.
+        labels: integers [N] in 0..num_classes-1; without num_classes at least class 0 must occur.
+        split: name of the split, for messages.
+        pixels: what images must hold: "uint8" (0..255), or floats in "unit" [0, 1] or "symmetric"
+            [-1, 1].
+        num_classes: number of classes, if known.
+        batch_size: if given, at least this many examples are needed.
+        allow_constant: accept images in which all pixels are equal.
+
+    Raises:
+        ConfigError: for an unknown `pixels`, or a batch_size larger than the number of examples.
+        DataError: if the arrays are not as declared.
     """
     require(pixels in PIXELS, f"pixels is one of {PIXELS}, got {pixels!r}")
-    images = as_array(images, split)
-    check_layout(images, split)
-    _check_values(images, split, pixels)
+    array = as_array(images, split)
+    check_layout(array, split)
+    _check_values(array, split, pixels)
     if not allow_constant:
-        _check_constant(images, split)
+        _check_constant(array, split)
     if labels is not None:
-        check_labels(labels, len(images), split=split, num_classes=num_classes)
+        check_labels(labels, len(array), split=split, num_classes=num_classes)
     if batch_size is not None:
-        check_batch_size(len(images), batch_size, split=split)
+        check_batch_size(len(array), batch_size, split=split)
 
 
 def check_layout(images: np.ndarray, split: str) -> None:
-    """Rank `(N, H, W, C)`, not empty, channels last, 1 or 3 of them."""
+    """Check the layout of images: rank 4, not empty, with 1 or 3 channels in the last axis.
+
+    Args:
+        images: expected [N, H, W, C].
+        split: name of the split, for messages.
+
+    Raises:
+        DataError: for another layout.
+    """
     shape = images.shape
     _require(
         images.dtype != object,
@@ -78,21 +97,34 @@ def check_layout(images: np.ndarray, split: str) -> None:
     raise DataError(f"{split} images: expected (N, H, W, C) with C = 1 or 3, got {shape}; {reason}")
 
 
-def check_labels(labels, num_images: int, *, split: str, num_classes: int | None = None) -> None:
-    """Integers of shape `[num_images]` that count from 0."""
-    labels = np.asarray(labels)
-    # The shape first: one-hot rows of floats need argmax, and no other dtype would mend them.
+def check_labels(
+    labels: ArrayLike, num_images: int, *, split: str, num_classes: int | None = None
+) -> None:
+    """Check that labels are integers [num_images] that count from 0.
+
+    Args:
+        labels: one class for each image.
+        num_images: number of images of the split.
+        split: name of the split, for messages.
+        num_classes: number of classes, if known.
+
+    Raises:
+        DataError: for another shape, dtype or range.
+    """
+    array = np.asarray(labels)
+    # The shape first: one-hot rows of floats need argmax, and no other dtype would fix them.
     _require(
-        labels.ndim == 1,
-        f"{split} labels: expected shape ({num_images},), got {labels.shape}{_flat_fix(labels)}",
+        array.ndim == 1,
+        f"{split} labels: expected shape ({num_images},), got {array.shape}{fixes.flat_fix(array)}",
     )
-    if labels.dtype.kind not in "iu":
+    if array.dtype.kind not in "iu":
         raise DataError(
-            f"{split} labels: expected integers, got dtype {labels.dtype}{_integer_fix(labels)}"
+            f"{split} labels: expected integers, got dtype {array.dtype}{fixes.integer_fix(array)}"
         )
-    _require(len(labels) == num_images, f"{split}: {num_images} images but {len(labels)} labels")
+    _require(len(array) == num_images, f"{split}: {num_images} images but {len(array)} labels")
     _require(num_images > 0, f"{split}: no images and no labels")
-    low, high = int(labels.min()), int(labels.max())
+    low = int(array.min())
+    high = int(array.max())
     top = "K-1" if num_classes is None else num_classes - 1
     _require(
         low >= 0,
@@ -107,33 +139,25 @@ def check_labels(labels, num_images: int, *, split: str, num_classes: int | None
         )
         check_num_classes(high + 1, num_images, split=split)
     elif high >= num_classes:
-        off = low >= 1 and high == num_classes
-        fix = "off by one; fix: labels = labels - 1" if off else f"num_classes is {num_classes}"
+        off_by_one = low >= 1 and high == num_classes
+        fix = f"num_classes is {num_classes}"
+        if off_by_one:
+            fix = "off by one; fix: labels = labels - 1"
         raise DataError(f"{split} labels: expected 0..{top}, got {low}..{high}; {fix}")
 
 
-def _integer_fix(labels: np.ndarray) -> str:
-    """How a row of other values becomes integers, if no value is lost by it."""
-    if labels.dtype.kind in "SUO":
-        return "; fix for names: labels = np.unique(labels, return_inverse=True)[1]"
-    whole = labels.dtype.kind == "b" or (
-        labels.dtype.kind == "f" and bool(np.all(np.isfinite(labels) & (labels == np.rint(labels))))
-    )
-    return "; fix: labels = labels.astype('int32')" if whole else ""
-
-
-def _flat_fix(labels: np.ndarray) -> str:
-    """How labels of another rank become a row of integers."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        return "; fix: labels = labels[:, 0]"
-    return "; fix for one-hot rows: labels = labels.argmax(-1)" if labels.ndim == 2 else ""
-
-
 def check_num_classes(num_classes: int, num_images: int, *, split: str = "train") -> None:
-    """Raises `DataError` for more classes than the largest label of so few images can mean.
+    """Refuse more classes than the largest label of so few images can mean.
 
-    Names of classes, layers and tables are made for each class, so one wrong label could ask for
-    all the memory there is.
+    Names, layers and tables are made for each class, so one wrong label could ask for all memory.
+
+    Args:
+        num_classes: the largest label plus 1.
+        num_images: number of images of the split.
+        split: name of the split, for messages.
+
+    Raises:
+        DataError: for more than max(1,000, 10 num_images) classes.
     """
     most = max(MANY_CLASSES, CLASSES_PER_IMAGE * num_images)
     _require(
@@ -145,12 +169,17 @@ def check_num_classes(num_classes: int, num_images: int, *, split: str = "train"
 
 
 def check_batch_size(num_examples: int, batch_size: int, *, split: str = "train") -> None:
-    """Raises `ConfigError` unless 1 <= batch_size <= num_examples."""
-    if (
-        not isinstance(batch_size, (int, np.integer))
-        or isinstance(batch_size, bool)
-        or batch_size < 1
-    ):
+    """Check that 1 <= batch_size <= num_examples.
+
+    Args:
+        num_examples: number of examples of the split.
+        batch_size: number of examples of a batch.
+        split: name of the split, for messages.
+
+    Raises:
+        ConfigError: if batch_size is no such integer.
+    """
+    if not checks.is_whole(batch_size) or batch_size < 1:
         raise ConfigError(f"batch_size must be a positive integer, got {batch_size!r}")
     require(
         batch_size <= num_examples,
@@ -159,8 +188,19 @@ def check_batch_size(num_examples: int, batch_size: int, *, split: str = "train"
     )
 
 
-def as_array(images, split: str) -> np.ndarray:
-    """The images as one array; `DataError` for a collection of mixed sizes."""
+def as_array(images: ArrayLike, split: str) -> np.ndarray:
+    """Convert images to one array.
+
+    Args:
+        images: an array, or a sequence of arrays of one size.
+        split: name of the split, for messages.
+
+    Returns:
+        The images as one NumPy array.
+
+    Raises:
+        DataError: for a collection of mixed sizes.
+    """
     try:
         return np.asarray(images)
     except ValueError as error:
@@ -168,12 +208,12 @@ def as_array(images, split: str) -> np.ndarray:
 
 
 def _check_values(images: np.ndarray, split: str, pixels: str) -> None:
-    kind, dtype = images.dtype.kind, images.dtype
-    wanted = (
-        "uint8 0..255"
-        if pixels == "uint8"
-        else f"floats in [{RANGES[pixels][0]:g}, {RANGES[pixels][1]:g}]"
-    )
+    dtype = images.dtype
+    kind = dtype.kind
+    wanted = "uint8 0..255"
+    if pixels != "uint8":
+        least, most = RANGES[pixels]
+        wanted = f"floats in [{least:g}, {most:g}]"
     name = f"{split} images"
     _require(kind in "fiub", f"{name}: expected {wanted}, got dtype {dtype}")
     if kind == "f":
@@ -186,68 +226,30 @@ def _check_values(images: np.ndarray, split: str, pixels: str) -> None:
             )
     if dtype == np.uint8 and pixels == "uint8":
         return
-    low, high, mean = float(images.min()), float(images.max()), float(images.mean(dtype=np.float64))
+    low = float(images.min())
+    high = float(images.max())
+    mean = float(images.mean(dtype=np.float64))
     got = f"{dtype} with min {low:g}, max {high:g}, mean {mean:.4g}"
     if pixels == "uint8":
         raise DataError(
-            f"{name}: expected {wanted}, got {got}{_to_uint8_fix(kind, dtype, low, high)}"
+            f"{name}: expected {wanted}, got {got}{fixes.to_uint8_fix(kind, low, high)}"
         )
     fix = "" if dtype != np.uint8 else f"; fix: images = data.to_model_range(images, {pixels!r})"
     _require(kind == "f", f"{name}: expected {wanted}, got {got}{fix}")
     inside = RANGES[pixels][0] <= low and high <= RANGES[pixels][1]
-    _require(inside, f"{name}: expected {wanted}, got {got}{_range_fix(pixels, low, high)}")
-
-
-def _to_uint8_fix(kind: str, dtype: np.dtype, low: float, high: float) -> str:
-    if kind == "b":
-        return "; fix: images = images.astype('uint8') * 255"
-    if low < 0:
-        return (
-            "; fix for [-1, 1]: images = ((images + 1) * 127.5).round().astype('uint8')"
-            if low >= -1
-            else ""
-        )
-    if kind == "f" and high <= 1:
-        return "; fix for [0, 1]: images = (images * 255).round().astype('uint8')"
-    if high <= 255:
-        return (
-            "; fix for 0..255: images = images.round().astype('uint8')"
-            if kind == "f"
-            else ("; fix: images = images.astype('uint8')")
-        )
-    # Cameras and scanners use a part of the 16 bits: the divisor is that of the bits in use.
-    bits = next((b for b in (10, 12, 14, 16) if high < 2**b), None)
-    return (
-        f"; fix for {bits}-bit pixels: images = (images / {(2**bits - 1) / 255:.7g})"
-        ".round().astype('uint8')"
-        if bits
-        else ""
-    )
-
-
-def _range_fix(pixels: str, low: float, high: float) -> str:
-    if low >= 0 and 1 < high <= 255:
-        return "; these look like 0..255; fix: images = images / 255" + (
-            " * 2 - 1" if pixels == "symmetric" else ""
-        )
-    if pixels == "unit" and -1 <= low and high <= 1:
-        return (
-            "; these look like [-1, 1]; fix: images = (images + 1) / 2, or load with scaling='unit'"
-        )
-    return ""
+    _require(inside, f"{name}: expected {wanted}, got {got}{fixes.range_fix(pixels, low, high)}")
 
 
 def _check_constant(images: np.ndarray, split: str) -> None:
     flat = images.reshape(len(images), -1)
-    same = (
-        np.flatnonzero(flat.min(axis=1) == flat.max(axis=1))
-        if flat.shape[1] > 1
-        else np.array([], int)
-    )
-    if len(same):
+    if flat.shape[1] == 1:  # one pixel is always equal to itself
+        return
+    constant = np.flatnonzero(flat.min(axis=1) == flat.max(axis=1))
+    if len(constant):
+        first = constant[0]
         raise DataError(
-            f"{split} images: {len(same)} of {len(images)} images are constant (all pixels equal),"
-            f" first image {same[0]} with value {flat[same[0], 0]:g}; remove them, or load with"
+            f"{split} images: {len(constant)} of {len(images)} images are constant (all pixels"
+            f" equal), first image {first} with value {flat[first, 0]:g}; remove them, or load with"
             " allow_constant=True"
         )
 

@@ -1,6 +1,6 @@
-"""From decoded arrays to a checked `Dataset`: test split, parts of a set, identity."""
+"""From decoded arrays to a checked `Dataset`: test split, subset of each split, description."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +13,12 @@ from dgm_jax.data.paths import SHOWN_NAMES
 from dgm_jax.data.pixels import static_binarize
 
 IMAGE_OPTIONS = {"num_train": int, "num_test": int, "num_classes": int, "allow_constant": bool}
-MAX_CLASSES = 2**20  # more than any labelled set has; a name is made for each of them
-SHARE = 5  # one of so many images of a class is held out as test where a set has no test split
+MAX_CLASSES = 2**20  # more than any labeled set has; a name is made for each of them
+SHARE = 5  # one of this many images of a class is held out if a set has no test split
 
 
 class Treatment(NamedTuple):
-    """What is done to the pixels of a set, as the arguments of `load` say."""
+    """How the pixels of a set are treated; the arguments of `load` of these names."""
 
     scaling: str
     binarization: str
@@ -36,20 +36,37 @@ def finish(
     num_classes: int | None = None,
     allow_constant: bool = False,
 ) -> Dataset:
-    """The data set of a source's arrays, after every check; the options are those of `load`."""
-    if num_classes is not None:
-        require(
-            1 <= num_classes <= MAX_CLASSES,
-            f"num_classes must be between 1 and {MAX_CLASSES}, got {num_classes}",
-        )
-    elif decoded.class_names:
-        num_classes = len(decoded.class_names)
+    """Check a source's arrays and make the data set of them.
+
+    Args:
+        name: name of the data set.
+        decoded: what the source's reader returned.
+        treatment: how pixels are treated.
+        num_train: keep this many training examples, evenly spaced.
+        num_test: keep this many test examples, evenly spaced.
+        num_classes: number of classes; by default that of the names, or the largest label plus 1.
+        allow_constant: accept images in which all pixels are equal.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ConfigError: for options out of range.
+        DataError: for arrays that are not images with fitting labels.
+    """
+    num_classes = _stated_classes(num_classes, decoded)
     arrays, held_out = _with_test(decoded.arrays, num_classes, allow_constant)
-    parts, notes = {}, [*decoded.notes, *held_out]
+    parts = {}
+    notes = [*decoded.notes, *held_out]
     for split, limit in (("train", num_train), ("test", num_test)):
-        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+        images = arrays[f"{split}_images"]
+        labels = arrays[f"{split}_labels"]
         check_images(
-            images, labels, split=split, num_classes=num_classes, allow_constant=allow_constant
+            images,
+            labels,
+            split=split,
+            num_classes=num_classes,
+            allow_constant=allow_constant,
         )
         num_classes = num_classes or int(np.max(labels)) + 1
         if limit is not None:
@@ -59,16 +76,34 @@ def finish(
             "image": np.ascontiguousarray(_binarized(images, treatment, len(parts))),
             "label": np.asarray(labels, np.int32),
         }
-    class_names = decoded.class_names or tuple(str(k) for k in range(num_classes or 1))
+    class_names = decoded.class_names or tuple(map(str, range(num_classes or 1)))
     for split in ("train", "test"):
         notes += _absent(parts[split]["label"], class_names, split, bool(held_out))
     info = _info(name, decoded, treatment, class_names, parts, notes)
     return Dataset(parts["train"], parts["test"], info)
 
 
-def _info(name, decoded: Decoded, treatment: Treatment, class_names, parts, notes) -> DatasetInfo:
+def _stated_classes(num_classes: int | None, decoded: Decoded) -> int | None:
+    """The number of classes that the user states or the source names, if either does."""
+    if num_classes is not None:
+        require(
+            1 <= num_classes <= MAX_CLASSES,
+            f"num_classes must be between 1 and {MAX_CLASSES}, got {num_classes}",
+        )
+    elif decoded.class_names:
+        return len(decoded.class_names)
+    return num_classes
+
+
+def _info(
+    name: str,
+    decoded: Decoded,
+    treatment: Treatment,
+    class_names: tuple[str, ...],
+    parts: dict[str, dict[str, np.ndarray]],
+    notes: Iterable[str],
+) -> DatasetInfo:
     _require_same_shape(parts)
-    scaling, binarization, dequantization, seed = treatment
     return DatasetInfo(
         name=name,
         kind="images",
@@ -77,13 +112,13 @@ def _info(name, decoded: Decoded, treatment: Treatment, class_names, parts, note
         class_names=class_names,
         num_train=len(parts["train"]["label"]),
         num_test=len(parts["test"]["label"]),
-        pixels=_pixels(scaling, binarization, dequantization),
-        binarization=binarization,
-        dequantization=dequantization,
-        scaling=scaling,
+        pixels=_pixels(treatment),
+        binarization=treatment.binarization,
+        dequantization=treatment.dequantization,
+        scaling=treatment.scaling,
         source=decoded.source,
         sha256=tree_sha256(parts),
-        seed=seed,
+        seed=treatment.seed,
         notes=tuple(notes),
     )
 
@@ -91,12 +126,18 @@ def _info(name, decoded: Decoded, treatment: Treatment, class_names, parts, note
 def _with_test(
     arrays: Mapping, num_classes: int | None, allow_constant: bool
 ) -> tuple[dict, tuple[str, ...]]:
-    """Labels of zeros where there are none; the last fifth of each class as test split where there
-    is none."""
+    """Add what a source lacks: labels of zeros, or a test split.
+
+    Without a test split the last fifth of each class becomes one.
+
+    Returns:
+        The arrays, with all four of them present, and notes.
+    """
     arrays = dict(arrays)
     for split in ("train", "test"):
-        if arrays[f"{split}_images"] is not None and arrays[f"{split}_labels"] is None:
-            arrays[f"{split}_labels"] = np.zeros(np.shape(arrays[f"{split}_images"])[:1], np.int32)
+        images = arrays[f"{split}_images"]
+        if images is not None and arrays[f"{split}_labels"] is None:
+            arrays[f"{split}_labels"] = np.zeros(np.shape(images)[:1], np.int32)
     if arrays["test_images"] is not None:
         return arrays, ()
     # Checked before the cut, so that a message counts images as the source does.
@@ -107,38 +148,46 @@ def _with_test(
         num_classes=num_classes,
         allow_constant=allow_constant,
     )
-    images, labels = np.asarray(arrays["train_images"]), np.asarray(arrays["train_labels"])
-    test = np.zeros(len(labels), bool)
+    images = np.asarray(arrays["train_images"])
+    labels = np.asarray(arrays["train_labels"])
+    is_test = np.zeros(len(labels), bool)
     for kind in np.unique(labels):
         members = np.flatnonzero(labels == kind)
-        test[members[len(members) - len(members) // SHARE :]] = True
+        num_kept = len(members) - len(members) // SHARE
+        is_test[members[num_kept:]] = True
     require(
-        bool(test.any()),
+        bool(is_test.any()),
         f"{len(labels)} images have no test split and are too few to hold out a fifth of a class;"
         f" give a test split, or at least {SHARE} images of a class",
         DataError,
     )
     cut = {
-        "train_images": images[~test],
-        "train_labels": labels[~test],
-        "test_images": images[test],
-        "test_labels": labels[test],
+        "train_images": images[~is_test],
+        "train_labels": labels[~is_test],
+        "test_images": images[is_test],
+        "test_labels": labels[is_test],
     }
     return cut, ("last fifth of each class held out as test",)
 
 
-def _absent(labels: np.ndarray, names, split: str, held_out: bool) -> tuple[str, ...]:
-    """A note of the classes that the split has no image of."""
+def _absent(
+    labels: np.ndarray, names: Sequence[str], split: str, held_out: bool
+) -> tuple[str, ...]:
+    """A note that names the classes without an image in the split, if there are any."""
     absent = np.setdiff1d(np.arange(len(names)), labels)
     if not len(absent):
         return ()
-    shown = ", ".join(names[k] for k in absent[:SHOWN_NAMES])
-    more = f" and {len(absent) - SHOWN_NAMES} more" if len(absent) > SHOWN_NAMES else ""
+    shown = ", ".join(names[int(k)] for k in absent[:SHOWN_NAMES])
+    num_more = len(absent) - SHOWN_NAMES
+    more = f" and {num_more} more" if num_more > 0 else ""
     why = f" (fewer than {SHARE} each)" if held_out and split == "test" else ""
     return (f"no {split} images of class {shown}{more}{why}",)
 
 
-def _evenly(images, labels, limit: int, split: str):
+def _evenly(
+    images: np.ndarray, labels: np.ndarray, limit: int, split: str
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """`limit` evenly spaced examples, and a note."""
     total = len(images)
     if not 1 <= limit <= total:
         raise ConfigError(
@@ -152,21 +201,26 @@ def _evenly(images, labels, limit: int, split: str):
 def _binarized(images: np.ndarray, treatment: Treatment, part: int) -> np.ndarray:
     if treatment.binarization == "static":
         return static_binarize(images, (treatment.seed, part))
-    threshold = treatment.binarization == "threshold"
-    return (images > 127) * np.uint8(255) if threshold else images
+    if treatment.binarization == "threshold":
+        return (images > 127) * np.uint8(255)
+    return images
 
 
-def _pixels(scaling: str, binarization: str, dequantization: str) -> str:
-    low = "0" if scaling == "unit" else "-1"
-    if binarization != "none":
-        seen = f"{low} or 1"
+def _pixels(treatment: Treatment) -> str:
+    """What is stored and what a model sees, in words."""
+    low = "0" if treatment.scaling == "unit" else "-1"
+    if treatment.binarization != "none":
+        values = f"{low} or 1"
+    elif treatment.dequantization == "uniform":
+        values = f"float32 in [{low}, 1)"
     else:
-        seen = f"float32 in [{low}, 1)" if dequantization == "uniform" else f"float32 in [{low}, 1]"
-    return f"uint8 0..255 stored; model sees {seen}"
+        values = f"float32 in [{low}, 1]"
+    return f"uint8 0..255 stored; model sees {values}"
 
 
-def _require_same_shape(parts: dict) -> None:
-    train, test = parts["train"]["image"].shape[1:], parts["test"]["image"].shape[1:]
+def _require_same_shape(parts: dict[str, dict[str, np.ndarray]]) -> None:
+    train = parts["train"]["image"].shape[1:]
+    test = parts["test"]["image"].shape[1:]
     require(
         train == test,
         f"train images are {train} but test images are {test}; they must agree",

@@ -1,4 +1,4 @@
-"""Images from a folder of files, sorted by name; one subfolder a class, or all in one place."""
+"""Images from a folder of files, in the order of names: one subfolder per class, or no classes."""
 
 import pathlib
 from collections import Counter
@@ -8,7 +8,7 @@ import numpy as np
 from dgm_jax.core import DataError, checks, require
 from dgm_jax.data.folder_layout import Files, find
 from dgm_jax.data.idx import MAX_EXPANSION
-from dgm_jax.data.paths import folder, regular_file
+from dgm_jax.data.paths import PathLike, folder, regular_file
 from dgm_jax.data.picture_file import REMARKS, Picture, decode
 
 BAD_FILES = ("error", "skip")
@@ -20,41 +20,50 @@ Row = tuple[str, pathlib.Path, np.ndarray]
 
 
 class TooLarge(DataError):
-    """A folder, not one file of it, that is too large; no file can be skipped to mend it."""
+    """A folder that is too large as a whole, so that skipping one file would not help."""
 
 
 def read_folder(
-    path, *, image_size: int | None = None, channels: int | None = None, bad_files: str = "error"
+    path: PathLike,
+    *,
+    image_size: int | None = None,
+    channels: int | None = None,
+    bad_files: str = "error",
 ) -> tuple[dict[str, np.ndarray | None], tuple[str, ...], tuple[str, ...]]:
-    """Decodes `PATH/[train|test/][class/]*.png` and the like.
+    """Decode the images `PATH/[train|test/][class/]*.png` and the like.
 
-    With a train and a test folder (or training, testing) each is a split; a folder val, valid or
-    validation is the test split where there is no test folder, and else is not read. What lies
-    below a class folder is of that class. Names are compared in composed Unicode form.
+    A folder named train or training, and one named test or testing, are the splits; a folder val,
+    valid or validation is the test split if there is no test folder, and is otherwise not read.
+    Everything below a class folder belongs to that class. Names are compared in composed Unicode
+    form.
 
     Args:
-        image_size: resizes every image to this square (antialiased); needed where sizes differ.
-        channels: 1 or 3; by default 3 if any image has colour.
-        bad_files: "error" names the first file that cannot be used; "skip" leaves them out and
-            counts them in the notes.
+        path: the folder.
+        image_size: resizes every image to this square (antialiased); needed if sizes differ.
+        channels: 1 or 3; by default 3 if any image is in color.
+        bad_files: "error" names the first file that cannot be used; "skip" leaves such files out
+            and counts them in the notes.
 
     Returns:
         arrays: as `read_npz`; without a test split its entries are None.
         class names: sorted.
-        notes: what was done and what was left out: orientation, frames, profiles, empty and
-            nested folders, other endings.
+        notes: what was done and what was left out: orientation, frames, profiles, empty and nested
+            folders, other endings.
 
     Raises:
-        DataError: a folder that could mean two things, or is too large; a file that is truncated,
-            foreign, no regular file, outside, has more than 2^26 pixels, 16-bit or transparent
-            ones (an alpha channel that is opaque everywhere is dropped).
+        ConfigError: for unknown options.
+        DataError: for a folder that is ambiguous or too large; for a file that is truncated, of
+            another format, not a regular file, outside of the folder, of more than 2^26 pixels,
+            16-bit or transparent (an alpha channel that is opaque everywhere is dropped).
     """
     root = folder(path)
     _check_options(image_size, channels, bad_files)
     layout = find(root, skip_links=bad_files == "skip")
     classes = sorted({kind for files in layout.splits.values() for kind, _ in files})
-    budget = Budget([path for files in layout.splits.values() for _, path in files], image_size)
-    decoded, counts = {}, Counter()
+    paths = [path for files in layout.splits.values() for _, path in files]
+    budget = Budget(paths, image_size)
+    decoded = {}
+    counts = Counter()
     for split, files in layout.splits.items():
         decoded[split] = _decode_all(files, root.resolve(), image_size, bad_files, budget, counts)
         require(
@@ -66,7 +75,7 @@ def read_folder(
     _require_one_size([row for rows in decoded.values() for row in rows])
     out: dict[str, np.ndarray | None] = {"test_images": None, "test_labels": None}
     for split, rows in decoded.items():
-        counts.update(_recoloured(rows, depth))
+        counts.update(_recolored(rows, depth))
         out[f"{split}_labels"] = np.array([classes.index(kind) for kind, _, _ in rows], np.int32)
         out[f"{split}_images"] = _stack(rows, depth)
     resized = (f"resized to {image_size}x{image_size}",) if image_size else ()
@@ -74,20 +83,29 @@ def read_folder(
 
 
 class Budget:
-    """Refuses a set whose images, decoded, are far larger than its files, or than any memory."""
+    """Refuses a set whose images are far larger than its files, or larger than any memory."""
 
-    def __init__(self, paths: list[pathlib.Path], image_size: int | None):
-        self.decoded = self.held = self.packed = 0
+    def __init__(self, paths: list[pathlib.Path], image_size: int | None) -> None:
+        self.decoded = 0
+        self.held = 0
+        self.packed = 0
         if image_size:
             self._require_held(len(paths) * image_size**2)
         for path in paths:
             try:
                 self.packed += regular_file(path).st_size
             except DataError:
-                continue  # named, or skipped, when its turn comes
+                continue  # an error or a skipped file when it is decoded
 
     def spend(self, picture: Picture) -> None:
-        """Counts one more image; `TooLarge` when it is one too many."""
+        """Count one more image.
+
+        Args:
+            picture: the decoded image.
+
+        Raises:
+            TooLarge: if it is one too many.
+        """
         self.held += picture.values.size
         self.decoded += picture.pixels
         self._require_held(self.held)
@@ -106,14 +124,21 @@ class Budget:
             )
 
 
-def _check_options(image_size, channels, bad_files) -> None:
+def _check_options(image_size: int | None, channels: int | None, bad_files: str) -> None:
     require(bad_files in BAD_FILES, f"bad_files is one of {BAD_FILES}, got {bad_files!r}")
     require(channels in (None, 1, 3), f"channels is 1, 3 or None, got {channels!r}")
     check_image_size(image_size)
 
 
-def check_image_size(image_size) -> None:
-    """`ConfigError` unless it is None or a whole number from 1 to 8192."""
+def check_image_size(image_size: int | None) -> None:
+    """Check the side of resized images.
+
+    Args:
+        image_size: None, or an integer from 1 to 8192.
+
+    Raises:
+        ConfigError: for anything else.
+    """
     if image_size is None:
         return
     checks.whole(image_size, "image_size")
@@ -121,8 +146,14 @@ def check_image_size(image_size) -> None:
 
 
 def _decode_all(
-    files: Files, root: pathlib.Path, image_size, bad_files: str, budget: Budget, counts: Counter
+    files: Files,
+    root: pathlib.Path,
+    image_size: int | None,
+    bad_files: str,
+    budget: Budget,
+    counts: Counter,
 ) -> list[Row]:
+    """The images of one split; what was done to them is added to `counts`."""
     rows = []
     for kind, path in files:
         try:
@@ -146,30 +177,32 @@ def _require_one_size(rows: list[Row]) -> None:
     for _, path, array in rows:
         shapes.setdefault(array.shape[:2], path)
     if len(shapes) > 1:
-        (first, a), (second, b) = list(shapes.items())[:2]
+        examples = [f"{path} is {h}x{w}" for (h, w), path in list(shapes.items())[:2]]
         raise DataError(
-            f"images of mixed sizes: {a} is {first[0]}x{first[1]}, {b} is {second[0]}x{second[1]} "
+            f"images of mixed sizes: {', '.join(examples)} "
             "(height x width); give the option image_size (in a name: folder:PATH?image_size=32)"
         )
 
 
 def _stack(rows: list[Row], depth: int) -> np.ndarray:
-    """The images of `rows` as one array; the rows are given up on the way, to hold them once."""
+    """The images of `rows` as one array; empties `rows`, so that images are in memory once."""
     out = np.empty((len(rows), *rows[0][2].shape[:2], depth), np.uint8)
     for index in reversed(range(len(rows))):
         out[index] = _with_channels(rows.pop()[2], depth)
     return out
 
 
-def _recoloured(rows: list[Row], depth: int) -> Counter:
-    changed = sum(array.shape[-1] != depth for _, _, array in rows)
-    return Counter({"to_colour" if depth == 3 else "to_grey": changed})
+def _recolored(rows: list[Row], depth: int) -> Counter:
+    """How many images change their number of channels to `depth`."""
+    num_changed = sum(array.shape[-1] != depth for _, _, array in rows)
+    return Counter({"to_color" if depth == 3 else "to_gray": num_changed})
 
 
 def _counted(counts: Counter) -> tuple[str, ...]:
+    """The counts as notes."""
     texts = REMARKS | {
-        "to_colour": "grey given three equal channels: {} images",
-        "to_grey": "colour turned grey: {} images",
+        "to_color": "grey given three equal channels: {} images",
+        "to_gray": "colour turned grey: {} images",
         "skipped": "{} unreadable files skipped",
     }
     return tuple(text.format(counts[key]) for key, text in texts.items() if counts[key])
@@ -180,5 +213,6 @@ def _with_channels(array: np.ndarray, depth: int) -> np.ndarray:
         return array
     if depth == 3:
         return np.repeat(array, 3, axis=-1)
-    # ITU-R 601 luma, as pillow's own conversion to grey.
-    return np.round(array @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None]
+    # ITU-R 601 luma, as in pillow's own conversion.
+    luma = array @ np.array([0.299, 0.587, 0.114])
+    return np.round(luma).astype(np.uint8)[..., None]

@@ -8,12 +8,13 @@ import gzip
 import math
 import pathlib
 import struct
+from typing import BinaryIO, cast
 
 import numpy as np
 
 from dgm_jax.core import DataError, DgmError, require
 from dgm_jax.data.idx_names import FILES, IdxFiles, find
-from dgm_jax.data.paths import regular_file
+from dgm_jax.data.paths import PathLike, regular_file
 
 MAX_EXPANSION = 100
 SMALL_BYTES = 2**26
@@ -21,7 +22,16 @@ GZIP = b"\x1f\x8b"
 
 
 def check_expansion(what: str, num_bytes: int, packed_bytes: int) -> None:
-    """Refuses contents that claim more than 100 times their packed size (above 64 MiB)."""
+    """Refuse contents that claim more than 100 times their packed size (above 64 MiB).
+
+    Args:
+        what: the file, or the part of it, for the message.
+        num_bytes: claimed size after unpacking.
+        packed_bytes: size on disk.
+
+    Raises:
+        DataError: if the claim is that large.
+    """
     require(
         num_bytes <= max(SMALL_BYTES, MAX_EXPANSION * packed_bytes),
         f"{what}: {packed_bytes} bytes claim to unpack to {num_bytes}, more than {MAX_EXPANSION}"
@@ -30,51 +40,91 @@ def check_expansion(what: str, num_bytes: int, packed_bytes: int) -> None:
     )
 
 
-def read_idx(path, rank: int) -> np.ndarray:
-    """uint8 array of the given rank; `DataError` names the file for anything else in it.
+def read_idx(path: PathLike, rank: int) -> np.ndarray:
+    """Read an IDX file.
 
-    A file is unpacked if its name ends in `.gz`, in any case of letters, or if it begins as gzip.
+    It is unpacked if its name ends in `.gz`, in any case of letters, or if it begins as gzip.
+
+    Args:
+        path: the file.
+        rank: expected number of axes.
+
+    Returns:
+        uint8 array of that rank.
+
+    Raises:
+        DataError: if the file cannot be read, or holds anything else; the message names it.
     """
-    path = pathlib.Path(path)
-    packed_bytes = regular_file(path).st_size
+    file = pathlib.Path(path)
+    packed_bytes = regular_file(file).st_size
     try:
-        with _open(path) as stream:
+        with _open(file) as stream:
             header = stream.read(4 + 4 * rank)
-            shape = _shape(header, rank, path)
-            count = math.prod(shape)
-            check_expansion(str(path), count, packed_bytes)
-            body = stream.read(count + 1)
+            shape = _shape(header, rank, file)
+            num_bytes = math.prod(shape)
+            check_expansion(str(file), num_bytes, packed_bytes)
+            body = stream.read(num_bytes + 1)
     except DgmError:
         raise
     except Exception as error:  # whatever gzip and zlib raise
-        raise DataError(f"{path}: cannot be read as an IDX file: {error}") from error
-    found = f"{len(body)}" if len(body) <= count else f"more than {count}"
+        raise DataError(f"{file}: cannot be read as an IDX file: {error}") from error
+    got = f"{len(body)}" if len(body) <= num_bytes else f"more than {num_bytes}"
     require(
-        len(body) == count,
-        f"{path}: the header says {shape}, {count} bytes; found {found}",
+        len(body) == num_bytes,
+        f"{file}: the header says {shape}, {num_bytes} bytes; found {got}",
         DataError,
     )
-    require(count > 0, f"{path}: an empty array of shape {shape}", DataError)
+    require(num_bytes > 0, f"{file}: an empty array of shape {shape}", DataError)
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
-def write_idx(path, array: np.ndarray) -> None:
-    """Writes uint8 values in the IDX format, compressed if the name ends in `.gz`."""
-    path, array = pathlib.Path(path), np.asarray(array)
+def write_idx(path: PathLike, array: np.ndarray) -> None:
+    """Write an IDX file, compressed if the name ends in `.gz`.
+
+    Args:
+        path: the file.
+        array: uint8 values.
+
+    Raises:
+        DataError: for values that are not uint8.
+    """
+    file = pathlib.Path(path)
+    array = np.asarray(array)
     require(array.dtype == np.uint8, f"IDX files hold uint8 here, got {array.dtype}", DataError)
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-    with (gzip.open if path.suffix == ".gz" else open)(path, "wb") as stream:
+    open_file = gzip.open if file.suffix == ".gz" else open
+    with open_file(file, "wb") as stream:
         stream.write(header + np.ascontiguousarray(array).tobytes())
 
 
-def read_idx_folder(folder) -> dict[str, np.ndarray]:
-    """`{train_images [N, H, W, 1], train_labels [N], test_images, test_labels}` of a folder of four
-    files under MNIST's names."""
+def read_idx_folder(folder: PathLike) -> dict[str, np.ndarray]:
+    """Read the four files of a set under MNIST's names.
+
+    Args:
+        folder: the folder that holds them.
+
+    Returns:
+        As `read_idx_files`.
+
+    Raises:
+        DataError: for a file that is missing or cannot be read.
+    """
     return read_idx_files(find(folder))
 
 
 def read_idx_files(files: IdxFiles) -> dict[str, np.ndarray]:
-    """The same of the four files found; `DataError` names those that are missing."""
+    """Read the four files of a set.
+
+    Args:
+        files: their paths.
+
+    Returns:
+        `{train_images, train_labels, test_images, test_labels}`: images uint8[N, H, W, 1], labels
+        int32[N].
+
+    Raises:
+        DataError: for a file that is missing or cannot be read.
+    """
     missing = [
         f"{files.prefix}{name}[.gz]" for key, name in FILES.items() if key not in files.paths
     ]
@@ -85,16 +135,27 @@ def read_idx_files(files: IdxFiles) -> dict[str, np.ndarray]:
     )
     out = {}
     for key, path in files.paths.items():
-        values = read_idx(path, 3 if key.endswith("images") else 1)
-        out[key] = values[..., None] if key.endswith("images") else values.astype(np.int32)
+        if key.endswith("images"):
+            out[key] = read_idx(path, 3)[..., None]
+        else:
+            out[key] = read_idx(path, 1).astype(np.int32)
     return out
 
 
-def as_published(arrays: dict, prefix: str) -> tuple[dict, tuple[str, ...]]:
-    """Arrays of the set `prefix` as people see them, and notes of what was mended.
+def as_published(
+    arrays: dict[str, np.ndarray], prefix: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Correct what differs in EMNIST's files from the images and labels as published.
 
     EMNIST (Cohen et al. 2017) stores images with rows and columns exchanged, and counts the labels
     of its letters from 1.
+
+    Args:
+        arrays: as `read_idx_files` returns them.
+        prefix: what precedes "train" in the names of the files.
+
+    Returns:
+        The arrays, and notes of what was changed; other sets are returned unchanged.
     """
     if not prefix.lower().startswith("emnist"):
         return arrays, ()
@@ -109,20 +170,25 @@ def as_published(arrays: dict, prefix: str) -> tuple[dict, tuple[str, ...]]:
     return arrays, tuple(notes)
 
 
-def _open(path: pathlib.Path):
+def _open(path: pathlib.Path) -> BinaryIO:
+    """The file's contents as a stream, unpacked if they are compressed."""
     with open(path, "rb") as stream:
         packed = path.suffix.lower() == ".gz" or stream.read(2) == GZIP
-    return gzip.open(path, "rb") if packed else open(path, "rb")
+    return cast(BinaryIO, gzip.open(path, "rb")) if packed else open(path, "rb")
 
 
 def _shape(header: bytes, rank: int, path: pathlib.Path) -> tuple[int, ...]:
+    """The shape in a header, after a check of type and rank."""
     expected = f"expected an IDX file of rank {rank} of unsigned bytes"
     require(
-        len(header) == 4 + 4 * rank, f"{path}: {expected}, got only {len(header)} bytes", DataError
+        len(header) == 4 + 4 * rank,
+        f"{path}: {expected}, got only {len(header)} bytes",
+        DataError,
     )
-    zero, kind, found = struct.unpack(">HBB", header[:4])
-    good = zero == 0 and kind == 8 and found == rank
+    zero, kind, file_rank = struct.unpack(">HBB", header[:4])
     require(
-        good, f"{path}: {expected} (magic 0000 08 {rank:02x}), got {header[:4].hex(' ')}", DataError
+        zero == 0 and kind == 8 and file_rank == rank,
+        f"{path}: {expected} (magic 0000 08 {rank:02x}), got {header[:4].hex(' ')}",
+        DataError,
     )
     return struct.unpack(f">{rank}I", header[4:])

@@ -1,4 +1,4 @@
-"""Limits of the numbers that describe a density in the plane, checked before memory is used."""
+"""Limits of the parameters of 2-D densities, checked before memory is used."""
 
 import math
 import numbers
@@ -8,21 +8,31 @@ import numpy as np
 
 from dgm_jax.core import checks, require
 
-MAX_COMPONENTS = 2**12  # a sample is compared with each
-LARGEST = 1e9  # squares of larger numbers, or of 1 / LARGEST, would leave float32
+MAX_COMPONENTS = 2**12  # each sample is compared with all of them
+LARGEST = 1e9  # squares of larger numbers, or of less than 1 / LARGEST, leave float32's range
 MAX_TURNS = 1_000
 
 
-def finite(value, name: str) -> Any:
-    """The value as a float; `ConfigError` unless it is a finite number of at most 1e9. What is
-    traced is returned as it is."""
+def finite(value: Any, name: str) -> Any:
+    """Convert a number to a float; a tracer is returned unchanged.
+
+    Args:
+        value: the number.
+        name: its name, for the message.
+
+    Returns:
+        The number as a float.
+
+    Raises:
+        ConfigError: unless it is finite and at most 1e9 in size.
+    """
     if not checks.is_known(value):
         return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
-    real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
     try:
-        number = float(value) if real else math.nan
+        number = float(value) if is_real else math.nan
     except OverflowError:  # an integer of more than 308 digits
         number = math.inf
     require(
@@ -32,9 +42,20 @@ def finite(value, name: str) -> Any:
     return number
 
 
-def positive(value, name: str, most: float = LARGEST) -> Any:
-    """The value as a float; `ConfigError` unless it lies in [1e-9, `most`]. What is traced is
-    returned as it is."""
+def positive(value: Any, name: str, most: float = LARGEST) -> Any:
+    """Convert a positive number to a float; a tracer is returned unchanged.
+
+    Args:
+        value: the number.
+        name: its name, for the message.
+        most: largest value.
+
+    Returns:
+        The number as a float.
+
+    Raises:
+        ConfigError: unless it lies in [1e-9, most].
+    """
     number = finite(value, name)
     if not checks.is_known(value):
         return number
@@ -45,8 +66,20 @@ def positive(value, name: str, most: float = LARGEST) -> Any:
     return number
 
 
-def count(value, name: str, most: int = MAX_COMPONENTS) -> int:
-    """The value as an int; `ConfigError` unless it is a whole number in 1..`most`."""
+def count(value: Any, name: str, most: int = MAX_COMPONENTS) -> int:
+    """Convert a whole number to an int.
+
+    Args:
+        value: the number.
+        name: its name, for the message.
+        most: largest value.
+
+    Returns:
+        The number as an int.
+
+    Raises:
+        ConfigError: unless it is an integer in 1..most.
+    """
     number = int(checks.whole(value, name))
     require(number <= most, f"{name} must be at most {most}, got {number}")
     return number

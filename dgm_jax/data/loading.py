@@ -1,7 +1,7 @@
-"""`load(name)`: from a name to a checked `Dataset`; `from_arrays`: the same of arrays in memory."""
+"""Load data sets by name, or make them of arrays in memory."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,30 @@ from dgm_jax.data.finishing import IMAGE_OPTIONS, Treatment, finish
 from dgm_jax.data.images import IMAGE_SETS, OPTIONS_OF, PREFIXES, Decoded
 from dgm_jax.data.named_arrays import choose
 from dgm_jax.data.options import checked, split_name
+from dgm_jax.data.paths import PathLike
 from dgm_jax.data.pixels import check_choices
 
 MAX_SEED = 2**32 - 1
 
 
-def load_images(name: str, **options) -> Dataset:
-    """`load`, and a `ConfigError` for a density."""
+def load_images(name: str, **options: Any) -> Dataset:
+    """Load a set of images, see `load`.
+
+    Args:
+        name: name of the set.
+        **options: as `load`.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ConfigError: for a density, and as `load`.
+        DataError: as `load`.
+    """
     dataset = load(name, **options)
     require(
-        dataset.info.kind == "images", f"data must be a set of images, got the density {name!r}"
+        dataset.info.kind == "images",
+        f"data must be a set of images, got the density {name!r}",
     )
     return dataset
 
@@ -33,30 +47,38 @@ def load_images(name: str, **options) -> Dataset:
 def load(
     name: str,
     *,
-    data_dir=None,
+    data_dir: PathLike | None = None,
     scaling: str = "symmetric",
     binarization: str = "none",
     dequantization: str = "none",
     seed: int = 0,
-    **options,
+    **options: Any,
 ) -> Dataset:
-    """The data set `name`, read, checked and described.
+    """Read, check and describe a data set.
 
-    name: a density of `DENSITIES`; a set of `IMAGE_SETS`; `tfds:NAME`, `folder:PATH`, `npz:PATH`,
-        `idx:PATH`; or `auto`, the first set of images that is here (`available`). It may carry
-        options, for command lines: `folder:PATH?image_size=32&bad_files=skip` is
-        `image_size=32, bad_files="skip"`.
-    data_dir: where files lie (else the folder named by DGM_JAX_DATA, then the usual places).
-    scaling: what a model sees, "unit" [0, 1] or "symmetric" [-1, 1].
-    binarization: "none", "static" (drawn once here, with `seed`), "dynamic" (for each batch),
-        "threshold" (x > 1/2).
-    dequantization: "none" or "uniform", (x + u) / 256 for each batch; it excludes binarisation.
-    options: of the density (`num_modes`, `scale`, ...) with `num_train`, `num_test`; or of the
-        image source (`image_size`, `bad_files`, `train_split`, `download`, ...) with `num_train`,
-        `num_test` (that many, evenly spaced, so that sorted sets keep their classes), `num_classes`
-        and `allow_constant`.
-    Raises `ConfigError` for an unknown name or option, `DataError` for contents that do not fit.
-    What a reader mended or left out stands in `info.notes`.
+    Args:
+        name: a density of `DENSITIES`; a set of `IMAGE_SETS`; `tfds:NAME`, `folder:PATH`,
+            `npz:PATH`, `idx:PATH`; or `auto`, the first set of images on this machine
+            (`available`). It may carry options, for command lines:
+            `folder:PATH?image_size=32&bad_files=skip` is `image_size=32, bad_files="skip"`.
+        data_dir: folder of the files (by default the one named by DGM_JAX_DATA, then the usual
+            places).
+        scaling: the range that a model sees, "unit" [0, 1] or "symmetric" [-1, 1].
+        binarization: "none", "static" (drawn once here, with `seed`), "dynamic" (for each batch),
+            "threshold" (x > 1/2).
+        dequantization: "none" or "uniform", (x + u) / 256 for each batch; it excludes binarization.
+        seed: seed of static binarization, and of a density's stored samples.
+        **options: of the density (`num_modes`, `scale`, ...) with `num_train`, `num_test`; or of
+            the image source (`image_size`, `bad_files`, `train_split`, `download`, ...) with
+            `num_train`, `num_test` (that many, evenly spaced, so that sorted sets keep their
+            classes), `num_classes` and `allow_constant`.
+
+    Returns:
+        The data set; `info.notes` says what a reader changed or left out.
+
+    Raises:
+        ConfigError: for an unknown name or option.
+        DataError: for contents that do not fit.
     """
     told = "; data.from_arrays({'x_train': array}) takes arrays" if hasattr(name, "dtype") else ""
     require(
@@ -78,8 +100,9 @@ def load(
         return load_density(name, treatment.seed, options)
     reader, arguments = _image_reader(name)
     options = checked(name, options, OPTIONS_OF.get(reader, reader), IMAGE_OPTIONS)
-    own = {key: options.pop(key) for key in IMAGE_OPTIONS if key in options}
-    return finish(name, reader(*arguments, data_dir, **options), treatment, **own)
+    image_options = {key: options.pop(key) for key in IMAGE_OPTIONS if key in options}
+    decoded = reader(*arguments, data_dir, **options)
+    return finish(name, decoded, treatment, **image_options)
 
 
 def from_arrays(
@@ -90,29 +113,42 @@ def from_arrays(
     binarization: str = "none",
     dequantization: str = "none",
     seed: int = 0,
-    **options,
+    **options: Any,
 ) -> Dataset:
-    """The data set of arrays in memory, under the names that npz files have: `{"x_train": uint8
-    [N, H, W, C], "y_train": [N], "x_test": ..., "y_test": ...}`, of which the images of one split
-    are enough.
+    """Make a data set of arrays in memory, with the checks of `load`.
 
-    The other arguments, the checks, the errors and the notes are those of `load`; options are
-    `num_train`, `num_test`, `num_classes` and `allow_constant`.
+    Args:
+        arrays: under the names that npz files have: `{"x_train": uint8[N, H, W, C], "y_train": [N],
+            "x_test": ..., "y_test": ...}`; the images of one split are enough.
+        name: name of the data set.
+        scaling: as `load`.
+        binarization: as `load`.
+        dequantization: as `load`.
+        seed: as `load`.
+        **options: `num_train`, `num_test`, `num_classes` and `allow_constant`, as `load`.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ConfigError: for an unknown option, or anything but arrays by name.
+        DataError: for arrays that do not fit.
     """
     treatment = _treatment(scaling, binarization, dequantization, seed)
-    own = checked(name, options, _no_options, IMAGE_OPTIONS)
+    image_options = checked(name, options, _no_options, IMAGE_OPTIONS)
     require(
         isinstance(arrays, Mapping) and all(isinstance(key, str) for key in arrays),
         f"expected arrays by name, such as {{'x_train': images}}, got {described(arrays)}",
     )
     keys, notes = choose(arrays.keys(), name)
     picked = {
-        key: None if chosen is None else _array(arrays[chosen], key) for key, chosen in keys.items()
+        key: None if given is None else _array(arrays[given], key) for key, given in keys.items()
     }
-    return finish(name, Decoded(picked, None, "arrays in memory", notes), treatment, **own)
+    decoded = Decoded(picked, None, "arrays in memory", notes)
+    return finish(name, decoded, treatment, **image_options)
 
 
-def _array(value, key: str) -> np.ndarray:
+def _array(value: Any, key: str) -> np.ndarray:
     split, _, what = key.partition("_")
     if what == "images":
         return as_array(value, split)
@@ -123,7 +159,7 @@ def _array(value, key: str) -> np.ndarray:
 
 
 def _no_options() -> None:
-    """Arrays in memory have the options of all images, and none of their own."""
+    """The options of arrays in memory, which are those of all images and no others."""
 
 
 def _treatment(scaling: str, binarization: str, dequantization: str, seed: int) -> Treatment:
@@ -133,13 +169,17 @@ def _treatment(scaling: str, binarization: str, dequantization: str, seed: int) 
     return Treatment(scaling, binarization, dequantization, int(seed))
 
 
-def _image_reader(name: str):
+def _image_reader(
+    name: str,
+) -> tuple[Callable[..., Decoded], tuple[()] | tuple[str | pathlib.Path]]:
+    """The reader of a name, and the argument that follows its colon."""
     prefix, colon, rest = name.partition(":")
     if colon:
         reader = lookup(PREFIXES, prefix, "kind of data set")
         require(bool(rest), f"{name!r} lacks what follows the colon, as in {prefix}:NAME")
         require("\x00" not in rest, f"a name cannot hold a NUL character: {name!r}")
-        return reader, (rest if prefix == "tfds" else pathlib.Path(rest),)
+        argument = rest if prefix == "tfds" else pathlib.Path(rest)
+        return reader, (argument,)
     known = {
         AUTO: None,
         **DENSITIES,

@@ -18,17 +18,25 @@ VALIDATION_LABELS = tuple(
 )
 
 Choice = dict[str, str | None]
+Pair = tuple[str | None, str | None]  # names of images and labels of a split
 
 
 def choose(names: Collection[str], what: str) -> tuple[Choice, tuple[str, ...]]:
-    """({train_images, train_labels, test_images, test_labels: name or None}, notes).
+    """Choose which arrays are the images and labels of which split.
 
-    Validation arrays are the test split where there is no other. Every array that is not read is
-    named in the notes.
+    Validation arrays are the test split if there is no other. Every array that is not read is named
+    in the notes.
+
+    Args:
+        names: names of the arrays.
+        what: where they come from, for messages.
+
+    Returns:
+        {train_images, train_labels, test_images, test_labels: name or None}, and notes.
 
     Raises:
         DataError: no images, a name given twice, labels without images, or labels in one split
-            only: `what` begins the message.
+            only.
     """
     train = _pair(names, TRAIN_IMAGES, TRAIN_LABELS, what)
     test = _pair(names, TEST_IMAGES, TEST_LABELS, what)
@@ -58,32 +66,38 @@ def choose(names: Collection[str], what: str) -> tuple[Choice, tuple[str, ...]]:
     return dict(zip(keys, (*train, *test), strict=True)), tuple(notes)
 
 
-def _require_labels_of_both(train, test, what: str) -> None:
-    if test[0] is None or (train[1] is None) == (test[1] is None):
+def _require_labels_of_both(train: Pair, test: Pair, what: str) -> None:
+    """Refuse labels in one split only, if there are two."""
+    train_images, train_labels = train
+    test_images, test_labels = test
+    if test_images is None or (train_labels is None) == (test_labels is None):
         return
-    (lacking, _), (_, labels) = (train, test) if train[1] is None else (test, train)
-    require(
-        False,
-        f"{what}: {lacking} has no labels, though {labels} is there; give labels of both splits, or"
-        f" leave {labels} out (one class)"
-        + (
-            ""
-            if lacking == train[0]
-            else f", or leave {lacking} out (a fifth becomes the test split)"
-        ),
-        DataError,
+    if train_labels is None:
+        unlabeled = train_images
+        labels = test_labels
+        other_way = ""
+    else:
+        unlabeled = test_images
+        labels = train_labels
+        other_way = f", or leave {unlabeled} out (a fifth becomes the test split)"
+    raise DataError(
+        f"{what}: {unlabeled} has no labels, though {labels} is there; give labels of both splits,"
+        f" or leave {labels} out (one class){other_way}"
     )
 
 
-def _pair(names, images: tuple[str, ...], labels: tuple[str, ...], what: str):
+def _pair(
+    names: Collection[str], images: tuple[str, ...], labels: tuple[str, ...], what: str
+) -> Pair:
     return _one(names, images, what), _one(names, labels, what)
 
 
 def _one(names: Collection[str], accepted: tuple[str, ...], what: str) -> str | None:
-    found = [name for name in accepted if name in names]
+    """The accepted name among these names, if any; more than one is an error."""
+    matches = [name for name in accepted if name in names]
     require(
-        len(found) <= 1,
-        f"{what}: both {' and '.join(found)} are there; keep one of them",
+        len(matches) <= 1,
+        f"{what}: both {' and '.join(matches)} are there; keep one of them",
         DataError,
     )
-    return found[0] if found else None
+    return matches[0] if matches else None

@@ -1,17 +1,17 @@
-"""Images from an npz file: zip members are checked before a byte is unpacked, and pickles never
-are."""
+"""Images from an npz file: members are checked before they are unpacked, pickles are refused."""
 
 import math
 import pathlib
 import zipfile
 from collections import Counter
+from typing import IO
 
 import numpy as np
 
 from dgm_jax.core import DataError, DgmError, require
 from dgm_jax.data.idx import check_expansion
 from dgm_jax.data.named_arrays import choose
-from dgm_jax.data.paths import listed, regular_file
+from dgm_jax.data.paths import PathLike, listed, regular_file
 
 NUMBERS = "biufc"  # kinds of dtype that hold numbers
 TEXT = "SU"
@@ -23,29 +23,37 @@ _READERS = {
 }
 
 
-def read_npz(path) -> tuple[dict[str, np.ndarray | None], tuple[str, ...]]:
-    """(`{train_images, train_labels, test_images, test_labels}`, notes); what the file lacks is
-    None, what is not read is named in the notes.
+def read_npz(path: PathLike) -> tuple[dict[str, np.ndarray | None], tuple[str, ...]]:
+    """Read images and labels from an npz file.
 
     Accepted names of arrays: image, x_train, train_images and the like (`named_arrays`).
-    Raises `DataError` for a file that is not a zip of npy members, for arrays of anything but
-    numbers, truncated or inflated members, headers of impossible shapes, names that are missing or
-    given twice, and images or labels without the other.
+
+    Args:
+        path: the file.
+
+    Returns:
+        arrays: `{train_images, train_labels, test_images, test_labels}`; None for what is missing.
+        notes: names of arrays that were not read.
+
+    Raises:
+        DataError: for a file that is not a zip of npy members, for arrays of anything but numbers,
+            truncated or inflated members, headers of impossible shapes, names that are missing or
+            given twice, and images or labels without the other.
     """
-    path = pathlib.Path(path)
-    num_bytes = regular_file(path).st_size
+    file = pathlib.Path(path)
+    num_bytes = regular_file(file).st_size
     try:
-        require(zipfile.is_zipfile(path), f"{path}: not an npz file (a zip of arrays)", DataError)
-        with zipfile.ZipFile(path) as archive:
-            keys, notes = choose(_names(archive, path), str(path))
+        require(zipfile.is_zipfile(file), f"{file}: not an npz file (a zip of arrays)", DataError)
+        with zipfile.ZipFile(file) as archive:
+            keys, notes = choose(_names(archive, file), str(file))
             arrays = {
-                key: _member(archive, name, path, num_bytes) if name else None
+                key: _member(archive, name, file, num_bytes) if name else None
                 for key, name in keys.items()
             }
     except DgmError:
         raise
     except Exception as error:  # whatever the parsers of zip and deflate raise
-        raise DataError(f"{path}: cannot be read as npz: {error}") from error
+        raise DataError(f"{file}: cannot be read as npz: {error}") from error
     return arrays, notes
 
 
@@ -57,6 +65,7 @@ def _names(archive: zipfile.ZipFile, path: pathlib.Path) -> set[str]:
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: pathlib.Path, num_bytes: int) -> np.ndarray:
+    """One array of the archive, read after a check of its header and sizes."""
     info = archive.getinfo(f"{name}.npy")
     what = f"{path}: array {name!r}"
     require(
@@ -68,15 +77,15 @@ def _member(archive: zipfile.ZipFile, name: str, path: pathlib.Path, num_bytes: 
     with archive.open(info) as stream:
         shape, fortran, dtype, header_bytes = _header(stream, what)
         _check_dtype(dtype, shape, what)
-        count = math.prod(shape) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         require(
-            header_bytes + count == info.file_size,
-            f"{what}: the header says {shape} {dtype}, {count} bytes; "
+            header_bytes + size == info.file_size,
+            f"{what}: the header says {shape} {dtype}, {size} bytes; "
             f"found {info.file_size - header_bytes}",
             DataError,
         )
-        body = stream.read(count)
-    require(len(body) == count, f"{what}: truncated after {len(body)} of {count} bytes", DataError)
+        body = stream.read(size)
+    require(len(body) == size, f"{what}: truncated after {len(body)} of {size} bytes", DataError)
     values = np.frombuffer(body, dtype)
     return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
@@ -88,15 +97,16 @@ def _check_dtype(dtype: np.dtype, shape: tuple[int, ...], what: str) -> None:
         "pickle is never read; fix: np.stack images of one size into a uint8 array",
         DataError,
     )
-    text = "; fix for labels: labels = np.unique(labels, return_inverse=True)[1]"
+    fix = "; fix for labels: labels = np.unique(labels, return_inverse=True)[1]"
     require(
         dtype.kind in NUMBERS and dtype.itemsize > 0,
-        f"{what} has dtype {dtype}, expected numbers{text if dtype.kind in TEXT else ''}",
+        f"{what} has dtype {dtype}, expected numbers{fix if dtype.kind in TEXT else ''}",
         DataError,
     )
 
 
-def _header(stream, what: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+def _header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, whether in Fortran's order, dtype and number of bytes of a member's header."""
     try:
         version = np.lib.format.read_magic(stream)
         require(
@@ -109,9 +119,9 @@ def _header(stream, what: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
         raise
     except Exception as error:  # the header is Python source, and its parser raises many errors
         raise DataError(f"{what}: not in the npy format: {type(error).__name__} {error}") from error
-    sizes = all(type(size) is int and 0 <= size < 2**62 for size in shape)
+    possible_sizes = all(type(size) is int and 0 <= size < 2**62 for size in shape)
     require(
-        sizes and len(shape) <= MAX_AXES,
+        possible_sizes and len(shape) <= MAX_AXES,
         f"{what}: the header says an impossible shape of {len(shape)} axes, {str(shape)[:80]}",
         DataError,
     )

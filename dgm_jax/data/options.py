@@ -1,11 +1,12 @@
-"""Options of a data set, in its name (`folder:PATH?image_size=32`) or beside it."""
+"""Options of a data set, as part of its name (`folder:PATH?image_size=32`) or as arguments."""
 
 import ast
 import inspect
 import numbers
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +17,25 @@ LOAD_OPTIONS = ("data_dir", "scaling", "binarization", "dequantization", "seed")
 _WITH_OPTIONS = re.compile(r"(?P<name>.+?)\?(?P<options>\w+=[^&]*(&\w+=[^&]*)*)", re.DOTALL)
 
 
-def split_name(name: str, options: dict) -> tuple[str, dict]:
-    """`NAME?KEY=VALUE&...` as NAME and options: numbers, True, False and None as such, anything
-    else as text."""
-    found = _WITH_OPTIONS.fullmatch(name)
-    if not found:
+def split_name(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Split `NAME?KEY=VALUE&...` into a name and options.
+
+    Args:
+        name: the name, which may carry options: numbers, True, False and None are read as such,
+            anything else as text.
+        options: further options.
+
+    Returns:
+        The bare name, and all options.
+
+    Raises:
+        ConfigError: for an option given twice, or one that is an argument of `load`.
+    """
+    match = _WITH_OPTIONS.fullmatch(name)
+    if not match:
         return name, options
     options = dict(options)
-    for option in found["options"].split("&"):
+    for option in match["options"].split("&"):
         key, _, text = option.partition("=")
         require(key not in options, f"data set {name!r}: {key} is given twice")
         require(
@@ -31,21 +43,39 @@ def split_name(name: str, options: dict) -> tuple[str, dict]:
             f"data set {name!r}: {key} is no option of the set: give it beside the name",
         )
         options[key] = _value(text)
-    return found["name"], options
+    return match["name"], options
 
 
-def checked(name: str, options: dict, function, extra: dict[str, type]) -> dict:
-    """`options`, with NumPy scalars as Python's own; `ConfigError` for an option that neither
-    `function` nor `extra` (names to types, None allowed) has, or for a value of another type."""
+def checked(
+    name: str,
+    options: dict[str, Any],
+    function: Callable[..., Any],
+    extra: dict[str, type],
+) -> dict[str, Any]:
+    """Check options against the parameters of a function.
+
+    Args:
+        name: the data set, for messages.
+        options: the options.
+        function: the function that takes them.
+        extra: types of further options, whose value may also be None.
+
+    Returns:
+        The options, with NumPy scalars converted to Python's.
+
+    Raises:
+        ConfigError: for an option that neither has, or a value of another type.
+    """
     parameters = inspect.signature(function).parameters.values()
     hints = typing.get_type_hints(function) | extra
-    known = [p.name for p in parameters if p.name not in ("name", "path", "data_dir")] + list(extra)
+    known = [p.name for p in parameters if p.name not in ("name", "path", "data_dir")]
+    known += list(extra)
     plain = {}
     for option, value in options.items():
+        hint = did_you_mean(option, (*known, *LOAD_OPTIONS))
         require(
             option in known,
-            f"data set {name!r} has no option {option!r}"
-            f"{did_you_mean(option, (*known, *LOAD_OPTIONS))}; it has: {', '.join(sorted(known))}",
+            f"data set {name!r} has no option {option!r}{hint}; it has: {', '.join(sorted(known))}",
         )
         plain[option] = value.item() if isinstance(value, np.generic) else value
         if value is not None or option not in extra:
@@ -53,7 +83,8 @@ def checked(name: str, options: dict, function, extra: dict[str, type]) -> dict:
     return plain
 
 
-def _value(text: str):
+def _value(text: str) -> bool | int | float | str | None:
+    """A number, True, False or None if the text is one; otherwise the text."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -61,21 +92,27 @@ def _value(text: str):
     return value if value is None or isinstance(value, (bool, int, float)) else text
 
 
-def _check_type(name: str, option: str, value, hint) -> None:
-    kinds = (hint,) if isinstance(hint, type) or not _is_union(hint) else typing.get_args(hint)
-    kind = getattr(hint, "__name__", None) if isinstance(hint, type) else hint
+def _check_type(name: str, option: str, value: Any, hint: Any) -> None:
+    if isinstance(hint, type):
+        kinds = (hint,)
+        expected = hint.__name__
+    else:
+        kinds = typing.get_args(hint) if _is_union(hint) else (hint,)
+        expected = hint
     got = f"the text {value!r}" if isinstance(value, str) else repr(value)[:80]
     require(
-        any(_is(value, one) for one in kinds),
-        f"data set {name!r}: {option} takes {kind}, got {got}",
+        any(_is(value, kind) for kind in kinds),
+        f"data set {name!r}: {option} takes {expected}, got {got}",
     )
 
 
-def _is_union(hint) -> bool:
+def _is_union(hint: Any) -> bool:
+    """Whether a type hint allows None."""
     return type(None) in typing.get_args(hint)
 
 
-def _is(value, kind) -> bool:
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind; integers also count as floats, sequences as tuples."""
     if kind in (str, bool, type(None)):
         return isinstance(value, kind)
     if kind is int:

@@ -1,4 +1,4 @@
-"""Optional packages, imported only when a data set needs them."""
+"""Optional packages, imported only if a data set needs them."""
 
 import importlib
 from types import ModuleType
@@ -12,7 +12,7 @@ OFFLINE = "digits: 8x8 images of digits shipped with scikit-learn, works offline
 class MissingPackage(ConfigError):
     """An optional package, `package`, cannot be imported."""
 
-    def __init__(self, package: str, error: ImportError):
+    def __init__(self, package: str, error: ImportError) -> None:
         other = "" if package == "scikit-learn" else f". What needs none of this is {OFFLINE}"
         super().__init__(
             f"this data set needs the package {package} ({error}); install it with:"
@@ -22,7 +22,18 @@ class MissingPackage(ConfigError):
 
 
 def optional(module: str, package: str) -> ModuleType:
-    """Imports `module`, or raises a `MissingPackage` that says what to install."""
+    """Import a module of an optional package.
+
+    Args:
+        module: name of the module.
+        package: the package to install for it.
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingPackage: if it cannot be imported; the message says what to install.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

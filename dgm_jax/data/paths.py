@@ -1,4 +1,4 @@
-"""Paths as people give them: what is no file or no folder is said, whatever else it is."""
+"""Checks of paths that users give: a clear error if they are not the expected kind of file."""
 
 import os
 import pathlib
@@ -8,7 +8,10 @@ from collections.abc import Iterable
 
 from dgm_jax.core import DataError
 
-SHOWN_NAMES, SHOWN_LETTERS = 10, 60
+PathLike = str | os.PathLike[str]
+
+SHOWN_NAMES = 10
+SHOWN_LETTERS = 60
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -18,43 +21,80 @@ _KINDS = (
 )
 
 
-def regular_file(path) -> os.stat_result:
-    """The state of a regular file, links followed; `DataError` for anything else at `path`.
+def regular_file(path: PathLike) -> os.stat_result:
+    """Check that a path leads to a regular file.
 
-    Nothing is opened: a pipe would wait for a writer.
+    Nothing is opened: opening a pipe would wait for a writer.
+
+    Args:
+        path: the file; links are followed.
+
+    Returns:
+        Its status.
+
+    Raises:
+        DataError: if there is no file, or something else.
     """
-    found = _stat(path)
+    status = _stat(path)
     for is_kind, kind in _KINDS:
-        if is_kind(found.st_mode):
+        if is_kind(status.st_mode):
             raise DataError(f"{path}: {kind}, expected a file")
-    return found
+    return status
 
 
-def folder(path) -> pathlib.Path:
-    """`path`, after a `DataError` unless it is a folder."""
-    path = pathlib.Path(path)
-    if not stat.S_ISDIR(_stat(path, "folder").st_mode):
-        raise DataError(f"{path}: a file, expected a folder")
-    return path
+def folder(path: PathLike) -> pathlib.Path:
+    """Check that a path leads to a folder.
+
+    Args:
+        path: the folder; links are followed.
+
+    Returns:
+        The path.
+
+    Raises:
+        DataError: if there is no folder, or something else.
+    """
+    root = pathlib.Path(path)
+    if not stat.S_ISDIR(_stat(root, "folder").st_mode):
+        raise DataError(f"{root}: a file, expected a folder")
+    return root
 
 
 def listed(names: Iterable[str]) -> str:
-    """Up to ten names, in order, fit for one line: cut where long, escaped where not printable."""
-    names = sorted(names)
-    shown = [n if n.isprintable() else ascii(n)[1:-1] for n in names[:SHOWN_NAMES]]
+    """List up to ten names on one line, sorted; long ones are cut, unprintable ones escaped.
+
+    Args:
+        names: the names.
+
+    Returns:
+        Such as "a, b and 3 more".
+    """
+    in_order = sorted(names)
+    shown = [n if n.isprintable() else ascii(n)[1:-1] for n in in_order[:SHOWN_NAMES]]
     short = [n if len(n) <= SHOWN_LETTERS else f"{n[:SHOWN_LETTERS]}..." for n in shown]
-    more = len(names) - len(short)
-    return ", ".join(short) + (f" and {more} more" if more else "")
+    num_more = len(in_order) - len(short)
+    more = f" and {num_more} more" if num_more else ""
+    return ", ".join(short) + more
 
 
 def counted(counts: Counter) -> str:
-    """`.heic 3, .txt 1` of a counter of names, the most frequent first."""
+    """List counts, the most frequent first, such as `.heic 3, .txt 1`.
+
+    Args:
+        counts: how often each name occurs.
+
+    Returns:
+        Up to ten names with their counts.
+    """
     rows = sorted(counts.items(), key=lambda row: (-row[1], row[0]))[:SHOWN_NAMES]
-    more = len(counts) - len(rows)
-    return ", ".join(f"{listed([k])} {n}" for k, n in rows) + (f", {more} others" if more else "")
+    shown = [f"{listed([name])} {count}" for name, count in rows]
+    num_more = len(counts) - len(rows)
+    if num_more:
+        shown.append(f"{num_more} others")
+    return ", ".join(shown)
 
 
-def _stat(path, kind: str = "file") -> os.stat_result:
+def _stat(path: PathLike, kind: str = "file") -> os.stat_result:
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:

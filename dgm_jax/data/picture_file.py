@@ -1,12 +1,12 @@
-"""One image file to uint8 `[H, W, 1 or 3]`: what is done to it is said, what cannot be is refused.
+"""Decodes one image file to uint8 `[H, W, 1 or 3]`; each change to it is reported or refused.
 
-Pillow decodes it, and only formats that pillow decodes within this process.
+Pillow decodes the file, and only formats that it decodes within this process.
 """
 
 import os
 import pathlib
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,9 +20,11 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 2**26
 BYTES_PER_PIXEL = 4  # what pillow holds of a pixel in colour
 MODES = {"1": 1, "L": 1, "P": 3, "RGB": 3, "YCbCr": 3, "CMYK": 3, "RGBA": 3, "LA": 1}
-ORIENTATION = 0x0112
-BITS_PER_SAMPLE, SAMPLE_FORMAT, UNSIGNED = 258, 339, 1
-# What may be done to a file, and how a note counts the files.
+ORIENTATION = 0x0112  # EXIF tag
+BITS_PER_SAMPLE = 258  # TIFF tag
+SAMPLE_FORMAT = 339  # TIFF tag
+UNSIGNED = 1  # value of SAMPLE_FORMAT
+# What may be done to a file, and the note that counts such files.
 REMARKS = {
     "turned": "turned upright by their EXIF orientation: {} images",
     "frame": "first frame only of {} files that hold several",
@@ -33,8 +35,13 @@ REMARKS = {
 
 
 class Picture(NamedTuple):
-    """values: uint8 `[H, W, 1 or 3]`. remarks: keys of `REMARKS`. pixels: decoded, before any
-    resize."""
+    """One decoded image.
+
+    Attributes:
+        values: uint8 `[H, W, 1 or 3]`.
+        remarks: keys of `REMARKS`, what was done to the image.
+        pixels: number of pixels before any resize.
+    """
 
     values: np.ndarray
     remarks: tuple[str, ...]
@@ -42,17 +49,20 @@ class Picture(NamedTuple):
 
 
 def decode(path: pathlib.Path, root: pathlib.Path, image_size: int | None = None) -> Picture:
-    """The image of one file.
+    """Decode the image of one file.
 
     Args:
         path: the file; a link may lead to a file within `root`.
         root: the folder, resolved, that no link may leave.
         image_size: resizes to this square (antialiased).
 
+    Returns:
+        The image.
+
     Raises:
-        DataError: names the file that is no regular file, lies outside, cannot be read, has more
-            than 2^26 pixels or far more than its bytes can hold, pixels of more than 8 bits, or
-            transparent ones.
+        DataError: names the file that is not a regular file, lies outside of the folder, cannot be
+            read, has more than 2^26 pixels or far more than its bytes can hold, pixels of more than
+            8 bits, or transparent ones.
     """
     image_module = optional("PIL.Image", "pillow")
     num_bytes = _within(path, root)
@@ -71,46 +81,49 @@ def decode(path: pathlib.Path, root: pathlib.Path, image_size: int | None = None
 
 
 def _within(path: pathlib.Path, root: pathlib.Path) -> int:
-    """Bytes of the regular file that `path` leads to within `root`."""
-    found = regular_file(path)
+    """Size in bytes of the regular file within `root` that `path` leads to."""
+    status = regular_file(path)
     try:
         inside = pathlib.Path(os.path.realpath(path)).is_relative_to(root)
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: cannot be followed: {error}") from error
     require(inside, f"{path}: a link that leads out of the folder", DataError)
-    return found.st_size
+    return status.st_size
 
 
-def _decoded(image, path: pathlib.Path, num_bytes: int, image_size: int | None) -> Picture:
+def _decoded(image: Any, path: pathlib.Path, num_bytes: int, image_size: int | None) -> Picture:
+    """The pixels of an image that pillow has opened."""
     transpose = optional("PIL.ImageOps", "pillow").exif_transpose
     resampling = optional("PIL.Image", "pillow").Resampling.LANCZOS
     pixels = _check_size(image, path, num_bytes)
     _check_depth(image, path)
-    several = getattr(image, "is_animated", False)
-    if several:
+    has_frames = getattr(image, "is_animated", False)
+    if has_frames:
         image.seek(0)
-    turned = image.getexif().get(ORIENTATION) in range(2, 9)
+    is_turned = image.getexif().get(ORIENTATION) in range(2, 9)
     image.load()
     remarks = {
-        "turned": turned,
-        "frame": several,
+        "turned": is_turned,
+        "frame": has_frames,
         "cmyk": image.mode == "CMYK",
         "profile": _has_other_profile(image),
         "stretched": bool(image_size) and image.width != image.height,
     }
-    if turned:
-        transpose(image, in_place=True)  # of a TIFF pillow has done it, and it does nothing here
+    if is_turned:
+        transpose(image, in_place=True)  # does nothing to a TIFF, which pillow turns on opening
     _check_opaque(image, path)
     plain = image.convert("L" if MODES[image.mode] == 1 else "RGB")
-    image.close()  # to hold it once
+    image.close()  # so that the pixels are in memory once
     if image_size:
         plain = plain.resize((image_size, image_size), resampling)
     values = np.asarray(plain, np.uint8)
-    said = tuple(remark for remark, is_so in remarks.items() if is_so)
-    return Picture(values[..., None] if values.ndim == 2 else values, said, pixels)
+    if values.ndim == 2:
+        values = values[..., None]
+    return Picture(values, tuple(key for key, applies in remarks.items() if applies), pixels)
 
 
-def _check_size(image, path: pathlib.Path, num_bytes: int) -> int:
+def _check_size(image: Any, path: pathlib.Path, num_bytes: int) -> int:
+    """The number of pixels, after a check that it is plausible for the file's size."""
     width, height = image.size
     pixels = width * height
     require(
@@ -128,8 +141,8 @@ def _check_size(image, path: pathlib.Path, num_bytes: int) -> int:
     return pixels
 
 
-def _check_depth(image, path: pathlib.Path) -> None:
-    """Refuses pixels of more than 8 bits, of which pillow keeps the upper 8 without a word."""
+def _check_depth(image: Any, path: pathlib.Path) -> None:
+    """Refuse pixels of more than 8 bits, of which pillow would silently keep the upper 8."""
     bits = _bits(image)
     require(
         bits <= 8,
@@ -152,8 +165,8 @@ def _check_depth(image, path: pathlib.Path) -> None:
         )
 
 
-def _bits(image) -> int:
-    """Bits of a sample in the file; 8 where the format has no more."""
+def _bits(image: Any) -> int:
+    """Bits per sample in the file; 8 if the format has no more."""
     if image.format == "TIFF":
         return max(_numbers(image.tag_v2.get(BITS_PER_SAMPLE, 1)), default=1)
     if image.mode.startswith("I"):
@@ -161,21 +174,24 @@ def _bits(image) -> int:
     if image.format not in ("PNG", "PPM") or not image.tile:
         return 8
     arguments = image.tile[0][3]
-    layout, *more = arguments if isinstance(arguments, tuple) else (arguments,)
-    largest = more[0] if more and image.format == "PPM" else 255
+    layout, *rest = _numbers(arguments)
+    largest = rest[0] if rest and image.format == "PPM" else 255
     return 16 if "16" in str(layout) or largest > 255 else 8
 
 
-def _numbers(value) -> tuple:
-    return tuple(value) if isinstance(value, tuple) else (value,)
+def _numbers(value: Any) -> tuple[Any, ...]:
+    """A tag's values, of which there may be one or several."""
+    return value if isinstance(value, tuple) else (value,)
 
 
-def _has_other_profile(image) -> bool:
+def _has_other_profile(image: Any) -> bool:
+    """Whether the image has a color profile other than sRGB."""
     profile = image.info.get("icc_profile") or b""
     return bool(profile) and b"sRGB" not in bytes(profile).replace(b"\0", b"")
 
 
-def _check_opaque(image, path: pathlib.Path) -> None:
+def _check_opaque(image: Any, path: pathlib.Path) -> None:
+    """Refuse transparent pixels."""
     if not image.has_transparency_data:
         return
     alpha = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")

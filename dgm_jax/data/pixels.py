@@ -1,4 +1,4 @@
-"""Pixels: ranges, binarisation and dequantisation, as pure functions."""
+"""Pixel values: ranges, binarization and dequantization, as pure functions."""
 
 import jax
 import jax.numpy as jnp
@@ -9,65 +9,134 @@ from dgm_jax.data.dataset import BINARIZATIONS, DEQUANTIZATIONS, SCALINGS
 
 
 def to_model_range(images: Array, scaling: str) -> Array:
-    """uint8 0..255 to float32: "unit" x / 255 in [0, 1]; "symmetric" (2 x - 255) / 255 in [-1, 1].
+    """Convert uint8 pixels to the range that a model sees.
 
-    Both ends are exact: 255 becomes 1, and 0 becomes 0 or -1. The reciprocal is written out because
-    XLA replaces a division by it under jit only, and the last bit would depend on compilation.
+    x / 255 in [0, 1] for "unit", (2 x - 255) / 255 in [-1, 1] for "symmetric". Both ends are exact:
+    255 becomes 1, and 0 becomes 0 or -1. The code multiplies by the reciprocal, because XLA
+    replaces a division by it under jit only, and the last bit would depend on compilation.
+
+    Args:
+        images: uint8, of any shape.
+        scaling: "unit" or "symmetric".
+
+    Returns:
+        float32 of the same shape.
+
+    Raises:
+        ConfigError: for another dtype or scaling.
     """
     _check_scaling(scaling)
     _check_uint8(images)
     x = images.astype(jnp.float32)
-    return (x if scaling == "unit" else 2.0 * x - 255.0) * np.float32(1 / 255)
+    levels = x if scaling == "unit" else 2.0 * x - 255.0
+    return levels * np.float32(1 / 255)
 
 
 def to_uint8(x: Array, scaling: str) -> Array:
-    """Inverse of `to_model_range`: nearest pixel value; values outside the range are clipped."""
+    """Convert a model's pixels to uint8, the inverse of `to_model_range`.
+
+    Args:
+        x: floats of any shape; values outside the range are clipped.
+        scaling: "unit" or "symmetric".
+
+    Returns:
+        uint8 of the same shape, the nearest pixel values.
+
+    Raises:
+        ConfigError: for another scaling.
+    """
     _check_scaling(scaling)
     levels = x * 255.0 if scaling == "unit" else (x + 1.0) * 127.5
     return jnp.clip(jnp.round(levels), 0, 255).astype(jnp.uint8)
 
 
 def static_binarize(images: np.ndarray, seed: int | tuple[int, ...]) -> np.ndarray:
-    """uint8 images to {0, 255}: each pixel is on with probability x / 255, drawn once.
+    """Binarize images once: each pixel is on with probability x / 255.
 
-    The same seed gives the same images; larger sets are handled in blocks of 4096 images.
-    Source of the convention: Salakhutdinov and Murray (2008), fixed binary MNIST.
+    The same seed gives the same images; large sets are processed in blocks of 4096 images.
+    Convention of Salakhutdinov and Murray (2008), fixed binary MNIST.
+
+    Args:
+        images: uint8[N, ...].
+        seed: of NumPy's generator.
+
+    Returns:
+        uint8 of the same shape, 0 or 255.
+
+    Raises:
+        ConfigError: for another dtype.
     """
     _check_uint8(images)
     rng = np.random.default_rng(seed)
-    blocks = [images[i : i + 4096] for i in range(0, len(images), 4096)]
-    # u is one of 0..254 with equal probability, so P(u < x) = x / 255 exactly.
-    return np.concatenate(
-        [(rng.integers(0, 255, b.shape, np.uint8) < b) * np.uint8(255) for b in blocks]
-    )
+    blocks = []
+    for start in range(0, len(images), 4096):
+        block = images[start : start + 4096]
+        # u is one of 0..254 with equal probability, so P(u < x) = x / 255 exactly.
+        u = rng.integers(0, 255, block.shape, np.uint8)
+        blocks.append((u < block) * np.uint8(255))
+    return np.concatenate(blocks)
 
 
 def dynamic_binarize(key: Key, x: Array) -> Array:
-    """float32 {0, 1}: each pixel is on with probability x, x in [0, 1]; fresh for each key."""
+    """Binarize a batch: each pixel is on with probability x; a new key gives a new draw.
+
+    Args:
+        key: random key.
+        x: floats in [0, 1], of any shape.
+
+    Returns:
+        float32 of the same shape, 0 or 1.
+    """
     return (uniform(key, x.shape) < x).astype(jnp.float32)
 
 
 def uniform_dequantize(key: Key, images: Array) -> Array:
-    """uint8 0..255 to float32 in [0, 1): (x + u) / 256 with u uniform (Theis et al. 2016, section
-    3.1).
+    """Add uniform noise to pixels: (x + u) / 256 with u uniform in [0, 1).
 
-    u is a multiple of 2^-16: 8 + 16 bits are what float32 holds, so x + u is exact, never
-    rounds up to the next pixel value or to 1, and floor(256 y) gives x back.
+    Theis et al. 2016, section 3.1. u is a multiple of 2^-16: float32 holds 8 + 16 bits, so x + u is
+    exact, never rounds up to the next pixel value or to 1, and floor(256 y) recovers x.
+
+    Args:
+        key: random key.
+        images: uint8, of any shape.
+
+    Returns:
+        float32 of the same shape, in [0, 1).
+
+    Raises:
+        ConfigError: for another dtype.
     """
     _check_uint8(images)
-    u = (
-        jax.random.bits(key, (images.size,), jnp.uint16).reshape(images.shape).astype(jnp.float32)
-        / 65536.0
-    )
+    bits = jax.random.bits(key, (images.size,), jnp.uint16)
+    u = bits.reshape(images.shape).astype(jnp.float32) / 65536.0
     return (images.astype(jnp.float32) + u) / 256.0
 
 
 def model_input(
-    key: Key, images: Array, *, scaling: str, binarization: str, dequantization: str
+    key: Key,
+    images: Array,
+    *,
+    scaling: str,
+    binarization: str,
+    dequantization: str,
 ) -> Array:
-    """What a model sees of stored uint8 images: float32 of the same shape.
+    """Convert stored images to what a model sees.
 
-    "static" and "threshold" binarisation were applied at load, so only "dynamic" draws here.
+    "static" and "threshold" binarization were applied when the set was loaded, so only "dynamic"
+    draws here.
+
+    Args:
+        key: random key of the batch.
+        images: uint8, of any shape.
+        scaling: "unit" or "symmetric".
+        binarization: as `load`.
+        dequantization: as `load`.
+
+    Returns:
+        float32 of the same shape.
+
+    Raises:
+        ConfigError: for another dtype or choice.
     """
     check_choices(scaling, binarization, dequantization)
     if binarization == "dynamic":
@@ -80,7 +149,16 @@ def model_input(
 
 
 def check_choices(scaling: str, binarization: str, dequantization: str) -> None:
-    """Raises `ConfigError` for an unknown choice or a pair that contradicts itself."""
+    """Check the choices of how pixels are treated.
+
+    Args:
+        scaling: one of `SCALINGS`.
+        binarization: one of `BINARIZATIONS`.
+        dequantization: one of `DEQUANTIZATIONS`; it excludes binarization.
+
+    Raises:
+        ConfigError: for an unknown choice, or two that exclude each other.
+    """
     _check_scaling(scaling)
     require(
         binarization in BINARIZATIONS,

@@ -1,12 +1,11 @@
-"""Prepares Fashion-MNIST for tensorflow-datasets from its four IDX files, without tensorflow or
-network.
+"""Prepares Fashion-MNIST for tensorflow-datasets from its IDX files, without tensorflow or network.
 
     python -m dgm_jax.data.tfds_idx --source /usr/share/datasets/fashion-mnist --data_dir DIR
 
-Afterwards `tfds.data_source("fashion_mnist", data_dir=DIR)` and
-`load("fashion_mnist", data_dir=DIR)` read it. The class is tfds's own, with its name, version and
-features; only the reading of the files is replaced, because tfds reads them through tensorflow. PNG
-encoding goes through pillow.
+Afterwards `tfds.data_source("fashion_mnist", data_dir=DIR)` and `load("fashion_mnist",
+data_dir=DIR)` read it. The class is that of tfds, with its name, version and features; only the
+reading of the files is replaced, because tfds reads them through tensorflow. Pillow encodes the PNG
+files.
 """
 
 import argparse
@@ -14,30 +13,46 @@ import gzip
 import hashlib
 import pathlib
 import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
 
 from dgm_jax.core import DataError, DgmError, require
 from dgm_jax.data.idx import read_idx_folder
 from dgm_jax.data.idx_names import FILES, idx_paths
 from dgm_jax.data.packages import optional
+from dgm_jax.data.paths import PathLike
 
 # Modification times in the gzip headers of the published files; distributions strip them.
 PUBLISHED_TIMES = {"train": 1504176606, "t10k": 1504176627}
 
 
-def builder_class(source):
-    """tfds's FashionMNIST, reading the IDX files of `source`; not registered, stored as
-    fashion_mnist."""
+def builder_class(source: PathLike) -> type[Any]:
+    """Make a subclass of tfds's FashionMNIST that reads IDX files.
+
+    It is not registered, and stores its data as fashion_mnist.
+
+    Args:
+        source: folder of the four files.
+
+    Returns:
+        The builder's class.
+
+    Raises:
+        MissingPackage: if tensorflow-datasets or pillow cannot be imported.
+    """
     mnist = optional("tensorflow_datasets.image_classification", "tensorflow-datasets")
     image_module = optional("PIL.Image", "pillow")
 
-    # The base class is known when tfds is there, and its keyword with it.
+    # The type checker knows the base class and its keyword only if tfds is installed.
     class FashionMnist(  # pyright: ignore[reportGeneralTypeIssues]
         mnist.FashionMNIST,
         skip_registration=True,  # pyright: ignore[reportCallIssue]
     ):
         """Fashion-MNIST from local files."""
 
-        def _split_generators(self, dl_manager):
+        def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
             del dl_manager
             arrays = read_idx_folder(source)
             return {
@@ -45,33 +60,57 @@ def builder_class(source):
                 for split in ("train", "test")
             }
 
-        def _generate_examples(self, images, labels):
+        def _generate_examples(
+            self, images: np.ndarray, labels: np.ndarray
+        ) -> Iterator[tuple[int, dict[str, Any]]]:
             for index, (image, label) in enumerate(zip(images, labels, strict=True)):
                 yield index, {"image": image_module.fromarray(image[..., 0]), "label": int(label)}
 
     return FashionMnist
 
 
-def verify(source) -> dict[str, bool]:
-    """For each of the four files whether it is the published one, by the SHA-256 that tfds has on
-    record.
+def verify(source: PathLike) -> dict[str, bool]:
+    """Check whether IDX files are the published ones, by the SHA-256 that tfds has on record.
 
-    A gzip header holds a name and a time, which distributions strip; they are put back before
+    A gzip header holds a name and a time, which distributions strip; they are restored before
     hashing, so a file passes if its compressed contents are those that were published.
+
+    Args:
+        source: folder of the four files.
+
+    Returns:
+        {file name: whether it is the published file}.
+
+    Raises:
+        MissingPackage: if tensorflow-datasets cannot be imported.
     """
     mnist = optional("tensorflow_datasets.image_classification", "tensorflow-datasets")
     recorded = {info.filename: info.checksum for info in mnist.FashionMNIST.url_infos.values()}
-    return {
-        path.name: any(
-            hashlib.sha256(data).hexdigest() == recorded.get(f"{FILES[key]}.gz")
-            for data in (path.read_bytes(), _with_published_header(path.read_bytes(), FILES[key]))
+    verified = {}
+    for key, path in idx_paths(source).items():
+        published = recorded.get(f"{FILES[key]}.gz")
+        data = path.read_bytes()
+        candidates = (data, _with_published_header(data, FILES[key]))
+        verified[path.name] = any(
+            hashlib.sha256(candidate).hexdigest() == published for candidate in candidates
         )
-        for key, path in idx_paths(source).items()
-    }
+    return verified
 
 
-def prepare(source, data_dir) -> pathlib.Path:
-    """Writes `data_dir/fashion_mnist/VERSION` in the array_record format; returns that folder."""
+def prepare(source: PathLike, data_dir: PathLike) -> pathlib.Path:
+    """Write the set in the array_record format.
+
+    Args:
+        source: folder of the four IDX files.
+        data_dir: data folder of tfds.
+
+    Returns:
+        The folder written, `data_dir/fashion_mnist/VERSION`.
+
+    Raises:
+        DataError: if the files are missing or not Fashion-MNIST's.
+        MissingPackage: if tensorflow-datasets or pillow cannot be imported.
+    """
     require(pathlib.Path(source).is_dir(), f"{source}: no such folder", DataError)
     images = read_idx_folder(source)["train_images"]
     require(
@@ -84,8 +123,15 @@ def prepare(source, data_dir) -> pathlib.Path:
     return pathlib.Path(builder.data_path)
 
 
-def main(arguments=None) -> int:
-    """The command; returns its exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: command-line arguments; by default those of the process.
+
+    Returns:
+        The exit code.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m dgm_jax.data.tfds_idx", description=(__doc__ or "").partition("\n")[0]
     )
@@ -97,10 +143,14 @@ def main(arguments=None) -> int:
     options = parser.parse_args(arguments)
     try:
         verified = verify(options.source)
-        for name, good in verified.items():
-            print(f"{name}: {'the published file (SHA-256)' if good else 'NOT the published file'}")
-        good = all(verified.values()) or not options.require_verified
-        require(good, f"{options.source}: not all files are the published ones", DataError)
+        for name, is_published in verified.items():
+            answer = "the published file (SHA-256)" if is_published else "NOT the published file"
+            print(f"{name}: {answer}")
+        require(
+            all(verified.values()) or not options.require_verified,
+            f"{options.source}: not all files are the published ones",
+            DataError,
+        )
         folder = prepare(options.source, options.data_dir)
     except DgmError as error:
         print(f"error: {error}")
@@ -110,17 +160,12 @@ def main(arguments=None) -> int:
 
 
 def _with_published_header(data: bytes, name: str) -> bytes:
+    """A gzip file with the header of the published one: its name and its time."""
     if data[:2] != b"\x1f\x8b" or len(data) < 10:
         return gzip.compress(data)
-    time = PUBLISHED_TIMES[name.split("-")[0]]
-    return (
-        b"\x1f\x8b\x08\x08"
-        + struct.pack("<I", time)
-        + b"\x00\x03"
-        + name.encode()
-        + b"\x00"
-        + data[10:]
-    )
+    time = struct.pack("<I", PUBLISHED_TIMES[name.split("-")[0]])
+    header = b"\x1f\x8b\x08\x08" + time + b"\x00\x03" + name.encode() + b"\x00"
+    return header + data[10:]
 
 
 if __name__ == "__main__":

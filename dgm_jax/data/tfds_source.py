@@ -1,18 +1,20 @@
 """Image sets of tensorflow-datasets, read without tensorflow.
 
 Only `data_source` over files in the array_record format works without tensorflow. (The parquet
-format of tfds 4.9.10 loses rows; tfrecord, the default, needs tensorflow; so neither is accepted.)
+format of tfds 4.9.10 loses rows, and tfrecord, the default, needs tensorflow; neither is accepted.)
 Images are decoded once into one uint8 array.
 """
 
 import os
 import re
+from typing import Any
 
 import numpy as np
 
 from dgm_jax.core import ConfigError, DataError, DgmError, did_you_mean, require
 from dgm_jax.data.folder import check_image_size
 from dgm_jax.data.packages import OFFLINE, optional
+from dgm_jax.data.paths import PathLike
 
 DATA_VARIABLE = "DGM_JAX_DATA"
 PREPARE = "python -m dgm_jax.data.tfds_idx --source FOLDER_OF_IDX_FILES --data_dir FOLDER"
@@ -20,12 +22,12 @@ _NAME = re.compile(r"[a-zA-Z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?")
 
 
 class NotPrepared(DataError):
-    """A set that tensorflow-datasets knows and that is not on this machine."""
+    """A set that tensorflow-datasets knows, but that is not prepared on this machine."""
 
 
 def read_tfds(
     name: str,
-    data_dir=None,
+    data_dir: PathLike | None = None,
     *,
     train_split: str = "train",
     test_split: str = "test",
@@ -34,13 +36,30 @@ def read_tfds(
     image_size: int | None = None,
     download: bool = False,
 ) -> tuple[dict[str, np.ndarray | None], tuple[str, ...] | None, tuple[str, ...], str]:
-    """(arrays, class names, notes, source) of the tfds set `name[/config][:version]`.
+    """Read the tfds set `name[/config][:version]`.
 
-    data_dir: where it was prepared; by default the folder named by DGM_JAX_DATA if the set is
-        there, else tfds's own.
-    train_split, test_split: tfds split names, slices such as "train[:90%]" included.
-    image_size: resizes to this square; needed where sizes differ.
-    download: prepare the set first, as array_record; tfds's own preparation may need tensorflow.
+    Args:
+        name: the set.
+        data_dir: folder in which it was prepared; by default the one named by DGM_JAX_DATA if it
+            has the set, otherwise that of tfds.
+        train_split: a split of tfds, which may be a slice such as "train[:90%]".
+        test_split: the same for the test split.
+        image_key: name of the feature that is the image.
+        label_key: name of the feature that is the label.
+        image_size: resizes to this square; needed if sizes differ.
+        download: prepare the set first, as array_record; tfds's own preparation may need
+            tensorflow.
+
+    Returns:
+        arrays: {train_images, train_labels, test_images, test_labels}.
+        class names: in the order of labels, or None.
+        notes: what was changed or left out.
+        source: where the images come from, in words.
+
+    Raises:
+        ConfigError: for an unknown set or split, or a missing package.
+        DataError: for a set that is not prepared, cannot be read, or does not consist of uint8
+            images with one whole number each.
     """
     tfds = optional("tensorflow_datasets", "tensorflow-datasets")
     optional("array_record.python.array_record_data_source", "array_record")
@@ -54,34 +73,52 @@ def read_tfds(
     _check_features(builder, image_key, label_key)
     train = _read_split(builder, train_split, image_key, label_key, image_size)
     test = _read_split(builder, test_split, image_key, label_key, image_size)
-    names = getattr(builder.info.features[label_key], "names", None)
     arrays: dict[str, np.ndarray | None] = {
         "train_images": train[0],
         "train_labels": train[1],
         "test_images": test[0],
         "test_labels": test[1],
     }
-    slices = (
-        ()
-        if (train_split, test_split) == ("train", "test")
-        else (f"splits {train_split} and {test_split}",)
-    )
-    resized = (f"resized to {image_size}x{image_size}",) if image_size else ()
+    names = getattr(builder.info.features[label_key], "names", None)
+    class_names = tuple(names) if names else None
+    notes = _notes(builder, train_split, test_split, image_size)
     source = f"tensorflow-datasets {builder.info.full_name} in {builder.data_path}"
-    unread = sorted(set(builder.info.splits) - {_base(train_split), _base(test_split)})
-    others = (f"splits not read: {', '.join(unread)}",) if unread else ()
-    shared = _in_both(builder, train_split, test_split)
-    others += (f"{shared} examples are in both splits",) if shared else ()
-    return arrays, tuple(names) if names else None, (*others, *slices, *resized), source
+    return arrays, class_names, notes, source
 
 
-def is_prepared(name: str, data_dir) -> bool:
-    """Whether `data_dir` holds files of the tfds set `name`; needs no tfds."""
-    # Unlike `Path.is_dir`, no error for a name that is too long: nothing is there.
+def is_prepared(name: str, data_dir: PathLike) -> bool:
+    """Whether a folder holds files of a tfds set; needs no tfds.
+
+    Args:
+        name: the set, as `name[/config][:version]`.
+        data_dir: data folder of tfds.
+
+    Returns:
+        True if there is a folder of that name.
+    """
+    # Unlike `Path.is_dir`, this returns False for a name that is too long.
     return os.path.isdir(os.path.join(data_dir, name.split(":")[0]))
 
 
-def _prepared_builder(tfds, name: str, data_dir, download: bool):
+def _notes(
+    builder: Any, train_split: str, test_split: str, image_size: int | None
+) -> tuple[str, ...]:
+    notes = []
+    unread = sorted(set(builder.info.splits) - {_base(train_split), _base(test_split)})
+    if unread:
+        notes.append(f"splits not read: {', '.join(unread)}")
+    num_shared = _in_both(builder, train_split, test_split)
+    if num_shared:
+        notes.append(f"{num_shared} examples are in both splits")
+    if (train_split, test_split) != ("train", "test"):
+        notes.append(f"splits {train_split} and {test_split}")
+    if image_size:
+        notes.append(f"resized to {image_size}x{image_size}")
+    return tuple(notes)
+
+
+def _prepared_builder(tfds: Any, name: str, data_dir: PathLike | None, download: bool) -> Any:
+    """The builder of a set that is prepared, or is now if `download`."""
     root = os.environ.get(DATA_VARIABLE)
     if data_dir is None and root and is_prepared(name, root):
         data_dir = root
@@ -106,7 +143,7 @@ def _prepared_builder(tfds, name: str, data_dir, download: bool):
     return builder
 
 
-def _builder(tfds, name: str, data_dir, file_format: str | None):
+def _builder(tfds: Any, name: str, data_dir: PathLike | None, file_format: str | None) -> Any:
     keywords = {"file_format": file_format} if file_format else {}
     try:
         return tfds.builder(name, data_dir=None if data_dir is None else str(data_dir), **keywords)
@@ -121,7 +158,8 @@ def _builder(tfds, name: str, data_dir, file_format: str | None):
         ) from error
 
 
-def _check_features(builder, image_key: str, label_key: str) -> None:
+def _check_features(builder: Any, image_key: str, label_key: str) -> None:
+    """Check that a set has one uint8 image and one whole number per example, as array_record."""
     features = sorted(builder.info.features)
     for key in (image_key, label_key):
         require(
@@ -130,7 +168,8 @@ def _check_features(builder, image_key: str, label_key: str) -> None:
             f"{', '.join(features)}; name them with image_key= and label_key=",
             DataError,
         )
-    label, image = builder.info.features[label_key], builder.info.features[image_key]
+    label = builder.info.features[label_key]
+    image = builder.info.features[image_key]
     require(
         label.shape == () and np.dtype(label.np_dtype).kind in "iu",
         f"tfds set {builder.info.full_name}: {label_key} is {label.np_dtype} of shape"
@@ -153,8 +192,12 @@ def _check_features(builder, image_key: str, label_key: str) -> None:
     )
 
 
-def _read_split(builder, split: str, image_key: str, label_key: str, image_size: int | None):
-    base, known = _base(split), sorted(builder.info.splits)
+def _read_split(
+    builder: Any, split: str, image_key: str, label_key: str, image_size: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of one split."""
+    base = _base(split)
+    known = sorted(builder.info.splits)
     require(
         base in known,
         f"tfds set {builder.info.full_name} has no split {base!r}; it has {', '.join(known)}; "
@@ -181,8 +224,10 @@ def _read_split(builder, split: str, image_key: str, label_key: str, image_size:
     return np.stack(images), labels
 
 
-def _records(source, image_key: str, label_key: str) -> tuple[np.ndarray, list[np.ndarray]]:
-    labels, images = np.zeros(len(source), np.int64), []
+def _records(source: Any, image_key: str, label_key: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Labels and images of a data source, read 1,024 at a time."""
+    labels = np.zeros(len(source), np.int64)
+    images = []
     for start in range(0, len(source), 1024):
         rows = range(start, min(start + 1024, len(source)))
         for i, record in zip(rows, source.__getitems__(rows), strict=True):
@@ -191,8 +236,8 @@ def _records(source, image_key: str, label_key: str) -> tuple[np.ndarray, list[n
     return labels, images
 
 
-def _in_both(builder, train_split: str, test_split: str) -> int:
-    """How many examples two splits, or parts of them, have in common."""
+def _in_both(builder: Any, train_split: str, test_split: str) -> int:
+    """The number of examples that two splits, or parts of them, have in common."""
     ranges = {}
     for split in (train_split, test_split):
         for part in builder.info.splits[split].file_instructions:
@@ -215,7 +260,8 @@ def _resized(image: np.ndarray, image_size: int | None) -> np.ndarray:
     if image_size is None or image.shape[:2] == (image_size, image_size):
         return image
     image_module = optional("PIL.Image", "pillow")
-    grey = image.shape[-1] == 1
-    picture = image_module.fromarray(image[..., 0] if grey else image)
-    values = np.asarray(picture.resize((image_size, image_size), image_module.Resampling.LANCZOS))
-    return values[..., None] if grey else values
+    is_gray = image.shape[-1] == 1
+    picture = image_module.fromarray(image[..., 0] if is_gray else image)
+    resized = picture.resize((image_size, image_size), image_module.Resampling.LANCZOS)
+    values = np.asarray(resized)
+    return values[..., None] if is_gray else values

@@ -1,10 +1,10 @@
-"""How good samples are, as plain functions of arrays.
+"""Measures of how good samples are, as plain functions of arrays.
 
-`mode_coverage` counts the modes of a known mixture by each published convention.
+`mode_coverage` counts the modes of a known mixture under each published convention.
 `frechet_distance`, `kernel_distance`, `sliced_wasserstein` and `precision_recall_density_coverage`
-compare two sets of feature vectors, always as `real=`, `fake=`. `discriminator_distances` holds
-logits against the optimal ones of two known densities. `inception` gives the features of the FID
-network from a local file of weights. Estimates of log p(x) are in `dgm_jax.likelihood`.
+compare two sets of feature vectors, always passed as `real=` and `fake=`. `discriminator_distances`
+compares logits with the optimal logits of two known densities. `inception` computes the features of
+the FID network from a local file of weights. Estimates of log p(x) are in `dgm_jax.likelihood`.
 """
 
 import importlib
@@ -56,7 +56,7 @@ __all__ = [
     "sliced_wasserstein",
 ]
 
-# Names that stood here before `dgm_jax.likelihood` was a room of its own.
+# Names that were here before `dgm_jax.likelihood` became a package of its own.
 _MOVED = {
     "likelihood": "dgm_jax.likelihood",
     "annealing": "dgm_jax.likelihood.annealing",
@@ -67,8 +67,18 @@ _MOVED = {
 }
 
 
-def __getattr__(name: str):
-    """What has moved, from its new place, with a `DeprecationWarning` that names it."""
+def __getattr__(name: str) -> object:
+    """Look up a name that has moved, with a `DeprecationWarning` that names its new place.
+
+    Args:
+        name: the attribute asked for.
+
+    Returns:
+        The function, class or module at its new place.
+
+    Raises:
+        AttributeError: if the name never was here.
+    """
     if name not in _MOVED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, attribute = _MOVED[name].partition(":")
@@ -76,5 +86,5 @@ def __getattr__(name: str):
     warnings.warn(
         f"{__name__}.{name} has moved to {place}", category=DeprecationWarning, stacklevel=2
     )
-    found = importlib.import_module(module)
-    return getattr(found, attribute) if attribute else found
+    new_home = importlib.import_module(module)
+    return getattr(new_home, attribute) if attribute else new_home

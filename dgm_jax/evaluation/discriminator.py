@@ -1,4 +1,4 @@
-"""How far a discriminator is from the optimal one of two known densities."""
+"""Distance of a discriminator from the optimal one of two known densities."""
 
 import math
 from typing import NamedTuple
@@ -11,44 +11,65 @@ from dgm_jax.objectives import divergences, gan
 
 
 class DiscriminatorGrid(NamedTuple):
-    """Two known densities on a grid of G points; `undecided` marks those where the densities have
-    mass and the best discriminator D* is unsure."""
+    """Two known densities on a grid of G points.
 
-    points: Array  # [G, D]
-    log_p: Array  # [G]
-    log_q: Array  # [G]
-    undecided: Array  # bool[G]
+    Attributes:
+        points: [G, D].
+        log_p: [G], log-density of the real data, nats.
+        log_q: [G], log-density of the generated data, nats.
+        undecided: bool[G], points where the densities have mass and D* is far from both 0 and 1.
+    """
+
+    points: Array
+    log_p: Array
+    log_q: Array
+    undecided: Array
 
 
-def discriminator_distances(logits, grid: DiscriminatorGrid, cell: float) -> dict[str, Array]:
-    """How far logits [G] are from the optimal ones, log p - log q: in value, logit and probability.
+def discriminator_distances(
+    logits: Array, grid: DiscriminatorGrid, cell: float
+) -> dict[str, Array]:
+    """Compare logits with the optimal ones, log p - log q, in value, logit and probability.
 
-    All by quadrature, with `cell` the volume of a point; root mean squares are weighted by
-    (p + q) / 2. V(D) = E_p log D + E_q log(1 - D), in nats, is at most
-    V(D*) = 2 JSD(p, q) - 2 log 2 (Goodfellow et al. 2014, theorem 1).
+    All integrals are sums over the grid; root mean squares are weighted by (p + q) / 2. V(D) = E_p
+    log D + E_q log(1 - D), in nats, is at most V(D*) = 2 JSD(p, q) - 2 log 2 (Goodfellow et al.
+    2014, theorem 1).
+
+    Args:
+        logits: [G], the discriminator's logits at the grid's points.
+        grid: the two densities at those points.
+        cell: volume of one grid cell.
 
     Returns:
-        value, optimal_value: V of the logits and of the optimal ones.
-        gap: their difference, without their rounding.
-        jsd, js_lower_bound: the Jensen-Shannon divergence, and log 2 + value / 2, its lower bound.
-        logit_rms, logit_rms_undecided, logit_max_undecided: of logit - (log p - log q), the latter
-            two where the grid is undecided.
-        probability_rms: of D - D*.
+        Scalars by name:
+        value, optimal_value: V of these logits and V of the optimal ones, nats.
+        gap: optimal_value - value, computed without cancellation, nats.
+        jsd, js_lower_bound: the Jensen-Shannon divergence, and its lower bound log 2 + value / 2.
+        logit_rms, logit_rms_undecided, logit_max_undecided: root mean square and maximum of logit -
+            (log p - log q), the last two over the grid's undecided points.
+        probability_rms: root mean square of D - D*.
+
+    >>> import jax.numpy as jnp
+    >>> log_p = jnp.log(jnp.array([0.75, 0.25]))
+    >>> log_q = log_p[::-1]
+    >>> grid = DiscriminatorGrid(jnp.array([[0.0], [1.0]]), log_p, log_q, jnp.array([True, True]))
+    >>> float(discriminator_distances(log_p - log_q, grid, cell=1.0)["gap"])
+    0.0
     """
     logits = at_least_float32(logits)
-    p, q, best = (
-        jnp.exp(grid.log_p),
-        jnp.exp(grid.log_q),
-        gan.optimal_logits(grid.log_p, grid.log_q),
-    )
+    p = jnp.exp(grid.log_p)
+    q = jnp.exp(grid.log_q)
+    best = gan.optimal_logits(grid.log_p, grid.log_q)
     value = -cell * jnp.sum(p * jax.nn.softplus(-logits) + q * jax.nn.softplus(logits))
     optimal = 2 * divergences.js_on_grid(grid.log_p, grid.log_q, cell) - 2 * math.log(2)
-    error, doubt = logits - best, jax.nn.sigmoid(logits) - jax.nn.sigmoid(best)
+    error = logits - best
+    probability_error = jax.nn.sigmoid(logits) - jax.nn.sigmoid(best)
     lost_on_p = jax.nn.softplus(-logits) - jax.nn.softplus(-best)
     lost_on_q = jax.nn.softplus(logits) - jax.nn.softplus(best)
 
     def rms(x: Array, where: Array | float = 1.0) -> Array:
-        return jnp.sqrt(jnp.sum((p + q) * where * x**2) / jnp.sum((p + q) * where))
+        weighted = jnp.sum((p + q) * where * x**2)
+        return jnp.sqrt(weighted / jnp.sum((p + q) * where))
 
     return {
         "value": value,
@@ -59,5 +80,5 @@ def discriminator_distances(logits, grid: DiscriminatorGrid, cell: float) -> dic
         "logit_rms": rms(error),
         "logit_rms_undecided": rms(error, grid.undecided),
         "logit_max_undecided": jnp.max(jnp.where(grid.undecided, jnp.abs(error), 0.0)),
-        "probability_rms": rms(doubt),
+        "probability_rms": rms(probability_error),
     }

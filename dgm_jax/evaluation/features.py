@@ -1,5 +1,4 @@
-"""What the distances between two sets of feature vectors share: the checks of their input, and
-tiles of rows."""
+"""Helpers of the distances between two sets of feature vectors: input checks and tiles of rows."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,17 @@ from dgm_jax.core import Array, DataError, checks, even_chunks, require
 
 
 def require_pair(*, real: Array, fake: Array, at_least: int, reason: str) -> None:
-    """`require_rows` for both sets, and as many features in one as in the other."""
+    """Check two sets of feature vectors with `require_rows`, and that they have the same features.
+
+    Args:
+        real: [N, D].
+        fake: [M, D].
+        at_least: smallest number of rows of each set.
+        reason: why that many rows are needed, for the message.
+
+    Raises:
+        DataError: if a set fails `require_rows`, or the numbers of features differ.
+    """
     require_rows("real", real, at_least, reason)
     require_rows("fake", fake, at_least, reason)
     require(
@@ -21,10 +30,19 @@ def require_pair(*, real: Array, fake: Array, at_least: int, reason: str) -> Non
 
 
 def require_rows(name: str, x: Array, at_least: int, reason: str) -> None:
-    """`DataError` unless x is [rows, features], with `at_least` rows, and finite where that can be
-    seen.
+    """Check that x is [rows, features], with enough rows and finite values.
 
-    Values inside a compiled program cannot be seen; there a NaN makes the result NaN.
+    Values inside a compiled program cannot be checked; a NaN among them makes the result NaN.
+
+    Args:
+        name: name of x in the message.
+        x: the feature vectors.
+        at_least: smallest number of rows.
+        reason: why that many rows are needed, for the message.
+
+    Raises:
+        DataError: if x is not a matrix, has too few rows, or (where values are known) is not
+            finite.
     """
     shape = jnp.shape(x)
     require(
@@ -40,21 +58,29 @@ def require_rows(name: str, x: Array, at_least: int, reason: str) -> None:
     )
     if not checks.is_concrete(x):
         return
-    # On the device where x is, so that features are not copied to the host for the check.
+    # Checked on the device of x, so that features are not copied to the host.
     finite = (jnp if isinstance(x, jax.Array) else np).isfinite(x).all(axis=1)
     if not bool(finite.all()):
-        bad = np.flatnonzero(~np.asarray(finite))
+        bad_rows = np.flatnonzero(~np.asarray(finite))
         raise DataError(
-            f"{name} has NaN or infinity in {len(bad)} of {len(finite)} rows, the first is row"
-            f" {bad[0]}"
+            f"{name} has NaN or infinity in {len(bad_rows)} of {len(finite)} rows, the first is row"
+            f" {bad_rows[0]}"
         )
 
 
 def row_tiles(x: Array, tile_size: int) -> tuple[Array, Array]:
-    """(tiles [T, R, ...], rows int32[T, R]): x [N, ...] cut into T tiles of R <= tile_size rows,
-    zeros at the end.
+    """Cut x into tiles of rows, padded with zeros at the end.
 
-    `rows` is the index of each row in x; padding has indices from N on.
+    Args:
+        x: [N, ...].
+        tile_size: largest number of rows in a tile.
+
+    Returns:
+        tiles: [T, R, ...], with R <= tile_size.
+        rows: int32[T, R], the index of each row in x; padding has indices from N on.
+
+    Raises:
+        ConfigError: if tile_size < 1.
     """
     require(tile_size >= 1, f"tile_size must be at least 1; got {tile_size}")
     tiles = even_chunks(x, tile_size, 0)

@@ -1,22 +1,21 @@
-"""Features of the FID network (Inception-v3 of TensorFlow's 2015-12-05 release) from a local file
-of weights.
+"""Features of the FID network (Inception-v3 of TensorFlow's 2015-12-05 release).
 
-No weights come with this library and none are downloaded: the file is yours, an npz of the
-network's tensors under their names in the PyTorch port that FID scores are published with
-(`Mixed_5b.branch1x1.conv.weight`, `Mixed_5b.branch1x1.bn.running_var`, ...). Where PyTorch and that
-state dict are at hand, this writes it:
+No weights come with this library and none are downloaded. You provide an npz file of the network's
+tensors, under their names in the PyTorch port with which FID scores are published
+(`Mixed_5b.branch1x1.conv.weight`, `Mixed_5b.branch1x1.bn.running_var`, ...). Given PyTorch and that
+state dict, this writes it:
 
     numpy.savez("inception.npz", **{name: value.numpy() for name, value in state_dict.items()})
 
-Architecture: Szegedy et al. 2016, "Rethinking the Inception architecture", with what is peculiar to
-    the FID release:
-average pools leave the padding out of their mean, and the last block, Mixed_7c, takes a maximum in
-its place. Checked without those weights: each kind of block against brute force, and once the whole
-network, with random weights, against PyTorch's arithmetic in double precision, from which it
-differed by 1e-5 at features of mean 0.5.
+Architecture: Szegedy et al. 2016, "Rethinking the Inception architecture", with two peculiarities
+of the FID release: average pools leave the padding out of their mean, and the last block, Mixed_7c,
+takes a maximum instead. Checked without those weights: each kind of block against brute force, and
+once the whole network, with random weights, against PyTorch's arithmetic in double precision, from
+which it differed by 1e-5 at features with mean 0.5.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -42,13 +41,22 @@ __all__ = [
 
 
 def features(params: InceptionParams, images: Array, *, batch_size: int = 32) -> Array:
-    """pool3 features of images [N, H, W, 3] or [N, H, W, 1] (grey, repeated); float32[N, 2048].
+    """Compute the pool3 features of images; works under jit.
 
-    images: in [0, 1], or uint8. They are resized to 299 x 299 by bilinear interpolation between
-        pixel centres,
-    without a low-pass filter, and mapped to [-1, 1], as in the PyTorch port; the TensorFlow graph
-    places its pixels differently, so published values depend on the port. Runs `batch_size` images
-    at a time; works under jit.
+    Images are resized to 299 x 299 by bilinear interpolation between pixel centers, without a
+    low-pass filter, and mapped to [-1, 1], as in the PyTorch port. The TensorFlow graph places its
+    pixels differently, so published values depend on the port.
+
+    Args:
+        params: the network's parameters, from `load`.
+        images: [N, H, W, 3], or [N, H, W, 1] (gray, repeated), in [0, 1] or uint8.
+        batch_size: largest number of images at a time.
+
+    Returns:
+        float32[N, 2048].
+
+    Raises:
+        DataError: for another shape or dtype, or (where values are known) values outside [0, 1].
     """
     return _features(params, _images(images), batch_size)
 
@@ -70,10 +78,11 @@ def _images(images: Array) -> Array:
     images = jnp.asarray(images)
     if images.dtype == jnp.uint8:
         return images
-    floats = jnp.issubdtype(images.dtype, jnp.floating)
-    require(floats, f"images must be uint8 or floats; got {images.dtype}", DataError)
+    is_float = jnp.issubdtype(images.dtype, jnp.floating)
+    require(is_float, f"images must be uint8 or floats; got {images.dtype}", DataError)
     if checks.is_concrete(images):
-        low, high = float(images.min()), float(images.max())
+        low = float(images.min())
+        high = float(images.max())
         require(
             low >= 0 and high <= 1,
             f"images must lie in [0, 1]; got [{low:.4g}, {high:.4g}]",
@@ -92,12 +101,13 @@ def _prepare(images: Array) -> Array:
 
 
 def _convolve(params: InceptionParams, name: str, x: Array) -> Array:
-    """Convolution with the folded batch normalisation, and ReLU.
+    """Convolution with folded batch normalization, then ReLU.
 
-    Metrics know no networks, so this is lax's and not `networks.layers.convolution`, which chooses
+    Metrics know no networks, so this calls lax and not `networks.layers.convolution`, which chooses
     by platform: scores should not depend on that choice, and nothing is trained here.
     """
-    layer, weights = LAYERS[name], params[name]
+    layer = LAYERS[name]
+    weights = params[name]
     pad = (layer.height // 2, layer.width // 2) if layer.padded else (0, 0)
     y = lax.conv_general_dilated(
         x,
@@ -122,12 +132,14 @@ def _max_pool(x: Array, stride: int, pad: int = 0) -> Array:
 
 
 def _average_pool(x: Array) -> Array:
-    """3 x 3, stride 1, the mean over the pixels that there are: 4 in a corner, 6 at an edge."""
-    window, ones = (1, 3, 3, 1), (1, 1, 1, 1)
-    total = lax.reduce_window(x, 0.0, lax.add, window, ones, "SAME")
-    return total / lax.reduce_window(
-        jnp.ones((1, *x.shape[1:3], 1), x.dtype), 0.0, lax.add, window, ones, "SAME"
-    )
+    """3 x 3, stride 1, a mean over pixels without padding: 4 in a corner, 6 at an edge."""
+
+    def window_sums(values: Array) -> Array:
+        return lax.reduce_window(values, 0.0, lax.add, (1, 3, 3, 1), (1, 1, 1, 1), "SAME")
+
+    total = window_sums(x)
+    num_pixels = window_sums(jnp.ones((1, *x.shape[1:3], 1), x.dtype))
+    return total / num_pixels
 
 
 def _block_35(params: InceptionParams, name: str, x: Array) -> Array:
@@ -168,7 +180,12 @@ def _block_17_to_8(params: InceptionParams, name: str, x: Array) -> Array:
     return jnp.concatenate(branches, axis=-1)
 
 
-def _block_8(params: InceptionParams, name: str, x: Array, pool=_average_pool) -> Array:
+def _block_8(
+    params: InceptionParams,
+    name: str,
+    x: Array,
+    pool: Callable[[Array], Array] = _average_pool,
+) -> Array:
     single = _chain(params, name, x, "branch3x3_1")
     double = _chain(params, name, x, "branch3x3dbl_1", "branch3x3dbl_2")
     branches = (

@@ -1,17 +1,26 @@
-"""The convolutions of the FID network by name, with their shapes; `inception` runs them."""
+"""The convolutions of the FID network by name, with their shapes; `inception` applies them."""
 
 from typing import NamedTuple
 
 
 class Convolution(NamedTuple):
-    """A convolution without bias, then batch normalisation and ReLU."""
+    """The shape of a convolution without bias, which batch normalization and ReLU follow.
+
+    Attributes:
+        inputs: number of input channels.
+        outputs: number of output channels.
+        height: height of the kernel.
+        width: width of the kernel.
+        stride: the same along both axes.
+        padded: whether zeros are added on both sides, so that stride 1 keeps the size.
+    """
 
     inputs: int
     outputs: int
     height: int = 1
     width: int = 1
     stride: int = 1
-    padded: bool = True  # zeros on both sides, so that stride 1 keeps the size
+    padded: bool = True
 
 
 def _stem() -> dict[str, Convolution]:

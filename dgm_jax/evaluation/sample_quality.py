@@ -1,10 +1,9 @@
-"""Distances between the distributions of two sets of feature vectors: kernel and sliced
-Wasserstein, with Fréchet's in `frechet`.
+"""The kernel and the sliced Wasserstein distance between two sets of feature vectors.
 
-The features are yours: raw coordinates, a classifier's last hidden layer, or Inception's
-(`inception.features`). Values can be compared only for the same features *and* the same numbers of
-samples: the Fréchet distance is biased upwards by about 1/N, the kernel distance is not biased
-(Binkowski et al. 2018, "Demystifying MMD GANs", section 4).
+The Fréchet distance is in `frechet`. You choose the features: raw coordinates, a classifier's last
+hidden layer, or Inception's (`inception.features`). Values are comparable only for the same
+features *and* the same numbers of samples: the Fréchet distance is biased upwards by about 1/N, the
+kernel distance is unbiased (Binkowski et al. 2018, "Demystifying MMD GANs", section 4).
 """
 
 import functools
@@ -27,23 +26,40 @@ from dgm_jax.evaluation.features import require_pair, row_tiles
 
 
 class KernelDistance(NamedTuple):
-    """The mean over subsets, and its standard error: the deviation between subsets over the root of
-    their number."""
+    """A mean over subsets, with its standard error; both are scalars.
+
+    Attributes:
+        value: mean over subsets.
+        standard_error: standard deviation between subsets over the root of their number.
+    """
 
     value: Array
     standard_error: Array
 
 
 def kernel_distance(*, real: Array, fake: Array, tile_size: int = 512) -> Array:
-    """Kernel (Inception) distance: unbiased MMD^2 with k(x, y) = (x.y / D + 1)^3; a scalar.
+    """Compute the kernel (Inception) distance, the unbiased MMD^2 with k(x, y) = (x.y / D + 1)^3.
 
     mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j) over all pairs
-    of real [N, D] and fake [M, D] (Gretton et al. 2012, eq. 3; Binkowski et al. 2018, section 4).
-    Its mean is 0 for two samples of one distribution, so a single value may be negative.
+    of real and fake rows (Gretton et al. 2012, eq. 3; Binkowski et al. 2018, section 4). Its mean
+    is 0 for two samples of one distribution, so a single value may be negative. Works under jit and
+    vmap.
 
-    Runs over tile_size x tile_size tiles with compensated sums; works under jit and vmap. Raises
-    `DataError` for a wrong rank, different D, fewer than two rows or non-finite values (in a
-    compiled program these give NaN).
+    Args:
+        real: [N, D].
+        fake: [M, D].
+        tile_size: pairs are summed in tiles of tile_size x tile_size, with compensated sums.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        DataError: for a wrong rank, different D, fewer than two rows, or values that are not finite
+            (in a compiled program these give NaN).
+
+    >>> import jax.numpy as jnp
+    >>> float(kernel_distance(real=jnp.zeros((3, 2)), fake=jnp.ones((3, 2))))
+    7.0
     """
     require_pair(real=real, fake=fake, at_least=2, reason="pairs of different rows are needed")
     return _squared_mmd(at_least_float32(real), at_least_float32(fake), tile_size)
@@ -58,15 +74,39 @@ def kernel_distance_over_subsets(
     num_subsets: int = 100,
     tile_size: int = 512,
 ) -> KernelDistance:
-    """Mean and standard error of `kernel_distance` over random subsets, the form in which KID is
-    published.
+    """Average `kernel_distance` over random subsets, the form in which KID is published.
 
-    Subsets are consecutive blocks of a random permutation, and of a new one when it is used up.
-    While num_subsets * subset_size fits into both sets they are disjoint and the standard error is
-    that of the estimate; beyond that subsets share rows and it is too small.
+    Subsets are consecutive blocks of a random permutation, followed by a new permutation when it is
+    used up. While num_subsets * subset_size fits into both sets the subsets are disjoint and the
+    standard error is that of the estimate; beyond that they share rows and it is too small.
+
+    Args:
+        key: random key for the permutations.
+        real: [N, D].
+        fake: [M, D].
+        subset_size: rows of each set in a subset.
+        num_subsets: number of subsets.
+        tile_size: as in `kernel_distance`.
+
+    Returns:
+        Mean and standard error.
+
+    Raises:
+        ConfigError: if num_subsets or subset_size is below 2.
+        DataError: as `kernel_distance`, and for fewer than subset_size rows.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> x = jnp.zeros((8, 2))
+    >>> estimate = kernel_distance_over_subsets(
+    ...     jax.random.key(0), real=x, fake=x + 1, subset_size=4, num_subsets=2
+    ... )
+    >>> float(estimate.value), float(estimate.standard_error)
+    (7.0, 0.0)
     """
     require(
-        num_subsets >= 2, f"num_subsets must be at least 2 for a standard error; got {num_subsets}"
+        num_subsets >= 2,
+        f"num_subsets must be at least 2 for a standard error; got {num_subsets}",
     )
     require(subset_size >= 2, f"subset_size must be at least 2; got {subset_size}")
     require_pair(real=real, fake=fake, at_least=subset_size, reason=f"subset_size is {subset_size}")
@@ -76,18 +116,39 @@ def kernel_distance_over_subsets(
 
 
 def sliced_wasserstein(key: Key, *, real: Array, fake: Array, num_projections: int = 256) -> Array:
-    """Sliced 2-Wasserstein distance of two sets of the same size: the root of the mean over random
-    directions u of mean_i (sorted(real u)_i - sorted(fake u)_i)^2 (Rabin et al. 2011; Bonneel et
-    al. 2015).
+    """Compute the sliced 2-Wasserstein distance of two sets of the same size.
 
-    A shift by delta gives |delta| / sqrt(D) on average over directions. Works under jit and vmap.
+    The root of the mean over random directions u of mean_i (sorted(real u)_i - sorted(fake u)_i)^2
+    (Rabin et al. 2011; Bonneel et al. 2015). A shift by delta gives |delta| / sqrt(D) on average
+    over directions. Works under jit and vmap.
+
+    Args:
+        key: random key for the directions.
+        real: [N, D].
+        fake: [N, D].
+        num_projections: number of directions.
+
+    Returns:
+        A scalar, in the unit of the features.
+
+    Raises:
+        ConfigError: if num_projections < 1.
+        DataError: for a wrong rank, different shapes, or (where values are known) values that are
+            not finite.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([[0.0], [1.0]])
+    >>> round(float(sliced_wasserstein(jax.random.key(0), real=x, fake=x + 3)), 4)
+    3.0
     """
     require(num_projections >= 1, f"num_projections must be at least 1; got {num_projections}")
     require_pair(real=real, fake=fake, at_least=1, reason="an empty set has no distribution")
-    sizes = jnp.shape(real)[0], jnp.shape(fake)[0]
+    num_real = jnp.shape(real)[0]
+    num_fake = jnp.shape(fake)[0]
     require(
-        sizes[0] == sizes[1],
-        f"real and fake must have as many rows; got {sizes[0]} and {sizes[1]}",
+        num_real == num_fake,
+        f"real and fake must have as many rows; got {num_real} and {num_fake}",
         DataError,
     )
     return _sliced_wasserstein(key, at_least_float32(real), at_least_float32(fake), num_projections)
@@ -95,65 +156,84 @@ def sliced_wasserstein(key: Key, *, real: Array, fake: Array, num_projections: i
 
 @functools.partial(jax.jit, static_argnames="tile_size")
 def _squared_mmd(real: Array, fake: Array, tile_size: int) -> Array:
-    # A constant taken from the kernel drops out of the distance, and with it most of what the sums
-    # would round.
-    typical = (jnp.mean(jnp.mean(real, axis=0) * jnp.mean(fake, axis=0)) + 1) ** 3
-    within = _mean_kernel(real, real, typical, True, tile_size) + _mean_kernel(
-        fake, fake, typical, True, tile_size
-    )
-    return within - 2 * _mean_kernel(real, fake, typical, False, tile_size)
+    # A constant subtracted from the kernel cancels in the distance, and removes most of the sums'
+    # rounding error.
+    product_of_means = jnp.mean(real, axis=0) * jnp.mean(fake, axis=0)
+    typical = (jnp.mean(product_of_means) + 1) ** 3
+    mean_kernel = functools.partial(_mean_kernel, typical=typical, tile_size=tile_size)
+    within_real = mean_kernel(real, real, leave_diagonal=True)
+    within_fake = mean_kernel(fake, fake, leave_diagonal=True)
+    between = mean_kernel(real, fake, leave_diagonal=False)
+    return within_real + within_fake - 2 * between
 
 
-def _mean_kernel(x: Array, y: Array, typical: Array, leave_diagonal: bool, tile_size: int) -> Array:
-    """Mean of (x_i . y_j / D + 1)^3 - typical over pairs, without i = j where x is y."""
-    x_tiles, x_rows = row_tiles(x, tile_size)
-    y_tiles, y_rows = row_tiles(y, tile_size)
+def _mean_kernel(
+    x: Array,
+    y: Array,
+    *,
+    typical: Array,
+    leave_diagonal: bool,
+    tile_size: int,
+) -> Array:
+    """Mean of (x_i . y_j / D + 1)^3 - typical over pairs, without i = j if leave_diagonal."""
+    x_tiles = row_tiles(x, tile_size)
+    y_tiles = row_tiles(y, tile_size)
 
-    def add_tile(total, left, right):
-        (a, i), (b, j) = left, right
+    def add_tile(
+        total: tuple[Array, Array], x_tile: tuple[Array, Array], y_tile: tuple[Array, Array]
+    ) -> tuple[Array, Array]:
+        a, i = x_tile
+        b, j = y_tile
         products = jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST) / x.shape[1] + 1
-        counts = (i < len(x))[:, None] & (j < len(y))
+        is_pair = (i < len(x))[:, None] & (j < len(y))
         if leave_diagonal:
-            counts &= i[:, None] != j
-        value = jnp.sum(jnp.sum(jnp.where(counts, products**3 - typical, 0.0), axis=1))
-        # Thousands of tiles are added in float32, and small differences of the means are the
-        # result.
+            is_pair &= i[:, None] != j
+        kernel = jnp.where(is_pair, products**3 - typical, 0.0)
+        value = jnp.sum(jnp.sum(kernel, axis=1))
+        # Compensated: thousands of tiles are added in float32, and the distance is a small
+        # difference of such means.
         return compensated_add(total[0], total[1], value)
 
-    def add_row(total, left):
-        return (
-            lax.scan(lambda t, right: (add_tile(t, left, right), None), total, (y_tiles, y_rows))[
-                0
-            ],
-            None,
-        )
+    def add_row(
+        total: tuple[Array, Array], x_tile: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], None]:
+        total, _ = lax.scan(lambda t, y_tile: (add_tile(t, x_tile, y_tile), None), total, y_tiles)
+        return total, None
 
     zero = jnp.zeros((), x.dtype)
-    total = lax.scan(add_row, (zero, zero), (x_tiles, x_rows))[0][0]
-    return total / len(x) / (len(y) - 1 if leave_diagonal else len(y))
+    (total, _), _ = lax.scan(add_row, (zero, zero), x_tiles)
+    num_partners = len(y) - 1 if leave_diagonal else len(y)
+    return total / len(x) / num_partners
 
 
 @functools.partial(jax.jit, static_argnames=("subset_size", "num_subsets", "tile_size"))
 def _over_subsets(
-    key: Key, real: Array, fake: Array, subset_size: int, num_subsets: int, tile_size: int
+    key: Key,
+    real: Array,
+    fake: Array,
+    subset_size: int,
+    num_subsets: int,
+    tile_size: int,
 ) -> KernelDistance:
     key_real, key_fake = jax.random.split(key)
 
-    def one(index):
-        x, y = (
-            _subset(key_real, real, index, subset_size),
-            _subset(key_fake, fake, index, subset_size),
-        )
+    def distance_of(index: Array) -> Array:
+        x = _subset(key_real, real, index, subset_size)
+        y = _subset(key_fake, fake, index, subset_size)
         return _squared_mmd(x, y, tile_size)
 
-    values = lax.map(one, jnp.arange(num_subsets))
-    return KernelDistance(jnp.mean(values), jnp.std(values, ddof=1) / num_subsets**0.5)
+    values = lax.map(distance_of, jnp.arange(num_subsets))
+    standard_error = jnp.std(values, ddof=1) / num_subsets**0.5
+    return KernelDistance(jnp.mean(values), standard_error)
 
 
 def _subset(key: Key, x: Array, index: Array, size: int) -> Array:
-    blocks = len(x) // size
-    order = jax.random.permutation(jax.random.fold_in(key, index // blocks), len(x))
-    return x[lax.dynamic_slice_in_dim(order, (index % blocks) * size, size)]
+    """Subset number `index`: a block of a permutation of x, a new one once all are used."""
+    num_blocks = len(x) // size
+    block = index % num_blocks
+    permutation_key = jax.random.fold_in(key, index // num_blocks)
+    order = jax.random.permutation(permutation_key, len(x))
+    return x[lax.dynamic_slice_in_dim(order, block * size, size)]
 
 
 @functools.partial(jax.jit, static_argnames="num_projections")
@@ -161,8 +241,10 @@ def _sliced_wasserstein(key: Key, real: Array, fake: Array, num_projections: int
     directions = normal(key, (num_projections, real.shape[1]), real.dtype)
     project = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
-    def one(direction):
-        along = direction / jnp.linalg.norm(direction)
-        return jnp.mean(jnp.square(jnp.sort(project(real, along)) - jnp.sort(project(fake, along))))
+    def squared_distance(direction: Array) -> Array:
+        unit = direction / jnp.linalg.norm(direction)
+        sorted_real = jnp.sort(project(real, unit))
+        sorted_fake = jnp.sort(project(fake, unit))
+        return jnp.mean(jnp.square(sorted_real - sorted_fake))
 
-    return jnp.sqrt(jnp.mean(lax.map(one, directions)))
+    return jnp.sqrt(jnp.mean(lax.map(squared_distance, directions)))

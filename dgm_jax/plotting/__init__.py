@@ -1,10 +1,9 @@
-"""The plotting room: arrays in, a matplotlib `Figure` out, nothing shown, nothing written, no
-global state.
+"""Plots: arrays in, a matplotlib `Figure` out.
 
-Every figure is drawn through matplotlib's object interface with the Agg canvas, so it needs no
-display and is safe in threads. Colours are those of Okabe and Ito, which people with any colour
-vision can tell apart, and each line has a dash pattern of its own beside its colour; every function
-takes `theme="light"` or `"dark"`.
+Nothing is shown or written, and no global state is used. Every plot is drawn through matplotlib's
+object interface with the Agg canvas, so it needs no display and works in threads. Colors are those
+of Okabe and Ito, which are distinguishable with any color vision, and lines also differ by their
+dashes. Every function takes `theme="light"` or `"dark"`.
 """
 
 from dgm_jax.plotting.curves import Extras, lines, training_curves

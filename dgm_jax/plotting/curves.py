@@ -1,15 +1,16 @@
-"""Lines: curves over training with their spread over seeds, and lines in general."""
+"""Line plots: curves over training with their spread over seeds, and lines in general."""
 
 import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from dgm_jax.core import require
 from dgm_jax.plotting.style import (
@@ -28,50 +29,65 @@ BAND_SEEDS = 4  # fewer seeds are drawn one by one, without a band
 class Extras(NamedTuple):
     """What a curve over training is drawn with, by metric.
 
-    ranges: (least, most) value of a metric, None for an open end; bands end there.
-    levels: name -> constant value, a dashed line each.
+    Attributes:
+        ranges: metric -> (lowest, highest) possible value, None for an open end; bands are clipped
+            to it.
+        levels: metric -> name -> height of a dashed horizontal line.
     """
 
-    ranges: Mapping[str, Sequence] = MappingProxyType({})
+    ranges: Mapping[str, Sequence[float | None]] = MappingProxyType({})
     levels: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 
 def training_curves(
-    steps, arms: dict[str, dict], *, extras: Extras | None = None, theme: str = "light"
+    steps: ArrayLike,
+    arms: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    extras: Extras | None = None,
+    theme: str = "light",
 ) -> dict[str, Figure]:
-    """One figure per metric: for each arm the mean over seeds, its 95 % band, and every seed as a
-    thin line.
+    """Plot each metric over training: mean over seeds, 95 % band, and a thin line for each seed.
 
-    Below four seeds there is no band, since Student's interval is then wider than anything that was
-    measured; the seeds themselves have dots. The y axis covers means, seeds and levels, not the
-    bands.
+    The band is the Student interval of the mean over the seeds that have a value at that step. With
+    fewer than four seeds there is none, since it would be much wider than the values; each value
+    has a dot instead. The vertical axis covers means, seeds and levels, but not the bands.
 
     Args:
-        steps: [T].
-        arms: arm -> metric -> [T, S] (or [T] for one seed); NaN where a seed has no value, and a
-            row of NaN where the arm was not logged at that step. The band is the Student interval
-            of the mean over the seeds that are left at that step.
-        extras: ranges and levels of metrics; by default none are known.
-        theme: light or dark.
+        steps: [T], training steps.
+        arms: arm -> metric -> [T, S] (or [T] for one seed); NaN if a seed has no value, and a row
+            of NaN if the arm was not logged at that step.
+        extras: ranges and levels of metrics; None for none.
+        theme: "light" or "dark".
 
     Returns:
         metric -> Figure, in the order in which metrics first appear.
+
+    Raises:
+        ConfigError: for shapes that do not fit.
     """
-    steps = np.asarray(steps, np.float64)
-    require(steps.ndim == 1, f"training_curves: expected steps of shape [T], found {steps.shape}")
+    x = np.asarray(steps, np.float64)
+    require(x.ndim == 1, f"training_curves: expected steps of shape [T], found {x.shape}")
     names = list(dict.fromkeys(metric for metrics in arms.values() for metric in metrics))
     figures = {}
     for name in names:
-        own = {arm: metrics[name] for arm, metrics in arms.items() if name in metrics}
-        figures[name] = _one_metric(name, steps, own, list(arms), extras or Extras(), theme)
+        values_of_arms = {arm: metrics[name] for arm, metrics in arms.items() if name in metrics}
+        figures[name] = _one_metric(name, x, values_of_arms, list(arms), extras or Extras(), theme)
     return figures
 
 
-def _one_metric(name, steps, arms: dict, order: list, extras: Extras, theme: str) -> Figure:
+def _one_metric(
+    name: str,
+    steps: np.ndarray,
+    arms: Mapping[str, ArrayLike],
+    order: Sequence[str],
+    extras: Extras,
+    theme: str,
+) -> Figure:
+    """The plot of one metric; an arm has the style of its place in `order`."""
     levels = extras.levels.get(name, {})
     rows = rows_beneath([*filter(None, arms), *levels])
     beneath = 0.22 * rows if rows > 1 else 0.0
-    # margins by hand: twice as fast as margins by search
+    # Fixed margins: twice as fast as those of a layout engine.
     height = 2.8 + beneath
     figure = new_figure(4.7, height, theme, layout=None)
     figure.subplots_adjust(
@@ -83,8 +99,8 @@ def _one_metric(name, steps, arms: dict, order: list, extras: Extras, theme: str
         _draw_seeds(axes, steps, values, arm, line_style(order.index(arm), theme), limits)
     for index, (text, level) in enumerate(levels.items()):
         color = THEMES[theme].text
-        dots = ("--", (0, (1, 1.5)), "-.")[index % 3]
-        axes.axhline(level, linewidth=1.2, linestyle=dots, color=color, label=label(text))
+        dashes = ("--", (0, (1, 1.5)), "-.")[index % 3]
+        axes.axhline(level, linewidth=1.2, linestyle=dashes, color=color, label=label(text))
     limit_by_lines(axes, [*arms.values(), list(levels.values())])
     dress(axes, theme, title=name, xlabel="training step")
     if any(arms) or levels:
@@ -92,42 +108,64 @@ def _one_metric(name, steps, arms: dict, order: list, extras: Extras, theme: str
     return figure
 
 
-def limit_by_lines(axes: Axes, lines: list) -> None:
-    """A y axis that covers the finite values with a margin of 6 %, whatever the bands do."""
+def limit_by_lines(axes: Axes, lines: Sequence[ArrayLike]) -> None:
+    """Make the vertical axis cover given values, whatever else is drawn.
+
+    Args:
+        axes: the axes, changed in place.
+        lines: values of any shapes; those that are not finite are left out. The margin on either
+            side is 6 % of their range.
+    """
     values = np.concatenate([np.ravel(np.asarray(line, np.float64)) for line in lines])
     values = values[np.isfinite(values)]
     if values.size:
-        low, high = float(values.min()), float(values.max())
-        span = high / 2 - low / 2  # of half the values: the difference of two may overflow
-        pad = 0.12 * span or 0.05 * abs(high) or 1.0
+        low = float(values.min())
+        high = float(values.max())
+        half_range = high / 2 - low / 2  # the difference of the values themselves may overflow
+        pad = 0.12 * half_range or 0.05 * abs(high) or 1.0
         if np.isfinite(high + pad) and np.isfinite(low - pad):
             axes.set_ylim(low - pad, high + pad)
 
 
 def lines(
-    x,
-    curves: dict[str, object],
+    x: ArrayLike,
+    curves: Mapping[str, ArrayLike],
     *,
     title: str = "",
     xlabel: str = "",
     ylabel: str = "",
     log_x: bool = False,
     log_y: bool = False,
-    levels: dict[str, float] | None = None,
+    levels: Mapping[str, float] | None = None,
     theme: str = "light",
 ) -> Figure:
-    """Named curves over a common axis.
+    """Plot named curves over a common axis.
 
-    x: [T]. curves: name -> [T], or [T, S] for S repetitions (drawn with mean and 95 % band).
-    levels: name -> a horizontal line at that height, for a known truth.
+    Args:
+        x: [T].
+        curves: name -> [T], or [T, S] for S repetitions (drawn with mean and 95 % band).
+        title: title of the plot.
+        xlabel: label of the horizontal axis.
+        ylabel: label of the vertical axis.
+        log_x: whether the horizontal axis is logarithmic.
+        log_y: whether the vertical axis is logarithmic.
+        levels: name -> height of a horizontal line, such as a known true value.
+        theme: "light" or "dark".
+
+    Returns:
+        The plot.
+
+    Raises:
+        ConfigError: for shapes that do not fit.
     """
-    x = np.asarray(x, np.float64)
+    positions = np.asarray(x, np.float64)
     names = [*curves, *(levels or {})]
-    rows = rows_beneath(names) if len(names) > 4 else 1  # beneath, where they would hide lines
+    # Beneath the plot if there are many names, which would hide lines.
+    rows = rows_beneath(names) if len(names) > 4 else 1
     figure = new_figure(6.4, 3.8 + (0.2 * rows if rows > 1 else 0.0), theme)
     axes = figure.subplots()
     for index, (name, y) in enumerate(curves.items()):
-        _draw_seeds(axes, x, y, name, line_style(index, theme))
+        _draw_seeds(axes, positions, y, name, line_style(index, theme))
     for index, (name, level) in enumerate((levels or {}).items()):
         style = line_style(len(curves) + index, theme)
         axes.axhline(level, linewidth=1.2, label=label(name), color=style["color"], linestyle=":")
@@ -143,52 +181,59 @@ def lines(
 def _draw_seeds(
     axes: Axes,
     x: np.ndarray,
-    values,
+    values: ArrayLike,
     name: str,
-    style: dict,
-    limits: Sequence = (None, None),
+    style: dict[str, Any],
+    limits: Sequence[float | None] = (None, None),
 ) -> None:
-    """Mean, band (within the limits) and thin lines of [T, S]; rows without any value are left out,
-    so that lines stay connected."""
-    values = np.asarray(values, np.float64)
-    values = values[:, None] if values.ndim == 1 else values
+    """Mean, band (within the limits) and thin lines of [T, S].
+
+    Rows without any value are left out, so that lines stay connected.
+    """
+    y = np.asarray(values, np.float64)
+    y = y[:, None] if y.ndim == 1 else y
     require(
-        values.ndim == 2 and values.shape[0] == x.size,
-        f"curve {name!r}: expected shape [{x.size}] or [{x.size}, S], found {values.shape}",
+        y.ndim == 2 and y.shape[0] == x.size,
+        f"curve {name!r}: expected shape [{x.size}] or [{x.size}, S], found {y.shape}",
     )
-    values = np.where(np.isfinite(values), values, np.nan)
-    logged = np.isfinite(values).any(axis=1)
-    x, values = x[logged], values[logged]
-    mean, low, high = mean_and_band(values)
-    if values.shape[1] > 1:
-        alpha = min(0.45, max(0.08, 3.0 / values.shape[1]))
-        thin = [np.stack([x, one], axis=1) for one in values.T]
+    y = np.where(np.isfinite(y), y, np.nan)
+    has_values = np.isfinite(y).any(axis=1)
+    x = x[has_values]
+    y = y[has_values]
+    mean, low, high = mean_and_band(y)
+    num_seeds = y.shape[1]
+    if num_seeds > 1:
+        alpha = min(0.45, max(0.08, 3.0 / num_seeds))
+        thin = [np.stack([x, seed], axis=1) for seed in y.T]
         axes.add_collection(
             LineCollection(thin, colors=style["color"], linewidths=0.6, alpha=alpha)
         )
-    if values.shape[1] >= BAND_SEEDS:
-        least, most = (
-            _or(limit, end) for limit, end in zip(limits, (-np.inf, np.inf), strict=True)
-        )
-        low, high = np.clip(low, least, most), np.clip(high, least, most)
+    if num_seeds >= BAND_SEEDS:
+        lowest = -np.inf if limits[0] is None else limits[0]
+        highest = np.inf if limits[1] is None else limits[1]
+        low = np.clip(low, lowest, highest)
+        high = np.clip(high, lowest, highest)
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
-    elif values.shape[1] > 1:
+    elif num_seeds > 1:
         dots = {"s": 7, "color": style["color"], "alpha": 0.6, "linewidths": 0}
-        axes.scatter(np.repeat(x, values.shape[1]), values.ravel(), **dots)
+        axes.scatter(np.repeat(x, num_seeds), y.ravel(), **dots)
     marker = "o" if x.size == 1 else None
     axes.plot(x, mean, linewidth=1.8, marker=marker, label=label(name) if name else None, **style)
 
 
-def _or(value, default: float) -> float:
-    return default if value is None else float(value)
-
-
 def mean_and_band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean [T] over the finite entries of [T, S], and the ends of its 95 % Student interval (NaN
-    below two)."""
+    """Compute the mean over seeds and its 95 % Student interval.
+
+    Args:
+        values: [T, S]; entries that are not finite are left out.
+
+    Returns:
+        The mean [T], and the lower and upper end of the interval [T] (NaN for fewer than two
+        values).
+    """
     count = np.isfinite(values).sum(axis=1)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        # rows with no or one figure give NaN, as they should
+        # Rows with at most one value give NaN, as they should.
         warnings.simplefilter("ignore", RuntimeWarning)
         mean = np.nanmean(values, axis=1)
         error = np.nanstd(values, axis=1, ddof=1) / np.sqrt(count)

@@ -1,29 +1,40 @@
-"""Pictures made of pictures."""
+"""Plots of images: grids, and strips over training."""
 
 import math
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from dgm_jax.core import require
 from dgm_jax.plotting.style import DOTS_PER_INCH, THEMES, label, new_figure
 
-_NOT_FINITE = (255, 0, 255)  # a pixel that is no number must not pass for black
+_NOT_FINITE = (255, 0, 255)  # so that a pixel that is not a number cannot be mistaken for black
 
 
 def image_grid(
-    images,
+    images: ArrayLike,
     *,
     num_columns: int | None = None,
     value_range: tuple[float, float] = (0.0, 1.0),
     title: str = "",
     theme: str = "light",
 ) -> Figure:
-    """Images side by side, row by row, every pixel enlarged by a whole number.
+    """Arrange images in a grid, row by row, with every pixel enlarged by a whole number.
 
-    images: [n, H, W, C] or [n, H, W], C = 1 or 3; uint8, or floats in `value_range` (outside it
-        they are clipped;
-    NaN and infinities are drawn magenta). `num_columns` defaults to the squarest grid.
+    Args:
+        images: [n, H, W, C] or [n, H, W], C = 1 or 3; uint8, or floats in `value_range`, outside of
+            which they are clipped; pixels that are not finite are drawn magenta.
+        num_columns: by default that of the squarest grid.
+        value_range: lowest and highest value of floats.
+        title: title of the plot.
+        theme: "light" or "dark".
+
+    Returns:
+        The plot.
+
+    Raises:
+        ConfigError: for another shape or dtype, or an empty range.
     """
     pixels = _to_uint8(images, value_range)
     columns = num_columns or math.ceil(math.sqrt(len(pixels)))
@@ -33,31 +44,43 @@ def image_grid(
 
 
 def image_strip_over_training(
-    images,
-    steps,
+    images: ArrayLike,
+    steps: ArrayLike,
     *,
     value_range: tuple[float, float] = (0.0, 1.0),
     title: str = "",
     theme: str = "light",
 ) -> Figure:
-    """How the same noise is drawn as training goes on: one row per noise vector, one column per
-    step.
+    """Show how samples from fixed noise change: a row per noise vector, a column per step.
 
-    images: [T, n, H, W, C] (or [T, n, H, W]); steps: [T], written above the columns.
+    Args:
+        images: [T, n, H, W, C] or [T, n, H, W], as in `image_grid`.
+        steps: [T], written above the columns.
+        value_range: lowest and highest value of floats.
+        title: title of the plot.
+        theme: "light" or "dark".
+
+    Returns:
+        The plot.
+
+    Raises:
+        ConfigError: for another shape or dtype, or an empty range.
     """
-    images = np.asarray(images)
-    steps = list(np.asarray(steps).tolist())
+    array = np.asarray(images)
+    step_numbers = np.asarray(steps).tolist()
+    num_steps = len(step_numbers)
     require(
-        images.ndim in (4, 5) and len(images) == len(steps),
-        f"image_strip_over_training: expected images [{len(steps)}, n, H, W, C], found shape"
-        f" {images.shape}",
+        array.ndim in (4, 5) and len(array) == num_steps,
+        f"image_strip_over_training: expected images [{num_steps}, n, H, W, C], found shape"
+        f" {array.shape}",
     )
-    flat = np.swapaxes(images, 0, 1).reshape(-1, *images.shape[2:])
+    flat = np.swapaxes(array, 0, 1).reshape(-1, *array.shape[2:])
     pixels = _to_uint8(flat, value_range)
-    canvas = _tile(pixels, len(steps), THEMES[theme].background)
+    canvas = _tile(pixels, num_steps, THEMES[theme].background)
     figure = _canvas_figure(canvas, pixels.shape[1], [title, ""], theme)
-    axes, width = figure.axes[0], pixels.shape[2]
-    for column, step in enumerate(steps):
+    axes = figure.axes[0]
+    width = pixels.shape[2]
+    for column, step in enumerate(step_numbers):
         text = f"step {step}" if column == 0 else str(step)
         axes.text(
             column * (width + 1) + width / 2,
@@ -71,60 +94,69 @@ def image_strip_over_training(
     return figure
 
 
-def _to_uint8(images, value_range):
-    """uint8[n, H, W, 3]."""
-    images = np.asarray(images)
-    images = images[..., None] if images.ndim == 3 else images
+def _to_uint8(images: ArrayLike, value_range: tuple[float, float]) -> np.ndarray:
+    """uint8[n, H, W, 3] of images of any accepted kind."""
+    array = np.asarray(images)
+    array = array[..., None] if array.ndim == 3 else array
     require(
-        images.ndim == 4 and images.shape[-1] in (1, 3) and images.size > 0,
-        f"images: expected shape [n, H, W, C] with C = 1 or 3, or [n, H, W], found {images.shape}",
+        array.ndim == 4 and array.shape[-1] in (1, 3) and array.size > 0,
+        f"images: expected shape [n, H, W, C] with C = 1 or 3, or [n, H, W], found {array.shape}",
     )
-    if images.dtype == np.uint8:
-        return np.broadcast_to(images, (*images.shape[:3], 3))
+    if array.dtype == np.uint8:
+        return np.broadcast_to(array, (*array.shape[:3], 3))
     require(
-        np.issubdtype(images.dtype, np.floating)
-        or images.dtype.kind in "Vb"
-        or "float" in images.dtype.name,
-        f"images: expected uint8 or floating point pixels, found {images.dtype}",
+        np.issubdtype(array.dtype, np.floating)
+        or array.dtype.kind in "Vb"
+        or "float" in array.dtype.name,
+        f"images: expected uint8 or floating point pixels, found {array.dtype}",
     )
     low, high = value_range
     require(high > low, f"value_range: expected low < high, found {value_range}")
-    scaled = (images.astype(np.float64) - low) / (high - low)
-    bad = ~np.isfinite(scaled).all(axis=-1)
-    pixels = np.rint(np.clip(np.nan_to_num(scaled), 0.0, 1.0) * 255).astype(np.uint8)
+    scaled = (array.astype(np.float64) - low) / (high - low)
+    is_finite = np.isfinite(scaled).all(axis=-1)
+    unit = np.clip(np.nan_to_num(scaled), 0.0, 1.0)
+    pixels = np.rint(unit * 255).astype(np.uint8)
     pixels = np.array(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
-    pixels[bad] = _NOT_FINITE
+    pixels[~is_finite] = _NOT_FINITE
     return pixels
 
 
-def _tile(pixels, columns, background):
-    """One picture of all, row by row, with a line of one background pixel between neighbours."""
+def _tile(pixels: np.ndarray, num_columns: int, background: str) -> np.ndarray:
+    """All images in one, row by row, with a line of one background pixel between them."""
     count, height, width, _ = pixels.shape
-    rows = math.ceil(count / columns)
-    colour = tuple(int(background[i : i + 2], 16) for i in (1, 3, 5))
-    canvas = np.empty((rows * (height + 1) - 1, columns * (width + 1) - 1, 3), np.uint8)
-    canvas[:] = colour
+    num_rows = math.ceil(count / num_columns)
+    size = (num_rows * (height + 1) - 1, num_columns * (width + 1) - 1, 3)
+    canvas = np.empty(size, np.uint8)
+    canvas[:] = tuple(int(background[i : i + 2], 16) for i in (1, 3, 5))
     for index, image in enumerate(pixels):
-        top, left = index // columns * (height + 1), index % columns * (width + 1)
+        row, column = divmod(index, num_columns)
+        top = row * (height + 1)
+        left = column * (width + 1)
         canvas[top : top + height, left : left + width] = image
     return canvas
 
 
-def _canvas_figure(canvas, image_height, headlines, theme):
-    """A figure whose pixels are whole multiples of the canvas's pixels, between 300 and 1,600 wide
-    where possible."""
+def _canvas_figure(
+    canvas: np.ndarray, image_height: int, headlines: list[str], theme: str
+) -> Figure:
+    """A plot that shows each pixel of the canvas as a square of whole pixels.
+
+    It is between 300 and 1,600 pixels wide if possible.
+    """
     height, width, _ = canvas.shape
     factor = max(1, min(math.floor(1600 / max(width, height)), math.ceil(64 / image_height)))
-    room = 22 * len(headlines)
-    inches = (width * factor / DOTS_PER_INCH, (height * factor + room) / DOTS_PER_INCH)
-    figure = new_figure(*inches, theme, layout=None)
-    axes = figure.add_axes((0.0, 0.0, 1.0, height * factor / (height * factor + room)))
+    image_pixels = height * factor
+    all_pixels = image_pixels + 22 * len(headlines)
+    figure = new_figure(
+        width * factor / DOTS_PER_INCH, all_pixels / DOTS_PER_INCH, theme, layout=None
+    )
+    axes = figure.add_axes((0.0, 0.0, 1.0, image_pixels / all_pixels))
     axes.imshow(canvas, interpolation="nearest", extent=(0, width, height, 0))
     axes.set_axis_off()
     for index, text in enumerate(headlines):
         figure.text(
             0.005,
-            1 - (22 * index + 4) / (height * factor + room),
+            1 - (22 * index + 4) / all_pixels,
             label(text),
             va="top",
             fontsize=9,

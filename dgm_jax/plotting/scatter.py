@@ -1,170 +1,197 @@
-"""Samples in the plane."""
+"""Scatter plots of samples in the plane."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from numpy.typing import ArrayLike
 
 from dgm_jax.core import require
 from dgm_jax.plotting.style import THEMES, dress, legend, new_figure
 
 _MAX_POINTS = 5000
 
+Limits = tuple[float, float, float, float]  # x low, x high, y low, y high
+
 
 def scatter_samples(
-    samples,
-    means=None,
+    samples: ArrayLike,
+    means: ArrayLike | None = None,
     *,
     scale: float | None = None,
-    titles: list[str] | None = None,
-    limits: tuple[float, float, float, float] | None = None,
+    titles: Sequence[str] | None = None,
+    limits: Limits | None = None,
     max_panels: int = 12,
     title: str = "",
     theme: str = "light",
 ) -> Figure:
-    """One panel per seed, points coloured by how many lie near them.
+    """Plot samples, a panel per seed, with points colored by how many lie near them.
 
-    samples: [S, N, 2] (or [N, 2] for one seed); rows that are not finite are left out, and a seed
-        with none left says
-    so. means: [K, 2], marked by crosses; with `scale` (standard deviation) a circle of three of
-    them around each.
-    limits: (x low, x high, y low, y high), the same for all panels; chosen from the means, or else
-    from the middle 99 % of the samples. A panel says how many of its points lie outside. At most
-    5,000 points of a seed are drawn (every n-th) and at most `max_panels` seeds, which the title
-    then says.
+    Rows that are not finite are left out, and a panel without any finite one says so. A panel also
+    says how many of its points lie outside. At most 5,000 points of a seed are drawn (every n-th),
+    and at most `max_panels` seeds, which the title then says.
+
+    Args:
+        samples: [S, N, 2], or [N, 2] for one seed.
+        means: [K, 2], marked by crosses.
+        scale: standard deviation of the modes; a circle of three of them is drawn around each mean.
+        titles: of the panels; by default the number of the seed.
+        limits: (x low, x high, y low, y high) of all panels; by default chosen from the means, or
+            from the middle 99 % of the samples.
+        max_panels: largest number of panels.
+        title: title of the plot.
+        theme: "light" or "dark".
+
+    Returns:
+        The plot.
+
+    Raises:
+        ConfigError: for shapes that do not fit.
     """
-    samples = np.asarray(samples, np.float64)
-    samples = samples[None] if samples.ndim == 2 else samples
-    require(
-        samples.ndim == 3 and samples.shape[-1] == 2,
-        f"scatter_samples: expected samples of shape [S, N, 2] or [N, 2], found {samples.shape}",
-    )
-    means = None if means is None else np.asarray(means, np.float64)
-    require(
-        means is None or means.ndim == 2 and means.shape[-1] == 2,
-        "scatter_samples: expected means of shape [K, 2], found"
-        f" {None if means is None else means.shape}",
-    )
-    shown = min(len(samples), max_panels)
-    if shown < len(samples):
-        title = f"{title} (first {shown} of {len(samples)} seeds)".strip()
-    limits = limits or _limits(samples, means)
-    columns = min(shown, 5) if shown != 6 else 3
-    rows = math.ceil(shown / columns)
-    figure = new_figure(max(2.2 * columns, 3.2), 2.35 * rows + (0.35 if title else 0), theme)
-    if title:
-        figure.suptitle(title, color=THEMES[theme].text, fontsize=11)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for index, axes in enumerate(panels.flat):
-        if index >= shown:
-            axes.set_visible(False)
-            continue
-        name = titles[index] if titles else f"seed {index}" if len(samples) > 1 else ""
-        _panel(axes, samples[index], means, scale, limits, name, theme)
+    seeds, modes = _checked(samples, means)
+    num_seeds = len(seeds)
+    num_panels = min(num_seeds, max_panels)
+    if num_panels < num_seeds:
+        title = f"{title} (first {num_panels} of {num_seeds} seeds)".strip()
+    if not titles and num_seeds > 1:
+        titles = [f"seed {index}" for index in range(num_panels)]
+    limits = limits or _limits(seeds, modes)
+    columns = 3 if num_panels == 6 else min(num_panels, 5)
+    size = (max(2.2 * columns, 3.2), 2.35 * math.ceil(num_panels / columns))
+    figure, panels = _panels(num_panels, columns, size, title, theme)
+    for index, axes in enumerate(panels):
+        _draw_samples(axes, seeds[index], limits, theme)
+        if modes is not None:
+            _draw_modes(axes, modes, scale, THEMES[theme].palette[1])
+        _dress_panel(axes, titles[index] if titles else "", theme)
     return figure
 
 
 def scatter_groups(
-    groups,
-    names: list[str],
+    groups: ArrayLike,
+    names: Sequence[str],
     *,
-    limits: tuple[float, float, float, float],
-    titles: list[str],
+    limits: Limits,
+    titles: Sequence[str],
     title: str = "",
     theme: str = "light",
 ) -> Figure:
-    """One panel each of several groups of points in the plane, a colour a group.
+    """Plot several groups of points, a color per group.
 
-    groups: [P, G, N, 2] for P panels and G groups; names: of the groups; titles: of the panels.
-        limits: (x low, x high,
-    y low, y high) of every panel.
+    Args:
+        groups: [P, G, N, 2] for P panels and G groups.
+        names: of the groups.
+        limits: (x low, x high, y low, y high) of every panel.
+        titles: of the panels.
+        title: title of the plot.
+        theme: "light" or "dark".
+
+    Returns:
+        The plot.
+
+    Raises:
+        ConfigError: for shapes that do not fit.
     """
-    groups = np.asarray(groups, np.float64)
+    points = np.asarray(groups, np.float64)
     require(
-        groups.ndim == 4
-        and groups.shape[-1] == 2
-        and groups.shape[:2] == (len(titles), len(names)),
+        points.ndim == 4
+        and points.shape[-1] == 2
+        and points.shape[:2] == (len(titles), len(names)),
         f"scatter_groups: expected groups [{len(titles)}, {len(names)}, N, 2], found"
-        f" {groups.shape}",
+        f" {points.shape}",
     )
-    columns = min(len(groups), 4)
-    rows = math.ceil(len(groups) / columns)
-    figure = new_figure(2.6 * columns + 1.0, 2.5 * rows + (0.35 if title else 0), theme)
-    if title:
-        figure.suptitle(title, color=THEMES[theme].text, fontsize=11)
-    panels = figure.subplots(rows, columns, squeeze=False)
+    columns = min(len(points), 4)
+    size = (2.6 * columns + 1.0, 2.5 * math.ceil(len(points) / columns))
+    figure, panels = _panels(len(points), columns, size, title, theme)
     palette = THEMES[theme].palette
-    colours = [palette[index % len(palette)] for index in range(len(names))]
-    for index, axes in enumerate(panels.flat):
-        if index >= len(groups):
-            axes.set_visible(False)
-            continue
-        dress(axes, theme, title=titles[index], grid=False)
-        for points, name, colour in zip(groups[index], names, colours, strict=True):
-            points = points[np.isfinite(points).all(axis=1)][:_MAX_POINTS]
+    for axes, panel_title, panel_groups in zip(panels, titles, points, strict=True):
+        dress(axes, theme, title=panel_title, grid=False)
+        for index, (name, group) in enumerate(zip(names, panel_groups, strict=True)):
+            drawn = _finite(group)[:_MAX_POINTS]
             axes.scatter(
-                points[:, 0],
-                points[:, 1],
+                drawn[:, 0],
+                drawn[:, 1],
                 s=2,
                 linewidths=0,
-                color=colour,
+                color=palette[index % len(palette)],
                 label=name,
                 rasterized=True,
             )
         axes.set(xlim=limits[:2], ylim=limits[2:], aspect="equal")
-    legend(panels.flat[0], theme, beside=True)
+    legend(panels[0], theme, beside=True)
     return figure
 
 
-def _limits(samples, means):
-    """A square that holds the means with a margin, or the middle 99 % of the samples."""
-    points = samples.reshape(-1, 2)
-    points = points[np.isfinite(points).all(axis=1)]
-    if means is not None and len(means):
-        low, high = means.min(axis=0), means.max(axis=0)
-    elif len(points):
-        low, high = np.quantile(points, 0.005, axis=0), np.quantile(points, 0.995, axis=0)
-    else:
-        low, high = np.full(2, -1.0), np.full(2, 1.0)
-    centre, half = (low + high) / 2, max(float((high - low).max()) / 2 * 1.35, 1e-3)
-    return centre[0] - half, centre[0] + half, centre[1] - half, centre[1] + half
-
-
-def _panel(axes: Axes, points, means, scale, limits, name, theme):
-    colours = THEMES[theme]
-    total = len(points)
-    points = points[np.isfinite(points).all(axis=1)]
-    left, right, bottom, top = limits
-    inside = (
-        (points[:, 0] >= left)
-        & (points[:, 0] <= right)
-        & (points[:, 1] >= bottom)
-        & (points[:, 1] <= top)
+def _checked(samples: ArrayLike, means: ArrayLike | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """samples [S, N, 2] and means [K, 2] or None."""
+    seeds = np.asarray(samples, np.float64)
+    seeds = seeds[None] if seeds.ndim == 2 else seeds
+    require(
+        seeds.ndim == 3 and seeds.shape[-1] == 2,
+        f"scatter_samples: expected samples of shape [S, N, 2] or [N, 2], found {seeds.shape}",
     )
-    outside = int(len(points) - inside.sum())
-    drawn = points[inside][:: max(1, math.ceil(inside.sum() / _MAX_POINTS))]
+    if means is None:
+        return seeds, None
+    modes = np.asarray(means, np.float64)
+    require(
+        modes.ndim == 2 and modes.shape[-1] == 2,
+        f"scatter_samples: expected means of shape [K, 2], found {modes.shape}",
+    )
+    return seeds, modes
+
+
+def _panels(
+    num_panels: int, num_columns: int, size: tuple[float, float], title: str, theme: str
+) -> tuple[Figure, list[Axes]]:
+    """A figure with that many panels, and a title above them if there is one."""
+    width, height = size
+    figure = new_figure(width, height + (0.35 if title else 0), theme)
+    if title:
+        figure.suptitle(title, color=THEMES[theme].text, fontsize=11)
+    num_rows = math.ceil(num_panels / num_columns)
+    panels = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
+    for axes in panels[num_panels:]:
+        axes.set_visible(False)
+    return figure, panels[:num_panels]
+
+
+def _finite(points: np.ndarray) -> np.ndarray:
+    """The points [N, 2] that are finite."""
+    return points[np.isfinite(points).all(axis=1)]
+
+
+def _limits(samples: np.ndarray, means: np.ndarray | None) -> Limits:
+    """A square that holds the means with a margin, or the middle 99 % of the samples."""
+    points = _finite(samples.reshape(-1, 2))
+    if means is not None and len(means):
+        low = means.min(axis=0)
+        high = means.max(axis=0)
+    elif len(points):
+        low = np.quantile(points, 0.005, axis=0)
+        high = np.quantile(points, 0.995, axis=0)
+    else:
+        low = np.full(2, -1.0)
+        high = np.full(2, 1.0)
+    x, y = (low + high) / 2
+    half = max(float((high - low).max()) / 2 * 1.35, 1e-3)
+    return x - half, x + half, y - half, y + half
+
+
+def _draw_samples(axes: Axes, samples: np.ndarray, limits: Limits, theme: str) -> None:
+    """The points within the limits, the axes, and how many points are missing."""
+    text_color = THEMES[theme].text
+    points = _finite(samples)
+    left, right, bottom, top = limits
+    x = points[:, 0]
+    y = points[:, 1]
+    inside = (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
+    every = max(1, math.ceil(inside.sum() / _MAX_POINTS))
+    drawn = points[inside][::every]
     if len(drawn):
-        density = _density(drawn, limits)
-        order = np.argsort(density, kind="stable")
-        axes.scatter(
-            drawn[order, 0],
-            drawn[order, 1],
-            c=density[order],
-            s=3,
-            linewidths=0,
-            cmap="viridis",
-            rasterized=True,
-        )
-    if means is not None:
-        axes.scatter(
-            means[:, 0], means[:, 1], marker="x", s=22, linewidths=0.9, color=colours.palette[1]
-        )
-        for mean in means if scale else ():
-            axes.add_patch(
-                Circle(tuple(mean), 3 * scale, fill=False, linewidth=0.7, color=colours.palette[1])
-            )
+        _draw_by_density(axes, drawn, limits)
     if not len(points):
         axes.text(
             0.5,
@@ -172,28 +199,60 @@ def _panel(axes: Axes, points, means, scale, limits, name, theme):
             "no finite sample",
             transform=axes.transAxes,
             ha="center",
-            color=colours.text,
+            color=text_color,
             fontsize=9,
         )
-    lost = [
-        f"{outside} outside" if outside else "",
-        f"{total - len(points)} not finite" if total > len(points) else "",
-    ]
+    num_outside = int(len(points) - inside.sum())
+    num_not_finite = len(samples) - len(points)
+    missing = []
+    if num_outside:
+        missing.append(f"{num_outside} outside")
+    if num_not_finite:
+        missing.append(f"{num_not_finite} not finite")
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.set_aspect("equal")
-    dress(axes, theme, title=name, xlabel=", ".join(filter(None, lost)), grid=False)
+    axes.set_xlabel(", ".join(missing))
+
+
+def _draw_modes(axes: Axes, means: np.ndarray, scale: float | None, color: str) -> None:
+    """A cross at each mean, and a circle of three standard deviations around it."""
+    axes.scatter(means[:, 0], means[:, 1], marker="x", s=22, linewidths=0.9, color=color)
+    if scale:
+        for mean in means:
+            circle = Circle(tuple(mean), 3 * scale, fill=False, linewidth=0.7, color=color)
+            axes.add_patch(circle)
+
+
+def _dress_panel(axes: Axes, name: str, theme: str) -> None:
+    """Colors and small texts of a panel."""
+    dress(axes, theme, title=name, xlabel=axes.get_xlabel(), grid=False)
     axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=9)
     axes.xaxis.label.set_fontsize(8)
     axes.tick_params(labelsize=7)
 
 
-def _density(points, limits, bins: int = 60):
-    """Points in the same square of a 60 x 60 histogram, as a logarithm, for every point."""
-    left, right, bottom, top = limits
-    counts, *_ = np.histogram2d(
-        points[:, 0], points[:, 1], bins=bins, range=((left, right), (bottom, top))
+def _draw_by_density(axes: Axes, points: np.ndarray, limits: Limits) -> None:
+    """Points colored by the local density, the densest on top."""
+    density = _density(points, limits)
+    order = np.argsort(density, kind="stable")
+    axes.scatter(
+        points[order, 0],
+        points[order, 1],
+        c=density[order],
+        s=3,
+        linewidths=0,
+        cmap="viridis",
+        rasterized=True,
     )
-    column = np.clip(((points[:, 0] - left) / (right - left) * bins).astype(int), 0, bins - 1)
-    row = np.clip(((points[:, 1] - bottom) / (top - bottom) * bins).astype(int), 0, bins - 1)
+
+
+def _density(points: np.ndarray, limits: Limits, bins: int = 60) -> np.ndarray:
+    """For every point the logarithm of how many lie in its cell of a 60 x 60 histogram."""
+    left, right, bottom, top = limits
+    x = points[:, 0]
+    y = points[:, 1]
+    counts, *_ = np.histogram2d(x, y, bins=bins, range=((left, right), (bottom, top)))
+    column = np.clip(((x - left) / (right - left) * bins).astype(int), 0, bins - 1)
+    row = np.clip(((y - bottom) / (top - bottom) * bins).astype(int), 0, bins - 1)
     return np.log(np.maximum(counts[column, row], 1.0))

@@ -1,9 +1,12 @@
-"""A value against the settings that were swept."""
+"""Plots of a value against the settings that were swept."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from dgm_jax.core import require
 from dgm_jax.plotting.curves import limit_by_lines, mean_and_band
@@ -19,52 +22,56 @@ from dgm_jax.plotting.style import (
 
 
 def values_by_setting(
-    settings: Sequence,
-    groups: Mapping[str, object],
+    settings: Sequence[Any],
+    groups: Mapping[str, ArrayLike],
     *,
     title: str = "",
     xlabel: str = "",
     log_x: bool = False,
-    limits: Sequence = (None, None),
+    limits: Sequence[float | None] = (None, None),
     levels: Mapping[str, float] | None = None,
     theme: str = "light",
 ) -> Figure:
-    """A dot for each seed, the mean over seeds and its 95 % interval, at each value of a setting.
+    """Plot a dot for each seed, the mean over seeds and its 95 % interval, against a setting.
 
     Args:
-        settings: [P] numbers in rising order, or names, which stand side by side.
-        groups: name -> [P, S]; NaN where a seed has no value. Groups stand a little apart.
-        title: of the chart.
-        xlabel: the setting.
-        log_x: a logarithmic axis; for positive numbers.
-        limits: (least, most) of the values, None for an open end; intervals end there.
-        levels: name -> a dashed line at that height.
-        theme: light or dark.
+        settings: [P] numbers in rising order, or names, which are drawn side by side.
+        groups: name -> [P, S]; NaN if a seed has no value. Groups are drawn slightly apart.
+        title: title of the plot.
+        xlabel: name of the setting.
+        log_x: whether the horizontal axis is logarithmic; for positive numbers.
+        limits: (lowest, highest) possible value, None for an open end; intervals are clipped to it.
+        levels: name -> height of a dashed horizontal line.
+        theme: "light" or "dark".
 
     Returns:
-        The figure; its y axis covers dots, means and levels.
+        The plot; its vertical axis covers dots, means and levels.
+
+    Raises:
+        ConfigError: for shapes that do not fit.
     """
     numeric = all(isinstance(s, (int, float)) and not isinstance(s, bool) for s in settings)
-    places = np.asarray(settings if numeric else range(len(settings)), np.float64)
+    positions = np.asarray(settings if numeric else range(len(settings)), np.float64)
     rows = rows_beneath([*filter(None, groups), *(levels or {})])
     beneath = 0.22 * rows if rows > 1 else 0.0
     figure = new_figure(4.7, 2.8 + beneath, theme, layout="constrained")
     axes = figure.subplots()
     for index, (name, values) in enumerate(groups.items()):
-        values = np.asarray(values, np.float64)
+        y = np.asarray(values, np.float64)
         require(
-            values.ndim == 2 and len(values) == len(places),
-            f"{name!r}: expected shape [{len(places)}, S], got {values.shape}",
+            y.ndim == 2 and len(y) == len(positions),
+            f"{name!r}: expected shape [{len(positions)}, S], got {y.shape}",
         )
-        apart = (index - (len(groups) - 1) / 2) * 0.15 / max(1, len(groups) - 1)
-        _draw_group(axes, _moved(places, apart, log_x), values, name, limits, index, theme)
+        shift = (index - (len(groups) - 1) / 2) * 0.15 / max(1, len(groups) - 1)
+        color = line_style(index, theme)["color"]
+        _draw_group(axes, _shifted(positions, shift, log_x), y, name, limits, color)
     for name, level in (levels or {}).items():
         color = THEMES[theme].text
         axes.axhline(level, linewidth=1.2, linestyle="--", color=color, label=label(name))
     if log_x:
         axes.set_xscale("log")
     axes.minorticks_off()
-    axes.set_xticks(places, [label(s if not numeric else f"{s:g}") for s in settings])
+    axes.set_xticks(positions, [label(s if not numeric else f"{s:g}") for s in settings])
     limit_by_lines(axes, [*groups.values(), list((levels or {}).values())])
     dress(axes, theme, title=title, xlabel=xlabel)
     if any(groups) or levels:
@@ -72,22 +79,29 @@ def values_by_setting(
     return figure
 
 
-def _moved(places: np.ndarray, apart: float, log: bool) -> np.ndarray:
-    """Places a share of their least distance to the side."""
-    if apart == 0.0 or places.size == 0:
-        return places
-    scale = np.log(places) if log else places
-    moved = scale + apart * (np.diff(scale).min() if places.size > 1 else 1.0)
-    return np.exp(moved) if log else moved
+def _shifted(positions: np.ndarray, shift: float, log: bool) -> np.ndarray:
+    """Positions moved by a share of their smallest distance."""
+    if shift == 0.0 or positions.size == 0:
+        return positions
+    x = np.log(positions) if log else positions
+    x = x + shift * (np.diff(x).min() if positions.size > 1 else 1.0)
+    return np.exp(x) if log else x
 
 
-def _draw_group(axes, x, values, name, limits, index, theme) -> None:
-    color = line_style(index, theme)["color"]
+def _draw_group(
+    axes: Axes,
+    x: np.ndarray,
+    values: np.ndarray,
+    name: str,
+    limits: Sequence[float | None],
+    color: str,
+) -> None:
+    """Dots, means and intervals (within the limits) of [P, S]."""
     mean, low, high = mean_and_band(values)
-    least, most = (np.nan if limit is None else float(limit) for limit in limits)
-    known = np.isfinite(high - low)  # two seeds or more
-    low = np.where(known, np.fmin(np.fmax(low, least), mean), mean)
-    high = np.where(known, np.fmax(np.fmin(high, most), mean), mean)
+    lowest, highest = (np.nan if limit is None else float(limit) for limit in limits)
+    has_interval = np.isfinite(high - low)  # at least two seeds
+    low = np.where(has_interval, np.fmin(np.fmax(low, lowest), mean), mean)
+    high = np.where(has_interval, np.fmax(np.fmin(high, highest), mean), mean)
     dots = {"s": 14, "color": color, "alpha": 0.45, "linewidths": 0}
     axes.scatter(np.repeat(x, values.shape[1]), values.ravel(), **dots)
     ends = np.nan_to_num(np.stack([mean - low, high - mean]))
@@ -96,7 +110,7 @@ def _draw_group(axes, x, values, name, limits, index, theme) -> None:
 
 
 def heatmap_of_settings(
-    values,
+    values: ArrayLike,
     columns: Sequence[str],
     rows: Sequence[str],
     *,
@@ -105,32 +119,35 @@ def heatmap_of_settings(
     ylabel: str = "",
     theme: str = "light",
 ) -> Figure:
-    """A value for each pair of two settings, as colours with the numbers on them.
+    """Plot a value for each pair of two settings as colors, with the numbers on them.
 
     Args:
         values: [rows, columns]; cells that are not finite stay blank.
-        columns: values of the setting across, as text.
-        rows: values of the setting down, as text.
-        title: of the chart.
-        xlabel: the setting across.
-        ylabel: the setting down.
-        theme: light or dark.
+        columns: values of the setting on the horizontal axis, as text.
+        rows: values of the setting on the vertical axis, as text.
+        title: title of the plot.
+        xlabel: name of the setting on the horizontal axis.
+        ylabel: name of the setting on the vertical axis.
+        theme: "light" or "dark".
 
     Returns:
-        The figure.
+        The plot.
+
+    Raises:
+        ConfigError: for another shape.
     """
-    values = np.asarray(values, np.float64)
+    cells = np.asarray(values, np.float64)
     require(
-        values.shape == (len(rows), len(columns)),
-        f"heatmap_of_settings: expected [{len(rows)}, {len(columns)}], got {values.shape}",
+        cells.shape == (len(rows), len(columns)),
+        f"heatmap_of_settings: expected [{len(rows)}, {len(columns)}], got {cells.shape}",
     )
     size = max(3.6, 0.9 * len(columns) + 1.6), max(2.6, 0.55 * len(rows) + 1.2)
     figure = new_figure(*size, theme)
     axes = figure.subplots()
-    picture = axes.imshow(np.ma.masked_invalid(values), cmap="viridis", aspect="auto")
-    for (i, j), value in np.ndenumerate(values):
+    image = axes.imshow(np.ma.masked_invalid(cells), cmap="viridis", aspect="auto")
+    for (i, j), value in np.ndenumerate(cells):
         if np.isfinite(value):
-            bright = sum(picture.to_rgba(np.array([value]))[0, :3]) > 1.5
+            bright = sum(image.to_rgba(np.array([value]))[0, :3]) > 1.5
             color = "black" if bright else "white"
             axes.text(j, i, f"{value:.4g}", ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(range(len(columns)), [label(text) for text in columns])

@@ -1,4 +1,4 @@
-"""The run folder: who owns it, its rows and records, the trained models, and what it ran on."""
+"""The run folder: its owner, its rows and records, the trained models, and its environment."""
 
 from dgm_jax.store import environment
 from dgm_jax.store.directory import RunDirectory

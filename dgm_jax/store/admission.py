@@ -1,7 +1,8 @@
-"""Whether a folder may be taken for a run."""
+"""Checks of whether a folder may be used for a run."""
 
 import os
 import pathlib
+from typing import Any
 
 from dgm_jax.core import RunDirectoryError, differences, require
 from dgm_jax.store import records
@@ -17,9 +18,19 @@ from dgm_jax.store.reading import (
 )
 
 
-def prepare(path) -> pathlib.Path:
-    """The folder, made if it was missing; refused, untouched, where it holds files that are no
-    run."""
+def prepare(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Create a run folder if it is missing.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        Its resolved path.
+
+    Raises:
+        RunDirectoryError: without touching it, if it holds files that are not a run, or cannot be
+            a folder.
+    """
     text = os.fspath(path)
     require(
         text.isprintable() and text.strip() != "",
@@ -44,20 +55,26 @@ def prepare(path) -> pathlib.Path:
     return root
 
 
-def require_empty(root):
-    """A folder without config.json may hold what a start that was killed left there, and nothing
-    else."""
-    own = {LOCK, OWNER, ENVIRONMENT, *FOLDERS}
+def require_empty(root: pathlib.Path) -> None:
+    """Check that a folder without config.json holds only what a killed start may have left.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        RunDirectoryError: if it holds anything else.
+    """
+    leftovers = {LOCK, OWNER, ENVIRONMENT, *FOLDERS}
     foreign = sorted(
         p.name
         for p in root.iterdir()
-        if p.name not in own and not (p.name.startswith(".") and p.name.endswith(".part"))
+        if p.name not in leftovers and not (p.name.startswith(".") and p.name.endswith(".part"))
     )
-    for folder in (root / name for name in FOLDERS):
-        foreign += (
-            sorted(f"{folder.name}/{p.name}" for p in folder.iterdir()) if folder.is_dir() else []
-        )
-    # asked again, since another start may have made it a run meanwhile
+    for name in FOLDERS:
+        folder = root / name
+        if folder.is_dir():
+            foreign += sorted(f"{name}/{p.name}" for p in folder.iterdir())
+    # Checked once more, since another start may have made it a run in the meantime.
     if foreign and not (root / CONFIG).exists():
         shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
         raise RunDirectoryError(
@@ -66,8 +83,21 @@ def require_empty(root):
         )
 
 
-def require_same_run(root, experiment: str, config: dict) -> Stored:
-    """What config.json says; raises with every differing setting and both of its values."""
+def require_same_run(root: pathlib.Path, experiment: str, config: dict[str, Any]) -> Stored:
+    """Check that a folder holds this run.
+
+    Args:
+        root: the folder.
+        experiment: name of the experiment.
+        config: its settings.
+
+    Returns:
+        The content of config.json.
+
+    Raises:
+        RunDirectoryError: if it is another run; the message names every differing setting with
+            both of its values.
+    """
     stored = read_config(root)
     require(
         stored.experiment == experiment,

@@ -1,35 +1,41 @@
-"""The run folder: one owner at a time, one run in its lifetime, readable whenever the run is
-killed.
+"""The run folder: one owner at a time, one run in its lifetime, readable after any kill.
 
-    config.json        what was asked for: the experiment's name and its settings; also the version
-                       of the folder's format, the run's random name, and the run it goes on from
-    environment.json   what it ran on, and what data it saw; later starts are listed under "resumed"
-    metrics.jsonl      one row per logged step
-    checkpoints/       the business of the training room
-    figures/           pictures, with captions.json
-    models/            parameters and model state of each arm, for all seeds (store.weights)
-    profile/           traces of some steps, with --profile
-    summary.json       the result; its presence says that the run is finished
-    report.html        for a person
+config.json        what was asked for: the experiment's name and its settings; also the version
+                   of the folder's format, the run's random name, and the run that it continues
+environment.json   what it ran on, and what data it used; later starts are under "resumed"
+metrics.jsonl      one row per logged step
+checkpoints/       written by `training.checkpoint`
+figures/           plots, with captions.json
+models/            parameters and model state of each arm, for all seeds (store.weights)
+profile/           traces of some steps, with --profile
+summary.json       the result; its presence says that the run is finished
+report.html        for a person
 """
 
+import os
 import pathlib
 import secrets
 import shutil
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import filelock
 
 from dgm_jax.core import RunDirectoryError, json_values, require
 from dgm_jax.store import admission, ownership, records
 from dgm_jax.store.figures import Figures
 from dgm_jax.store.notes import Notes
 from dgm_jax.store.reading import (
+    CHECKPOINTS,
     CONFIG,
     ENVIRONMENT,
+    FIGURES,
     FOLDERS,
     FORMAT,
     METRICS,
+    MODELS,
     RESERVED,
     SUMMARY,
     read_rows,
@@ -45,49 +51,85 @@ def _to_stderr(text: str) -> None:
 class RunDirectory:
     """An open run folder, locked until `close` or the end of the process (however it ends).
 
-    Attributes: `path`, `experiment`, `config`; `run_id` (a random name, the run's own wherever its
-        folder is moved); `parent` (what it goes on from, or None);
-    `resumed` (the folder held an unfinished run of this configuration);
-    `finished` (it held a finished one: there is nothing to do); `figures`, `checkpoints` and
-    `models` (folders).
+    Attributes:
+        path: the folder.
+        experiment: name of the experiment.
+        config: its settings.
+        run_id: a random name, which the run keeps wherever its folder is moved.
+        parent: the run that this one continues, or None.
+        resumed: the folder held an unfinished run of this configuration.
+        finished: it held a finished one, so there is nothing to do.
+        figures: folder of the plots.
+        checkpoints: folder of the checkpoints.
+        models: folder of the trained models.
     """
 
-    def __init__(self, path: pathlib.Path, experiment: str, config: dict, lock, notify):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        experiment: str,
+        config: dict[str, Any],
+        lock: filelock.BaseFileLock,
+        notify: Callable[[str], None],
+    ) -> None:
         """Use `RunDirectory.create`."""
-        self.path, self.experiment, self.config = path, experiment, config
-        self.figures, self.checkpoints, self.models = (path / name for name in FOLDERS)
-        self.run_id, self.parent = secrets.token_hex(8), None
-        self.resumed = self.finished = False
-        self._lock, self._notify, self._writing = lock, notify, threading.RLock()
-        self._rows, self._notes = Rows(path / METRICS), Notes(path, notify)
+        self.path = path
+        self.experiment = experiment
+        self.config = config
+        self.figures = path / FIGURES
+        self.checkpoints = path / CHECKPOINTS
+        self.models = path / MODELS
+        self.run_id = secrets.token_hex(8)
+        self.parent: dict[str, Any] | None = None
+        self.resumed = False
+        self.finished = False
+        self._lock: filelock.BaseFileLock | None = lock
+        self._notify = notify
+        self._writing = threading.RLock()
+        self._rows = Rows(path / METRICS)
+        self._notes = Notes(path, notify)
         self._pictures = Figures(path, notify)
 
     @classmethod
     def create(
         cls,
-        path,
+        path: str | os.PathLike[str],
         experiment: str,
-        config: dict,
+        config: dict[str, Any],
         resume: bool = False,
         *,
         notify: Callable[[str], None] = _to_stderr,
-        launch: dict | None = None,
-        parent: dict | None = None,
+        launch: dict[str, Any] | None = None,
+        parent: dict[str, Any] | None = None,
     ) -> "RunDirectory":
-        """Takes the folder for a run, or raises `RunDirectoryError` and leaves it as it was.
+        """Take a folder for a run.
 
         A missing or empty folder starts a run. One that holds an unfinished run of the same
-        experiment and configuration is continued with `resume`, and refused with a hint without. A
-        finished run is refused too, or with `resume` returned with `finished` set. Anything else is
-        refused: a folder in use, another run, files that are no run. `launch`, how this start was
-        asked for, is written into environment.json and may differ between starts. `notify` gets a
-        sentence where `resume` found nothing to continue, other versions than before, or something
-        damaged that the run can do without. `parent` names the run that a new one goes on from; it
-        is written into config.json.
+        experiment and configuration is continued with `resume`, and refused with a hint without it.
+        A finished run is refused too, or with `resume` returned with `finished` set. Anything else
+        is refused: a folder in use, another run, files that are not a run.
+
+        Args:
+            path: the folder.
+            experiment: name of the experiment.
+            config: its settings.
+            resume: whether to continue an unfinished run.
+            notify: called with a sentence if `resume` found nothing to continue, other versions
+                than before, or damage that the run can do without.
+            launch: how this start was asked for; it is written to environment.json and may differ
+                between starts.
+            parent: the run that a new one continues; it is written to config.json.
+
+        Returns:
+            The open folder.
+
+        Raises:
+            ConfigError: for a setting whose name is reserved.
+            RunDirectoryError: if the folder is refused; it is left as it was.
         """
         config = json_values.plain(config, "config")
-        taken = sorted(set(RESERVED) & set(config))
-        require(not taken, f"a configuration may not have settings named {taken}")
+        reserved = sorted(set(RESERVED) & set(config))
+        require(not reserved, f"a configuration may not have settings named {reserved}")
         root = admission.prepare(path)
         directory = cls(root, experiment, config, ownership.acquire(root), notify)
         directory.parent = json_values.plain(parent, "parent")
@@ -98,8 +140,8 @@ class RunDirectory:
             raise
         return directory
 
-    def _open(self, resume, launch):
-        """Decides, under the lock, what the folder is to this run."""
+    def _open(self, resume: bool, launch: dict[str, Any]) -> None:
+        """Decide, under the lock, whether to start, to continue or to refuse."""
         if not (self.path / CONFIG).exists():
             admission.require_empty(self.path)
             if resume:
@@ -107,8 +149,9 @@ class RunDirectory:
             self._start(launch)
             return
         stored = admission.require_same_run(self.path, self.experiment, self.config)
-        self.run_id, self.parent = stored.run_id, stored.parent
-        fault = self._look_at_summary()
+        self.run_id = stored.run_id
+        self.parent = stored.parent
+        fault = self._read_finished()
         if self.finished:
             require(
                 resume,
@@ -133,27 +176,28 @@ class RunDirectory:
         self.resumed = True
         self._continue(launch, fault)
 
-    def _look_at_summary(self) -> str:
-        """Sets `finished`; returns what is wrong with a summary that is no sign of that."""
+    def _read_finished(self) -> str:
+        """Set `finished`; return what is wrong with a damaged summary, or ""."""
         try:
             self.finished = read_summary(self.path) is not None
         except RunDirectoryError as error:
             return str(error)
         return ""
 
-    def _start(self, launch):
+    def _start(self, launch: dict[str, Any]) -> None:
+        """Write the files of a new run."""
         for name in FOLDERS:
             (self.path / name).mkdir(exist_ok=True)
         self._notes.start(launch, self.parent)
         known = {"experiment": self.experiment, "format": FORMAT, "run_id": self.run_id}
-        known |= {"parent": self.parent} if self.parent else {}
-        # Last, because a folder with a configuration is a run.
-        records.write_atomically(
-            self.path / CONFIG, json_values.dumps(known | self.config, indent=2)
-        )
+        if self.parent:
+            known["parent"] = self.parent
+        # Written last, because a folder with a configuration is a run.
+        text = json_values.dumps(known | self.config, indent=2)
+        records.write_atomically(self.path / CONFIG, text)
 
-    def _continue(self, launch, fault: str):
-        """Makes an interrupted folder whole again and notes the new start in environment.json."""
+    def _continue(self, launch: dict[str, Any], fault: str) -> None:
+        """Repair the folder of an interrupted run, and note the new start."""
         self._notes.go_on(launch, self.parent)
         if fault:
             name = records.set_aside(self.path / SUMMARY).name
@@ -165,68 +209,110 @@ class RunDirectory:
         for sentence in self._rows.mend():
             self._notify(sentence)
 
-    def compare(self, dataset: dict | None = None, convolutions: str | None = None) -> None:
-        """`RunDirectoryError` where the run was started on other data, or with other convolutions
-        (`store.notes.Notes.compare`). Writes nothing."""
+    def compare(
+        self, dataset: dict[str, Any] | None = None, convolutions: str | None = None
+    ) -> None:
+        """Check that the run was started on the same data, with the same convolutions.
+
+        Writes nothing.
+
+        Args:
+            dataset: identity of the data, as in `store.notes.Notes.compare`.
+            convolutions: what computes them.
+
+        Raises:
+            RunDirectoryError: if they differ.
+        """
         self._notes.compare(dataset, convolutions)
 
-    def record(self, dataset: dict | None = None, convolutions: str | None = None) -> None:
-        """Writes down what the run sees: of a resumed run, when its checkpoint has been taken."""
+    def record(
+        self, dataset: dict[str, Any] | None = None, convolutions: str | None = None
+    ) -> None:
+        """Write down the data of the run; for a resumed run, after its checkpoint was restored.
+
+        Args:
+            dataset: identity of the data, as in `store.notes.Notes.compare`.
+            convolutions: what computes them.
+
+        Raises:
+            RunDirectoryError: if they differ from those of the first start.
+        """
         with self._writing:
             self._require_open()
             self._notes.record(dataset, convolutions)
 
-    def append_row(self, row: dict) -> None:
-        """Adds one row to metrics.jsonl and flushes it to the disk; arrays become lists, NaN and
-        infinity null.
+    def append_row(self, row: dict[str, Any]) -> None:
+        """Append a row to metrics.jsonl and flush it to the disk.
 
-        Where the disk refuses (full, say) the part that was written is taken back before the error
-        is raised.
+        If the disk refuses (for example, because it is full), the part that was written is removed
+        before the error is raised.
+
+        Args:
+            row: arrays become lists, NaN and infinity null.
+
+        Raises:
+            OSError: if it cannot be written.
         """
         with self._writing:
             self._require_open()
             self._rows.append(row)
 
-    def read_rows(self) -> list[dict]:
-        """All sound rows of metrics.jsonl; a last line torn by a crash is left out."""
+    def read_rows(self) -> list[dict[str, Any]]:
+        """Read all sound rows of metrics.jsonl, without a last line cut short by a crash."""
         return read_rows(self.path)
 
     def settle_rows(
         self,
         arms: Collection[str],
         logged: Mapping[str, Collection[int]],
-        known: Sequence[dict] = (),
+        known: Sequence[dict[str, Any]] = (),
     ) -> list[str]:
-        """Makes the rows of arms those of the steps that were logged; returns sentences about what
-        was wrong (`store.rows.Rows.settle`)."""
+        """Make the rows of arms those of the steps that were logged, see `store.rows.Rows.settle`.
+
+        Args:
+            arms: names of all arms of the run.
+            logged: {arm: steps} up to the checkpoint of the arm.
+            known: rows of that checkpoint.
+
+        Returns:
+            Sentences about what was wrong.
+        """
         with self._writing:
             self._require_open()
             return self._rows.settle(arms, logged, known)
 
-    def write_summary(self, summary: dict) -> None:
-        """Writes summary.json, which makes the run finished. Do it last, after the figures."""
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write summary.json, which makes the run finished; to be called last, after the plots.
+
+        Args:
+            summary: its content.
+        """
         with self._writing:
             self._require_open()
-            records.write_atomically(
-                self.path / SUMMARY, json_values.dumps(summary, indent=2) + "\n"
-            )
+            text = json_values.dumps(summary, indent=2) + "\n"
+            records.write_atomically(self.path / SUMMARY, text)
 
-    def save_figure(self, name: str, figure, caption: str = "") -> pathlib.Path:
-        """Saves a matplotlib `Figure` as figures/NAME.png and its caption for the report; returns
-        the path.
+    def save_figure(self, name: str, figure: Any, caption: str = "") -> pathlib.Path:
+        """Save a plot as figures/NAME.png, and its caption for the report.
 
-        A name outside letters, digits and `. _ = , + -` is changed into one that no other name
-        gets. Saving under an old name replaces the picture.
+        Args:
+            name: a name with other characters than letters, digits and `. _ = , + -` is replaced by
+                one that no other name gets. A plot of the same name is replaced.
+            figure: a matplotlib `Figure`.
+            caption: a sentence for the report.
+
+        Returns:
+            Path of the file.
         """
         with self._writing:
             self._require_open()
             return self._pictures.save(name, figure, caption)
 
-    def _require_open(self):
+    def _require_open(self) -> None:
         require(self._lock is not None, f"the run folder {self.path} is closed", RunDirectoryError)
 
     def forget(self) -> None:
-        """Takes back a run that wrote no row, so that the folder can be used with corrected
+        """Undo the start of a run that wrote no row, so that the folder can be used with other
         settings.
 
         Does nothing for a run that was resumed or has rows.
@@ -236,20 +322,21 @@ class RunDirectory:
             return
         for name in FOLDERS:
             shutil.rmtree(self.path / name, ignore_errors=True)
-        # First the configuration, since what is left without one counts as an empty folder.
+        # The configuration first, since a folder without one counts as empty.
         (self.path / CONFIG).unlink(missing_ok=True)
         (self.path / ENVIRONMENT).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Closes the files and gives the folder back. Closing twice is fine."""
+        """Close the files and release the lock; a second call does nothing."""
         with self._writing:
             self._rows.close()
-            if self._lock is not None:
-                lock, self._lock = self._lock, None
+            lock = self._lock
+            self._lock = None
+            if lock is not None:
                 ownership.release(self.path, lock)
 
     def __enter__(self) -> "RunDirectory":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()

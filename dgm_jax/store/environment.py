@@ -1,5 +1,7 @@
-"""What a run ran on: versions, devices, source commit, command. No environment variables, no host
-name, no secrets."""
+"""What a run ran on: versions, devices, source commit, command.
+
+No environment variables, no host name, no secrets.
+"""
 
 import datetime
 import importlib.metadata
@@ -10,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+from typing import Any
 
 import jax
 
@@ -43,8 +46,7 @@ def utc_now() -> str:
 
 
 def package_versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that decide about numbers; None where one is not
-    installed."""
+    """Versions of Python and of packages that affect numbers; None for one not installed."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -54,8 +56,8 @@ def package_versions() -> dict[str, str | None]:
     return versions
 
 
-def devices() -> dict:
-    """Backend of JAX and its devices, counted by kind; also the processor and its cores."""
+def devices() -> dict[str, Any]:
+    """JAX's backend and its devices, counted by kind; also the processor and its cores."""
     kinds: dict[str, int] = {}
     for device in jax.devices():
         kinds[device.device_kind] = kinds.get(device.device_kind, 0) + 1
@@ -68,24 +70,28 @@ def devices() -> dict:
     }
 
 
-def _processor():
-    """The processor's model name, from the kernel where it tells."""
+def _processor() -> str:
+    """The processor's model name, from /proc/cpuinfo if available."""
     listing = pathlib.Path("/proc/cpuinfo")
     if listing.exists():
-        match = re.search(
-            r"^model name\s*:\s*(.+)$", listing.read_text(errors="replace"), re.MULTILINE
-        )
+        text = listing.read_text(errors="replace")
+        match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
         if match:
             return match.group(1).strip()
     return platform.processor() or platform.machine()
 
 
-def git_state(folder: pathlib.Path | None = None) -> dict | None:
-    """{"commit", "dirty"} of the checkout that this package is imported from; None outside a
-    checkout.
+def git_state(folder: pathlib.Path | None = None) -> dict[str, Any] | None:
+    """Describe the checkout that this package is imported from.
 
-    A package that lies in some other project's virtual environment is not part of that project's
-    commit, so the checkout's root must be the folder that holds the package.
+    A package in some other project's virtual environment is not part of that project's commit, so
+    the checkout's root must be the folder that holds the package.
+
+    Args:
+        folder: the folder that should be the checkout's root; by default that of the package.
+
+    Returns:
+        {"commit", "dirty"}, or None outside of a checkout.
     """
     folder = folder or pathlib.Path(__file__).resolve().parents[2]
     top = _git(folder, "rev-parse", "--show-toplevel")
@@ -96,8 +102,8 @@ def git_state(folder: pathlib.Path | None = None) -> dict | None:
     return {"commit": commit, "dirty": None if status is None else bool(status)}
 
 
-def _git(folder, *arguments):
-    """Output of a git command that only reads; None where git is missing, fails or hangs."""
+def _git(folder: pathlib.Path, *arguments: str) -> str | None:
+    """Output of a git command that only reads; None if git is missing, fails or hangs."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), "--no-optional-locks", *arguments],
@@ -112,37 +118,44 @@ def _git(folder, *arguments):
 
 
 def command_line(arguments: list[str] | None = None) -> str:
-    """The command as one could type it again, without folders of the interpreter and with secrets
-    struck out.
+    """Write the command as one could type it again, without the interpreter's folder and secrets.
 
-    The value of an argument whose name speaks of a token, secret, password, key or credential
-    becomes `***`.
+    The value of an argument whose name contains token, secret, password, key or credential becomes
+    `***`.
+
+    Args:
+        arguments: the words of the command; by default those of this process.
+
+    Returns:
+        The command for a shell.
     """
-    arguments = list(sys.orig_argv if arguments is None else arguments)
-    if arguments:
-        arguments[0] = pathlib.PurePath(arguments[0]).name
-    if len(arguments) > 1 and pathlib.PurePath(arguments[1]).name == "dgm-jax":
-        arguments = ["dgm-jax", *arguments[2:]]
-    shown, hide_next = [], False
-    for argument in arguments:
-        name, equals, _ = argument.partition("=")
-        if hide_next and not argument.startswith("-"):
+    words = list(sys.orig_argv if arguments is None else arguments)
+    if words:
+        words[0] = pathlib.PurePath(words[0]).name
+    if len(words) > 1 and pathlib.PurePath(words[1]).name == "dgm-jax":
+        words = ["dgm-jax", *words[2:]]
+    shown = []
+    hide_next = False
+    for word in words:
+        is_option = word.startswith("-")
+        name, equals, _ = word.partition("=")
+        if hide_next and not is_option:
             shown.append("***")
             hide_next = False
             continue
-        hide_next = argument.startswith("-") and not equals and bool(_SECRET.search(name))
-        shown.append(f"{name}=***" if equals and _SECRET.search(name) else argument)
+        is_secret = bool(_SECRET.search(name))
+        hide_next = is_option and not equals and is_secret
+        shown.append(f"{name}=***" if equals and is_secret else word)
     return shlex.join(shown)
 
 
-def jax_settings() -> dict:
-    """Settings of JAX that decide about numbers."""
+def jax_settings() -> dict[str, Any]:
+    """Settings of JAX that affect numbers."""
     return {name: getattr(jax.config, name, None) for name in JAX_SETTINGS}
 
 
-def collect_environment() -> dict:
-    """The content of `environment.json`: date, command, platform, versions, devices, JAX settings,
-    git commit."""
+def collect_environment() -> dict[str, Any]:
+    """The content of environment.json: date, command, versions, devices, settings, commit."""
     return {
         "date": utc_now(),
         "command": command_line(),

@@ -1,7 +1,7 @@
-"""environment.json of an open run folder: what the run ran on and saw, and its later starts.
+"""environment.json of an open run folder: what the run ran on and used, and its later starts.
 
-It is a record: where it is lost or damaged the run goes on, and it is written anew. What must not
-change between two starts is compared with it where it is there, and with the checkpoints anyway.
+It is a record: if it is lost or damaged the run continues, and it is written anew. What must not
+change between two starts is compared with it if it exists, and with the checkpoints in any case.
 """
 
 import pathlib
@@ -13,33 +13,48 @@ from dgm_jax.store import environment, reading, records
 
 
 class Notes:
-    """The notes of one run folder, kept in memory and written whole at each change."""
+    """The notes of one run folder, kept in memory and written as a whole at each change."""
 
-    def __init__(self, root: pathlib.Path, notify: Callable[[str], None]):
-        self._root, self._file, self._notify = root, root / reading.ENVIRONMENT, notify
+    def __init__(self, root: pathlib.Path, notify: Callable[[str], None]) -> None:
+        self._root = root
+        self._file = root / reading.ENVIRONMENT
+        self._notify = notify
         self._content: dict[str, Any] = {}
-        self._fault, self._written = "", True
+        self._fault = ""
+        self._written = True
 
-    def start(self, launch: dict, parent: dict | None) -> None:
-        """Of a new run."""
+    def start(self, launch: dict[str, Any], parent: dict[str, Any] | None) -> None:
+        """Write the notes of a new run.
+
+        Args:
+            launch: how this start was asked for.
+            parent: the run that it continues, if any.
+        """
         self._content = environment.collect_environment() | {"launch": launch}
-        self._content |= {"parent": parent} if parent else {}
+        if parent:
+            self._content["parent"] = parent
         self._write()
 
-    def go_on(self, launch: dict, parent: dict | None) -> None:
-        """Of a run that is continued: this start is listed under "resumed".
+    def go_on(self, launch: dict[str, Any], parent: dict[str, Any] | None) -> None:
+        """Note the start of a run that is continued, under "resumed".
 
-        It is written with the first `record`, when it is known that this start may go on.
+        It is written with the first `record`, when it is known that this start may continue.
+
+        Args:
+            launch: how this start was asked for.
+            parent: the run that it continues, if any.
 
         Raises:
-            RunDirectoryError: the run was started with other settings of JAX.
+            RunDirectoryError: if the run was started with other settings of JAX.
         """
         before, self._fault = reading.environment_or_fault(self._root)
-        now, self._written = environment.collect_environment(), False
+        now = environment.collect_environment()
+        self._written = False
         if self._fault:
             self._notify(f"{self._fault}: it is written anew")
             self._content = now | {"launch": launch, "written_anew": self._fault}
-            self._content |= {"parent": parent} if parent else {}
+            if parent:
+                self._content["parent"] = parent
             return
         changes = differences(before.get("jax_settings", now["jax_settings"]), now["jax_settings"])
         require(
@@ -48,28 +63,30 @@ class Notes:
             " as they were, or choose another folder with --out",
             RunDirectoryError,
         )
-        changes = [
-            row
-            for part in ("versions", "devices", "git")
-            for row in differences(before.get(part) or {}, now[part] or {}, f"{part}.")
-        ]
+        changes = []
+        for part in ("versions", "devices", "git"):
+            changes += differences(before.get(part) or {}, now[part] or {}, f"{part}.")
         if changes:
             self._notify(
                 "resuming in another environment, so later steps may differ in their last bits: "
                 + "; ".join(changes)
             )
-        again = now | {"launch": launch}
-        self._content = {**before, "resumed": [*before.get("resumed", []), again]}
+        this_start = now | {"launch": launch}
+        self._content = {**before, "resumed": [*before.get("resumed", []), this_start]}
 
-    def compare(self, dataset: dict | None = None, convolutions: str | None = None) -> None:
-        """Looks at what a run sees without writing it down.
+    def compare(
+        self, dataset: dict[str, Any] | None = None, convolutions: str | None = None
+    ) -> None:
+        """Check that the run was started on the same data, with the same convolutions.
+
+        Writes nothing.
 
         Args:
             dataset: identity of the data (name, source, number of examples, hash, preprocessing).
             convolutions: what computes them (`native.convolutions`); the last bits depend on it.
 
         Raises:
-            RunDirectoryError: the run was started on other data, or with other convolutions.
+            RunDirectoryError: if they differ.
         """
         if dataset is not None and "dataset" in self._content:
             changes = differences(self._content["dataset"], json_values.plain(dataset, "dataset"))
@@ -87,12 +104,22 @@ class Notes:
             RunDirectoryError,
         )
 
-    def record(self, dataset: dict | None = None, convolutions: str | None = None) -> None:
-        """Writes down what a run sees; arguments and errors are those of `compare`."""
+    def record(
+        self, dataset: dict[str, Any] | None = None, convolutions: str | None = None
+    ) -> None:
+        """Compare what a run uses with the notes, and write it down.
+
+        Args:
+            dataset: as `compare`.
+            convolutions: as `compare`.
+
+        Raises:
+            RunDirectoryError: as `compare`.
+        """
         self.compare(dataset, convolutions)
-        given = {"dataset": dataset, "convolutions": convolutions}
-        found = {name: value for name, value in given.items() if value is not None}
-        content = self._content | json_values.plain(found, "record")
+        known = {"dataset": dataset, "convolutions": convolutions}
+        known = {name: value for name, value in known.items() if value is not None}
+        content = self._content | json_values.plain(known, "record")
         if content != self._content or not self._written:
             self._content = content
             self._write()
@@ -101,4 +128,5 @@ class Notes:
         if self._fault and self._file.exists():
             self._notify(f"the damaged file is now {records.set_aside(self._file).name}")
         records.write_atomically(self._file, json_values.dumps(self._content, indent=2))
-        self._fault, self._written = "", True
+        self._fault = ""
+        self._written = True

@@ -1,4 +1,4 @@
-"""Who owns a run folder: one process at a time."""
+"""The owner of a run folder: one process at a time."""
 
 import contextlib
 import os
@@ -12,17 +12,29 @@ import filelock
 from dgm_jax.core import RunDirectoryError, json_values
 from dgm_jax.store import environment, records
 
-LOCK, OWNER = ".lock", ".owner.json"
+LOCK = ".lock"
+OWNER = ".owner.json"
 
 
-def _owner_now() -> dict:
+def _owner_now() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "start": environment.utc_now()}
 
 
-def acquire(root: pathlib.Path):
-    """The lock of a run folder, or `RunDirectoryError` naming who holds it.
+def acquire(root: pathlib.Path) -> filelock.BaseFileLock:
+    """Lock a run folder.
 
-    The system keeps the lock (flock), so it is free again when its owner ends, however it ends.
+    The operating system holds the lock (flock), so it is released when its owner ends, however it
+    ends.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        The lock.
+
+    Raises:
+        RunDirectoryError: if another process holds it, which the message names, or the folder
+            cannot be locked.
     """
     lock = filelock.FileLock(root / LOCK, timeout=0, thread_local=False)
     try:
@@ -48,15 +60,23 @@ def acquire(root: pathlib.Path):
     return lock
 
 
-def release(root: pathlib.Path, lock) -> None:
-    """Gives the lock back."""
+def release(root: pathlib.Path, lock: filelock.BaseFileLock) -> None:
+    """Release the lock of a run folder.
+
+    Args:
+        root: the folder.
+        lock: its lock.
+    """
     (root / OWNER).unlink(missing_ok=True)
     lock.release()
 
 
-def _read_owner(root, patience: float = 10.0) -> dict[str, Any] | None:
-    """What the owner wrote about itself; a missing file, or a dead process in it, gets `patience`
-    seconds to be replaced, since a slow disk may keep the owner between its lock and the file."""
+def _read_owner(root: pathlib.Path, patience: float = 10.0) -> dict[str, Any] | None:
+    """What the owner wrote about itself.
+
+    A missing file, or a dead process in it, gets `patience` seconds to be replaced, since on a slow
+    disk some time may pass between the owner's lock and its file.
+    """
     end = time.monotonic() + patience
     while True:
         with contextlib.suppress(RunDirectoryError):
@@ -68,8 +88,8 @@ def _read_owner(root, patience: float = 10.0) -> dict[str, Any] | None:
         time.sleep(0.05)
 
 
-def _alive(pid) -> bool:
-    """Whether a process of that number exists on this machine."""
+def _alive(pid: Any) -> bool:
+    """Whether a process with that number exists on this machine."""
     try:
         os.kill(int(pid), 0)
     except PermissionError:

@@ -1,17 +1,27 @@
-"""What the files of a run folder say, read without changing them, also while a run writes to it."""
+"""Reads the files of a run folder without changing them, also while a run writes to it."""
 
+import os
 import pathlib
 from typing import Any, NamedTuple
 
 from dgm_jax.core import RunDirectoryError, require
 from dgm_jax.store import records
 
-CONFIG, ENVIRONMENT = "config.json", "environment.json"
-METRICS, SUMMARY, CAPTIONS = "metrics.jsonl", "summary.json", "captions.json"
-FIGURES, CHECKPOINTS, MODELS = FOLDERS = ("figures", "checkpoints", "models")
+CONFIG = "config.json"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+CAPTIONS = "captions.json"
+FIGURES = "figures"
+CHECKPOINTS = "checkpoints"
+MODELS = "models"
+FOLDERS = (FIGURES, CHECKPOINTS, MODELS)
 
-FORMAT = 2  # 1, which was not written down: checkpoints did not say which run they belong to
-RESERVED = ("experiment", "format", "run_id", "parent")  # entries of config.json beside settings
+# In format 1, which was not written down, checkpoints did not say which run they belong to.
+FORMAT = 2
+# Entries of config.json that are not settings.
+RESERVED = ("experiment", "format", "run_id", "parent")
+PathLike = str | os.PathLike[str]
 _IN_SUMMARY: dict[str, type] = {
     "experiment": str,
     "config": dict,
@@ -25,11 +35,14 @@ _IN_SUMMARY: dict[str, type] = {
 
 
 class Stored(NamedTuple):
-    """config.json of a run.
+    """The content of a run's config.json.
 
-    experiment: its name. settings: as they were given, `grid` among them. format: version of the
-        folder's format. run_id: the run's own random name, which its checkpoints carry; "" in
-        format 1. parent: what the run goes on from, where it is not a run from step 0.
+    Attributes:
+        experiment: its name.
+        settings: as they were given, including `grid`.
+        format: version of the folder's format.
+        run_id: the run's random name, which its checkpoints carry; "" in format 1.
+        parent: the run that this one continues, or None for a run from step 0.
     """
 
     experiment: str
@@ -39,17 +52,25 @@ class Stored(NamedTuple):
     parent: dict[str, Any] | None
 
 
-def read_config(root) -> Stored:
-    """The configuration of the run in a folder.
+def read_config(root: PathLike) -> Stored:
+    """Read the configuration of a run.
+
+    Args:
+        root: the run folder.
+
+    Returns:
+        The content of config.json.
 
     Raises:
-        RunDirectoryError: there is none, it is damaged or no configuration of a run, or the
+        RunDirectoryError: if it is missing, damaged or not the configuration of a run, or the
             folder's format is newer than this version of dgm_jax.
     """
     file = pathlib.Path(root) / CONFIG
     settings = records.read_json(file)
     known = {name: settings.pop(name) for name in RESERVED if name in settings}
-    version, run_id, parent = known.get("format", 1), known.get("run_id", ""), known.get("parent")
+    version = known.get("format", 1)
+    run_id = known.get("run_id", "")
+    parent = known.get("parent")
     require(
         isinstance(known.get("experiment"), str)
         and isinstance(version, int)
@@ -67,11 +88,17 @@ def read_config(root) -> Stored:
     return Stored(known["experiment"], settings, version, run_id, parent)
 
 
-def read_summary(root) -> dict[str, Any] | None:
-    """summary.json of a finished run, or None where there is none.
+def read_summary(root: PathLike) -> dict[str, Any] | None:
+    """Read the summary of a finished run.
+
+    Args:
+        root: the run folder.
+
+    Returns:
+        The content of summary.json, or None if there is none.
 
     Raises:
-        RunDirectoryError: it is damaged, or lacks what every finished run has written.
+        RunDirectoryError: if it is damaged, or lacks what every finished run has written.
     """
     file = pathlib.Path(root) / SUMMARY
     if not file.exists():
@@ -79,26 +106,41 @@ def read_summary(root) -> dict[str, Any] | None:
     summary = records.read_json(file)
     wrong = [name for name, kind in _IN_SUMMARY.items() if not isinstance(summary.get(name), kind)]
     require(
-        not wrong, f"{file} is no summary of a finished run: look at {wrong}", RunDirectoryError
+        not wrong,
+        f"{file} is no summary of a finished run: look at {wrong}",
+        RunDirectoryError,
     )
     hashes = summary["final_params_sha256"]
-    without = [arm for arm in summary["arms"] if not isinstance(hashes.get(str(arm)), str)]
+    without_hash = [arm for arm in summary["arms"] if not isinstance(hashes.get(str(arm)), str)]
     require(
-        bool(summary["arms"]) and not without,
-        f"{file} is no summary of a finished run: no SHA-256 of arms {without}",
+        bool(summary["arms"]) and not without_hash,
+        f"{file} is no summary of a finished run: no SHA-256 of arms {without_hash}",
         RunDirectoryError,
     )
     return summary
 
 
-def read_environment(root) -> dict[str, Any]:
-    """environment.json, which nothing depends on but the record: empty where it is lost or
-    damaged."""
+def read_environment(root: PathLike) -> dict[str, Any]:
+    """Read environment.json, which serves the record only.
+
+    Args:
+        root: the run folder.
+
+    Returns:
+        Its content; empty if it is lost or damaged.
+    """
     return environment_or_fault(root)[0]
 
 
-def environment_or_fault(root) -> tuple[dict[str, Any], str]:
-    """environment.json and "", or an empty dictionary and what is wrong with it."""
+def environment_or_fault(root: PathLike) -> tuple[dict[str, Any], str]:
+    """Read environment.json, and say what is wrong with it.
+
+    Args:
+        root: the run folder.
+
+    Returns:
+        Its content and "", or an empty dictionary and what is wrong.
+    """
     file = pathlib.Path(root) / ENVIRONMENT
     if not file.exists():
         return {}, f"{file} is lost"
@@ -111,25 +153,44 @@ def environment_or_fault(root) -> tuple[dict[str, Any], str]:
     )
     kinds |= {"git": (dict, type(None)), "resumed": list, "convolutions": str}
     wrong = [k for k, kind in kinds.items() if k in content and not isinstance(content[k], kind)]
-    starts = content.get("resumed", [])
-    if not wrong and not all(
-        isinstance(start, dict) and isinstance(start.get("launch", {}), dict) for start in starts
-    ):
+    if not wrong and not all(map(_is_start, content.get("resumed", []))):
         wrong = ["resumed"]
-    return ({}, f"{file} is damaged: look at {wrong}") if wrong else (content, "")
+    if wrong:
+        return {}, f"{file} is damaged: look at {wrong}"
+    return content, ""
 
 
-def read_rows(root) -> list[dict]:
-    """All sound rows of metrics.jsonl; lines that are damaged are left out."""
+def _is_start(entry: Any) -> bool:
+    """Whether an entry of "resumed" describes a start."""
+    return isinstance(entry, dict) and isinstance(entry.get("launch", {}), dict)
+
+
+def read_rows(root: PathLike) -> list[dict[str, Any]]:
+    """Read all sound rows of metrics.jsonl; damaged lines are left out.
+
+    Args:
+        root: the run folder.
+
+    Returns:
+        The rows, in the order of the file.
+    """
     return [row for row in _lines(root) if row is not None]
 
 
-def count_damaged_rows(root) -> int:
-    """Lines of metrics.jsonl that are no rows, but for a last one that a crash has torn."""
+def count_damaged_rows(root: PathLike) -> int:
+    """Count the damaged lines of metrics.jsonl, except a last one cut short by a crash.
+
+    Args:
+        root: the run folder.
+
+    Returns:
+        Their number.
+    """
     return _lines(root).count(None)
 
 
-def _lines(root) -> list[dict | None]:
+def _lines(root: PathLike) -> list[dict[str, Any] | None]:
+    """The rows of metrics.jsonl, None for a damaged line."""
     file = pathlib.Path(root) / METRICS
     if not file.is_file():
         return []
@@ -137,11 +198,19 @@ def _lines(root) -> list[dict | None]:
     return [row for _, row in records.split_lines(content)]
 
 
-def read_captions(root) -> dict[str, str]:
-    """File name without ending -> caption, from figures/captions.json; empty where it is lost or
-    damaged."""
+def read_captions(root: PathLike) -> dict[str, str]:
+    """Read the captions of the plots.
+
+    Args:
+        root: the run folder.
+
+    Returns:
+        File name without ending -> caption; empty if figures/captions.json is lost or damaged.
+    """
     file = pathlib.Path(root) / FIGURES / CAPTIONS
+    if not file.exists():
+        return {}
     try:
-        return {k: str(v) for k, v in records.read_json(file).items()} if file.exists() else {}
+        return {name: str(caption) for name, caption in records.read_json(file).items()}
     except RunDirectoryError:
         return {}

@@ -1,5 +1,6 @@
-"""Files of a run folder that are either old or new, never half: a file appears under its name only
-when all of its bytes are on the disk.
+"""Files of a run folder that are either old or new, never half written.
+
+A file appears under its name only when all of its bytes are on the disk.
 """
 
 import hashlib
@@ -7,6 +8,7 @@ import os
 import pathlib
 import re
 import secrets
+from typing import Any
 
 from dgm_jax.core import RunDirectoryError, json_values
 
@@ -15,9 +17,18 @@ _ALLOWED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
-def read_json(path: pathlib.Path) -> dict:
-    """The JSON object in a file; `RunDirectoryError` naming the file where it is damaged or holds
-    no object."""
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Read a JSON object from a file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The object.
+
+    Raises:
+        RunDirectoryError: if the file is damaged, or holds anything else; the message names it.
+    """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ValueError(f"larger than {MAX_JSON_BYTES} bytes")
@@ -30,18 +41,24 @@ def read_json(path: pathlib.Path) -> dict:
 
 
 def write_atomically(path: pathlib.Path, content: bytes | str) -> None:
-    """Writes a file so that a reader, or a machine that loses power, sees the old bytes or the new
-    ones.
+    """Write a file so that a reader, or a machine that loses power, sees the old or the new bytes.
 
     A temporary file in the same folder is written, flushed to the disk and renamed; then the folder
     is flushed.
+
+    Args:
+        path: the file.
+        content: its new bytes, or a text.
+
+    Raises:
+        OSError: if it cannot be written; the old file is unchanged.
     """
-    content = content.encode() if isinstance(content, str) else content
+    data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -52,7 +69,11 @@ def write_atomically(path: pathlib.Path, content: bytes | str) -> None:
 
 
 def sync_folder(folder: pathlib.Path) -> None:
-    """Flushes a folder's list of names to the disk, where the system can open a folder at all."""
+    """Flush a folder's list of names to the disk, if the system can open a folder.
+
+    Args:
+        folder: the folder.
+    """
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -62,17 +83,22 @@ def sync_folder(folder: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def split_lines(content: bytes) -> list[tuple[bytes, dict | None]]:
-    """(line, row) of every complete line of a JSON-lines file; None for a line that is no JSON
-    object.
+def split_lines(content: bytes) -> list[tuple[bytes, dict[str, Any] | None]]:
+    """Split a JSON-lines file into its complete lines.
 
-    The last line is dropped where a crash has torn it: no newline at its end, or no JSON in it.
+    The last line is dropped if a crash has cut it short: no newline at its end, or no JSON in it.
+
+    Args:
+        content: of the file.
+
+    Returns:
+        (line, row) of every line; the row is None for a line that is not a JSON object.
     """
     lines = [(line + b"\n", _row(line)) for line in content.split(b"\n")[:-1]]
     return lines[:-1] if lines and lines[-1][1] is None else lines
 
 
-def _row(line: bytes) -> dict | None:
+def _row(line: bytes) -> dict[str, Any] | None:
     try:
         row = json_values.loads(line)
     except ValueError:
@@ -81,8 +107,14 @@ def _row(line: bytes) -> dict | None:
 
 
 def set_aside(path: pathlib.Path) -> pathlib.Path:
-    """Gives what stands at `path` (a file, a folder, a link) the next free name of the form
-    STEM.damaged.SUFFIX, and returns it."""
+    """Rename what is at a path (a file, a folder, a link) to the next free name of `aside`.
+
+    Args:
+        path: the path.
+
+    Returns:
+        The new path.
+    """
     target = aside(path)
     path.rename(target)
     sync_folder(path.parent)
@@ -90,21 +122,34 @@ def set_aside(path: pathlib.Path) -> pathlib.Path:
 
 
 def aside(path: pathlib.Path) -> pathlib.Path:
-    """The next free name for what is wrong with a file: metrics.damaged.jsonl,
-    metrics.damaged-1.jsonl, ..."""
-    name, again = f"{path.stem}.damaged{path.suffix}", 1
-    while os.path.lexists(path.with_name(name)):
-        name, again = f"{path.stem}.damaged-{again}{path.suffix}", again + 1
-    return path.with_name(name)
+    """Find the next free name for a damaged file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Such as metrics.damaged.jsonl, metrics.damaged-1.jsonl, ...
+    """
+    target = path.with_name(f"{path.stem}.damaged{path.suffix}")
+    number = 0
+    while os.path.lexists(target):
+        number += 1
+        target = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
+    return target
 
 
 def safe_name(name: str) -> str:
-    """A file name made of letters, digits and `. _ = , + -`, for any text; different texts give
-    different names.
+    """Make a file name of letters, digits and `. _ = , + -`; different texts give different names.
 
-    A name that is fine already is returned as it is; in another one every other character becomes
+    A name that is safe already is returned unchanged. In any other every unsafe character becomes
     `_`, and the first eight hex digits of its SHA-256 are appended, so that `a/b` and `a b` do not
     overwrite each other.
+
+    Args:
+        name: any text.
+
+    Returns:
+        The file name, without an ending.
     """
     name = str(name)
     if _ALLOWED_NAME.fullmatch(name) and not _RESERVED.fullmatch(name) and not name.endswith("."):
@@ -115,7 +160,18 @@ def safe_name(name: str) -> str:
 
 
 def contained(root: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
-    """`path`, or `RunDirectoryError` where links or `..` lead out of `root`, or links nowhere."""
+    """Check that a path stays inside a folder.
+
+    Args:
+        root: the folder.
+        path: the path.
+
+    Returns:
+        The path.
+
+    Raises:
+        RunDirectoryError: if links or `..` lead out of the folder, or links lead nowhere.
+    """
     try:
         inside = path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError) as error:  # Python before 3.13 raises the second for a loop

@@ -1,29 +1,35 @@
-"""metrics.jsonl: one row per logged step, appended, whole or not at all; and compared with the
-steps that were logged."""
+"""metrics.jsonl: one row per logged step, appended as a whole or not at all."""
 
 import contextlib
 import os
 import pathlib
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dgm_jax.core import json_values
 from dgm_jax.store import records
 
 
 class Rows:
-    """The rows of one file. Every call closes over one lock, so threads may share it."""
+    """The rows of one file; every call holds one lock, so threads may share it."""
 
-    def __init__(self, path: pathlib.Path):
+    def __init__(self, path: pathlib.Path) -> None:
         self.path = path
-        self._descriptor, self._writing = None, threading.RLock()
+        self._descriptor: int | None = None
+        self._writing = threading.RLock()
 
-    def append(self, row: dict) -> None:
-        """Adds a row and flushes it to the disk; arrays become lists, NaN and infinity null.
+    def append(self, row: dict[str, Any]) -> None:
+        """Append a row and flush it to the disk.
 
-        Where the disk refuses (full, say) the part that was written is taken back before the error
-        is raised.
+        If the disk refuses (for example, because it is full), the part that was written is removed
+        before the error is raised.
+
+        Args:
+            row: arrays become lists, NaN and infinity null.
+
+        Raises:
+            OSError: if it cannot be written.
         """
         line = json_values.dumps(row).encode() + b"\n"
         with self._writing:
@@ -33,7 +39,7 @@ class Rows:
                 self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             before = os.fstat(self._descriptor).st_size
             try:
-                # a disk that is nearly full takes a part and refuses the rest in the next call
+                # A disk that is nearly full writes a part, and refuses the rest in the next call.
                 while line:
                     line = line[os.write(self._descriptor, line) :]
                 os.fsync(self._descriptor)
@@ -43,13 +49,17 @@ class Rows:
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _is_elsewhere(self, descriptor: int) -> bool:
-        """Whether the open file is no longer the one of that name: deleted, or another one's."""
+        """Whether the open file is no longer the one of that name: deleted or replaced."""
         with contextlib.suppress(OSError):
             return not os.path.samestat(os.stat(self.path), os.stat(descriptor))
         return True
 
     def mend(self) -> list[str]:
-        """Drops a torn last line, and sets aside what is no file; returns sentences about that."""
+        """Drop a last line cut short, and rename what is not a file.
+
+        Returns:
+            Sentences about that.
+        """
         with self._writing:
             self.close()
             if self.path.exists() and not self.path.is_file():
@@ -64,109 +74,120 @@ class Rows:
         self,
         arms: Collection[str],
         logged: Mapping[str, Collection[int]],
-        known: Sequence[dict] = (),
+        known: Sequence[dict[str, Any]] = (),
     ) -> list[str]:
-        """Makes the rows of some arms those of the steps that were logged, as far as they are
-        there. What stays, stays byte for byte; atomic.
+        """Make the rows of some arms those of the steps that were logged.
 
-        Later rows are dropped, since their steps will be made again. Of doubled ones the first
-        stays. Lines that are no rows of a step and an arm of this run are moved to a file
-        metrics.damaged.jsonl.
+        Rows that are kept are unchanged, and the file is replaced atomically. Later rows are
+        dropped, since their steps will be made again. Of duplicates the first is kept. Lines that
+        are not rows of a step and an arm of this run are moved to a file metrics.damaged.jsonl.
 
         Args:
-            arms: names of all arms of the run. Rows of those that `logged` does not name stay.
-            logged: {arm: steps} up to the checkpoint that the arm is at.
-            known: rows that the checkpoint has; they are put in where they are missing.
+            arms: names of all arms of the run. Rows of those that `logged` does not name are kept.
+            logged: {arm: steps} up to the checkpoint of the arm.
+            known: rows of the checkpoint; those that are missing are restored.
 
         Returns:
-            Sentences about what was doubled, damaged or is missing.
+            Sentences about what was duplicated or damaged, and what is missing.
         """
         with self._writing:
             self.close()
             content = self._content()
-            sorted_rows = _sort(content, arms, logged)
-            said = sorted_rows.put_back(known, logged) + sorted_rows.about(logged)
-            if b"".join(sorted_rows.kept) != content:
-                said += self._replace(b"".join(sorted_rows.kept), sorted_rows.damaged)
-            return said
+            lines = _sort(content, arms, logged)
+            sentences = lines.put_back(known, logged) + lines.about(logged)
+            kept = b"".join(lines.kept)
+            if kept != content:
+                sentences += self._replace(kept, lines.damaged)
+            return sentences
 
     def _replace(self, kept: bytes, damaged: list[bytes]) -> list[str]:
-        said = []
+        """Write the kept lines, and the damaged ones to another file."""
+        sentences = []
         if damaged:
             file = records.aside(self.path)
             records.write_atomically(file, b"".join(damaged))
-            said = [f"{self.path}: {len(damaged)} damaged rows are now in {file.name}"]
+            sentences.append(f"{self.path}: {len(damaged)} damaged rows are now in {file.name}")
         records.write_atomically(self.path, kept)
-        return said
+        return sentences
 
     def _content(self) -> bytes:
         return self.path.read_bytes() if self.path.is_file() else b""
 
     def close(self) -> None:
-        """Closes the file; the next row opens it again."""
+        """Close the file; the next row opens it again."""
         with self._writing:
-            if self._descriptor is not None:
-                descriptor, self._descriptor = self._descriptor, None
+            descriptor = self._descriptor
+            self._descriptor = None
+            if descriptor is not None:
                 os.close(descriptor)
 
 
-class _Sorted(NamedTuple):
+class _Lines(NamedTuple):
     """The lines of a file, and the places (arm, step) that they have."""
 
     kept: list[bytes]
     damaged: list[bytes]
-    seen: set[tuple[str, int]]
-    doubled: set[tuple[str, int]]
+    places: set[tuple[str, int]]
+    duplicates: set[tuple[str, int]]
 
-    def put_back(self, known: Sequence[dict], arms: Collection[str]) -> list[str]:
-        """Adds rows that are missing; returns sentences about them."""
-        said = []
+    def put_back(self, known: Sequence[dict[str, Any]], arms: Collection[str]) -> list[str]:
+        """Add rows that are missing; returns sentences about them."""
+        sentences = []
         for row in known:
             place = _place(row, arms)
-            if place is not None and place not in self.seen:
-                self.seen.add(place)
+            if place is not None and place not in self.places:
+                arm, step = place
+                self.places.add(place)
                 self.kept.append(json_values.dumps(row).encode() + b"\n")
-                said.append(f"{place[0]}: the row of step {place[1]} was lost and is put back")
-        return said
+                sentences.append(f"{arm}: the row of step {step} was lost and is put back")
+        return sentences
 
     def about(self, logged: Mapping[str, Collection[int]]) -> list[str]:
-        """Sentences about what is doubled or missing: the first five steps of each arm."""
-        said = []
+        """Sentences about what is duplicated or missing: the first five steps of each arm."""
+        sentences = []
         for arm, steps in logged.items():
-            twice = sorted(step for name, step in self.doubled if name == arm)
-            missing = sorted(step for step in steps if (arm, step) not in self.seen)
-            said += [f"{arm}: rows of steps {_some(twice)} were there twice"] if twice else []
-            said += [f"{arm}: rows of steps {_some(missing)} are missing"] if missing else []
-        return said
+            twice = sorted(step for name, step in self.duplicates if name == arm)
+            missing = sorted(step for step in steps if (arm, step) not in self.places)
+            if twice:
+                sentences.append(f"{arm}: rows of steps {_first_five(twice)} were there twice")
+            if missing:
+                sentences.append(f"{arm}: rows of steps {_first_five(missing)} are missing")
+        return sentences
 
 
-def _sort(content: bytes, arms: Collection[str], logged: Mapping[str, Collection[int]]) -> _Sorted:
-    """Which lines stay, and which are damaged; later and doubled rows are neither."""
-    found = _Sorted([], [], set(), set())
+def _sort(content: bytes, arms: Collection[str], logged: Mapping[str, Collection[int]]) -> _Lines:
+    """Which lines are kept, and which are damaged; later rows and duplicates are neither."""
+    lines = _Lines([], [], set(), set())
     last = {arm: max(steps, default=0) for arm, steps in logged.items()}
     for line, row in records.split_lines(content):
         place = _place(row, arms)
         if place is None:
-            found.damaged.append(line)
-        elif place[0] not in logged:
-            found.kept.append(line)
-        elif place in found.seen:
-            found.doubled.add(place)
-        elif place[1] in logged[place[0]]:
-            found.seen.add(place)
-            found.kept.append(line)
-        elif place[1] < last[place[0]]:
-            found.damaged.append(line)
-    return found
+            lines.damaged.append(line)
+            continue
+        arm, step = place
+        if arm not in logged:
+            lines.kept.append(line)
+        elif place in lines.places:
+            lines.duplicates.add(place)
+        elif step in logged[arm]:
+            lines.places.add(place)
+            lines.kept.append(line)
+        elif step < last[arm]:
+            lines.damaged.append(line)
+    return lines
 
 
-def _place(row: dict | None, arms: Collection[str]) -> tuple[str, int] | None:
-    """(arm, step) of a row, or None where it is no row of these arms."""
-    arm, step = (row.get("arm"), row.get("step")) if row else (None, None)
+def _place(row: dict[str, Any] | None, arms: Collection[str]) -> tuple[str, int] | None:
+    """(arm, step) of a row, or None if it is not a row of these arms."""
+    if not row:
+        return None
+    arm = row.get("arm")
+    step = row.get("step")
     if not isinstance(arm, str) or arm not in arms:
         return None
     return (arm, step) if isinstance(step, int) and step > 0 and step is not True else None
 
 
-def _some(steps: list[int]) -> str:
-    return ", ".join(map(str, steps[:5])) + (f" and {len(steps) - 5} more" if steps[5:] else "")
+def _first_five(steps: list[int]) -> str:
+    shown = ", ".join(map(str, steps[:5]))
+    return f"{shown} and {len(steps) - 5} more" if len(steps) > 5 else shown

@@ -1,13 +1,14 @@
-"""The engine: players move, steps are scanned in chunks, states are saved between chunks."""
+"""The training engine: players move, steps run in compiled chunks, states are saved in between."""
 
 from dgm_jax.training._train import TrainResult, train
 from dgm_jax.training.averaging import average_of, averaged, with_average
-from dgm_jax.training.game import Game, look_ahead, make_game, move
+from dgm_jax.training.game import look_ahead, move
 from dgm_jax.training.gathering import gathering_moments
 from dgm_jax.training.loop import Chunk, advance_lane, lane_program, run
 from dgm_jax.training.parts import in_parts
 from dgm_jax.training.players import alternating, consensus, extragradient, optimistic, simultaneous
 from dgm_jax.training.schedules import SCHEDULES, learning_rate
+from dgm_jax.training.setup import Game, make_game
 
 DYNAMICS = {
     "alternating": alternating,

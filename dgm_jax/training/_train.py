@@ -1,26 +1,42 @@
-"""A whole run in one call, for one who has a task, keys and data in memory."""
+"""A whole run in one call, given a task, keys and data in memory."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from dgm_jax import parallel
-from dgm_jax.core import Array, Key, Lane, PyTree, Task, checks, described, on_host, require
+from dgm_jax.core import (
+    Array,
+    Key,
+    Lane,
+    Metrics,
+    PyTree,
+    Sums,
+    Task,
+    checks,
+    described,
+    on_host,
+    require,
+)
 from dgm_jax.training.loop import Chunk, lane_program, run
 from dgm_jax.training.parts import in_parts
 
+_Part = tuple[Lane, Sums, Metrics]
+
 
 class TrainResult(NamedTuple):
-    """A run that has come to its end, with a leading axis of L lanes.
+    """A finished run, with a leading axis of L lanes.
 
-    lanes: the last state; `lanes.train_state.params` are the parameters by part, and
-        `lanes.failed_at` [L] is the step at which a lane diverged, -1 for none.
-    metrics: by name, [L, chunks]: means over the steps of each chunk.
-    evaluation: by name, [L, ...]: what the task's `evaluate` and `conclude` give at the end.
+    Attributes:
+        lanes: the last state; `lanes.train_state.params` are the parameters by part, and
+            `lanes.failed_at` [L] is the step at which a lane diverged, -1 for none.
+        metrics: by name, [L, chunks]: means over the steps of each chunk.
+        evaluation: by name, [L, ...]: the results of the task's `evaluate` and `conclude` at the
+            end.
     """
 
     lanes: Lane
@@ -29,46 +45,79 @@ class TrainResult(NamedTuple):
 
 
 class Progress(Protocol):
-    """What `train` tells of itself, as `terminal.progress.Progress` takes it."""
+    """What `train` calls to show its steps, such as a `terminal.progress.Progress`."""
 
-    def training(self, name: str, total: int, num_seeds: int) -> AbstractContextManager:
-        """Around the steps up to `total` of so many lanes."""
+    def training(self, name: str, total: int, num_seeds: int) -> AbstractContextManager[Any]:
+        """Show the steps that are made inside of a context.
+
+        Args:
+            name: what is trained.
+            total: number of steps.
+            num_seeds: number of lanes.
+
+        Returns:
+            The context.
+        """
         ...
 
-    def update(self, step: int, metrics: dict | None = None, failed: dict | None = None) -> None:
-        """The state after `step`: metrics by name and lane, and the step at which a lane failed."""
+    def update(
+        self,
+        step: int,
+        metrics: dict[str, Any] | None = None,
+        failed: dict[int, int] | None = None,
+    ) -> None:
+        """Show the state after a step.
+
+        Args:
+            step: number of steps made.
+            metrics: by name, one value for each lane.
+            failed: lane -> the step at which it diverged.
+        """
         ...
 
 
 class _Shown:
-    """Steps as they are made, told to a `Progress` if there is one."""
+    """Counts steps, and shows them by a `Progress` if there is one."""
 
     def __init__(self, progress: Progress | None, num_steps: int, num_lanes: int):
-        self._progress, self._total, self._lanes = progress, num_steps, num_lanes
-        self._step, self._last = 0, ({}, {})
+        self._progress = progress
+        self._total = num_steps
+        self._num_lanes = num_lanes
+        self._step = 0
+        self._metrics: dict[str, np.ndarray] = {}
+        self._failed: dict[int, int] = {}
 
-    def training(self) -> AbstractContextManager:
+    def training(self) -> AbstractContextManager[Any]:
+        """The context in which steps are made."""
         if self._progress is None:
             return contextlib.nullcontext()
-        return self._progress.training("training", self._total, self._lanes)
+        return self._progress.training("training", self._total, self._num_lanes)
 
-    def counting(self, program: Callable) -> Callable:
-        """The program of a part of a chunk, whose steps are counted."""
+    def counting(self, program: Callable[..., _Part]) -> Callable[..., _Part]:
+        """The program of `compile_advance`, with its steps counted."""
 
-        def counted(lanes, data, num_steps, sums=None, last=True):
+        def counted(
+            lanes: Lane,
+            data: PyTree,
+            num_steps: int,
+            sums: Sums | None = None,
+            last: bool = True,
+        ) -> _Part:
             self._step += num_steps
             return program(lanes, data, num_steps, sums, last)
 
         return counted
 
     def between(self) -> None:
+        """Show the steps made so far, with the metrics of the last chunk."""
         if self._progress is not None:
-            self._progress.update(self._step, *self._last)
+            self._progress.update(self._step, self._metrics, self._failed)
 
     def chunk(self, chunk: Chunk, metrics: dict[str, np.ndarray]) -> None:
+        """Show a chunk's metrics, and which lanes have diverged."""
         failed_at = np.asarray(chunk.lanes.failed_at)
-        failed = {int(lane): int(failed_at[lane]) for lane in np.flatnonzero(failed_at >= 0)}
-        self._last = metrics, failed
+        self._failed = {int(lane): int(failed_at[lane]) for lane in np.flatnonzero(failed_at >= 0)}
+        self._metrics = metrics
         self.between()
 
 
@@ -85,29 +134,29 @@ def train(
     strategy: str = "auto",
     devices: str = "auto",
 ) -> TrainResult:
-    """Trains a task over many seeds, and over numeric hyper-parameters that differ between them.
+    """Train a task over many seeds, and over numeric hyper-parameters that differ between them.
 
     Args:
-      task: the task, or `hyper -> Task`, where `hyper` holds this lane's own numbers as scalars.
-      keys: typed keys [L], one for each lane, such as `jax.random.split(jax.random.key(0), L)`.
-      data: arrays that the task's `draw` and `evaluate` see; put on the devices once.
-      num_steps: of the game.
-      hyper: arrays [L] by name.
-      chunk_steps: steps after which the host acts; None for all. Ctrl-C is answered within a few
-        seconds, however many they are.
-      callback: called with the `Chunk` after each of them. Its lanes are reused for the next one:
-        take out what is to stay.
-      progress: shows the steps every two seconds, with the metrics and the lanes that diverged
-        after each chunk: a `terminal.progress.Progress()`.
-      strategy: "vmap", "map" or "auto", as in `parallel.over_seeds`.
-      devices: "auto", "jit" or "pmap", as in `parallel.distribute`.
+        task: the task, or `hyper -> Task`, where `hyper` holds one lane's numbers as scalars.
+        keys: typed keys [L], one for each lane, such as `jax.random.split(jax.random.key(0), L)`.
+        data: arrays that the task's `draw` and `evaluate` read; they are put on the devices once.
+        num_steps: number of steps of the game.
+        hyper: arrays [L] by name.
+        chunk_steps: steps after which the host acts; None for all. Ctrl-C is answered within a few
+            seconds, however many they are.
+        callback: called with the `Chunk` after each of them. Its lanes are reused for the next
+            chunk: copy what you want to keep.
+        progress: shows the steps every two seconds, with the metrics and the lanes that diverged
+            after each chunk: a `terminal.progress.Progress()`.
+        strategy: "vmap", "map" or "auto", as in `parallel.over_seeds`.
+        devices: "auto", "jit" or "pmap", as in `parallel.distribute`.
 
     Returns:
-      The last state, the metrics of every chunk and the evaluation of the last.
+        The last state, the metrics of every chunk and the evaluation of the last.
 
     Raises:
-      ConfigError: a number of steps below 1, keys that are not [L], hyper-parameters of another
-        length, or anything that a task must be and is not.
+        ConfigError: for fewer than one step, keys that are not [L], hyper-parameters of another
+            length, or a task that lacks what the engine needs.
     """
     checks.whole(num_steps, "num_steps")
     chunk_steps = num_steps if chunk_steps is None else checks.whole(chunk_steps, "chunk_steps")
@@ -115,29 +164,37 @@ def train(
     require(callable(task_of), f"task must be a Task or hyper -> Task; got {described(task)}")
     hyper = {} if hyper is None else hyper
     require(isinstance(hyper, dict), f"hyper must be arrays by name; got {described(hyper)}")
-    program = parallel.distribute(
-        lane_program(task_of), keys, hyper, strategy=strategy, devices=devices
-    )
+    lanes_of_task = lane_program(task_of)
+    program = parallel.distribute(lanes_of_task, keys, hyper, strategy=strategy, devices=devices)
     data = program.place_data(data)
     shapes = program.abstract(keys, hyper)
-    evaluate = program.compile_evaluate(shapes, data)  # before training, which may take long
+    # Compiled before training, which may take long, so that mistakes in them show at once.
+    evaluate = program.compile_evaluate(shapes, data)
     conclude = program.lower_conclude(shapes, data)
     lanes = program.init(keys, hyper)
     shown = _Shown(progress, num_steps, len(keys))
-    advance = in_parts(
-        shown.counting(program.compile_advance(lanes, data)), between=lambda made: shown.between()
-    )
-    seen = []
-    with shown.training():
-        chunks = run(advance, lanes, data, start=0, num_steps=num_steps, chunk_steps=chunk_steps)
-        for chunk in chunks:
-            lanes = chunk.lanes
-            seen.append(jax.device_get(chunk.metrics))
-            shown.chunk(chunk, seen[-1])
-            if callback is not None:
-                callback(chunk)
+    counted = shown.counting(program.compile_advance(lanes, data))
+    advance = in_parts(counted, between=lambda made: shown.between())
+    chunks = run(advance, lanes, data, start=0, num_steps=num_steps, chunk_steps=chunk_steps)
+    lanes, metrics = _over_chunks(chunks, shown, callback)
     evaluation = on_host(evaluate(lanes, data))
     if conclude is not None:
         evaluation |= on_host(conclude.compile()(lanes, data))
-    metrics = {name: np.stack([each[name] for each in seen], axis=1) for name in seen[0]}
     return TrainResult(lanes, metrics, evaluation)
+
+
+def _over_chunks(
+    chunks: Iterator[Chunk], shown: _Shown, callback: Callable[[Chunk], None] | None
+) -> tuple[Lane, dict[str, np.ndarray]]:
+    """Make the chunks; the last state, and the metrics [L, chunks] by name."""
+    metrics_of_chunks = []
+    with shown.training():
+        for chunk in chunks:
+            lanes = chunk.lanes
+            metrics_of_chunks.append(jax.device_get(chunk.metrics))
+            shown.chunk(chunk, metrics_of_chunks[-1])
+            if callback is not None:
+                callback(chunk)
+    names = list(metrics_of_chunks[0])
+    metrics = {name: np.stack([m[name] for m in metrics_of_chunks], axis=1) for name in names}
+    return lanes, metrics

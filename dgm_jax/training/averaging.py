@@ -1,46 +1,64 @@
 """Exponential moving averages of parts of the parameters, for any algorithm."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import (
     Algorithm,
+    Array,
+    Key,
     Model,
     Params,
+    PyTree,
     State,
+    StepInfo,
     TrainState,
     at_least_float32,
     require,
 )
+from dgm_jax.core.types import DrawBatch
 
 AVERAGE = "average"  # the entry of the model state that holds the averaged parts
 
 
-def averaged(algorithm: Algorithm, parts: tuple[str, ...], decay=0.999) -> Algorithm:
-    """The same algorithm, which also keeps `state["average"][part]`.
+def averaged(
+    algorithm: Algorithm, parts: tuple[str, ...], decay: float | Array = 0.999
+) -> Algorithm:
+    """Add a moving average of parts to an algorithm, kept in `state["average"][part]`.
 
-    a_0 = w_0 and a_t = decay a_{t-1} + (1 - decay) w_t after every step, over the parameters
-    and the model state (batch statistics) of each part, so that an averaged generator
-    is never combined with the statistics of another (Karras et al. 2018, section 4;
-    Yazici et al. 2019). It is kept in at least float32: in bfloat16 it would stop where a step is
-    less than half a unit of its last place. Counts and keys in the state are not averaged: the
-    newest stays. `with_average` makes a model that shows it. `init` raises ConfigError for a part
-    that there is not.
+    a_0 = w_0 and a_t = decay a_{t-1} + (1 - decay) w_t after every step, over the parameters and
+    the model state (batch statistics) of each part, so that an averaged generator is never combined
+    with the statistics of another (Karras et al. 2018, section 4; Yazici et al. 2019). The average
+    is kept in at least float32: in bfloat16 it would stop as soon as a step is less than half a
+    unit of its last place. Counts and keys in the state are not averaged; their newest values are
+    kept. `with_average` makes a model that samples from the average.
+
+    Args:
+        algorithm: how the players move.
+        parts: names of the parts to average.
+        decay: weight of the old average, in [0, 1); may be traced.
+
+    Returns:
+        The algorithm with the average. Its `init` raises ConfigError for an unknown part.
     """
 
-    def mix(old, new):
+    def mix(old: Array, new: Array) -> Array:
         if not jnp.issubdtype(new.dtype, jnp.inexact):
             return new
-        return (decay * old + (1.0 - decay) * new.astype(old.dtype)).astype(old.dtype)
+        mixed = decay * old + (1.0 - decay) * new.astype(old.dtype)
+        return mixed.astype(old.dtype)
 
-    def init(key, params, state):
-        missing = sorted({*parts} - {*params, *state})
-        require(not missing, f"cannot average {missing}: the parts are {sorted({*params, *state})}")
+    def init(key: Key, params: Params, state: State) -> TrainState:
+        known = {*params, *state}
+        missing = sorted({*parts} - known)
+        require(not missing, f"cannot average {missing}: the parts are {sorted(known)}")
         train_state = algorithm.init(key, params, state)
         average = jax.tree.map(_widened, _collect(parts, params, state))
         return train_state._replace(state={**train_state.state, AVERAGE: average})
 
-    def step(train_state, draw):
+    def step(train_state: TrainState, draw: DrawBatch) -> tuple[TrainState, StepInfo]:
         moved, info = algorithm.step(train_state, draw)
         new = _collect(parts, moved.params, moved.state)
         average = jax.tree.map(mix, train_state.state[AVERAGE], new)
@@ -50,49 +68,70 @@ def averaged(algorithm: Algorithm, parts: tuple[str, ...], decay=0.999) -> Algor
 
 
 def with_average(model: Model, parts: tuple[str, ...]) -> Model:
-    """The model as it stands after `averaged` training: its state has the averaged parts too, and
-    what it samples and decodes is that of the average. Its players are the old ones.
+    """Make the model of `averaged` training, which samples and decodes with the average.
 
-    Bounds by `Model.latent` are those of the newest parameters.
+    Its state has an entry for the averaged parts. Its players are unchanged, and bounds by
+    `Model.latent` are those of the newest parameters.
+
+    Args:
+        model: the model that is trained.
+        parts: names of the averaged parts.
+
+    Returns:
+        The model with the average.
     """
 
-    def init(key):
+    def init(key: Key) -> tuple[Params, State]:
         params, state = model.init(key)
         average = jax.tree.map(_widened, _collect(parts, params, state))
         return params, {**state, AVERAGE: average}
 
-    def sample(params, state, key, num_samples, **options):
-        return model.sample(*_averages(params, state), key, num_samples, **options)
+    def sample(params: Params, state: State, key: Key, num_samples: int, **options: Any) -> PyTree:
+        params, state = _averages(params, state)
+        return model.sample(params, state, key, num_samples, **options)
 
-    def decode(params, state, z):
+    def decode(params: Params, state: State, z: PyTree) -> Array:
         assert model.decode is not None
-        return model.decode(*_averages(params, state), z)
+        params, state = _averages(params, state)
+        return model.decode(params, state, z)
 
-    shown = None if model.decode is None else decode
-    return model._replace(init=init, sample=sample, decode=shown)
-
-
-def _collect(parts: tuple[str, ...], params: Params, state: State) -> dict[str, dict]:
-    return {part: {"params": params.get(part, {}), "state": state.get(part, {})} for part in parts}
-
-
-def _widened(x):
-    return at_least_float32(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+    averaged_decode = None if model.decode is None else decode
+    return model._replace(init=init, sample=sample, decode=averaged_decode)
 
 
 def average_of(train_state: TrainState) -> tuple[Params, State]:
-    """`(params, state)` with the averaged parts in place of the newest, where there are any, each
-    array in the type that the newest has."""
+    """Take the averaged parts of a training state, and the newest values of the others.
+
+    Args:
+        train_state: of an `averaged` algorithm.
+
+    Returns:
+        `(params, state)`, each array in the type of the newest.
+    """
     return _averages(train_state.params, train_state.state)
 
 
-def _averages(params: Params, state: State) -> tuple[Params, State]:
-    def averages(kind, newest):
-        return {
-            part: jax.tree.map(lambda a, new: a.astype(new.dtype), tree[kind], newest.get(part, {}))
-            for part, tree in state.get(AVERAGE, {}).items()
-        }
+def _collect(parts: tuple[str, ...], params: Params, state: State) -> dict[str, PyTree]:
+    """{part: its parameters and its state}."""
+    return {part: {"params": params.get(part, {}), "state": state.get(part, {})} for part in parts}
 
-    shown = {**state, **averages("state", state)}
-    shown = {name: tree for name, tree in shown.items() if name != AVERAGE}
-    return {**params, **averages("params", params)}, shown
+
+def _widened(x: Array) -> Array:
+    return at_least_float32(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+
+
+def _averages(params: Params, state: State) -> tuple[Params, State]:
+    """`(params, state)` with the averaged parts in place of the newest."""
+
+    def in_type_of(newest: dict[str, PyTree], kind: str) -> dict[str, PyTree]:
+        averages = {}
+        for part, average in state.get(AVERAGE, {}).items():
+            averages[part] = jax.tree.map(
+                lambda a, new: a.astype(new.dtype), average[kind], newest.get(part, {})
+            )
+        return averages
+
+    averaged_params = {**params, **in_type_of(params, "params")}
+    averaged_state = {**state, **in_type_of(state, "state")}
+    averaged_state.pop(AVERAGE, None)
+    return averaged_params, averaged_state

@@ -1,19 +1,17 @@
-"""Gradients of a game: what each player sees, and how optax moves it.
+"""Gradients of a game, and how optax applies them; the building blocks of `players.py`.
 
-The building blocks of the dynamics in `players.py`. A player's gradient is taken with
-respect to its own parts only; opponents enter as constants, unless the player looks
-ahead of their next updates.
+A player's gradient is taken with respect to its own parts only; opponents enter as constants,
+unless the player looks ahead of their next updates.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from dgm_jax.core import (
-    SOLO,
     Algorithm,
     Array,
     Aux,
@@ -21,151 +19,108 @@ from dgm_jax.core import (
     Params,
     Player,
     PyTree,
-    Replica,
     State,
     StepInfo,
     TrainState,
-    described,
     require,
 )
+from dgm_jax.core.types import AlgorithmStep
+from dgm_jax.training.setup import Game, parts_of
 
-# split(key)[i] equals fold_in(key, i), so the virtual updates need a branch of their own
+# split(key)[i] equals fold_in(key, i), so the keys of virtual updates are folded with this first.
 LOOK_AHEAD = 0x6C6F6F6B
 
-ValueFn = Callable[[Params], Array]  # a player's own parts -> its loss
-
-
-class Game(NamedTuple):
-    """Players with their optimizers, and the device they run on."""
-
-    players: dict[str, Player]
-    optimizers: dict[str, optax.GradientTransformation]
-    replica: Replica = SOLO
-
-    def optimizer(self, name: str) -> optax.GradientTransformationExtraArgs:
-        """A player's optimizer, which takes the extra arguments `value`, `grad` and `value_fn`."""
-        return optax.with_extra_args_support(self.optimizers[name])
+Loss = Callable[[Params], tuple[Array, Aux]]  # of a player's own parts
+ValueFn = Callable[[Params], Array]  # the same without `Aux`
 
 
 class Move(NamedTuple):
-    """One player's gradient at one point, with what was seen on the way."""
+    """One player's gradient at one point.
 
-    gradient: Params  # over the player's own parts
+    Attributes:
+        gradient: with respect to the player's own parts.
+        aux: the `Aux` that the loss returned with its value.
+        loss: the value of the loss.
+    """
+
+    gradient: Params
     aux: Aux
     loss: Array
 
 
-def make_game(players, optimizers, replica: Replica) -> Game:
-    """Checks that the players, their parts and their optimizers fit together.
-
-    Raises ConfigError naming the two sides that disagree.
-    """
-    require(
-        isinstance(players, Mapping) and all(isinstance(p, Player) for p in players.values()),
-        f"players must be {{name: core.Player}}, such as Model.players; got {_entries(players)}",
-    )
-    require(bool(players), "a game needs at least one player, got none")
-    optimizers = by_player(players, optimizers)
-    require(
-        set(players) == set(optimizers),
-        f"players and optimizers must have the same names, got {sorted(players)} and"
-        f" {sorted(optimizers)}",
-    )
-    owner = {}
-    for name, player in players.items():
-        require(
-            not isinstance(player.parts, str),
-            f"player {name!r}: parts must be a tuple of names, such as "
-            f"({player.parts!r},); got the text {player.parts!r}",
-        )
-        require(
-            player.num_updates >= 1,
-            f"player {name!r}: num_updates must be at least 1, got {player.num_updates}",
-        )
-        for part in player.parts:
-            require(
-                part not in owner,
-                f"part {part!r} is owned by both {owner.get(part)!r} and {name!r}",
-            )
-            owner[part] = name
-        for opponent, steps in player.lookahead:
-            require(
-                opponent in players,
-                f"player {name!r} looks ahead of {opponent!r}, not one of {sorted(players)}",
-            )
-            require(steps >= 0, f"player {name!r}: lookahead must be >= 0, got {steps}")
-    return Game(dict(players), dict(optimizers), replica)
-
-
-def by_player(players, optimizers) -> dict[str, optax.GradientTransformation]:
-    """Optimizers by the player's name; a single one is that of each player.
-
-    Raises ConfigError for what is no optimizer of optax.
-    """
-    if isinstance(optimizers, optax.GradientTransformation):
-        return dict.fromkeys(players, optimizers)
-    kind = optax.GradientTransformation
-    fits = isinstance(optimizers, Mapping) and all(
-        isinstance(one, kind) for one in optimizers.values()
-    )
-    require(
-        fits,
-        "optimizers must be one of optax, such as optax.adam(1e-4), or one for each player by name;"
-        f" got {_entries(optimizers)}",
-    )
-    return dict(optimizers)
-
-
-def _entries(value) -> str:
-    """What came where a dictionary was due, each entry in a few words."""
-    if not isinstance(value, Mapping):
-        return described(value)
-    return ", ".join(f"{name!r}: {described(entry)}" for name, entry in value.items()) or "{}"
-
-
 def init_state(game: Game, key: Key, params: Params, state: State) -> TrainState:
-    """The state before the first step. The key is split into noise and data streams."""
+    """Make the state before the first step.
+
+    Args:
+        game: players and optimizers.
+        key: random key; it is split into the streams of noise and of data.
+        params: parameters by part.
+        state: model state by part.
+
+    Returns:
+        The training state at step 0.
+
+    Raises:
+        ConfigError: if a player owns an unknown part, or parameters that are not floating-point.
+    """
     for name, player in game.players.items():
-        missing = [part for part in player.parts if part not in params and part not in state]
-        require(
-            not missing,
-            f"player {name!r} owns {missing}, but the parts are {sorted({*params, *state})}",
+        known = {*params, *state}
+        missing = [part for part in player.parts if part not in known]
+        require(not missing, f"player {name!r} owns {missing}, but the parts are {sorted(known)}")
+        dtypes = {x.dtype for x in jax.tree.leaves(parts_of(player, params))}
+        not_floats = sorted(
+            str(dtype) for dtype in dtypes if not jnp.issubdtype(dtype, jnp.inexact)
         )
-        kinds = {
-            str(x.dtype)
-            for x in jax.tree.leaves(own(player, params))
-            if not jnp.issubdtype(x.dtype, jnp.inexact)
-        }
         require(
-            not kinds,
+            not not_floats,
             f"player {name!r}: parameters must be floating-point numbers, got"
-            f" {', '.join(sorted(kinds))}",
+            f" {', '.join(not_floats)}",
         )
     key_noise, key_data = jax.random.split(key)
     opt_state = {
-        name: game.optimizers[name].init(own(player, params))
+        name: game.optimizers[name].init(parts_of(player, params))
         for name, player in game.players.items()
     }
     return TrainState(jnp.int32(0), key_noise, key_data, params, state, opt_state)
 
 
-def own(player: Player, tree: dict[str, PyTree]) -> dict[str, PyTree]:
-    """The entries of a dictionary by part that belong to the player."""
-    return {part: tree[part] for part in player.parts if part in tree}
-
-
 def move(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key) -> Move:
-    """The gradient of a player's loss with respect to its own parts, averaged over devices."""
+    """Compute a player's gradient with respect to its own parts, averaged over devices.
+
+    Args:
+        game: players and optimizers.
+        name: of the player.
+        train_state: the point at which the gradient is taken.
+        batch: the batch.
+        key: random key of the loss.
+
+    Returns:
+        The gradient, with the loss and its `Aux`.
+    """
     loss = loss_of_parts(game, name, train_state, batch, key)
-    parts = own(game.players[name], train_state.params)
+    parts = parts_of(game.players[name], train_state.params)
+    return _averaged_move(game, loss, parts)
+
+
+def _averaged_move(game: Game, loss: Loss, parts: Params) -> Move:
+    """Gradient, `Aux` and value of a loss, averaged over devices."""
     (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(parts)
     return Move(*game.replica.average((gradient, aux, value)))
 
 
-def loss_of_parts(
-    game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key
-) -> Callable[[Params], tuple[Array, Aux]]:
-    """A player's loss as a function of its own parts, all else as it is in `train_state`."""
+def loss_of_parts(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key) -> Loss:
+    """Make a player's loss a function of its own parts, with all else as in `train_state`.
+
+    Args:
+        game: players and optimizers.
+        name: of the player.
+        train_state: parameters of the other players, and the model state.
+        batch: the batch.
+        key: random key of the loss.
+
+    Returns:
+        `parts -> (loss, Aux)`.
+    """
     player = game.players[name]
 
     def loss(parts: Params) -> tuple[Array, Aux]:
@@ -179,55 +134,73 @@ def loss_of_parts(
     return loss
 
 
-def value_of_parts(game: Game, loss: Callable[[Params], tuple[Array, Aux]]) -> ValueFn:
-    """optax's `value_fn`: the value of a player's loss, averaged over devices."""
-    return lambda parts: game.replica.average(loss(parts)[0])
+def value_of_parts(game: Game, loss: Loss) -> ValueFn:
+    """Make optax's `value_fn` of a player's loss, averaged over devices.
+
+    Args:
+        game: for its replica.
+        loss: `parts -> (loss, Aux)`.
+
+    Returns:
+        `parts -> loss`.
+    """
+
+    def value(parts: Params) -> Array:
+        value, _ = loss(parts)
+        return game.replica.average(value)
+
+    return value
 
 
-def _loss(name: str, player: Player, *arguments) -> tuple[Array, Aux]:
-    """The player's loss with its `Aux`; ConfigError for anything else."""
-    found = player.loss(*arguments)
-    fits = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Aux)
-    kind = [type(x).__name__ for x in found] if type(found) is tuple else type(found).__name__
+def _loss(name: str, player: Player, *arguments: Any) -> tuple[Array, Aux]:
+    """The player's loss with its `Aux`; ConfigError if it returns anything else."""
+    result = player.loss(*arguments)
+    fits = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Aux)
+    kind = [type(x).__name__ for x in result] if type(result) is tuple else type(result).__name__
     require(
         fits, f"player {name!r}: the loss must return (scalar, Aux(state, metrics)), got {kind}"
     )
     require(
-        jnp.shape(found[0]) == (),
-        f"player {name!r}: the loss must be a scalar, got shape {jnp.shape(found[0])}",
+        jnp.shape(result[0]) == (),
+        f"player {name!r}: the loss must be a scalar, got shape {jnp.shape(result[0])}",
     )
-    return found
+    return result
 
 
 def look_ahead(
     game: Game, name: str, num_steps: int, train_state: TrainState, batch: PyTree, key: Key
 ) -> Params:
-    """Parameters after `num_steps` optax updates of one player, differentiable in everything.
+    """Compute the parameters after some optax updates of one player, differentiable in everything.
 
-    All of them see the batch of the player that looks ahead, as Metz et al. 2017 do. The opponent's
-    loss must not stop the gradient at the parameters of the player that looks. Adam's update has no
-    derivative where a gradient has been exactly zero from the start (a dead unit): give it an
+    All updates use the batch of the player that looks ahead, as in Metz et al. 2017. The opponent's
+    loss must not stop the gradient at the parameters of that player. Adam's update has no
+    derivative if a gradient has been exactly zero from the start (a dead unit): give it an
     `eps_root`, such as 1e-16, or the gradient is NaN there.
+
+    Args:
+        game: players and optimizers.
+        name: of the player that is updated.
+        num_steps: number of updates.
+        train_state: where they start.
+        batch: the batch of the player that looks ahead.
+        key: random key of its loss.
+
+    Returns:
+        The parameters of all parts after the updates.
     """
     player = game.players[name]
     key_ahead = jax.random.fold_in(game.replica.fold_key(key), LOOK_AHEAD)
 
-    def one(now, index):
-        def loss(parts):
-            return _loss(
-                name,
-                player,
-                {**now.params, **parts},
-                now.state,
-                batch,
-                jax.random.fold_in(key_ahead, index),
-            )
+    def update(now: TrainState, index: Array) -> tuple[TrainState, None]:
+        def loss(parts: Params) -> tuple[Array, Aux]:
+            params = {**now.params, **parts}
+            key_loss = jax.random.fold_in(key_ahead, index)
+            return _loss(name, player, params, now.state, batch, key_loss)
 
-        (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(own(player, now.params))
-        seen = Move(*game.replica.average((gradient, aux, value)))
-        return apply(game, name, now, seen, value_of_parts(game, loss)), None
+        virtual = _averaged_move(game, loss, parts_of(player, now.params))
+        return apply(game, name, now, virtual, value_of_parts(game, loss)), None
 
-    ahead, _ = jax.lax.scan(one, train_state, jnp.arange(num_steps))
+    ahead, _ = jax.lax.scan(update, train_state, jnp.arange(num_steps))
     return ahead.params
 
 
@@ -235,48 +208,67 @@ def apply(
     game: Game,
     name: str,
     train_state: TrainState,
-    seen: Move,
+    player_move: Move,
     value_fn: ValueFn | None = None,
 ) -> TrainState:
-    """One optax update of one player: its parameters, its optimizer state, its model state.
+    """Make one optax update of one player: its parameters, optimizer state and model state.
 
     Args:
-      game: the players and their optimizers.
-      name: of the player.
-      train_state: where the update starts from.
-      seen: the gradient that it follows, the loss at that point and the model state after it.
-      value_fn: `parts -> loss` on the same batch, for optimizers that search along a line; without
-        it they cannot move.
+        game: the players and their optimizers.
+        name: of the player.
+        train_state: where the update starts.
+        player_move: the gradient that it follows, the loss at that point and the model state after
+            it.
+        value_fn: `parts -> loss` on the same batch, for optimizers with a line search, which cannot
+            move without it.
 
     Returns:
-      The train state after it. Transformations that take optax's extra arguments get `value`,
-      `grad` and `value_fn`.
+        The training state after the update. Transformations that take optax's extra arguments get
+        `value`, `grad` and `value_fn`.
     """
     player = game.players[name]
-    parts = own(player, train_state.params)
-    extra = {"value": seen.loss, "grad": seen.gradient}
+    parts = parts_of(player, train_state.params)
+    extra: dict[str, Any] = {"value": player_move.loss, "grad": player_move.gradient}
     if value_fn is not None:
         extra["value_fn"] = value_fn
     updates, opt_state = game.optimizer(name).update(
-        seen.gradient, train_state.opt_state[name], parts, **extra
+        player_move.gradient, train_state.opt_state[name], parts, **extra
     )
+    new_parts = cast(Params, optax.apply_updates(parts, updates))
     return train_state._replace(
-        params={**train_state.params, **cast(Params, optax.apply_updates(parts, updates))},
-        state={**train_state.state, **own(player, seen.aux.state)},
+        params={**train_state.params, **new_parts},
+        state={**train_state.state, **parts_of(player, player_move.aux.state)},
         opt_state={**train_state.opt_state, name: opt_state},
     )
 
 
 def step_info(moves: dict[str, Move]) -> StepInfo:
-    """What the players report after a step, by player."""
+    """Collect the losses and metrics of a step by player.
+
+    Args:
+        moves: by player.
+
+    Returns:
+        The report of the step.
+    """
     return StepInfo(
-        {name: seen.loss for name, seen in moves.items()},
-        {name: seen.aux.metrics for name, seen in moves.items()},
+        losses={name: player_move.loss for name, player_move in moves.items()},
+        metrics={name: player_move.aux.metrics for name, player_move in moves.items()},
     )
 
 
-def as_algorithm(game: Game, step) -> Algorithm:
-    """An `Algorithm` from a step function."""
-    return Algorithm(
-        init=lambda key, params, state: init_state(game, key, params, state), step=step
-    )
+def as_algorithm(game: Game, step: AlgorithmStep) -> Algorithm:
+    """Make an `Algorithm` of a step function.
+
+    Args:
+        game: players and optimizers.
+        step: `(train_state, draw) -> (train_state, StepInfo)`.
+
+    Returns:
+        The algorithm.
+    """
+
+    def init(key: Key, params: Params, state: State) -> TrainState:
+        return init_state(game, key, params, state)
+
+    return Algorithm(init=init, step=step)

@@ -1,8 +1,8 @@
 """The arrays of a checkpoint as one file: the bytes of every leaf, one after the other.
 
-Names, dtypes, shapes and the hash of the bits are in the checkpoint's seal, so the file needs none
-of them. orbax's own storage of arrays never gives back some kilobytes of each save (tensorstore
-keeps what it returns as JSON), which adds up over the thousands of checkpoints of a run.
+Names, dtypes, shapes and the hash of the bits are in the checkpoint's seal, so the file has none of
+them. orbax's own storage of arrays never releases some kilobytes per save (tensorstore keeps what
+it returns as JSON), which adds up over the thousands of checkpoints of a run.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import jax
 import jax.numpy as jnp
@@ -22,19 +23,39 @@ FILE = "lanes.bin"
 
 
 class LanesHandler(ocp.CheckpointHandler):
-    """Writes and reads the file in the folder that orbax gives; see `SaveLanes`, `RestoreLanes`."""
+    """Writes and reads the file in the folder that orbax chooses."""
 
-    def save(self, directory, args: "SaveLanes") -> None:
-        """Writes the leaves and flushes them to the disk. Raises OSError where it refuses."""
+    def save(self, directory: Any, args: "SaveLanes") -> None:
+        """Write the leaves and flush them to the disk.
+
+        Args:
+            directory: where orbax wants the file.
+            args: the lanes.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
         with open(os.fspath(directory / FILE), "wb") as file:
             for leaf in jax.tree.leaves(args.item):
-                file.write(np.ascontiguousarray(_plain(leaf)).reshape(-1).view(np.uint8).data)
+                values = np.ascontiguousarray(_plain(leaf))
+                file.write(values.reshape(-1).view(np.uint8).data)
             file.flush()
             os.fsync(file.fileno())
 
-    def restore(self, directory, args: "RestoreLanes") -> PyTree:
-        """The leaves, placed by their shardings. Raises OSError where the file cannot be read,
-        ValueError where it has another size than theirs."""
+    def restore(self, directory: Any, args: "RestoreLanes") -> PyTree:
+        """Read the leaves and place them by their shardings.
+
+        Args:
+            directory: where the file is.
+            args: shapes, dtypes and shardings of the leaves.
+
+        Returns:
+            The tree of arrays.
+
+        Raises:
+            OSError: if the file cannot be read.
+            ValueError: if its size does not fit the leaves.
+        """
         path = Path(os.fspath(directory / FILE))
         leaves, structure = jax.tree.flatten(args.item)
         shapes = [jax.eval_shape(_plain, leaf) for leaf in leaves]
@@ -47,7 +68,11 @@ class LanesHandler(ocp.CheckpointHandler):
 @ocp.args.register_with_handler(LanesHandler, for_save=True)
 @dataclasses.dataclass
 class SaveLanes(ocp.args.CheckpointArgs):
-    """item: a tree of arrays."""
+    """What is saved.
+
+    Attributes:
+        item: a tree of arrays.
+    """
 
     item: PyTree
 
@@ -55,7 +80,11 @@ class SaveLanes(ocp.args.CheckpointArgs):
 @ocp.args.register_with_handler(LanesHandler, for_restore=True)
 @dataclasses.dataclass
 class RestoreLanes(ocp.args.CheckpointArgs):
-    """item: the same tree of `jax.ShapeDtypeStruct` with shardings."""
+    """What is restored.
+
+    Attributes:
+        item: a tree of `jax.ShapeDtypeStruct` with shardings.
+    """
 
     item: PyTree
 
@@ -65,15 +94,18 @@ _KEY_WORDS = {"fry": 2, "rbg": 4, "urbg": 4}
 
 
 def read_named(path: Path, leaves: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """The leaves without the program that made them; those of a key as the numbers it is made of.
+    """Read the leaves without the program that made them.
 
     Args:
-        path: of the file.
-        leaves: by path, such as `float32[4, 2]` or `key<fry>[4]`, in the order of the file.
+        path: the file.
+        leaves: types by path, such as `float32[4, 2]` or `key<fry>[4]`, in the order of the file.
+
+    Returns:
+        Arrays by path; a random key is the array of its words.
 
     Raises:
-        OSError: the file cannot be read. ValueError: a leaf of an unknown kind, or a file of
-            another size than the leaves.
+        OSError: if the file cannot be read.
+        ValueError: for an unknown type, or a file whose size does not fit the leaves.
     """
     shapes = {name: _described(text) for name, text in leaves.items()}
     _require_size(path, shapes.values())
@@ -82,12 +114,14 @@ def read_named(path: Path, leaves: Mapping[str, str]) -> dict[str, np.ndarray]:
 
 
 def _require_size(path: Path, shapes: Iterable[jax.ShapeDtypeStruct]) -> None:
-    expected, found = sum(map(_num_bytes, shapes)), path.stat().st_size
-    if found != expected:
-        raise ValueError(f"{path} has {found} bytes, and its arrays {expected}")
+    expected = sum(map(_num_bytes, shapes))
+    num_bytes = path.stat().st_size
+    if num_bytes != expected:
+        raise ValueError(f"{path} has {num_bytes} bytes, and its arrays {expected}")
 
 
 def _described(text: str) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of a type such as `float32[4, 2]`."""
     match = _LEAF.fullmatch(text)
     if match is None or (match[1] and match[2] not in _KEY_WORDS):
         raise ValueError(f"an array of an unknown kind: {text!r}")
@@ -97,33 +131,35 @@ def _described(text: str) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.dtype(match[2]))
 
 
-def _next(file, shape: jax.ShapeDtypeStruct) -> np.ndarray:
+def _next(file: BinaryIO, shape: jax.ShapeDtypeStruct) -> np.ndarray:
+    """The next leaf of the file, as numbers."""
     content = file.read(_num_bytes(shape))
     return np.frombuffer(content, np.uint8).view(shape.dtype).reshape(shape.shape)
 
 
-def _plain(leaf):
-    """An array of numbers: that of a key, or the array itself."""
+def _plain(leaf: Any) -> Any:
+    """The words of a random key, or any other array as it is."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _is_key(leaf) -> bool:
+def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _implementation(leaf) -> str:
-    """How the keys of a shape are made; JAX tells it of arrays only, also while it traces."""
-    found = []
-    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), leaf)
-    return found[0]
+def _implementation(leaf: jax.ShapeDtypeStruct) -> str:
+    """The name of a key's generator, which JAX tells of arrays only, so of one that it traces."""
+    names = []
+    jax.eval_shape(lambda key: names.append(jax.random.key_impl(key)), leaf)
+    return names[0]
 
 
 def _num_bytes(shape: jax.ShapeDtypeStruct) -> int:
-    return int(np.prod(shape.shape, dtype=np.int64)) * np.dtype(shape.dtype).itemsize
+    size = int(np.prod(shape.shape, dtype=np.int64))
+    return size * np.dtype(shape.dtype).itemsize
 
 
-def _read(file, leaf: jax.ShapeDtypeStruct, shape: jax.ShapeDtypeStruct) -> jax.Array:
-    """The next leaf of the file."""
+def _read(file: BinaryIO, leaf: jax.ShapeDtypeStruct, shape: jax.ShapeDtypeStruct) -> jax.Array:
+    """The next leaf of the file, on its devices."""
     array = _next(file, shape)
     if _is_key(leaf):
         array = jax.random.wrap_key_data(jnp.asarray(array), impl=_implementation(leaf))

@@ -1,7 +1,7 @@
-"""A chunk in parts, so that whoever waits for it is heard within seconds.
+"""A chunk made in parts, so that the host can react within seconds.
 
-One compiled program makes any number of steps, so the parts cost no compilation, and wherever a
-chunk is cut its bits are those of the whole.
+One compiled program makes any number of steps, so parts cost no compilation, and the bits of a
+chunk do not depend on where it is cut.
 """
 
 import time
@@ -9,46 +9,50 @@ from collections.abc import Callable
 
 import jax
 
-from dgm_jax.core import Lane, Metrics, PyTree
+from dgm_jax.core import Lane, Metrics, PyTree, Sums
 
-PART_SECONDS = 2.0  # what a part may take, once it is known how long a step does
-_GROWTH = 16  # a part has at most so many times the steps of the one before it
+PART_SECONDS = 2.0  # duration of a part, once that of a step is known
+_GROWTH = 16  # a part has at most this many times the steps of the one before
 
 
 def in_parts(
-    program: Callable,
+    program: Callable[..., tuple[Lane, Sums, Metrics]],
     *,
     between: Callable[[int], None] | None = None,
     seconds: float = PART_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Callable[[Lane, PyTree, int], tuple[Lane, Metrics]]:
-    """`advance(lanes, data, num_steps) -> (lanes, metrics)` for `training.run`, one part at a time.
+    """Make an `advance` for `training.run` that makes a chunk part by part.
 
     Args:
-        program: of `parallel.Distributed.compile_advance`. The first part of all is one step; those
-            that follow are as long as the rate of the one before allows.
-        between: called between two parts of a chunk with the number of its steps that are made.
-            What it raises ends the chunk: its lanes are lost then, and the last checkpoint stands.
-        seconds: what a part should take at most.
-        clock: tells the seconds.
+        program: of `parallel.Distributed.compile_advance`. The very first part is one step; later
+            ones are as long as the measured rate allows.
+        between: called between two parts of a chunk with the number of the chunk's steps made so
+            far. An exception that it raises ends the chunk; its lanes are lost then, and the last
+            checkpoint is the newest state.
+        seconds: longest duration of a part.
+        clock: returns the time in seconds.
+
+    Returns:
+        `advance(lanes, data, num_steps) -> (lanes, metrics)`.
     """
     longest = 1
 
-    def advance(lanes, data, num_steps):
+    def advance(lanes: Lane, data: PyTree, num_steps: int) -> tuple[Lane, Metrics]:
         nonlocal longest
-        sums, left = None, num_steps
-        while left > 0:
-            size = min(longest, left)
+        sums = None
+        remaining = num_steps
+        while remaining > 0:
+            size = min(longest, remaining)
             start = clock()
-            lanes, sums, metrics = jax.block_until_ready(
-                program(lanes, data, size, sums, size == left)
-            )
-            took = clock() - start
-            fitting = int(seconds * size / took) if took > 0 else _GROWTH * size
+            results = program(lanes, data, size, sums, size == remaining)
+            lanes, sums, metrics = jax.block_until_ready(results)
+            duration = clock() - start
+            fitting = int(seconds * size / duration) if duration > 0 else _GROWTH * size
             longest = max(1, min(fitting, _GROWTH * max(size, longest)))
-            left -= size
-            if left and between is not None:
-                between(num_steps - left)
+            remaining -= size
+            if remaining and between is not None:
+                between(num_steps - remaining)
         return lanes, metrics
 
     return advance

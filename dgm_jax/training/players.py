@@ -1,6 +1,6 @@
 """Dynamics of a game: how several players, each with an optax optimizer, move.
 
-Write v(w) for the vector of all players' gradients, each with respect to its own parts.
+Write v(w) for the vector of all players' gradients, each with respect to that player's parts.
 
 | function | update | source |
 | --- | --- | --- |
@@ -11,15 +11,15 @@ Write v(w) for the vector of all players' gradients, each with respect to its ow
 | `consensus` | w - eta (v + gamma grad 1/2 ||v||^2) | Mescheder et al. 2017, algorithm 2 |
 
 Each takes `(players, optimizers, replica)` and returns `Algorithm(init, step)`; one optimizer in
-place of the dictionary is that of each player. With one
-player all of them but `extragradient` and `optimistic` are plain gradient descent.
+place of the dictionary is every player's. With one player all of them but `extragradient` and
+`optimistic` are plain gradient descent.
 
-A player's update changes the parameters and the model state of its own parts, and nothing
-else: what a loss returns as another part's state is dropped. So the generator's step cannot
-advance the discriminator's power iteration, nor the other way round.
+A player's update changes the parameters and the model state of its own parts, and nothing else:
+what a loss returns as another part's state is discarded. So the generator's step cannot advance the
+discriminator's power iteration, nor the other way round.
 
-Randomness: step t uses `fold_in(key, t)`, so a resumed run repeats its noise; batch i
-of the stream is a function of (data_key, i), so it repeats its data.
+Randomness: step t uses `fold_in(key, t)`, so a resumed run repeats its noise; batch i of the stream
+is a function of (data_key, i), so it repeats its data.
 """
 
 import jax
@@ -29,8 +29,10 @@ import optax
 from dgm_jax.core import (
     SOLO,
     Algorithm,
+    Array,
     Aux,
     Key,
+    Metrics,
     Params,
     PyTree,
     Replica,
@@ -38,31 +40,40 @@ from dgm_jax.core import (
     TrainState,
     require,
 )
+from dgm_jax.core.types import DrawBatch
 from dgm_jax.training.game import (
-    Game,
     Move,
     apply,
     as_algorithm,
-    by_player,
     loss_of_parts,
-    make_game,
     move,
-    own,
     step_info,
     value_of_parts,
 )
+from dgm_jax.training.setup import Game, Optimizers, Players, by_player, make_game, parts_of
 
 
-def alternating(players, optimizers, replica: Replica = SOLO) -> Algorithm:
+def alternating(players: Players, optimizers: Optimizers, replica: Replica = SOLO) -> Algorithm:
     """Players move in the order of the dictionary; each sees the others' newest parameters.
 
-    A player with `num_updates=n` makes n updates, each on a fresh batch and key: the
-    step draws sum(num_updates) batches.
+    A player with `num_updates=n` makes n updates, each on a fresh batch and key: the step draws
+    sum(num_updates) batches.
+
+    Args:
+        players: by name, in the order in which they move.
+        optimizers: by the same names, or one for every player.
+        replica: how this device takes part in a batch.
+
+    Returns:
+        The algorithm.
+
+    Raises:
+        ConfigError: if players and optimizers do not fit together.
     """
     game = make_game(players, optimizers, replica)
     updates_per_step = sum(player.num_updates for player in game.players.values())
 
-    def step(train_state, draw):
+    def step(train_state: TrainState, draw: DrawBatch) -> tuple[TrainState, StepInfo]:
         key = jax.random.fold_in(train_state.key, train_state.step)
         index = train_state.step * updates_per_step
         moved = train_state
@@ -76,48 +87,79 @@ def alternating(players, optimizers, replica: Replica = SOLO) -> Algorithm:
     return as_algorithm(game, step)
 
 
-def _updates(game, name, train_state, draw, index, key) -> tuple[TrainState, Move]:
+def _updates(
+    game: Game,
+    name: str,
+    train_state: TrainState,
+    draw: DrawBatch,
+    index: Array,
+    key: Key,
+) -> tuple[TrainState, Move]:
     """`num_updates` updates of one player, and the last of its moves."""
 
-    def update(now, i):
-        batch, key_update = draw(index + i), jax.random.fold_in(key, i)
-        seen = move(game, name, now, batch, key_update)
+    def update(now: TrainState, i: int | Array) -> tuple[TrainState, Move]:
+        batch = draw(index + i)
+        key_update = jax.random.fold_in(key, i)
+        player_move = move(game, name, now, batch, key_update)
         loss = loss_of_parts(game, name, now, batch, key_update)
-        return apply(game, name, now, seen, value_of_parts(game, loss)), seen
+        return apply(game, name, now, player_move, value_of_parts(game, loss)), player_move
 
     num_updates = game.players[name].num_updates
     if num_updates == 1:
         return update(train_state, 0)
 
-    def without_gradient(now, i):
-        now, seen = update(now, i)
-        return now, (seen.loss, seen.aux.metrics)
+    def without_gradient(now: TrainState, i: Array) -> tuple[TrainState, tuple[Array, Metrics]]:
+        now, player_move = update(now, i)
+        return now, (player_move.loss, player_move.aux.metrics)
 
     train_state, reports = jax.lax.scan(without_gradient, train_state, jnp.arange(num_updates))
     loss, metrics = jax.tree.map(lambda x: x[-1], reports)
     return train_state, Move({}, Aux({}, metrics), loss)
 
 
-def simultaneous(players, optimizers, replica: Replica = SOLO) -> Algorithm:
-    """All players move at once from the same point, on the same batch."""
+def simultaneous(players: Players, optimizers: Optimizers, replica: Replica = SOLO) -> Algorithm:
+    """All players move at once from the same point, on the same batch.
+
+    Args:
+        players: by name.
+        optimizers: by the same names, or one for every player.
+        replica: how this device takes part in a batch.
+
+    Returns:
+        The algorithm.
+
+    Raises:
+        ConfigError: if players and optimizers do not fit together, or `num_updates` is not 1.
+    """
     game = _one_update_each(players, optimizers, replica, "simultaneous")
 
-    def step(train_state, draw):
+    def step(train_state: TrainState, draw: DrawBatch) -> tuple[TrainState, StepInfo]:
         batch = draw(train_state.step)
         return _advance(game, train_state, batch, _field(game, train_state, batch))
 
     return as_algorithm(game, step)
 
 
-def extragradient(players, optimizers, replica: Replica = SOLO) -> Algorithm:
-    """Look one simultaneous step ahead, and move from the start with the gradient found there.
+def extragradient(players: Players, optimizers: Optimizers, replica: Replica = SOLO) -> Algorithm:
+    """Look one simultaneous step ahead, and move from the start with the gradient computed there.
 
-    The look-ahead uses the players' optimizers and leaves their states as they were.
-    Both gradients see the same batch and noise (the "same-sample" variant).
+    The look-ahead uses the players' optimizers and leaves their states unchanged. Both gradients
+    use the same batch and noise (the "same-sample" variant).
+
+    Args:
+        players: by name.
+        optimizers: by the same names, or one for every player.
+        replica: how this device takes part in a batch.
+
+    Returns:
+        The algorithm.
+
+    Raises:
+        ConfigError: if players and optimizers do not fit together, or `num_updates` is not 1.
     """
     game = _one_update_each(players, optimizers, replica, "extragradient")
 
-    def step(train_state, draw):
+    def step(train_state: TrainState, draw: DrawBatch) -> tuple[TrainState, StepInfo]:
         batch = draw(train_state.step)
         ahead, _ = _advance(game, train_state, batch, _field(game, train_state, batch))
         moves = _field(game, train_state._replace(params=ahead.params), batch)
@@ -126,9 +168,22 @@ def extragradient(players, optimizers, replica: Replica = SOLO) -> Algorithm:
     return as_algorithm(game, step)
 
 
-def optimistic(players, optimizers, replica: Replica = SOLO) -> Algorithm:
-    """Simultaneous updates along 2 v(w_t) - v(w_{t-1}), with v(w_{-1}) = v(w_0) as in optax: the
-    first is plain."""
+def optimistic(players: Players, optimizers: Optimizers, replica: Replica = SOLO) -> Algorithm:
+    """Simultaneous updates along 2 v(w_t) - v(w_{t-1}), with v(w_{-1}) = v(w_0) as in optax.
+
+    So the first update is a plain one.
+
+    Args:
+        players: by name.
+        optimizers: by the same names, or one for every player.
+        replica: how this device takes part in a batch.
+
+    Returns:
+        The algorithm.
+
+    Raises:
+        ConfigError: if players and optimizers do not fit together, or `num_updates` is not 1.
+    """
     optimizers = {
         name: optax.chain(optax.scale_by_optimistic_gradient(), optimizer)
         for name, optimizer in by_player(players, optimizers).items()
@@ -136,39 +191,53 @@ def optimistic(players, optimizers, replica: Replica = SOLO) -> Algorithm:
     return simultaneous(players, optimizers, replica)
 
 
-def consensus(players, optimizers, replica: Replica = SOLO, *, strength=1.0) -> Algorithm:
+def consensus(
+    players: Players,
+    optimizers: Optimizers,
+    replica: Replica = SOLO,
+    *,
+    strength: float | Array = 1.0,
+) -> Algorithm:
     """Simultaneous updates along v + strength * J^T v, where J^T v = grad of 1/2 ||v||^2.
 
-    `strength` is gamma of Mescheder et al. 2017; it may be a traced number.
+    Args:
+        players: by name.
+        optimizers: by the same names, or one for every player.
+        replica: how this device takes part in a batch.
+        strength: gamma of Mescheder et al. 2017; may be traced.
+
+    Returns:
+        The algorithm.
+
+    Raises:
+        ConfigError: if players and optimizers do not fit together, or `num_updates` is not 1.
     """
     game = _one_update_each(players, optimizers, replica, "consensus")
 
-    def step(train_state, draw):
+    def step(train_state: TrainState, draw: DrawBatch) -> tuple[TrainState, StepInfo]:
         batch = draw(train_state.step)
-        owned = {}
+        owned: Params = {}
         for player in game.players.values():
-            owned |= own(player, train_state.params)
+            owned |= parts_of(player, train_state.params)
 
-        def field(parts):
-            moves = _field(
-                game, train_state._replace(params={**train_state.params, **parts}), batch
-            )
+        def field(parts: Params) -> tuple[Params, dict[str, Move]]:
+            moved = train_state._replace(params={**train_state.params, **parts})
+            moves = _field(game, moved, batch)
             return _by_part(moves), moves
 
         v, pull_back, moves = jax.vjp(field, owned, has_aux=True)
-        # each device knows its own batch's Jacobian only
+        # The Jacobian is that of this device's part of the batch, so it is averaged too.
         (jacobian_v,) = replica.average(pull_back(v))
         total = jax.tree.map(lambda g, c: g + strength * c, v, jacobian_v)
-        moves = {
-            name: seen._replace(gradient=own(game.players[name], total))
-            for name, seen in moves.items()
-        }
+        for name, player in game.players.items():
+            moves[name] = moves[name]._replace(gradient=parts_of(player, total))
         return _advance(game, train_state, batch, moves)
 
     return as_algorithm(game, step)
 
 
-def _one_update_each(players, optimizers, replica, rule) -> Game:
+def _one_update_each(players: Players, optimizers: Optimizers, replica: Replica, rule: str) -> Game:
+    """A game for a rule that moves every player once per step."""
     game = make_game(players, optimizers, replica)
     for name, player in game.players.items():
         require(
@@ -180,7 +249,7 @@ def _one_update_each(players, optimizers, replica, rule) -> Game:
 
 
 def _player_keys(game: Game, train_state: TrainState) -> dict[str, Key]:
-    """A key for each player, for where all of them move once a step."""
+    """A key for each player, if all of them move once per step."""
     key = jax.random.fold_in(train_state.key, train_state.step)
     return {name: jax.random.fold_in(key, rank) for rank, name in enumerate(game.players)}
 
@@ -192,16 +261,20 @@ def _field(game: Game, train_state: TrainState, batch: PyTree) -> dict[str, Move
 
 
 def _by_part(moves: dict[str, Move]) -> Params:
-    return {part: grad for seen in moves.values() for part, grad in seen.gradient.items()}
+    """All players' gradients by part."""
+    gradients: Params = {}
+    for player_move in moves.values():
+        gradients |= player_move.gradient
+    return gradients
 
 
 def _advance(
     game: Game, train_state: TrainState, batch: PyTree, moves: dict[str, Move]
 ) -> tuple[TrainState, StepInfo]:
-    """Applies every player's move at the old point."""
+    """Apply every player's move at the old point."""
     keys = _player_keys(game, train_state)
     moved = train_state
-    for name, seen in moves.items():
+    for name, player_move in moves.items():
         loss = loss_of_parts(game, name, train_state, batch, keys[name])
-        moved = apply(game, name, moved, seen, value_of_parts(game, loss))
+        moved = apply(game, name, moved, player_move, value_of_parts(game, loss))
     return moved._replace(step=train_state.step + 1), step_info(moves)

@@ -1,8 +1,8 @@
-"""Learning-rate schedules that accept traced numbers; a thin layer over optax."""
+"""Learning-rate schedules that accept traced numbers, by optax."""
 
 import optax
 
-from dgm_jax.core import lookup
+from dgm_jax.core import Array, lookup
 
 SCHEDULES = {
     "constant": lambda peak, num_steps: optax.constant_schedule(peak),
@@ -11,11 +11,21 @@ SCHEDULES = {
 }
 
 
-def learning_rate(name: str, peak, num_steps: int):
-    """A schedule `update -> learning rate` that starts at `peak`: constant, cosine or linear (both
-    to zero).
+def learning_rate(name: str, peak: float | Array, num_steps: int) -> optax.Schedule:
+    """Make a schedule of the learning rate: constant, or cosine or linear to zero.
 
     optax counts a player's own updates: for a player with `num_updates=n`, num_steps is n times the
-    steps of the game.
+    number of steps of the game.
+
+    Args:
+        name: "constant", "cosine" or "linear".
+        peak: the rate at the start; may be traced.
+        num_steps: number of updates after which the rate is zero.
+
+    Returns:
+        `update -> learning rate`.
+
+    Raises:
+        ConfigError: for another name.
     """
     return lookup(SCHEDULES, name, "schedule")(peak, num_steps)

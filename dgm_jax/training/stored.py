@@ -1,4 +1,4 @@
-"""A checkpoint read without the program that made it: for who has a folder, and not the data."""
+"""Reads a checkpoint without the program that made it and without the data."""
 
 import re
 from pathlib import Path
@@ -12,33 +12,40 @@ from dgm_jax.training.lanes_file import FILE, read_named
 
 
 class StoredCheckpoint(NamedTuple):
-    """A checkpoint read without the program that made it.
+    """A checkpoint, read without the program that made it.
 
-    arrays: of the lanes by path, such as `train_state/params/generator/Dense_0/kernel`.
+    Attributes:
+        step: number of steps made.
+        identity: of its run.
+        arrays: of the lanes by path, such as `train_state/params/generator/Dense_0/kernel`.
     """
 
     step: int
-    identity: dict
+    identity: dict[str, Any]
     arrays: dict[str, Any]
 
 
 def read_newest(folder: Path) -> tuple[StoredCheckpoint | None, list[str]]:
-    """The newest checkpoint in a folder whose arrays are those that were saved.
+    """Read the newest sound checkpoint of a folder.
 
-    Changes nothing, so a run may be writing there. Whether it is the right run's is for the caller
-    to say, by the identity.
+    Changes nothing, so a run may be writing to the folder. The caller must check by the identity
+    that it is the right run's.
+
+    Args:
+        folder: folder of the checkpoints.
 
     Returns:
-      The checkpoint, or None where none is sound; and of each newer one that is damaged a sentence.
+        The checkpoint, or None if none is sound; and a sentence for each newer one that is damaged.
     """
     notices = []
     if not Path(folder).is_dir():
         return None, notices
-    options = ocp.CheckpointManagerOptions(read_only=True)
-    names = (LANES, SEAL)
-    with ocp.CheckpointManager(
-        Path(folder).resolve(), options=options, item_names=names
-    ) as manager:
+    manager = ocp.CheckpointManager(
+        Path(folder).resolve(),
+        options=ocp.CheckpointManagerOptions(read_only=True),
+        item_names=(LANES, SEAL),
+    )
+    with manager:
         for step in sorted(manager.all_steps(), reverse=True):
             try:
                 return _read(manager, step), notices
@@ -57,10 +64,12 @@ def _read(manager: ocp.CheckpointManager, step: int) -> StoredCheckpoint:
     require_sound_seal(seal)
     if seal["step"] != step:
         raise ValueError(f"it is checkpoint {seal['step']} under another name")
-    saved = read_named(Path(str(manager.directory)) / str(step) / LANES / FILE, seal["leaves"])
+    path = Path(str(manager.directory)) / str(step) / LANES / FILE
+    saved = read_named(path, seal["leaves"])
     if sha256_of(saved) != seal["sha256"]:
         raise ValueError("the arrays are not the ones that were saved: their SHA-256 differs")
-    return StoredCheckpoint(step, seal["identity"], {_simple(path): x for path, x in saved.items()})
+    arrays = {_simple(name): array for name, array in saved.items()}
+    return StoredCheckpoint(step, seal["identity"], arrays)
 
 
 _KEY = re.compile(r"\['((?:[^'\\]|\\.)*)'\]|\[(\d+)\]|\.(\w+)")
@@ -68,4 +77,5 @@ _KEY = re.compile(r"\['((?:[^'\\]|\\.)*)'\]|\[(\d+)\]|\.(\w+)")
 
 def _simple(path: str) -> str:
     """`.params['generator'][0]` as `params/generator/0`."""
-    return "/".join(next(part for part in found if part) for found in _KEY.findall(path))
+    matches = _KEY.finditer(path)
+    return "/".join(match[match.lastindex or 0] for match in matches)

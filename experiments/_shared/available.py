@@ -1,4 +1,4 @@
-"""What `--data auto` stands for, before a run is recorded."""
+"""The data set that `--data auto` chooses, before a run is recorded."""
 
 import dataclasses
 from typing import Any
@@ -7,20 +7,26 @@ from dgm_jax import data
 
 
 def resolve(config: Any, **counts: str) -> tuple[Any, tuple[str, ...]]:
-    """The settings with a data set by name, and sentences on what was chosen.
+    """Replace the data set `auto` by the name of a set on this machine.
 
     Args:
-        config: has `data`. Any name but `auto` stays as it is.
-        counts: settings that say how many images of a split are used, with the split. One that is
-            at its default is lowered to what a smaller set has.
+        config: settings with a field `data`; any name but `auto` is kept.
+        **counts: setting -> split: settings that say how many images of a split are used. One that
+            has its default is lowered to the size of a smaller set.
+
+    Returns:
+        The settings, and sentences that say what was chosen.
     """
     if config.data != data.AUTO:
         return config, ()
-    taken, default = data.available(), type(config)()
-    changes, sentences = {"data": taken.name}, [taken.sentence]
+    taken = data.available()
+    default = type(config)()
+    changes: dict[str, Any] = {"data": taken.name}
+    sentences = [taken.sentence]
     for name, split in counts.items():
-        asked, there = getattr(config, name), taken.sizes[split]
-        if asked == getattr(default, name) and asked > there:
-            changes[name] = there
-            sentences.append(f"{name}={there}, all {split} images of {taken.name}, not {asked}")
+        asked = getattr(config, name)
+        size = taken.sizes[split]
+        if asked == getattr(default, name) and asked > size:
+            changes[name] = size
+            sentences.append(f"{name}={size}, all {split} images of {taken.name}, not {asked}")
     return dataclasses.replace(config, **changes), tuple(sentences)

@@ -1,30 +1,39 @@
-"""Binarised images for likelihood models: loading, batches with their step, grids of samples."""
+"""Binarized images for likelihood models: loading, batches with their step, grids of samples."""
+
+from typing import Any
 
 import numpy as np
 
 from dgm_jax import data, plotting
-from dgm_jax.core import require
-from dgm_jax.run import Inputs
+from dgm_jax.core import Array, Draw, require
+from dgm_jax.run import ArmResult, Inputs
 
-SHOWN = 64  # images of each seed in the figures
+SHOWN = 64  # images of each seed in the plots
 
 
 def load(name: str, binarization: str, asked: dict[str, tuple[str, int]]) -> Inputs:
-    """A set of images by its name; every pixel that training or evaluation sees is 0 or 1.
+    """Load a set of images; every pixel in training and evaluation is 0 or 1.
 
-    asked: of settings, {name: (split, number of its images)}; ConfigError where there are not so
-        many.
+    "dynamic" draws the pixels of training batches anew each time. The images that are evaluated,
+    test images and training images (`training_images`), are drawn once in any case, as by "static".
 
-    "dynamic" draws the pixels of training batches anew each time. What is evaluated, the test
-    images and training images where a figure is a sum over them (`training_images`), is drawn once
-    in any case, as by "static".
+    Args:
+        name: name of the set.
+        binarization: "static", "dynamic" or "threshold".
+        asked: setting name -> (split, number of images it needs).
+
+    Returns:
+        The arrays of both splits, the identity of the data, and the data set.
+
+    Raises:
+        ConfigError: if a setting needs more images than there are.
     """
     dataset = data.load_images(name, scaling="unit", binarization=binarization)
     identity = dataset.info.record()
     arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
     for setting, (split, num) in asked.items():
-        there = len(arrays[split]["image"])
-        require(num <= there, f"{setting}={num}, but {name} has {there} {split} images")
+        num_images = len(arrays[split]["image"])
+        require(num <= num_images, f"{setting}={num}, but {name} has {num_images} {split} images")
     if binarization == "dynamic":
         once = data.load(name, scaling="unit", binarization="static")
         dataset = dataset._replace(test=once.test)
@@ -33,14 +42,28 @@ def load(name: str, binarization: str, asked: dict[str, tuple[str, int]]) -> Inp
     return Inputs(arrays, identity, dataset)
 
 
-def training_images(arrays):
-    """Binary training images uint8 [N, H, W, C] to be summed over: the same ones at every
-    evaluation."""
+def training_images(arrays: dict[str, Any]) -> Array:
+    """Select the binary training images for evaluation, the same ones every time.
+
+    Args:
+        arrays: those of `load`.
+
+    Returns:
+        uint8[N, H, W, C].
+    """
     return arrays.get("train_drawn_once", arrays["train"])["image"]
 
 
-def draw_with_step(inputs: Inputs, batch_size: int):
-    """Batches `{"x", "step"}` of training images."""
+def draw_with_step(inputs: Inputs, batch_size: int) -> Draw:
+    """Make the function that draws batches `{"x", "step"}` of training images.
+
+    Args:
+        inputs: those of `load`.
+        batch_size: images in a batch.
+
+    Returns:
+        `(arrays, data_key, index) -> batch`.
+    """
     draw_images = data.draws(inputs.context, batch_size)
 
     def draw(arrays, data_key, index):
@@ -49,19 +72,22 @@ def draw_with_step(inputs: Inputs, batch_size: int):
     return draw
 
 
-def figures(results, inputs: Inputs) -> dict:
-    """The first seed's samples of each arm ("images"), and real images."""
+def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+    """Plot the first seed's samples of each arm ("images"), and real images.
+
+    Args:
+        results: the finished arms.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {name: (plot, caption)}.
+    """
     real = np.asarray(inputs.context.test["image"][:SHOWN])
-    found = {
-        "real": (
-            plotting.image_grid(real, num_columns=16, title="test images"),
-            "Binarised test images.",
-        )
-    }
+    figure = plotting.image_grid(real, num_columns=16, title="test images")
+    plots = {"real": (figure, "Binarised test images.")}
     for result in results:
-        figure = plotting.image_grid(result.arrays["images"][0], num_columns=16, title=result.name)
-        found[f"samples_{result.name}"] = (
-            figure,
-            f"Means of p(x | z), z from the prior; {result.name}, seed 0.",
-        )
-    return found
+        images = result.arrays["images"][0]
+        figure = plotting.image_grid(images, num_columns=16, title=result.name)
+        caption = f"Means of p(x | z), z from the prior; {result.name}, seed 0."
+        plots[f"samples_{result.name}"] = (figure, caption)
+    return plots

@@ -1,4 +1,4 @@
-"""Names that several experiments offer; a test holds each list against its registry."""
+"""Names that several experiments offer; a test compares each list with its registry."""
 
 from typing import Literal
 

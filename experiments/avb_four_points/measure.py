@@ -1,9 +1,12 @@
-"""Everything of the paper's table by integration over the plane of latents."""
+"""The quantities of the paper's table, by integration over the plane of latents."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from dgm_jax import core
+from dgm_jax.core import Array, Key, Metrics, Network, Params, State, TrainState
 from dgm_jax.densities import bernoulli, gaussian
 from dgm_jax.evaluation.histogram import Cells, centers, counts, histogram_kl
 from dgm_jax.models import AdversarialVae, Vae, avb_draw, avb_terms
@@ -12,41 +15,73 @@ from dgm_jax.objectives import elbo_surgery
 
 SHAPE = (2, 2, 1)  # an image of four binary pixels, of which one is on
 GRID = Cells(-8.0, 8.0, 640)  # of the quadratures
-# of the histograms of implicit posteriors: what q varies inside a bin is lost from its KL
+# Of the histograms of implicit posteriors; variation of q inside a bin is lost from its KL.
 BINS = Cells(-8.0, 8.0, 640)
 NUM_DRAWS = 800_000  # of each implicit posterior
 SHOWN = 2_000
 
 
-def points():
+def points() -> Array:
     """The four images [4, 2, 2, 1]."""
     return jnp.eye(4).reshape(4, *SHAPE)
 
 
-def _log_prior(z):
+def _log_prior(z: Array) -> Array:
     return jnp.sum(gaussian.log_prob(z, 0.0, 1.0), axis=-1)
 
 
-def on_grid(decoder, params, state, z):
-    """log p(x_i | z) of the four points at z [G, 2]: [G, 4], nats."""
+def on_grid(decoder: Network, params: Params, state: State, z: Array) -> Array:
+    """Compute log p(x_i | z) of the four points.
 
-    def rows(some):
-        out, _ = decoder.apply(params["decoder"], state["decoder"], some, train=False)
+    Args:
+        decoder: the decoder's network.
+        params: parameters by part.
+        state: model state by part.
+        z: [G, 2].
+
+    Returns:
+        [G, 4], nats.
+    """
+
+    def log_prob(rows: Array) -> Array:
+        out, _ = decoder.apply(params["decoder"], state["decoder"], rows, train=False)
         return jnp.sum(bernoulli.log_prob(jnp.eye(4), out.reshape(-1, 1, 4)), axis=-1)
 
-    return core.chunked(rows, z, 6_400)
+    return core.chunked(log_prob, z, 6_400)
 
 
-def log_likelihoods(decoder, params, state):
-    """(log p(x_i) [4] by quadrature, log p(x_i | z) [G, 4], log p(z) [G]) on the grid."""
+def log_likelihoods(decoder: Network, params: Params, state: State) -> tuple[Array, Array, Array]:
+    """Compute log p(x_i) by quadrature, with its parts on the grid.
+
+    Args:
+        decoder: the decoder's network.
+        params: parameters by part.
+        state: model state by part.
+
+    Returns:
+        log p(x_i) [4], log p(x_i | z) [G, 4] and log p(z) [G], nats.
+    """
     z = centers(GRID)
-    log_x, log_z = on_grid(decoder, params, state, z), _log_prior(z)
-    return jax.nn.logsumexp(log_x + log_z[:, None], axis=0) + jnp.log(GRID.area), log_x, log_z
+    log_x = on_grid(decoder, params, state, z)
+    log_z = _log_prior(z)
+    log_p = jax.nn.logsumexp(log_x + log_z[:, None], axis=0) + jnp.log(GRID.area)
+    return log_p, log_x, log_z
 
 
-def evaluate_vae(recipe: Vae, train_state, arrays, key):
-    """The posterior is Gaussian, so all expectations are integrals."""
-    params, state = train_state.params, train_state.state
+def evaluate_vae(recipe: Vae, train_state: TrainState, arrays: dict[str, Any], key: Key) -> Metrics:
+    """Evaluate the VAE: its posterior is Gaussian, so all expectations are integrals.
+
+    Args:
+        recipe: the VAE.
+        train_state: the trained state.
+        arrays: not used.
+        key: random key of the draws that are plotted.
+
+    Returns:
+        The rows of the table, and draws "z" of the posteriors.
+    """
+    params = train_state.params
+    state = train_state.state
     log_p, log_x, log_z = log_likelihoods(recipe.decoder, params, state)
     loc, scale = posterior(recipe, params, state, points())
     log_q = jnp.sum(gaussian.log_prob(centers(GRID), loc[:, None], scale[:, None]), axis=-1)
@@ -56,38 +91,46 @@ def evaluate_vae(recipe: Vae, train_state, arrays, key):
     return _table(log_p, reconstruction, surgery.average_kl, surgery.marginal_kl) | {"z": z}
 
 
-def evaluate_avb(recipe: AdversarialVae, train_state, arrays, key):
-    """The posterior is a sampler: its expectations are means over draws, its KL is that of a
-    histogram."""
-    params, state = train_state.params, train_state.state
+def evaluate_avb(
+    recipe: AdversarialVae, train_state: TrainState, arrays: dict[str, Any], key: Key
+) -> Metrics:
+    """Evaluate AVB: expectations are means over draws, and the KL is that of a histogram.
+
+    Args:
+        recipe: the model.
+        train_state: the trained state.
+        arrays: not used.
+        key: random key of the draws.
+
+    Returns:
+        The rows of the table, the critic's bound, and draws "z" of the posteriors.
+    """
+    params = train_state.params
+    state = train_state.state
     log_p, _, _ = log_likelihoods(recipe.decoder, params, state)
 
-    def one(inputs):
-        index, x = inputs
-        many = jnp.broadcast_to(x, (NUM_DRAWS // 100, *SHAPE))
+    def draw_point(index_and_point: tuple[Array, Array]) -> tuple[Array, Array, Array, Array]:
+        index, x = index_and_point
+        batch = jnp.broadcast_to(x, (NUM_DRAWS // 100, *SHAPE))
 
-        def part(key):
-            draw = avb_draw(key, recipe, params, state, many)
-            return (
-                draw.z,
-                on_grid(recipe.decoder, params, state, draw.z)[:, index],
-                avb_terms(jax.random.fold_in(key, 1), recipe, params, state, many[:100]).elbo,
-            )
+        def draw_part(key: Key) -> tuple[Array, Array, Array]:
+            draw = avb_draw(key, recipe, params, state, batch)
+            log_x = on_grid(recipe.decoder, params, state, draw.z)[:, index]
+            key_terms = jax.random.fold_in(key, 1)
+            terms = avb_terms(key_terms, recipe, params, state, batch[:100])
+            return draw.z, log_x, terms.elbo
 
-        z, log_x, critics = jax.lax.map(part, jax.random.split(jax.random.fold_in(key, index), 100))
-        return (
-            counts(z.reshape(-1, 2), BINS),
-            jnp.mean(log_x),
-            jnp.mean(critics),
-            z.reshape(-1, 2)[:SHOWN],
-        )
+        keys = jax.random.split(jax.random.fold_in(key, index), 100)
+        z, log_x, bounds = jax.lax.map(draw_part, keys)
+        z = z.reshape(-1, 2)
+        return counts(z, BINS), jnp.mean(log_x), jnp.mean(bounds), z[:SHOWN]
 
-    found, reconstruction, critics, z = jax.lax.map(one, (jnp.arange(4), points()))
-    each = [histogram_kl(found[i], _log_prior, BINS, NUM_DRAWS) for i in range(4)]
-    marginal = histogram_kl(jnp.sum(found, axis=0), _log_prior, BINS, 4 * NUM_DRAWS)
-    average_kl = jnp.mean(jnp.stack([kl.kl for kl in each]))
+    in_bins, reconstruction, bounds, z = jax.lax.map(draw_point, (jnp.arange(4), points()))
+    kls = [histogram_kl(in_bins[i], _log_prior, BINS, NUM_DRAWS).kl for i in range(4)]
+    marginal = histogram_kl(jnp.sum(in_bins, axis=0), _log_prior, BINS, 4 * NUM_DRAWS)
+    average_kl = jnp.mean(jnp.stack(kls))
     table = _table(log_p, reconstruction, average_kl, marginal.kl)
-    critic_elbo = jnp.mean(critics)
+    critic_elbo = jnp.mean(bounds)
     return table | {
         "critic_elbo": critic_elbo,
         "overstatement": critic_elbo - table["elbo"],
@@ -96,7 +139,7 @@ def evaluate_avb(recipe: AdversarialVae, train_state, arrays, key):
     }
 
 
-def _table(log_p, reconstruction, average_kl, marginal_kl):
+def _table(log_p: Array, reconstruction: Array, average_kl: Array, marginal_kl: Array) -> Metrics:
     """The rows of the paper's table, means over the four points."""
     return {
         "log_likelihood": jnp.mean(log_p),

@@ -1,7 +1,8 @@
 """A VAE and adversarial variational Bayes on four points."""
 
 import functools
-from typing import NamedTuple
+import pathlib
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -16,14 +17,15 @@ from dgm_jax.models import adversarial_variational_bayes as avb_recipe
 from dgm_jax.models import vae as vae_recipe
 from dgm_jax.networks import MLP, NoiseEncoder, ResidualCritic, from_flax, reshaped
 from dgm_jax.run import Inputs
+from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "figures", "load", "model", "references", "snapshots", "validate"]
 
-NOISE_SIZE, HIDDEN = 64, (64, 64, 64)
+NOISE_SIZE = 64
+HIDDEN = (64, 64, 64)
 
-# The table as quoted from memory; its VAE column is confirmed to .002 nats by a NumPy run of the
-# authors' protocol, which is what the VAE is judged by. The AVB column is not confirmed, so it is
-# context.
+# The table as quoted from memory. Its VAE column is confirmed to .002 nats by a NumPy run of the
+# authors' protocol, so the VAE gets a verdict; the AVB column is not confirmed, so it is context.
 PAPER = "Mescheder et al. 2017, four points, quoted from memory"
 PUBLISHED = {
     "vae": {
@@ -42,14 +44,24 @@ PUBLISHED = {
 
 
 class Preset(NamedTuple):
-    """Adam's settings and the batch. AVB's rates never fall: the critic must keep up until the
-    end."""
+    """Adam's settings and the batch size.
 
-    rate: float  # of AVB's encoder and decoder
+    AVB's rates are constant: the critic must keep up until the end.
+
+    Attributes:
+        rate: of AVB's encoder and decoder.
+        critic_rate: of AVB's critic.
+        vae_rate: of the VAE.
+        vae_schedule: schedule of the VAE's rate.
+        b1: of AVB's two optimizers.
+        batch_size: examples in a batch.
+    """
+
+    rate: float
     critic_rate: float
-    vae_rate: float  # of the VAE
-    vae_schedule: str  # by which that falls
-    b1: float  # of AVB's two optimizers
+    vae_rate: float
+    vae_schedule: str
+    b1: float
     batch_size: int
 
 
@@ -60,7 +72,14 @@ PRESETS = {
 
 
 def validate(config: Config) -> None:
-    """Names and sizes, before anything is built."""
+    """Check names and sizes, before anything is built.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     lookup(PRESETS, config.preset, "preset")
     for name in config.model:
         lookup({"vae": 0, "avb": 0}, name, "model")
@@ -68,8 +87,16 @@ def validate(config: Config) -> None:
     require_at_most(10_000, config, "num_critic_updates")
 
 
-def load(settings, needed) -> Inputs:
-    """Four one-hot images, which `build` draws from itself."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Make the inputs: four one-hot images, which `build` holds itself.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     identity = {"name": "four_points", "identity": "four_points[one-hot, 2 x 2 pixels]"}
     return Inputs({}, identity)
 
@@ -85,17 +112,36 @@ def _recipe(config: Config) -> Vae | AdversarialVae:
     return AdversarialVae(encoder, decoder, critic, prior, 2, NOISE_SIZE)
 
 
-def model(config: Config, hyper, dataset) -> Model:
-    """The arm's model."""
+def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
+    """Make the arm's model.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        dataset: recorded identity of the data.
+
+    Returns:
+        The model.
+    """
     recipe = _recipe(config)
     if isinstance(recipe, Vae):
         return vae_recipe(recipe, SHAPE)
     return avb_recipe(recipe, SHAPE, num_critic_updates=config.num_critic_updates)
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed of one model; everything of the paper's table by integration over the plane."""
-    preset, recipe = PRESETS[config.preset], _recipe(config)
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one seed of one model; the paper's table is evaluated by integration over the plane.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
+    preset = PRESETS[config.preset]
+    recipe = _recipe(config)
     game = model(config, hyper, inputs.identity)
 
     def draw(arrays, data_key, index):
@@ -114,8 +160,15 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     return Task(game.init, draw, algorithm, evaluate)
 
 
-def references(config: Config) -> list[dict]:
-    """The paper's table; a verdict where a tolerance is known."""
+def references(config: Config) -> list[dict[str, Any]]:
+    """The paper's table, with a verdict if a tolerance is known.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Rows with metric, published value, spread and source.
+    """
     rows = PUBLISHED[config.model[0]]
     return [
         {"metric": k, "published": v, "spread": s, "source": PAPER}

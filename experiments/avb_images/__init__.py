@@ -13,16 +13,16 @@ three standard errors. In the paper (Mescheder et al. 2017, MNIST; quoted from m
 adaptive contrast claims -83.6 where annealing finds -91.2.
 
 Measured on Fashion-MNIST with the defaults (3 seeds of 0, 2026-11-23, two CPU cores, 26 minutes,
-part of them beside other work), nats:
+part of them alongside other work), nats:
 
     model         bound                    log p (annealed)         gap                   alarm
     vae           -238.6 [-239.1, -238.1]  -236.0 [-236.4, -235.5]   2.66 [ 2.09,  3.22]  no seed
     avb           -229.3 [-230.5, -228.1]  -239.2 [-240.2, -238.2]  -9.86 [-10.5, -9.27]  every seed
     avb_adaptive  -236.6 [-237.4, -235.9]  -235.0 [-235.9, -234.1]   1.66 [ 1.33,  1.99]  no seed
 
-As in the paper the plain critic overstates and adaptive contrast does not. Of eight chains 7 count
-for the VAE and with adaptive contrast, 2.6 for plain AVB, whose annealed estimate is so the
-loosest.
+As in the paper the plain critic overstates and adaptive contrast does not. The effective sample
+size of the eight chains is 7 for the VAE and with adaptive contrast, and 2.6 for plain AVB, whose
+annealed estimate is therefore the loosest.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ Model = Literal["vae", "avb", "avb_adaptive_contrast"]
 
 @dataclasses.dataclass(frozen=True)
 class Config(vae.VaeConfig):
-    """AVB, with and without adaptive contrast, beside a VAE."""
+    """AVB, with and without adaptive contrast, and a VAE."""
 
     model: tuple[Model, ...] = typing.get_args(Model)
     """Arms."""

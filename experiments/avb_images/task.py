@@ -1,6 +1,8 @@
-"""AVB and a VAE on binarised images, and their bounds against annealing."""
+"""AVB and a VAE on binarized images, and their bounds compared with annealing."""
 
 import functools
+import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,14 @@ import optax
 
 from dgm_jax import data, likelihood, priors, training
 from dgm_jax.core import (
+    Array,
+    Key,
+    Metrics,
     Model,
+    Params,
+    State,
     Task,
+    TrainState,
     lookup,
     require,
     require_at_least,
@@ -28,6 +36,7 @@ from dgm_jax.models import vae as vae_recipe
 from dgm_jax.models.latent import terms
 from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
 from dgm_jax.run import Inputs
+from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "figures", "load", "model", "resolve", "validate"]
 
@@ -38,7 +47,14 @@ NUM_BASES = 8
 
 
 def validate(config: Config) -> None:
-    """Names and ranges, before anything is loaded."""
+    """Check names and ranges, before anything is loaded.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     study.validate(config)
     for name in config.model:
         lookup(MODELS, name, "model")
@@ -58,30 +74,58 @@ def validate(config: Config) -> None:
     )
 
 
-def load(settings, needed) -> Inputs:
-    """Binarised images."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Load binarized images.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     return study.inputs_of(settings, "num_ais")
 
 
-def _recipe(config: Config, dataset) -> Vae | AdversarialVae:
+def _recipe(config: Config, dataset: dict[str, Any]) -> Vae | AdversarialVae:
     name = config.model[0]
     if name == "vae":
         return study.recipe(config, dataset, config.latent_size)
     return _adversarial(config, tuple(dataset["shape"]), name == "avb_adaptive_contrast")
 
 
-def model(config: Config, hyper, dataset) -> Model:
-    """The arm's model."""
-    recipe, shape = _recipe(config, dataset), tuple(dataset["shape"])
+def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
+    """Make the arm's model.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        dataset: recorded identity of the data.
+
+    Returns:
+        The model.
+    """
+    recipe = _recipe(config, dataset)
+    shape = tuple(dataset["shape"])
     beta = study.linear_warm_up(config)
     if isinstance(recipe, Vae):
         return vae_recipe(recipe, shape, beta=beta)
     return avb_recipe(recipe, shape, num_critic_updates=config.num_critic_updates, beta=beta)
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed of one model."""
-    recipe, game = _recipe(config, inputs.identity), model(config, hyper, inputs.identity)
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one seed of one model.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
+    recipe = _recipe(config, inputs.identity)
+    game = model(config, hyper, inputs.identity)
     rate = functools.partial(training.learning_rate, "cosine")
     optimizers = {"vae": optax.adam(rate(hyper["learning_rate"], config.num_steps), b1=0.5)}
     coupling = None
@@ -94,12 +138,13 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     bound = terms if isinstance(recipe, Vae) else adversarial_terms
 
     def evaluate(train_state, arrays, key):
-        params, state = train_state.params, train_state.state
+        params = train_state.params
+        state = train_state.state
         x = data.to_model_range(arrays["test"]["image"][:1000], "unit")
-        found = bound(key, recipe, params, state, x)
+        elbo_terms = bound(key, recipe, params, state, x)
         return {
-            "claimed_elbo": jnp.mean(found.elbo),
-            "test_kl": jnp.mean(found.kl),
+            "claimed_elbo": jnp.mean(elbo_terms.elbo),
+            "test_kl": jnp.mean(elbo_terms.kl),
             "images": game.sample(params, state, jax.random.fold_in(key, 1), binary_images.SHOWN),
         }
 
@@ -108,7 +153,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     return Task(game.init, draw, algorithm, evaluate, coupling, conclude)
 
 
-def _adversarial(config: Config, shape, adaptive_contrast: bool) -> AdversarialVae:
+def _adversarial(config: Config, shape: tuple[int, ...], adaptive_contrast: bool) -> AdversarialVae:
     if adaptive_contrast:
         encoder = AdditiveNoiseEncoder(config.hidden, config.latent_size, NUM_BASES)
     else:
@@ -126,9 +171,12 @@ def _adversarial(config: Config, shape, adaptive_contrast: bool) -> AdversarialV
     )
 
 
-def _conclude(config, recipe, bound, train_state, arrays, key):
-    """The claimed bound against annealed importance sampling, on the same test images."""
-    params, state = train_state.params, train_state.state
+def _conclude(
+    config, recipe, bound, train_state: TrainState, arrays: dict[str, Any], key: Key
+) -> Metrics:
+    """Compare the claimed bound with annealed importance sampling on the same test images."""
+    params = train_state.params
+    state = train_state.state
     key_bound, key_ais = jax.random.split(key)
     x = data.to_model_range(arrays["test"]["image"][: config.num_ais], "unit")
     draws = [
@@ -137,21 +185,28 @@ def _conclude(config, recipe, bound, train_state, arrays, key):
     ]
     claimed = jnp.mean(jnp.stack(draws), axis=0)
     settings = likelihood.Settings(num_steps=config.ais_steps, num_chains=config.num_chains)
-    found = _annealed(key_ais, settings, recipe, params, state, x)
-    alarm = likelihood.overstated(claimed, found)
-    mean = jnp.mean(found.log_prob)
+    estimate = _annealed(key_ais, settings, recipe, params, state, x)
+    alarm = likelihood.overstated(claimed, estimate)
+    mean = jnp.mean(estimate.log_prob)
     return {
         "adversarial_bound": jnp.mean(claimed),
         "annealed_log_prob": mean,
-        "annealed_error": likelihood.average(found).monte_carlo_error,
-        "annealed_sample_size": jnp.mean(found.effective_sample_size),
+        "annealed_error": likelihood.average(estimate).monte_carlo_error,
+        "annealed_sample_size": jnp.mean(estimate.effective_sample_size),
         "gap": mean - jnp.mean(claimed),
         "alarm": alarm.flag.astype(jnp.float32),
     }
 
 
-def _annealed(key, settings, recipe, params, state, x):
-    """From the Gaussian with the moments of q(z | x), those of 64 draws where it is implicit."""
+def _annealed(
+    key: Key,
+    settings: likelihood.Settings,
+    recipe: Vae | AdversarialVae,
+    params: Params,
+    state: State,
+    x: Array,
+) -> likelihood.LogProbEstimate:
+    """Anneal from the Gaussian with q(z | x)'s moments, those of 64 draws if q is implicit."""
     gaussian = None
     if isinstance(recipe, AdversarialVae):
         key_moments = jax.random.fold_in(key, 1)

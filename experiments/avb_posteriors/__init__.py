@@ -1,5 +1,4 @@
-"""Adversarial variational Bayes without data: an implicit sampler and Gaussians against posteriors
-that are known.
+"""Adversarial variational Bayes without data: an implicit sampler on known posteriors.
 
     python -m experiments.avb_posteriors
     python -m experiments.avb_posteriors --arm torus/avb torus/full_rank --num_seeds 1
@@ -8,7 +7,7 @@ that are known.
         --num_steps 10000
 
 Mescheder, Nowozin and Geiger 2017, section 5.2, and the public notebook, which show plots and no
-figures. Densities: `dgm_jax.densities.posteriors`; families: `dgm_jax.models.posterior_families`.
+numbers. Densities: `dgm_jax.densities.posteriors`; families: `dgm_jax.models.posterior_families`.
 In the plane the KL of the Gaussians is a quadrature, that of the sampler comes from 400,000 draws
 in a histogram (bins of .06 on [-6, 6]^2, counts corrected after Grassberger; the Gaussians, counted
 in the same way, come out .003 nats above their quadrature). Eight schools have ten numbers: its

@@ -1,6 +1,8 @@
 """One family of approximations, fitted to one posterior."""
 
 import functools
+import pathlib
+from typing import Any
 
 import optax
 
@@ -19,6 +21,7 @@ from dgm_jax.experiments.avb_posteriors.measure import (
 from dgm_jax.models.posterior_families import Family, gaussian_family, implicit_family
 from dgm_jax.networks import ResidualCritic, from_flax
 from dgm_jax.run import Inputs
+from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "figures", "load", "model", "snapshots", "validate"]
 
@@ -26,7 +29,14 @@ COUPLING = "adaptive contrast takes the moments of a batch of draws"
 
 
 def validate(config: Config) -> None:
-    """Names and sizes, before anything is built."""
+    """Check names and sizes, before anything is built.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     for name in config.arm:
         split_arm(name)
     require_at_least(2, config, "batch_size")
@@ -41,8 +51,16 @@ def validate(config: Config) -> None:
     require_positive(config, "gaussian_learning_rate", "learning_rate", "critic_learning_rate")
 
 
-def load(settings, needed) -> Inputs:
-    """The truth about each posterior of the run; there are no data."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Compute the exact values of each posterior of the run; there are no data.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     names = sorted({split_arm(arm)[0] for arm in settings.arm})
     return Inputs(
         {name: truth(name)._asdict() for name in names},
@@ -67,8 +85,17 @@ def _family(config: Config) -> Family:
     )
 
 
-def model(config: Config, hyper, dataset) -> Model:
-    """The arm's family; samples [num_samples, D] are draws of it."""
+def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
+    """Make the arm's family; samples [num_samples, D] are draws of it.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        dataset: recorded identity of the data.
+
+    Returns:
+        The model.
+    """
     family = _family(config)
 
     def sample(params, state, key, num_samples):
@@ -77,22 +104,30 @@ def model(config: Config, hyper, dataset) -> Model:
     return Model(family.init, family.players, sample)
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed of one family on one posterior."""
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one seed of one family on one posterior.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
     posterior, name = split_arm(config.arm[0])
-    target, rates = POSTERIORS[posterior], {"q": hyper["gaussian_learning_rate"]}
-    family, game = _family(config), model(config, hyper, inputs.identity)
+    target = POSTERIORS[posterior]
+    family = _family(config)
+    game = model(config, hyper, inputs.identity)
+    rates = {"q": hyper["gaussian_learning_rate"]}
     if name == "avb":
         rates = {"q": hyper["learning_rate"], "critic": hyper["critic_learning_rate"]}
-    optimizers = {
-        player: optax.adam(  # a schedule counts the updates of its player
-            training.learning_rate(
-                "cosine", rate, config.num_steps * game.players[player].num_updates
-            ),
-            b1=0.5 if name == "avb" else 0.9,
-        )
-        for player, rate in rates.items()
-    }
+    optimizers = {}
+    for player, rate in rates.items():
+        # A schedule counts the updates of its player.
+        num_updates = config.num_steps * game.players[player].num_updates
+        schedule = training.learning_rate("cosine", rate, num_updates)
+        optimizers[player] = optax.adam(schedule, b1=0.5 if name == "avb" else 0.9)
 
     def evaluate(train_state, arrays, key):
         return evaluate_family(key, family, target, train_state.params, Truth(**arrays[posterior]))

@@ -5,7 +5,7 @@
 
 Mescheder, Geiger and Nowozin 2018: point mass against point mass, a linear critic, theta = psi = 1
 at the start, step size .2, 500 steps. `distance` is how far (theta, psi) then is from the
-equilibrium (0, 0); beside it stands what the public notebook of GAN_stability gives with its
+equilibrium (0, 0); it is compared with what the public notebook of GAN_stability gives with its
 constants: WGAN-GP with lambda = .7 and target 1, R1 with gamma / 2 psi^2, alternating updates with
 the generator first. Its consensus formula halves one term: `half_consensus` repeats
 that and ends at 2.08e-10, `gan_consensus`, the method of the paper, at 2.58e-10. `spectral_radius`

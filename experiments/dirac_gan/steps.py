@@ -1,4 +1,4 @@
-"""Convergence of the Dirac-GAN: paths of the engine's own steps, and their spectrum."""
+"""Convergence of the Dirac-GAN: paths of the engine's own steps, and the spectrum of a step."""
 
 import functools
 from typing import NamedTuple
@@ -8,13 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax import training
-from dgm_jax.core import SOLO, Algorithm, Replica, lookup
+from dgm_jax.core import SOLO, Algorithm, Array, Replica, lookup
 from dgm_jax.models import DIRAC_GAMES, dirac_gan, dirac_optimizers, sorted_eigenvalues
 
 
 class GameRule(NamedTuple):
-    """A game of `models.DIRAC_GAMES` and the rule of `training.DYNAMICS` by which its
-    players move."""
+    """A game, and the rule by which its players move.
+
+    Attributes:
+        game: of `models.DIRAC_GAMES`.
+        dynamics: of `training.DYNAMICS`.
+    """
 
     game: str
     dynamics: str
@@ -35,19 +39,40 @@ ARMS = {
 
 
 def algorithm(
-    arm: GameRule, step_size, replica: Replica = SOLO, *, updates: tuple[int, int] = (1, 1)
+    arm: GameRule,
+    step_size: float | Array,
+    replica: Replica = SOLO,
+    *,
+    updates: tuple[int, int] = (1, 1),
 ) -> Algorithm:
-    """One step of the arm as the engine makes it; `updates` of generator and discriminator, in this
-    order."""
+    """Make the arm's algorithm as the engine runs it.
+
+    Args:
+        arm: game and rule.
+        step_size: of both players.
+        replica: how this device takes part in a batch.
+        updates: of generator and discriminator in a step.
+
+    Returns:
+        The algorithm.
+    """
     game = lookup(DIRAC_GAMES, arm.game, "game")
     rule = lookup(training.DYNAMICS, arm.dynamics, "dynamics")
-    return rule(
-        dirac_gan(game, updates=updates).players, dirac_optimizers(game, step_size), replica
-    )
+    players = dirac_gan(game, updates=updates).players
+    return rule(players, dirac_optimizers(game, step_size), replica)
 
 
 def trajectory(arm: GameRule, step_size: float, num_steps: int) -> np.ndarray:
-    """float[T + 1, 2]: (theta, psi) after 0, 1, ..., T steps from (1, 1)."""
+    """Compute the path of the players from (1, 1).
+
+    Args:
+        arm: game and rule.
+        step_size: of both players.
+        num_steps: T.
+
+    Returns:
+        float[T + 1, 2]: (theta, psi) after 0, 1, ..., T steps.
+    """
     rule = algorithm(arm, step_size)
     start = rule.init(jax.random.key(0), *dirac_gan().init(jax.random.key(0)))
 
@@ -61,20 +86,26 @@ def trajectory(arm: GameRule, step_size: float, num_steps: int) -> np.ndarray:
 
 @functools.cache
 def spectrum(arm: GameRule, step_size: float, updates: tuple[int, int] = (1, 1)) -> np.ndarray:
-    """complex128[N]: eigenvalues at (0, 0) of one step, by `jacfwd` through the players and their
-    optax updates.
+    """Compute the eigenvalues of one step at (0, 0), by `jacfwd` through the players and optax.
 
     The step acts on all it carries: (theta, psi), and for `optimistic` the gradient that the
-    optimizer remembers. Largest modulus first, and of a conjugate pair the one above the real axis.
-    NaN for the gradient penalty, as (|psi| - 1)^2 has no derivative there. In double precision: at
-    a double eigenvalue an error e becomes sqrt(e).
+    optimizer stores. In double precision: at a double eigenvalue an error e becomes sqrt(e).
+
+    Args:
+        arm: game and rule.
+        step_size: of both players.
+        updates: of generator and discriminator in a step.
+
+    Returns:
+        complex128[N], largest modulus first, and of a conjugate pair the one above the real axis.
+        NaN for the gradient penalty, as (|psi| - 1)^2 has no derivative there.
     """
     if DIRAC_GAMES[arm.game].penalty == "gradient_penalty":
         return np.full(2, complex(np.nan, np.nan))
     with jax.enable_x64(True):
         rule = algorithm(arm, step_size, updates=updates)
         start = rule.init(jax.random.key(0), *dirac_gan(start=(0.0, 0.0)).init(jax.random.key(0)))
-        # stays at (0, 0); an optimizer's first step may differ
+        # One step stays at (0, 0), but an optimizer's first step may differ from later ones.
         start, _ = rule.step(start, lambda index: {})
         leaves, structure = jax.tree.flatten((start.params, start.opt_state))
         moving = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]

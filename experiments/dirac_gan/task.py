@@ -1,6 +1,8 @@
-"""The table of the Dirac-GAN: where each arm ends, and the spectrum of its step."""
+"""The values of the Dirac-GAN: where each arm ends, and the spectrum of its step."""
 
 import functools
+import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from dgm_jax.experiments.dirac_gan.figures import figures
 from dgm_jax.experiments.dirac_gan.steps import ARMS, algorithm, spectrum
 from dgm_jax.models import DIRAC_GAMES, dirac_gan, dirac_spectrum
 from dgm_jax.run import Inputs
+from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "figures", "finalise", "load", "model", "references", "validate"]
 
@@ -39,24 +42,57 @@ DISTANCES = {
 
 
 def validate(config: Config) -> None:
-    """Known arms and a positive step."""
+    """Check that arms are known and the step is positive.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     for name in config.arm:
         lookup(ARMS, name, "arm")
     require_positive(config, "step_size")
 
 
-def load(settings, needed) -> Inputs:
-    """Nothing but the point at 0, which is in the losses."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Make the inputs: the only data point, 0, is part of the losses.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     return Inputs({}, {"name": "a point mass at 0"})
 
 
-def model(config: Config, hyper, dataset) -> Model:
-    """The arm's game; its rule may be another than one player after the other."""
+def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
+    """Make the arm's game; its rule need not be one player after the other.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        dataset: recorded identity of the data.
+
+    Returns:
+        The model.
+    """
     return dirac_gan(DIRAC_GAMES[lookup(ARMS, config.arm[0], "arm").game])
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """Two numbers play one game under one rule: where do they end?"""
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one seed: two numbers play one game under one rule.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
     arm = lookup(ARMS, config.arm[0], "arm")
 
     def evaluate(train_state, arrays, key):
@@ -73,9 +109,19 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     )
 
 
-def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
-    """The distance, in double precision because the square of 1e-22 leaves single precision; and
-    the spectrum."""
+def finalise(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Compute the distance from the end to (0, 0), and the spectrum of a step.
+
+    In double precision, because the square of 1e-22 is too small for single precision.
+
+    Args:
+        arrays: results of the last evaluation, [num_seeds, ...] each.
+        config: the settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {metric: [num_seeds]}.
+    """
     arm = ARMS[config.arm[0]]
     values = spectrum(arm, config.step_size)
     exact = dirac_spectrum(DIRAC_GAMES[arm.game], arm.dynamics, config.step_size)
@@ -87,15 +133,23 @@ def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
         "rate_real": (values[0].real - 1) / config.step_size,
         "rate_imaginary": values[0].imag / config.step_size,
     }
-    theta, psi = np.asarray(arrays["theta"], np.float64), np.asarray(arrays["psi"], np.float64)
-    return {"distance": np.hypot(theta, psi)} | {
-        k: np.full(theta.shape, v) for k, v in shared.items()
-    }
+    theta = np.asarray(arrays["theta"], np.float64)
+    psi = np.asarray(arrays["psi"], np.float64)
+    metrics = {"distance": np.hypot(theta, psi)}
+    return metrics | {name: np.full(theta.shape, value) for name, value in shared.items()}
 
 
-def references(config: Config) -> list[dict]:
-    """The notebook's distance at its settings; the spectrum in closed form at any step size."""
-    name, rows = config.arm[0], []
+def references(config: Config) -> list[dict[str, Any]]:
+    """The notebook's distance at its settings; the spectrum in closed form at any step size.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Rows with metric, published value, spread and source.
+    """
+    name = config.arm[0]
+    rows = []
     if (config.step_size, config.num_steps) == (0.2, 500) and name in DISTANCES:
         published, spread = DISTANCES[name]
         rows.append(

@@ -1,5 +1,4 @@
-"""The KL term of a VAE taken apart over the whole training set, and what is wrong with both obvious
-priors.
+"""The KL term of a VAE decomposed over the training set, and the flaws of both obvious priors.
 
     python -m experiments.elbo_surgery
     python -m experiments.elbo_surgery --latent 2 --num_surgery 10000
@@ -9,12 +8,13 @@ information of index and z + KL(q(z) || p(z)), with q(z) the average of all n po
 exactly (each z meets all n). The information is at most log n (log 60,000 = 11.0). `identity_error`
 is the difference of the two sides as computed.
 
-N(0, I) over-regularises: `marginal_kl` nats an image are lost to a prior that is not where the
-codes are. The best prior for the training set is q(z) itself: put in its place after training it
-gains exactly that, `train_gain` = marginal_kl. But it overfits: on test images it gains `test_gain`
-only, each training code having a component of its own, and one evaluation costs n Gaussians.
+N(0, I) over-regularizes: `marginal_kl` nats an image are lost because the prior is not where the
+codes are. The best prior for the training set is q(z) itself: replacing the prior by it after
+training gains exactly that, `train_gain` = marginal_kl. But it overfits, since each training code
+has its own component: on test images it gains `test_gain` only, and one evaluation costs n
+Gaussians.
 
-Measured with `--data fashion_mnist` (3 seeds of 0, 2026-11-23, two CPU cores, 27 minutes beside
+Measured with `--data fashion_mnist` (3 seeds of 0, 2026-11-23, two CPU cores, 27 minutes alongside
 other work), means over seeds in nats, all 60,000 training images in the sums; log n = 11.00:
 
     latents  average KL  infor-   of     marginal  gain on  gain on  active  identity
@@ -23,8 +23,8 @@ other work), means over seeds in nats, all 60,000 training images in the sums; l
          10       14.66   10.47   .952      4.19     4.19     -.51   9.67        1e-6
          50       15.00   10.52   .957      4.47     4.47     -.67     13        2e-6
 
-With ten latents or more nearly every image has a code of its own, N(0, I) costs 4.2 to 4.5 nats an
-image, and the exact aggregate, which would win them back on the training set, is worse than N(0, I)
+With ten latents or more nearly every image has its own code, N(0, I) costs 4.2 to 4.5 nats an
+image, and the exact aggregate, which would recover them on the training set, is worse than N(0, I)
 on test images.
 """
 

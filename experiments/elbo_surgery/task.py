@@ -1,14 +1,16 @@
-"""A VAE at one latent size, and its average KL taken apart over the training set."""
+"""A VAE at one latent size, and the decomposition of its average KL over the training set."""
 
 import dataclasses
 import functools
+import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, plotting, priors, sampling, training
-from dgm_jax.core import Model, Task, chunked, require
+from dgm_jax.core import Key, Metrics, Model, Task, TrainState, chunked, require
 from dgm_jax.densities import gaussian
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.available import resolve as resolve
@@ -17,13 +19,21 @@ from dgm_jax.experiments.elbo_surgery import Config
 from dgm_jax.models import posteriors, vae
 from dgm_jax.models.latent import log_prior, terms
 from dgm_jax.objectives import elbo_surgery
-from dgm_jax.run import Inputs
+from dgm_jax.run import ArmResult, Inputs
+from dgm_jax.run.settings import SettingsView
 
-SHOWN = 2_000  # codes in the figure
+SHOWN = 2_000  # codes in the plot
 
 
 def validate(config: Config) -> None:
-    """Names and ranges, before anything is loaded."""
+    """Check names and ranges, before anything is loaded.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     require(
         config.latent_size == 0, f"the arms set latent_size: give --latent {config.latent_size}"
     )
@@ -34,19 +44,45 @@ def validate(config: Config) -> None:
     )
 
 
-def load(settings, needed) -> Inputs:
-    """Binarised images."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Load binarized images.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     return study.inputs_of(settings, "num_surgery")
 
 
-def model(config: Config, hyper, dataset) -> Model:
-    """The VAE with the arm's number of latents."""
+def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
+    """Make the VAE with the arm's number of latents.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        dataset: recorded identity of the data.
+
+    Returns:
+        The model.
+    """
     recipe = study.recipe(config, dataset, config.latent[0])
     return vae(recipe, tuple(dataset["shape"]), beta=study.linear_warm_up(config))
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed at one latent size: a VAE under N(0, I), taken apart at the end."""
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one seed at one latent size: a VAE under N(0, I), whose KL is decomposed at the end.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
     recipe = study.recipe(config, inputs.identity, config.latent[0])
     game = model(config, hyper, inputs.identity)
     rate = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
@@ -56,16 +92,17 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     return Task(game.init, draw, algorithm, functools.partial(_evaluate, recipe), conclude=conclude)
 
 
-def _evaluate(recipe, train_state, arrays, key):
+def _evaluate(recipe, train_state: TrainState, arrays: dict[str, Any], key: Key) -> Metrics:
     """One draw of the bound for every test image."""
     x = data.to_model_range(arrays["test"]["image"], "unit")
-    found = terms(key, recipe, train_state.params, train_state.state, x)
-    return {"test_elbo": jnp.mean(found.elbo), "test_kl": jnp.mean(found.kl)}
+    elbo_terms = terms(key, recipe, train_state.params, train_state.state, x)
+    return {"test_elbo": jnp.mean(elbo_terms.elbo), "test_kl": jnp.mean(elbo_terms.kl)}
 
 
-def _conclude(config, recipe, train_state, arrays, key):
-    """Surgery over the training set, and q(z) as the prior of train and test images."""
-    params, state = train_state.params, train_state.state
+def _conclude(config, recipe, train_state: TrainState, arrays: dict[str, Any], key: Key) -> Metrics:
+    """Surgery over the training set, and the gain of q(z) as the prior."""
+    params = train_state.params
+    state = train_state.state
     key_train, key_test = jax.random.split(key)
     images = binary_images.training_images(arrays)[: config.num_surgery or None]
 
@@ -75,7 +112,7 @@ def _conclude(config, recipe, train_state, arrays, key):
     q = study.posteriors(recipe, params, state, images)
     loc, scale = q
     z = sampling.gaussian(key_train, loc, scale)
-    found = posteriors.surgery(recipe, params, state, q, z)
+    decomposed = posteriors.surgery(recipe, params, state, q, z)
     test_z = sampling.gaussian(
         key_test, *study.posteriors(recipe, params, state, arrays["test"]["image"])
     )
@@ -86,23 +123,33 @@ def _conclude(config, recipe, train_state, arrays, key):
     bound = elbo_surgery.mutual_information_bound(len(images))
     analytic = jnp.sum(gaussian.kl(loc, scale, 0.0, 1.0), axis=-1)
     return {
-        "average_kl": found.average_kl.mean,
+        "average_kl": decomposed.average_kl.mean,
         "analytic_kl": jnp.mean(analytic),
-        "mutual_information": found.mutual_information.mean,
-        "information_over_log_n": found.mutual_information.mean / bound,
-        "marginal_kl": found.marginal_kl.mean,
+        "mutual_information": decomposed.mutual_information.mean,
+        "information_over_log_n": decomposed.mutual_information.mean / bound,
+        "marginal_kl": decomposed.marginal_kl.mean,
         "identity_error": jnp.abs(
-            found.average_kl.mean - found.mutual_information.mean - found.marginal_kl.mean
+            decomposed.average_kl.mean
+            - decomposed.mutual_information.mean
+            - decomposed.marginal_kl.mean
         ),
-        "train_gain": found.marginal_kl.mean,
+        "train_gain": decomposed.marginal_kl.mean,
         "test_gain": jnp.mean(log_aggregate - log_p(test_z)),
         "active_units": elbo_surgery.active_units(loc).count.astype(jnp.float32),
         "codes": z[:SHOWN, :2],
     }
 
 
-def figures(results, inputs: Inputs) -> dict:
-    """Codes of training images in the first two dimensions, a panel a seed."""
+def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+    """Plot codes of training images in the first two dimensions, a panel a seed.
+
+    Args:
+        results: the finished arms.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {name: (plot, caption)}.
+    """
     return {
         f"codes_{result.name}": (
             plotting.scatter_samples(result.arrays["codes"], title=f"{result.name} latents"),

@@ -6,14 +6,14 @@
 
 Protocol `sandlund` (default): 5 x 5 modes, spacing 1.5, sigma .1, with the ring's networks and
 optimizer; the public repository brycesandlund/paired-discriminator has such grids with and without
-packing and reports that packing may lose at 10,000 steps and win at 50,000; no table of it is at
-hand, so nothing stands beside our figures. Protocol
-`pacgan`: {-4, -2, 0, 2, 4}^2, sigma .05, Lin et al. 2018, table 1 (10 trials, standard error).
+packing and reports that packing may lose at 10,000 steps and win at 50,000; it publishes no table,
+so these values are compared with none. Protocol `pacgan`: {-4, -2, 0, 2, 4}^2, sigma .05, Lin et
+al. 2018, table 1 (10 trials, standard error).
 
 Measured with the first command (20 seeds of seed 0, 2026-11-22, 70 minutes on two busy CPU cores),
 mean and 95 % interval at 50,000 steps: vanilla 13.25 [11.98, 14.52] modes of 25, mode TV .510
 [.464, .556], valid .708; packed by two 20.65 [18.98, 22.32], .325 [.274, .376] and .698. The paired
-difference of modes is 7.4 [5.7, 9.1]. At 10,000 steps the order is the other one: 13.2 modes and
+difference of modes is 7.4 [5.7, 9.1]. At 10,000 steps the order is reversed: 13.2 modes and
 mode TV .686 against 12.35 and .727, as that repository says.
 """
 

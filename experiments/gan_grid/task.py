@@ -1,11 +1,15 @@
 """The grid of Gaussians, and what is published about it."""
 
+import pathlib
+from typing import Any
+
 from dgm_jax import data
 from dgm_jax.core import require_at_least
 from dgm_jax.experiments._shared.toy_gan import task as toy_gan
 from dgm_jax.experiments._shared.toy_gan.task import build, figures, model, snapshots
 from dgm_jax.experiments.gan_grid import Config
 from dgm_jax.run import Inputs
+from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "figures", "load", "model", "references", "snapshots", "validate"]
 
@@ -21,13 +25,28 @@ PUBLISHED = {
 
 
 def validate(config: Config) -> None:
-    """The grid has at least two modes a side."""
+    """Check names and sizes, and that the grid has at least two modes a side.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     toy_gan.validate(config)
     require_at_least(2, config, "side")
 
 
-def load(settings, needed) -> Inputs:
-    """Spacing 1.5 and sigma .1, or PacGAN's spacing 2 and sigma .05."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Make the grid with spacing 1.5 and sigma .1, or with PacGAN's spacing 2 and sigma .05.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     options = (
         {"spacing": 2.0, "scale": 0.05}
         if settings.protocol == "pacgan"
@@ -36,8 +55,15 @@ def load(settings, needed) -> Inputs:
     return toy_gan.inputs_of(data.load("grid", side=settings.side, **options))
 
 
-def references(config: Config) -> list[dict]:
-    """PacGAN's figures, for its protocol and length."""
+def references(config: Config) -> list[dict[str, Any]]:
+    """PacGAN's values, for its protocol and number of steps.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Rows with metric, published value, spread and source.
+    """
     if (config.protocol, config.num_steps, config.side) != ("pacgan", 400_000, 5):
         return []
     rows = PUBLISHED.get(config.method[0], {})

@@ -8,12 +8,12 @@
 
 Radford et al. 2016 in size and optimizer (Adam 2e-4, b1 .5, batch 128, weights N(0, .02^2), tanh):
 generator 100 -> 7x7x128 -> 14x14x64 -> 28x28, batch norm and ReLU; discriminator 64 and 128
-channels, leaky ReLU .2, without batch norm. Images are scaled to [-1, 1]. No published number
-stands beside the distances: they are on features of our own classifier (test accuracy and hash in
-the report), whose weights no paper shares. With `--feature_extractor inception` and a file of the
-published weights they are FID and KID, of as many images as `num_eval` says. As a scale, `floor_*`
-is the same distance between real training images and the real test images that every row is
-measured against.
+channels, leaky ReLU .2, without batch norm. Images are scaled to [-1, 1]. The distances are
+comparable with no published number: their features are those of a classifier trained here (test
+accuracy and hash in the report), whose weights no paper shares. With `--feature_extractor
+inception` and a file of the published weights they are FID and KID, of as many images as `num_eval`
+says. As a scale, `floor_*` is the same distance between real training images and the real test
+images that every row is measured against.
 
 Measured with the first command (3 seeds of seed 0, 2026-11-22, two CPU cores), stopped after three
 of the five epochs and resumed; mean over seeds after each epoch: Fréchet 120.6, 70.7, 52.2, 35.1,

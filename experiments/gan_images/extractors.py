@@ -1,6 +1,6 @@
-"""What turns images into the feature vectors whose distances are reported.
+"""Extractors of the feature vectors whose distances are reported.
 
-Distances can be compared only between runs with the same extractor, the same weights and the same
+Distances are comparable only between runs with the same extractor, the same weights and the same
 number of images; the run's record names all three.
 """
 
@@ -21,11 +21,12 @@ MAX_PIXELS = 4_096  # of an image; the Fréchet distance needs a matrix of its s
 
 
 class Extractor(NamedTuple):
-    """Images to feature vectors.
+    """A map from images to feature vectors.
 
-    apply: `(weights, images [N, H, W, C] in [-1, 1]) -> [N, F]`.
-    weights: what is too large to be a constant of a compiled program.
-    identity: what the record says about it.
+    Attributes:
+        apply: `(weights, images [N, H, W, C] in [-1, 1]) -> [N, F]`.
+        weights: what is too large to be a constant of a compiled program.
+        identity: what the run's record says about it.
     """
 
     apply: Callable
@@ -34,16 +35,30 @@ class Extractor(NamedTuple):
 
 
 def of_classifier(dataset: data.Dataset, folder: pathlib.Path | None) -> Extractor:
-    """The last hidden layer of the classifier in a run folder (None: of an untrained one)."""
+    """Use the last hidden layer of the classifier in a run folder.
+
+    Args:
+        dataset: the images.
+        folder: the run folder; None for an untrained classifier.
+
+    Returns:
+        The extractor.
+    """
     features = features_of(dataset, folder)
     return Extractor(lambda weights, images: features.apply(images), {}, features.identity)
 
 
 def of_inception(path: str) -> Extractor:
-    """pool3 of the FID network, 2,048 features, from a file as `evaluation.inception.load` reads.
+    """Use pool3 of the FID network, 2,048 features.
+
+    Args:
+        path: a file for `evaluation.inception.load`.
+
+    Returns:
+        The extractor.
 
     Raises:
-        DataError: the file is not there, or is not that network's.
+        DataError: if the file is missing, or is not that network's.
     """
     params = inception.load(path)
 
@@ -55,10 +70,16 @@ def of_inception(path: str) -> Extractor:
 
 
 def of_pixels(dataset: data.Dataset) -> Extractor:
-    """The pixels themselves, in [-1, 1].
+    """Use the pixels themselves, in [-1, 1].
+
+    Args:
+        dataset: the images.
+
+    Returns:
+        The extractor.
 
     Raises:
-        ConfigError: more than `MAX_PIXELS` numbers an image.
+        ConfigError: for more than `MAX_PIXELS` numbers an image.
     """
     shape = dataset.info.shape
     require(
@@ -74,8 +95,17 @@ def of_pixels(dataset: data.Dataset) -> Extractor:
 def real_features(
     extractor: Extractor, dataset: data.Dataset, split: str, count: int
 ) -> np.ndarray:
-    """Features [count, F] of `count` real images, evenly spaced over a split (which may be sorted
-    by class)."""
+    """Compute features of real images, evenly spaced over a split (which may be sorted by class).
+
+    Args:
+        extractor: of the features.
+        dataset: the images.
+        split: "train" or "test".
+        count: number of images.
+
+    Returns:
+        [count, F].
+    """
     images = data.arrays(dataset, split)["image"]
     images = jnp.asarray(images[np.linspace(0, len(images) - 1, count).astype(int)])
 

@@ -1,12 +1,14 @@
-"""A DCGAN, and what the features of its images say."""
+"""A DCGAN, and distances between features of its images and of real ones."""
 
 import functools
+import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 
-from dgm_jax import core, data, evaluation, plotting, training
+from dgm_jax import core, data, evaluation, training
 from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
 from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments._shared.feature_classifier import classifier_of
@@ -18,23 +20,42 @@ from dgm_jax.experiments.gan_images.extractors import (
     of_pixels,
     real_features,
 )
+from dgm_jax.experiments.gan_images.figures import SHOWN, figures, snapshots
 from dgm_jax.models import PENALTIES, Penalty, gan
 from dgm_jax.networks import Discriminator, Generator, from_flax, require_normalization
 from dgm_jax.objectives.gan import LOSSES, GanLoss, label_smoothed
 from dgm_jax.run import Inputs, Need
+from dgm_jax.run.settings import SettingsView
+
+__all__ = [
+    "build",
+    "figures",
+    "finalise",
+    "load",
+    "model",
+    "needs",
+    "snapshots",
+    "validate",
+]
 
 EXTRACTORS = ("classifier", "inception", "pixels")
-SHOWN = 64  # images of each seed in the figures
-AVERAGED = ("generator",)  # parts
+AVERAGED = ("generator",)  # parts of the average
 
 
 def validate(config: Config) -> None:
-    """Names and ranges, before anything is loaded."""
+    """Check names and ranges, before anything is loaded.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     lookup(LOSSES, config.loss, "GAN loss")
     if config.penalty:
         lookup(PENALTIES, config.penalty, "penalty")
     require_at_least(1, config, "batch_size", "latent_size", "features")
-    require_at_least(11, config, "num_eval")  # neighbourhoods of ten
+    require_at_least(11, config, "num_eval")  # for the ten nearest neighbors
     require_at_least(0, config, "penalty_weight")
     require_positive(config, "learning_rate")
     require(
@@ -56,17 +77,24 @@ def validate(config: Config) -> None:
     )
 
 
-def _dataset(settings) -> tuple[data.Dataset, int]:
+def _dataset(settings: SettingsView) -> tuple[data.Dataset, int]:
     """The set of images, and how many of its test images are compared."""
     dataset = data.load_images(settings.data)
-    there = dataset.info.num_test
-    count = min(5_000, there) if settings.num_eval is None else settings.num_eval
-    require(count <= there, f"num_eval={count}, but {settings.data} has {there} test images")
+    num_test = dataset.info.num_test
+    count = min(5_000, num_test) if settings.num_eval is None else settings.num_eval
+    require(count <= num_test, f"num_eval={count}, but {settings.data} has {num_test} test images")
     return dataset, count
 
 
-def needs(settings) -> tuple[Need, ...]:
-    """The classifier whose features are compared, where it is a classifier's."""
+def needs(settings: SettingsView) -> tuple[Need, ...]:
+    """Declare the classifier whose features are compared, if they are a classifier's.
+
+    Args:
+        settings: the settings that concern the data.
+
+    Returns:
+        The runs that must be finished.
+    """
     dataset, _ = _dataset(settings)
     if settings.feature_extractor != "classifier":
         return ()
@@ -80,19 +108,30 @@ def needs(settings) -> tuple[Need, ...]:
     return (classifier_of(dataset, settings.data, settings.classifier),)
 
 
-def load(settings, needed) -> Inputs:
-    """Real images, the feature extractor, and the features that samples are compared with."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Load real images, the feature extractor, and the features that samples are compared with.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     dataset, count = _dataset(settings)
     extractor = _extractor(settings, dataset, needed)
     real = real_features(extractor, dataset, "test", count)
     floor = _distances(real, real_features(extractor, dataset, "train", count))
     identity = dataset.info.record()
     identity["feature_extractor"] = extractor.identity
-    known = {"dataset": dataset, "extract": extractor.apply, "real": real, "floor": floor}
-    return Inputs({"train": data.arrays(dataset), "extractor": extractor.weights}, identity, known)
+    arrays = {"train": data.arrays(dataset), "extractor": extractor.weights}
+    context = {"dataset": dataset, "extract": extractor.apply, "real": real, "floor": floor}
+    return Inputs(arrays, identity, context)
 
 
-def _extractor(settings, dataset: data.Dataset, needed) -> Extractor:
+def _extractor(
+    settings: SettingsView, dataset: data.Dataset, needed: tuple[pathlib.Path | None, ...]
+) -> Extractor:
     if settings.feature_extractor == "inception":
         return of_inception(settings.inception_weights)
     if settings.feature_extractor == "pixels":
@@ -105,30 +144,52 @@ def _loss(config: Config) -> GanLoss:
     return label_smoothed(loss, config.label_smoothing) if config.label_smoothing else loss
 
 
-def model(config: Config, hyper, dataset) -> Model:
-    """The networks of the settings in one game; samples are those of the averaged generator."""
-    shape, features = tuple(dataset["shape"]), config.features
+def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
+    """Make the game of the settings; samples are those of the averaged generator.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        dataset: recorded identity of the data.
+
+    Returns:
+        The model.
+    """
+    shape = tuple(dataset["shape"])
+    generator = Generator(
+        shape, features=config.features, normalization=config.generator_normalization
+    )
+    discriminator = Discriminator(
+        features=config.features, normalization=config.discriminator_normalization
+    )
+    penalty = None
+    if config.penalty:
+        penalty = Penalty(PENALTIES[config.penalty], hyper["penalty_weight"])
     game = gan(
-        from_flax(
-            Generator(shape, features=features, normalization=config.generator_normalization)
-        ),
-        from_flax(
-            Discriminator(features=features, normalization=config.discriminator_normalization)
-        ),
+        from_flax(generator),
+        from_flax(discriminator),
         _loss(config),
         latent_size=config.latent_size,
         example_shape=shape,
-        penalty=(
-            Penalty(PENALTIES[config.penalty], hyper["penalty_weight"]) if config.penalty else None
-        ),
+        penalty=penalty,
         spectral=config.spectral,
     )
     return training.with_average(game, AVERAGED)
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed: images and latents in, both players move, features of generated images out."""
-    dataset, extract = inputs.context["dataset"], inputs.context["extract"]
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one seed: both players move; evaluation computes features of generated images.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
+    dataset = inputs.context["dataset"]
+    extract = inputs.context["extract"]
     game = model(config, hyper, inputs.identity)
     draw_images = data.draws(dataset, config.batch_size)
 
@@ -172,53 +233,23 @@ def _distances(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
     }
 
 
-def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Distances of each seed's images to real test images, beside those of real training images."""
+def finalise(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Compute distances of each seed's images from real test images, and those of training images.
+
+    Args:
+        arrays: results of the last evaluation, [num_seeds, ...] each.
+        config: the settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {metric: [num_seeds]}.
+    """
     del config
+    real = inputs.context["real"]
+    floor = {f"floor_{name}": value for name, value in inputs.context["floor"].items()}
     rows = [
-        (
-            _distances(inputs.context["real"], fake)
-            | {f"floor_{k}": v for k, v in inputs.context["floor"].items()}
-            if np.isfinite(fake).all()
-            else {}
-        )
+        _distances(real, fake) | floor if np.isfinite(fake).all() else {}
         for fake in arrays["features"]
     ]
-    names = [*inputs.context["floor"], *(f"floor_{k}" for k in inputs.context["floor"])]
+    names = [*inputs.context["floor"], *floor]
     return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
-
-
-def snapshots(result, inputs: Inputs, step: int) -> dict:
-    """A grid of each seed's images at fixed noise."""
-    del inputs
-    images = np.concatenate(result.arrays["images"][:, :24])
-    figure = plotting.image_grid(
-        images, num_columns=24, value_range=(-1.0, 1.0), title=f"step {step}"
-    )
-    return {
-        "images": (
-            figure,
-            f"Images at fixed noise after {step} steps; each seed has one block of rows.",
-        )
-    }
-
-
-def figures(results, inputs: Inputs) -> dict:
-    """The final images of each seed, and real ones."""
-    real = np.asarray(inputs.context["dataset"].test["image"][:SHOWN])
-    found = {
-        "real": (
-            plotting.image_grid(real, num_columns=16, title="real test images"),
-            "Real test images.",
-        )
-    }
-    for result in results:
-        for seed, images in enumerate(result.arrays["images"]):
-            figure = plotting.image_grid(
-                images, num_columns=16, value_range=(-1.0, 1.0), title=f"seed {seed}"
-            )
-            found[f"images_seed_{seed}"] = (
-                figure,
-                f"Generated images of seed {seed} at fixed noise, not selected.",
-            )
-    return found

@@ -1,16 +1,16 @@
-"""Is a trained discriminator the optimal one? A network against densities that are known.
+"""Is a trained discriminator the optimal one? A network compared with known densities.
 
     python -m experiments.gan_optimality
     python -m experiments.gan_optimality --arm ring --num_steps 20000 --hidden 128
 
-The generator stands still, so p and q are known and so is the best discriminator: its logit is log
+The generator is fixed, so p and q are known and so is the best discriminator: its logit is log
 p - log q, and V(G, D*) = 2 JSD(p, q) - 2 log 2 (Goodfellow et al. 2014, proposition 1 and theorem
 1). A network sees samples only, and is trained on their cross-entropy; over training we measure on
 a grid how far its logit is from the optimal one and how far its value, by quadrature and not on
 samples, is below that of D*. The gap is what a GAN's "JSD" lacks. Measured (2026-11-22, 5 seeds,
 4,000 steps, mean): gaps of .0001, .0006 and .0025 nats below JSDs of .0538, .1795 and .3431 (line,
 plane, ring). The logit is off by .025, .076 and .176 (root mean square) where D* is between .01 and
-.99; beyond that it may be off by more, where neither V nor any sample says much about it.
+.99; beyond that it may be off by more, where neither V nor samples depend much on it.
 """
 
 import dataclasses

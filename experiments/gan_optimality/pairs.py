@@ -1,4 +1,4 @@
-"""Pairs of known densities, and what is known of them on a grid."""
+"""Pairs of known densities, and their values on a grid."""
 
 import functools
 import math
@@ -13,16 +13,21 @@ from dgm_jax.densities import gaussian, mixture
 from dgm_jax.evaluation import DiscriminatorGrid
 from dgm_jax.objectives import gan
 
-# beyond this logit D* is more than 99 % sure, and neither V nor samples say much about it
+# Beyond this logit D* is more than 99 % sure, and neither V nor samples depend much on it.
 SURE = math.log(99)
 SHARE = 0.99  # of the mass of (p + q) / 2 that the grid's dense part holds
 
 
 class Pair(NamedTuple):
-    """Data p and generator q, both known, over a grid that holds their mass.
+    """Data p and generator q, both known, with a grid that holds their mass.
 
-    sample_p, sample_q: `(key, n) -> [n, D]`. log_p, log_q: `[G, D] -> [G]`. points: [G, D]; cell:
-        its volume.
+    Attributes:
+        sample_p: `(key, n) -> [n, D]`.
+        sample_q: the same of q.
+        log_p: `[G, D] -> [G]`, nats.
+        log_q: the same of q.
+        points: [G, D].
+        cell: volume of a point.
     """
 
     sample_p: Callable
@@ -42,7 +47,10 @@ def _round_gaussian(scale: float, dim: int) -> tuple[Callable, Callable]:
 
 def _line() -> Pair:
     """Two Gaussians of different weight and width on the line, against a broad one."""
-    parts = jnp.log(jnp.array([0.3, 0.7])), jnp.array([[-1.5], [1.0]]), jnp.array([0.4, 0.8])
+    log_weights = jnp.log(jnp.array([0.3, 0.7]))
+    means = jnp.array([[-1.5], [1.0]])
+    scales = jnp.array([0.4, 0.8])
+    parts = (log_weights, means, scales)
     sample_q, log_q = _round_gaussian(1.5, 1)
     return Pair(
         sample_p=lambda key, n: mixture.sample(key, n, *parts).x,
@@ -72,16 +80,20 @@ PAIRS = {
 
 
 def tabulate(pair: Pair) -> DiscriminatorGrid:
-    """Both densities on the grid, and where there is something to be right about."""
+    """Compute both densities on the grid, and where the optimal discriminator is unsure.
+
+    Args:
+        pair: the densities.
+
+    Returns:
+        The grid.
+    """
     points = jnp.asarray(pair.points, jnp.float32)
-    log_p, log_q = pair.log_p(points), pair.log_q(points)
+    log_p = pair.log_p(points)
+    log_q = pair.log_q(points)
     mass = np.asarray(jnp.exp(log_p) + jnp.exp(log_q), np.float64)
     order = np.argsort(-mass)
     dense = np.empty(mass.shape, bool)
     dense[order] = np.cumsum(mass[order]) <= SHARE * mass.sum()
-    return DiscriminatorGrid(
-        points,
-        log_p,
-        log_q,
-        jnp.asarray(dense) & (jnp.abs(gan.optimal_logits(log_p, log_q)) <= SURE),
-    )
+    is_unsure = jnp.abs(gan.optimal_logits(log_p, log_q)) <= SURE
+    return DiscriminatorGrid(points, log_p, log_q, jnp.asarray(dense) & is_unsure)

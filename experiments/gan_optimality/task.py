@@ -1,6 +1,8 @@
-"""A discriminator against densities that are known."""
+"""A discriminator of known densities, compared with the optimal one."""
 
 import functools
+import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,8 @@ from dgm_jax.experiments.gan_optimality import Config
 from dgm_jax.experiments.gan_optimality.pairs import PAIRS, tabulate
 from dgm_jax.networks import ACTIVATIONS, MLP, from_flax
 from dgm_jax.objectives import gan
-from dgm_jax.run import Inputs
+from dgm_jax.run import ArmResult, Inputs
+from dgm_jax.run.settings import SettingsView
 
 SOURCE = (
     "Goodfellow et al. 2014, theorem 1: 2 JSD - 2 log 2 by quadrature in double precision; +- .01"
@@ -24,7 +27,14 @@ OPTIMAL_VALUES = {"mixture_1d": -1.27869, "mixture_2d": -1.02722, "ring": -0.700
 
 
 def validate(config: Config) -> None:
-    """Known arms, and sizes that make a network."""
+    """Check that arms are known, and sizes make a network.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     for name in config.arm:
         lookup(PAIRS, name, "arm")
     require_at_least(1, config, "batch_size", "hidden")
@@ -32,8 +42,16 @@ def validate(config: Config) -> None:
     require_positive(config, "learning_rate")
 
 
-def load(settings, needed) -> Inputs:
-    """The grid of every arm goes to the device; the samplers stay functions."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Put the grid of every arm on the device; the samplers stay functions.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     pairs = {arm: PAIRS[arm]() for arm in settings.arm}
     identity = {
         "name": ", ".join(pairs),
@@ -42,8 +60,17 @@ def load(settings, needed) -> Inputs:
     return Inputs({arm: tabulate(pair) for arm, pair in pairs.items()}, identity, pairs)
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One discriminator, trained on samples of p and q while both stand still."""
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one discriminator, trained on samples of p and q while both are fixed.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
     arm = config.arm[0]
     pair = inputs.context[arm]
     network = from_flax(MLP((config.hidden, config.hidden, 1), config.activation, squeeze=True))
@@ -63,24 +90,29 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
         return network.apply(params["discriminator"], {}, x, train=False)[0]
 
     def loss(params, state, batch, key):
-        real, fake = logits(params, batch["p"]), logits(params, batch["q"])
+        real = logits(params, batch["p"])
+        fake = logits(params, batch["q"])
         return gan.LOSSES["minimax"].discriminator(real, fake), Aux(state, {})
 
     def evaluate(train_state, arrays, key):
-        found = logits(train_state.params, arrays[arm].points)
-        return {**discriminator_distances(found, arrays[arm], pair.cell), "logits": found}
+        on_grid = logits(train_state.params, arrays[arm].points)
+        return {**discriminator_distances(on_grid, arrays[arm], pair.cell), "logits": on_grid}
 
     players = {"discriminator": Player(("discriminator",), loss)}
-    optimizers = {
-        "discriminator": optax.adam(
-            training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
-        )
-    }
+    schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
+    optimizers = {"discriminator": optax.adam(schedule)}
     return Task(init, draw, functools.partial(training.simultaneous, players, optimizers), evaluate)
 
 
-def references(config: Config) -> list[dict]:
-    """The value of the optimal discriminator, and the gap that we call closed."""
+def references(config: Config) -> list[dict[str, Any]]:
+    """The value of the optimal discriminator, and the gap that counts as closed.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Rows with metric, published value, spread and source.
+    """
     published = OPTIMAL_VALUES[config.arm[0]]
     return [
         {"metric": "value", "published": published, "spread": 0.01, "source": SOURCE},
@@ -88,12 +120,21 @@ def references(config: Config) -> list[dict]:
     ]
 
 
-def figures(results, inputs: Inputs) -> dict:
-    """The logit of the first seed beside the optimal one, cut at +-8 where D is sure anyway."""
-    found = {}
+def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+    """Plot the logit of the first seed and the optimal one, cut at +-8, beyond which D is sure.
+
+    Args:
+        results: the finished arms.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {name: (plot, caption)}.
+    """
+    plots = {}
     for result in results:
         arm = result.config.arm[0]
-        grid, pair = inputs.arrays[arm], inputs.context[arm]
+        grid = inputs.arrays[arm]
+        pair = inputs.context[arm]
         best = np.clip(gan.optimal_logits(grid.log_p, grid.log_q), -8, 8)
         network = np.clip(result.arrays["logits"], -8, 8)
         caption = (
@@ -110,10 +151,11 @@ def figures(results, inputs: Inputs) -> dict:
             panels = np.stack([best, network[0], network[0] - best]).reshape(
                 3, len(axis), len(axis)
             )
-            panels, axis = panels[:, middle][:, :, middle], axis[middle]
+            panels = panels[:, middle][:, :, middle]
+            axis = axis[middle]
             titles = ["log p - log q", "network", "difference"]
             figure = plotting.heatmap_on_grid(
-                panels, axis, axis, titles=titles, colour_label="logit", signed=True
+                panels, axis, axis, titles=titles, color_label="logit", signed=True
             )
-        found[f"logit_{result.name}"] = (figure, caption)
-    return found
+        plots[f"logit_{result.name}"] = (figure, caption)
+    return plots

@@ -16,7 +16,7 @@ Measured with the first command (seeds 0 to 19 of seed 0, 2026-11-23, two CPU co
 interval: modes 7.90 [7.76, 8.04], valid .865 [.857, .873], mode TV .159 [.138, .180]; all three
 meet the published mean +- deviation.
 
-The source does not publish its initialisation, and it matters more than most methods. The figures
+The source does not publish its initialization, and it matters more than most methods. The values
 above are with DCGAN's N(0, .02^2) and zero biases. PyTorch's default gave (20 seeds) 6.85 [6.32,
 7.38], .833 [.820, .845], .409 [.320, .499]: random biases put the first layer's kinks anywhere, and
 coverage of a ring becomes uneven. Glorot's uniform with zero biases gave (8 seeds) 7.75 [7.16,

@@ -1,10 +1,14 @@
 """The ring of Gaussians, and what is published about it."""
 
+import pathlib
+from typing import Any
+
 from dgm_jax import data
 from dgm_jax.experiments._shared.toy_gan import task as toy_gan
 from dgm_jax.experiments._shared.toy_gan.task import build, figures, model, snapshots, validate
 from dgm_jax.experiments.gan_ring import Config
 from dgm_jax.run import Inputs
+from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "figures", "load", "model", "references", "snapshots", "validate"]
 
@@ -48,8 +52,16 @@ PUBLISHED = {
 }
 
 
-def load(settings, needed) -> Inputs:
-    """Radius 2 and sigma .1, or PacGAN's radius 1 and sigma .01."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Make the ring with radius 2 and sigma .1, or with PacGAN's radius 1 and sigma .01.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     options = (
         {"radius": 1.0, "scale": 0.01}
         if settings.protocol == "pacgan"
@@ -58,8 +70,15 @@ def load(settings, needed) -> Inputs:
     return toy_gan.inputs_of(data.load("ring", num_modes=8, **options))
 
 
-def references(config: Config) -> list[dict]:
-    """The published figures of this method, at this number of steps."""
+def references(config: Config) -> list[dict[str, Any]]:
+    """The published values of this method, at this number of steps.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Rows with metric, published value, spread and source.
+    """
     rows = PUBLISHED.get((config.protocol, config.method[0], config.num_steps), {})
     source = PACGAN if config.protocol == "pacgan" else SANDLUND
     return [

@@ -4,13 +4,12 @@
     python -m experiments.gradient_estimators --target 0.45 --temperature 2 1 0.5 0.1 0.0625
 
 The problem of REBAR and RELAX: d/dl E[(b - t)^2], b ~ Bernoulli(sigmoid(l)), exactly (1 - 2t) p (1
-- p); t = .499 makes it tiny beside what the samples say. For each estimator, probability and
-  temperature: bias, standard
-deviation and root mean squared error of one estimate, signal-to-noise ratio |mean| / sd. Estimates
-cost different numbers of evaluations of the objective, so the ranking is by `rmse_at_budget`: root
-mean squared error of the mean of as many estimates as `budget` evaluations pay for, at the
-estimator's best temperature, root mean square over the probabilities. A biased estimator gains
-nothing from averaging, and that shows there.
+- p); t = .499 makes it tiny compared with the noise of the samples. For each estimator, probability
+and temperature: bias, standard deviation and root mean squared error of one estimate,
+signal-to-noise ratio |mean| / sd. Estimates cost different numbers of evaluations of the objective,
+so the ranking is by `rmse_at_budget`: root mean squared error of the mean of as many estimates as
+`budget` evaluations pay for, at the estimator's best temperature, root mean square over the
+probabilities. A biased estimator gains nothing from averaging, and that shows there.
 """
 
 import dataclasses

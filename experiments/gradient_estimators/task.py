@@ -1,6 +1,8 @@
-"""Moments of one estimator in every cell, and what they say about it."""
+"""Moments of one estimator in every cell, and the measures that follow from them."""
 
 import functools
+import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,7 +11,8 @@ from dgm_jax import plotting, training
 from dgm_jax.core import RunningMoments, Task, lookup, require, require_at_least
 from dgm_jax.experiments.gradient_estimators import Config
 from dgm_jax.experiments.gradient_estimators.estimates import cells_of, estimate, evaluations
-from dgm_jax.run import Inputs
+from dgm_jax.run import ArmResult, Inputs
+from dgm_jax.run.settings import SettingsView
 from dgm_jax.sampling.estimators import ESTIMATORS, HAS_TEMPERATURE
 
 QUADRATURE = "closed forms and quadrature over 4e6 points, t = .499"
@@ -33,7 +36,14 @@ MOMENTS = {
 
 
 def validate(config: Config) -> None:
-    """Known estimators, probabilities inside (0, 1), positive temperatures."""
+    """Check that estimators are known, probabilities inside (0, 1), temperatures positive.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     for name in config.estimator:
         lookup(ESTIMATORS, name, "gradient estimator")
     for name, values in (("probability", config.probability), ("temperature", config.temperature)):
@@ -54,25 +64,56 @@ def validate(config: Config) -> None:
 
 
 def cells(config: Config) -> list[tuple]:
-    """(probability, temperature or None) of each cell."""
+    """List the cells of the arm's estimator.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        (probability, temperature or None) of each cell.
+    """
     return cells_of(config.estimator[0], config.probability, config.temperature)
 
 
 def label(probability: float, temperature: float | None) -> str:
-    """p0.2_tau0.5, or p0.2."""
+    """Name a cell, such as p0.2_tau0.5 or p0.2.
+
+    Args:
+        probability: of the cell.
+        temperature: of the cell, or None.
+
+    Returns:
+        The name.
+    """
     return f"p{probability:g}" + ("" if temperature is None else f"_tau{temperature:g}")
 
 
-def load(settings, needed) -> Inputs:
-    """The problem is its name."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Make the inputs: the problem has no data.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     return Inputs({}, {"name": f"E[(b - {settings.target:g})^2], b Bernoulli"})
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     """One seed: moments of one estimator in all cells.
 
     The state is the moments, and there is nothing to train. Every cell sees the same keys, so
     differences between cells are paired.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
     """
     where = cells(config)
     estimates = functools.partial(estimate, config.estimator[0], config.target, where)
@@ -96,14 +137,24 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     )
 
 
-def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Per seed and cell: bias, sd, rmse, signal-to-noise; and the error that a budget buys at the
-    best temperature."""
-    where = cells(config)
-    count, mean, variance = (
-        np.asarray(arrays[name], np.float64) for name in ("count", "mean", "variance")
-    )
-    probability = np.array([p for p, _ in where])
+def finalise(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Compute per seed and cell bias, sd, rmse and signal-to-noise, and the error of a budget.
+
+    The error of a budget of evaluations is at the best temperature.
+
+    Args:
+        arrays: results of the last evaluation, [num_seeds, ...] each.
+        config: the settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {metric: [num_seeds]}.
+    """
+    names = [label(*cell) for cell in cells(config)]
+    count = np.asarray(arrays["count"], np.float64)
+    mean = np.asarray(arrays["mean"], np.float64)
+    variance = np.asarray(arrays["variance"], np.float64)
+    probability = np.array([p for p, _ in cells(config)])
     exact = (1 - 2 * config.target) * probability * (1 - probability)
     bias = mean - exact
     # The square of an average over n estimates is too large by variance / n.
@@ -113,27 +164,35 @@ def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
     best = np.stack([at_budget[:, probability == p].min(axis=1) for p in config.probability])
     sd = np.sqrt(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
-        rmse, snr = np.sqrt(squared_bias + variance), np.abs(mean) / sd
-    found = {"mean": mean, "bias": bias, "sd": sd, "rmse": rmse, "snr": snr}
+        rmse = np.sqrt(squared_bias + variance)
+        snr = np.abs(mean) / sd
+    by_cell = {"mean": mean, "bias": bias, "sd": sd, "rmse": rmse, "snr": snr}
     rows = {
-        f"{name}_{label(*cell)}": value[:, i]
-        for name, value in found.items()
-        for i, cell in enumerate(where)
+        f"{measure}_{cell}": value[:, i]
+        for measure, value in by_cell.items()
+        for i, cell in enumerate(names)
     }
     total = {
         "rmse_at_budget": np.sqrt(best.mean(axis=0)),
         "worst_bias": bias[np.arange(len(bias)), np.abs(bias).argmax(axis=1)],
-        "best_snr": np.where(np.isfinite(found["snr"]), found["snr"], 0.0).max(axis=1),
+        "best_snr": np.where(np.isfinite(snr), snr, 0.0).max(axis=1),
         "evaluations": np.full(len(count), float(cost)),
     }
     return total | rows
 
 
-def references(config: Config) -> list[dict]:
-    """Closed forms of the mean and the sd, at t = .499."""
-    name, rows = config.estimator[0], []
+def references(config: Config) -> list[dict[str, Any]]:
+    """Closed forms of the mean and the sd, at t = .499.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Rows with metric, published value, spread and source.
+    """
+    rows = []
     known = {label(*cell) for cell in cells(config)} if config.target == 0.499 else set()
-    for cell, (mean, sd) in MOMENTS.get(name, {}).items():
+    for cell, (mean, sd) in MOMENTS.get(config.estimator[0], {}).items():
         if cell in known:
             rows.append(
                 {"metric": f"mean_{cell}", "published": mean, "spread": 5e-5, "source": QUADRATURE}
@@ -144,30 +203,28 @@ def references(config: Config) -> list[dict]:
     return rows
 
 
-def figures(results, inputs: Inputs) -> dict:
-    """Bias against standard deviation over the temperatures, for each probability."""
-    config, found = results[0].config, {}
-    heat = np.sort(np.array(config.temperature))
+def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+    """Plot error and bias over the temperature, for each probability.
+
+    Args:
+        results: the finished arms.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {name: (plot, caption)}.
+    """
+    plots = {}
+    config = results[0].config
+    temperatures = np.sort(np.array(config.temperature))
     for p in config.probability:
-        for quantity, text in (
+        for measure, text in (
             ("rmse", "root mean squared error of one estimate"),
             ("bias", "|bias|"),
         ):
-            curves = {}
-            for result in results:
-                name, metrics = (
-                    result.config.estimator[0],
-                    finalise(result.arrays, result.config, inputs),
-                )
-                if name != "exact":
-                    own = [
-                        metrics[f"{quantity}_{label(p, t if name in HAS_TEMPERATURE else None)}"]
-                        for t in heat
-                    ]
-                    curves[name] = np.abs(np.mean(own, axis=1))
-            if curves and len(heat) > 1:
+            curves = _curves(results, inputs, measure, p, temperatures)
+            if curves and len(temperatures) > 1:
                 figure = plotting.lines(
-                    heat,
+                    temperatures,
                     curves,
                     title=f"p = {p:g}, t = {config.target:g}",
                     xlabel="temperature",
@@ -176,5 +233,25 @@ def figures(results, inputs: Inputs) -> dict:
                     log_y=True,
                 )
                 caption = f"{text} over the temperature at p = {p:g}; flat where there is none."
-                found[f"{quantity}_p{p:g}"] = (figure, caption)
-    return found
+                plots[f"{measure}_p{p:g}"] = (figure, caption)
+    return plots
+
+
+def _curves(
+    results: list[ArmResult],
+    inputs: Inputs,
+    measure: str,
+    probability: float,
+    temperatures: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """|mean over seeds| of one measure at each temperature, by estimator."""
+    curves = {}
+    for result in results:
+        name = result.config.estimator[0]
+        metrics = finalise(result.arrays, result.config, inputs)
+        if name != "exact":
+            has_temperature = name in HAS_TEMPERATURE
+            cells = [label(probability, t if has_temperature else None) for t in temperatures]
+            values = [metrics[f"{measure}_{cell}"] for cell in cells]
+            curves[name] = np.abs(np.mean(values, axis=1))
+    return curves

@@ -1,5 +1,4 @@
-"""A VAE with categorical latents on binarised images: which gradient estimator trains the better
-model?
+"""A VAE with categorical latents on binarized images: which gradient estimator trains best?
 
     python -m experiments.gumbel_vae_images
     python -m experiments.gumbel_vae_images --num_variables 3 --num_classes 10 \
@@ -9,12 +8,13 @@ model?
 Jang et al. 2017, section 4.2, "VAE Cat": 784 - (20 x 10) - 784 with linear maps, statically
 binarised images, a uniform prior, one draw in training (two for leave-one-out), momentum .9, the
 temperature max(.5, exp(-r t)) renewed every 500 steps; test: the importance-weighted bound with m =
-1000 hard draws, on the first `num_eval` test images. Their numbers are for MNIST and stand in the
-report as context only, since this is Fashion-MNIST. Beside the bound: one-draw bound, relaxed bound
-at the current temperature (no bound of this model), and their difference, the relaxation gap; with
-few latents (second command) also log p(x) by enumeration, and the exact gradient as an estimator.
+1000 hard draws, on the first `num_eval` test images. Their numbers are for MNIST and are shown in
+the report as context only, since this is Fashion-MNIST. Also reported: one-draw bound, relaxed
+bound at the current temperature (no bound of this model), and their difference, the relaxation gap;
+with few latents (second command) also log p(x) by enumeration, and the exact gradient as an
+estimator.
 
-Measured with the first command (3 seeds of seed 0, 2026-11-23, two CPU cores, 35 minutes beside
+Measured with the first command (3 seeds of seed 0, 2026-11-23, two CPU cores, 35 minutes alongside
 other work), the negative bound with m = 1000 in nats, mean and 95 % interval: Gumbel-softmax 249.0
 [248.6, 249.5], straight-through Gumbel-softmax 249.5 [249.2, 249.8], score function with
 leave-one-out 254.7 [251.6, 257.9]; relaxation gaps 9.5, 5.3 and 4.4 nats. The order is that of Jang

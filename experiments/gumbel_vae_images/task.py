@@ -1,7 +1,9 @@
-"""A VAE with categorical latents that one estimator trains, and bounds on its likelihood."""
+"""A VAE with categorical latents, trained by one estimator, and bounds on its likelihood."""
 
 import functools
 import math
+import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from dgm_jax.models import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
 from dgm_jax.models.latent import log_weights
 from dgm_jax.networks import MLP, from_flax, reshaped
 from dgm_jax.run import Inputs
+from dgm_jax.run.settings import SettingsView
 from dgm_jax.sampling.estimators import ESTIMATORS
 
 __all__ = ["build", "figures", "load", "model", "references", "resolve", "validate"]
@@ -34,7 +37,14 @@ resolve = functools.partial(available.resolve, num_eval="test")
 
 
 def validate(config: Config) -> None:
-    """Names and ranges, before anything is loaded."""
+    """Check names and ranges, before anything is loaded.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     for name in config.estimator:
         lookup(ESTIMATORS, name, "gradient estimator")
     lookup(OPTIMIZERS, config.optimizer, "optimizer")
@@ -59,64 +69,101 @@ def validate(config: Config) -> None:
 
 
 def _enumerable(config: Config) -> bool:
-    """Whether all latents can be counted through. With two classes or more, 2^32 are too many."""
+    """Whether the latents are few enough to enumerate; the exponent is capped as 2^32 are not."""
     return config.num_classes ** min(config.num_variables, 32) <= MAX_CONFIGURATIONS
 
 
 OPTIMIZERS = {"momentum": lambda rate: optax.sgd(rate, momentum=0.9), "adam": optax.adam}
 
 
-def load(settings, needed) -> Inputs:
-    """Images, each pixel drawn once with probability x / 255."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Load images, each pixel drawn once with probability x / 255.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     return binary_images.load(settings.data, "static", {"num_eval": ("test", settings.num_eval)})
 
 
 def networks_of(config: Config, shape: tuple[int, int, int]) -> GumbelVae:
-    """Encoder and decoder of the settings."""
+    """Make encoder and decoder of the settings.
+
+    Args:
+        config: the settings.
+        shape: (H, W, C) of an image.
+
+    Returns:
+        The recipe of the VAE.
+    """
     latent = (config.num_variables, config.num_classes)
     encoder = from_flax(MLP((*config.hidden, latent[0] * latent[1]), "relu", "glorot"))
     decoder = from_flax(MLP((*reversed(config.hidden), math.prod(shape)), "relu", "glorot"))
     return GumbelVae(reshaped(encoder, latent), reshaped(decoder, shape), latent[:1], latent[1])
 
 
-def _schedule(hyper):
+def _schedule(hyper: dict[str, Any]):
     """`step -> temperature`."""
     return functools.partial(
         sampling.temperature.exponential, rate=hyper["anneal_rate"], floor=0.5, hold=500
     )
 
 
-def model(config: Config, hyper, dataset) -> Model:
-    """The VAE, trained by the arm's estimator."""
+def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
+    """Make the VAE, trained by the arm's estimator.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        dataset: recorded identity of the data.
+
+    Returns:
+        The model.
+    """
     shape = tuple(dataset["shape"])
     options = {"estimator": config.estimator[0], "temperature": _schedule(hyper)}
     return gumbel_vae(networks_of(config, shape), shape, **options)
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed: an estimator trains encoder and decoder; bounds on log p of test images."""
-    vae, schedule = networks_of(config, inputs.context.info.shape), _schedule(hyper)
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one seed: an estimator trains encoder and decoder; bounds on log p of test images.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
+    vae = networks_of(config, inputs.context.info.shape)
+    schedule = _schedule(hyper)
     game = model(config, hyper, inputs.identity)
     draw = binary_images.draw_with_step(inputs, config.batch_size)
     enumerable = _enumerable(config)
 
     def evaluate(train_state, arrays, key):
-        params, state = train_state.params, train_state.state
+        params = train_state.params
+        state = train_state.state
         x = data.to_model_range(arrays["test"]["image"][: config.num_eval], "unit")
         key_bound, key_hard, key_sample = jax.random.split(key, 3)
 
         def weights(key, x, num):
             return log_weights(key, vae, params, state, x, num)
 
-        found = likelihood.importance_weighted(
+        estimate = likelihood.importance_weighted(
             key_bound, weights, x, config.num_importance, batch_size=100
         )
         terms = gumbel_bounds(key_hard, vae, params, state, x, schedule(train_state.step))
-        hard, relaxed = jnp.mean(terms["hard"].elbo), jnp.mean(terms["relaxed"].elbo)
+        hard = jnp.mean(terms["hard"].elbo)
+        relaxed = jnp.mean(terms["relaxed"].elbo)
         exact = {"log_prob": jnp.mean(exact_log_prob(vae, params, state, x))} if enumerable else {}
         return exact | {
-            "negative_bound": -jnp.mean(found.log_prob),
-            "effective_sample_size": jnp.mean(found.effective_sample_size),
+            "negative_bound": -jnp.mean(estimate.log_prob),
+            "effective_sample_size": jnp.mean(estimate.effective_sample_size),
             "test_elbo": hard,
             "relaxed_elbo": relaxed,
             "relaxation_gap": relaxed - hard,
@@ -133,8 +180,15 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     )
 
 
-def references(config: Config) -> list[dict]:
-    """Jang et al.'s table: of MNIST, so for other data it is context and no verdict is given."""
+def references(config: Config) -> list[dict[str, Any]]:
+    """Jang et al.'s table: for MNIST, so for other data it is context without a verdict.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Rows with metric, published value, spread and source.
+    """
     published = JANG.get(config.estimator[0])
     if published is None or (config.num_variables, config.num_classes) != (20, 10):
         return []

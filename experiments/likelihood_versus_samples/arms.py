@@ -7,16 +7,26 @@ from dgm_jax.models.one_parameter import junk, kernels
 
 FAMILIES = {"junk": junk, "kernels": kernels, "memorised": kernels}
 WIDTHS = tuple(float(w) for w in np.geomspace(1e-4, 1.0, 13).round(9))
-# values of the parameter at which the model is measured beside the fitted one
+# Values of the parameter, other than the fitted one, at which the model is measured.
 LADDERS = {"junk": (0.001, 0.01, 0.1, 0.5, 0.99), "kernels": WIDTHS, "memorised": WIDTHS}
-# where the fit begins
+# Values at which the fit starts.
 STARTS = {"junk": 0.01, "kernels": 0.3, "memorised": 0.3}
-# rungs of the ladder that the table shows: 99 % junk, the narrowest kernels
+# Values of the ladder that the table shows: 99 % junk, the narrowest kernels.
 EXTREMES = {"junk": 0.01, "kernels": 1e-4}
 
 
 def parse(arm: str) -> tuple[str, int]:
-    """The family and the number of dimensions of an arm."""
+    """Split an arm's name, such as junk_32.
+
+    Args:
+        arm: FAMILY_DIMENSIONS.
+
+    Returns:
+        The family and the number of dimensions.
+
+    Raises:
+        ConfigError: for another form, or dimensions outside 2 to 10,000.
+    """
     name, _, dim = arm.rpartition("_")
     lookup(FAMILIES, name, "family (arms are FAMILY_DIMENSIONS, such as junk_32)")
     require(

@@ -1,7 +1,9 @@
-"""One number fitted by maximum likelihood; likelihood and samples measured beside it."""
+"""One number fitted by maximum likelihood, and measures of its likelihood and its samples."""
 
 import functools
 import math
+import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +33,7 @@ from dgm_jax.experiments.likelihood_versus_samples.figures import figures
 from dgm_jax.experiments.likelihood_versus_samples.problem import measure, truth
 from dgm_jax.models.one_parameter import noise, pick
 from dgm_jax.run import Inputs
+from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "figures", "finalise", "load", "model", "references", "validate"]
 
@@ -40,21 +43,45 @@ PERFECT = "perfect sampler, 1 - exp(-9/2)"
 
 
 def validate(config: Config) -> None:
-    """Known arms and sizes."""
+    """Check arms and sizes.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     for arm in config.arm:
         parse(arm)
     require_at_least(1, config, "num_kernels", "num_eval", "batch_size")
     require_positive(config, "learning_rate")
 
 
-def load(settings, needed) -> Inputs:
-    """No arrays: points are drawn on the device inside the compiled step."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Make the inputs: points are drawn on the device inside the compiled step.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     name = "a ring of eight Gaussians and the same noise in further dimensions"
     return Inputs({}, {"name": name})
 
 
-def model(config: Config, hyper, dataset) -> Model:
-    """One number, fitted by maximum likelihood; its state has the training points."""
+def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
+    """Make the model, one number fitted by maximum likelihood; its state is the training points.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        dataset: recorded identity of the data.
+
+    Returns:
+        The model.
+    """
     name, dim = parse(config.arm[0])
     data = truth(dim)
     family = FAMILIES[name](data)
@@ -64,13 +91,12 @@ def model(config: Config, hyper, dataset) -> Model:
         return {"model": raw}, {"model": data.sample(key, config.num_kernels)}
 
     def loss(params, state, batch, key):
-        centres = state["model"]
-        x = (
-            centres[pick(batch["choice"], config.num_kernels)]
-            if name == "memorised"
-            else batch["x"]
-        )
-        return -jnp.mean(family.log_prob(params["model"], centres, x)), Aux(state, {})
+        centers = state["model"]
+        if name == "memorised":
+            x = centers[pick(batch["choice"], config.num_kernels)]
+        else:
+            x = batch["x"]
+        return -jnp.mean(family.log_prob(params["model"], centers, x)), Aux(state, {})
 
     def sample(params, state, key, num_samples):
         return family.sample(params["model"], state["model"], noise(key, data, num_samples))
@@ -78,12 +104,21 @@ def model(config: Config, hyper, dataset) -> Model:
     return Model(init, {"fit": Player(("model",), loss)}, sample)
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed: its own training points; maximum likelihood of one number; likelihood and samples
-    measured."""
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one seed with its own training points; likelihood and samples are measured.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
     name, dim = parse(config.arm[0])
     data = truth(dim)
-    family, game = FAMILIES[name](data), model(config, hyper, inputs.identity)
+    family = FAMILIES[name](data)
+    game = model(config, hyper, inputs.identity)
 
     def draw(arrays, data_key, index):
         key = jax.random.fold_in(data_key, index)
@@ -93,15 +128,17 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
 
     def evaluate(train_state, arrays, key):
         key_x, key_noise = jax.random.split(key)
-        raw, centres = train_state.params["model"], train_state.state["model"]
-        x, drawn = data.sample(key_x, config.num_eval), noise(key_noise, data, config.num_eval)
+        raw = train_state.params["model"]
+        centers = train_state.state["model"]
+        x = data.sample(key_x, config.num_eval)
+        drawn = noise(key_noise, data, config.num_eval)
         rungs = jnp.array([family.raw_of(value) for value in LADDERS[name]])
-        found = jax.lax.map(
-            lambda at: measure(family, data, at, centres, x, drawn), jnp.append(rungs, raw)
+        measured = jax.lax.map(
+            lambda value: measure(family, data, value, centers, x, drawn), jnp.append(rungs, raw)
         )
         return {
-            **{metric: value[-1] for metric, value in found.items()},
-            **{f"ladder_{metric}": value[:-1] for metric, value in found.items()},
+            **{metric: values[-1] for metric, values in measured.items()},
+            **{f"ladder_{metric}": values[:-1] for metric, values in measured.items()},
             family.parameter: family.natural(raw),
             "perfect_valid": data.valid(drawn.exact),
         }
@@ -111,33 +148,53 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     return Task(game.init, draw, algorithm, evaluate)
 
 
-def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
-    """The fitted model, and `extreme_*`: the same figures with 99 % junk, or with the narrowest
-    kernels."""
+def finalise(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Collect the fitted model's values, and the same with 99 % junk or the narrowest kernels.
+
+    The latter are called `extreme_*`.
+
+    Args:
+        arrays: results of the last evaluation, [num_seeds, ...] each.
+        config: the settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {metric: [num_seeds]}.
+    """
     name, _ = parse(config.arm[0])
     fitted = {key: value for key, value in arrays.items() if value.ndim == 1}
     if name not in EXTREMES:
         return fitted
     rung = LADDERS[name].index(EXTREMES[name])
     return fitted | {
-        f"extreme_{k[7:]}": v[:, rung] for k, v in arrays.items() if k.startswith("ladder_")
+        f"extreme_{key.removeprefix('ladder_')}": value[:, rung]
+        for key, value in arrays.items()
+        if key.startswith("ladder_")
     }
 
 
-def references(config: Config) -> list[dict]:
-    """The bound for junk; for kernels their limit, and the share of valid samples of a perfect
-    sampler."""
-    (name, dim), log_100, valid = parse(config.arm[0]), math.log(100), expected_valid()
+def references(config: Config) -> list[dict[str, Any]]:
+    """The bound for junk; for kernels their limit, and the valid share of a perfect sampler.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Rows with metric, published value, spread and source.
+    """
+    name, dim = parse(config.arm[0])
+    log_100 = math.log(100)
+    valid = expected_valid()
     if name == "junk":
         return _rows(
             ("extreme_cost", log_100, 0.01, THEIS),
             ("extreme_cost_per_dim", log_100 / dim, 0.01 / dim, THEIS),
             ("extreme_valid", 0.01 * valid, 0.001, PERFECT + ", times .01"),
         )
-    if name == "memorised":  # whose width has had the time to fall
-        return (
-            _rows(("valid", valid, 0.005, PERFECT)) if config.num_steps >= Config.num_steps else []
-        )
+    if name == "memorised":  # its width has converged after the default number of steps
+        if config.num_steps < Config.num_steps:
+            return []
+        return _rows(("valid", valid, 0.005, PERFECT))
     limit = -math.log(config.num_kernels) - dim * (
         math.log(EXTREMES[name]) + math.log(2 * math.pi) / 2
     )

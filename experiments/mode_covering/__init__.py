@@ -5,7 +5,7 @@
 
 p = N(-d, .5^2) / 2 + N(d, .5^2) / 2 and q = N(mu, sigma^2); an arm is a divergence and d. Every
 seed starts from its own (mu, sigma) and descends the divergence, computed on a grid, with Adam.
-Seeds end in different local minima, so the `global_*` figures are those of the best seed. KL(p ||
+Seeds end in different local minima, so the `global_*` values are those of the best seed. KL(p ||
 q) covers: it takes the moments of p. KL(q || p) seeks one mode. The Jensen-Shannon divergence,
 which a GAN descends where its discriminator is optimal, covers at d = 2 and seeks at d = 3; by
 quadrature and scipy.optimize the switch is at d = 2.1224. Measured 2026-11-22 (20 seeds): all six

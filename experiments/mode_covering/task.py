@@ -1,8 +1,10 @@
-"""Descent of a divergence on a grid, and where its global minimum is."""
+"""Descent of a divergence on a grid, and its global minimum."""
 
 import functools
 import math
+import pathlib
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +13,10 @@ import optax
 
 from dgm_jax import plotting, training
 from dgm_jax.core import (
+    Array,
     Aux,
     Model,
+    Params,
     Player,
     Task,
     lookup,
@@ -24,10 +28,11 @@ from dgm_jax.core import (
 from dgm_jax.densities import gaussian, mixture
 from dgm_jax.experiments.mode_covering import Config
 from dgm_jax.objectives import divergences
-from dgm_jax.run import Inputs
+from dgm_jax.run import ArmResult, Inputs
+from dgm_jax.run.settings import SettingsView
 
 SCALE = 0.5  # of both modes
-# of the grid: the midpoint rule is exact to rounding for a Gaussian of twice that scale and more
+# The midpoint rule is exact up to rounding for a Gaussian of at least twice this scale.
 SPACING = 0.05
 
 _NUMBER = re.compile(r"(?=.*[0-9])[0-9]{0,9}\.?[0-9]{0,9}")
@@ -54,7 +59,17 @@ GLOBAL = {
 
 
 def parse(arm: str) -> tuple[str, float]:
-    """The divergence and the half-separation of an arm."""
+    """Split an arm's name, such as js_2.5.
+
+    Args:
+        arm: DIVERGENCE_D.
+
+    Returns:
+        The divergence, and half the distance of the modes.
+
+    Raises:
+        ConfigError: for another form, or a distance out of range.
+    """
     name, _, distance = arm.rpartition("_")
     lookup(DIVERGENCES, name, "divergence (arms are DIVERGENCE_D, such as js_2.5)")
     half = float(distance) if _NUMBER.fullmatch(distance) else math.nan
@@ -66,44 +81,95 @@ def parse(arm: str) -> tuple[str, float]:
 
 
 def validate(config: Config) -> None:
-    """Arms that name a divergence and a distance."""
+    """Check that arms name a divergence and a distance.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     for arm in config.arm:
         parse(arm)
     require_positive(config, "learning_rate")
 
 
 def grid(half: float) -> jax.Array:
-    """[G], far enough on both sides for p and for the widest q."""
+    """Make the grid, wide enough for p and for the widest q.
+
+    Args:
+        half: half the distance of the modes.
+
+    Returns:
+        [G].
+    """
     reach = math.ceil((6 + 5 * half) / SPACING)
     return SPACING * jnp.arange(-reach, reach + 1)
 
 
-def log_p(x, half: float):
-    """log density of the two modes; [G] -> [G]."""
-    return mixture.log_prob(
-        x[:, None], jnp.log(jnp.full(2, 0.5)), jnp.array([[-half], [half]]), SCALE
-    )
+def log_p(x: Array, half: float) -> Array:
+    """Compute the log-density of the two modes.
+
+    Args:
+        x: [G].
+        half: half the distance of the modes.
+
+    Returns:
+        [G], nats.
+    """
+    points = x[:, None]
+    log_weights = jnp.log(jnp.full(2, 0.5))
+    means = jnp.array([[-half], [half]])
+    return mixture.log_prob(points, log_weights, means, SCALE)
 
 
-def divergence(arm: str, loc, scale):
-    """The arm's divergence between p and N(loc, scale^2), in nats."""
+def divergence(arm: str, loc: Array, scale: Array) -> Array:
+    """Compute the arm's divergence between p and N(loc, scale^2).
+
+    Args:
+        arm: its name.
+        loc: a scalar.
+        scale: a scalar.
+
+    Returns:
+        A scalar, nats.
+    """
     name, half = parse(arm)
     x = grid(half)
-    return DIVERGENCES[name](log_p(x, half), gaussian.log_prob(x, loc, scale), SPACING)
+    log_density = log_p(x, half)
+    log_q = gaussian.log_prob(x, loc, scale)
+    return DIVERGENCES[name](log_density, log_q, SPACING)
 
 
-def load(settings, needed) -> Inputs:
-    """Nothing: the density is known."""
+def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
+    """Make the inputs: the density is known, so there are no data.
+
+    Args:
+        settings: the settings that concern the data.
+        needed: folders of the runs of `needs`.
+
+    Returns:
+        Arrays, identity and context of the run.
+    """
     return Inputs({}, {"name": f"two Gaussians of scale {SCALE} in one dimension, known density"})
 
 
-def _value(arm: str, params):
-    own = params["gaussian"]
-    return divergence(arm, own["loc"], jnp.exp(own["log_scale"]))
+def _value(arm: str, params: Params) -> Array:
+    q = params["gaussian"]
+    return divergence(arm, q["loc"], jnp.exp(q["log_scale"]))
 
 
-def model(config: Config, hyper, dataset) -> Model:
-    """A Gaussian that is fitted by the arm's divergence; samples are [num_samples]."""
+def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
+    """Make a Gaussian that is fitted by the arm's divergence; samples are [num_samples].
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        dataset: recorded identity of the data.
+
+    Returns:
+        The model.
+    """
     arm = config.arm[0]
     half = parse(arm)[1]
 
@@ -117,50 +183,73 @@ def model(config: Config, hyper, dataset) -> Model:
         return _value(arm, params), Aux(state, {})
 
     def sample(params, state, key, num_samples):
-        own = params["gaussian"]
-        return own["loc"] + jnp.exp(own["log_scale"]) * normal(key, (num_samples,))
+        q = params["gaussian"]
+        return q["loc"] + jnp.exp(q["log_scale"]) * normal(key, (num_samples,))
 
     return Model(init, {"fit": Player(("gaussian",), loss)}, sample)
 
 
-def build(config: Config, hyper, inputs: Inputs) -> Task:
-    """One seed: a Gaussian descends a divergence from where it happens to start."""
-    arm, game = config.arm[0], model(config, hyper, inputs.identity)
+def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one seed: a Gaussian descends a divergence from a random start.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
+    arm = config.arm[0]
+    game = model(config, hyper, inputs.identity)
 
     def evaluate(train_state, arrays, key):
-        own = train_state.params["gaussian"]
+        q = train_state.params["gaussian"]
         return {
-            "mu": own["loc"],
-            "sigma": jnp.exp(own["log_scale"]),
+            "mu": q["loc"],
+            "sigma": jnp.exp(q["log_scale"]),
             "value": _value(arm, train_state.params),
         }
 
-    optimizers = {
-        "fit": optax.adam(
-            training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
-        )
-    }
+    schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
+    optimizers = {"fit": optax.adam(schedule)}
     algorithm = functools.partial(training.simultaneous, game.players, optimizers)
     return Task(game.init, lambda arrays, data_key, index: {}, algorithm, evaluate)
 
 
-def finalise(arrays, config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Every seed's fit, and the best of them."""
-    mu, sigma, value = (np.asarray(arrays[name], np.float64) for name in ("mu", "sigma", "value"))
+def finalise(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Collect every seed's fit, and the best of them.
+
+    Args:
+        arrays: results of the last evaluation, [num_seeds, ...] each.
+        config: the settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {metric: [num_seeds]}.
+    """
+    mu = np.asarray(arrays["mu"], np.float64)
+    sigma = np.asarray(arrays["sigma"], np.float64)
+    value = np.asarray(arrays["value"], np.float64)
+    _, half = parse(config.arm[0])
     best = int(np.argmin(value))
-    own = {"mu": mu, "abs_mu": np.abs(mu), "sigma": sigma, "value": value}
-    return own | {
-        **{
-            f"global_{name}": np.full(mu.shape, own[name][best])
-            for name in ("abs_mu", "sigma", "value")
-        },
-        "reaches_global": (value < value[best] + 1e-3).astype(np.float64),
-        "covers": (np.abs(mu) < parse(config.arm[0])[1] / 2).astype(np.float64),
-    }
+    metrics = {"mu": mu, "abs_mu": np.abs(mu), "sigma": sigma, "value": value}
+    for name in ("abs_mu", "sigma", "value"):
+        metrics[f"global_{name}"] = np.full(mu.shape, metrics[name][best])
+    metrics["reaches_global"] = (value < value[best] + 1e-3).astype(np.float64)
+    metrics["covers"] = (np.abs(mu) < half / 2).astype(np.float64)
+    return metrics
 
 
-def references(config: Config) -> list[dict]:
-    """The global minimum of this arm."""
+def references(config: Config) -> list[dict[str, Any]]:
+    """The global minimum of this arm.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Rows with metric, published value, spread and source.
+    """
     names = ("global_abs_mu", "global_sigma", "global_value")
     published = GLOBAL.get(config.arm[0])
     rows = zip(names, published, strict=True) if published else ()
@@ -169,16 +258,25 @@ def references(config: Config) -> list[dict]:
     ]
 
 
-def figures(results, inputs: Inputs) -> dict:
-    """For each separation, p and the best fit of every divergence."""
-    found = {}
+def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+    """Plot, for each separation, p and the best fit of every divergence.
+
+    Args:
+        results: the finished arms.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {name: (plot, caption)}.
+    """
+    plots = {}
     for half in sorted({parse(result.config.arm[0])[1] for result in results}):
         x = np.arange(-3 * half, 3 * half, SPACING)
         curves = {"p": np.exp(log_p(jnp.asarray(x), half))}
         for result in results:
             if parse(result.config.arm[0])[1] == half:
                 best = np.argmin(result.arrays["value"])
-                loc, scale = result.arrays["mu"][best], result.arrays["sigma"][best]
+                loc = result.arrays["mu"][best]
+                scale = result.arrays["sigma"][best]
                 curves[f"q of {result.name}"] = np.exp(
                     gaussian.log_prob(jnp.asarray(x), loc, scale)
                 )
@@ -188,5 +286,5 @@ def figures(results, inputs: Inputs) -> dict:
         caption = (
             f"Two modes at +-{half:g}, and the best Gaussian of each divergence over all seeds."
         )
-        found[f"fits_{half:g}"] = (figure, caption)
-    return found
+        plots[f"fits_{half:g}"] = (figure, caption)
+    return plots

@@ -1,5 +1,4 @@
-"""Captions to images: a discrete VAE's tokens, one transformer over words and tokens, judged by a
-classifier.
+"""Captions to images: a discrete VAE's tokens, and one transformer over words and tokens.
 
     python -m experiments.text_to_image
     python -m experiments.text_to_image --guidance 1 --num_seeds 3
@@ -11,13 +10,13 @@ over the stream of text and 7 x 7 image tokens, classifier-free guidance with bl
 `agreement` is the share of images drawn for "a NOUN" to which a classifier, trained on real images
 alone, gives that class; `reconstruction_agreement` is what it gives real test images that went
 through the tokens, a ceiling. `distance_to_train` against `test_distance_to_train`, what real test
-images have: far below would be copying. No published number is for these data.
+images have: a far smaller distance would be copying. No number is published for these data.
 
-Measured with the first command (one seed, 2026-11-23, two CPU cores, 35 minutes beside other work):
+Measured with the first command (one seed, 2026-11-23, two CPU cores, 35 minutes, other work too):
 agreement .92 of 200 captions (.905 after half the steps), reconstruction_agreement .80, 1.08 bits
 an image token of at most 7, hard bound 1,847 nats an image and relaxed 1,862, median distance to
-the training set 3.34 against 3.40 for test images. That captions are met more often than tokens
-keep the class is guidance at work: drawn images are typical of their class.
+the training set 3.34 against 3.40 for test images. Agreement exceeds reconstruction_agreement
+because of guidance: drawn images are typical of their class.
 """
 
 import dataclasses

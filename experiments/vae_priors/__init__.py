@@ -1,5 +1,4 @@
-"""Which prior? One VAE on binarised images under five of them: likelihood, and the ELBO taken
-apart.
+"""Which prior? One VAE on binarized images under five priors: likelihood, and ELBO surgery.
 
     python -m experiments.vae_priors
     python -m experiments.vae_priors --prior standard_normal vamp --network convolutional \

@@ -7,7 +7,7 @@ import pytest
 
 from dgm_jax import data
 from dgm_jax.core import ConfigError
-from dgm_jax.data import _available, images
+from dgm_jax.data import _available, mnist_files
 from dgm_jax.data.idx import write_idx
 from dgm_jax.data.idx_names import FILES
 
@@ -17,7 +17,7 @@ def bare(monkeypatch, tmp_path):
     """A machine with no data; returns a function that says which packages it has."""
     for variable in ("DGM_JAX_DATA", "TFDS_DATA_DIR"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(images, "SYSTEM_DATASETS", tmp_path / "nothing")
+    monkeypatch.setattr(mnist_files, "SYSTEM_DATASETS", tmp_path / "nothing")
     monkeypatch.setenv("HOME", str(tmp_path))
 
     def has(*packages):
@@ -71,7 +71,7 @@ def test_a_wrong_name_is_told_of_auto():
 
 
 def test_the_folder_is_the_one_that_is_read():
-    folder = images.find_fashion_mnist()
+    folder = mnist_files.find_fashion_mnist()
     if folder is None:
         pytest.skip("no Fashion-MNIST on this machine")
     assert pathlib.Path(folder).is_dir() and str(folder) in data.available().sentence

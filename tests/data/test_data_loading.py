@@ -11,7 +11,7 @@ from PIL import Image
 
 from dgm_jax import data
 from dgm_jax.core import ConfigError, DataError, DgmError
-from dgm_jax.data import idx, images
+from dgm_jax.data import idx, mnist_files
 
 RNG = np.random.default_rng(1)
 
@@ -35,7 +35,7 @@ def write_set(path, num=30, start=0):
 @pytest.fixture(autouse=True)
 def no_system_sets(monkeypatch, tmp_path):
     """Only what a test writes itself is found."""
-    monkeypatch.setattr(images, "SYSTEM_DATASETS", tmp_path / "none")
+    monkeypatch.setattr(mnist_files, "SYSTEM_DATASETS", tmp_path / "none")
     monkeypatch.setenv("DGM_JAX_DATA", str(tmp_path / "nowhere"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no_tfds"))
 
@@ -150,7 +150,7 @@ def test_neither_set_is_taken_for_the_other(tmp_path, name, other, labels):
     )
 
 
-DEBIAN = images.SYSTEM_DATASETS / "fashion-mnist"
+DEBIAN = mnist_files.SYSTEM_DATASETS / "fashion-mnist"
 
 
 @pytest.mark.parametrize("folder", [DEBIAN] if DEBIAN.is_dir() else [])

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dgm_jax import data
 from dgm_jax.core import DataError, DgmError
-from dgm_jax.data import folder_layout
+from dgm_jax.data import folder_scan
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 
@@ -238,7 +238,7 @@ def test_paths_that_cannot_be_opened(tmp_path, kind, name, message):
 
 def test_the_number_of_files_is_limited(tmp_path, monkeypatch):
     fill(tmp_path, "a", "b")
-    monkeypatch.setattr(folder_layout, "MAX_FILES", 14)
+    monkeypatch.setattr(folder_scan, "MAX_FILES", 14)
     assert info(tmp_path).num_train == 10
     (tmp_path / "b" / "notes.txt").write_text("one too many")
     with pytest.raises(DataError, match="more than 14 files and folders"):

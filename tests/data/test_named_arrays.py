@@ -208,7 +208,7 @@ def test_arrays_in_memory_are_those_given(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "options", "message"),
     [
-        (X, {}, "expected arrays by name, such as .*got ndarray"),
+        (X, {}, r"expected arrays by name, such as .*got uint8\[20, 5, 4, 1\]"),
         ({1: X}, {}, "expected arrays by name"),
         ({"x": X}, {"image_size": 3}, "no option 'image_size'"),
         ({"x": X}, {"num_classes": 2.5}, "num_classes takes int, got 2.5"),

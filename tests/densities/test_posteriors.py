@@ -105,7 +105,7 @@ def test_the_constants():
     evidence = np.log(schools_constant(lambda mu, tau: 1.0)) - 12
     expected = {"rosenbrock": rosenbrock_constant(), "torus": torus, "eight_schools": evidence}
     for name, value in (expected | {"eight_schools_signed": evidence}).items():
-        np.testing.assert_allclose(truth(name).log_normaliser, value, atol=1e-5)
+        np.testing.assert_allclose(truth(name).log_normalizer, value, atol=1e-5)
 
 
 def test_moments_in_closed_form_and_by_scipy():

@@ -158,7 +158,7 @@ def test_sums_over_features_added_one_after_the_other_keep_the_bound(dim):
     x, y = ((rng.normal(size=(500, dim)) + 50).astype(np.float32) for _ in range(2))
     terms, exact = x * y, np.sum(x.astype(np.float64) * y, axis=-1)
     sequential = lambda terms: np.add.accumulate(terms, axis=-1)[:, -1]
-    borders = neighbours._chunks(dim)
+    borders = neighbours._borders(dim)
     assert borders[0] == 0 and borders[-1] == dim and np.all(np.diff(borders) > 0)
     parts = [sequential(terms[:, a:b]) for a, b in itertools.pairwise(borders)]
     sizes = np.square(x.astype(np.float64)).sum(-1) + np.square(y.astype(np.float64)).sum(-1)

@@ -61,7 +61,7 @@ def test_exact_draws_have_no_divergence(posterior, implicit):
         return jax.lax.dynamic_slice_in_dim(table, part * num, num)
 
     def log_prob(params, z):
-        return target.log_density(z) - exact.log_normaliser
+        return target.log_density(z) - exact.log_normalizer
 
     def oracle(key, params):
         z = draw(key, params, study.PART)
@@ -108,7 +108,7 @@ def test_the_best_gaussian_on_the_torus(family):
         - 8 * variance
         + 4
         - np.log(2 * np.pi * np.e * variance)
-        + study.truth("torus").log_normaliser
+        + study.truth("torus").log_normalizer
     )
     np.testing.assert_allclose(found["kl"], kl, atol=2e-3)
     # 400,000 draws: standard error .003

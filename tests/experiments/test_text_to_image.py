@@ -12,7 +12,7 @@ from dgm_jax.core import ConfigError
 from dgm_jax.data import captions
 from dgm_jax.experiments import feature_classifier
 from dgm_jax.experiments import text_to_image as experiment
-from dgm_jax.experiments.text_to_image import task
+from dgm_jax.experiments.text_to_image import measure, task
 from dgm_jax.run import check, main
 
 
@@ -42,13 +42,12 @@ def test_prompts_name_their_class():
 
 def test_a_batch_has_captions_of_its_own_images_and_some_blanks():
     dataset, config = digits(), experiment.Config(batch_size=50)
-    reader = captions.tokenizer(dataset.info.class_names)
     limits = captions.terciles(dataset.train["image"])
     texts = captions.captions(
         dataset.train["image"], dataset.train["label"], dataset.info.class_names, limits
     )
     arrays = {"train": data.arrays(dataset) | {"texts": texts}}
-    draw = task._draw(config, dataset, reader)
+    draw = task._draw(config, dataset)
     batches = [draw(arrays, jax.random.key(0), index) for index in range(20)]
     blank = 0
     known = {
@@ -75,7 +74,7 @@ def test_distance_to_the_nearest_training_image(size):
     images[0] = train[size // 2] / 255
     differences = images.reshape(5, 1, -1) - train.reshape(1, size, -1) / 255
     expected = np.sqrt((differences**2).sum(-1)).min(1)
-    np.testing.assert_allclose(task.nearest_distance(images, train), expected, atol=2e-3)
+    np.testing.assert_allclose(measure.nearest_distance(images, train), expected, atol=2e-3)
 
 
 SMALL = [

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from dgm_jax import training
-from dgm_jax.core import Task, named_key, normal
+from dgm_jax.core import SOLO, Task, named_key, normal
 from dgm_jax.objectives.gan import LOSSES
 
 MEAN = np.array([2.0, -1.0, 0.5, 0.0], np.float32)
@@ -66,7 +66,7 @@ def test_it_learns_where_the_data_are():
 def test_one_step_moves_the_batch_statistics_by_a_tenth_of_the_way(player):
     """The running mean after one step is a tenth of the batch's mean at the first layer, of the
     player's own pass alone."""
-    algorithm = task({"learning_rate": 0.0}).algorithm(training.game.SOLO)
+    algorithm = task({"learning_rate": 0.0}).algorithm(SOLO)
     start = algorithm.init(jax.random.key(3), *MODEL.init(jax.random.key(4)))
     batch = draw((), jax.random.key(5), 0)
     moved, _ = jax.jit(lambda now: algorithm.step(now, lambda index: batch))(start)

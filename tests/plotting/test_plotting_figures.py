@@ -379,7 +379,7 @@ def test_heatmap_orientation_and_common_scale():
     x, y = np.linspace(0, 2, 3), np.linspace(10, 13, 4)
     values = np.stack([x[None] + 0 * y[:, None], y[:, None] + 0 * x[None]])
     values[1, 0, 0] = np.inf
-    figure = plotting.heatmap_on_grid(values, x, y, titles=["x", "y"], colour_label="logit")
+    figure = plotting.heatmap_on_grid(values, x, y, titles=["x", "y"], color_label="logit")
     first, second = (axes.get_images()[0] for axes in figure.axes[:2])
     assert first.get_clim() == second.get_clim() == (0.0, 13.0)
     assert first.get_extent() == [-0.5, 2.5, 9.5, 13.5] and first.origin == "lower"

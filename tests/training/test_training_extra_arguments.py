@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from dgm_jax import training
-from dgm_jax.core import Aux, Player
+from dgm_jax.core import SOLO, Aux, Player
 
 CURVATURES = jnp.array([1.0, 10.0])
 
@@ -65,7 +65,7 @@ def test_a_player_that_is_looked_ahead_of_gets_them_too():
 
     players = {"y": Player(("y",), opponent), "x": Player(("x",), looks, 1, (("y", 2),))}
     optimizers = {"y": optax.polyak_sgd(max_learning_rate=10.0), "x": optax.sgd(0.0)}
-    game = training.make_game(players, optimizers, training.game.SOLO)
+    game = training.make_game(players, optimizers, SOLO)
     now = training.game.init_state(
         game, jax.random.key(0), {"x": jnp.float32(1.0), "y": jnp.float32(9.0)}, {}
     )

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from dgm_jax import training
-from dgm_jax.core import Aux, Player
+from dgm_jax.core import SOLO, Aux, Player
 
 RATE = 0.3
 
@@ -37,7 +37,7 @@ def dirac(num_steps, optimizer=None):
         ),
     }
     optimizers = {"critic": optimizer or optax.sgd(RATE), "generator": optax.sgd(1.0)}
-    game = training.make_game(players, optimizers, training.game.SOLO)
+    game = training.make_game(players, optimizers, SOLO)
 
     def gradient(theta, psi):
         now = training.game.init_state(game, jax.random.key(0), {"theta": theta, "psi": psi}, {})
@@ -111,9 +111,7 @@ def test_looking_ahead_continues_the_opponents_optimizer():
         "critic": Player(("psi",), loss),
         "generator": Player(("theta",), loss, 1, (("critic", 1),)),
     }
-    game = training.make_game(
-        players, {"critic": momentum, "generator": optax.sgd(1.0)}, training.game.SOLO
-    )
+    game = training.make_game(players, {"critic": momentum, "generator": optax.sgd(1.0)}, SOLO)
     params = {"theta": jnp.float32(0.5), "psi": jnp.float32(1.0)}
     now = training.game.init_state(game, jax.random.key(0), params, {})
     pushed = now._replace(
@@ -150,7 +148,7 @@ def test_steps_ahead_see_the_opponents_state_and_batch():
         "critic": Player(("psi",), critic),
         "generator": Player(("theta",), generator, 1, (("critic", 2),)),
     }
-    game = training.make_game(players, {n: optax.sgd(1.0) for n in players}, training.game.SOLO)
+    game = training.make_game(players, {n: optax.sgd(1.0) for n in players}, SOLO)
     params, state = {"theta": jnp.float32(1.0), "psi": jnp.float32(10.0)}, {"psi": jnp.float32(0.0)}
     now = training.game.init_state(game, jax.random.key(0), params, state)
     seen = training.move(game, "generator", now, jnp.float32(3.0), jax.random.key(1))

@@ -1,24 +1,33 @@
 """GANs on a known mixture in the plane: the task behind `gan_ring` and `gan_grid`."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 
 from dgm_jax import core, data, evaluation, plotting, training
-from dgm_jax.core import Model, Task, lookup
+from dgm_jax.core import Algorithm, Model, Replica, Task, lookup
 from dgm_jax.experiments._shared.toy_gan import ToyGanConfig
-from dgm_jax.models import METHODS, PROTOCOLS, toy_gan
+from dgm_jax.models import METHODS, PROTOCOLS, Method, ToyProtocol, toy_gan
 from dgm_jax.objectives.gan import LOSSES
 from dgm_jax.run import ArmResult, Inputs
 
-SHOWN = 2500  # samples of each seed that go into the figure
+SHOWN = 2500  # samples of each seed in the plot
 AVERAGED = ("generator",)  # parts, by the method `averaged`
 
 
 def validate(config: ToyGanConfig) -> None:
-    """Names and sizes, before anything is loaded."""
+    """Check names and sizes, before anything is loaded.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     lookup(PROTOCOLS, config.protocol, "protocol")
     for name in config.method:
         lookup(METHODS, name, "method")
@@ -29,12 +38,28 @@ def validate(config: ToyGanConfig) -> None:
 
 
 def inputs_of(dataset: data.Dataset) -> Inputs:
-    """No arrays: the density is sampled on the device inside the compiled step."""
+    """Make the inputs of a density, which is sampled on the device inside the compiled step.
+
+    Args:
+        dataset: the density.
+
+    Returns:
+        Inputs without arrays.
+    """
     return Inputs({}, dataset.info.record(), dataset)
 
 
-def model(config: ToyGanConfig, hyper, dataset) -> Model:
-    """The game of one method; where that averages the generator, its samples are the average's."""
+def model(config: ToyGanConfig, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
+    """Make the game of one method; if it averages the generator, samples are those of the average.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        dataset: recorded identity of the data.
+
+    Returns:
+        The model.
+    """
     method = METHODS[config.method[0]]
     game = toy_gan(
         PROTOCOLS[config.protocol],
@@ -46,10 +71,20 @@ def model(config: ToyGanConfig, hyper, dataset) -> Model:
     return game if method.average_decay is None else training.with_average(game, AVERAGED)
 
 
-def build(config: ToyGanConfig, hyper, inputs: Inputs) -> Task:
-    """One seed of one method: draw data and latents, move both players, count modes."""
+def build(config: ToyGanConfig, hyper: dict[str, Any], inputs: Inputs) -> Task:
+    """Make one seed of one method: draw data and latents, move both players, count modes.
+
+    Args:
+        config: the settings.
+        hyper: values of the sweepable settings.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        The task of one seed.
+    """
     density = inputs.context.density
-    protocol, method = PROTOCOLS[config.protocol], METHODS[config.method[0]]
+    protocol = PROTOCOLS[config.protocol]
+    method = METHODS[config.method[0]]
     game = model(config, hyper, inputs.identity)
     num_examples = (config.batch_size or protocol.batch_size) * method.packing
     draw_data = data.draws(inputs.context, num_examples)
@@ -82,13 +117,14 @@ def build(config: ToyGanConfig, hyper, inputs: Inputs) -> Task:
     )
 
 
-def _algorithm(hyper, protocol, method, game):
-    """`replica -> Algorithm`: the dynamics with an Adam for each player, averaged where the method
-    asks for it."""
+def _algorithm(
+    hyper: dict[str, Any], protocol: ToyProtocol, method: Method, game: Model
+) -> Callable[[Replica], Algorithm]:
+    """The dynamics with an Adam for each player, and an average if the method has one."""
     rate = hyper["learning_rate"]
     rate = protocol.learning_rate if rate is None else rate
     ratio = protocol.generator_ratio if method.generator_ratio is None else method.generator_ratio
-    # Adam has no derivative at a second moment of zero
+    # Adam has no derivative at a second moment of zero.
     eps_root = 1e-16 if method.unrolling else 0.0
     optimizers = {
         "discriminator": optax.adam(rate, protocol.b1, protocol.b2, eps_root=eps_root),
@@ -103,31 +139,44 @@ def _algorithm(hyper, protocol, method, game):
     return lambda replica: training.averaged(rule(replica), AVERAGED, method.average_decay)
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict:
-    """Samples of every arm, a panel for each seed."""
+def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+    """Plot samples of every arm, a panel for each seed.
+
+    Args:
+        results: the finished arms.
+        inputs: arrays, identity and context of the run.
+
+    Returns:
+        {name: (plot, caption)}.
+    """
     density = inputs.context.density
-    return {
-        f"samples_{result.name}": (
-            plotting.scatter_samples(
-                result.arrays["samples"],
-                np.asarray(density.means),
-                scale=density.scale,
-                title=result.name,
-            ),
-            (
-                f"{result.name}: samples at fixed noise, a panel a seed; crosses are the modes,"
-                " circles three sigma."
-            ),
+    plots = {}
+    for result in results:
+        samples = result.arrays["samples"]
+        means = np.asarray(density.means)
+        figure = plotting.scatter_samples(samples, means, scale=density.scale, title=result.name)
+        caption = (
+            f"{result.name}: samples at fixed noise, a panel a seed; crosses are the modes,"
+            " circles three sigma."
         )
-        for result in results
-    }
+        plots[f"samples_{result.name}"] = (figure, caption)
+    return plots
 
 
-def snapshots(result: ArmResult, inputs: Inputs, step: int) -> dict:
-    """The first seeds' samples during training."""
+def snapshots(result: ArmResult, inputs: Inputs, step: int) -> dict[str, tuple[Any, str]]:
+    """Plot the first seeds' samples during training.
+
+    Args:
+        result: an arm.
+        inputs: arrays, identity and context of the run.
+        step: the training step.
+
+    Returns:
+        {name: (plot, caption)}.
+    """
     density = inputs.context.density
-    samples, title = result.arrays["samples"][:5], f"{result.name}, step {step}"
-    figure = plotting.scatter_samples(
-        samples, np.asarray(density.means), scale=density.scale, title=title
-    )
+    samples = result.arrays["samples"][:5]
+    means = np.asarray(density.means)
+    title = f"{result.name}, step {step}"
+    figure = plotting.scatter_samples(samples, means, scale=density.scale, title=title)
     return {"samples": (figure, f"{result.name}: samples at fixed noise after {step} steps.")}

@@ -1,5 +1,7 @@
-"""VAEs with Gaussian posteriors on binarised images: settings of `vae_priors`, `elbo_surgery` and
-`avb_images`."""
+"""VAEs with Gaussian posteriors on binarized images: settings that several experiments share.
+
+For `vae_priors`, `elbo_surgery` and `avb_images`.
+"""
 
 import dataclasses
 from typing import Literal

@@ -1,9 +1,13 @@
-"""VAEs with Gaussian posteriors on binarised images: networks, priors, posteriors, surgery and
-annealing of `vae_priors`, `elbo_surgery` and `avb_images`."""
+"""VAEs with Gaussian posteriors on binarized images: parts that several experiments share.
+
+Networks, priors, posteriors, surgery and annealing of `vae_priors`, `elbo_surgery` and
+`avb_images`.
+"""
 
 import functools
 import math
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +18,9 @@ from dgm_jax.core import (
     Array,
     Key,
     Network,
+    Params,
     Prior,
+    State,
     chunked,
     lookup,
     require,
@@ -31,10 +37,18 @@ from dgm_jax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, fr
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.objectives.elbo import warm_up
 from dgm_jax.run import Inputs
+from dgm_jax.run.settings import SettingsView
 
 
 def validate(config: VaeConfig) -> None:
-    """Names and ranges, before anything is loaded."""
+    """Check names and ranges, before anything is loaded.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ConfigError: for settings that no run could use.
+    """
     lookup(NETWORKS, config.network, "network")
     require_at_least(1, config, "batch_size", "latent_size")
     require_positive(config, "learning_rate")
@@ -50,28 +64,34 @@ def validate(config: VaeConfig) -> None:
     lookup(names, config.binarization, "binarization")
 
 
-def inputs_of(settings, *counts: str) -> Inputs:
-    """Binarised images, 0 or 1.
+def inputs_of(settings: SettingsView, *counts: str) -> Inputs:
+    """Load binarized images, with pixels 0 or 1.
 
     Args:
-        settings: what `load` is given.
-        counts: names of settings that say how many images of a split are evaluated.
+        settings: the settings that `load` is given.
+        *counts: names of settings that are numbers of evaluated images.
+
+    Returns:
+        As `binary_images.load`.
 
     Raises:
-        ConfigError: one of them asks for more than there are.
+        ConfigError: if one of them is larger than its split.
     """
     splits = {"num_eval": "test", "num_ais": "test", "num_surgery": "train"}
     asked = {name: (splits[name], getattr(settings, name)) for name in counts}
     return binary_images.load(settings.data, settings.binarization, asked)
 
 
-def _dense(config: VaeConfig, shape, latent_size: int) -> tuple[Network, Network]:
+def _dense(config: VaeConfig, shape: tuple[int, ...], latent_size: int) -> tuple[Network, Network]:
     encoder = MLP((*config.hidden, 2 * latent_size), "relu", "glorot")
     decoder = MLP((*reversed(config.hidden), math.prod(shape)), "relu", "glorot")
-    return reshaped(from_flax(encoder), (2 * latent_size,)), reshaped(from_flax(decoder), shape)
+    outputs = (2 * latent_size,)
+    return reshaped(from_flax(encoder), outputs), reshaped(from_flax(decoder), shape)
 
 
-def _convolutional(config: VaeConfig, shape, latent_size: int) -> tuple[Network, Network]:
+def _convolutional(
+    config: VaeConfig, shape: tuple[int, ...], latent_size: int
+) -> tuple[Network, Network]:
     return from_flax(ConvolutionalEncoder(2 * latent_size)), from_flax(ConvolutionalDecoder(shape))
 
 
@@ -81,15 +101,23 @@ NETWORKS = {"dense": _dense, "convolutional": _convolutional}
 def networks_of(
     config: VaeConfig, shape: tuple[int, int, int], latent_size: int
 ) -> tuple[Network, Network]:
-    """(encoder to 2 D numbers, decoder to logits of pixels) of the settings, for D latents."""
+    """Make encoder and decoder of the settings.
+
+    Args:
+        config: the settings.
+        shape: (H, W, C) of an image.
+        latent_size: D.
+
+    Returns:
+        The encoder, to 2 D numbers, and the decoder, to logits of pixels.
+    """
     return NETWORKS[config.network](config, shape, latent_size)
 
 
-def _random_images(images: np.ndarray, num: int):
-    """`key -> [num, H, W, C]` training images in [0, 1], where the pseudo-inputs of a VampPrior
-    start."""
+def _random_images(images: np.ndarray, num: int) -> Callable[[Key], Array]:
+    """`key -> [num, H, W, C]`: training images in [0, 1], where pseudo-inputs start."""
 
-    def draw(key: Key):
+    def draw(key: Key) -> Array:
         which = jax.random.randint(key, (num,), 0, len(images))
         return data.to_model_range(jnp.asarray(images)[which], "unit")
 
@@ -97,36 +125,69 @@ def _random_images(images: np.ndarray, num: int):
 
 
 def validate_prior(name: str) -> None:
-    """ConfigError for a prior that this study cannot build."""
+    """Check the name of a prior.
+
+    Args:
+        name: the name.
+
+    Raises:
+        ConfigError: for a prior that this study cannot build.
+    """
     lookup((*priors.FROM_DIM, "vamp"), name, "prior")
 
 
-def prior_named(name: str, dim: int, shape, num_components: int, images=None):
-    """`encode -> Prior` over `dim` latents by its name, as `models.Vae` wants it. The pseudo-inputs
-    of a VampPrior have that shape, and start from some of the images."""
+def prior_named(
+    name: str,
+    dim: int,
+    shape: tuple[int, ...],
+    num_components: int,
+    images: np.ndarray | None = None,
+) -> Callable[[Any], Prior]:
+    """Make a prior by its name, as `models.Vae` takes it.
+
+    Args:
+        name: of `priors.FROM_DIM`, or "vamp".
+        dim: number of latents.
+        shape: of the pseudo-inputs of a VampPrior.
+        num_components: of a mixture or a VampPrior.
+        images: training images from which the pseudo-inputs start.
+
+    Returns:
+        `encode -> Prior`.
+
+    Raises:
+        ConfigError: for another name.
+    """
     if name == "vamp":
         start = None if images is None else _random_images(images, num_components)
         return lambda encode: priors.vamp(encode, num_components, shape, init=start)
     validate_prior(name)
     options = {"num_components": num_components} if name == "mixture" else {}
-    prior = cast(Prior, priors.PRIORS[name](dim, **options))  # those of FROM_DIM are
+    prior = cast(Prior, priors.PRIORS[name](dim, **options))  # those of FROM_DIM are priors
     return lambda encode: prior
 
 
 def recipe(
     config: VaeConfig,
-    dataset,
+    dataset: dict[str, Any],
     latent_size: int,
     prior: str = "standard_normal",
     num_components: int = 1,
-    images=None,
+    images: np.ndarray | None = None,
 ) -> Vae:
-    """Networks and prior of the settings, for so many latents.
+    """Make networks and prior of the settings.
 
     Args:
-        dataset: the identity of the data.
-        images: training images uint8 [N, H, W, C], where a VampPrior starts; parameters of a model
-            that is loaded come from elsewhere.
+        config: the settings.
+        dataset: identity of the data.
+        latent_size: number of latents.
+        prior: name of the prior.
+        num_components: of a mixture or a VampPrior.
+        images: training images uint8[N, H, W, C] from which a VampPrior starts; not needed if the
+            parameters are loaded.
+
+    Returns:
+        The recipe of the VAE.
     """
     shape = tuple(dataset["shape"])
     encoder, decoder = networks_of(config, shape, latent_size)
@@ -134,30 +195,59 @@ def recipe(
     return Vae(encoder, decoder, latent_size, named)
 
 
-def linear_warm_up(config: VaeConfig):
-    """`step -> beta` of the settings."""
+def linear_warm_up(config: VaeConfig) -> Callable[[Array], Array | float]:
+    """Make the schedule of the factor on the KL.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        `step -> beta`.
+    """
     num_steps = int(config.warm_up_share * config.num_steps)
     if num_steps == 0:
         return lambda step: 1.0
     return functools.partial(warm_up, num_steps=num_steps, shape="linear")
 
 
-def posteriors(vae: Vae, params, state, images: Array) -> Gaussian:
-    """q(z | x), [N, D], for images [N, H, W, C] (uint8), a thousand at a time."""
-    return chunked(
-        lambda rows: posterior(vae, params, state, data.to_model_range(rows, "unit")), images, 1_000
-    )
+def posteriors(vae: Vae, params: Params, state: State, images: Array) -> Gaussian:
+    """Compute q(z | x) of many images, a thousand at a time.
+
+    Args:
+        vae: the recipe.
+        params: parameters by part.
+        state: model state by part.
+        images: uint8[N, H, W, C].
+
+    Returns:
+        The Gaussians, [N, D].
+    """
+
+    def posterior_of(rows: Array) -> Gaussian:
+        return posterior(vae, params, state, data.to_model_range(rows, "unit"))
+
+    return chunked(posterior_of, images, 1_000)
 
 
-def surgery(key: Key, vae: Vae, params, state, images: Array) -> dict[str, Array]:
-    """Terms of the average KL over images [N, H, W, C] (uint8): one draw of z each, all N
-    posteriors in q(z). Nats."""
+def surgery(key: Key, vae: Vae, params: Params, state: State, images: Array) -> dict[str, Array]:
+    """Decompose the average KL over images: one draw of z for each, all N posteriors in q(z).
+
+    Args:
+        key: random key of the draws.
+        vae: the recipe.
+        params: parameters by part.
+        state: model state by part.
+        images: uint8[N, H, W, C].
+
+    Returns:
+        The terms by name, in nats, and the number of active units.
+    """
     q = posteriors(vae, params, state, images)
-    found = decompose(vae, params, state, q, sample_gaussian(key, q))
+    terms = decompose(vae, params, state, q, sample_gaussian(key, q))
     return {
-        "average_kl": found.average_kl.mean,
-        "mutual_information": found.mutual_information.mean,
-        "marginal_kl": found.marginal_kl.mean,
+        "average_kl": terms.average_kl.mean,
+        "mutual_information": terms.mutual_information.mean,
+        "marginal_kl": terms.marginal_kl.mean,
         "active_units": elbo_surgery.active_units(q.loc).count.astype(jnp.float32),
     }
 
@@ -165,6 +255,15 @@ def surgery(key: Key, vae: Vae, params, state, images: Array) -> dict[str, Array
 def annealed(
     key: Key, settings: likelihood.Settings, start: AnnealingStart
 ) -> likelihood.LogProbEstimate:
-    """log p(x) by annealed importance sampling from an approximate posterior."""
+    """Estimate log p(x) by annealed importance sampling from an approximate posterior.
+
+    Args:
+        key: random key.
+        settings: of the annealing.
+        start: the posterior from which it starts.
+
+    Returns:
+        The estimate for each image, in nats.
+    """
     path = likelihood.from_proposal(start.sample, start.log_prob, start.log_joint)
     return likelihood.annealed_importance_sampling(key, path, start.rows, settings, batch_size=25)
