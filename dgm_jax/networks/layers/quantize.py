@@ -1,8 +1,8 @@
-"""Vector quantization as a layer, for modules of one's own: any `core.Quantizer`, in linen and NNX.
+"""Vector quantization as a layer for your own modules: any `core.Quantizer`, in linen and NNX.
 
-Both give `core.Quantized`, so that codes and losses reach the caller: a network returns them beside
-its output, and its loss adds `codebook_loss` and a weight times `commitment_loss`, each summed over
-the codes of an example.
+Both layers return `core.Quantized`, so that codes and losses reach the caller: a network returns
+them with its output, and its loss adds `codebook_loss` and a weight times `commitment_loss`, each
+summed over the codes of an example.
 """
 
 import flax.linen as nn
@@ -17,12 +17,17 @@ COLLECTION = "codebook"
 class Quantize(nn.Module):
     """A quantizer as a linen layer: `z [*B, D] -> Quantized`.
 
-    What the quantizer trains by gradient is the parameter `codebook`, what it moves the variable
-    `state` of the collection `codebook`; what it has not is not there. With `train` the state moves
-    after quantizing, by the key of the stream `rng_collection`; so the collection must be mutable,
-    as `from_flax` sees to. A quantizer that starts by k-means starts on the input of `init`.
+    What the quantizer trains by gradient is the parameter `codebook`, and what it moves itself is
+    the variable `state` of the collection `codebook`; either is absent if the quantizer has none.
+    With `train` the state moves after quantizing, so the collection must be mutable (`from_flax`
+    sees to that). A quantizer that starts by k-means starts from the input of `init`.
 
-    Raises `ConfigError` for another width, and for training a state without a key.
+    Attributes:
+        quantizer: any `core.Quantizer`.
+        rng_collection: the stream of random numbers that gives the key of an update.
+
+    Raises:
+        ConfigError: the vectors have another width, or a state is trained without a key.
     """
 
     quantizer: Quantizer
@@ -30,6 +35,7 @@ class Quantize(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, train: bool = False) -> Quantized:
+        """Quantize z [*B, D]; with `train` the state moves."""
         if self.is_initializing():
             self._start(z)
         params = self.get_variable("params", "codebook", {})
@@ -47,7 +53,7 @@ class Quantize(nn.Module):
         return quantized
 
     def _start(self, z: Array) -> None:
-        """Stores what the quantizer begins with, once for a module that is called twice."""
+        """Store the quantizer's first values, once for a module that is called twice."""
         if self.has_variable("params", "codebook") or self.has_variable(COLLECTION, "state"):
             return
         params, state = self.quantizer.init(self.make_rng("params"), z)
@@ -65,14 +71,14 @@ class NnxQuantize(nnx.Module):
     """A quantizer as an NNX layer: `z [*B, D] -> Quantized`.
 
     `params` holds what the quantizer trains by gradient (`nnx.Param`) and `state` what it moves
-    (`QuantizerState`). As that of `nnx.BatchNorm`, the state moves unless `use_running_average`,
-    which `module.eval()` sets and `module.train()` takes back.
+    (`QuantizerState`). As in `nnx.BatchNorm`, the state moves unless `use_running_average`, which
+    `module.eval()` sets and `module.train()` resets.
 
     Args:
-      quantizer: any `core.Quantizer`.
-      z: [*B, D], vectors for a quantizer that starts by k-means.
-      rngs: the stream `params` starts the quantizer, `dropout` is for its updates.
-      use_running_average: leave the state as it is.
+        quantizer: any `core.Quantizer`.
+        z: [*B, D], vectors for a quantizer that starts by k-means.
+        rngs: the stream `params` starts the quantizer, `dropout` is for its updates.
+        use_running_average: leave the state as it is.
     """
 
     def __init__(
@@ -82,7 +88,7 @@ class NnxQuantize(nnx.Module):
         *,
         rngs: nnx.Rngs,
         use_running_average: bool = False,
-    ):
+    ) -> None:
         params, state = quantizer.init(rngs.params(), z)
         self.quantizer = quantizer
         self.use_running_average = use_running_average
@@ -91,7 +97,9 @@ class NnxQuantize(nnx.Module):
         self.rngs = rngs["dropout"].fork()
 
     def __call__(self, z: Array) -> Quantized:
-        params, state = self.params.get_value(), self.state.get_value()
+        """Quantize z [*B, D]; unless `use_running_average` the state moves."""
+        params = self.params.get_value()
+        state = self.state.get_value()
         quantized = self.quantizer.quantize(params, state, z)
         if not self.use_running_average:
             state, _ = self.quantizer.update(self.rngs(), state, z, quantized)
