@@ -3,14 +3,14 @@ over the codes.
 
     z = encoder(x),  (c, e_c) = quantizer(z),  log p(x) >= log p(x | e_c) + log p(c)
 
-A game of up to two players. `autoencoder` owns encoder, decoder and codebook and minimises
+A game of up to two players. `autoencoder` owns encoder, decoder and codebook and minimizes
 -log p(x | e_c) plus the quantizer's losses; codebooks of moving averages follow their vectors.
-`prior` owns the distribution of the codes and minimises -log p(c), with the encoder as it is, in
-its inference form. Let both learning rates fall to zero together and the prior ends on settled
-codes. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1].
+`prior` owns the distribution of the codes and minimizes -log p(c), with the encoder held fixed in
+its inference form. If both learning rates decay to zero together, the prior is trained on settled
+codes at the end. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1].
 
-Any `core.Quantizer` will do (`quantization.QUANTIZERS`). One with code_shape (L,) puts L codes at
-each place of the grid: codes are then int32[B, h, w, L], and so is what the prior is over.
+Any `core.Quantizer` can be used (`quantization.QUANTIZERS`). One with code_shape (L,) assigns L
+codes to each position of the grid: codes are then int32[B, h, w, L], and the prior is over these.
 """
 
 import functools
@@ -27,30 +27,39 @@ from dgm_jax.core import (
     Key,
     Model,
     Network,
+    Params,
     Player,
     Prior,
+    PyTree,
     Quantized,
     Quantizer,
+    State,
     named_key,
     require,
 )
 from dgm_jax.densities import discretized_logistic
 from dgm_jax.objectives import vqvae as objective
 
-ENCODER, DECODER, CODEBOOK, PRIOR = "encoder", "decoder", "codebook", "prior"
+ENCODER = "encoder"
+DECODER = "decoder"
+CODEBOOK = "codebook"
+PRIOR = "prior"
 LEVELS = 256  # of a pixel
-# of the decoder's logistic density: a seventh of a pixel level, below which nothing is gained
+# Smallest log-scale of the decoder's logistic density: a seventh of a pixel level, below which the
+# likelihood hardly changes.
 LOG_SCALE_FLOOR = -7.0
 
 
 class VqVae(NamedTuple):
-    """What the functions below need to know about one model.
+    """The networks, quantizer and prior of one model.
 
-    encoder: `x [B, H, W, C] -> z [B, h, w, D]`, D the width of the quantizer. decoder:
-        `[B, h, w, D] -> [B, H, W, 2 C]`, locations and log-scales.
-    grid: (h, w). quantizer: `z -> codes`.
-    prior: of codes int[*B, *code_grid], or None for the uniform one alone.
-    commitment_weight: beta, of the term that draws the encoder to its codes.
+    Attributes:
+        encoder: `x [B, H, W, C] -> z [B, h, w, D]`, D the width of the quantizer.
+        decoder: `[B, h, w, D] -> [B, H, W, 2 C]`, locations and log-scales.
+        grid: (h, w).
+        quantizer: `z -> codes`.
+        prior: over codes int[*B, *code_grid]; None for the uniform prior only.
+        commitment_weight: beta, of the term that pulls the encoder's outputs to their codes.
     """
 
     encoder: Network
@@ -66,62 +75,119 @@ class VqVae(NamedTuple):
         return (*self.grid, *self.quantizer.code_shape)
 
 
-def vqvae_encode(vae: VqVae, params, state, x: Array) -> tuple[Array, Quantized]:
-    """z [B, h, w, D] of images, and what quantizing it gives; the inference form."""
+def vqvae_encode(vae: VqVae, params: Params, state: State, x: Array) -> tuple[Array, Quantized]:
+    """Encode and quantize images, in the inference form.
+
+    Args:
+        vae: networks and quantizer.
+        params: of the model, by part.
+        state: of the model, by part.
+        x: images [B, H, W, C] in [-1, 1].
+
+    Returns:
+        (z [B, h, w, D], its quantization).
+    """
     z, _ = vae.encoder.apply(params[ENCODER], state[ENCODER], x, train=False)
     return z, vae.quantizer.quantize(params[CODEBOOK], state[CODEBOOK], z)
 
 
-def vqvae_codes(vae: VqVae, params, state, x: Array) -> Array:
-    """int32[B, *code_grid], with no gradient."""
+def vqvae_codes(vae: VqVae, params: Params, state: State, x: Array) -> Array:
+    """Compute the codes of images.
+
+    Args:
+        vae: networks and quantizer.
+        params: of the model, by part.
+        state: of the model, by part.
+        x: images [B, H, W, C] in [-1, 1].
+
+    Returns:
+        int32[B, *code_grid].
+    """
     return vqvae_encode(vae, params, state, x)[1].codes
 
 
-def vqvae_decode(vae: VqVae, params, state, quantized: Array) -> Array:
-    """Images in [-1, 1]: the locations, cut to the range of a pixel."""
+def vqvae_decode(vae: VqVae, params: Params, state: State, quantized: Array) -> Array:
+    """Decode quantized vectors to images.
+
+    Args:
+        vae: networks and quantizer.
+        params: of the model, by part.
+        state: of the model, by part.
+        quantized: [B, h, w, D].
+
+    Returns:
+        Images [B, H, W, C]: the locations, clipped to [-1, 1].
+    """
     return jnp.clip(_pixels(_decode(vae, params, state, quantized))[0], -1, 1)
 
 
-def vqvae_log_likelihood(vae: VqVae, params, state, quantized: Array, x: Array) -> Array:
-    """log p(x | e): [B] in nats, the sum over pixels of a discretized logistic density of 256
-    levels."""
+def vqvae_log_likelihood(
+    vae: VqVae, params: Params, state: State, quantized: Array, x: Array
+) -> Array:
+    """Evaluate log p(x | e), a discretized logistic density of 256 levels per pixel.
+
+    Args:
+        vae: networks and quantizer.
+        params: of the model, by part.
+        state: of the model, by part.
+        quantized: e [B, h, w, D].
+        x: images [B, H, W, C] in [-1, 1].
+
+    Returns:
+        [B] in nats, summed over pixels.
+    """
     return _log_likelihood(_decode(vae, params, state, quantized), x)
 
 
-def vqvae_log_prior(vae: VqVae, params, codes: Array) -> Array:
-    """log p(c) of codes [B, *code_grid]: [B], by the trained prior, or by the uniform one where
-    there is none."""
+def vqvae_log_prior(vae: VqVae, params: Params, codes: Array) -> Array:
+    """Evaluate log p(c) under the trained prior, or under the uniform one if there is none.
+
+    Args:
+        vae: networks, quantizer and prior.
+        params: of the model, by part.
+        codes: int[B, *code_grid].
+
+    Returns:
+        [B] in nats.
+    """
     if vae.prior is None:
         return jnp.full(codes.shape[0], vqvae_uniform_log_prior(vae))
     return vae.prior.log_prob(params[PRIOR], codes)
 
 
 def vqvae_uniform_log_prior(vae: VqVae) -> float:
-    """log p(c) of any codes of an image under the uniform prior, in nats."""
+    """Compute log p(c) of an image's codes under the uniform prior.
+
+    Args:
+        vae: quantizer and grid.
+
+    Returns:
+        The value in nats, the same for all codes.
+    """
     return objective.uniform_log_prior(math.prod(vae.code_grid), vae.quantizer.num_codes)
 
 
 def vqvae(
     vae: VqVae, image_shape: tuple[int, int, int], *, first_images: Array | None = None
 ) -> Model:
-    """The model with its players.
+    """Make the model with its players.
 
     Args:
-      vae: networks, quantizer and prior.
-      image_shape: (H, W, C).
-      first_images: [B, H, W, C], a batch whose codes' vectors the quantizer starts from; only
-        those that start by k-means look at it.
+        vae: networks, quantizer and prior.
+        image_shape: (H, W, C).
+        first_images: [B, H, W, C], a batch whose encodings initialize the quantizer; only
+            quantizers that start by k-means use it.
 
     Returns:
-      The model. Its metrics are `log_likelihood`, `commitment` (nats and squared units an image),
-      `batch_perplexity` (with L codes a vector `batch_perplexity_0` and so on), those of the
-      quantizer, such as `revived`, and of the prior `prior_bits_per_code`.
+        The model. Its metrics are `log_likelihood` (nats per image), `commitment` (squared units
+        per image), `batch_perplexity` (with L codes per vector `batch_perplexity_0` and so on),
+        those of the quantizer, such as `revived`, and of the prior `prior_bits_per_code`.
 
     Raises:
-      ConfigError: in `init`, where the encoder's output is not [B, h, w, D].
+        ConfigError: from `init`, the encoder's output is not [B, h, w, D].
     """
 
-    def init(key):
+    def init(key: Key) -> tuple[Params, State]:
         keys = jax.random.split(key, 4)
         images = jnp.zeros((2, *image_shape))
         params_e, state_e = vae.encoder.init(keys[0], images)
@@ -140,7 +206,7 @@ def vqvae(
             params[PRIOR] = vae.prior.init(keys[3])
         return params, {ENCODER: state_e, DECODER: state_d, CODEBOOK: state_c}
 
-    def sample(params, state, key, num_samples):
+    def sample(params: Params, state: State, key: Key, num_samples: int) -> Array:
         key_codes, _ = jax.random.split(key)
         if vae.prior is None:
             shape = (num_samples, *vae.code_grid)
@@ -149,7 +215,7 @@ def vqvae(
             codes = vae.prior.sample(params[PRIOR], key_codes, num_samples)
         return decode(params, state, codes)
 
-    def decode(params, state, codes):
+    def decode(params: Params, state: State, codes: Array) -> Array:
         values = vae.quantizer.lookup(params[CODEBOOK], state[CODEBOOK], codes)
         return vqvae_decode(vae, params, state, values)
 
@@ -160,8 +226,10 @@ def vqvae(
     return Model(init, players, sample, decode)
 
 
-def _autoencoder_loss(vae: VqVae, params, state, batch, key: Key):
-    """Both networks in training form; their state moves, and so does the quantizer's."""
+def _autoencoder_loss(
+    vae: VqVae, params: Params, state: State, batch: PyTree, key: Key
+) -> tuple[Array, Aux]:
+    """Both networks are in training form; their state moves, and so does the quantizer's."""
     x = batch["x"]
     z, encoder = vae.encoder.apply(
         params[ENCODER], state[ENCODER], x, train=True, key=named_key(key, ENCODER)
@@ -192,7 +260,9 @@ def _autoencoder_loss(vae: VqVae, params, state, batch, key: Key):
     return value, Aux({**state, ENCODER: encoder, DECODER: decoder, CODEBOOK: codebook}, metrics)
 
 
-def _prior_loss(vae: VqVae, params, state, batch, key: Key):
+def _prior_loss(
+    vae: VqVae, params: Params, state: State, batch: PyTree, key: Key
+) -> tuple[Array, Aux]:
     del key
     codes = jax.lax.stop_gradient(vqvae_codes(vae, params, state, batch["x"]))
     nats = -jnp.mean(vqvae_log_prior(vae, params, codes))
@@ -201,7 +271,7 @@ def _prior_loss(vae: VqVae, params, state, batch, key: Key):
 
 
 def _perplexities(quantizer: Quantizer, codes: Array) -> dict[str, Array]:
-    """Of a batch, by the name of the metric."""
+    """The perplexities of a batch's codes, by the name of the metric."""
     usage = quantization.codebook_usage(codes, quantizer.num_codes, quantizer.code_shape)
     if not quantizer.code_shape:
         return {"batch_perplexity": usage.perplexity}
@@ -209,7 +279,7 @@ def _perplexities(quantizer: Quantizer, codes: Array) -> dict[str, Array]:
     return {f"batch_perplexity_{index}": level for index, level in enumerate(levels)}
 
 
-def _decode(vae: VqVae, params, state, quantized: Array) -> Array:
+def _decode(vae: VqVae, params: Params, state: State, quantized: Array) -> Array:
     """The decoder's output [B, H, W, 2 C], in its inference form."""
     return vae.decoder.apply(params[DECODER], state[DECODER], quantized, train=False)[0]
 

@@ -1,6 +1,6 @@
-"""Parameters and state of a model's parts, and whether the parts fit each other.
+"""Parameters and state of a model's parts, and checks that the parts fit each other.
 
-Every check reads shapes only: nothing is computed.
+Every check evaluates shapes only; nothing is computed.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,18 @@ from dgm_jax.priors import require_density
 def init_parts(
     keys: Mapping[str, Key], networks: Mapping[str, Network], examples: Mapping[str, PyTree]
 ) -> tuple[Params, State]:
-    """(params, state) by part.
+    """Initialize the networks of a model.
 
     Args:
-      keys: by part.
-      networks: by part, in the order in which they are made.
-      examples: an input of each, with its batch axis.
+        keys: by part.
+        networks: by part, in the order in which they are initialized.
+        examples: an input of each, with its batch axis.
+
+    Returns:
+        (params, state), both by part.
     """
-    params, state = {}, {}
+    params = {}
+    state = {}
     for part, network in networks.items():
         params[part], state[part] = network.init(keys[part], examples[part])
     return params, state
@@ -31,25 +35,71 @@ def init_parts(
 def init_prior(
     key: Key, prior: Prior, latent_size: int, needed_by: str
 ) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
-    """(params, state) of the part "prior"; ConfigError unless its density is one of vectors of
-    `latent_size` numbers, and normalised."""
+    """Initialize the part "prior" of a model.
+
+    Args:
+        key: of the parameters.
+        prior: the prior.
+        latent_size: length of the latents.
+        needed_by: what needs the prior, for messages, such as "a VAE".
+
+    Returns:
+        (params, state) of the part "prior".
+
+    Raises:
+        ConfigError: the prior has no normalized density over vectors of `latent_size` numbers.
+    """
     params = prior.init(key)
     require_density(prior, params, latent_size, needed_by)
     return {"prior": params}, {"prior": {}}
 
 
 def output_of(network: Network, part: str, params: Params, state: State, example: PyTree) -> PyTree:
-    """Shapes of what the network of a part gives for an example, in its inference form."""
+    """Evaluate the shape of a network's output in its inference form.
+
+    Args:
+        network: of the part.
+        part: its name.
+        params: of the model, by part.
+        state: of the model, by part.
+        example: an input, with its batch axis.
+
+    Returns:
+        A tree of `jax.ShapeDtypeStruct`.
+    """
     return jax.eval_shape(lambda: network.apply(params[part], state[part], example, train=False)[0])
 
 
-def require_shape(giver: str, found: tuple[int, ...], expected: tuple[int, ...], told: str) -> None:
-    """ConfigError "GIVER SHAPE, but TOLD" unless two shapes, with their batch axes, agree."""
-    require(found == expected, f"{giver} {found[1:]}, but {told}")
+def require_shape(
+    source: str, shape: tuple[int, ...], expected: tuple[int, ...], reason: str
+) -> None:
+    """Refuse a shape that is not the expected one.
+
+    Args:
+        source: what has the shape, such as "the encoder gives".
+        shape: with its batch axis.
+        expected: with its batch axis.
+        reason: what determines the expected shape, such as "examples are (28, 28, 1)".
+
+    Raises:
+        ConfigError: the shapes differ; the message is "SOURCE SHAPE, but REASON".
+    """
+    require(shape == expected, f"{source} {shape[1:]}, but {reason}")
 
 
 def require_images(model: LatentModel, params: Params, state: State, z: Array, x: Array) -> None:
-    """ConfigError unless what the model decodes from latents z [B, *E] has the shape of x."""
-    shown = jax.eval_shape(lambda: model.decode(params, state, z)).shape
-    told = f"examples are {jnp.shape(x)[1:]}"
-    require_shape("the decoder gives images", shown, jnp.shape(x), told)
+    """Refuse a decoder whose images do not have the shape of the examples.
+
+    Args:
+        model: the densities.
+        params: of the model, by part.
+        state: of the model, by part.
+        z: [B, *E].
+        x: [B, H, W, C].
+
+    Raises:
+        ConfigError: the shapes differ.
+    """
+    decoded = jax.eval_shape(lambda: model.decode(params, state, z)).shape
+    reason = f"examples are {jnp.shape(x)[1:]}"
+    require_shape("the decoder gives images", decoded, jnp.shape(x), reason)
