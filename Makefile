@@ -1,4 +1,4 @@
-# make demo: set up and run the main job.  make test: set up and run the tests.
+# make demo: set up and run a small job.  make study: the main job.  make test: set up and run the tests.
 # make lint: formatter, linter and types, checked.  make format: the same, mended where a tool can.
 # All need python3 (3.11 or newer, with venv) and make, nothing else.
 
@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?=
 
-.PHONY: demo lint format test test-plain test-newest test-slow test-faults setup setup-lint setup-test benchmark clean
+.PHONY: demo study lint format test test-plain test-newest test-slow test-faults setup setup-lint setup-test benchmark clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
@@ -29,7 +29,11 @@ $(VENV)/.installed-lint: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[lint]"
 	touch $@ $(VENV)/.installed
 
+# docs/gan_ring.png: make demo OUT=runs/demo, then .venv/bin/dgm-jax sample runs/demo --out docs/gan_ring.png
 demo: setup
+	$(BIN)/dgm-jax run gan_ring --num_seeds 4 --num_steps 2000 --log_every 250 --learning_rate 1e-3 $(if $(OUT),--out $(OUT))
+
+study: setup
 	$(BIN)/python -m experiments.gan_ring --num_seeds 5 --num_steps 10000 --method vanilla packed2 $(if $(OUT),--out $(OUT))
 
 # Formatter, linter and types, as .ci/run and pre-commit call them. pyright asks no server for news.
@@ -55,7 +59,7 @@ test-plain: setup-test
 test-slow: setup-test
 	$(BIN)/python -m pytest -m slow
 
-# Kills, full disks, damaged and hostile files, signals, in numbers; names choose some of them.
+# Kills, full disks, damaged and hostile files, signals, wrong settings, in numbers; names choose some of them.
 FAULTS ?=
 test-faults: setup-test
 	$(BIN)/python tests/faults $(FAULTS)
@@ -78,6 +82,7 @@ benchmark: setup
 	$(BIN)/python -m benchmarks.adversarial_variational_bayes
 	$(BIN)/python -m benchmarks.annealing
 	$(BIN)/python -m benchmarks.chunks
+	$(BIN)/python -m benchmarks.memory
 
 clean:
 	rm -rf .venv .venv-newest .jax_cache .pytest_cache .ruff_cache build *.egg-info

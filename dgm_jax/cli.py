@@ -1,23 +1,30 @@
-"""`dgm-jax list | run | ablate | resume | sample |
-report | check`, parsed by tyro.
+"""`dgm-jax list | run | ablate | resume | sample | export | report | compare | check`, by tyro.
 
 Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
-may add its own. Listing, help and wrong flags need no JAX; it is imported when something runs.
+may add its own; one in a file or module is named by its path or by the module (`./mine.py`,
+`package.module`). Listing, help and wrong flags need no JAX; it is imported when something runs.
 """
 
-import ast
 import difflib
-import importlib.util
+import importlib.metadata
+import platform
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import tyro
 from tyro.conf import Positional
 
-from dgm_jax.run import catalogue, resuming, sampling, start
+from dgm_jax import __version__
+from dgm_jax.run import catalogue, exporting, listing, reporting, resuming, sampling, start
+from dgm_jax.run.exporting import ExportConfig
 from dgm_jax.run.resuming import Resume
 from dgm_jax.run.sampling import SampleConfig
-from dgm_jax.terminal import console, signals
+from dgm_jax.terminal import console, examples, signals
+
+NAMES = "As `dgm-jax list` has it, or one of your own: ./FILE.py or PACKAGE.MODULE."
+Name = Annotated[Positional[str], tyro.conf.arg(metavar="NAME", help=NAMES)]
+Folder = Annotated[Positional[str], tyro.conf.arg(metavar="FOLDER", help="Run folder.")]
 
 
 class UsageError(Exception):
@@ -38,99 +45,110 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(argv: list[str]) -> int:
+    if argv in (["--version"], ["-V"]):
+        print(_versions())
+        return 0
     try:
-        if argv[:1] and argv[0] in STUDIES and argv[1:] and not argv[1].startswith("-"):
-            command, name, *flags = argv
-            return STUDIES[command](_experiment(name), flags, console.typed((command, name), flags))
-        return tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            args=argv,
-            prog="dgm-jax",
-            description="Deep generative models: experiments over many seeds.",
-        )
+        with examples.after_help(argv):
+            return _command(argv)
     except UsageError as error:
         console.tell(f"error: {error}")
         return 2
 
 
+def _versions() -> str:
+    """Of this package and of what its results depend on, without importing any of it."""
+    others = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib"))
+    return f"dgm-jax {__version__} ({others}, Python {platform.python_version()})"
+
+
+def _command(argv: list[str]) -> int:
+    if argv[:1] and argv[0] in STUDIES and argv[1:] and not argv[1].startswith("-"):
+        command, name, *flags = argv
+        return STUDIES[command](_experiment(name), flags, console.typed((command, name), flags))
+    return tyro.extras.subcommand_cli_from_dict(
+        COMMANDS,
+        args=argv,
+        prog="dgm-jax",
+        description="Deep generative models: experiments over many seeds. `dgm-jax COMMAND --help`"
+        " has examples; `dgm-jax --version` names the versions.",
+    )
+
+
 def _experiment(name: str):
     known = sorted(catalogue.experiments())
-    if name not in known:
+    if name not in known and not catalogue.is_own(name):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UsageError(f"unknown experiment {name!r}{hint}; known: {', '.join(known)}")
+        raise UsageError(
+            f"unknown experiment {name!r}{hint}; known: {', '.join(known)}; one of your own is"
+            " given as ./FILE.py or PACKAGE.MODULE"
+        )
     try:
         with signals.importing():
-            return catalogue.load_experiment(name)
+            load = catalogue.load_experiment if name in known else catalogue.load_own
+            return load(name)
     except catalogue.NotAnExperiment as error:
         raise UsageError(str(error)) from error
 
 
 def list_experiments() -> int:
-    """Experiments, one line each."""
-    entries = catalogue.experiments()
-    width = max(map(len, entries), default=0)
-    for name in sorted(entries):
-        try:
-            about = _first_paragraph(entries[name].module)
-        except (Exception, SystemExit) as error:  # one broken package costs its own line only
-            about = f"cannot be read: {catalogue.reason(error)}"
-        print(f"{name.ljust(width)}  {about}".rstrip())
+    """Experiments by chapter, one line each."""
+    print(console.printable(listing.listed()))
+    for complaint in catalogue.complaints():
+        console.tell(complaint)
     return 0
 
 
-def _first_paragraph(module: str) -> str:
-    """First paragraph of a module's docstring as one line, read without importing the module."""
-    spec = importlib.util.find_spec(module)
-    if spec is None:
-        raise ImportError(f"there is no module {module}")
-    if spec.origin is None:
-        raise ImportError(f"{module} is a folder without __init__.py")
-    read = getattr(spec.loader, "get_source", None)
-    source = read(module) if read else None
-    if source is None:
-        raise ImportError(f"{module} has no Python source")
-    about = ast.get_docstring(ast.parse(source, spec.origin)) or ""
-    return " ".join(about.split("\n\n")[0].split())
-
-
-def run(name: Positional[str]) -> int:
+def run(name: Name) -> int:
     """Run an experiment; `dgm-jax run NAME --help` shows its flags."""
     return start.main(_experiment(name), [], command=console.typed(("run", name), []))
 
 
-def ablate(name: Positional[str]) -> int:
+def ablate(name: Name) -> int:
     """Run an experiment over a grid, --grid FIELD=A,B ...; numbers share one compiled program."""
     return start.ablate(_experiment(name), [], console.typed(("ablate", name), []))
 
 
-def check(name: Positional[str]) -> int:
+def check(name: Name) -> int:
     """Look at settings, data and shapes of a run or, with --grid, an ablation; trains nothing."""
     return start.check(_experiment(name), [], command=console.typed(("check", name), []))
 
 
 def resume(settings: tyro.conf.OmitArgPrefixes[Resume]) -> int:
     """Continue a run as it was started, or train a finished one on, in a new folder."""
+    _require_folder(settings.folder)
     return resuming.resume(settings)
 
 
-def sample(folder: Positional[str], settings: tyro.conf.OmitArgPrefixes[SampleConfig]) -> int:
+def sample(folder: Folder, settings: tyro.conf.OmitArgPrefixes[SampleConfig]) -> int:
     """Draw samples of what a run has trained, as a picture or as arrays: of a finished run, or of
     the newest checkpoint of an unfinished one. The data set need not be there."""
+    _require_folder(folder)
     return sampling.sample(folder, settings)
 
 
-def report(folder: Positional[str]) -> int:
-    """Build report.html of a run folder again."""
-    with signals.importing():
-        from dgm_jax.core import DgmError
-        from dgm_jax.report import write_report
+def export(folder: Folder, settings: tyro.conf.OmitArgPrefixes[ExportConfig]) -> int:
+    """Write a trained model as safetensors, a StableHLO program that samples it, and a card."""
+    _require_folder(folder)
+    return exporting.export(folder, settings)
 
-    try:
-        print(f"report: {write_report(folder)}")
-    except DgmError as error:
-        raise UsageError(str(error)) from error
-    return 0
+
+def report(folder: Folder) -> int:
+    """Build report.html of a run folder again."""
+    _require_folder(folder)
+    return reporting.report(folder)
+
+
+def compare(folders: Positional[tuple[str, ...]], out: str = "comparison.html") -> int:
+    """Put the headline values of several run folders into one table, and one page, --out."""
+    return reporting.compare(folders, out)
+
+
+def _require_folder(folder: str) -> None:
+    """An empty variable of a shell must not mean the folder where one happens to stand."""
+    if not folder.strip():
+        raise UsageError("expected the folder of a run, got an empty name")
 
 
 COMMANDS: dict[str, Callable] = {
@@ -139,7 +157,9 @@ COMMANDS: dict[str, Callable] = {
     "ablate": ablate,
     "resume": resume,
     "sample": sample,
+    "export": export,
     "report": report,
+    "compare": compare,
     "check": check,
 }
 # Once an experiment is named, its flags say how the rest of the line is parsed; without a name,

@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "report": {"plotting", "store", "core"},
     "run": {"native", "training", "parallel", "store", "report", "terminal", "core"},
     "cli": {"run", "report", "store", "terminal", "core"},
+    "__main__": {"cli"},
 }
 MATHS = ("core", "sampling", "densities", "flows", "quantization", "objectives")
 

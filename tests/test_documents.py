@@ -28,8 +28,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 GUIDE = "CONTRIBUTING.md"
 ARCHITECTURE = "docs/architecture.md"
 CONCEPTS = "docs/concepts.md"
-PAGES = (GUIDE, ARCHITECTURE, CONCEPTS, "CHANGELOG.md")
-LINKING = (*PAGES, "README.md")
+DATA, EXPERIMENTS = "docs/data.md", "docs/experiments.md"
+PAGES = (GUIDE, ARCHITECTURE, CONCEPTS, DATA, EXPERIMENTS, "CHANGELOG.md")
+LINKING = (*PAGES, "README.md", "benchmarks/README.md")
 PATH_ENDINGS = (".py", ".md", ".toml", ".cff", ".yaml", ".yml", ".txt")
 
 
@@ -188,6 +189,9 @@ def test_the_readme_links_to_the_documents():
         "CONTRIBUTING.md",
         "docs/architecture.md",
         "docs/concepts.md",
+        "docs/data.md",
+        "docs/experiments.md",
+        "benchmarks/README.md",
         "CHANGELOG.md",
         "LICENSE",
         "CITATION.cff",

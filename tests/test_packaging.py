@@ -248,7 +248,7 @@ def test_a_module_that_is_not_there_is_missed_by_the_name_it_was_asked_by(checko
 
 def test_a_checkout_that_is_not_installed_lists_its_own(checkout):
     shown = python("-m", "dgm_jax.cli", "list", folder=checkout).splitlines()
-    rows = dict(line.split(maxsplit=1) for line in shown if " " in line)
+    rows = {name: " ".join(rest) for name, *rest in map(str.split, shown)}  # with chapters
     assert set(rows) >= NAMES | {"two"}  # `long` has no docstring
     assert rows["two"] == "Twice as long."
 

@@ -1,13 +1,17 @@
 """What every room may import: contracts, numerics, errors. No behaviour of its own."""
 
 from dgm_jax.core import checks, json_values
-from dgm_jax.core.checks import require_at_least, require_positive
+from dgm_jax.core.checks import require_at_least, require_at_most, require_positive
 from dgm_jax.core.chunks import chunked, even_chunks
 from dgm_jax.core.errors import (
     ConfigError,
     DataError,
     DgmError,
+    Registry,
     RunDirectoryError,
+    UnknownNameError,
+    by_name,
+    described,
     did_you_mean,
     differences,
     lookup,
@@ -34,6 +38,7 @@ from dgm_jax.core.platforms import PLATFORMS, platform_or_at_hand
 from dgm_jax.core.trees import (
     all_finite,
     has_kernels,
+    on_host,
     select_tree,
     sha256_of,
     tree_sha256,
@@ -107,6 +112,7 @@ __all__ = [
     "PyTree",
     "Quantized",
     "Quantizer",
+    "Registry",
     "Replica",
     "RunDirectoryError",
     "RunningMoments",
@@ -115,12 +121,15 @@ __all__ = [
     "Sums",
     "Task",
     "TrainState",
+    "UnknownNameError",
     "UpdateQuantizer",
     "all_finite",
     "at_least_float32",
+    "by_name",
     "checks",
     "chunked",
     "compensated_add",
+    "described",
     "did_you_mean",
     "differences",
     "effective_sample_size",
@@ -133,9 +142,11 @@ __all__ = [
     "lookup",
     "named_key",
     "normal",
+    "on_host",
     "platform_or_at_hand",
     "require",
     "require_at_least",
+    "require_at_most",
     "require_positive",
     "select_tree",
     "sha256_of",

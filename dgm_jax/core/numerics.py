@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from dgm_jax.core import checks
 from dgm_jax.core.types import Array, Key
 
 
@@ -20,19 +21,20 @@ def named_key(key: Key, name: str) -> Key:
     It is `fold_in(key, CRC-32 of the name)`, so a new use leaves the draws of all others as they
     are.
     """
-    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+    return jax.random.fold_in(checks.one_key(key), zlib.crc32(name.encode()))
 
 
 def normal(key: Key, shape: tuple[int, ...], dtype: DTypeLike = float) -> Array:
     """Standard normal draws; equal to `jax.random.normal(key, shape)` and quicker to compile."""
-    return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+    return jax.random.normal(checks.one_key(key), (math.prod(shape),), dtype).reshape(shape)
 
 
 def uniform(
     key: Key, shape: tuple[int, ...], dtype: DTypeLike = float, minval=0.0, maxval=1.0
 ) -> Array:
     """Draws from U[minval, maxval); equal to `jax.random.uniform(key, shape)`."""
-    return jax.random.uniform(key, (math.prod(shape),), dtype, minval, maxval).reshape(shape)
+    draws = jax.random.uniform(checks.one_key(key), (math.prod(shape),), dtype, minval, maxval)
+    return draws.reshape(shape)
 
 
 def float_type(*values):

@@ -26,6 +26,15 @@ def select_tree(condition: Array, on_true: PyTree, on_false: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: jax.lax.select(condition, a, b), on_true, on_false)
 
 
+def on_host(tree: PyTree) -> PyTree:
+    """The leaves as NumPy arrays, when they are computed.
+
+    To take the values of an array whose program has failed, by exhausted memory say, ends the
+    process on a CPU; to wait for it raises the error.
+    """
+    return jax.device_get(jax.block_until_ready(tree))
+
+
 def tree_size(tree: PyTree) -> int:
     """Number of numbers in a tree."""
     return sum(x.size for x in jax.tree.leaves(tree))

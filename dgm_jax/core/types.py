@@ -391,16 +391,30 @@ class Quantized(NamedTuple):
 
 
 class InitQuantizer(Protocol):
-    """`(key, z=None) -> (params, state)`; z [*B, D] are vectors that a codebook may start from."""
+    """`(key, z=None, mask=None) -> (params, state)`; z [*B, D] are vectors that a codebook may
+    start from, mask bool[*B] is False for those that only fill up a batch."""
 
-    def __call__(self, key: Key, z: Array | None = None, /) -> tuple[PyTree, PyTree]: ...
+    def __call__(
+        self, key: Key, z: Array | None = None, /, *, mask: Array | None = None
+    ) -> tuple[PyTree, PyTree]: ...
 
 
 class UpdateQuantizer(Protocol):
-    """`(key, state, z, quantized) -> (state, metrics)`, from what `quantize` gave for z."""
+    """`(key, state, z, quantized, mask=None) -> (state, metrics)`, from what `quantize` gave for z.
+
+    mask: bool[*B], False for vectors of z [*B, D] that only fill up a batch. State and metrics are
+        those of the call without them.
+    """
 
     def __call__(
-        self, key: Key, state: PyTree, z: Array, quantized: Quantized, /
+        self,
+        key: Key,
+        state: PyTree,
+        z: Array,
+        quantized: Quantized,
+        /,
+        *,
+        mask: Array | None = None,
     ) -> tuple[PyTree, Metrics]: ...
 
 
@@ -415,6 +429,9 @@ class Quantizer(NamedTuple):
         `codebook_loss` is added to the loss as it is: zeros where no codebook is trained by it.
     lookup: `(params, state, codes) -> [*B, D]`, what `quantize` returned for these codes.
     update: after `quantize`, in training: moving averages, revival; no gradient passes.
+
+    `init` and `update` are given a mask only where a batch has one: a quantizer that moves nothing,
+    or is never used with padding, need not take it.
     """
 
     width: int

@@ -7,9 +7,11 @@ dequantisation are part of `info.identity`. `captions` puts labelled images into
 """
 
 from dgm_jax.data import captions
+from dgm_jax.data._available import AUTO, available
 from dgm_jax.data.checks import check_batch_size, check_images, check_labels
 from dgm_jax.data.dataset import Dataset, DatasetInfo, Density2D
 from dgm_jax.data.densities2d import DENSITIES
+from dgm_jax.data.density_sets import density
 from dgm_jax.data.images import IMAGE_SETS, PREFIXES
 from dgm_jax.data.loading import from_arrays, load, load_images
 from dgm_jax.data.pixels import (
@@ -23,6 +25,7 @@ from dgm_jax.data.pixels import (
 from dgm_jax.data.streams import arrays, draws, shuffled_positions
 
 __all__ = [
+    "AUTO",
     "DENSITIES",
     "IMAGE_SETS",
     "PREFIXES",
@@ -30,10 +33,12 @@ __all__ = [
     "DatasetInfo",
     "Density2D",
     "arrays",
+    "available",
     "captions",
     "check_batch_size",
     "check_images",
     "check_labels",
+    "density",
     "draws",
     "dynamic_binarize",
     "from_arrays",

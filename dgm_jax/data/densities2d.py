@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, normal, require, uniform
+from dgm_jax.core import Array, Key, Registry, normal, require, uniform
 from dgm_jax.data.dataset import Density2D
 from dgm_jax.data.limits2d import count, finite, positive
 from dgm_jax.data.mixtures2d import grid, log_of, mixture, ring, spiral, two_moons, two_spirals
@@ -159,19 +159,22 @@ def _length(x: Array) -> Array:
     return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
 
 
-DENSITIES = {
-    f.__name__: f
-    for f in (
-        ring,
-        grid,
-        mixture,
-        spiral,
-        two_spirals,
-        two_moons,
-        circles,
-        pinwheel,
-        checkerboard,
-        banana,
-        rosenbrock,
-    )
-}
+DENSITIES = Registry(
+    "density",
+    {
+        f.__name__: f
+        for f in (
+            ring,
+            grid,
+            mixture,
+            spiral,
+            two_spirals,
+            two_moons,
+            circles,
+            pinwheel,
+            checkerboard,
+            banana,
+            rosenbrock,
+        )
+    },
+)

@@ -6,13 +6,25 @@ import inspect
 import jax
 import numpy as np
 
-from dgm_jax.core import checks, require
-from dgm_jax.data.dataset import Dataset, DatasetInfo
+from dgm_jax.core import checks, lookup, require
+from dgm_jax.data.dataset import Dataset, DatasetInfo, Density2D
 from dgm_jax.data.densities2d import DENSITIES
 from dgm_jax.data.options import checked
 
 FIXED_SAMPLES_TAG = 0x2D5E7
 MAX_POINTS = 2**26  # of a split: half a GiB
+
+
+def density(name: str, **options) -> Density2D:
+    """The density in the plane of that name of `DENSITIES`, to sample and to evaluate.
+
+    Example: `density("ring", num_modes=8).sample(key, 100)` is [100, 2].
+
+    Raises:
+        ConfigError: an unknown name, or an option that it does not have.
+    """
+    make = lookup(DENSITIES, name, "density")
+    return make(**checked(name, options, make, {}))
 
 
 def load_density(name: str, seed: int, options: dict) -> Dataset:

@@ -227,6 +227,11 @@ def _candidates(name: str, folder: str, data_dir) -> list[pathlib.Path]:
     return [*named, *bare, SYSTEM_DATASETS / folder]
 
 
+def find_fashion_mnist() -> pathlib.Path | None:
+    """The folder whose IDX files `fashion_mnist` reads, or None."""
+    return _find_idx("fashion_mnist", "fashion-mnist", None)
+
+
 def _find_idx(name: str, folder: str, data_dir) -> pathlib.Path | None:
     return next((p for p in _candidates(name, folder, data_dir) if is_idx_folder(p)), None)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax.core import DataError, checks, lookup, require
+from dgm_jax.core import DataError, checks, described, lookup, require
+from dgm_jax.data._available import AUTO, available
 from dgm_jax.data.checks import as_array
 from dgm_jax.data.dataset import Dataset
 from dgm_jax.data.densities2d import DENSITIES
@@ -41,9 +42,10 @@ def load(
 ) -> Dataset:
     """The data set `name`, read, checked and described.
 
-    name: a density of `DENSITIES`; a set of `IMAGE_SETS`; or `tfds:NAME`, `folder:PATH`,
-        `npz:PATH`, `idx:PATH`. It may carry options, for command lines:
-        `folder:PATH?image_size=32&bad_files=skip` is `image_size=32, bad_files="skip"`.
+    name: a density of `DENSITIES`; a set of `IMAGE_SETS`; `tfds:NAME`, `folder:PATH`, `npz:PATH`,
+        `idx:PATH`; or `auto`, the first set of images that is here (`available`). It may carry
+        options, for command lines: `folder:PATH?image_size=32&bad_files=skip` is
+        `image_size=32, bad_files="skip"`.
     data_dir: where files lie (else the folder named by DGM_JAX_DATA, then the usual places).
     scaling: what a model sees, "unit" [0, 1] or "symmetric" [-1, 1].
     binarization: "none", "static" (drawn once here, with `seed`), "dynamic" (for each batch),
@@ -56,9 +58,14 @@ def load(
     Raises `ConfigError` for an unknown name or option, `DataError` for contents that do not fit.
     What a reader mended or left out stands in `info.notes`.
     """
-    require(isinstance(name, str) and bool(name), f"expected the name of a data set, got {name!r}")
+    told = "; data.from_arrays({'x_train': array}) takes arrays" if hasattr(name, "dtype") else ""
+    require(
+        isinstance(name, str) and bool(name),
+        f"expected the name of a data set, got {described(name)}{told}",
+    )
     treatment = _treatment(scaling, binarization, dequantization, seed)
     name, options = split_name(name, options)
+    name = available().name if name == AUTO else name
     if name in DENSITIES:
         choices = {
             "data_dir": (data_dir, None),
@@ -96,7 +103,7 @@ def from_arrays(
     own = checked(name, options, _no_options, IMAGE_OPTIONS)
     require(
         isinstance(arrays, Mapping) and all(isinstance(key, str) for key in arrays),
-        f"expected arrays by name, such as {{'x_train': images}}, got {type(arrays).__name__}",
+        f"expected arrays by name, such as {{'x_train': images}}, got {described(arrays)}",
     )
     keys, notes = choose(arrays.keys(), name)
     picked = {
@@ -133,5 +140,10 @@ def _image_reader(name: str):
         require(bool(rest), f"{name!r} lacks what follows the colon, as in {prefix}:NAME")
         require("\x00" not in rest, f"a name cannot hold a NUL character: {name!r}")
         return reader, (rest if prefix == "tfds" else pathlib.Path(rest),)
-    known = {**DENSITIES, **IMAGE_SETS, **{f"{prefix}:...": None for prefix in PREFIXES}}
+    known = {
+        AUTO: None,
+        **DENSITIES,
+        **IMAGE_SETS,
+        **{f"{prefix}:...": None for prefix in PREFIXES},
+    }
     return lookup(known, name, "data set"), ()

@@ -14,10 +14,11 @@ from dgm_jax.core import (
     Prior,
     PyTree,
     State,
+    checks,
     named_key,
     normal,
 )
-from dgm_jax.models import likelihoods
+from dgm_jax.models import likelihoods, parts
 from dgm_jax.objectives.adversarial_variational_bayes import Contrast
 
 ENCODER = "encoder"
@@ -57,6 +58,10 @@ class AdversarialVae(NamedTuple):
 
         The posterior is implicit, so log q(z | x), entropy and rate are absent.
         """
+        networks = {ENCODER: self.encoder, DECODER: self.decoder, CRITIC: self.critic}
+        for part, network in networks.items():
+            checks.network(network, part)
+        parts.require_prior(self.prior, self.latent_size)
         log_likelihood_of, decode_of = likelihoods.of_decoder(self.likelihood, self.decoder)
         return LatentModel(
             name="adversarial variational Bayes",

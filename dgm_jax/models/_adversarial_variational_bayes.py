@@ -31,6 +31,7 @@ from dgm_jax.core import (
     Player,
     PyTree,
     State,
+    checks,
     lookup,
     named_key,
     require,
@@ -194,7 +195,7 @@ def _critic_loss(
 def _init(avb: AdversarialVae, image_shape: tuple[int, int, int], key: Key) -> tuple[Params, State]:
     """(params, state) of all parts; ConfigError if shapes do not fit."""
     names = (ENCODER, DECODER, CRITIC, PRIOR)
-    keys: dict[str, Key] = dict(zip(names, jax.random.split(key, 4), strict=True))
+    keys: dict[str, Key] = dict(zip(names, jax.random.split(checks.one_key(key), 4), strict=True))
     x = jnp.zeros((2, *image_shape))
     z = jnp.zeros((2, avb.latent_size))
     flat = x.reshape(2, -1)
@@ -257,6 +258,7 @@ def adversarial_variational_bayes(
     require(
         num_critic_updates >= 1, f"num_critic_updates must be at least 1, got {num_critic_updates}"
     )
+    image_shape = checks.sizes(image_shape, "image_shape")
     densities = avb.latent_model()
 
     def loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
@@ -267,8 +269,10 @@ def adversarial_variational_bayes(
         metrics = {"elbo": log_x - kl, "log_likelihood": log_x, "kl": kl}
         return -jnp.mean(terms.elbo), Aux(moved, metrics)
 
+    checked = functools.partial(parts.checked_batch, whose=densities.name, x=image_shape, step=None)
+    critic_loss = functools.partial(_critic_loss, avb)
     players = {
-        "vae": Player(densities.parts, loss),
-        "critic": Player((CRITIC,), functools.partial(_critic_loss, avb), num_critic_updates),
+        "vae": Player(densities.parts, checked(loss)),
+        "critic": Player((CRITIC,), checked(critic_loss), num_critic_updates),
     }
     return latent.model_of(densities, functools.partial(_init, avb, image_shape), players)

@@ -26,6 +26,7 @@ from dgm_jax.core import (
     PyTree,
     State,
     checks,
+    described,
     require,
 )
 from dgm_jax.densities import categorical
@@ -97,12 +98,21 @@ def autoregressive(
         ConfigError: the stream does not fit the network, or text_weight is out of range or has no
             stream.
     """
+    require(
+        isinstance(network, CausalNetwork),
+        "network must be a networks.CausalNetwork, such as networks.from_transformer(module) gives;"
+        f" got {described(network)}",
+    )
     _require_stream(network, stream, text_weight)
+    entries: dict[str, tuple[int, ...] | None] = {"x": None}
+    if stream is not None:
+        entries["text"] = (stream.text_length,)
 
     def init(key: Key) -> tuple[Params, State]:
-        return {AUTOREGRESSIVE: network.init(key)}, {AUTOREGRESSIVE: {}}
+        return {AUTOREGRESSIVE: network.init(checks.one_key(key))}, {AUTOREGRESSIVE: {}}
 
     def loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
+        checks.batch(batch, "an autoregressive model", **entries)
         x = batch["x"]
         if stream is None:
             tokens = jnp.reshape(x, (x.shape[0], -1))

@@ -26,10 +26,11 @@ from dgm_jax.core import (
     Player,
     PyTree,
     State,
+    checks,
     lookup,
     named_key,
 )
-from dgm_jax.models import latent
+from dgm_jax.models import latent, parts
 from dgm_jax.models._gumbel_vae import GumbelVae, init_of, kl_to_prior, logits_of
 from dgm_jax.models.likelihoods import LIKELIHOODS
 from dgm_jax.objectives.elbo import elbo
@@ -99,6 +100,7 @@ def discrete_vae(
     """
     lookup(LIKELIHOODS, vae.likelihood, "likelihood")
     relax = lookup(RELAXATIONS, relaxation, "relaxation")
+    image_shape = checks.sizes(image_shape, "image_shape")
     densities = vae.latent_model()
 
     def loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
@@ -120,8 +122,9 @@ def discrete_vae(
         }
         return -jnp.mean(terms.elbo), Aux(moved, metrics)
 
+    checked = parts.checked_batch(loss, "a discrete VAE", x=image_shape, step=None)
     init = functools.partial(init_of, vae=vae, image_shape=image_shape)
-    return latent.model_of(densities, init, {AUTOENCODER: Player(densities.parts, loss)})
+    return latent.model_of(densities, init, {AUTOENCODER: Player(densities.parts, checked)})
 
 
 def on_tokens(player: Player, vae: GumbelVae) -> Player:

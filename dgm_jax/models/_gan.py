@@ -12,6 +12,7 @@ A batch is `{"x": [N, ...], "z": [N, Z]}` with N = packing * B. It contains all 
 generator, so the key of a loss is used by penalties, instance noise and dropout only.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,10 +29,16 @@ from dgm_jax.core import (
     Params,
     Player,
     PyTree,
+    Registry,
     State,
+    by_name,
+    checks,
+    described,
+    lookup,
     named_key,
     require,
 )
+from dgm_jax.models import parts
 from dgm_jax.networks.layers import spectral_norm
 from dgm_jax.objectives import gan as objective
 
@@ -54,24 +61,31 @@ class Penalty(NamedTuple):
     weight: Array | float
 
 
-PENALTIES = {
-    "r1": lambda critic, real, fake, key: objective.r1_penalty(critic, real),
-    "r2": lambda critic, real, fake, key: objective.r2_penalty(critic, fake),
-    "gradient_penalty": objective.gradient_penalty,
-    "dragan": lambda critic, real, fake, key: objective.dragan_penalty(critic, real, key),
-}
+# The weight of a penalty that is given by name: gamma of Mescheder et al. 2018 (R1, R2), lambda of
+# Gulrajani et al. 2017 and of Kodali et al. 2017 (DRAGAN).
+PUBLISHED_WEIGHT = 10.0
+
+PENALTIES = Registry(
+    "penalty",
+    {
+        "r1": lambda critic, real, fake, key: objective.r1_penalty(critic, real),
+        "r2": lambda critic, real, fake, key: objective.r2_penalty(critic, fake),
+        "gradient_penalty": objective.gradient_penalty,
+        "dragan": lambda critic, real, fake, key: objective.dragan_penalty(critic, real, key),
+    },
+)
 
 
 def gan(
     generator: Network,
     discriminator: Network,
-    loss: objective.GanLoss,
+    loss: objective.GanLoss | str,
     *,
     latent_size: int,
     example_shape: tuple[int, ...],
     packing: int = 1,
     noise_scale: Array | float | None = None,
-    penalty: Penalty | None = None,
+    penalty: Penalty | str | None = None,
     spectral: bool = False,
     critic_updates: int = 1,
     unrolling: int = 0,
@@ -81,13 +95,14 @@ def gan(
     Args:
         generator: `z [N, Z] -> x [N, ...]`.
         discriminator: `packs of x -> logits [B]`.
-        loss: of both players, such as one of `objectives.gan.LOSSES`.
+        loss: of both players, a `GanLoss` or a name of `objectives.gan.LOSSES`.
         latent_size: Z.
         example_shape: of one x.
         packing: samples that the discriminator sees at once, joined along the last axis.
         noise_scale: standard deviation of instance noise on real and fake examples before the
             discriminator; None for none.
-        penalty: added to the discriminator's loss.
+        penalty: added to the discriminator's loss: a `Penalty`, a name of `PENALTIES` (with
+            `PUBLISHED_WEIGHT`), or None.
         spectral: divide the discriminator's kernels by their spectral norms; the power iteration
             advances with the discriminator's updates only.
         critic_updates: discriminator updates for each generator update, on fresh data.
@@ -98,17 +113,23 @@ def gan(
         log 2 + V / 2 <= JSD, all in nats, and the mean logits.
 
     Raises:
-        ConfigError: a number that no run could use.
+        ConfigError: an argument that no run could use; from `init`, a generator whose examples have
+            another shape than `example_shape`; from the losses, a batch that does not fit.
     """
-    require(latent_size >= 1, f"latent_size must be at least 1, got {latent_size}")
-    require(packing >= 1, f"packing must be at least 1, got {packing}")
-    require(critic_updates >= 1, f"critic_updates must be at least 1, got {critic_updates}")
-    require(unrolling >= 0, f"unrolling must be at least 0, got {unrolling}")
+    checks.network(generator, "generator")
+    checks.network(discriminator, "discriminator")
+    terms = by_name(objective.LOSSES, loss, "GAN loss", objective.GanLoss)
+    term = _penalty_of(penalty)
+    example_shape = checks.sizes(example_shape, "example_shape")
+    checks.whole(latent_size, "latent_size")
+    checks.whole(packing, "packing")
+    checks.whole(critic_updates, "critic_updates")
+    checks.whole(unrolling, "unrolling", 0)
     net = _Nets(generator, discriminator, packing, noise_scale, spectral)
 
     def init(key: Key) -> tuple[Params, State]:
-        key_g, key_d, key_u = jax.random.split(key, 3)
-        params_g, state_g = generator.init(key_g, jnp.zeros((2, latent_size)))
+        key_g, key_d, key_u = jax.random.split(checks.one_key(key), 3)
+        params_g, state_g = _init_generator(key_g, generator, latent_size, example_shape)
         packs = objective.pack(jnp.zeros((2 * packing, *example_shape)), packing)
         params_d, state_d = discriminator.init(key_d, packs)
         u_state = spectral_norm.spectral_init(key_u, params_d) if spectral else {}
@@ -122,27 +143,55 @@ def gan(
     def discriminator_loss(
         params: Params, state: State, batch: PyTree, key: Key
     ) -> tuple[Array, Aux]:
-        return _discriminator_loss(net, loss, penalty, params, state, batch, key)
+        return _discriminator_loss(net, terms, term, params, state, batch, key)
 
     def generator_loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
         fake, state = net.generate(params, state, batch["z"], key)
         logits, _ = net.discriminate(params, state, fake, key)
         # A separate pass: if the loss does not use real logits, the compiler removes it.
         real_logits, _ = net.discriminate(params, state, batch["x"], named_key(key, "real"))
-        return loss.generator(real_logits, logits), Aux(state, {})
+        return terms.generator(real_logits, logits), Aux(state, {})
 
     def decode(params: Params, state: State, z: Array) -> Array:
         return generator.apply(params[GENERATOR], state[GENERATOR]["network"], z, train=False)[0]
 
     def sample(params: Params, state: State, key: Key, num_samples: int) -> Array:
+        checks.whole(num_samples, "num_samples")
         return decode(params, state, core.normal(key, (num_samples, latent_size)))
 
+    checked = functools.partial(
+        parts.checked_batch, whose="a GAN", x=example_shape, z=(latent_size,)
+    )
     lookahead = ((DISCRIMINATOR, unrolling),) if unrolling else ()
     players = {
-        DISCRIMINATOR: Player((DISCRIMINATOR,), discriminator_loss, critic_updates),
-        GENERATOR: Player((GENERATOR,), generator_loss, 1, lookahead),
+        DISCRIMINATOR: Player((DISCRIMINATOR,), checked(discriminator_loss), critic_updates),
+        GENERATOR: Player((GENERATOR,), checked(generator_loss), 1, lookahead),
     }
     return Model(init, players, sample, decode)
+
+
+def _penalty_of(penalty: Penalty | str | None) -> Penalty | None:
+    """The penalty itself, or that of a name with its published weight."""
+    if isinstance(penalty, str):
+        return Penalty(lookup(PENALTIES, penalty, "penalty"), PUBLISHED_WEIGHT)
+    require(
+        penalty is None or isinstance(penalty, Penalty),
+        "penalty must be None, a name of models.PENALTIES or Penalty(value, weight); got"
+        f" {described(penalty)}",
+    )
+    return penalty
+
+
+def _init_generator(
+    key: Key, generator: Network, latent_size: int, example_shape: tuple[int, ...]
+) -> tuple[PyTree, PyTree]:
+    """(params, state) of the generator; ConfigError if its examples have another shape."""
+    z = jnp.zeros((2, latent_size))
+    params, state = generator.init(key, z)
+    made = parts.output_of(generator, GENERATOR, {GENERATOR: params}, {GENERATOR: state}, z)
+    reason = f"example_shape={example_shape}"
+    parts.require_shape("the generator gives", made.shape, (2, *example_shape), reason)
+    return params, state
 
 
 class _Nets(NamedTuple):

@@ -28,6 +28,7 @@ from dgm_jax.core import (
     Player,
     PyTree,
     State,
+    checks,
     log_mean_exp,
     lookup,
     named_key,
@@ -81,8 +82,11 @@ class GumbelVae(NamedTuple):
 
         q is the logits [B, *G, K]. Draws are one-hot and not differentiable.
         """
+        checks.network(self.encoder, "encoder")
+        checks.network(self.decoder, "decoder")
+        latent_shape = checks.sizes(self.latent_shape, "latent_shape")
         log_likelihood_of, decode_of = likelihoods.of_decoder(
-            self.likelihood, self.decoder, DECODER, event_ndim=len(self.latent_shape) + 1
+            self.likelihood, self.decoder, DECODER, event_ndim=len(latent_shape) + 1
         )
         return LatentModel(
             name="a VAE with categorical latents",
@@ -247,9 +251,10 @@ def init_of(key: Key, vae: GumbelVae, image_shape: tuple[int, int, int]) -> tupl
         (params, state), both by part.
 
     Raises:
-        ConfigError: the shapes do not fit each other or the image.
+        ConfigError: `key` is not one key, or the shapes do not fit each other or the image.
     """
-    keys: dict[str, Key] = dict(zip((ENCODER, DECODER), jax.random.split(key), strict=True))
+    key_encoder, key_decoder = jax.random.split(checks.one_key(key))
+    keys = {ENCODER: key_encoder, DECODER: key_decoder}
     x = jnp.zeros((2, *image_shape))
     z = jnp.zeros((2, *vae.latent_shape, vae.num_classes))
     networks = {ENCODER: vae.encoder, DECODER: vae.decoder}
@@ -289,7 +294,8 @@ def gumbel_vae(
     Raises:
         ConfigError: an unknown name; from `init`, parts that do not fit, or a decoder with state.
     """
-    estimate = lookup(ESTIMATORS, estimator, "gradient estimator")
+    lookup(ESTIMATORS, estimator, "gradient estimator")
+    image_shape = checks.sizes(image_shape, "image_shape")
     lookup(likelihoods.LIKELIHOODS, vae.likelihood, "likelihood")
     densities = vae.latent_model()
     fixed: dict[str, Any] = {} if num_samples is None else {"num_samples": num_samples}
@@ -313,7 +319,7 @@ def gumbel_vae(
             def log_x_of(z: Array) -> Array:
                 return densities.log_likelihood(params, state, z, x, train=True, key=dropout)[0]
 
-            return expectation(estimate, key, log_x_of, logits, **options)
+            return expectation(estimator, key, log_x_of, logits, **options)
 
         keys = jax.random.split(key, logits.shape[0])
         log_x = jax.vmap(expected_log_x)(keys, logits, batch["x"])
@@ -321,4 +327,5 @@ def gumbel_vae(
         metrics = {"elbo": jnp.mean(terms.elbo), "kl": jnp.mean(terms.kl), "temperature": tau}
         return -jnp.mean(terms.elbo), Aux(moved, metrics)
 
-    return latent.model_of(densities, init, {"vae": Player(densities.parts, loss)})
+    checked = parts.checked_batch(loss, densities.name, x=image_shape, step=None)
+    return latent.model_of(densities, init, {"vae": Player(densities.parts, checked)})

@@ -10,7 +10,6 @@ priors are treated in the same way. Other bounds, more draws and free bits are a
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,8 +26,8 @@ from dgm_jax.core import (
     Player,
     Prior,
     State,
+    checks,
     lookup,
-    require,
 )
 from dgm_jax.densities import gaussian
 from dgm_jax.models import latent, likelihoods, parts
@@ -92,6 +91,9 @@ class Vae(NamedTuple):
 
         The rate has a closed form if the prior has one and is not made from the encoder.
         """
+        checks.network(self.encoder, "encoder")
+        checks.network(self.decoder, "decoder")
+        parts.require_prior(self.prior, self.latent_size, from_encoder=True)
         log_likelihood_of, decode_of = likelihoods.of_decoder(self.likelihood, self.decoder)
         kl = None if callable(self.prior) else getattr(self.prior, "kl_from_gaussian", None)
         return LatentModel(
@@ -152,7 +154,7 @@ def _sample_prior(vae: Vae, params: Params, state: State, key: Key, num_samples:
 def _init(vae: Vae, image_shape: tuple[int, int, int], key: Key) -> tuple[Params, State]:
     """(params, state) of all parts; ConfigError if shapes do not fit each other or the image."""
     names = (ENCODER, DECODER, PRIOR)
-    keys: dict[str, Key] = dict(zip(names, jax.random.split(key, 3), strict=True))
+    keys: dict[str, Key] = dict(zip(names, jax.random.split(checks.one_key(key), 3), strict=True))
     x = jnp.zeros((2, *image_shape))
     z = jnp.zeros((2, vae.latent_size))
     networks = {ENCODER: vae.encoder, DECODER: vae.decoder}
@@ -196,8 +198,8 @@ def vae(
         ConfigError: a name or number that no run could use; from `init`, parts that do not fit.
     """
     lookup(likelihoods.LIKELIHOODS, recipe.likelihood, "likelihood")
-    require(recipe.latent_size >= 1, f"latent_size must be at least 1, got {recipe.latent_size}")
-    require(math.prod(image_shape) >= 1, f"image_shape must be (H, W, C), got {image_shape}")
+    checks.whole(recipe.latent_size, "latent_size")
+    image_shape = checks.sizes(image_shape, "image_shape")
     densities = recipe.latent_model()
     loss = latent.loss(
         densities,
@@ -207,5 +209,6 @@ def vae(
         free_bits=free_bits,
         free_bits_by=free_bits_by,
     )
+    loss = parts.checked_batch(loss, "a VAE", x=image_shape, step=None)
     init = functools.partial(_init, recipe, image_shape)
     return latent.model_of(densities, init, {"vae": Player(densities.parts, loss)})

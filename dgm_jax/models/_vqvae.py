@@ -7,7 +7,9 @@ A game of up to two players. `autoencoder` owns encoder, decoder and codebook an
 -log p(x | e_c) plus the quantizer's losses; codebooks of moving averages follow their vectors.
 `prior` owns the distribution of the codes and minimizes -log p(c), with the encoder held fixed in
 its inference form. If both learning rates decay to zero together, the prior is trained on settled
-codes at the end. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1].
+codes at the end. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1]. With
+`"mask": bool[B]`, False for images that only fill up the batch, losses, metrics and the
+quantizer's update are those of the other images; networks with batch statistics still see all.
 
 Any `core.Quantizer` can be used (`quantization.QUANTIZERS`). One with code_shape (L,) assigns L
 codes to each position of the grid: codes are then int32[B, h, w, L], and the prior is over these.
@@ -34,10 +36,14 @@ from dgm_jax.core import (
     Quantized,
     Quantizer,
     State,
+    checks,
+    described,
+    lookup,
     named_key,
     require,
 )
 from dgm_jax.densities import discretized_logistic
+from dgm_jax.models.parts import checked_batch
 from dgm_jax.objectives import vqvae as objective
 
 ENCODER = "encoder"
@@ -187,8 +193,13 @@ def vqvae(
         ConfigError: from `init`, the encoder's output is not [B, h, w, D].
     """
 
+    checks.network(vae.encoder, "encoder")
+    checks.network(vae.decoder, "decoder")
+    _require_quantizer(vae.quantizer)
+    image_shape = checks.sizes(image_shape, "image_shape")
+
     def init(key: Key) -> tuple[Params, State]:
-        keys = jax.random.split(key, 4)
+        keys = jax.random.split(checks.one_key(key), 4)
         images = jnp.zeros((2, *image_shape))
         params_e, state_e = vae.encoder.init(keys[0], images)
         encoder = functools.partial(vae.encoder.apply, params_e, state_e, train=False)
@@ -207,7 +218,7 @@ def vqvae(
         return params, {ENCODER: state_e, DECODER: state_d, CODEBOOK: state_c}
 
     def sample(params: Params, state: State, key: Key, num_samples: int) -> Array:
-        key_codes, _ = jax.random.split(key)
+        key_codes, _ = jax.random.split(checks.one_key(key))
         if vae.prior is None:
             shape = (num_samples, *vae.code_grid)
             codes = jax.random.randint(key_codes, shape, 0, vae.quantizer.num_codes)
@@ -220,10 +231,24 @@ def vqvae(
         return vqvae_decode(vae, params, state, values)
 
     parts = (ENCODER, DECODER, CODEBOOK)
-    players = {"autoencoder": Player(parts, functools.partial(_autoencoder_loss, vae))}
+    checked = functools.partial(checked_batch, whose="a VQ-VAE", x=image_shape)
+    loss = checked(functools.partial(_autoencoder_loss, vae))
+    players = {"autoencoder": Player(parts, loss)}
     if vae.prior is not None:
-        players[PRIOR] = Player((PRIOR,), functools.partial(_prior_loss, vae))
+        players[PRIOR] = Player((PRIOR,), checked(functools.partial(_prior_loss, vae)))
     return Model(init, players, sample, decode)
+
+
+def _require_quantizer(quantizer: object) -> None:
+    """ConfigError unless it is a quantizer; for a name of one, the message has the call."""
+    hint = ""
+    if isinstance(quantizer, str):
+        lookup(quantization.QUANTIZERS, quantizer, "quantizer")
+        hint = f": write quantization.QUANTIZERS[{quantizer!r}](...), with its sizes"
+    require(
+        isinstance(quantizer, Quantizer),
+        f"quantizer must be a core.Quantizer; got {described(quantizer)}{hint}",
+    )
 
 
 def _autoencoder_loss(
@@ -243,18 +268,21 @@ def _autoencoder_loss(
         key=named_key(key, DECODER),
     )
     likelihood = _log_likelihood(output, x)
+    mask = batch.get("mask")
     value = objective.loss(
         likelihood,
         quantized.codebook_loss,
         quantized.commitment_loss,
         commitment_weight=vae.commitment_weight,
+        mask=mask,
     )
-    codebook, moved = vae.quantizer.update(key, state[CODEBOOK], z, quantized)
+    codebook, moved = _update(vae.quantizer, key, state[CODEBOOK], z, quantized, mask)
     commitment = quantized.commitment_loss
+    commitment = jnp.sum(commitment, axis=tuple(range(1, commitment.ndim)))
     metrics = {
-        "log_likelihood": jnp.mean(likelihood),
-        "commitment": jnp.mean(jnp.sum(commitment, axis=tuple(range(1, commitment.ndim)))),
-        **_perplexities(vae.quantizer, quantized.codes),
+        "log_likelihood": objective.mean_of_real(likelihood, mask),
+        "commitment": objective.mean_of_real(commitment, mask),
+        **_perplexities(vae.quantizer, _real_codes(quantized.codes, mask)),
         **moved,
     }
     return value, Aux({**state, ENCODER: encoder, DECODER: decoder, CODEBOOK: codebook}, metrics)
@@ -265,9 +293,31 @@ def _prior_loss(
 ) -> tuple[Array, Aux]:
     del key
     codes = jax.lax.stop_gradient(vqvae_codes(vae, params, state, batch["x"]))
-    nats = -jnp.mean(vqvae_log_prior(vae, params, codes))
+    nats = -objective.mean_of_real(vqvae_log_prior(vae, params, codes), batch.get("mask"))
     bits = nats / (math.prod(vae.code_grid) * math.log(2))
     return nats, Aux(state, {"prior_bits_per_code": bits})
+
+
+def _update(
+    quantizer: Quantizer,
+    key: Key,
+    state: PyTree,
+    z: Array,
+    quantized: Quantized,
+    mask: Array | None,
+) -> tuple[PyTree, dict[str, Array]]:
+    """(state, metrics) of the quantizer's update by the images for which `mask` is True."""
+    if mask is None:
+        return quantizer.update(key, state, z, quantized)
+    places = jnp.broadcast_to(jnp.asarray(mask, bool)[:, None, None], z.shape[:-1])
+    return quantizer.update(key, state, z, quantized, mask=places)
+
+
+def _real_codes(codes: Array, mask: Array | None) -> Array:
+    """Codes [B, ...], with -1, which is not counted, for images for which `mask` is False."""
+    if mask is None:
+        return codes
+    return jnp.where(jnp.reshape(mask, (-1,) + (1,) * (codes.ndim - 1)), codes, -1)
 
 
 def _perplexities(quantizer: Quantizer, codes: Array) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from dgm_jax.core import (
     Player,
     PyTree,
     State,
+    checks,
 )
 
 CLASSIFIER = "classifier"
@@ -34,11 +35,15 @@ def image_classifier(network: Network, image_shape: tuple[int, int, int]) -> Mod
         batch. A classifier has no samples, so `sample` raises ConfigError.
     """
 
+    checks.network(network, "network")
+    image_shape = checks.sizes(image_shape, "image_shape")
+
     def init(key: Key) -> tuple[Params, State]:
-        params, state = network.init(key, jnp.zeros((2, *image_shape)))
+        params, state = network.init(checks.one_key(key), jnp.zeros((2, *image_shape)))
         return {CLASSIFIER: params}, {CLASSIFIER: state}
 
     def loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
+        checks.batch(batch, "a classifier", x=image_shape, label=())
         (_, logits), moved = network.apply(
             params[CLASSIFIER], state[CLASSIFIER], batch["x"], train=True, key=key
         )

@@ -30,6 +30,7 @@ from dgm_jax.core import (
     Player,
     PyTree,
     State,
+    checks,
     lookup,
     require,
 )
@@ -150,7 +151,11 @@ def sample(key: Key, model: Latent, params: Params, state: State, num_samples: i
 
     Returns:
         Images [num_samples, H, W, C] in [0, 1].
+
+    Raises:
+        ConfigError: `key` is not one random key.
     """
+    checks.one_key(key)
     densities = densities_of(model)
     z = densities.sample_prior(params, state, key, num_samples)
     return densities.decode(params, state, z)
@@ -299,6 +304,7 @@ def loss(
     _require_options(densities, bound, num_samples, free_bits, free_bits_by)
 
     def evaluate(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
+        checks.batch(batch, densities.name, x=None, step=None)
         x = batch["x"]
         factor = beta(batch["step"])
         if bound != ANALYTIC:

@@ -8,8 +8,23 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, LatentModel, Network, Params, Prior, PyTree, State, require
-from dgm_jax.priors import require_density
+from dgm_jax.core import (
+    Array,
+    Aux,
+    Key,
+    LatentModel,
+    LossFn,
+    Network,
+    Params,
+    Prior,
+    PyTree,
+    State,
+    checks,
+    described,
+    lookup,
+    require,
+)
+from dgm_jax.priors import FROM_DIM, PRIORS, require_density, vamp
 
 
 def init_parts(
@@ -52,6 +67,58 @@ def init_prior(
     params = prior.init(key)
     require_density(prior, params, latent_size, needed_by)
     return {"prior": params}, {"prior": {}}
+
+
+def require_prior(prior: object, latent_size: int, *, from_encoder: bool = False) -> None:
+    """Refuse what is not a prior; for the name of a prior, the message has the call that makes it.
+
+    Args:
+        prior: what was given as prior.
+        latent_size: length of the latents.
+        from_encoder: whether a function that makes the prior from the encoder is accepted as well.
+
+    Raises:
+        ConfigError: it has no `init`, `sample` and `log_prob`.
+    """
+    if from_encoder and callable(prior):
+        return
+    expected = "a core.Prior"
+    if from_encoder:
+        expected += " or a function from the encoder to one"
+    hint = _prior_hint(prior, latent_size, from_encoder) if isinstance(prior, str) else ""
+    fits = all(callable(getattr(prior, part, None)) for part in ("init", "sample", "log_prob"))
+    require(fits, f"prior must be {expected}; got {described(prior)}{hint}")
+
+
+def _prior_hint(name: str, latent_size: int, from_encoder: bool) -> str:
+    """What to write for a prior given by name."""
+    make = lookup(PRIORS, name, "prior")
+    if name in FROM_DIM:
+        return f": write priors.{make.__name__}({latent_size})"
+    if make is vamp:
+        call = "priors.vamp(encode, num_components, image_shape)"
+        return f": {call} needs the encoder; write lambda encode: {call}" if from_encoder else ""
+    return f": priors.{make.__name__} makes one"
+
+
+def checked_batch(loss: LossFn, whose: str, **events: tuple[int, ...] | None) -> LossFn:
+    """Make a loss that checks its batch before it is evaluated.
+
+    Args:
+        loss: of a player.
+        whose: what is trained, for messages, such as "a VAE".
+        **events: of each entry of the batch the axes after that of examples, or None if any value
+            is accepted (see `core.checks.batch`).
+
+    Returns:
+        The same loss, which raises ConfigError for a batch that does not fit.
+    """
+
+    def checked(params: Params, state: State, batch: PyTree, key: Key, /) -> tuple[Array, Aux]:
+        checks.batch(batch, whose, **events)
+        return loss(params, state, batch, key)
+
+    return checked
 
 
 def output_of(network: Network, part: str, params: Params, state: State, example: PyTree) -> PyTree:

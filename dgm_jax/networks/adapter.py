@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgm_jax.core import Array, Key, Network, PyTree, require
+from dgm_jax.core import Array, Key, Network, PyTree, described, require
 
 
 def from_flax(module: nn.Module, **apply_kwargs: Any) -> Network:
@@ -27,7 +27,18 @@ def from_flax(module: nn.Module, **apply_kwargs: Any) -> Network:
         The network. The key of `apply` is the module's stream "dropout" of random numbers. A module
         with an argument `deterministic` is told whether there is no key; a module that drops out
         whenever `train` is True needs the key then.
+
+    Raises:
+        ConfigError: the module is not an instance of a linen module.
     """
+    is_class = isinstance(module, type) and issubclass(module, (nn.Module, nnx.Module))
+    hint = ": make one, module(...)" if is_class else ""
+    if isinstance(module, nnx.Module):
+        hint = ": networks.from_nnx(lambda rngs: module)"
+    require(
+        isinstance(module, nn.Module),
+        f"from_flax takes a module of linen; got {described(module)}{hint}",
+    )
     arguments = inspect.signature(type(module).__call__).parameters
 
     def settings(train: bool, key: Key | None) -> dict[str, Any]:
@@ -78,8 +89,16 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
         `module.eval()`. The key of `apply` seeds its streams; without a key nothing is dropped.
 
     Raises:
-        ConfigError: from `apply`, for params or state of another module.
+        ConfigError: `make` is not such a function; from `apply`, params or state of another
+            module.
     """
+    hint = ": linen modules are for networks.from_flax" if isinstance(make, nn.Module) else ""
+    require(
+        callable(make) and not isinstance(make, (nn.Module, nnx.Module)),
+        "from_nnx takes a function rngs -> module, such as"
+        " lambda rngs: nnx.Linear(2, 3, rngs=rngs);"
+        f" got {described(make)}{hint}",
+    )
     kinds = (nnx.Param, nnx.RngState, ...)
 
     @functools.cache
@@ -163,7 +182,13 @@ def from_functions(
 
     Returns:
         The network, whose state is {}.
+
+    Raises:
+        ConfigError: an argument that is not a function.
     """
+
+    for name, function in (("init", init), ("apply", apply)):
+        require(callable(function), f"{name} must be a function; got {described(function)}")
 
     def init_network(key: Key, x: PyTree, /) -> tuple[PyTree, PyTree]:
         return init(key, x), {}

@@ -114,5 +114,7 @@ def _pair(log_p: Array, log_q: Array) -> tuple[Array, Array]:
         f"p and q must share their last axis, the atoms or the grid; got log_p {log_p.shape} and"
         f" log_q {log_q.shape}",
     )
+    checks.not_probabilities(log_p, "log_p")
+    checks.not_probabilities(log_q, "log_q")
     dtype = float_type(log_p, log_q)
     return log_p.astype(dtype), log_q.astype(dtype)

@@ -28,6 +28,7 @@ import numpy as np
 from dgm_jax.core import (
     Array,
     Key,
+    Registry,
     at_least_float32,
     checks,
     float_type,
@@ -225,18 +226,21 @@ def _minus_critic(real_logits, fake_logits):
     return -jnp.mean(_logits(fake_logits))
 
 
-LOSSES: dict[str, GanLoss] = {
-    # G minimises E_q log(1 - D): the game of Goodfellow et al. 2014, eq. 1; its gradient dies where
-    # D wins.
-    "minimax": GanLoss(_cross_entropy, _log_one_minus_d),
-    # G minimises -E_q log D: Goodfellow et al. 2014, section 3, the same fixed point with a
-    # gradient that lives.
-    "non_saturating": GanLoss(_cross_entropy, _minus_log_d),
-    "least_squares": least_squares(),
-    # D: E_p max(0, 1 - l) + E_q max(0, 1 + l); G: -E_q l. Lim and Ye 2017, "Geometric GAN"; D's
-    # least is 2 - 2 TV.
-    "hinge": GanLoss(_hinge, _minus_critic),
-    # D: E_q l - E_p l; G: -E_q l. Arjovsky et al. 2017, "Wasserstein GAN"; the critic must be kept
-    # Lipschitz.
-    "wasserstein": GanLoss(_wasserstein, _minus_critic),
-}
+LOSSES: Registry[GanLoss] = Registry(
+    "GAN loss",
+    {
+        # G minimises E_q log(1 - D): the game of Goodfellow et al. 2014, eq. 1; its gradient dies
+        # where D wins.
+        "minimax": GanLoss(_cross_entropy, _log_one_minus_d),
+        # G minimises -E_q log D: Goodfellow et al. 2014, section 3, the same fixed point with a
+        # gradient that lives.
+        "non_saturating": GanLoss(_cross_entropy, _minus_log_d),
+        "least_squares": least_squares(),
+        # D: E_p max(0, 1 - l) + E_q max(0, 1 + l); G: -E_q l. Lim and Ye 2017, "Geometric GAN"; D's
+        # least is 2 - 2 TV.
+        "hinge": GanLoss(_hinge, _minus_critic),
+        # D: E_q l - E_p l; G: -E_q l. Arjovsky et al. 2017, "Wasserstein GAN"; the critic must be
+        # kept Lipschitz.
+        "wasserstein": GanLoss(_wasserstein, _minus_critic),
+    },
+)

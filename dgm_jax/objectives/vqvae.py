@@ -18,6 +18,7 @@ def loss(
     *,
     commitment_weight=0.25,
     codebook_weight=1.0,
+    mask: Array | None = None,
 ) -> Array:
     """mean over examples of -log p(x | z_q) + codebook_weight |sg(z) - e|^2 + commitment_weight |z
     - sg(e)|^2.
@@ -29,6 +30,8 @@ def loss(
         of the grid; they are summed over the grid here, so all three terms are per example and a
         doubled batch changes nothing.
     codebook_weight: 0 where the codebook follows a moving average.
+    mask: bool[B], False for examples that only fill up a batch; the mean is over the others, and 0
+        where there are none.
     """
     batch = jnp.shape(log_likelihood)
     require(len(batch) == 1, f"log_likelihood must be [B], one figure an example, got {batch}")
@@ -45,9 +48,23 @@ def loss(
         jnp.sum(codebook_loss, axis=places),
         jnp.sum(commitment_loss, axis=places),
     )
-    return jnp.mean(
-        codebook_weight * codebook_term + commitment_weight * commitment_term - log_likelihood
+    return mean_of_real(
+        codebook_weight * codebook_term + commitment_weight * commitment_term - log_likelihood,
+        mask,
     )
+
+
+def mean_of_real(values: Array, mask: Array | None) -> Array:
+    """The mean of values [B] over the examples that `mask`, bool[B], keeps; 0 where it keeps none.
+    Without a mask, of all."""
+    if mask is None:
+        return jnp.mean(values)
+    require(
+        jnp.shape(mask) == jnp.shape(values),
+        f"mask must be {jnp.shape(values)}, one entry an example, got {jnp.shape(mask)}",
+    )
+    kept = jnp.asarray(mask, bool)
+    return jnp.sum(jnp.where(kept, values, 0)) / jnp.maximum(jnp.sum(kept), 1)
 
 
 def uniform_log_prior(num_places: int, num_codes: int) -> float:

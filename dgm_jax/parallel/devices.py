@@ -21,17 +21,25 @@ from jax.sharding import PartitionSpec
 from dgm_jax import _backend
 from dgm_jax.core import (
     SOLO,
-    ConfigError,
     Lane,
     LaneProgram,
     Metrics,
     Replica,
     Sums,
+    checks,
     lookup,
     require,
 )
 from dgm_jax.parallel import platforms
-from dgm_jax.parallel.mesh import DATA, SEED, batch_sharding, lane_sharding, make_mesh, replicated
+from dgm_jax.parallel.mesh import (
+    DATA,
+    SEED,
+    lane_sharding,
+    make_mesh,
+    replicated,
+    require_divisible,
+    shard_batch,
+)
 from dgm_jax.parallel.parts import compiling, first_part
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
@@ -45,7 +53,8 @@ class Distributed(NamedTuple):
         metrics {name: [L]})`, which may reuse the memory of the lanes it is given. A chunk may be
         made by several calls, with the same bits: each gets the sums of the one before, and the
         one that ends the chunk is the `last`. With `num_steps` as a third argument it is the whole
-        chunk of that many: `(lanes, data) -> (lanes, metrics)`.
+        chunk of that many: `(lanes, data) -> (lanes, metrics)`. `advance.compiled` is the
+        `jax.stages.Compiled`, which knows its sizes.
     lower_advance: `(lanes, data)`, arrays or shapes, to the same program lowered
         (`jax.stages.Lowered`), to look at or to compile: `.as_text()` is its StableHLO.
     compile_evaluate: `(lanes, data) -> function`; the function is
@@ -55,7 +64,9 @@ class Distributed(NamedTuple):
     trace: `(lanes, data) -> shapes` of one step on arrays or shapes; runs nothing, finds every
         error of tracing.
     place_data: `data -> data` on the devices.
-    abstract: `(keys, hyper) -> Lane` of shapes with shardings, to restore a checkpoint into.
+    abstract_data: `data` to shapes with shardings, as `place_data` places it; moves nothing.
+    abstract: `(keys, hyper) -> Lane` of shapes with shardings, as `init` gives them: to compile
+        for, or to restore a checkpoint into.
     strategy, layout, platform: what was chosen, for the record.
     """
 
@@ -66,6 +77,7 @@ class Distributed(NamedTuple):
     lower_conclude: Callable
     trace: Callable
     place_data: Callable
+    abstract_data: Callable
     abstract: Callable
     strategy: str
     layout: str
@@ -105,12 +117,7 @@ def distribute(
         f"unknown devices {devices!r}; known: auto, {', '.join(LAYOUTS)}",
     )
     layout = "jit" if devices == "auto" else devices
-    typed = hasattr(keys, "dtype") and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
-    kind = f"{keys.dtype}{list(keys.shape)}" if hasattr(keys, "dtype") else type(keys).__name__
-    require(
-        typed and keys.ndim == 1,
-        f"keys must be typed keys [L], such as jax.random.split(jax.random.key(0), L); got {kind}",
-    )
+    checks.lane_keys(keys)
     others = {jnp.shape(x) for x in jax.tree.leaves(hyper) if jnp.shape(x)[:1] != keys.shape}
     require(
         not others,
@@ -131,7 +138,7 @@ def _sharded_jit(
 ) -> Distributed:
     mesh = make_mesh(num_lanes, devices)
     lanes_on, everywhere = lane_sharding(mesh), replicated(mesh)
-    replica = SOLO._replace(place=functools.partial(_shard_batch, mesh)) if mesh.size > 1 else SOLO
+    replica = SOLO._replace(place=functools.partial(shard_batch, mesh)) if mesh.size > 1 else SOLO
     over = functools.partial(_over_mesh, mesh=mesh, strategy=strategy)
     init_lane_by_lane = _over_mesh(lambda start, _: program.init(*start), mesh=mesh, strategy="map")
     init = jax.jit(lambda keys, hyper: init_lane_by_lane((keys, hyper), ()), out_shardings=lanes_on)
@@ -151,7 +158,8 @@ def _sharded_jit(
         lower_conclude=functools.partial(_lowered_if_any, target, conclude),
         trace=lambda *of: jax.eval_shape(advance, *first(*of)),
         place_data=lambda data: jax.device_put(data, everywhere),
-        abstract=functools.partial(_abstract, program, lanes_on),
+        abstract_data=functools.partial(_abstract, lambda data: data, everywhere),
+        abstract=functools.partial(_abstract, init, lanes_on),
         strategy=strategy,
         layout="jit",
         platform=target.platform,
@@ -181,30 +189,6 @@ def _over_mesh(function, *, mesh, strategy):
     )
 
 
-def _shard_batch(mesh, batch):
-    num_parts = mesh.shape[DATA]
-    if num_parts == 1:
-        return batch
-
-    def shard(x):
-        if x.ndim == 0:  # the same for every example
-            return x
-        _check_divisible(x.shape[0], num_parts)
-        return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
-
-    return jax.tree.map(shard, batch)
-
-
-def _check_divisible(batch_size: int, num_devices: int):
-    if batch_size % num_devices:
-        below = batch_size // num_devices * num_devices
-        nearest = [size for size in (below, below + num_devices) if size]
-        raise ConfigError(
-            f"a batch of {batch_size} cannot be shared by {num_devices} devices; "
-            f"nearest batch sizes that can: {', '.join(map(str, nearest))}"
-        )
-
-
 def _pmapped(
     program: LaneProgram, num_lanes: int, strategy: str, devices, target: platforms.Target
 ) -> Distributed:
@@ -220,7 +204,7 @@ def _pmapped(
         def part(x):
             if x.ndim == 0:
                 return x
-            _check_divisible(x.shape[0], num_devices)
+            require_divisible(x.shape[0], num_devices)
             size = x.shape[0] // num_devices
             return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(DATA) * size, size)
 
@@ -246,21 +230,21 @@ def _pmapped(
 
     index, evaluate = jnp.arange(num_devices), jax.jit(over_seeds(program.evaluate, strategy))
     conclude = jax.jit(over_seeds(program.conclude, strategy))
-    first = functools.partial(first_part, over_seeds(program.no_sums, strategy), replicated(mesh))
+    everywhere = replicated(mesh)
+    first = functools.partial(first_part, over_seeds(program.no_sums, strategy), everywhere)
+    init = jax.jit(jax.vmap(program.init), out_shardings=everywhere)
     return Distributed(
-        init=jax.jit(jax.vmap(program.init), out_shardings=replicated(mesh)),
+        init=init,
         compile_advance=compiling(
-            first,
-            lambda *part: functools.partial(
-                platforms.compiled(target, advance, index, *part), index
-            ),
+            first, functools.partial(platforms.compiled, target, advance), index
         ),
         lower_advance=lambda *of: platforms.lower(target, advance, index, *first(*of)),
         compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
         lower_conclude=functools.partial(_lowered_if_any, target, conclude),
         trace=lambda *of: jax.eval_shape(advance, index, *first(*of)),
-        place_data=lambda data: jax.device_put(data, replicated(mesh)),
-        abstract=functools.partial(_abstract, program, replicated(mesh)),
+        place_data=lambda data: jax.device_put(data, everywhere),
+        abstract_data=functools.partial(_abstract, lambda data: data, everywhere),
+        abstract=functools.partial(_abstract, init, everywhere),
         strategy=strategy,
         layout="pmap",
         platform=target.platform,
@@ -292,9 +276,13 @@ def _mean_over_devices(x):
     return jax.lax.pmean(x, DATA) if jnp.issubdtype(x.dtype, jnp.inexact) else x
 
 
-def _abstract(program, sharding, keys, hyper):
-    shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
+def _abstract(function, sharding, *arguments):
+    """Shapes of what a function returns, with one sharding."""
+
+    def placed(x):
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding, weak_type=x.weak_type)
+
+    return jax.tree.map(placed, jax.eval_shape(function, *arguments))
 
 
 LAYOUTS = {"jit": _sharded_jit, "pmap": _pmapped}

@@ -7,15 +7,18 @@ vision can tell apart, and each line has a dash pattern of its own beside its co
 takes `theme="light"` or `"dark"`.
 """
 
-from dgm_jax.plotting.curves import lines, training_curves
+from dgm_jax.plotting.curves import Extras, lines, training_curves
 from dgm_jax.plotting.fields import heatmap_on_grid
 from dgm_jax.plotting.images import image_grid, image_strip_over_training
 from dgm_jax.plotting.scatter import scatter_groups, scatter_samples
 from dgm_jax.plotting.style import PALETTE, THEMES
+from dgm_jax.plotting.sweeps import heatmap_of_settings, values_by_setting
 
 __all__ = [
     "PALETTE",
     "THEMES",
+    "Extras",
+    "heatmap_of_settings",
     "heatmap_on_grid",
     "image_grid",
     "image_strip_over_training",
@@ -23,4 +26,5 @@ __all__ = [
     "scatter_groups",
     "scatter_samples",
     "training_curves",
+    "values_by_setting",
 ]

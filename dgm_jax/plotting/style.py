@@ -1,5 +1,6 @@
 """How figures look: colours, dashes, axes, text."""
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple
 
 from matplotlib.axes import Axes
@@ -66,6 +67,8 @@ def dress(
         spine.set_color(colours.grid)
         spine.set_visible(side in ("left", "bottom"))
     axes.tick_params(colors=colours.text, labelsize=9)
+    axes.yaxis.set_offset_position("right")  # or a factor such as 1e-17 stands in the title
+    axes.yaxis.get_offset_text().set_color(colours.text)
     axes.set_title(label(title), color=colours.text, fontsize=11, loc="left")
     axes.set_xlabel(label(xlabel), color=colours.text, fontsize=10)
     axes.set_ylabel(label(ylabel), color=colours.text, fontsize=10)
@@ -74,15 +77,26 @@ def dress(
         axes.set_axisbelow(True)
 
 
-def legend(axes: Axes, theme: str, *, beside: bool = False) -> None:
+def legend(axes: Axes, theme: str, *, beside: bool = False, rows: int = 0) -> None:
     """A legend in the colours of a theme, where there is something to name; `beside` all panels,
-    with larger dots."""
+    with larger dots, or beneath them where it has two `rows` or more."""
     handles, labels = axes.get_legend_handles_labels()
     shared = {"fontsize": 9, "frameon": False, "labelcolor": THEMES[theme].text}
     if handles and beside:
         axes.figure.legend(handles, labels, loc="outside right upper", markerscale=5, **shared)
+    elif handles and rows > 1:
+        columns = -(-len(handles) // rows)
+        loc = "outside lower center" if axes.figure.get_layout_engine() else "lower center"
+        axes.figure.legend(handles, labels, loc=loc, ncols=columns, **shared)
     elif handles:
         axes.legend(handles, labels, **shared)
+
+
+def rows_beneath(names: Collection[str]) -> int:
+    """Rows of a legend beneath a chart: two names side by side where they fit; 1 says that so few
+    names find room inside the chart."""
+    columns = 1 if max(map(len, names), default=0) > 24 else 2
+    return -(-len(names) // columns) if len(names) > 2 else 1
 
 
 def label(text: object) -> str:

@@ -10,7 +10,7 @@ codes is a network: `models.code_prior`.
 
 from collections.abc import Callable
 
-from dgm_jax.core import Prior
+from dgm_jax.core import Prior, Registry
 from dgm_jax.priors._aggregated_posterior import aggregated_posterior
 from dgm_jax.priors._flow import (
     autoregressive_flow_prior,
@@ -23,17 +23,20 @@ from dgm_jax.priors._mixture import mixture
 from dgm_jax.priors._standard_normal import standard_normal
 from dgm_jax.priors._vamp import vamp
 
-PRIORS: dict[str, Callable[..., Prior | ImplicitRatio]] = {
-    "standard_normal": standard_normal,
-    "mixture": mixture,
-    "coupling_flow": coupling_flow_prior,
-    "spline_flow": spline_flow_prior,
-    "autoregressive_flow": autoregressive_flow_prior,
-    "flow": flow,
-    "aggregated_posterior": aggregated_posterior,
-    "vamp": vamp,
-    "implicit_ratio": implicit_ratio,
-}
+PRIORS: Registry[Callable[..., Prior | ImplicitRatio]] = Registry(
+    "prior",
+    {
+        "standard_normal": standard_normal,
+        "mixture": mixture,
+        "coupling_flow": coupling_flow_prior,
+        "spline_flow": spline_flow_prior,
+        "autoregressive_flow": autoregressive_flow_prior,
+        "flow": flow,
+        "aggregated_posterior": aggregated_posterior,
+        "vamp": vamp,
+        "implicit_ratio": implicit_ratio,
+    },
+)
 
 FROM_DIM = frozenset(
     {"standard_normal", "mixture", "coupling_flow", "spline_flow", "autoregressive_flow"}

@@ -10,6 +10,7 @@ from dgm_jax import core
 from dgm_jax.core import Array, Key, at_least_float32, require
 from dgm_jax.quantization import codebook_ema
 from dgm_jax.quantization.nearest import nearest_code
+from dgm_jax.quantization.padding import real_first, rows_mask, shuffled
 from dgm_jax.quantization.vector import gather
 
 
@@ -51,9 +52,7 @@ def kmeans(
     require(len(shape) >= 2, f"z must be [*B, D] with at least two axes; got {shape}")
     rows = lax.stop_gradient(jnp.asarray(z)).reshape(-1, shape[-1])
     rows = at_least_float32(rows)
-    got = shape[:-1] if mask is None else jnp.shape(mask)
-    require(got == shape[:-1], f"mask must be {shape[:-1]}, as z is {shape}; got {got}")
-    kept = None if mask is None else jnp.asarray(mask, bool).reshape(-1)
+    kept = rows_mask(mask, shape)
     require(
         1 <= num_codes <= len(rows),
         f"num_codes must lie in [1, {len(rows)}], the number of vectors; got {num_codes}",
@@ -79,13 +78,13 @@ def kmeans(
 
 
 def _random(key: Key, rows: Array, num_codes: int, kept: Array | None) -> Array:
-    order, num = codebook_ema.real_first(jax.random.permutation(key, len(rows)), kept)
+    order, num = shuffled(key, len(rows), kept)
     return rows[order[:num_codes] if kept is None else order[jnp.arange(num_codes) % num]]
 
 
 def _plus_plus(key: Key, rows: Array, num_codes: int, kept: Array | None) -> Array:
     key_first, key_next = jax.random.split(key)
-    order, num = codebook_ema.real_first(jnp.arange(len(rows)), kept)
+    order, num = real_first(len(rows), kept)
     first = rows[order[jax.random.randint(key_first, (), 0, num)]]
     last = order[num - 1]  # where all squares are zero
     counted = jnp.ones(len(rows), rows.dtype) if kept is None else kept.astype(rows.dtype)

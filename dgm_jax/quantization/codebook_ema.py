@@ -10,11 +10,11 @@ given and nothing else; where a batch is spread over programs, add up `statistic
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from dgm_jax.core import Array, Key, checks, float_type, require
+from dgm_jax.quantization.padding import rows_mask, shuffled
 
 
 class CodebookState(NamedTuple):
@@ -116,8 +116,8 @@ def revive(
     vectors each call, whether a code is dead or not: under vmap a `lax.cond` around it saves
     nothing. Dhariwal et al. (2020), Jukebox, section 3.2 ("random restarts").
 
-    mask: bool[*B], False for vectors that only fill up a batch: no code is put on one of them, and
-        where all do, none is revived.
+    mask: bool[*B], False for vectors that only fill up a batch: the result is that of the others
+        alone, bit for bit, and where all do, none is revived.
     """
     num_codes, dim = state.codebook.shape
     shape = jnp.shape(z)
@@ -125,25 +125,15 @@ def revive(
         len(shape) >= 2 and shape[-1] == dim and 0 not in shape,
         f"z must be [*B, {dim}], not empty; got {shape}",
     )
-    got = shape[:-1] if mask is None else jnp.shape(mask)
-    require(got == shape[:-1], f"mask must be {shape[:-1]}, as z is {shape}; got {got}")
+    kept = rows_mask(mask, shape)
     codebook, counts = lax.stop_gradient(state)
     rows = lax.stop_gradient(jnp.asarray(z, codebook.dtype)).reshape(-1, dim)
     dead = counts < threshold
-    order, num = real_first(jax.random.permutation(key, len(rows)), mask)
+    order, num = shuffled(key, len(rows), kept)
     fresh = rows[order[(jnp.cumsum(dead) - 1) % num]]
-    if mask is not None:
-        dead &= jnp.any(mask)
+    if kept is not None:
+        dead &= jnp.any(kept)
     return CodebookState(
         codebook=jnp.where(dead[:, None], fresh, codebook),
         counts=jnp.where(dead, jnp.maximum(jnp.asarray(threshold, counts.dtype), 1), counts),
     )
-
-
-def real_first(order: Array, mask: Array | None) -> tuple[Array, Array | int]:
-    """An order of N rows with those first that `mask` [N] keeps, and their number, at least 1."""
-    if mask is None:
-        return order, len(order)
-    kept = jnp.asarray(mask, bool).reshape(-1)
-    order = order[jnp.argsort(~kept[order], stable=True)]
-    return order, jnp.maximum(jnp.sum(kept, dtype=jnp.int32), 1)

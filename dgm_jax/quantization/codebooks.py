@@ -23,6 +23,7 @@ from dgm_jax.core import (
     require,
 )
 from dgm_jax.quantization import codebook_ema
+from dgm_jax.quantization.padding import rows_mask
 
 STARTS = ("normal", "kmeans")
 
@@ -34,7 +35,7 @@ class Codebooks(NamedTuple):
     quantize: `(z, books) -> Quantized`. lookup: `(books, codes) -> [*B, D]`.
     followed: `(z, books, codes) -> [L, N, d]`, the vectors that each codebook stands for; for one
         codebook z itself.
-    cluster: `(key, z) -> books` by k-means.
+    cluster: `(key, z, mask) -> books` by k-means; mask [*B] or None.
     """
 
     width: int
@@ -42,7 +43,7 @@ class Codebooks(NamedTuple):
     quantize: Callable[[Array, Array], Quantized]
     lookup: Callable[[Array, Array], Array]
     followed: Callable[[Array, Array, Array], Array]
-    cluster: Callable[[Key, Array], Array]
+    cluster: Callable[[Key, Array, Array | None], Array]
 
 
 def trained(books: Codebooks, start: str) -> Quantizer:
@@ -52,7 +53,7 @@ def trained(books: Codebooks, start: str) -> Quantizer:
         width=books.width,
         num_codes=books.shape[-2],
         code_shape=books.shape[:-2],
-        init=lambda key, z=None: (_first(books, start, key, z), {}),
+        init=lambda key, z=None, *, mask=None: (_first(books, start, key, z, mask), {}),
         quantize=lambda params, state, z: books.quantize(z, params),
         lookup=lambda params, state, codes: books.lookup(params, codes),
         update=unchanged,
@@ -66,10 +67,10 @@ def averaged(books: Codebooks, decay: Array | float, threshold: float, start: st
     checks.not_negative(threshold, "threshold")
     levels = books.shape[:-2]
 
-    def init(key, z=None):
+    def init(key, z=None, *, mask=None):
         # On the brink of revival: a code that the first batch does not use starts on a vector of it
         begin = lambda book: codebook_ema.init(book, count=threshold or 1.0)
-        first = _first(books, start, key, z)
+        first = _first(books, start, key, z, mask)
         return {}, jax.vmap(begin)(first) if levels else begin(first)
 
     def quantize(params, state, z):
@@ -77,19 +78,28 @@ def averaged(books: Codebooks, decay: Array | float, threshold: float, start: st
         quantized = books.quantize(z, state.codebook)
         return quantized._replace(codebook_loss=jnp.zeros_like(quantized.codebook_loss))
 
-    def move(key, state, z, codes):
+    def move(key, state, z, codes, kept):
+        if kept is not None:
+            codes = jnp.where(kept, codes, -1)
         state = codebook_ema.update(state, z, codes, decay)
         dead = jnp.sum(state.counts < threshold)
-        return (codebook_ema.revive(key, state, z, threshold) if threshold > 0 else state), dead
+        if threshold == 0:
+            return state, dead
+        if kept is not None:
+            dead = jnp.where(jnp.any(kept), dead, 0)
+        return codebook_ema.revive(key, state, z, threshold, mask=kept), dead
 
-    def update(key, state, z, quantized):
+    def update(key, state, z, quantized, *, mask=None):
         z, codes = lax.stop_gradient((z, quantized.codes))
+        kept = rows_mask(mask, jnp.shape(z))
         vectors = books.followed(z, state.codebook, codes)
         if levels:
             keys = jax.random.split(key, levels[0])
-            state, dead = jax.vmap(move)(keys, state, vectors, by_level(codes))
+            moves = jax.vmap(move, in_axes=(0, 0, 0, 0, None))
+            state, dead = moves(keys, state, vectors, by_level(codes), kept)
         else:
-            state, dead = move(key, state, vectors, codes)
+            rows = vectors.reshape(-1, vectors.shape[-1])
+            state, dead = move(key, state, rows, codes.reshape(-1), kept)
         return state, {"revived": jnp.sum(dead).astype(state.counts.dtype)} if threshold > 0 else {}
 
     return Quantizer(
@@ -103,14 +113,16 @@ def averaged(books: Codebooks, decay: Array | float, threshold: float, start: st
     )
 
 
-def _first(books: Codebooks, start: str, key: Key, z: Array | None) -> Array:
+def _first(
+    books: Codebooks, start: str, key: Key, z: Array | None, mask: Array | None = None
+) -> Array:
     """The codebooks before any training."""
     if start == "normal":
         return core.normal(key, books.shape)
     if z is None:
         raise ConfigError("a codebook that starts by k-means needs vectors: init(key, z)")
     require(z.shape[-1:] == (books.width,), f"z must be [*B, {books.width}], got {z.shape}")
-    return books.cluster(key, z)
+    return books.cluster(key, z, mask)
 
 
 def by_level(codes: Array) -> Array:
@@ -118,9 +130,11 @@ def by_level(codes: Array) -> Array:
     return jnp.moveaxis(codes.reshape(-1, codes.shape[-1]), -1, 0)
 
 
-def unchanged(key: Key, state: PyTree, z: Array, quantized: Quantized) -> tuple[PyTree, Metrics]:
+def unchanged(
+    key: Key, state: PyTree, z: Array, quantized: Quantized, *, mask: Array | None = None
+) -> tuple[PyTree, Metrics]:
     """The `update` of a quantizer whose state, if any, stays as it is."""
-    del key, z, quantized
+    del key, z, quantized, mask
     return state, {}
 
 

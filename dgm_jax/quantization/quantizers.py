@@ -9,7 +9,8 @@
 
 A codebook starts with standard normal rows, or, with `start="kmeans"`, on the centres of the
 vectors that `init(key, z)` is given, such as the encoder's output for a first batch: `vqvae` takes
-the images, a `networks.Quantize` layer uses the input of its `init`.
+the images, a `networks.Quantize` layer uses the input of its `init`. Where vectors only fill up a
+batch, `init` and `update` take a mask of the others, and give what these alone would give.
 """
 
 import math
@@ -21,7 +22,7 @@ import numpy as np
 from jax import lax
 
 from dgm_jax import core
-from dgm_jax.core import Array, Key, Quantized, Quantizer, at_least_float32, require
+from dgm_jax.core import Array, Key, Quantized, Quantizer, Registry, at_least_float32, require
 from dgm_jax.quantization.clustering import kmeans
 from dgm_jax.quantization.codebooks import Codebooks, averaged, by_level, trained, unchanged
 from dgm_jax.quantization.finite_scalar import (
@@ -29,6 +30,7 @@ from dgm_jax.quantization.finite_scalar import (
     finite_scalar_quantize,
     require_levels,
 )
+from dgm_jax.quantization.padding import rows_mask
 from dgm_jax.quantization.product import multi_head_lookup, multi_head_quantize
 from dgm_jax.quantization.residual import residual_lookup, residual_quantize
 from dgm_jax.quantization.vector import (
@@ -109,7 +111,7 @@ def finite_scalar_quantizer(levels: Sequence[int] | np.ndarray) -> Quantizer:
         width=len(levels),
         num_codes=math.prod(levels),
         code_shape=(),
-        init=lambda key, z=None: ({}, {}),
+        init=lambda key, z=None, *, mask=None: ({}, {}),
         quantize=quantize,
         lookup=lambda params, state, codes: codes_to_values(codes, levels),
         update=unchanged,
@@ -140,10 +142,12 @@ def residual_quantizer(
         rows = z.reshape(-1, width).astype(chosen.dtype)
         return lax.scan(lambda residual, values: (residual - values, residual), rows, chosen)[1]
 
-    def cluster(key, z):
+    def cluster(key, z, mask):
+        kept = rows_mask(mask, z.shape)
+
         def level(residual, key):
-            book, codes, _ = kmeans(key, residual, num_codes, **search)
-            return residual - gather(book, codes), book
+            book, codes, _ = kmeans(key, residual, num_codes, mask=kept, **search)
+            return residual - gather(book, jnp.maximum(codes, 0)), book
 
         rows = at_least_float32(z.reshape(-1, width))
         return lax.scan(level, rows, jax.random.split(key, num_levels))[1]
@@ -192,20 +196,23 @@ def product_quantizer(
         ),
         lookup=lambda books, codes: multi_head_lookup(_unit(books, cosine), codes),
         followed=lambda z, books, codes: _heads(z, num_heads),
-        cluster=lambda key, z: _cluster(
-            key, _unit(_heads(z, num_heads), cosine), num_codes, search
+        cluster=lambda key, z, mask: _cluster(
+            key, _unit(_heads(z, num_heads), cosine), num_codes, rows_mask(mask, z.shape), search
         ),
     )
     return _either(books, decay, threshold, start)
 
 
-QUANTIZERS = {
-    "moving_average": moving_average_quantizer,
-    "codebook_loss": codebook_loss_quantizer,
-    "finite_scalar": finite_scalar_quantizer,
-    "residual": residual_quantizer,
-    "product": product_quantizer,
-}
+QUANTIZERS = Registry(
+    "quantizer",
+    {
+        "moving_average": moving_average_quantizer,
+        "codebook_loss": codebook_loss_quantizer,
+        "finite_scalar": finite_scalar_quantizer,
+        "residual": residual_quantizer,
+        "product": product_quantizer,
+    },
+)
 
 
 def _one_codebook(num_codes, width, gradient, cosine, search) -> Codebooks:
@@ -219,7 +226,9 @@ def _one_codebook(num_codes, width, gradient, cosine, search) -> Codebooks:
         ),
         lookup=lambda book, codes: vector_lookup(_unit(book, cosine), codes),
         followed=lambda z, book, codes: z,
-        cluster=lambda key, z: kmeans(key, _unit(z, cosine), num_codes, **search).codebook,
+        cluster=lambda key, z, mask: (
+            kmeans(key, _unit(z, cosine), num_codes, mask=mask, **search).codebook
+        ),
     )
 
 
@@ -228,12 +237,12 @@ def _heads(z: Array, num_heads: int) -> Array:
     return jnp.moveaxis(z.reshape(-1, num_heads, z.shape[-1] // num_heads), 1, 0)
 
 
-def _cluster(key: Key, parts: Array, num_codes: int, search) -> Array:
-    """Codebooks [H, K, d] by k-means of each of parts [H, N, d]."""
+def _cluster(key: Key, parts: Array, num_codes: int, kept: Array | None, search) -> Array:
+    """Codebooks [H, K, d] by k-means of each of parts [H, N, d]; kept: bool[N] or None."""
 
     def head(key_and_part):
         key, part = key_and_part
-        return kmeans(key, part, num_codes, **search).codebook
+        return kmeans(key, part, num_codes, mask=kept, **search).codebook
 
     return lax.map(head, (jax.random.split(key, len(parts)), parts))
 

@@ -5,15 +5,19 @@ is one only, and every entry that is a list of numbers, one a seed, is a metric.
 themselves (seconds, rates) are not drawn.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from dgm_jax.report.statistics import summarize
+from dgm_jax.report.statistics import per_seed_values, summarize
 from dgm_jax.report.summaries import Nested
+from dgm_jax.report.text import clean
 
 _MAX_POINTS = 400
+_MAX_STEP = 2**53  # beyond, floats have no integers of their own
 
 
-def _is_figures(value) -> bool:
+def _is_seeds(value) -> bool:
     return (
         isinstance(value, list)
         and len(value) > 0
@@ -30,22 +34,25 @@ class History:
         self.last_step: int | None = None
         for row in rows:
             step, arm = row.get("step"), str(row.get("arm") or "")
-            if not isinstance(step, int) or isinstance(step, bool):
+            if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= _MAX_STEP:
                 continue
             self.last_step = step if self.last_step is None else max(step, self.last_step)
             metrics = self._values.setdefault(arm, {})
             for name, value in row.items():
-                if _is_figures(value):
+                if _is_seeds(value):
                     metrics.setdefault(name, {})[step] = value
         self.arms = list(self._values)
         self.metrics = list(
             dict.fromkeys(name for metrics in self._values.values() for name in metrics)
         )
 
-    def curves(self, max_metrics: int) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
+    def curves(self, names: Sequence[str]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
         """steps [T] and arm -> metric -> [T, S], NaN where nothing was logged; at most 400 steps of
-        a metric."""
-        names = self.metrics[:max_metrics]
+        a metric.
+
+        Args:
+            names: metrics.
+        """
         kept = {
             (arm, name): _thinned(sorted(metrics[name]))
             for arm, metrics in self._values.items()
@@ -59,14 +66,12 @@ class History:
             values = self._values[arm][name]
             table = np.full((len(steps), max(len(values[s]) for s in some)), np.nan)
             for step in some:
-                table[place[step], : len(values[step])] = [
-                    np.nan if v is None else v for v in values[step]
-                ]
+                table[place[step], : len(values[step])] = per_seed_values(values[step])
             curves[arm][name] = table
         return np.asarray(steps, np.float64), curves
 
     def latest(self) -> dict[tuple[str, str], tuple[int, list]]:
-        """(arm, metric) -> (step, figures over seeds) of the last row that has them."""
+        """(arm, metric) -> (step, values over seeds) of the last row that has them."""
         return {
             (arm, name): (max(values), values[max(values)])
             for arm, metrics in self._values.items()
@@ -80,15 +85,16 @@ class History:
             if name == metric:
                 summary = summarize(values)
                 mean = (
-                    "no finite figure" if summary["mean"] is None else f"mean {summary['mean']:.4g}"
+                    "no finite value" if summary["mean"] is None else f"mean {summary['mean']:.4g}"
                 )
                 parts.append(
-                    f"{arm + ': ' if arm else ''}{mean} over {summary['num_seeds']} seeds at step"
-                    f" {step}"
+                    f"{clean(arm) + ': ' if arm else ''}{mean} over {summary['num_seeds']} seeds at"
+                    f" step {step}"
                 )
+        shown = parts[:20] + ([f"{len(parts) - 20} more arms"] if parts[20:] else [])
         return (
-            f"{metric} against training step, with every seed and the 95 % band of the mean."
-            f" {'; '.join(parts)}."
+            f"{clean(metric)} against training step, with every seed and the mean over seeds."
+            f" {'; '.join(shown)}."
         )
 
 

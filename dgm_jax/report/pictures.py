@@ -5,6 +5,7 @@ import io
 import math
 import pathlib
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -12,8 +13,14 @@ from PIL import Image
 from dgm_jax.store import records
 from dgm_jax.store.reading import FIGURES, read_captions
 
-_ALL_BYTES = 2_200_000  # a third more as base64; the curves and the tables share the rest of 5 MB
-_MAX_SNAPSHOTS = 6
+# a third more as base64
+_FINAL_BYTES = 1_200_000
+_SNAPSHOT_BYTES = 300_000
+_MAX_SNAPSHOTS = 6  # of a series
+_ALL_SNAPSHOTS = 12
+_COLOURS = 256
+_FINE_BYTES = 12_000  # a picture of no more is kept as it is, where it fits
+_STEP = re.compile(r"_\d{6,}$")
 
 
 def data_address(content: bytes) -> str:
@@ -21,24 +28,57 @@ def data_address(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
-def figure_address(figure) -> str:
-    """A matplotlib figure as such an address, in 64 colours, which lines and text can do with."""
+def png_of(figure) -> bytes:
+    """A matplotlib figure as PNG in 48 colours, which lines and text can do with, at 130 dots an
+    inch."""
+    figure.set_dpi(130)
     figure.canvas.draw()
     pixels, small = np.asarray(figure.canvas.buffer_rgba())[..., :3], io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).quantize(64).save(small, "PNG")
-    return data_address(small.getvalue())
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    picture.quantize(48, Image.Quantize.FASTOCTREE).save(small, "PNG")
+    return small.getvalue()
 
 
-def pictures(root: pathlib.Path) -> list[dict]:
-    """[{"name", "caption", "source" or "problem"}] of figures/*.png in the order in which they were
-    first saved."""
+def pictures(root: pathlib.Path, arms: Sequence[str] = ()) -> dict[str, list[dict]]:
+    """figures/*.png of a run folder.
+
+    Args:
+        root: the folder.
+        arms: in the order in which pictures whose captions begin with one are to stand.
+
+    Returns:
+        `{"final", "snapshots"}`, rows `{"name", "caption", "source" or "problem"}` each, in the
+        order in which they were first saved. A snapshot has a step at the end of its name.
+    """
     captions = read_captions(root)
     places = {name: place for place, name in enumerate(captions)}
     files = sorted(
         (root / FIGURES).glob("*.png"), key=lambda p: (places.get(p.stem, len(places)), p.name)
     )
-    files = _without_crowds(files)
-    left, rows = _ALL_BYTES, []
+    final = [file for file in files if not _STEP.search(file.stem)]
+    final.sort(key=lambda file: _arm_place(captions.get(file.stem, ""), arms))
+    snapshots = _without_crowds([file for file in files if _STEP.search(file.stem)])
+    return {
+        "final": _rows(root, final, captions, _FINAL_BYTES),
+        "snapshots": _rows(root, snapshots, captions, _SNAPSHOT_BYTES),
+    }
+
+
+def series_of(snapshots: Sequence[dict]) -> list[dict]:
+    """[{"name", "rows"}]: snapshots that differ in their step only."""
+    series: dict[str, list] = {}
+    for row in snapshots:
+        series.setdefault(_STEP.sub("", row["name"]), []).append(row)
+    return [{"name": name, "rows": rows} for name, rows in series.items()]
+
+
+def _arm_place(caption: str, arms: Sequence[str]) -> int:
+    fitting = [place for place, arm in enumerate(arms) if arm and caption.startswith(f"{arm}:")]
+    return max(fitting, key=lambda place: len(arms[place]), default=-1)
+
+
+def _rows(root, files: list[pathlib.Path], captions: dict, left: int) -> list[dict]:
+    rows = []
     for index, file in enumerate(files):
         row: dict[str, str] = {"name": file.stem, "caption": captions.get(file.stem, "")}
         try:
@@ -53,14 +93,15 @@ def pictures(root: pathlib.Path) -> list[dict]:
 
 
 def _without_crowds(files: list[pathlib.Path]) -> list[pathlib.Path]:
-    """Of pictures that differ in a step at the end of their names only (`NAME_00000500`) six at
-    most, evenly chosen."""
+    """Of pictures that differ in the step at the end of their names only (`NAME_00000500`) six at
+    most and two at least, evenly chosen: about twelve in all."""
     series: dict[str, list] = {}
     for file in files:
-        series.setdefault(re.sub(r"_\d{6,}$", "", file.stem), []).append(file)
+        series.setdefault(_STEP.sub("", file.stem), []).append(file)
     kept = set()
+    most = max(2, min(_MAX_SNAPSHOTS, _ALL_SNAPSHOTS // max(1, len(series))))
     for members in series.values():
-        count = min(len(members), _MAX_SNAPSHOTS)
+        count = min(len(members), most)
         kept |= {members[round(i * (len(members) - 1) / max(1, count - 1))] for i in range(count)}
     return [file for file in files if file in kept]
 
@@ -73,18 +114,29 @@ def _small_png(file: pathlib.Path, budget: int) -> bytes:
     content = file.read_bytes()
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         raise ValueError("the file is no PNG picture")
-    if len(content) <= budget:
+    if len(content) <= min(budget, _FINE_BYTES):
         return content
     with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
         if picture.width * picture.height > 100_000_000:
             raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
         picture = picture.convert("RGB")
+    content = min(content, _few_colours(picture), key=len)
     for _ in range(6):
-        factor = 0.9 * math.sqrt(budget / len(content))
-        size = (max(1, int(picture.width * factor)), max(1, int(picture.height * factor)))
-        picture, smaller = picture.resize(size, Image.Resampling.LANCZOS), io.BytesIO()
-        picture.save(smaller, "PNG", optimize=True)
-        content = smaller.getvalue()
         if len(content) <= budget:
             return content
+        factor = 0.9 * math.sqrt(budget / len(content))
+        size = (max(1, int(picture.width * factor)), max(1, int(picture.height * factor)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+        content = _few_colours(picture)
+    if len(content) <= budget:
+        return content
     raise ValueError(f"it does not fit into {budget} bytes")
+
+
+def _few_colours(picture: Image.Image) -> bytes:
+    """PNG in 256 colours. Noise of more colours than plots and photographs have is not worth the
+    seconds that the better choice of colours takes."""
+    small = io.BytesIO()
+    method = Image.Quantize.MEDIANCUT if picture.getcolors(2**18) else Image.Quantize.FASTOCTREE
+    picture.quantize(_COLOURS, method).save(small, "PNG")
+    return small.getvalue()

@@ -15,19 +15,25 @@ from dgm_jax.report.summaries import Nested
 
 CONFIDENCE = 0.95
 WIDE = 3.0  # spreads to either side
+_LARGEST = int(np.finfo(np.float64).max)
 _EXACT_PAIRS = 12  # all 2^12 sign flips are quick; beyond it they are drawn at random
 
 
-def _numbers(values) -> np.ndarray:
-    """float64[S]; None becomes NaN, infinities too (both mean: no figure from this seed)."""
+def per_seed_values(values) -> np.ndarray:
+    """float64[S]; None becomes NaN, infinities too (both mean: no value from this seed), and so do
+    integers that no float can hold."""
     if isinstance(values, (list, tuple)):
-        values = [np.nan if v is None else v for v in values]
+        values = [np.nan if v is None or _is_huge(v) else v for v in values]
     array = np.atleast_1d(np.asarray(values, np.float64))
     require(
         array.ndim == 1,
         f"per_seed: expected one figure per seed, a 1-d array; found shape {array.shape}",
     )
     return np.where(np.isfinite(array), array, np.nan)
+
+
+def _is_huge(value) -> bool:
+    return isinstance(value, int) and abs(value) > _LARGEST
 
 
 def _optional(value) -> float | None:
@@ -55,7 +61,7 @@ def summarize(per_seed) -> dict:
     `num_seeds` is the number of seeds in the mean. With one seed the error and the interval are
     None; with none the mean is None too.
     """
-    values = _numbers(per_seed)
+    values = per_seed_values(per_seed)
     good = values[np.isfinite(values)]
     error, interval = _t_interval(good)
     return {
@@ -78,7 +84,7 @@ def paired_difference(first, second) -> dict:
     takes ties. `smallest_p_value` is 2 / 2^n, the least that n pairs can give: with five pairs no
     difference, however large, falls below 0.0625.
     """
-    first, second = _numbers(first), _numbers(second)
+    first, second = per_seed_values(first), per_seed_values(second)
     require(
         first.shape == second.shape,
         f"paired_difference: expected the same number of seeds in both arms, found {first.size} and"
@@ -122,7 +128,7 @@ def bootstrap_interval(
     `statistic(values, axis=)` as NumPy's (Efron 1987, "Better bootstrap confidence intervals").
     None below two seeds; seeds that failed are left out. The same `seed` gives the same interval.
     """
-    values = _numbers(per_seed)
+    values = per_seed_values(per_seed)
     values = values[np.isfinite(values)]
     if values.size < 2:
         return None
@@ -146,7 +152,7 @@ def interquartile_mean(per_seed) -> float | None:
     """Mean of the middle half: floor(S / 4) seeds are cut at either end (Agarwal et al. 2021, "Deep
     reinforcement learning at the edge of the statistical precipice"). None where no seed
     finished."""
-    values = _numbers(per_seed)
+    values = per_seed_values(per_seed)
     values = values[np.isfinite(values)]
     return float(scipy.stats.trim_mean(values, 0.25)) if values.size else None
 
@@ -211,9 +217,9 @@ def differences_between_arms(metrics: Nested) -> list[dict]:
     baseline = next(iter(metrics), "")
     for metric, base in metrics.get(baseline, {}).items():
         for arm in list(metrics)[1:]:
-            other = metrics[arm].get(metric)
-            if other and len(other["per_seed"]) == len(base["per_seed"]):
-                difference = paired_difference(other["per_seed"], base["per_seed"])
+            pair = [found.get("per_seed", []) for found in (metrics[arm].get(metric, {}), base)]
+            if pair[0] and len(pair[0]) == len(pair[1]):
+                difference = paired_difference(*pair)
                 rows.append({"metric": metric, "arm": arm, "baseline": baseline, **difference})
     return rows
 

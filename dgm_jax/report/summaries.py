@@ -67,13 +67,20 @@ def nested(summary: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in flat.items() if isinstance(flat, dict) else ():
         arm, metric = split_name(name, arms)
         if isinstance(value, dict):
-            metrics.setdefault(arm, {})[metric] = value
+            metrics.setdefault(arm, {})[metric] = _sound(value)
     reference = []
     for row in _list(summary.get("reference")):
         if isinstance(row, dict):
             arm, metric = split_name(str(row.get("metric", "")), arms)
             reference.append({**row, "arm": arm, "metric": metric})
     return {**summary, "arms": arms, "metrics": metrics, "reference": reference}
+
+
+def _sound(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary without values of seeds where one of them is neither a number nor None."""
+    values = summary.get("per_seed", [])
+    numbers = isinstance(values, list) and all(type(v) in (int, float, type(None)) for v in values)
+    return summary if numbers else {**summary, "per_seed": []}
 
 
 def _list(value) -> list:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from dgm_jax.report.display import display_of
+from dgm_jax.report.headline import format_matrix, matrix
 from dgm_jax.report.summaries import flat_name
 from dgm_jax.report.text import failed_seed_text, given, interval, number
 
@@ -57,3 +59,17 @@ def format_table(summary: dict, headline: Sequence[str] = ()) -> str:
     ]
     table += [f"failed: {failed_seed_text(entry)}" for entry in summary.get("failed_seeds", [])]
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in table)
+
+
+def format_sweep(summary: dict, display: dict) -> str:
+    """The result of an ablation as plain text for a terminal: a line for each cell, best first,
+    with mean and 95 % interval of each headline value.
+
+    Args:
+        summary: as for `format_table`.
+        display: what the experiment says about its metrics.
+    """
+    found = matrix(summary["metrics"], display_of(display, display.get("explanations")))
+    lines = [format_matrix(found)] if found else []
+    failed = [f"failed: {failed_seed_text(entry)}" for entry in summary.get("failed_seeds", [])]
+    return "\n".join([*lines, *failed])

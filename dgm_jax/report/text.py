@@ -3,13 +3,34 @@
 import math
 from typing import Any
 
+MAX_TEXT = 4000  # characters of one text on the page
+MAX_DEPTH = 12  # of nested settings; what is deeper is cut
+MAX_LEAVES = 2000
+_MARKS = {"\n", "\t"}
+
+
+def clean(value: Any) -> str:
+    """Text that can stand on a page: what no one can see becomes U+FFFD, and it has an end.
+
+    Control characters, characters that turn the direction of what follows, lone surrogates and
+    unassigned code points are such; longer texts are cut at 4,000 characters.
+    """
+    try:
+        text = str(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; deep nesting
+        text = f"a {type(value).__name__} too large to show"
+    text = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _MARKS or c == "\xa0" else "\ufffd" for c in text)
+
 
 def number(value: Any, missing: str = "–") -> str:
     """Four significant digits; integers as they are; `missing` for what is no number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return missing if value is None else str(value)
+        return missing if value is None else clean(value)
     if isinstance(value, int) or value == 0:
-        return str(value) if value else "0"
+        return clean(value) if value else "0"
     if not math.isfinite(value):
         return missing
     digits = max(0, 3 - math.floor(math.log10(abs(value))))
@@ -17,8 +38,15 @@ def number(value: Any, missing: str = "–") -> str:
 
 
 def given(value: Any) -> str:
-    """A published figure as it was published, without digits of our own."""
-    return f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
+    """A published value as it was published, without digits of our own."""
+    return f"{value:.6g}" if is_number(value) else clean(value)
+
+
+def is_number(value: Any) -> bool:
+    """A finite number that fits a float; neither a truth value nor a text."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= 1.7e308
 
 
 def interval(value: Any, missing: str = "–") -> str:
@@ -30,33 +58,62 @@ def interval(value: Any, missing: str = "–") -> str:
 
 def p_value(value: Any) -> str:
     """Three decimals, or `< 0.001`."""
-    if isinstance(value, (int, float)) and value < 0.001:
-        return "< 0.001"
-    return f"{value:.3f}" if isinstance(value, (int, float)) else "–"
+    if not is_number(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def duration(seconds: Any) -> str:
+    """`42 s`, `4 min 32 s`, `3 h 05 min`."""
+    if not is_number(seconds) or seconds < 0:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return (
+        f"{minutes} min {rest:02d} s"
+        if minutes < 60
+        else f"{minutes // 60} h {minutes % 60:02d} min"
+    )
 
 
 def failed_seed_text(entry: Any) -> str:
     """`seed 3 of vanilla at step 120: loss`, from a seed's number or {"seed", "arm", "step",
     "metric"}."""
     if not isinstance(entry, dict):
-        return f"seed {entry}"
-    text = f"seed {entry.get('seed', '?')}"
-    text += f" of {entry['arm']}" if entry.get("arm") else ""
-    text += f" at step {entry['step']}" if entry.get("step") is not None else ""
+        return f"seed {clean(entry)}"
+    text = f"seed {clean(entry.get('seed', '?'))}"
+    text += f" of {clean(entry['arm'])}" if entry.get("arm") else ""
+    text += f" at step {clean(entry['step'])}" if entry.get("step") is not None else ""
     reason = entry.get("reason") or entry.get("metric")
-    return text + (f": {reason}" if reason else "")
+    return text + (f": {clean(reason)}" if reason else "")
 
 
 def leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """(dotted name, text) of every leaf of a JSON object."""
-    if isinstance(value, dict):
-        return [
-            row
-            for key, v in value.items()
-            for row in leaves(v, f"{prefix}.{key}" if prefix else str(key))
-        ]
-    if isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
-        return [row for i, v in enumerate(value) for row in leaves(v, f"{prefix}[{i}]")]
-    if isinstance(value, list):
-        return [(prefix, ", ".join(str(v) for v in value))]
-    return [(prefix, "–" if value is None else str(value))]
+    """(dotted name, text) of every leaf of a JSON object: 2,000 of them at most, and what is deeper
+    than 12 levels is cut."""
+    rows: list[tuple[str, str]] = []
+    _collect(value, prefix, 0, rows)
+    if len(rows) >= MAX_LEAVES:
+        rows.append(("…", f"only the first {MAX_LEAVES} entries are shown"))
+    return rows
+
+
+def _collect(value: Any, prefix: str, depth: int, rows: list[tuple[str, str]]) -> None:
+    nested = isinstance(value, (dict, list))
+    if len(rows) >= MAX_LEAVES:
+        return
+    if nested and depth >= MAX_DEPTH:
+        rows.append((prefix, f"deeper than {MAX_DEPTH} levels: not shown"))
+    elif isinstance(value, dict):
+        for key, v in value.items():
+            _collect(v, f"{prefix}.{clean(key)}" if prefix else clean(key), depth + 1, rows)
+    elif isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
+        for i, v in enumerate(value):
+            _collect(v, f"{prefix}[{i}]", depth + 1, rows)
+    elif isinstance(value, list):
+        shown = ", ".join(clean(v) for v in value[:200])
+        rows.append((prefix, shown + (f" … ({len(value)} in all)" if value[200:] else "")))
+    else:
+        rows.append((prefix, "–" if value is None else clean(value)))

@@ -1,6 +1,7 @@
 """Ablations: a grid of settings from the command line, the data that all its cells share, and which
 of the cells came out the same."""
 
+import itertools
 import types
 import typing
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dgm_jax.core import ConfigError, did_you_mean, json_values, lookup, require, tree_sha256
+from dgm_jax.run import ranges
 from dgm_jax.run.arms import ArmOutcome
 from dgm_jax.run.cells import with_settings
 from dgm_jax.run.experiment import Experiment, Inputs
@@ -17,7 +19,8 @@ from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_
 def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
     """`["learning_rate=1e-4,2e-4", "method=vanilla,packed2"]` as values of the settings' types.
 
-    A setting that is a list gets a list of one item in each cell. Raises ConfigError naming the
+    A number may be a range (`run.ranges`): `learning_rate=log:1e-5..1e-2:6`. A setting that is a
+    list gets a list of one item in each cell. Raises ConfigError naming the
     setting that does not exist, the value that does not fit, or a setting of the run as a whole
     (`StudyConfig` and `LaunchConfig`: seeds, steps, folders), which all cells share.
     """
@@ -28,19 +31,35 @@ def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
         name, equals, values = cell.partition("=")
         require(bool(equals and values), f"--grid takes FIELD=VALUE,VALUE, got {cell!r}")
         require(name not in shared, f"{name} belongs to the run as a whole and cannot be ablated")
-        require(
-            name in hints, f"{experiment.name} has no setting {name!r}{did_you_mean(name, hints)}"
-        )
+        require(name in hints, _unknown(experiment, name, [n for n in hints if n not in shared]))
         require(name not in grid, f"--grid names {name} twice")
-        grid[name] = tuple(_convert(name, value, hints[name]) for value in values.split(","))
+        found = [_values(name, value, hints[name]) for value in values.split(",")]
+        grid[name] = tuple(itertools.chain.from_iterable(found))
     return grid
 
 
-def _convert(name: str, text: str, hint):
-    """`text` as the type of the setting: float, int, bool, str, a choice, one of these or None, or
-    an item of a tuple."""
+def _unknown(experiment: Experiment, name: str, known: list[str]) -> str:
+    near = did_you_mean(name, known)
+    return f"{experiment.name} has no setting {name!r}{near}; it has: {', '.join(known)}"
+
+
+def _values(name: str, text: str, hint) -> list:
+    """The values of one entry of a grid: several for a range of numbers."""
+    kind = _kind(hint)
+    if kind in (int, float) and ranges.is_range(text):
+        return ranges.values(name, text, kind)
+    return [_convert(name, text, kind)]
+
+
+def _kind(hint):
+    """The type of a setting's value, or of a list's items; without None."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
-        hint = next(a for a in typing.get_args(hint) if a not in (type(None), ...))
+        return next(a for a in typing.get_args(hint) if a not in (type(None), ...))
+    return hint
+
+
+def _convert(name: str, text: str, hint):
+    """`text` as a float, int, bool, str or choice."""
     if typing.get_origin(hint) is typing.Literal:
         return lookup({choice: choice for choice in typing.get_args(hint)}, text, name)
     if hint is bool:

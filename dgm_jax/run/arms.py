@@ -16,12 +16,15 @@ import jax
 import numpy as np
 
 from dgm_jax import training
-from dgm_jax.core import Lane, json_values, tree_sha256
-from dgm_jax.run import logged, models
+from dgm_jax.core import Lane, json_values, on_host, tree_sha256, tree_size
+from dgm_jax.run import estimate, logged, memory, models
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.experiment import ArmResult, Experiment, Inputs
 from dgm_jax.run.identity import RunIdentity, convolutions_of
 from dgm_jax.run.lanes import distribute_group, lanes_of
+from dgm_jax.run.live import LiveReport
+from dgm_jax.run.profile import Profile
+from dgm_jax.run.programs import Programs
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store import records
 from dgm_jax.store.directory import RunDirectory
@@ -51,6 +54,7 @@ class Run(NamedTuple):
     progress: Progress
     clock: Clock
     arm_names: tuple[str, ...]
+    profile: Profile
 
     @property
     def identity(self) -> RunIdentity:
@@ -76,24 +80,33 @@ class ArmOutcome(NamedTuple):
     failed_at: np.ndarray
     params_sha256: str
     model_sha256: str  # of parameters and model state
+    num_parameters: int  # of a seed
     strategy: str
     layout: str
 
 
 def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     """Trains all groups, one after the other. What cannot be built is refused before the first one
-    starts."""
-    models.criterion(run.launch.keep_best)
+    starts, and in a run from the beginning what cannot fit too."""
     models.require_as_started(run.directory, run.launch.keep_best)
+    live = LiveReport(run.experiment, run.config, run.launch, run.directory, run.progress)
     lanes = [lanes_of(group, run.config) for group in found]
-    programs = [
+    distributed = [
         distribute_group(run.experiment, run.launch, g, run.inputs, *start)
         for g, start in zip(found, lanes, strict=True)
     ]
     run.progress.plan([(len(g.arms), len(keys)) for g, (keys, _) in zip(found, lanes, strict=True)])
+    programs = [
+        Programs(g, d, start, run.inputs.arrays, run.compiling)
+        for g, d, start in zip(found, distributed, lanes, strict=True)
+    ]
+    if not run.directory.resumed:
+        estimate.require_all_fit(programs, run.config, run.launch)
     outcomes, ends = [], []
-    for group, program, start_from in zip(found, programs, lanes, strict=True):
-        trained, *end = _train(run, group, program, start_from, stop)
+    for group in found:
+        strategy = programs[0].distributed.strategy
+        with memory.exhaustion_told(memory.advice(run.config, strategy)):
+            trained, *end = _train(run, programs.pop(0), stop, live)
         outcomes += trained
         ends.append((group, *end))
     for end in ends:  # now, since rows of the first may have suffered while the last was trained
@@ -102,31 +115,36 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
 
 
 def _train(
-    run: Run, group: Group, compiled, start_from, stop
+    run: Run, programs: Programs, stop, live: LiveReport
 ) -> tuple[list[ArmOutcome], int, list[dict]]:
     """Trains one group of arms to the end, or continues it from its newest checkpoint; with its
     last step and the rows of that."""
-    config = run.config
-    keys, hyper = start_from
+    config, group, compiled = run.config, programs.group, programs.distributed
     arrays = compiled.place_data(run.inputs.arrays)
     folder = run.directory.checkpoints / records.safe_name(group.name)
-    shapes = compiled.abstract(keys, hyper)
+    shapes = programs.shapes
     convolutions = convolutions_of(compiled, shapes)
     run.directory.compare(convolutions=convolutions)
+    if convolutions is None and run.launch.convolutions != "auto":
+        asked = f"convolutions={run.launch.convolutions}"
+        run.progress.notice(f"{asked} has no effect: {group.name} has no convolutions")
     checkpoints = Checkpoints(folder, run.identity.of_group(group, compiled, shapes))
     try:
-        start, lanes, rows = _start(run, group, compiled, checkpoints, keys, hyper)
+        start, lanes, rows = _start(run, programs, checkpoints)
         run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)
         best = models.Best(run, group, lanes, start)
-        evaluate = _evaluation(run, group, compiled, lanes, arrays)
-        advance = _timed_advance(run, group, compiled, stop)
-        evaluated, at = None, start
         # all failed: nothing to do
         end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start
-        with run.progress.training(group.name, config.num_steps, len(keys), start):
+        if run.directory.resumed and start < end:
+            estimate.require_fits(programs, run.config, run.launch, fresh=False)
+        evaluate = _evaluation(run, programs)
+        advance = _timed_advance(run, programs, stop)
+        evaluated, at = None, start
+        with run.progress.training(group.name, config.num_steps, programs.num_lanes, start):
             for chunk in training.run(
                 advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
             ):
+                evaluated = None  # nobody needs the last ones while there are new ones
                 lanes, evaluated = chunk.lanes, evaluate(chunk.lanes, arrays, chunk.step)
                 rows, at = _log(run, group, chunk, evaluated, best), chunk.step
                 best.save(chunk.step, lanes)
@@ -135,10 +153,12 @@ def _train(
                     i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0
                 }
                 run.progress.update(chunk.step, _shown(run, rows[0]), failed)
+                live.update(chunk.step)
                 stop.check()
-                if len(failed) == len(keys):
+                if len(failed) == programs.num_lanes:
                     break
     finally:
+        run.profile.end()
         checkpoints.close()
     # nothing was left to train, or all seeds failed on the way
     if evaluated is None or at < config.num_steps:
@@ -146,56 +166,52 @@ def _train(
     return _results(run, group, lanes, evaluated, compiled, rows), at, rows
 
 
-def _evaluation(run: Run, group: Group, compiled, lanes, arrays):
+def _evaluation(run: Run, programs: Programs):
     """`(lanes, data, step) -> {name: [L, ...]}` on the host; after the last step with the task's
     conclusion."""
-    with run.compiling(f"evaluation of {group.name}"):
-        evaluate = compiled.compile_evaluate(lanes, arrays)
-    lowered, conclude = compiled.lower_conclude(lanes, arrays), None
-    if lowered is not None:
-        with run.compiling(f"final evaluation of {group.name}"):
-            conclude = lowered.compile()
+    evaluate, conclude = programs.evaluate, programs.conclude
 
     def evaluated(lanes, arrays, step):
-        found = jax.device_get(evaluate(lanes, arrays))
+        found = on_host(evaluate(lanes, arrays))
         if conclude is None or step < run.config.num_steps:
             return found
-        with run.progress.phase(f"final evaluation of {group.name}"):
-            return found | jax.device_get(conclude(lanes, arrays))
+        with run.progress.phase(f"final evaluation of {programs.group.name}"):
+            return found | on_host(conclude(lanes, arrays))
 
     return evaluated
 
 
-def _timed_advance(run: Run, group: Group, compiled, stop):
-    """`advance(lanes, data, length)` that compiles the program at its first use and counts the rest
-    as training. A signal ends it within a part of the chunk; what the last checkpoint has stays."""
+def _timed_advance(run: Run, programs: Programs, stop):
+    """`advance(lanes, data, length)`, whose seconds count as training. A signal ends it within a
+    part of the chunk; what the last checkpoint has stays."""
     parts = None
+
+    def between(made):
+        stop.check()
+        run.progress.running(made)
+        run.profile.between_parts()
 
     def advance(lanes, data, length):
         nonlocal parts
         if parts is None:
-            with run.compiling(
-                f"steps of {group.name} ({lanes.failed_at.size} lanes by {compiled.strategy})"
-            ):
-                program = compiled.compile_advance(lanes, data)
-            parts = training.in_parts(program, between=stop.check)
+            parts = training.in_parts(programs.advance, between=between)
+        else:
+            run.profile.between_parts()
         start = time.monotonic()
         out = parts(lanes, data, length)
         run.clock.train_seconds += time.monotonic() - start
-        run.clock.seed_steps += length * lanes.failed_at.size
+        run.clock.seed_steps += length * programs.num_lanes
         return out
 
     return advance
 
 
-def _start(
-    run: Run, group: Group, compiled, checkpoints, keys, hyper
-) -> tuple[int, Lane, list[dict]]:
+def _start(run: Run, programs: Programs, checkpoints: Checkpoints) -> tuple[int, Lane, list[dict]]:
     """The newest checkpoint with its rows, or fresh lanes; metrics.jsonl has no rows past it
     then."""
-    step, lanes, rows = 0, None, []
+    group, step, lanes, rows = programs.group, 0, None, []
     if run.directory.resumed:
-        step, lanes, notices = checkpoints.restore_newest(compiled.abstract(keys, hyper))
+        step, lanes, notices = checkpoints.restore_newest(programs.shapes)
         if lanes is None:
             logged.require_hardly_begun(run.directory, run.config, group)
             notices = [f"{group.name}: no checkpoint yet"]
@@ -205,9 +221,10 @@ def _start(
         for notice in notices:
             run.progress.notice(notice)
         _settle(run, group, step, rows)
+        if lanes is None:
+            estimate.require_fits(programs, run.config, run.launch, fresh=True)
     if lanes is None:
-        with run.compiling(f"initialisation of {group.name}"):
-            lanes = jax.block_until_ready(compiled.init(keys, hyper))
+        lanes = jax.block_until_ready(programs.first_lanes())
     return step, lanes, rows
 
 
@@ -284,7 +301,7 @@ def _results(
         models.save(run, arm, models.LAST, tree, step=steps[mine])
         result = ArmResult(arm.name, arm.config, arrays)
         hashes = tree_sha256(tree["params"]), tree_sha256(tree)
-        found.append(
-            ArmOutcome(result, metrics, failed[mine], *hashes, compiled.strategy, compiled.layout)
-        )
+        size = tree_size(tree["params"]) // run.config.num_seeds
+        how = compiled.strategy, compiled.layout
+        found.append(ArmOutcome(result, metrics, failed[mine], *hashes, size, *how))
     return found

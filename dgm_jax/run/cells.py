@@ -51,17 +51,20 @@ def validate(
         0 <= config.seed < 2**32, f"seed must be at least 0 and less than 2**32, got {config.seed}"
     )
     for cell in (Arm("", config), *arms(experiment, config, grid)):
-        _require_finite(cell.config)
+        _require_numbers(cell.config)
     for cell in arms(experiment, config, grid):
         experiment.functions.validate(cell.config)
 
 
-def _require_finite(config: StudyConfig) -> None:
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+def _require_numbers(config: StudyConfig) -> None:
+    """Finite numbers, and integers that int32 holds, in which everything is counted."""
+    for name in names_of(config):
+        value = getattr(config, name)
         for number in value if isinstance(value, tuple) else (value,):
             finite = not isinstance(number, float) or math.isfinite(number)
-            require(finite, f"{field.name} must be finite, got {number}")
+            require(finite, f"{name} must be finite, got {number}")
+            counted = name == "seed" or not isinstance(number, int) or -(2**31) <= number < 2**31
+            require(counted, f"{name} must be less than 2**31, got {number}")
 
 
 def arms(
@@ -80,6 +83,11 @@ def arms(
     )
     if experiment.arm_field and experiment.arm_field not in axes:
         axes = {experiment.arm_field: getattr(config, experiment.arm_field), **axes}
+    for name, values in axes.items():
+        require(
+            bool(values) and len(set(values)) == len(values),
+            f"{name} must have different values, at least one, got {', '.join(map(str, values))!r}",
+        )
     cells = []
     for point in itertools.product(*axes.values()):
         chosen = dict(zip(axes, point, strict=True))
@@ -87,11 +95,6 @@ def arms(
         cells.append(
             Arm(", ".join(map(str, label)) or experiment.name, with_settings(config, chosen))
         )
-    names = [cell.name for cell in cells]
-    require(
-        bool(names) and len(set(names)) == len(names),
-        f"arms must be different and at least one, got {names}",
-    )
     return cells
 
 

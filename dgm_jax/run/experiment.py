@@ -7,8 +7,9 @@ refused at once. `run.main` drives it.
 import dataclasses
 import functools
 import importlib
+import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_of
 from dgm_jax.terminal import signals
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dgm_jax.core import Model, Task
+
+
+Direction = Literal["higher", "lower"]
 
 
 class Inputs(NamedTuple):
@@ -77,6 +81,9 @@ class Functions(NamedTuple):
         structure of a lane's. None where nothing is trained that could be used.
     prompt: `(config, dataset, text) -> {name: value}`, keyword arguments of the model's `sample`
         for a text; None where samples are not made from texts.
+    resolve: `config -> (config, sentences)`: settings that leave something open, such as data
+        "auto", as what they mean on this machine, before the run is recorded; and what to tell of
+        it.
     validate: `config -> None`, raises `DgmError` on settings that no run could use.
     finalise: `({name: [S, ...]}, config, inputs) -> {metric: [S]}` on the host, at every
         evaluation; by default the scalars.
@@ -91,6 +98,7 @@ class Functions(NamedTuple):
     needs: Callable[[Any], tuple[Need, ...]] = lambda settings: ()
     model: "Callable[[Any, dict[str, Any], dict[str, Any]], Model] | None" = None
     prompt: Callable[[Any, dict[str, Any], str], dict[str, Any]] | None = None
+    resolve: Callable[[Any], tuple[Any, tuple[str, ...]]] = lambda config: (config, ())
     validate: Callable[[Any], None] = lambda config: None
     finalise: "Callable[..., dict[str, np.ndarray]]" = _scalars
     figures: Callable[..., dict] = lambda results, inputs: {}
@@ -109,10 +117,20 @@ class Experiment:
     sweepable: float settings that `build` takes from `hyper`. Lanes that differ in them alone
         share a program; a grid over any other setting compiles a program for each value.
     data_settings: the settings that `load` and `needs` read.
-    headline: metrics of the table on the terminal; all of them are in summary.json.
+    headline: metrics of the table on the terminal and of the report's first table; all of them are
+        in summary.json.
     explanations: of metrics, for the report.
+    better: metric -> "higher" or "lower", for metrics that have a direction. Unless `rank_by` says
+        otherwise, the report ranks by the first of the headline that has one.
+    ranges: metric -> (least, most) value that it can have, None for an open end.
+    levels: metric -> the metric of a perfect sampler or a floor, which the report draws as a dashed
+        line in its chart.
     arm_field: the setting, a tuple of names, that lists the arms.
+    read_where: {setting: {another: patterns}} of settings that not every cell reads: only one in
+        which each of the others has a value that matches a pattern (`fnmatch`). What is not named
+        here is read by all. A setting that no cell of a run reads is refused.
     rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
+    chapter: the heading below which `dgm-jax list` has the experiment.
     """
 
     name: str
@@ -122,13 +140,19 @@ class Experiment:
     data_settings: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
     explanations: dict[str, str] = dataclasses.field(default_factory=dict)
+    better: dict[str, Direction] = dataclasses.field(default_factory=dict)
+    ranges: dict[str, tuple[float | None, float | None]] = dataclasses.field(default_factory=dict)
+    levels: dict[str, str] = dataclasses.field(default_factory=dict)
     arm_field: str | None = None
+    read_where: dict[str, dict[str, tuple[str, ...]]] = dataclasses.field(default_factory=dict)
     rank_by: str | None = None
+    chapter: str = ""
     load: Callable | None = None
     build: Callable | None = None
     needs: Callable | None = None
     model: Callable | None = None
     prompt: Callable | None = None
+    resolve: Callable | None = None
     validate: Callable | None = None
     finalise: Callable | None = None
     figures: Callable | None = None
@@ -145,8 +169,16 @@ class Experiment:
         for role in ("sweepable", "data_settings"):
             unknown = [name for name in getattr(self, role) if name not in known]
             _refuse(unknown, f"{role} of {self.name}: {self.config.__name__} has no setting")
+        named = [*self.read_where, *(name for where in self.read_where.values() for name in where)]
+        unknown = [name for name in named if name not in known]
+        _refuse(unknown, f"read_where of {self.name}: {self.config.__name__} has no setting")
         unknown = [name for name in arms if name not in known]
         _refuse(unknown, f"arm_field of {self.name}: {self.config.__name__} has no setting")
+
+    def display(self) -> dict[str, Any]:
+        """What the report needs to know of the metrics, as summary.json has it."""
+        names = ("headline", "better", "ranges", "levels", "rank_by", "explanations")
+        return {name: getattr(self, name) for name in names}
 
     @functools.cached_property
     def functions(self) -> Functions:
@@ -169,10 +201,14 @@ class Experiment:
         try:
             with signals.importing():
                 return importlib.import_module(self.task) if self.task else None
-        except ImportError as error:
+        except Exception as error:  # it may be the module of another package
             from dgm_jax.core import ConfigError
 
-            raise ConfigError(f"experiment {self.name}: {self.task}: {error}") from error
+            *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+            place = f"{frame.f_code.co_filename}, line {line}"
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            message = f"experiment {self.name}: {self.task} cannot be imported: {said} ({place})"
+            raise ConfigError(message) from error
 
     def data_view(self, config) -> SettingsView:
         """What `load` and `needs` see of a configuration."""

@@ -25,25 +25,30 @@ def distribute_group(
     build = experiment.functions.build
     program = training.lane_program(lambda lane: build(config, fixed | lane, inputs))
     options = {"strategy": launch.strategy, "devices": launch.devices}
-    devices = _devices(launch)
+    devices = devices_of(launch)
     compiled = parallel.distribute(program, keys, hyper, only=devices, **options)
-    memory.require_fits(compiled.abstract(keys, hyper), inputs.arrays, devices or jax.devices())
+    memory.require_fits(compiled.abstract(keys, hyper), inputs.arrays, devices)
     return compiled
 
 
-def _devices(launch: LaunchConfig) -> list | None:
-    """The first `num_devices`, or None for all."""
+def devices_of(launch: LaunchConfig) -> list:
+    """The first `num_devices`, or all for 0."""
     there = jax.devices()
     require(
         0 <= launch.num_devices <= len(there),
         f"num_devices must be 0 (all) to {len(there)}, got {launch.num_devices}",
     )
-    return there[: launch.num_devices] or None
+    return there[: launch.num_devices] or there
 
 
 def lanes_of(group: Group, config: StudyConfig):
     """Keys [L] and hyper-parameters [L] of a group: its arms one after the other, the same seeds in
-    each."""
+    each.
+
+    Raises:
+        ConfigError: so many that their keys alone do not fit.
+    """
+    memory.require_keys_fit(len(group.arms) * config.num_seeds, jax.devices()[0])
     root = jax.random.key(config.seed)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(config.num_seeds))
     keys = jnp.tile(keys, len(group.arms))

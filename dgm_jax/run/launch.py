@@ -10,25 +10,27 @@ import dataclasses
 import datetime
 import pathlib
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-
 from dgm_jax import native
-from dgm_jax.core import DgmError, RunDirectoryError, require, tree_size
+from dgm_jax.core import DgmError, RunDirectoryError, require
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
-from dgm_jax.report.table import format_table
-from dgm_jax.run import stopped
+from dgm_jax.report.table import format_sweep, format_table
+from dgm_jax.run import memory, stopped, unread
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.experiment import Experiment, Inputs, Need
-from dgm_jax.run.lanes import distribute_group, lanes_of
+from dgm_jax.run.lanes import devices_of
+from dgm_jax.run.models import criterion
 from dgm_jax.run.needs import finished_folder, needed_experiment
+from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 from dgm_jax.store.directory import RunDirectory
-from dgm_jax.store.reading import CONFIG, METRICS, read_summary
+from dgm_jax.store.reading import CONFIG, METRICS, read_environment, read_summary
+from dgm_jax.store.records import safe_name
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
@@ -44,14 +46,25 @@ class Job(NamedTuple):
     config: StudyConfig
     launch: LaunchConfig
     grid: dict[str, tuple]
+    chosen: tuple[str, ...] = ()  # sentences on settings that were left open
 
-    def cells(self) -> tuple["Job", list[Arm]]:
-        """The job with its arms in the configuration only, and its valid cells."""
+    def resolved(self) -> "Job":
+        """The job with nothing left open."""
+        config, sentences = self.experiment.functions.resolve(self.config)
+        return self._replace(config=config, chosen=sentences)
+
+    def cells(self, say: Callable[[str], None] | None = None) -> tuple["Job", list[Arm]]:
+        """The job with its arms in the configuration only, and its valid cells; `say` gets
+        sentences on settings without effect."""
         field, grid, config = self.experiment.arm_field, dict(self.grid), self.config
         if field in grid:  # as if its flag had been given
             config = dataclasses.replace(config, **{field: grid.pop(field)})
         validate(self.experiment, config, grid)
-        return self._replace(config=config, grid=grid), arms(self.experiment, config, grid)
+        criterion(self.launch.keep_best)
+        devices_of(self.launch)
+        cells = arms(self.experiment, config, grid)
+        unread.tell(self.experiment, config, grid, cells, say, refuse=not self.launch.resume)
+        return self._replace(config=config, grid=grid), cells
 
     def settings(self) -> dict:
         """As config.json has them."""
@@ -62,7 +75,7 @@ class Job(NamedTuple):
         """The data of all cells; what the run needs of other experiments is trained first."""
         found = variants(self.experiment, self.config, self.grid)
         obtain = lambda need: _or_train(need, self.launch, progress)
-        needed = [_folders(self.experiment, variant.settings, obtain) for variant in found]
+        needed = [folders_of(self.experiment, variant.settings, obtain) for variant in found]
         with progress.phase("loading data"):
             return shared_inputs(self.experiment, found, needed)
 
@@ -75,9 +88,13 @@ def run(job: Job, command: Command | None) -> int:
         with watch_signals() as stop, convolutions, Progress(job.launch.progress) as progress:
             stop.outlook = lambda: stopped.outlook(job.experiment, folder, command)
             stop.notify, stop.close = progress.notice, progress.close
+            job = job.resolved()
+            for sentence in job.chosen:
+                progress.notice(sentence)
             return _exit_code(_complete(job, folder, progress, show=True))
     except DgmError as error:
-        refused = isinstance(error.__cause__, OSError)  # by the disk, which may have room again
+        # by the disk, which may have room again, or for want of memory, which may have so too
+        refused = isinstance(error.__cause__, OSError) or memory.is_exhaustion(error.__cause__)
         how = f"; {stopped.outlook(job.experiment, folder, command)}" if refused else ""
         console.tell(f"error: {error}{how}")
         return error.exit_code
@@ -86,50 +103,9 @@ def run(job: Job, command: Command | None) -> int:
         return RunDirectoryError.exit_code
 
 
-def check(job: Job) -> int:
-    """Settings, data and shapes, without training: what would be compiled, on what."""
-    try:
-        with native.use_convolutions(job.launch.convolutions):
-            _check(*job.cells())
-    except DgmError as error:
-        console.tell(f"error: {error}")
-        return error.exit_code
-    print("ok")
-    return 0
-
-
-def _check(job: Job, cells: list[Arm]) -> None:
-    experiment = job.experiment
-    found = variants(experiment, job.config, job.grid)
-    needed = [_folders(experiment, variant.settings, _or_say_so) for variant in found]
-    inputs = shared_inputs(experiment, found, needed)
-    print(f"data: {inputs.identity.get('identity', inputs.identity.get('name', 'none'))}")
-    print(
-        f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
-    )
-    for group in groups(experiment, cells):
-        keys, hyper = lanes_of(group, job.config)
-        compiled = distribute_group(experiment, job.launch, group, inputs, keys, hyper)
-        lanes = compiled.abstract(keys, hyper)
-        sizes = {
-            part: tree_size(tree) // len(keys) for part, tree in lanes.train_state.params.items()
-        }
-        compiled.trace(lanes, inputs.arrays)
-        parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-        where = f"{len(keys)} lanes by {compiled.strategy}, {compiled.layout}"
-        print(f"{group.name}: {where}; parameters: {parameters}")
-
-
-def _folders(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
+def folders_of(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
     """The folder of each need, from `obtain(need)`."""
     return tuple(obtain(need) for need in experiment.functions.needs(settings))
-
-
-def _or_say_so(need: Need) -> pathlib.Path | None:
-    found = finished_folder(need)
-    if found is None:
-        print(f"{need.experiment}: none in {need.folder} yet; a run trains it first")
-    return found
 
 
 def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.Path:
@@ -160,7 +136,7 @@ def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.P
 
 def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = False) -> dict:
     """Trains what is left of a run; returns its summary."""
-    job, cells = job.cells()
+    job, cells = job.cells(say=progress.notice)
     experiment = job.experiment
     with signals.held():
         directory = RunDirectory.create(
@@ -169,38 +145,49 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
             job.settings(),
             job.launch.resume,
             notify=progress.notice,
-            launch=dataclasses.asdict(job.launch),
+            launch=dataclasses.asdict(job.launch) | ({"chosen": job.chosen} if job.chosen else {}),
         )
     with directory:
         if directory.finished:
             if not (folder / METRICS).is_file():
                 progress.notice(f"{folder} has lost its {METRICS}: the report has no curves")
-            progress.notice(f"{folder} is finished; its report: {write_report(folder)}")
+            progress.notice(
+                f"{folder} is finished; its report: {write_report(folder, experiment.display())}"
+            )
             return summaries.nested(read_summary(folder) or {})
         try:
             signals.check()
-            run, results = _train_all(job, cells, directory, progress)
+            with memory.exhaustion_told(memory.advice(job.config)):
+                run, results = _train_all(job, cells, directory, progress)
+                _draw(run, results)
         except (DgmError, Interrupted):
             directory.forget()
             raise
-        arm_results = [result.arm_result for result in results]
-        pictures = experiment.functions.figures(arm_results, run.inputs)
-        for name, (figure, caption) in pictures.items():
-            directory.save_figure(name, figure, caption)
         summary = _summarize(run, results)
         with signals.held():  # what is left is short, and the run is done then
             # last: a folder with a summary is finished
             directory.write_summary(summaries.flattened(summary))
             report = write_report(folder)
             if show:
-                _show(experiment, summary, report)
+                _show(job, summary, report)
     return summary
 
 
-def _show(experiment: Experiment, summary: dict, report: pathlib.Path) -> None:
+def _draw(run: Run, results: list[ArmOutcome]) -> None:
+    """The pictures of a run at its end."""
+    arm_results = [result.arm_result for result in results]
+    pictures = run.experiment.functions.figures(arm_results, run.inputs)
+    for name, (figure, caption) in pictures.items():
+        run.directory.save_figure(name, figure, caption)
+
+
+def _show(job: Job, summary: dict, report: pathlib.Path) -> None:
     """The headline on standard output. That it cannot be written there does not undo the run."""
+    experiment = job.experiment
     text = [
-        format_table(summary, experiment.headline),
+        format_sweep(summary, experiment.display())
+        if job.grid
+        else format_table(summary, experiment.headline),
         *summary["notes"],
         f"report: {report}",
     ]
@@ -223,7 +210,12 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutco
     inputs = job.inputs(progress)
     directory.compare(dataset=inputs.identity)
     names = tuple(cell.name for cell in cells)
-    run = Run(experiment, job.config, job.launch, inputs, directory, progress, clock, names)
+    profile = Profile(directory.path if job.launch.profile else None, progress.notice)
+    run = Run(
+        experiment, job.config, job.launch, inputs, directory, progress, clock, names, profile
+    )
+    devices = devices_of(job.launch)
+    progress.memory = lambda: memory.in_use(devices)
     with watch_signals() as stop, stop.hold():
         stop.check()
         return run, train_all(run, groups(experiment, cells), stop)
@@ -232,7 +224,7 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutco
 def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
     if launch.out:
         return pathlib.Path(launch.out)
-    parent = pathlib.Path("runs") / experiment.name
+    parent = pathlib.Path("runs") / safe_name(experiment.name)
     unfinished = [f for f in sorted(parent.glob("*/")) if (f / "config.json").exists()]
     if launch.resume and unfinished:
         return unfinished[-1]
@@ -242,13 +234,7 @@ def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
 def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
     """What summary.json says, with metrics by arm."""
     clock, config, rank = run.clock, run.config, run.experiment.rank_by
-    metrics = {
-        r.arm_result.name: {
-            name: statistics.summarize(values) | statistics.robust(values)
-            for name, values in r.metrics.items()
-        }
-        for r in results
-    }
+    metrics = {r.arm_result.name: _over_seeds(r.metrics) for r in results}
     reference = [
         {**row, "arm": r.arm_result.name}
         for r in results
@@ -272,14 +258,21 @@ def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
         "reference": statistics.compare_with_reference(metrics, reference),
         "differences": statistics.differences_between_arms(metrics),
         "notes": [
+            *read_environment(run.directory.path).get("launch", {}).get("chosen", ()),
             *([statistics.ranking(metrics, rank)] if len(metrics) > 1 and rank else []),
             *without_effect(results, run.experiment.arm_field),
         ],
         "explanations": run.experiment.explanations,
+        "display": run.experiment.display(),
+        "num_parameters": {r.arm_result.name: r.num_parameters for r in results},
         "dataset": run.inputs.identity,
         "final_params_sha256": {r.arm_result.name: r.params_sha256 for r in results},
         "final_model_sha256": {r.arm_result.name: r.model_sha256 for r in results},
     }
+
+
+def _over_seeds(metrics: dict[str, list]) -> dict[str, dict]:
+    return {name: statistics.summarize(v) | statistics.robust(v) for name, v in metrics.items()}
 
 
 def _failed_seeds(result: ArmOutcome) -> list[dict]:

@@ -17,6 +17,7 @@ from dgm_jax.core import (
     RunDirectoryError,
     did_you_mean,
     json_values,
+    on_host,
     require,
 )
 from dgm_jax.run.cells import Arm, Group
@@ -48,7 +49,7 @@ def tree_of(lanes: Lane, index: int, num_seeds: int) -> PyTree:
     """{"params", "state"} of a group's arm of that index, [num_seeds, ...], on the host."""
     state = lanes.train_state
     own = operator.itemgetter(slice(index * num_seeds, (index + 1) * num_seeds))
-    return jax.device_get(jax.tree.map(own, {"params": state.params, "state": state.state}))
+    return on_host(jax.tree.map(own, {"params": state.params, "state": state.state}))
 
 
 def save(run: "Run", arm: Arm, which: str, tree: PyTree, **more) -> None:

@@ -10,6 +10,7 @@ from dgm_jax.run import catalogue
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig, names_of
 from dgm_jax.store.reading import CONFIG, read_config, read_environment
+from dgm_jax.terminal import signals
 
 
 class Recorded(NamedTuple):
@@ -58,6 +59,21 @@ def recorded(folder, experiment: Experiment | None = None) -> Recorded:
         LaunchConfig(**_sound(_last_launch(environment))),
         dict(environment.get("dataset") or {}),
     )
+
+
+def given(place: str | None) -> Experiment | None:
+    """The experiment of a user's own at a path or in a module; None where none is given.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if place is None:
+        return None
+    try:
+        with signals.importing():
+            return catalogue.load_own(place)
+    except catalogue.NotAnExperiment as error:
+        raise ConfigError(str(error)) from error
 
 
 def _last_launch(environment: dict) -> dict:

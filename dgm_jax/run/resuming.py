@@ -6,7 +6,7 @@ A finished one has nothing left to do; `run.longer` makes it the beginning of a 
 import dataclasses
 import pathlib
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -33,6 +33,8 @@ class Resume:
     stretch_schedule: bool = False
     """With --num_steps: go on by the schedule of the new length from here on, though the steps
     already made would have been others under it."""
+    experiment: str | None = None
+    """Of a run of your own that `dgm-jax list` does not have: ./FILE.py or PACKAGE.MODULE."""
     progress: Display | None = None
     """What is shown meanwhile; by default as before."""
 
@@ -63,11 +65,13 @@ def resume(asked: Resume) -> int:
 def _job(asked: Resume) -> "Job":
     """The run in the folder, as it was asked for."""
     from dgm_jax.run.launch import Job
-    from dgm_jax.run.recorded import recorded
+    from dgm_jax.run.recorded import given, recorded
 
-    found = recorded(asked.folder)
-    changes = {"progress": asked.progress} if asked.progress else {}
-    launch = dataclasses.replace(found.launch, out=asked.folder, resume=True, **changes)
+    found = recorded(asked.folder, given(asked.experiment))
+    changes: dict[str, Any] = {"progress": asked.progress} if asked.progress else {}
+    launch = dataclasses.replace(
+        found.launch, out=asked.folder, resume=True, profile=False, **changes
+    )
     return Job(found.experiment, found.config, launch, found.grid)
 
 

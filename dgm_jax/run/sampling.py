@@ -30,6 +30,8 @@ class SampleConfig:
     """Samples of each seed; by default 64 images of one seed, 16 of several, or 2,500 points."""
     text: str | None = None
     """What images show, such as "a dark wide pullover", where the run was trained on captions."""
+    experiment: str | None = None
+    """Of a run of your own that `dgm-jax list` does not have: ./FILE.py or PACKAGE.MODULE."""
     out: str = "samples.png"
     """Where they go, replacing what is there: NAME.png for a picture, NAME.npz for arrays."""
     which: Literal["last", "best"] = "last"
@@ -55,18 +57,23 @@ def _sample(folder: str, settings: SampleConfig) -> str:
     """Writes the samples; returns a sentence about them."""
     with signals.importing():
         from dgm_jax.core import require, require_at_least
+        from dgm_jax.run import memory
         from dgm_jax.run.loading import load
+        from dgm_jax.run.recorded import given
 
     out = pathlib.Path(settings.out)
     require(out.suffix in FORMATS, f"out must end in .png or .npz, got {settings.out!r}")
     require(out.parent.is_dir(), f"out: there is no folder {out.parent}")
     require(
-        settings.num is None or settings.num >= 1, f"num must be at least 1, got {settings.num}"
+        settings.num is None or 1 <= settings.num < 2**31,
+        f"num must be at least 1 and less than 2**31, got {settings.num}",
     )
     require_at_least(0, settings, "key")
     require(settings.key < 2**32, f"key must be less than 2**32, got {settings.key}")
-    trained = load(folder, settings.arm, settings.seed, which=settings.which)
-    seeds, samples = draw(trained, settings)
+    own = given(settings.experiment)
+    trained = load(folder, settings.arm, settings.seed, which=settings.which, experiment=own)
+    with memory.exhaustion_told("lower --num"):
+        seeds, samples = draw(trained, settings)
     name = trained.experiment.name
     title = name if trained.arm == name else f"{name}, {trained.arm}"
     _write(out, samples, seeds, trained, title)
@@ -82,7 +89,7 @@ def draw(trained: "Trained", settings: SampleConfig):
     import jax
 
     from dgm_jax import parallel
-    from dgm_jax.core import ConfigError
+    from dgm_jax.core import ConfigError, on_host
 
     options = {}
     if settings.text is not None:
@@ -112,7 +119,7 @@ def draw(trained: "Trained", settings: SampleConfig):
     shape = jax.eval_shape(sample(1), lanes).shape
     images = IMAGES if len(seeds) == 1 else IMAGES_IN_ALL
     num = settings.num or (images if len(shape) == 5 else POINTS)
-    return seeds, jax.device_get(jax.jit(sample(num))(lanes))
+    return seeds, on_host(jax.jit(sample(num))(lanes))
 
 
 def _write(out: pathlib.Path, samples, seeds: list[int], trained: "Trained", title: str) -> None:

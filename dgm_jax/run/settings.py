@@ -41,8 +41,12 @@ class LaunchConfig:
     keep_best: str = ""
     """A metric of metrics.jsonl, METRIC (less is better) or METRIC:max: beside the last model that
     of each seed's best evaluation is kept."""
+    report_every: int = 0
+    """Rewrite report.html after so many evaluations, which takes seconds each; 0 for at the end."""
     progress: Display = "auto"
     """What is shown meanwhile; auto is rich on a terminal, else lines."""
+    profile: bool = False
+    """Write a trace of some steps (jax.profiler) into the run folder."""
 
 
 def names_of(config) -> tuple[str, ...]:

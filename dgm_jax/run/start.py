@@ -1,6 +1,7 @@
 """From a command line to settings; JAX is imported when they are understood."""
 
 import dataclasses
+import itertools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,14 +13,21 @@ from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
 MISTAKE = 2
+GRID_HELP = (
+    "FIELD=VALUE,VALUE ...: a cell for each combination of values. Of numbers also a range:"
+    " log:1e-5..1e-2:6 or lin:0..1:5, evenly spaced with both ends; random:log:1e-5..1e-2:8, drawn"
+    " (a seed may follow, :8:SEED)."
+)
 
 
 class Settings(NamedTuple):
-    """What flags say: the study, how it is launched, and the cells of --grid as they were typed."""
+    """What flags say: the study, how it is launched, the cells of --grid as they were typed, and
+    whether a check compiles."""
 
     study: Any
     launch: LaunchConfig
     grid: tuple[str, ...] = ()
+    compile: bool = True
 
 
 def main(
@@ -70,20 +78,21 @@ def check(
     grid: dict[str, tuple] | None = None,
     command: Command | None = None,
 ) -> int:
-    """Settings, data and shapes of a run or an ablation, without training: what would be compiled,
-    on what, and which runs of other experiments would be trained first.
+    """Settings, data and shapes of a run or an ablation, without training: what would run, on what,
+    which runs of other experiments would be trained first, and how much memory it would need; that
+    only after its programs are compiled, which --no-compile leaves out.
 
     grid: settings with the values an ablation gives them; None for those of the flag --grid.
     """
     argv = sys.argv[1:] if argv is None else argv
-    settings = parse(experiment, argv, command, with_grid=grid is None)
+    settings = parse(experiment, argv, command, with_grid=grid is None, is_check=True)
     with signals.importing():
+        from dgm_jax.run.checking import check as check_job
         from dgm_jax.run.launch import Job
-        from dgm_jax.run.launch import check as check_job
 
     job = Job(experiment, settings.study, settings.launch, grid or {})
     job = _with_grid(job, settings.grid)
-    return MISTAKE if job is None else check_job(job)
+    return MISTAKE if job is None else check_job(job, settings.compile)
 
 
 def _with_grid(job, cells: tuple[str, ...]):
@@ -104,15 +113,19 @@ def parse(
     argv: Sequence[str],
     command: Command | None = None,
     with_grid: bool = False,
+    is_check: bool = False,
 ) -> Settings:
-    """Flags as settings of the experiment and of its launch, and with `with_grid` --grid.
+    """Flags as settings of the experiment and of its launch, with `with_grid` --grid, and with
+    `is_check` whether it compiles.
 
     Raises:
-        SystemExit: with 2 where tyro has explained a mistake, or --grid stands there twice.
+        SystemExit: with 2 where tyro has explained a mistake, --grid stands there twice, or a
+            switch has a value.
     """
     import tyro
 
     _require_one_grid(argv)
+    _require_no_values_of_switches(experiment, argv)
     flat = tyro.conf.OmitArgPrefixes
     study, launch = experiment.config, LaunchConfig
     fields = [
@@ -120,12 +133,21 @@ def parse(
         ("launch", flat[launch], dataclasses.field(default_factory=launch)),
     ]
     if with_grid:
-        about = tyro.conf.arg(help="FIELD=VALUE,VALUE ...: a cell for each combination of values.")
+        about = tyro.conf.arg(help=GRID_HELP)
         fields.append(("grid", Annotated[tuple[str, ...], about], dataclasses.field(default=())))
+    if is_check:
+        about = tyro.conf.arg(help="Compile the programs and say how much memory a run needs.")
+        fields.append(("compile", Annotated[bool, about], dataclasses.field(default=True)))
     kind = dataclasses.make_dataclass("Flags", fields)
     program = shlex.join(command.program) if command else experiment.name
-    flags = tyro.cli(kind, args=argv, prog=program, description="")
-    return Settings(flags.study, flags.launch, getattr(flags, "grid", ()))
+    try:
+        flags = tyro.cli(kind, args=argv, prog=program, description="")
+    except Exception as error:  # settings of another package may be anything
+        said = f"settings of experiment {experiment.name} cannot be read"
+        console.tell(f"error: {said}: {type(error).__name__}: {error}")
+        raise SystemExit(MISTAKE) from error
+    grid, compiles = getattr(flags, "grid", ()), getattr(flags, "compile", True)
+    return Settings(flags.study, flags.launch, grid, compiles)
 
 
 def _require_one_grid(argv: Sequence[str]) -> None:
@@ -134,3 +156,17 @@ def _require_one_grid(argv: Sequence[str]) -> None:
     if sum(word.split("=")[0] == "--grid" for word in argv) > 1:
         console.tell("error: give --grid once, with all its fields: --grid FIELD=A,B FIELD=A,B")
         raise SystemExit(MISTAKE)
+
+
+def _require_no_values_of_switches(experiment: Experiment, argv: Sequence[str]) -> None:
+    """`--spectral True` would be a switch and a word that belongs to nothing."""
+    kinds = (experiment.config, LaunchConfig)
+    names = [f.name for kind in kinds for f in dataclasses.fields(kind) if f.type in (bool, "bool")]
+    switches = {f"--{before}{name}": name for name in names for before in ("", "no_")}
+    for word, after in itertools.zip_longest(argv, argv[1:], fillvalue="-"):
+        flag, equals, value = word.partition("=")
+        value = value if equals else after
+        name = switches.get(flag.replace("-", "_").replace("__", "--", 1))
+        if name and (equals or not value.startswith("-")):
+            console.tell(f"error: {name} takes no value: --{name} or --no-{name}, got {value!r}")
+            raise SystemExit(MISTAKE)

@@ -13,11 +13,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dgm_jax.core import Array, Key, at_least_float32, checks, require
-
-_LARGEST_CHECKED = 1 << 20  # entries; a look at larger eager arrays would cost more than it helps
 
 
 def gumbel_noise(key: Key, shape: tuple[int, ...], mode: str = "low") -> Array:
@@ -27,7 +24,9 @@ def gumbel_noise(key: Key, shape: tuple[int, ...], mode: str = "low") -> Array:
     mode: "low" has its largest value near 16 and biases classes of probability below
         about 1e-7; "high" draws twice the bits and ends near 32 (`jax.random.gumbel`).
     """
-    return jax.random.gumbel(key, (math.prod(shape),), jnp.float32, mode).reshape(shape)
+    return jax.random.gumbel(checks.one_key(key), (math.prod(shape),), jnp.float32, mode).reshape(
+        shape
+    )
 
 
 def as_logits(logits) -> Array:
@@ -41,16 +40,7 @@ def as_logits(logits) -> Array:
         logits.ndim >= 1 and logits.shape[-1] >= 1,
         f"logits must be [*B, K] with K >= 1, got {logits.shape}",
     )
-    if checks.is_concrete(logits) and 0 < logits.size <= _LARGEST_CHECKED:
-        values = np.asarray(logits, np.float64)
-        looks = np.all((values >= 0) & (values <= 1)) and np.any((values > 0) & (values < 1))
-        tolerance = max(1e-5, float(jnp.finfo(jnp.result_type(logits.dtype, jnp.bfloat16)).eps))
-        require(
-            not (looks and np.all(np.abs(values.sum(-1) - 1) < tolerance)),
-            "logits look like probabilities (rows in [0, 1] that sum to one); pass"
-            " jnp.log(probabilities)",
-        )
-    return at_least_float32(logits)
+    return at_least_float32(checks.not_probabilities(logits, "logits"))
 
 
 def perturbed_logits(key: Key, logits: Array, mode: str = "low") -> Array:

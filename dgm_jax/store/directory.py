@@ -8,6 +8,7 @@ killed.
     checkpoints/       the business of the training room
     figures/           pictures, with captions.json
     models/            parameters and model state of each arm, for all seeds (store.weights)
+    profile/           traces of some steps, with --profile
     summary.json       the result; its presence says that the run is finished
     report.html        for a person
 """

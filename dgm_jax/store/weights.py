@@ -131,7 +131,7 @@ def read_weights(manifest: Manifest, like: PyTree) -> PyTree:
     expected = named_leaves(like)
     path = manifest.path.with_name(manifest.file)
     require_same(manifest.arrays, expected, manifest.path)
-    stored = {name: _stored_shape(leaf) for name, leaf in expected.items()}
+    stored = {name: stored_shape(leaf) for name, leaf in expected.items()}
     held = sum(shape.size * shape.dtype.itemsize for shape in stored.values())
     most = held + MAX_HEADER_BYTES
     claim = f"it claims {manifest.bytes} bytes of {path.name}, and its arrays are {held} bytes"
@@ -273,7 +273,8 @@ def _stored(path: str, leaf) -> np.ndarray:
     return np.asarray(array, order="C")
 
 
-def _stored_shape(leaf) -> jax.ShapeDtypeStruct:
+def stored_shape(leaf) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of a leaf as the file has it: of a typed key those of its data."""
     if _is_key(leaf):
         return jax.eval_shape(jax.random.key_data, leaf)
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)

@@ -113,7 +113,13 @@ def tell(text: str) -> None:
     if sys.stderr is None:  # and print would take standard output
         return
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """A text that a terminal shows and does not obey: what is no letter, sign, space or end of a
+    line as Python writes it in quotes."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def silence_what_is_broken() -> None:

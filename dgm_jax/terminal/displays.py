@@ -3,9 +3,7 @@
 import contextlib
 import math
 import threading
-from typing import Any
 
-import numpy as np
 import rich.console
 import rich.live
 import rich.progress_bar
@@ -14,98 +12,20 @@ import rich.table
 import rich.text
 
 from dgm_jax.core import json_values
+from dgm_jax.terminal.texts import (
+    arms_text,
+    clock_text,
+    end_text,
+    eta_text,
+    memory_text,
+    metric_text,
+    printable,
+    progress_text,
+    running_text,
+    seeds_text,
+)
 
-
-def printable(text: Any) -> str:
-    """One line of text without control characters, whatever came in."""
-    return "".join(c if c.isprintable() else "?" for c in str(text))
-
-
-def clock_text(seconds: float | None) -> str:
-    """Seconds as `12 s`, `3:05` or `2:03:05`; `?` where unknown."""
-    if seconds is None or not math.isfinite(seconds):
-        return "?"
-    whole = int(round(seconds))
-    minutes, rest = divmod(whole, 60)
-    if minutes == 0:
-        return f"{rest} s"
-    return (
-        f"{minutes}:{rest:02d}"
-        if minutes < 60
-        else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-    )
-
-
-def seeds_text(num_seeds: int, failed: dict[int, int]) -> str:
-    """`5 ok`, or `4 ok, 1 diverged at step 120 (seed 3)`; at most four of the failed ones are
-    spelled out."""
-    if not failed:
-        return f"{num_seeds} ok"
-    places = [f"at step {step} (seed {seed})" for seed, step in sorted(failed.items())]
-    more = f" and {len(places) - 4} more" if len(places) > 4 else ""
-    return f"{num_seeds - len(failed)} ok, {len(failed)} diverged {', '.join(places[:4])}{more}"
-
-
-def _metric_text(metrics: dict, limit: int = 6) -> str:
-    """`modes 7.6  valid 0.85`: means over the seeds that have a figure."""
-    parts = []
-    for name, values in list(metrics.items())[:limit]:
-        array = np.asarray(json_values.plain(values), np.float64)
-        good = array[np.isfinite(array)]
-        parts.append(
-            f"{printable(name)} {good.mean():.4g}" if good.size else f"{printable(name)} -"
-        )
-    return "  ".join(parts)
-
-
-def arms_text(arms: list[int] | None) -> str:
-    """`arm 1 of 2`, `arms 1 to 4 of 8`; nothing where there is one arm."""
-    if arms is None or arms[2] == 1:
-        return ""
-    first, last, count = arms
-    return f"arm {first} of {count}" if first == last else f"arms {first} to {last} of {count}"
-
-
-def eta_text(event: dict) -> str:
-    """The time left, of the whole run; where arms are to come, beside that of the present ones."""
-    whole = event["eta_seconds"]
-    here = event["eta_seconds_of_these_arms"]
-    if whole is None:
-        return ""
-    if whole == here:
-        return f"ETA {clock_text(whole)}"
-    first, last, _ = event["arms"]
-    these = "this arm" if first == last else "these arms"
-    return f"ETA {clock_text(whole)} for all arms at this rate, {clock_text(here)} for {these}"
-
-
-def _progress_text(event: dict) -> str:
-    share = 100 * event["step"] / event["total"] if event["total"] else 100.0
-    rate = event["seed_steps_per_second"]
-    return "  ".join(
-        filter(
-            None,
-            [
-                f"{printable(event['name'])} {event['step']}/{event['total']} ({share:.0f} %)",
-                arms_text(event["arms"]),
-                f"{rate:.4g} seed-steps/s" if rate else "",
-                eta_text(event),
-                f"seeds: {seeds_text(event['num_seeds'], event['failed'])}",
-                _metric_text(event["metrics"]),
-            ],
-        )
-    )
-
-
-def _end_text(event: dict) -> str:
-    how = {"done": "", "failed": " (failed)", "interrupted": " (interrupted)"}[event["outcome"]]
-    if event["event"] == "phase_end":
-        return f"{printable(event['name'])}: {event['seconds']:.1f} s{how}"
-    return (
-        f"{printable(event['name'])}: step {event['step']}/{event['total']} after"
-        f" {clock_text(event['seconds'])}{how}  seeds:"
-        f" {seeds_text(event['num_seeds'], event['failed'])}"
-    )
+_QUIET_SECONDS = 15.0  # after so long without a line a log file hears that a chunk is at work
 
 
 class Quiet:
@@ -151,6 +71,12 @@ class Lines(Quiet):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.last, self.failed, self.training, self.announced = -math.inf, {}, False, set()
+        self.spoke = self.clock()
+
+    def line(self, text):
+        """One line, and when it was."""
+        super().line(text)
+        self.spoke = self.clock()
 
     def show(self, event):
         kind, name = event["event"], printable(event.get("name", ""))
@@ -164,7 +90,7 @@ class Lines(Quiet):
         elif kind == "phase_end":
             if name in self.announced or event["outcome"] != "done":
                 self.announced.discard(name)
-                self.line(_end_text(event))
+                self.line(end_text(event))
         elif kind == "training_start":
             self.last, self.failed, self.training = -math.inf, {}, True
             which = arms_text(event["arms"])
@@ -174,11 +100,14 @@ class Lines(Quiet):
             )
         elif kind == "training_end":
             self.training = False
-            self.line(_end_text(event))
+            self.line(end_text(event))
+        elif kind == "running":
+            if self.clock() - self.spoke >= _QUIET_SECONDS:
+                self.line(running_text(event))
         elif kind == "progress":
             if event["failed"] != self.failed or event["step"] >= event["total"] or self.due():
                 self.last, self.failed = self.clock(), event["failed"]
-                self.line(_progress_text(event))
+                self.line(progress_text(event))
         else:
             super().show(event)
 
@@ -206,6 +135,7 @@ class Rich(Quiet):
         self.console.on_broken_pipe = self.fall_silent  # rich's own answer is to end the process
         self.phases: list[tuple[str, float, rich.spinner.Spinner]] = []
         self.training = self.latest = self.live = None
+        self.spinner = rich.spinner.Spinner("dots")
 
     def show(self, event):
         kind = event["event"]
@@ -214,16 +144,17 @@ class Rich(Quiet):
         elif kind == "phase_end":
             self.phases = [p for p in self.phases if p[0] != event["name"]]
             if event["outcome"] != "done" or self.training is None or event["seconds"] >= 2:
-                self.say(_end_text(event))
+                self.say(end_text(event))
         elif kind == "training_start":
             self.training = self.latest = event
+            self.began = self.clock()
         elif kind == "training_end":
             self.training = self.latest = None
             self.say(
-                _end_text(event),
+                end_text(event),
                 "green" if event["outcome"] == "done" and not event["failed"] else "yellow",
             )
-        elif kind == "progress":
+        elif kind in ("progress", "running"):
             self.latest = event
         elif kind == "notice":
             self.say(printable(event["text"]), "yellow")
@@ -269,7 +200,8 @@ class Rich(Quiet):
                 arms_text(event["arms"]),
             )
             rows.add_row(line)
-            rows.add_row(rich.text.Text(_metric_text(event["metrics"]), style="dim"))
+            rows.add_row(self.working("training", event))
+            rows.add_row(rich.text.Text(metric_text(event["metrics"]), style="dim"))
             rows.add_row(
                 rich.text.Text(
                     "seeds: " + seeds_text(event["num_seeds"], event["failed"]),
@@ -277,18 +209,21 @@ class Rich(Quiet):
                 )
             )
         elif event is not None:
-            rows.add_row(
-                rich.text.Text(
-                    f"{printable(event['name'])}: first of {event['total']} steps "
-                    f"for {event['num_seeds']} seeds  {arms_text(event['arms'])}".rstrip()
-                )
-            )
+            about = f"first of {event['total']} steps for {event['num_seeds']} seeds"
+            rows.add_row(self.working(f"{printable(event['name'])}: {about}", event))
         for name, start, spinner in self.phases:
             spinner.update(
                 text=rich.text.Text(f"{printable(name)} ... {self.clock() - start:.0f} s")
             )
             rows.add_row(spinner)
         return rows
+
+    def working(self, about: str, event: dict):
+        """A spinner with the seconds since training began, so that a long step is seen to run."""
+        parts = [about, clock_text(self.clock() - self.began), memory_text(event["memory_bytes"])]
+        parts += [] if "step" in event else [arms_text(event["arms"])]
+        self.spinner.update(text=rich.text.Text("  ".join(filter(None, parts)), style="dim"))
+        return self.spinner
 
     def close(self):
         with self.lock:

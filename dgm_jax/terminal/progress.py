@@ -15,7 +15,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import rich.console
 
@@ -50,6 +50,7 @@ class Progress:
         sink = lookup(displays.DISPLAYS, mode, "progress mode")
         self.mode, self._clock, self._start = mode, clock, clock()
         self._sink = sink(self.stream, interval, clock)
+        self.memory: Callable[[], int | None] = lambda: None  # bytes that the run holds now
         self._training: dict | None = None
         self._plan: list[tuple[int, int]] = []
         self._begun = 0
@@ -124,6 +125,7 @@ class Progress:
             "total": total,
             "num_seeds": num_seeds,
             "failed": {},
+            "metrics": {},
             "step": first_step,
             "pauses": [],
             "window": collections.deque([(start, first_step)], maxlen=20),
@@ -135,6 +137,7 @@ class Progress:
             total=total,
             num_seeds=num_seeds,
             first_step=first_step,
+            memory_bytes=self.memory(),
         )
         outcome = "failed"
         try:
@@ -166,30 +169,49 @@ class Progress:
         do not count. The time left is that of all arms that are planned, the ones to come at the
         present rate of lane-steps.
         """
-        state = self._training
-        if state is None:
-            raise RuntimeError("Progress.update belongs inside Progress.training")
-        window = state["window"]
-        window.append((self._clock() - _covered(state["pauses"]), int(step)))
+        state = self._now_training("update")
+        state["window"].append(self._moment(state, step))
         state["step"] = int(step)
         state["failed"] = {int(seed): int(at) for seed, at in (failed or {}).items()}
-        seconds, steps = window[-1][0] - window[0][0], window[-1][1] - window[0][1]
+        state["metrics"] = metrics or {}
+        self._steps("progress", state, state["window"][-1])
+
+    def running(self, made: int) -> None:
+        """`made` steps are made since the last `update`, and the next one is still to come: the bar
+        moves, and the time left is known before the first row."""
+        state = self._now_training("running")
+        self._steps("running", state, self._moment(state, state["step"] + made))
+
+    def _now_training(self, what: str) -> dict:
+        if self._training is None:
+            raise RuntimeError(f"Progress.{what} belongs inside Progress.training")
+        return self._training
+
+    def _moment(self, state: dict, step: int) -> tuple[float, int]:
+        """The time without pauses, and the step."""
+        return self._clock() - _covered(state["pauses"]), int(step)
+
+    def _steps(self, kind: str, state: dict, now: tuple[float, int]) -> None:
+        """An event with the rate between the oldest update of the window and now."""
+        before, step = state["window"][0], now[1]
+        seconds, steps = now[0] - before[0], step - before[1]
         rate = steps / seconds if seconds > 0 and steps > 0 else None
-        here = rate and max(0, state["total"] - int(step)) / rate
+        here = rate and max(0, state["total"] - step) / rate
         # Arms to come: as many lane-steps a second as now.
         later = state["total"] * state["lanes_to_come"] / state["num_seeds"]
         self._event(
-            "progress",
+            kind,
             name=state["name"],
             arms=state["arms"],
-            step=int(step),
+            step=step,
             total=state["total"],
             seed_steps_per_second=rate and rate * state["num_seeds"],
             eta_seconds=rate and here + later / rate,
             eta_seconds_of_these_arms=here,
             num_seeds=state["num_seeds"],
             failed=state["failed"],
-            metrics=metrics or {},
+            metrics=state["metrics"],
+            memory_bytes=self.memory(),
         )
 
     def close(self) -> None:

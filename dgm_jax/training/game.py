@@ -5,7 +5,7 @@ respect to its own parts only; opponents enter as constants, unless the player l
 ahead of their next updates.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
 import jax
@@ -25,6 +25,7 @@ from dgm_jax.core import (
     State,
     StepInfo,
     TrainState,
+    described,
     require,
 )
 
@@ -59,7 +60,12 @@ def make_game(players, optimizers, replica: Replica) -> Game:
 
     Raises ConfigError naming the two sides that disagree.
     """
+    require(
+        isinstance(players, Mapping) and all(isinstance(p, Player) for p in players.values()),
+        f"players must be {{name: core.Player}}, such as Model.players; got {_entries(players)}",
+    )
     require(bool(players), "a game needs at least one player, got none")
+    optimizers = by_player(players, optimizers)
     require(
         set(players) == set(optimizers),
         f"players and optimizers must have the same names, got {sorted(players)} and"
@@ -89,6 +95,32 @@ def make_game(players, optimizers, replica: Replica) -> Game:
             )
             require(steps >= 0, f"player {name!r}: lookahead must be >= 0, got {steps}")
     return Game(dict(players), dict(optimizers), replica)
+
+
+def by_player(players, optimizers) -> dict[str, optax.GradientTransformation]:
+    """Optimizers by the player's name; a single one is that of each player.
+
+    Raises ConfigError for what is no optimizer of optax.
+    """
+    if isinstance(optimizers, optax.GradientTransformation):
+        return dict.fromkeys(players, optimizers)
+    kind = optax.GradientTransformation
+    fits = isinstance(optimizers, Mapping) and all(
+        isinstance(one, kind) for one in optimizers.values()
+    )
+    require(
+        fits,
+        "optimizers must be one of optax, such as optax.adam(1e-4), or one for each player by name;"
+        f" got {_entries(optimizers)}",
+    )
+    return dict(optimizers)
+
+
+def _entries(value) -> str:
+    """What came where a dictionary was due, each entry in a few words."""
+    if not isinstance(value, Mapping):
+        return described(value)
+    return ", ".join(f"{name!r}: {described(entry)}" for name, entry in value.items()) or "{}"
 
 
 def init_state(game: Game, key: Key, params: Params, state: State) -> TrainState:

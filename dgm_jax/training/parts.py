@@ -18,7 +18,7 @@ _GROWTH = 16  # a part has at most so many times the steps of the one before it
 def in_parts(
     program: Callable,
     *,
-    between: Callable[[], None] | None = None,
+    between: Callable[[int], None] | None = None,
     seconds: float = PART_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Callable[[Lane, PyTree, int], tuple[Lane, Metrics]]:
@@ -27,8 +27,8 @@ def in_parts(
     Args:
         program: of `parallel.Distributed.compile_advance`. The first part of all is one step; those
             that follow are as long as the rate of the one before allows.
-        between: called between two parts of a chunk. What it raises ends the chunk: its lanes are
-            lost then, and the last checkpoint stands.
+        between: called between two parts of a chunk with the number of its steps that are made.
+            What it raises ends the chunk: its lanes are lost then, and the last checkpoint stands.
         seconds: what a part should take at most.
         clock: tells the seconds.
     """
@@ -48,7 +48,7 @@ def in_parts(
             longest = max(1, min(fitting, _GROWTH * max(size, longest)))
             left -= size
             if left and between is not None:
-                between()
+                between(num_steps - left)
         return lanes, metrics
 
     return advance

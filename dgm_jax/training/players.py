@@ -10,7 +10,8 @@ Write v(w) for the vector of all players' gradients, each with respect to its ow
 | `optimistic` | w - eta (2 v(w_t) - v(w_{t-1})) | Daskalakis et al. 2018, eq. 5 |
 | `consensus` | w - eta (v + gamma grad 1/2 ||v||^2) | Mescheder et al. 2017, algorithm 2 |
 
-Each takes `(players, optimizers, replica)` and returns `Algorithm(init, step)`. With one
+Each takes `(players, optimizers, replica)` and returns `Algorithm(init, step)`; one optimizer in
+place of the dictionary is that of each player. With one
 player all of them but `extragradient` and `optimistic` are plain gradient descent.
 
 A player's update changes the parameters and the model state of its own parts, and nothing
@@ -42,6 +43,7 @@ from dgm_jax.training.game import (
     Move,
     apply,
     as_algorithm,
+    by_player,
     loss_of_parts,
     make_game,
     move,
@@ -129,7 +131,7 @@ def optimistic(players, optimizers, replica: Replica = SOLO) -> Algorithm:
     first is plain."""
     optimizers = {
         name: optax.chain(optax.scale_by_optimistic_gradient(), optimizer)
-        for name, optimizer in optimizers.items()
+        for name, optimizer in by_player(players, optimizers).items()
     }
     return simultaneous(players, optimizers, replica)
 

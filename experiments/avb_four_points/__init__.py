@@ -52,6 +52,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="avb_four_points",
+    chapter="Implicit posteriors",
     config=Config,
     task=f"{__name__}.task",
     headline=(
@@ -63,6 +64,19 @@ EXPERIMENT = Experiment(
         "critic_elbo",
         "overstatement",
     ),
+    better={
+        "log_likelihood": "higher",
+        "reconstruction_error": "lower",
+        "elbo": "higher",
+        "marginal_kl": "lower",
+        "mutual_information": "higher",
+    },
+    ranges={
+        "log_likelihood": (None, -1.3862),
+        "marginal_kl": (0, None),
+        "mutual_information": (0, 1.3863),
+        "outside": (0, 1),
+    },
     explanations={
         "log_likelihood": (
             "Mean of log p(x) over the four points, by quadrature; at most -log 4 = -1.386."
@@ -76,4 +90,5 @@ EXPERIMENT = Experiment(
         "outside": "Share of posterior draws beyond [-8, 8]^2.",
     },
     arm_field="model",
+    read_where=dict.fromkeys(("num_critic_updates", "critic_width"), {"model": ("avb",)}),
 )

@@ -7,7 +7,7 @@ import jax
 import optax
 
 from dgm_jax import priors, training
-from dgm_jax.core import Model, Task, lookup, require_at_least
+from dgm_jax.core import Model, Task, lookup, require_at_least, require_at_most
 from dgm_jax.experiments.avb_four_points import Config
 from dgm_jax.experiments.avb_four_points.figures import figures, snapshots
 from dgm_jax.experiments.avb_four_points.measure import SHAPE, evaluate_avb, evaluate_vae, points
@@ -65,6 +65,7 @@ def validate(config: Config) -> None:
     for name in config.model:
         lookup({"vae": 0, "avb": 0}, name, "model")
     require_at_least(1, config, "num_critic_updates", "critic_width")
+    require_at_most(10_000, config, "num_critic_updates")
 
 
 def load(settings, needed) -> Inputs:

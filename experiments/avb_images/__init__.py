@@ -63,11 +63,14 @@ class Config(vae.VaeConfig):
 
 EXPERIMENT = Experiment(
     name="avb_images",
+    chapter="Implicit posteriors",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate", "critic_rate"),
     data_settings=(*vae.DATA_SETTINGS, "num_ais"),
     headline=("adversarial_bound", "annealed_log_prob", "gap", "alarm", "claimed_elbo", "test_kl"),
+    better={"adversarial_bound": "higher", "annealed_log_prob": "higher", "alarm": "lower"},
+    ranges={"alarm": (0, 1), "annealed_error": (0, None), "annealed_sample_size": (1, None)},
     explanations={
         "adversarial_bound": (
             "Mean of log p(x | z) - KL by the critic (VAE: by its density), nats; 16 draws an"
@@ -82,4 +85,8 @@ EXPERIMENT = Experiment(
         "test_kl": "KL as the bound has it, nats.",
     },
     arm_field="model",
+    read_where={
+        **vae.READ_WHERE,
+        **dict.fromkeys(("noise_size", "critic_rate", "num_critic_updates"), {"model": ("avb*",)}),
+    },
 )

@@ -7,8 +7,17 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, likelihood, priors, training
-from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
+from dgm_jax.core import (
+    Model,
+    Task,
+    lookup,
+    require,
+    require_at_least,
+    require_at_most,
+    require_positive,
+)
 from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared.available import resolve
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.avb_images import Config
@@ -20,7 +29,7 @@ from dgm_jax.models.latent import terms
 from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
 from dgm_jax.run import Inputs
 
-__all__ = ["build", "figures", "load", "model", "validate"]
+__all__ = ["build", "figures", "load", "model", "resolve", "validate"]
 
 MODELS = ("vae", "avb", "avb_adaptive_contrast")
 NUM_MOMENTS = 64  # posterior draws behind the Gaussian from which annealing starts
@@ -34,6 +43,8 @@ def validate(config: Config) -> None:
     for name in config.model:
         lookup(MODELS, name, "model")
     require_at_least(1, config, "noise_size", "num_critic_updates", "ais_steps", "num_chains")
+    require_at_most(10_000, config, "num_critic_updates")
+    require_at_most(1_000_000, config, "ais_steps")
     require_positive(config, "critic_rate")
     require(
         config.network == "dense" or config.model == ("vae",),

@@ -84,8 +84,19 @@ class Config(StudyConfig):
     """Residual blocks of the critic."""
 
 
+OF_THE_SAMPLER = (
+    "learning_rate",
+    "critic_learning_rate",
+    "num_critic_updates",
+    "noise_size",
+    "hidden",
+    "critic_width",
+    "critic_blocks",
+)
+
 EXPERIMENT = Experiment(
     name="avb_posteriors",
+    chapter="Implicit posteriors",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("gaussian_learning_rate", "learning_rate", "critic_learning_rate"),
@@ -99,6 +110,15 @@ EXPERIMENT = Experiment(
         "smallest_sd_ratio",
         "largest_sd_ratio",
     ),
+    better={"kl": "lower", "plane_kl": "lower", "mean_error": "lower"},
+    ranges={
+        "kl": (0, None),
+        "plane_kl": (0, None),
+        "mean_error": (0, None),
+        "smallest_sd_ratio": (0, None),
+        "largest_sd_ratio": (0, None),
+        "outside": (0, 1),
+    },
     explanations={
         "kl": (
             "KL(q || p), nats: quadrature (Gaussians, plane), log Z - ELBO (Gaussians, eight"
@@ -125,4 +145,8 @@ EXPERIMENT = Experiment(
         "outside": "Share of draws whose first two quantities lie beyond [-6, 6]^2.",
     },
     arm_field="arm",
+    read_where={
+        "gaussian_learning_rate": {"arm": ("*/mean_field", "*/full_rank")},
+        **dict.fromkeys(OF_THE_SAMPLER, {"arm": ("*/avb",)}),
+    },
 )

@@ -5,7 +5,7 @@ import functools
 import optax
 
 from dgm_jax import training
-from dgm_jax.core import Model, Task, require, require_at_least, require_positive
+from dgm_jax.core import Model, Task, require, require_at_least, require_at_most, require_positive
 from dgm_jax.densities.posteriors import POSTERIORS
 from dgm_jax.experiments.avb_posteriors import Config
 from dgm_jax.experiments.avb_posteriors.figures import figures, snapshots
@@ -32,6 +32,8 @@ def validate(config: Config) -> None:
     require_at_least(2, config, "batch_size")
     require_at_least(1, config, "num_critic_updates", "noise_size", "critic_width")
     require_at_least(0, config, "critic_blocks")
+    require_at_most(1_000, config, "critic_blocks")
+    require_at_most(10_000, config, "num_critic_updates")
     require(
         bool(config.hidden) and min(config.hidden) >= 1,
         f"hidden must be positive widths, got {config.hidden}",

@@ -58,10 +58,13 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="dirac_gan",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("step_size",),
     headline=("distance", "spectral_radius", "eigenvalue_error"),
+    better={"distance": "lower", "spectral_radius": "lower", "eigenvalue_error": "lower"},
+    ranges={"distance": (0, None), "spectral_radius": (0, None), "eigenvalue_error": (0, None)},
     explanations={
         "distance": "Of (theta, psi) to the equilibrium (0, 0); sqrt(2) at the start.",
         "spectral_radius": "Largest modulus of an eigenvalue of one step at the equilibrium.",

@@ -50,6 +50,7 @@ class Config(vae.VaeConfig):
 
 EXPERIMENT = Experiment(
     name="elbo_surgery",
+    chapter="Priors and ELBO surgery",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),
@@ -65,6 +66,13 @@ EXPERIMENT = Experiment(
         "test_gain",
         "active_units",
     ),
+    better={"test_elbo": "higher", "identity_error": "lower", "test_gain": "higher"},
+    ranges={
+        "analytic_kl": (0, None),
+        "information_over_log_n": (None, 1),
+        "identity_error": (0, None),
+        "active_units": (0, None),
+    },
     explanations={
         "test_elbo": "One-draw ELBO of the test images, nats.",
         "average_kl": (
@@ -87,4 +95,5 @@ EXPERIMENT = Experiment(
         "active_units": "Latents whose posterior mean varies by more than .01 over images.",
     },
     arm_field="latent",
+    read_where=vae.READ_WHERE,
 )

@@ -11,6 +11,7 @@ from dgm_jax import data, plotting, priors, sampling, training
 from dgm_jax.core import Model, Task, chunked, require
 from dgm_jax.densities import gaussian
 from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.elbo_surgery import Config
 from dgm_jax.models import posteriors, vae

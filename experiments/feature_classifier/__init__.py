@@ -18,8 +18,9 @@ from dgm_jax.run.settings import StudyConfig
 class Config(StudyConfig):
     """Train a small image classifier; its last hidden layer gives the features of image metrics."""
 
-    data: str = "fashion_mnist"
-    """A set of images by name (dgm_jax.data.load)."""
+    data: str = "auto"
+    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
+    fashion_mnist, mnist_5k and digits."""
     num_seeds: int = 1
     num_steps: int = 1_400
     log_every: int = 350
@@ -31,11 +32,14 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="feature_classifier",
+    chapter="Image metrics",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),
     data_settings=("data",),
     headline=("test_accuracy", "test_cross_entropy"),
+    better={"test_accuracy": "higher", "test_cross_entropy": "lower"},
+    ranges={"test_accuracy": (0, 1), "test_cross_entropy": (0, None)},
     explanations={
         "test_accuracy": "Share of test images whose most probable class is the label.",
         "test_cross_entropy": "Mean of -log p(label | image) over the test set, in nats.",

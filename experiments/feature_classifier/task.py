@@ -7,6 +7,7 @@ import optax
 
 from dgm_jax import data, training
 from dgm_jax.core import Model, Task, chunked, require, require_at_least, require_positive
+from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments._shared.feature_classifier import CHUNK, network_of
 from dgm_jax.experiments.feature_classifier import Config
 from dgm_jax.models.classifier import CLASSIFIER, class_probabilities, image_classifier

@@ -35,11 +35,16 @@ class Config(toy_gan.ToyGanConfig):
 
 EXPERIMENT = Experiment(
     name="gan_grid",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=toy_gan.SWEEPABLE,
     data_settings=("protocol", "side"),
     headline=toy_gan.HEADLINE,
+    better=toy_gan.BETTER,
+    ranges=toy_gan.RANGES,
+    levels=toy_gan.LEVELS,
     explanations=toy_gan.EXPLANATIONS,
     arm_field="method",
+    read_where=toy_gan.READ_WHERE,
 )

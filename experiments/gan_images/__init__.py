@@ -34,8 +34,9 @@ from dgm_jax.run.settings import StudyConfig
 class Config(StudyConfig):
     """A GAN on images: do Fréchet and kernel distance fall, are garments recognisable?"""
 
-    data: str = "fashion_mnist"
-    """A set of images by name (dgm_jax.data.load)."""
+    data: str = "auto"
+    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
+    fashion_mnist, mnist_5k and digits."""
     num_seeds: int = 3
     num_steps: int = 2_345
     log_every: int = 469
@@ -79,9 +80,15 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="gan_images",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("penalty_weight", "learning_rate", "average_decay"),
+    read_where={
+        "penalty_weight": {"penalty": ("?*",)},
+        "classifier": {"feature_extractor": ("classifier",)},
+        "inception_weights": {"feature_extractor": ("inception",)},
+    },
     data_settings=("data", "num_eval", "feature_extractor", "classifier", "inception_weights"),
     headline=(
         "frechet",
@@ -94,6 +101,33 @@ EXPERIMENT = Experiment(
         "floor_frechet",
         "floor_kernel",
     ),
+    better={
+        "frechet": "lower",
+        "kernel": "lower",
+        "sliced_wasserstein": "lower",
+        "precision": "higher",
+        "recall": "higher",
+        "density": "higher",
+        "coverage": "higher",
+    },
+    ranges={
+        "frechet": (0, None),
+        "sliced_wasserstein": (0, None),
+        "density": (0, None),
+        **dict.fromkeys(("precision", "recall", "coverage"), (0, 1)),
+    },
+    levels={
+        name: f"floor_{name}"
+        for name in (
+            "frechet",
+            "kernel",
+            "sliced_wasserstein",
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+        )
+    },
     explanations={
         "frechet": (
             "Squared Fréchet distance of Gaussians fitted to features of generated and real test"

@@ -8,6 +8,7 @@ import optax
 
 from dgm_jax import core, data, evaluation, plotting, training
 from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
+from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments._shared.feature_classifier import classifier_of
 from dgm_jax.experiments.gan_images import Config
 from dgm_jax.experiments.gan_images.extractors import (
@@ -47,21 +48,9 @@ def validate(config: Config) -> None:
     _loss(config)  # refuses a loss that cannot be smoothed
     require_normalization(config.generator_normalization)
     require_normalization(config.discriminator_normalization)
-    _require_extractor(config)
-
-
-def _require_extractor(config: Config) -> None:
-    """What belongs to one extractor is given with that one only, and the weights are given."""
-    name = config.feature_extractor
-    lookup(EXTRACTORS, name, "feature_extractor")
-    for setting, owner in (("classifier", "classifier"), ("inception_weights", "inception")):
-        require(
-            not getattr(config, setting) or name == owner,
-            f"{setting} is of no use with feature_extractor={name!r}; leave it out or choose"
-            f" {owner!r}",
-        )
+    lookup(EXTRACTORS, config.feature_extractor, "feature_extractor")
     require(
-        name != "inception" or bool(config.inception_weights),
+        config.feature_extractor != "inception" or bool(config.inception_weights),
         "feature_extractor='inception' needs --inception_weights FILE, an npz of the FID network's"
         " tensors",
     )

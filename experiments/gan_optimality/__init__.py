@@ -46,6 +46,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="gan_optimality",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),
@@ -58,6 +59,22 @@ EXPERIMENT = Experiment(
         "logit_rms_undecided",
         "logit_max_undecided",
     ),
+    better={
+        "gap": "lower",
+        "js_lower_bound": "higher",
+        "logit_rms_undecided": "lower",
+        "logit_max_undecided": "lower",
+    },
+    ranges={
+        "gap": (0, None),
+        "jsd": (0, 0.6932),
+        "js_lower_bound": (None, 0.6932),
+        "logit_rms": (0, None),
+        "logit_rms_undecided": (0, None),
+        "logit_max_undecided": (0, None),
+        "probability_rms": (0, 1),
+    },
+    levels={"value": "optimal_value", "js_lower_bound": "jsd"},
     explanations={
         "value": "V(G, D) of the network, by quadrature: no sampling error.",
         "optimal_value": "V(G, D*) = 2 JSD(p, q) - 2 log 2 on the same grid.",

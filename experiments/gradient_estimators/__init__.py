@@ -44,12 +44,24 @@ class Config(StudyConfig):
     """Evaluations of the objective that rmse_at_budget may spend."""
 
 
+_RELAXED = (
+    "rebar",
+    "relax",
+    "gumbel_softmax",
+    "straight_through_gumbel_softmax",
+    "gumbel_rao",
+    "reinmax",
+)
+
 EXPERIMENT = Experiment(
     name="gradient_estimators",
+    chapter="Discrete latents",
     config=Config,
     task=f"{__name__}.task",
     data_settings=("target",),
     headline=("rmse_at_budget", "worst_bias", "best_snr", "evaluations"),
+    better={"rmse_at_budget": "lower", "best_snr": "higher"},
+    ranges={"rmse_at_budget": (0, None), "best_snr": (0, None)},
     explanations={
         "rmse_at_budget": (
             "Root mean squared error of the mean of what a budget of evaluations pays for, at the"
@@ -60,5 +72,6 @@ EXPERIMENT = Experiment(
         "evaluations": "Points at which one estimate asks for the objective or its derivative.",
     },
     arm_field="estimator",
+    read_where={"temperature": {"estimator": _RELAXED}},
     rank_by="rmse_at_budget",
 )

@@ -35,8 +35,9 @@ Optimizer = Literal["momentum", "adam"]
 class Config(StudyConfig):
     """Gradient estimators for categorical latents, by the model they train."""
 
-    data: str = "fashion_mnist"
-    """A set of images by name (dgm_jax.data.load), binarised once."""
+    data: str = "auto"
+    """A set of images by name (dgm_jax.data.load), binarised once; auto takes the first that is
+    here of fashion_mnist, mnist_5k and digits."""
     estimator: tuple[Estimator, ...] = (
         "gumbel_softmax",
         "straight_through_gumbel_softmax",
@@ -69,6 +70,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="gumbel_vae_images",
+    chapter="Discrete latents",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate", "anneal_rate"),
@@ -81,6 +83,8 @@ EXPERIMENT = Experiment(
         "test_kl",
         "log_prob",
     ),
+    better={"negative_bound": "lower", "test_elbo": "higher", "log_prob": "higher"},
+    ranges={"test_kl": (0, None), "effective_sample_size": (1, None)},
     explanations={
         "negative_bound": (
             "-log p(x) <= this: importance-weighted bound with hard draws, nats an image."

@@ -9,7 +9,7 @@ import optax
 
 from dgm_jax import data, likelihood, sampling, training
 from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
-from dgm_jax.experiments._shared import binary_images
+from dgm_jax.experiments._shared import available, binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments.gumbel_vae_images import Config
 from dgm_jax.models import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
@@ -18,7 +18,7 @@ from dgm_jax.networks import MLP, from_flax, reshaped
 from dgm_jax.run import Inputs
 from dgm_jax.sampling.estimators import ESTIMATORS
 
-__all__ = ["build", "figures", "load", "model", "references", "validate"]
+__all__ = ["build", "figures", "load", "model", "references", "resolve", "validate"]
 
 MAX_CONFIGURATIONS = 4096  # latents that are enumerated
 
@@ -29,6 +29,8 @@ JANG = {
     "muprop": 107.0,
     "score_function": 110.6,
 }
+
+resolve = functools.partial(available.resolve, num_eval="test")
 
 
 def validate(config: Config) -> None:
@@ -49,12 +51,16 @@ def validate(config: Config) -> None:
     )
     require_at_least(0, config, "anneal_rate")
     require_positive(config, "learning_rate")
-    exact = (
-        "exact" in config.estimator
-        and config.num_classes**config.num_variables > MAX_CONFIGURATIONS
-    )
     latents = f"{config.num_classes}^{config.num_variables}"
-    require(not exact, f"exact needs at most {MAX_CONFIGURATIONS} latents, got {latents}")
+    require(
+        "exact" not in config.estimator or _enumerable(config),
+        f"exact needs at most {MAX_CONFIGURATIONS} latents, got {latents}",
+    )
+
+
+def _enumerable(config: Config) -> bool:
+    """Whether all latents can be counted through. With two classes or more, 2^32 are too many."""
+    return config.num_classes ** min(config.num_variables, 32) <= MAX_CONFIGURATIONS
 
 
 OPTIMIZERS = {"momentum": lambda rate: optax.sgd(rate, momentum=0.9), "adam": optax.adam}
@@ -92,7 +98,7 @@ def build(config: Config, hyper, inputs: Inputs) -> Task:
     vae, schedule = networks_of(config, inputs.context.info.shape), _schedule(hyper)
     game = model(config, hyper, inputs.identity)
     draw = binary_images.draw_with_step(inputs, config.batch_size)
-    enumerable = config.num_classes**config.num_variables <= MAX_CONFIGURATIONS
+    enumerable = _enumerable(config)
 
     def evaluate(train_state, arrays, key):
         params, state = train_state.params, train_state.state

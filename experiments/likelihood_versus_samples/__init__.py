@@ -44,6 +44,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="likelihood_versus_samples",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),
@@ -61,6 +62,15 @@ EXPERIMENT = Experiment(
         "train_log_prob",
         "valid",
     ),
+    better={
+        "extreme_test_log_prob": "higher",
+        "extreme_valid": "higher",
+        "test_log_prob": "higher",
+        "valid": "higher",
+        "cost": "lower",
+    },
+    ranges=dict.fromkeys(("valid", "extreme_valid", "perfect_valid", "weight"), (0, 1)),
+    levels={"valid": "perfect_valid", "test_log_prob": "true_log_prob"},
     explanations={
         "test_log_prob": "Mean log q over fresh test points, nats, of the model that was fitted.",
         "true_log_prob": (

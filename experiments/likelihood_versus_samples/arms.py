@@ -20,7 +20,7 @@ def parse(arm: str) -> tuple[str, int]:
     name, _, dim = arm.rpartition("_")
     lookup(FAMILIES, name, "family (arms are FAMILY_DIMENSIONS, such as junk_32)")
     require(
-        dim.isdecimal() and 2 <= int(dim) <= 10_000,
+        dim.isascii() and dim.isdecimal() and len(dim) <= 5 and 2 <= int(dim) <= 10_000,
         f"arm {arm!r} must end in 2 to 10000 dimensions, got {dim!r}",
     )
     return name, int(dim)

@@ -34,10 +34,17 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="mode_covering",
+    chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),
     headline=("global_abs_mu", "global_sigma", "global_value", "covers", "reaches_global"),
+    ranges={
+        "global_abs_mu": (0, None),
+        "global_sigma": (0, None),
+        "covers": (0, 1),
+        "reaches_global": (0, 1),
+    },
     explanations={
         "value": "The divergence of this arm at the end, in nats.",
         "global_abs_mu": (

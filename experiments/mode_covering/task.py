@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,8 @@ SCALE = 0.5  # of both modes
 # of the grid: the midpoint rule is exact to rounding for a Gaussian of twice that scale and more
 SPACING = 0.05
 
+_NUMBER = re.compile(r"(?=.*[0-9])[0-9]{0,9}\.?[0-9]{0,9}")
+
 DIVERGENCES = {
     "kl": divergences.kl_on_grid,
     "reverse_kl": lambda log_p, log_q, spacing: divergences.kl_on_grid(log_q, log_p, spacing),
@@ -54,10 +57,7 @@ def parse(arm: str) -> tuple[str, float]:
     """The divergence and the half-separation of an arm."""
     name, _, distance = arm.rpartition("_")
     lookup(DIVERGENCES, name, "divergence (arms are DIVERGENCE_D, such as js_2.5)")
-    try:
-        half = float(distance)
-    except ValueError:
-        half = math.nan
+    half = float(distance) if _NUMBER.fullmatch(distance) else math.nan
     require(
         0 < half <= 20,
         f"arm {arm!r} must end in half the distance of the modes, in (0, 20], got {distance!r}",

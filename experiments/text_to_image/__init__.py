@@ -33,8 +33,9 @@ Relaxation = Literal["soft", "straight_through"]
 class Config(StudyConfig):
     """Captions to images: does the picture show what the words say?"""
 
-    data: str = "fashion_mnist"
-    """A labelled set of images by name (dgm_jax.data.load)."""
+    data: str = "auto"
+    """A labelled set of images by name (dgm_jax.data.load); auto takes the first that is here of
+    fashion_mnist, mnist_5k and digits."""
     num_seeds: int = 1
     num_steps: int = 6_000
     log_every: int = 1_500
@@ -69,6 +70,7 @@ class Config(StudyConfig):
 
 EXPERIMENT = Experiment(
     name="text_to_image",
+    chapter="Discrete latents",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate", "final_temperature", "beta"),
@@ -83,6 +85,21 @@ EXPERIMENT = Experiment(
         "distance_to_train",
         "test_distance_to_train",
     ),
+    better={
+        "agreement": "higher",
+        "reconstruction_agreement": "higher",
+        "bits_per_image_token": "lower",
+        "squared_error": "lower",
+        "hard_elbo": "higher",
+    },
+    ranges={
+        "agreement": (0, 1),
+        "reconstruction_agreement": (0, 1),
+        "bits_per_image_token": (0, None),
+        "squared_error": (0, None),
+        "distance_to_train": (0, None),
+    },
+    levels={"distance_to_train": "test_distance_to_train"},
     explanations={
         "agreement": (
             "Share of generated images to which the classifier gives the class of their caption."

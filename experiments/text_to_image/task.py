@@ -10,8 +10,18 @@ import numpy as np
 import optax
 
 from dgm_jax import core, data, sampling, training
-from dgm_jax.core import Model, Task, chunked, lookup, require, require_at_least, require_positive
+from dgm_jax.core import (
+    Model,
+    Task,
+    chunked,
+    lookup,
+    require,
+    require_at_least,
+    require_at_most,
+    require_positive,
+)
 from dgm_jax.data import captions
+from dgm_jax.experiments._shared.available import resolve
 from dgm_jax.experiments._shared.feature_classifier import classifier_of, features_of
 from dgm_jax.experiments.text_to_image import Config
 from dgm_jax.experiments.text_to_image.figures import figures, snapshots
@@ -38,7 +48,17 @@ from dgm_jax.networks import (
 from dgm_jax.objectives.elbo import warm_up
 from dgm_jax.run import Inputs, Need
 
-__all__ = ["build", "figures", "load", "model", "needs", "prompt", "snapshots", "validate"]
+__all__ = [
+    "build",
+    "figures",
+    "load",
+    "model",
+    "needs",
+    "prompt",
+    "resolve",
+    "snapshots",
+    "validate",
+]
 
 NUM_TEXTS = 4  # captions of each image
 # of training texts that are all padding, for classifier-free guidance (Ho and Salimans 2022)
@@ -51,6 +71,8 @@ def validate(config: Config) -> None:
     require_at_least(
         1, config, "batch_size", "num_codes", "width", "prior_width", "prior_layers", "num_prompts"
     )
+    require_at_most(1_000, config, "prior_layers")
+    require_at_most(2**30, config, "num_codes")  # words are numbered after them
     require(config.width % 2 == 0, f"width must be even, got {config.width}")
     require(
         config.prior_width % 4 == 0,

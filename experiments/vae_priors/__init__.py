@@ -88,6 +88,7 @@ class Config(vae.VaeConfig):
 
 EXPERIMENT = Experiment(
     name="vae_priors",
+    chapter="Priors and ELBO surgery",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("learning_rate",),
@@ -102,6 +103,13 @@ EXPERIMENT = Experiment(
         "marginal_kl",
         "active_units",
     ),
+    better={
+        "negative_log_prob": "lower",
+        "log_prob": "higher",
+        "annealed_log_prob": "higher",
+        "test_elbo": "higher",
+    },
+    ranges={"active_units": (0, None), "effective_sample_size": (1, None)},
     explanations={
         "log_prob": "Importance-weighted bound on log p(x) of test images, nats.",
         "log_prob_error": "Its Monte-Carlo standard error by the spread of weights, nats.",
@@ -120,5 +128,6 @@ EXPERIMENT = Experiment(
         "active_units": "Latents whose posterior mean varies by more than .01 over images.",
     },
     arm_field="prior",
+    read_where={**vae.READ_WHERE, "num_components": {"prior": ("mixture", "vamp")}},
     rank_by="negative_log_prob",
 )

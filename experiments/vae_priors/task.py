@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, likelihood, training
-from dgm_jax.core import Model, Task, lookup, require, require_at_least
-from dgm_jax.experiments._shared import binary_images
+from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_at_most
+from dgm_jax.experiments._shared import available, binary_images
 from dgm_jax.experiments._shared.binary_images import figures
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.vae_priors import Config
@@ -17,10 +17,12 @@ from dgm_jax.models.latent import log_weights, terms
 from dgm_jax.models.posteriors import annealing_start
 from dgm_jax.run import Inputs
 
-__all__ = ["build", "figures", "load", "model", "references", "validate"]
+__all__ = ["build", "figures", "load", "model", "references", "resolve", "validate"]
 
 VAMP = "Tomczak and Welling 2018, VAE, static MNIST, other networks"
 PUBLISHED = {"standard_normal": (-88.56, f"{VAMP}; quoted from memory"), "vamp": (-85.57, VAMP)}
+
+resolve = functools.partial(available.resolve, num_eval="test", num_ais="test", num_surgery="train")
 
 
 def validate(config: Config) -> None:
@@ -40,6 +42,7 @@ def validate(config: Config) -> None:
         "num_chains",
     )
     require_at_least(2, config, "num_surgery")
+    require_at_most(1_000_000, config, "ais_steps")
     lookup(dict.fromkeys(latent.BOUNDS), config.bound, "bound")
     latent.require_free_bits(config.free_bits, config.bound)
     require(

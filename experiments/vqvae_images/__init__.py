@@ -43,8 +43,9 @@ QuantizerName = Literal[
 class Config(StudyConfig):
     """VQ-VAE and its prior on images: how many bits, how much of the codebook, which samples?"""
 
-    data: str = "fashion_mnist"
-    """A set of images by name (dgm_jax.data.load)."""
+    data: str = "auto"
+    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
+    fashion_mnist, mnist_5k and digits."""
     num_seeds: int = 3
     num_steps: int = 2_000
     log_every: int = 500
@@ -82,12 +83,26 @@ class Config(StudyConfig):
     """Of the transformer over codes."""
 
 
+_CODEBOOKS = ("moving_average", "codebook_loss", "residual", "product")
+_STATISTICS = ("moving_average", "residual", "product")
+
 EXPERIMENT = Experiment(
     name="vqvae_images",
+    chapter="Discrete latents",
     config=Config,
     task=f"{__name__}.task",
     sweepable=("decay", "commitment_weight", "learning_rate"),
     data_settings=("data",),
+    read_where={
+        **dict.fromkeys(
+            ("num_codes", "code_width", "start", "gradient"), {"quantizer": _CODEBOOKS}
+        ),
+        **dict.fromkeys(("decay", "threshold"), {"quantizer": _STATISTICS}),
+        "commitment_weight": {"quantizer": _CODEBOOKS},
+        "num_levels": {"quantizer": ("residual", "product")},
+        "levels": {"quantizer": ("finite_scalar",)},
+        "cosine": {"quantizer": ("codebook_loss",)},
+    },
     headline=(
         "bits_per_dim",
         "uniform_bits_per_dim",
@@ -97,6 +112,24 @@ EXPERIMENT = Experiment(
         "usage",
         "perplexity",
     ),
+    better={
+        "bits_per_dim": "lower",
+        "uniform_bits_per_dim": "lower",
+        "decoder_bits_per_dim": "lower",
+        "prior_bits": "lower",
+        "squared_error": "lower",
+        "usage": "higher",
+        "perplexity": "higher",
+    },
+    ranges={
+        "bits_per_dim": (0, None),
+        "uniform_bits_per_dim": (0, None),
+        "decoder_bits_per_dim": (0, None),
+        "prior_bits": (0, None),
+        "squared_error": (0, None),
+        "usage": (0, 1),
+        "perplexity": (1, None),
+    },
     explanations={
         "bits_per_dim": (
             "Bound on -log2 p(x) a pixel on all test images: decoder and trained prior; integer"

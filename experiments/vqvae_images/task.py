@@ -17,8 +17,10 @@ from dgm_jax.core import (
     lookup,
     require,
     require_at_least,
+    require_at_most,
     require_positive,
 )
+from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments.vqvae_images import Config
 from dgm_jax.models import (
     VqVae,
@@ -48,6 +50,7 @@ def validate(config: Config) -> None:
     """Names and ranges, before anything is loaded."""
     require_at_least(1, config, "batch_size", "num_codes", "code_width", "width", "num_levels")
     require_at_least(1, config, "prior_width", "prior_layers")
+    require_at_most(1_000, config, "prior_layers", "num_levels")
     require(
         min(config.levels, default=2) >= 2,
         f"levels must be integers of at least 2, got {config.levels}",
@@ -59,10 +62,6 @@ def validate(config: Config) -> None:
     require(
         config.prior_width % 4 == 0,
         f"prior_width must be a multiple of 4 (heads), got {config.prior_width}",
-    )
-    require(
-        not config.cosine or config.quantizer == "codebook_loss",
-        f"--cosine needs --quantizer codebook_loss, got {config.quantizer!r}",
     )
     quantizer_of(config, config.decay)
 

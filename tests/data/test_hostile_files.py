@@ -1,43 +1,15 @@
 """Hostile files over all readers: refused or read, without a raw exception, code run, or much
-memory. `tests/helpers/read_hostile.py` does it with more of them."""
+memory. `python tests/faults readers` does it with 300 of them."""
 
-import json
-import os
-import pathlib
 import pickle
-import subprocess
-import sys
 
 import hostile_files
 import numpy as np
-
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def read_hostile(folder, count, seed=0):
-    """The report of `count` hostile files, read by a process of its own."""
-    programs = folder / "programs"
-    programs.mkdir(parents=True)
-    ghostscript = programs / "gs"
-    ghostscript.write_text(f"#!/bin/sh\ntouch {folder / 'sets' / 'canary'}\necho 10.0\n")
-    ghostscript.chmod(0o755)
-    paths = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'helpers'}"
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "helpers" / "read_hostile.py"]
-        + ["--folder", folder, "--count", str(count), "--seed", str(seed)],
-        env=os.environ
-        | {"PYTHONPATH": paths, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=600,
-    )
-    assert done.stdout, done.stderr[-2000:]
-    return done.returncode, json.loads(done.stdout)
+import read_hostile
 
 
 def test_hostile_files_are_refused_or_read(tmp_path):
-    code, found = read_hostile(tmp_path, 60)
+    code, found = read_hostile.read_apart(tmp_path, 60)
     assert found["raw"] == [] and found["ran"] == [] and not found["canary"] and code == 0, found
     assert found["peak_bytes"] < 1e9, found
     assert set(found["refused"]) == {"folder", "npz", "idx"}

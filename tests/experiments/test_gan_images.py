@@ -102,8 +102,6 @@ def test_a_classifier_of_images_of_another_shape_is_refused(labelled_run):
     "settings, words",
     [
         ({"feature_extractor": "inception"}, "needs --inception_weights FILE"),
-        ({"inception_weights": "w.npz"}, "inception_weights is of no use"),
-        ({"feature_extractor": "pixels", "classifier": "runs/c"}, "classifier is of no use"),
         ({"feature_extractor": "pixel"}, "did you mean 'pixels'"),
         ({"loss": "hinge", "label_smoothing": 0.1}, "only a cross-entropy discriminator"),
         ({"label_smoothing": -0.1}, r"label_smoothing must be in \[0, 1\), got -0.1"),

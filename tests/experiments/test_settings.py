@@ -2,6 +2,7 @@
 its name, and what is offered is what there is."""
 
 import dataclasses
+import fnmatch
 import json
 import os
 import pathlib
@@ -166,6 +167,51 @@ def test_no_setting_takes_a_negative_number(name, setting):
         )
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_whole_numbers_fit_into_32_bits(name):
+    experiment = EXPERIMENTS[name]
+    hints = typing.get_type_hints(experiment.config)
+    whole = [s for s in numbers(experiment) if int in {hints[s], *typing.get_args(hints[s])}]
+    assert {"seed", "num_seeds", "num_steps", "log_every"} <= set(whole)
+    for setting in whole:
+        value = 2**32 if setting == "seed" else 2**31
+        value = (value,) if isinstance(numbers(experiment)[setting], tuple) else value
+        with pytest.raises(ConfigError, match=rf"{setting} must be .*2\*\*3[12], got \d+"):
+            validate(experiment, dataclasses.replace(experiment.config(), **{setting: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "most"),
+    [
+        ("avb_four_points", "num_critic_updates", 10_000),
+        ("avb_images", "ais_steps", 1_000_000),
+        ("avb_images", "num_critic_updates", 10_000),
+        ("avb_posteriors", "critic_blocks", 1_000),
+        ("avb_posteriors", "num_critic_updates", 10_000),
+        ("text_to_image", "num_codes", 2**30),
+        ("text_to_image", "prior_layers", 1_000),
+        ("vae_priors", "ais_steps", 1_000_000),
+        ("vqvae_images", "num_levels", 1_000),
+        ("vqvae_images", "prior_layers", 1_000),
+    ],
+)
+def test_what_a_program_is_repeated_for_has_an_upper_bound(name, setting, most):
+    experiment = EXPERIMENTS[name]
+    validate(experiment, dataclasses.replace(experiment.config(), **{setting: most}))
+    with pytest.raises(ConfigError, match=rf"{setting} must be at most .*, got "):
+        validate(experiment, dataclasses.replace(experiment.config(), **{setting: most + 1}))
+
+
+def test_too_many_latents_to_count_through_are_refused_at_once():
+    """Their number alone would be a power of billions of digits."""
+    experiment = EXPERIMENTS["gumbel_vae_images"]
+    exact = {"estimator": ("exact",), "num_classes": 4}
+    validate(experiment, experiment.config(**exact, num_variables=6))  # 4,096
+    for many in (7, 2**31 - 1):
+        with pytest.raises(ConfigError, match=rf"exact needs at most 4096 latents, got 4\^{many}"):
+            validate(experiment, experiment.config(**exact, num_variables=many))
+
+
 @pytest.mark.parametrize(
     "name", [name for name, e in EXPERIMENTS.items() if "learning_rate" in numbers(e)]
 )
@@ -187,10 +233,8 @@ def test_one_more_image_than_there_are():
 
 def test_a_check_trains_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert (
-        cli.main(["check", "gan_images", "--data", "digits", "--features", "8", "--num_seeds", "1"])
-        == 0
-    )
+    words = "check gan_images --data digits --features 8 --num_seeds 1 --no-compile"
+    assert cli.main(words.split()) == 0
     assert "feature_classifier: none in runs/feature_classifier/digits-" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
@@ -200,7 +244,9 @@ def test_help_wherever_it_is_asked_for(words, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(words)
     assert stop.value.code == 0
-    assert capsys.readouterr().out.startswith(" ".join(["usage: dgm-jax", *words[:-1]]))
+    shown = capsys.readouterr().out
+    assert shown.startswith(" ".join(["usage: dgm-jax", *words[:-1]]))
+    assert ("examples:" in shown) == (words != ["--help"])
 
 
 @pytest.mark.slow
@@ -264,6 +310,15 @@ def test_an_ablation_ends_with_its_pictures_and_its_report(name, tmp_path, monke
     assert len(set(summary["arms"])) % 2 == 0 and (tmp_path / "run" / "report.html").exists()
 
 
+def reader_of(experiment, setting) -> list[str]:
+    """Flags of a cell that reads a setting, where not all cells do."""
+    words = []
+    for other, patterns in experiment.read_where.get(setting, {}).items():
+        offered = sorted(choices(typing.get_type_hints(experiment.config)[other]))
+        words += [f"--{other}", fnmatch.filter(offered, patterns[0])[0]]
+    return words
+
+
 CHANGES_THE_DATA = ("gradient_estimators", "target")
 
 
@@ -283,8 +338,10 @@ def test_every_number_can_be_swept(name, setting, tmp_path, monkeypatch, capsys)
         "check",
         name,
         *SMALL.get(name, "").split(),
+        *reader_of(EXPERIMENTS[name], setting),
         "--num_seeds",
         "1",
+        "--no-compile",
         "--grid",
         f"{setting}=.5,.25",
     ]

@@ -79,7 +79,6 @@ def test_parts_of_the_bound_add_up_and_fall(tmp_path):
     [
         ({"gradient": "straight"}, "straight_through"),
         ({"quantizer": "ema"}, "moving_average"),
-        ({"cosine": True}, "quantizer codebook_loss"),
         ({"quantizer": "finite_scalar", "levels": (8, 1)}, "levels must be integers"),
         ({"quantizer": "product", "num_levels": 5}, "multiple of 5 heads"),
         ({"quantizer": "residual", "num_levels": 0}, "num_levels"),

@@ -11,7 +11,18 @@ import pytest
 pytestmark = pytest.mark.optimized  # it decides itself how runs are compiled
 
 HARNESS = pathlib.Path(__file__).parent
-NAMES = ("kills", "damage", "foreign", "disks", "starts", "signals", "weights", "edited")
+NAMES = (
+    "kills",
+    "damage",
+    "foreign",
+    "disks",
+    "starts",
+    "signals",
+    "weights",
+    "edited",
+    "pages",
+    "settings",
+)
 
 
 @pytest.fixture(scope="module")

@@ -573,7 +573,6 @@ EXCEPTIONS = {
     "objectives.vqvae.uniform_log_prior": "of two integers",
     "priors.require_density": "shapes",
     "quantization.check_codes": "integers",
-    "quantization.codebook_ema.real_first": "an order of rows; through revive",
     "quantization.finite_scalar.require_levels": "integers",
     "quantization.finite_scalar_quantize": "that of finite_scalar",
 }

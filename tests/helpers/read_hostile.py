@@ -102,6 +102,31 @@ def warm_up(folder: pathlib.Path) -> None:
         data.load(f"folder:{folder / ending}?image_size=8")
 
 
+def read_apart(folder: pathlib.Path, count: int, seed: int = 0) -> tuple[int, dict]:
+    """(exit code, report) of `count` hostile files, read by a process of its own. A program that a
+    reader might start for PostScript is there, and would let the canary out."""
+    programs = folder / "programs"
+    programs.mkdir(parents=True)
+    ghostscript = programs / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {folder / 'sets' / 'canary'}\necho 10.0\n")
+    ghostscript.chmod(0o755)
+    here = pathlib.Path(__file__).resolve().parent
+    more = {
+        "PYTHONPATH": f"{here.parents[1]}{os.pathsep}{here}",
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [sys.executable, __file__, "--folder", folder, "--count", str(count), "--seed", str(seed)],
+        env=os.environ | more,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=3600,
+    )
+    assert done.stdout, done.stderr[-2000:]
+    return done.returncode, json.loads(done.stdout)
+
+
 def peak_bytes() -> int:
     """The largest resident memory of this program; that of `getrusage` counts also what the
     process held that started it."""

@@ -323,9 +323,9 @@ def test_samples_are_made_in_inference_form():
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"packing": 0}, "packing must be at least 1, got 0"),
-        ({"critic_updates": 0}, "critic_updates must be at least 1, got 0"),
-        ({"unrolling": -1}, "unrolling must be at least 0, got -1"),
+        ({"packing": 0}, "packing must be an integer of at least 1; got 0"),
+        ({"critic_updates": 0}, "critic_updates must be an integer of at least 1; got 0"),
+        ({"unrolling": -1}, "unrolling must be an integer of at least 0; got -1"),
     ],
 )
 def test_settings_that_no_game_could_use(options, words):
@@ -334,7 +334,7 @@ def test_settings_that_no_game_could_use(options, words):
 
 
 def test_latents_need_a_size():
-    with pytest.raises(ConfigError, match="latent_size must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="latent_size must be an integer of at least 1; got 0"):
         gan(*networks(), LOSSES["hinge"], latent_size=0, example_shape=(2,))
 
 

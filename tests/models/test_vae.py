@@ -204,7 +204,7 @@ def test_parts_that_do_not_fit_are_named():
         vae(Vae(encoder, networks(1, (2, 2, 1))[1], 1, prior), SHAPE).init(jax.random.key(0))
     with pytest.raises(ConfigError, match="bernouli.*did you mean 'bernoulli'"):
         vae(Vae(encoder, decoder, 1, prior, "bernouli"), SHAPE)
-    with pytest.raises(ConfigError, match="latent_size must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="latent_size must be an integer of at least 1; got 0"):
         vae(Vae(encoder, decoder, 0, prior), SHAPE)
     with pytest.raises(
         ConfigError, match=r"latent_size=1, but its prior says: z must be \[\*B, 2\]; got \(2, 1\)"

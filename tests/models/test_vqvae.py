@@ -337,3 +337,31 @@ def test_a_codebook_that_starts_by_kmeans_stands_on_the_first_images():
     np.testing.assert_allclose(quantized.commitment_loss, 0, atol=1e-9)
     with pytest.raises(ConfigError, match="needs vectors"):
         vqvae(vae, SHAPE).init(jax.random.key(1))
+
+
+@pytest.mark.parametrize("prior", [True, False])
+def test_images_that_only_fill_up_a_batch_change_nothing(prior):
+    """Losses, gradients, metrics and the moved codebook are those of the batch without them (up to
+    the rounding of networks at another batch size), whatever those images hold."""
+    vae = small(prior, quantizer=moving_average_quantizer(K, D, threshold=0.9))
+    params, state = fresh(vae)
+    mask = np.array([True, False, True, True, False, False])
+    key = jax.random.key(4)
+    for player in vqvae(vae, SHAPE).players.values():
+        grad = jax.jit(jax.value_and_grad(player.loss, has_aux=True))
+        (value, aux), slopes = grad(params, state, {"x": X, "mask": mask}, key)
+        others = jnp.where(mask[:, None, None, None], X, 1.0)
+        padded = (value, aux), slopes
+        with_others = grad(params, state, {"x": others, "mask": mask}, key)
+        jax.tree.map(np.testing.assert_array_equal, padded, with_others)
+        (value_alone, alone), slopes_alone = grad(params, state, {"x": X[mask]}, key)
+        for one, other in zip(*map(jax.tree.leaves, (aux.state, alone.state)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(value, value_alone, rtol=1e-6)
+        assert set(aux.metrics) == set(alone.metrics)
+        for name, metric in aux.metrics.items():
+            np.testing.assert_allclose(metric, alone.metrics[name], rtol=1e-5)
+        for one, other in zip(*map(jax.tree.leaves, (slopes, slopes_alone)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match=r"mask must be \(6,\)"):
+        player.loss(params, state, {"x": X, "mask": mask[:2]}, key)

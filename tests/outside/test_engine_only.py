@@ -21,7 +21,7 @@ def test_a_flow_comes_near_the_entropy_of_a_mixture():
     density = data.load("ring", num_modes=3, radius=2.0, scale=0.5).density
     train, test = (np.asarray(density.sample(jax.random.key(seed), 20_000)) for seed in (0, 1))
     entropy = -np.mean(np.asarray(density.log_prob(test), np.float64))
-    result = normalizing_flow.fit(train, test, num_steps=1_500, num_seeds=2)
+    result = normalizing_flow.fit(train, test, num_steps=500, num_seeds=2)
     nats = result.evaluation["test_nats"]
     assert np.all(nats > entropy - 1e-3) and np.all(nats < entropy + 0.1)
     second = np.mean(result.evaluation["samples"] ** 2, axis=(1, 2))
@@ -33,8 +33,8 @@ def test_a_denoising_model_has_the_moments_of_a_gaussian():
     mean = np.array([1.0, -0.5], np.float32)
     factor = np.array([[0.8, 0.0], [0.5, 0.4]], np.float32)
     x = mean + np.random.default_rng(0).normal(size=(10_000, 2)).astype(np.float32) @ factor.T
-    task = denoising.denoising_task(2, num_steps=3_000)
-    result = training.train(task, jax.random.split(jax.random.key(0), 2), x, 3_000)
+    task = denoising.denoising_task(2, num_steps=1_200)
+    result = training.train(task, jax.random.split(jax.random.key(0), 2), x, 1_200)
     for samples in result.evaluation["samples"]:
         np.testing.assert_allclose(samples.mean(0), mean, atol=0.1)
         np.testing.assert_allclose(np.cov(samples.T), factor @ factor.T, atol=0.12)

@@ -53,7 +53,7 @@ def test_it_trains_and_says_how_its_codes_are_used(name):
     level is exp of the entropy of numpy's counts."""
     quantizer = QUANTIZERS[name]
     recipe = recipe_of(quantizer)
-    x, start, moved, metrics = trained(recipe, 300)
+    x, start, moved, metrics = trained(recipe, 100)
     log_likelihood = np.asarray(metrics["log_likelihood"])
     assert np.all(np.isfinite(log_likelihood)) and log_likelihood[-1] > log_likelihood[0] + 10
     _, quantized = vqvae_encode(recipe, moved.params, moved.state, x)
@@ -80,7 +80,7 @@ def test_residual_levels_refine_one_another():
     """With both codebooks the error is smaller than with the first alone."""
     quantizer = QUANTIZERS["residual"]
     recipe = recipe_of(quantizer)
-    x, _, moved, _ = trained(recipe, 300)
+    x, _, moved, _ = trained(recipe, 100)
     z, quantized = vqvae_encode(recipe, moved.params, moved.state, x)
     both = np.mean(np.square(z - quantized.quantized))
     single = quantization.residual_quantizer(6, 3, 1)

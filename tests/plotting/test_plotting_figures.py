@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.stats
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from PIL import Image
 
 from dgm_jax import plotting
@@ -132,6 +132,67 @@ def test_the_axis_holds_the_seeds_that_leave_the_band():
         "m"
     ].axes[0]
     assert axes.get_ylim()[1] >= 50
+
+
+def test_bands_end_where_values_end_and_the_axis_follows_the_lines():
+    """Student's band of (0, 8, 8, 8) is 6 -+ 6.4, wider than a count of 0 to 8 can be."""
+    values = np.array([[0.0, 8.0, 8.0, 8.0]] * 2)
+    extras = plotting.Extras({"modes": (0, 8)}, {"modes": {"perfect": 8.0}})
+    axes = plotting.training_curves([0, 1], {"a": {"modes": values}}, extras=extras)["modes"].axes[
+        0
+    ]
+    band = next(c for c in axes.collections if isinstance(c, PolyCollection))
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0.0, 8.0)
+    free = plotting.training_curves([0, 1], {"a": {"modes": values}})["modes"].axes[0]
+    band = next(c for c in free.collections if isinstance(c, PolyCollection))
+    assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(6 + 3.18245 * 2, abs=1e-3)
+    assert free.get_ylim() == pytest.approx((-0.48, 8.48))
+    assert axes.get_lines()[-1].get_ydata() == [8.0, 8.0]
+    assert axes.get_lines()[-1].get_linestyle() == "--"
+
+
+def test_below_four_seeds_there_are_dots_and_no_band():
+    for seeds, bands in ((3, 0), (4, 1)):
+        axes = plotting.training_curves([0, 1], {"a": {"m": np.ones((2, seeds))}})["m"].axes[0]
+        found = [c for c in axes.collections if isinstance(c, PolyCollection)]
+        dots = [c for c in axes.collections if isinstance(c, PathCollection)]
+        assert (len(found), len(dots)) == (bands, 1 - bands)
+        assert all(len(c.get_offsets()) == 2 * seeds for c in dots)
+
+
+def test_values_by_setting():
+    values = np.array([[1.0, 3.0], [2.0, 2.0], [np.nan, 5.0]])
+    figure = plotting.values_by_setting(
+        [0.001, 0.01, 0.1], {"": values}, xlabel="rate", log_x=True, limits=(0, None)
+    )
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "log" and axes.get_xlabel() == "rate"
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0.001", "0.01", "0.1"]
+    dots = next(c for c in axes.collections if isinstance(c, PathCollection)).get_offsets()
+    assert sorted(np.ma.compressed(np.ma.masked_invalid(dots[:, 1]))) == [1, 2, 2, 3, 5]
+    mean = next(line for line in axes.get_lines() if line.get_marker() == "o")
+    assert mean.get_ydata().tolist() == [2, 2, 5]
+    bars = next(c for c in axes.collections if isinstance(c, LineCollection)).get_segments()
+    # t(0.975, 1) = 12.7062 times a standard error of 1, cut at 0; one seed has no interval
+    assert bars[0][:, 1] == pytest.approx([0.0, 2 + 12.7062], abs=1e-3)
+    assert bars[2][:, 1].tolist() == [5, 5]
+    render(figure)
+    render(plotting.values_by_setting(["a", "b"], {"x": [[1], [2]], "y": [[3], [4]]}))
+    with pytest.raises(ConfigError, match=r"expected shape \[2, S\]"):
+        plotting.values_by_setting([1, 2], {"x": [[1]]})
+
+
+def test_heatmap_of_settings():
+    figure = plotting.heatmap_of_settings(
+        [[1.0, np.nan]], ["8", "16"], ["0.1"], xlabel="width", ylabel="rate"
+    )
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["8", "16"]
+    render(figure)
+    with pytest.raises(ConfigError, match=r"expected \[1, 2\]"):
+        plotting.heatmap_of_settings([[1.0]], ["8", "16"], ["0.1"])
 
 
 def test_curves_of_nothing_are_empty_not_an_error():

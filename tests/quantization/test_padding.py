@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import ConfigError
-from dgm_jax.quantization import codebook_ema, kmeans
+from dgm_jax.quantization import QUANTIZERS, codebook_ema, kmeans
 
 FAR = 1e3
 
@@ -71,3 +71,50 @@ def test_a_mask_of_another_shape_is_refused():
         codebook_ema.revive(jax.random.key(0), state, z, 0.5, mask=mask.ravel())
     with pytest.raises(ConfigError, match=r"mask must be \(4, 14\)"):
         kmeans(jax.random.key(0), z, 3, mask=mask[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "num", "more"),
+    [
+        ("moving_average", 24, {"threshold": 2.0}),
+        ("moving_average", 2000, {"threshold": 160.0}),  # so many are shuffled in two rounds
+        ("residual", 24, {"threshold": 2.0, "num_levels": 2}),
+        ("product", 24, {"threshold": 2.0, "num_heads": 2}),
+        ("codebook_loss", 24, {}),
+    ],
+)
+def test_a_quantizer_is_moved_by_the_real_vectors_alone(name, num, more):
+    """Start by k-means, update and revival: the bits are those of the call without padding."""
+    quantizer = QUANTIZERS[name](12, 2, start="kmeans", **more)
+    z, mask = _padded(num, 8)
+    real = z[mask]
+    key, key_update = jax.random.split(jax.random.key(3))
+    begin = jax.jit(lambda z, mask: quantizer.init(key, z, mask=mask))
+    params, state = begin(z, mask)
+    for one, other in zip(*map(jax.tree.leaves, ((params, state), begin(real, None))), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    @jax.jit
+    def step(z, mask):
+        quantized = quantizer.quantize(params, state, z)
+        return quantized, quantizer.update(key_update, state, z, quantized, mask=mask)
+
+    quantized, (moved, metrics) = step(z, mask)
+    expected, (alone, metrics_alone) = step(real, None)
+    np.testing.assert_array_equal(quantized.codes[mask], expected.codes)
+    np.testing.assert_array_equal(quantized.commitment_loss[mask], expected.commitment_loss)
+    for one, other in zip(*map(jax.tree.leaves, (moved, alone)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert metrics == metrics_alone
+    assert name == "codebook_loss" or 0 < metrics["revived"] < 24
+
+
+def test_a_batch_of_nothing_but_padding_moves_no_code():
+    quantizer = QUANTIZERS["moving_average"](3, 2)
+    params, state = quantizer.init(jax.random.key(0))
+    z = jnp.ones((5, 2))
+    quantized = quantizer.quantize(params, state, z)
+    nothing = np.zeros(5, bool)
+    moved, metrics = quantizer.update(jax.random.key(1), state, z, quantized, mask=nothing)
+    np.testing.assert_array_equal(moved.codebook, state.codebook)
+    assert metrics["revived"] == 0

@@ -2,25 +2,24 @@
 folders."""
 
 import base64
-import hashlib
-import html.parser
 import io
 import json
 import re
 
 import numpy as np
 import pytest
+from hostile_pages import PASSIVE, RAW, Injection, write_folder
 from PIL import Image
+from report_pages import check_harmless, check_readable, parse
+from small_run import make_run
 
 from dgm_jax import plotting
 from dgm_jax.core import RunDirectoryError
 from dgm_jax.report import format_table, statistics, write_report
 from dgm_jax.report.history import History, latest_metrics
-from dgm_jax.report.summaries import flattened
 from dgm_jax.report.text import failed_seed_text, number
 from dgm_jax.store import RunDirectory
 
-VOID = {"meta", "img", "source", "br", "link", "input"}
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -34,136 +33,23 @@ HOSTILE = [
 ]
 
 
-class Page(html.parser.HTMLParser):
-    """Tags with attributes, text without style, and whether every tag was closed in order."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.text, self.stack, self.style, self.wrong = [], "", [], "", []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.stack.append(tag)
-
-    def handle_endtag(self, tag):
-        if not self.stack or self.stack.pop() != tag:
-            self.wrong.append(tag)
-
-    def handle_data(self, data):
-        if self.stack and self.stack[-1] == "style":
-            self.style += data
-        else:
-            self.text += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def parse(path):
-    page = Page(path.read_text("utf-8"))
-    assert page.wrong == [] and page.stack == []
-    return page
-
-
-def check_harmless(page):
-    """No script, no handler, no request."""
-    names = {tag for tag, _ in page.tags}
-    assert not names & {
-        "script",
-        "iframe",
-        "object",
-        "embed",
-        "link",
-        "form",
-        "base",
-        "a",
-        "svg",
-        "foreignobject",
-    }
-    for tag, attributes in page.tags:
-        for name, value in attributes.items():
-            assert not name.startswith("on") and name != "style", (tag, name)
-            if name in ("src", "srcset"):
-                assert value.startswith("data:image/png;base64,"), (tag, name)
-            assert name not in ("href", "action", "background", "data"), (tag, name)
-    policy = next(
-        a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"
-    )
-    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
-    assert (
-        policy.startswith("default-src 'none'; img-src data:;")
-        and f"style-src 'sha256-{digest}'" in policy
-    )
-    assert "url(" not in page.style and "@import" not in page.style
-    assert all(image.get("alt") for image in page.all("img"))
-
-
-def make_run(path, *, finish=True, arms=("vanilla", "packed2"), name="gan_ring", extra=None):
-    """A small run; returns its summary."""
-    rng = np.random.default_rng(0)
-    with RunDirectory.create(
-        path, name, {"num_steps": 300, "num_seeds": 4, "learning_rate": 2e-4}
-    ) as run:
-        run.record({"name": "ring", "identity": "ring[8 modes, fresh samples]", "modes": 8})
-        last = {}
-        for arm in arms:
-            for step in (100, 200, 300):
-                modes = np.array([5.0, 6.0, 7.0, np.nan]) + (arm == "packed2") + step / 300
-                loss = rng.normal(size=4)
-                run.append_row(
-                    {"step": step, "arm": arm, "modes": modes, "loss": loss, "seconds": 1.5}
-                )
-            last[arm] = {"modes": modes, "loss": loss}
-        run.save_figure(
-            "samples", plotting.image_grid(rng.random((4, 8, 8))), caption="Samples at fixed noise."
-        )
-        metrics = {
-            arm: {name: statistics.summarize(values) for name, values in found.items()}
-            for arm, found in last.items()
-        }
-        first = {"arm": arms[0], "metric": "modes"}
-        summary = {
-            "experiment": name,
-            "config": run.config,
-            "arms": list(arms),
-            "num_seeds": 4,
-            "num_steps": 300,
-            "wall_seconds": 12.5,
-            "compile_seconds": 3.25,
-            "seed_steps_per_second": 812.0,
-            "failed_seeds": [{"arm": arms[0], "seed": 3, "step": 120, "reason": "loss not finite"}],
-            "metrics": metrics,
-            "reference": statistics.compare_with_reference(
-                metrics,
-                [
-                    first
-                    | {"published": 71.0, "spread": None, "source": "Table 3", "context": True},
-                    first | {"published": 7.6, "spread": 0.89, "source": "Table 1"},
-                    first | {"published": 70.0, "spread": None, "source": "Table 2"},
-                ],
-            ),
-            "explanations": {"modes": "Modes that hold at least 1 % of the samples."},
-            **(extra or {}),
-        }
-        if finish:
-            run.write_summary(flattened(summary))
-    return summary
-
-
 def test_report_of_a_finished_run(tmp_path):
     make_run(tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
     path = write_report(tmp_path)
     page = parse(path)
     check_harmless(page)
+    check_readable(page)
     assert path == tmp_path / "report.html" and path.stat().st_size < 1_000_000
     text = re.sub(r"\s+", " ", page.text)
     for words in [
         "gan_ring",
         "finished",
+        "12 s 4 seeds 300 steps 17,666 parameters ring[8 modes, fresh samples]",
+        "published 7.6 ± 0.89: within",
+        "published 70: outside",
+        "higher is better",
+        "Ranked by modes",
         "ring[8 modes, fresh samples]",
         "vanilla",
         "packed2",
@@ -193,7 +79,10 @@ def test_report_of_a_finished_run(tmp_path):
         and "[4.516, 9.484]" in text
         and "6.000, 7.000, 8.000, failed" in text
     )
-    assert len(page.all("picture")) == 2
+    # the headline, then the picture, then the curves; all else is folded
+    places = [text.index(w) for w in ("Ranked by", "Samples at", "Over training", "All metrics")]
+    assert places == sorted(places)
+    assert len(page.all("img")) == 3 and "1 more curves" in text
     assert any(
         "vanilla: mean 7 over 3 seeds at step 300" in image["alt"] for image in page.all("img")
     )
@@ -225,6 +114,22 @@ def test_report_of_a_run_that_was_killed(tmp_path):
     )
 
 
+def test_only_the_page_of_an_unfinished_run_asks_to_be_read_again(tmp_path):
+    for finish in (False, True):
+        make_run(tmp_path / str(finish), finish=finish)
+        page = parse(write_report(tmp_path / str(finish), refresh=30))
+        again = [m for m in page.all("meta") if m.get("http-equiv") == "refresh"]
+        assert [m["content"] for m in again] == ([] if finish else ["30"])
+
+
+def test_an_experiment_says_what_an_unfinished_folder_does_not(tmp_path):
+    make_run(tmp_path, finish=False)
+    display = {"headline": ["loss"], "levels": {"loss": "modes"}, "explanations": {"loss": "Nats."}}
+    text = re.sub(r"\s+", " ", parse(write_report(tmp_path, display)).text)
+    assert "Nats." in text and "more curves" not in text
+    assert "modes: vanilla 7.000 [4.516, 9.484]; packed2 8.000" in text
+
+
 def test_report_before_the_first_step_and_during_a_run(tmp_path):
     with RunDirectory.create(tmp_path, "gan_ring", {"num_steps": 5}) as run:
         assert "no step logged yet" in parse(write_report(tmp_path)).text
@@ -232,77 +137,85 @@ def test_report_before_the_first_step_and_during_a_run(tmp_path):
         assert "step 1 of 5" in parse(write_report(tmp_path)).text
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_text_stays_text(tmp_path, hostile):
-    metrics = {
-        f"{hostile}/m{hostile}": statistics.summarize([1.0, 2.0]),
-        "b/x": statistics.summarize([1.0, 2.0]),
-    }
+def test_hostile_texts_stay_texts(tmp_path):
+    """All of them in every place; `tests/faults pages` opens more of them in a browser."""
+    first, second, *_ = HOSTILE
+    metrics = {f"{arm}/m{h}": statistics.summarize([1.0, 2.0]) for arm in HOSTILE for h in HOSTILE}
+    difference = {"mean": first, "interval_95": [first, second], "p_value": first}
     summary = {
-        "experiment": hostile,
-        "arms": [hostile, "b"],
-        "num_steps": hostile,
-        "num_seeds": hostile,
+        "experiment": first,
+        "arms": HOSTILE,
+        "num_steps": first,
+        "num_seeds": second,
         "metrics": metrics,
-        "failed_seeds": [hostile, {"seed": hostile, "arm": hostile, "reason": hostile}],
+        "failed_seeds": [*HOSTILE, *({"seed": h, "arm": h, "reason": h} for h in HOSTILE)],
         "reference": [
-            {
-                "metric": hostile,
-                "published": hostile,
-                "spread": hostile,
-                "source": hostile,
-                "own": hostile,
-                "interval_95": [hostile, hostile],
-                "within": True,
-            }
+            {"metric": f"{arm}/m{h}", "published": h, "spread": h, "source": h, "own": h}
+            | {"interval_95": [h, h], "within": True}
+            for arm, h in zip(HOSTILE, reversed(HOSTILE), strict=True)
         ],
-        "differences": [
-            {
-                "metric": hostile,
-                "arm": hostile,
-                "baseline": hostile,
-                "mean": hostile,
-                "interval_95": hostile,
-                "p_value": hostile,
-            }
-        ],
-        "explanations": {f"m{hostile}": hostile},
-        "notes": [hostile],
-        "wall_seconds": hostile,
-        "timing": {hostile: {hostile: hostile}},
-        "dataset": {hostile: hostile, "name": hostile},
-        "layout": hostile,
+        "differences": [{"metric": h, "arm": h, "baseline": h, **difference} for h in HOSTILE],
+        "explanations": {f"m{h}": h for h in HOSTILE},
+        "display": {
+            "headline": [f"m{h}" for h in HOSTILE],
+            "better": {f"m{h}": "higher" for h in HOSTILE},
+        },
+        "notes": HOSTILE,
+        "wall_seconds": first,
+        "timing": {h: {h: h} for h in HOSTILE},
+        "dataset": {h: h for h in HOSTILE} | {"name": first},
+        "layout": second,
     }
-    with RunDirectory.create(tmp_path, hostile, {"note": hostile, hostile: 1}) as run:
-        run.append_row({"step": 1, "arm": hostile, f"m{hostile}": [1.0, 2.0]})
-        run.save_figure(
-            hostile,
-            plotting.training_curves([0], {hostile: {hostile: [[1.0]]}})[hostile],
-            caption=hostile,
-        )
+    with RunDirectory.create(tmp_path, first, dict.fromkeys(HOSTILE, second)) as run:
+        run.append_row({"step": 1, "arm": first, f"m{first}": [1.0, 2.0]})
+        for hostile in HOSTILE:
+            run.save_figure(hostile, plotting.lines([0], {"y": [0]}), caption=hostile)
         run.write_summary(summary)
     page = parse(write_report(tmp_path))
     check_harmless(page)
-    assert page.text.count(hostile) >= 20
+    check_readable(page)
+    assert min(page.text.count(hostile) for hostile in HOSTILE) >= 15
     assert not {tag for tag, _ in page.tags} & {"b"}
+
+
+@pytest.mark.parametrize("payload", ["control", "surrogate", "long", "direction"])
+def test_what_cannot_be_seen_is_replaced_and_what_is_long_is_cut(tmp_path, payload):
+    write_folder(tmp_path / "run", Injection(payload, "note", PASSIVE[payload], False, False), "")
+    text = parse(write_report(tmp_path / "run")).text
+    assert not re.search(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text
+    )
+    assert ("\ufffd" in text) == (payload != "long") and len(text) < 20_000
+
+
+@pytest.mark.parametrize("payload", RAW)
+def test_numbers_and_depths_of_any_size_give_a_page(tmp_path, payload):
+    for place in ("value", "setting"):
+        root = tmp_path / place
+        write_folder(root, Injection(payload, place, RAW[payload], True, False), "")
+        try:
+            check_harmless(parse(write_report(root)))
+        except RunDirectoryError as error:
+            assert ".json" in str(error)
 
 
 def test_many_and_large_pictures_fit_into_5_megabytes(tmp_path):
     rng = np.random.default_rng(0)
     with RunDirectory.create(tmp_path, "e", {}) as run:
         run.append_row({"step": 1, "loss": [1.0]})
-        for index in range(12):
-            noise = Image.fromarray(rng.integers(0, 256, (600, 600, 3), np.uint8))
+        for index in range(4):
+            noise = Image.fromarray(rng.integers(0, 256, (700, 700, 3), np.uint8))
             noise.save(run.figures / f"noise{index}.png")
         for step in range(20):
             Image.new("L", (8, 8), step).save(run.figures / f"snapshot_{step * 50:08d}.png")
     path = write_report(tmp_path)
     page = parse(path)
     assert path.stat().st_size < 5_000_000
-    assert len(page.all("img")) == 1 + 12 + 6
+    assert len(page.all("img")) == 1 + 4 + 6
     shown = re.findall(r"snapshot_(\d+)", page.text)
     assert shown[0] == "00000000" and shown[-1] == "00000950"
-    assert "18 of the 32 pictures" in page.text
+    assert "10 of the 24 pictures" in page.text
+    assert page.text.index("noise0") < page.text.index("Over training") < page.text.index("noise3")
     for image in page.all("img"):
         Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1]))).verify()
 
@@ -455,7 +368,7 @@ def test_history_joins_rows_of_a_step_and_thins_long_runs():
         {"step": "7", "loss": [9, 9]},
     ]
     history = History(rows)
-    steps, curves = history.curves(10)
+    steps, curves = history.curves(["loss", "modes"])
     assert (
         history.arms == ["x", "y"]
         and history.metrics == ["loss", "modes"]

@@ -78,7 +78,7 @@ def test_values_have_the_types_of_the_settings():
         "hidden=64,128",
         "biased=True,False",
         "method=a,b",
-        "limit=3",
+        "limit=3,log:10..1000:3",
     ]
     assert parse_grid(EXPERIMENT, words) == {
         "rate": (1e-4, 2.0),
@@ -86,14 +86,17 @@ def test_values_have_the_types_of_the_settings():
         "hidden": (64, 128),
         "biased": (True, False),
         "method": ("a", "b"),
-        "limit": (3.0,),
+        "limit": (3.0, 10.0, 100.0, 1000.0),
     }
 
 
 @pytest.mark.parametrize(
     "cells, words",
     [
-        (["rtae=1,2"], ["rtae", "rate"]),
+        (["rtae=1,2"], ["rtae", "did you mean 'rate'", "has: method, rate, width, hidden, shares"]),
+        (["xyz=1"], ["no setting 'xyz'; it has: method, rate"]),
+        (["rate=log:0..1:3"], ["rate=log:0..1:3", "above 0"]),
+        (["source=log:0..1:3"], ["source", "log:0..1:3"]),
         (["width=1.5"], ["width", "int", "1.5"]),
         (["biased=yes"], ["biased", "True or False", "yes"]),
         (["source=naer"], ["source", "'naer'", "did you mean 'near'"]),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tiny_game import Tiny, build, concluding, rows_of, run, stopping, summary_of, tiny
 
-from dgm_jax.report.page import number
+from dgm_jax.report.text import number
 from dgm_jax.run.cells import arms, groups
 from dgm_jax.run.lanes import lanes_of
 
@@ -57,7 +57,7 @@ def test_a_run_leaves_its_folder(undisturbed):
     assert min(error["per_seed"]) <= low <= error["mean"] <= high <= max(error["per_seed"])
     assert error["interquartile_mean"] == pytest.approx(error["mean"])  # of 3 seeds none is cut
     report = (undisturbed / "report.html").read_text("utf-8")
-    assert "<th>IQM</th><th>bootstrap</th>" in report
+    assert '<th scope="col">IQM</th><th scope="col">bootstrap</th>' in report
     assert f"[{number(low)}, {number(high)}]" in report
     assert [row["step"] for row in rows_of(undisturbed)] == [10, 20, 30]
     assert all(len(row["error"]) == 3 and len(row["p.loss"]) == 3 for row in rows_of(undisturbed))

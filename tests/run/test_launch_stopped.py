@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny_game import BASIC, concluding, rows_of, run, stopping, summary_of, tiny
 
-from dgm_jax.run import main
+from dgm_jax.run import load, main
 
 pytestmark = pytest.mark.optimized
 
@@ -26,19 +26,34 @@ def starts(num_seeds):
     return [float(jax.random.normal(key)) for key in keys]
 
 
-def test_a_seed_that_diverges_is_reported_and_the_others_keep_their_bits(undisturbed, tmp_path):
-    sick = int(np.argmax(starts(3)))
-    threshold = sorted(starts(3))[-2]
-    assert run(tmp_path, "--poison", str(threshold)) == 0
-    summary = summary_of(tmp_path)
+@pytest.mark.parametrize("strategy", ["map", "vmap"])
+def test_one_seed_of_32_that_diverges_is_reported_and_the_others_keep_their_bits(
+    strategy, tmp_path
+):
+    """Rows, results, hashes and saved models, against the run in which that seed is well."""
+    sick = int(np.argmax(starts(32)))
+    threshold = sorted(starts(32))[-2]
+    flags = ("--num_seeds", "32", "--strategy", strategy)
+    assert run(tmp_path / "well", *flags) == 0
+    assert run(tmp_path / "sick", *flags, "--poison", str(threshold)) == 0
+    well, summary = summary_of(tmp_path / "well"), summary_of(tmp_path / "sick")
+    assert well["failed_seeds"] == []
     assert [(f["seed"], f["step"]) for f in summary["failed_seeds"]] == [(sick, 5)]
-    per_seed = summary["metrics"]["w"]["per_seed"]
-    healthy = summary_of(undisturbed)["metrics"]["w"]["per_seed"]
-    assert per_seed[sick] is None
-    assert [w for i, w in enumerate(per_seed) if i != sick] == [
-        w for i, w in enumerate(healthy) if i != sick
-    ]
-    assert all(row["w"][sick] is None for row in rows_of(tmp_path))
+    assert set(summary["metrics"]) == set(well["metrics"])
+    others = [seed for seed in range(32) if seed != sick]
+    for name, metric in summary["metrics"].items():
+        values, expected = metric["per_seed"], well["metrics"][name]["per_seed"]
+        assert values[sick] is None
+        assert [values[i] for i in others] == [expected[i] for i in others]
+    rows, rows_well = rows_of(tmp_path / "sick"), rows_of(tmp_path / "well")
+    assert [row["step"] for row in rows] == [row["step"] for row in rows_well] == [10, 20, 30]
+    for row, row_well in zip(rows, rows_well, strict=True):
+        assert row["w"][sick] is None  # a frozen seed has no values, from its first row on
+        for name in ("w", "error", "p.loss", "p.seen"):
+            assert [row[name][i] for i in others] == [row_well[name][i] for i in others]
+    saved = [load(tmp_path / name, experiment=tiny()).params["p"] for name in ("well", "sick")]
+    same = np.asarray(saved[0]["w"]) == np.asarray(saved[1]["w"])
+    assert np.flatnonzero(~same).tolist() == [sick]
 
 
 def test_all_seeds_diverged_ends_the_run_early_with_6(tmp_path):

@@ -1,10 +1,13 @@
 """Sizes of trees by hand, and runs that cannot fit into a memory that is made up."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import psutil
 import pytest
+from tiny_game import Tiny, build, run, tiny
 
 from dgm_jax.core import ConfigError, Lane
 from dgm_jax.run import memory
@@ -48,7 +51,13 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch):
     assert 85 <= number <= 100  # a quarter of it fits, but for what the process grows meanwhile
     two = memory_error(lanes(4 * free), [*device, *device])
     assert int(two.split("at most ")[1].split(" lanes")[0]) == pytest.approx(number / 2, abs=8)
-    assert "at most 0 lanes" in memory_error(lanes(4 * free), device, {"x": lanes(2 * free)})
+    assert "not one lane would fit" in memory_error(lanes(4 * free), device, {"x": lanes(2 * free)})
+
+
+def test_seeds_beyond_all_memory_are_refused_before_their_keys_are_made(tmp_path, capfd):
+    assert run(tmp_path, "--num_seeds", str(2**31 - 1)) == 2
+    said = capfd.readouterr().err
+    assert "the keys alone of its 2,147,483,647 lanes" in said and "94.5 GB" in said
 
 
 def memory_error(lanes, devices, data=DATA):
@@ -57,14 +66,24 @@ def memory_error(lanes, devices, data=DATA):
     return str(error.value)
 
 
-def test_the_limit_is_the_least_of_machine_and_control_group(monkeypatch, tmp_path):
+def test_the_limit_is_the_least_of_machine_and_control_groups(monkeypatch, tmp_path):
+    """Of the process's own control group and of those it lies in, by either version."""
     assert memory.memory_of(jax.devices()[0]).num_bytes <= psutil.virtual_memory().total
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "_GROUP_LIMITS", (str(limit),))
-    for text, owner in (("max\n", "the machine"), ("1000000\n", "the control group")):
-        limit.write_text(text)
-        assert memory.memory_of(jax.devices()[0]).owner == owner
-    assert memory.memory_of(jax.devices()[0]).num_bytes == 1_000_000
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path)
+    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
+    for own, folder, name in (
+        ("", "", "memory.max"),
+        ("0::/user.slice/session-2.scope\n", "user.slice", "memory.max"),
+        ("1:cpu:/\n4:memory:/lxc/box\n", "memory/lxc/box", "memory.limit_in_bytes"),
+    ):
+        (tmp_path / "own").write_text(own)
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        limit = tmp_path / folder / name
+        for text, owner in (("max\n", "the machine"), ("1000000\n", "the control group")):
+            limit.write_text(text)
+            assert memory.memory_of(jax.devices()[0]).owner == owner
+        assert memory.memory_of(jax.devices()[0]).num_bytes == 1_000_000
+        limit.unlink()
 
 
 @pytest.mark.parametrize(
@@ -72,3 +91,81 @@ def test_the_limit_is_the_least_of_machine_and_control_group(monkeypatch, tmp_pa
 )
 def test_units(num_bytes, text):
     assert memory.in_units(num_bytes) == text
+
+
+def by_numpy():
+    return np.zeros(2**60, np.uint8)
+
+
+def by_jax():
+    return jax.block_until_ready(jnp.zeros(2**47, jnp.uint8))
+
+
+@pytest.mark.parametrize("allocate", [by_numpy, by_jax])
+@pytest.mark.parametrize("place", ["load", "finalise"])
+def test_an_exhausted_memory_is_a_sentence(place, allocate, tmp_path, capfd):
+    """Real allocations that no machine grants, where no estimate sees them."""
+    experiment = tiny(**{place: lambda *arguments: allocate()})
+    assert run(tmp_path, experiment=experiment) == 2
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith("error: memory is exhausted (") and "of which this process held" in said
+    assert "lower --num_seeds" in said and "nothing of the run was trained yet" in said
+
+
+@pytest.mark.parametrize("place", ["evaluate", "conclude"])
+def test_a_program_that_gets_no_memory_does_not_end_the_process(
+    place, monkeypatch, tmp_path, capfd
+):
+    """A real allocation again, after an estimate that was told of endless memory."""
+    monkeypatch.setattr("dgm_jax.run.estimate.memory_of", lambda device: Memory(2**62, "all"))
+
+    def greedy(config, hyper, inputs):
+        def sort(train_state, arrays, key):
+            numbers = jax.random.normal(key, (2**44,)) + train_state.params["p"]["w"]
+            return {"middle": jnp.sort(numbers)[2**43]}
+
+        return build(config, hyper, inputs)._replace(**{place: sort})
+
+    assert run(tmp_path, "--num_seeds", "1", experiment=tiny(build=greedy)) == 2
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith("error: memory is exhausted (RESOURCE_EXHAUSTED")
+    assert (place == "evaluate") == ("nothing of the run was trained yet" in said)
+    assert (place == "conclude") == ("its last checkpoint is saved" in said)
+
+
+def test_other_errors_of_a_device_are_passed_on():
+    with (
+        pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"),
+        memory.exhaustion_told("rest"),
+    ):
+        raise jax.errors.JaxRuntimeError("INTERNAL: a fault of the program")
+    with pytest.raises(ConfigError, match="RESOURCE_EXHAUSTED: Out of memory.*; rest"):
+        with memory.exhaustion_told("rest"):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+
+def test_advice_names_the_settings_that_there_are():
+    named = types.SimpleNamespace(num_seeds=1, batch_size=2, num_eval=None)
+    assert memory.advice(named, "map") == "lower --num_seeds, --batch_size or --num_eval"
+    assert memory.advice(Tiny()) == "lower --num_seeds"
+    assert memory.advice(Tiny(), "vmap").endswith("one after the other with --strategy map")
+
+
+def test_what_is_held_grows_with_an_array():
+    before = memory.in_use(jax.devices())
+    array = jax.block_until_ready(jax.numpy.ones(10_000_000))
+    assert memory.in_use(jax.devices()) - before > 0.5 * array.nbytes
+
+
+def test_a_device_says_what_it_holds():
+    class Device:
+        platform = "gpu"
+
+        def __init__(self, held):
+            self.held = held
+
+        def memory_stats(self):
+            return self.held
+
+    assert memory.in_use([Device({"bytes_in_use": 5}), Device({"bytes_in_use": 7})]) == 7
+    assert memory.in_use([Device(None)]) is None

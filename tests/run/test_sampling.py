@@ -53,7 +53,7 @@ def test_arrays_are_what_the_model_gives(ring, here):
     [
         (["--arm", "vanila"], "unknown arm 'vanila'; known: averaged"),
         (["--seed", "2"], "seed must be 0 to 1, got 2"),
-        (["--num", "0"], "num must be at least 1, got 0"),
+        (["--num", "0"], "num must be at least 1 and less than 2**31, got 0"),
         (["--key", "-1"], "key must be at least 0, got -1"),
         (["--text", "a bag"], "gan_ring makes no samples from texts: leave --text out"),
         (["--out", "samples.pdf"], "out must end in .png or .npz, got 'samples.pdf'"),

@@ -13,7 +13,7 @@ import pytest
 import rich.console
 
 from dgm_jax.core import ConfigError
-from dgm_jax.terminal import displays, progress
+from dgm_jax.terminal import progress, texts
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.terminal.signals import Interrupted
 
@@ -211,7 +211,62 @@ def test_a_line_says_which_arm_and_what_the_time_left_covers(mode):
     ],
 )
 def test_arms_text(arms, text):
-    assert displays.arms_text(arms) == text
+    assert texts.arms_text(arms) == text
+
+
+def test_steps_within_a_chunk_move_the_bar_and_are_no_rows():
+    """The rate before the first row is that since the beginning; later it leaves out none of what
+    is between rows."""
+    shown, stream, clock = session("json")
+    shown.memory = lambda: 2_500_000
+    with shown.training("a", total=100, num_seeds=3):
+        clock.now += 4.0
+        shown.running(8)
+        clock.now += 6.0
+        shown.update(20, {"modes": 5.0})
+        clock.now += 5.0
+        shown.running(10)
+    first, second = events_of(stream, "running")
+    assert first["metrics"] == {} and second["metrics"] == {"modes": 5.0}
+    assert [e["step"] for e in (first, second)] == [8, 30]
+    assert first["seed_steps_per_second"] == pytest.approx(3 * 8 / 4)
+    assert first["eta_seconds"] == pytest.approx(92 / 2)
+    assert second["seed_steps_per_second"] == pytest.approx(3 * 30 / 15)
+    assert first["memory_bytes"] == 2_500_000
+
+
+def test_a_log_file_hears_of_a_long_chunk():
+    shown, stream, clock = session("lines")
+    shown.memory = lambda: 2_500_000
+    with shown.training("a", total=100, num_seeds=1):
+        for step in range(1, 20):
+            clock.now += 2.0
+            shown.running(step)
+        assert stream.getvalue().splitlines()[1:] == [
+            "a 8/100 (8 %)  0.5 seed-steps/s  ETA 3:04  memory 2.5 MB",
+            "a 16/100 (16 %)  0.5 seed-steps/s  ETA 2:48  memory 2.5 MB",
+        ]
+
+
+def test_a_terminal_shows_a_clock_before_the_first_row():
+    shown, stream, clock = session("rich")
+    shown._sink.console = rich.console.Console(file=stream, width=200)
+    shown.memory = lambda: 1_234_000_000
+    with shown, shown.training("a", total=100, num_seeds=5):
+        clock.now += 75.0
+        shown._sink.console.print(shown._sink.block())
+        assert "a: first of 100 steps for 5 seeds  1:15  memory 1.23 GB" in stream.getvalue()
+        shown.running(50)
+        clock.now += 15.0
+        shown._sink.console.print(shown._sink.block())
+        assert "50/100" in stream.getvalue() and "training  1:30" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "num_bytes, text", [(500, "0.5 kB"), (2.5e6, "2.5 MB"), (1.234e9, "1.23 GB"), (8e12, "8 TB")]
+)
+def test_units(num_bytes, text):
+    assert texts.in_units(num_bytes) == text
 
 
 def test_quiet_shows_notices_only():
@@ -331,7 +386,7 @@ def test_wrong_use_is_an_error():
     ],
 )
 def test_clock_text(seconds, text):
-    assert displays.clock_text(seconds) == text
+    assert texts.clock_text(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -350,7 +405,7 @@ def test_clock_text(seconds, text):
     ],
 )
 def test_seeds_text(failed, text):
-    assert displays.seeds_text(9, failed) == text
+    assert texts.seeds_text(9, failed) == text
 
 
 @pytest.mark.parametrize("mode", ["auto", "lines", "json", "rich", "quiet"])

@@ -2,6 +2,8 @@
 fault."""
 
 import functools
+import io
+import json
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import pytest
 
 from dgm_jax import parallel, training
 from dgm_jax.core import Aux, ConfigError, Player, Task
+from dgm_jax.terminal.progress import Progress
 
 KEYS = jax.random.split(jax.random.key(0), 2)
 
@@ -105,3 +108,17 @@ def test_a_slip_is_named(change, message):
 def test_lanes_need_typed_keys_and_as_many_numbers(keys, hyper, message):
     with pytest.raises(ConfigError, match=message):
         play(task(), keys, hyper)
+
+
+def test_progress_hears_of_steps_and_chunks():
+    """A `Progress` that writes JSON: the last step of each chunk with its metrics."""
+    stream = io.StringIO()
+    with Progress("json", stream) as progress:
+        training.train(task(), KEYS, (), 6, chunk_steps=3, progress=progress)
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    steps = {event["step"]: event["metrics"] for event in events if event["event"] == "progress"}
+    assert {3, 6} <= set(steps) and max(steps) == 6
+    losses = [0.8 ** (2 * step) for step in range(6)]  # x -> .8 x, and the loss is x^2
+    np.testing.assert_allclose(steps[3]["p.loss"], [np.mean(losses[:3])] * 2, rtol=1e-4)
+    np.testing.assert_allclose(steps[6]["p.loss"], [np.mean(losses[3:])] * 2, rtol=1e-4)
+    assert events[0]["event"] == "training_start" and events[-1]["event"] == "training_end"

@@ -20,7 +20,8 @@ class Quantize(nn.Module):
     What the quantizer trains by gradient is the parameter `codebook`, and what it moves itself is
     the variable `state` of the collection `codebook`; either is absent if the quantizer has none.
     With `train` the state moves after quantizing, so the collection must be mutable (`from_flax`
-    sees to that). A quantizer that starts by k-means starts from the input of `init`.
+    sees to that). A quantizer that starts by k-means starts from the input of `init`. With `mask`,
+    bool[*B], False for vectors that only fill up a batch, these move no state.
 
     Attributes:
         quantizer: any `core.Quantizer`.
@@ -34,10 +35,11 @@ class Quantize(nn.Module):
     rng_collection: str = "dropout"
 
     @nn.compact
-    def __call__(self, z: Array, train: bool = False) -> Quantized:
-        """Quantize z [*B, D]; with `train` the state moves."""
+    def __call__(self, z: Array, train: bool = False, *, mask: Array | None = None) -> Quantized:
+        """Quantize z [*B, D]; with `train` the state moves by the vectors that `mask` keeps."""
+        padding = {} if mask is None else {"mask": mask}
         if self.is_initializing():
-            self._start(z)
+            self._start(z, padding)
         params = self.get_variable("params", "codebook", {})
         state = self.get_variable(COLLECTION, "state", {})
         quantized = self.quantizer.quantize(params, state, z)
@@ -48,15 +50,15 @@ class Quantize(nn.Module):
                 f" {self.rng_collection!r}",
             )
             key = self.make_rng(self.rng_collection)
-            state, _ = self.quantizer.update(key, state, z, quantized)
+            state, _ = self.quantizer.update(key, state, z, quantized, **padding)
             self.put_variable(COLLECTION, "state", state)
         return quantized
 
-    def _start(self, z: Array) -> None:
+    def _start(self, z: Array, padding: dict[str, Array]) -> None:
         """Store the quantizer's first values, once for a module that is called twice."""
         if self.has_variable("params", "codebook") or self.has_variable(COLLECTION, "state"):
             return
-        params, state = self.quantizer.init(self.make_rng("params"), z)
+        params, state = self.quantizer.init(self.make_rng("params"), z, **padding)
         if jax.tree.leaves(params):
             self.put_variable("params", "codebook", params)
         if jax.tree.leaves(state):
@@ -72,7 +74,8 @@ class NnxQuantize(nnx.Module):
 
     `params` holds what the quantizer trains by gradient (`nnx.Param`) and `state` what it moves
     (`QuantizerState`). As in `nnx.BatchNorm`, the state moves unless `use_running_average`, which
-    `module.eval()` sets and `module.train()` resets.
+    `module.eval()` sets and `module.train()` resets. Vectors for which `mask`, bool[*B], is False
+    only fill up a batch and move nothing.
 
     Args:
         quantizer: any `core.Quantizer`.
@@ -96,12 +99,13 @@ class NnxQuantize(nnx.Module):
         self.state = QuantizerState(state)
         self.rngs = rngs["dropout"].fork()
 
-    def __call__(self, z: Array) -> Quantized:
-        """Quantize z [*B, D]; unless `use_running_average` the state moves."""
+    def __call__(self, z: Array, *, mask: Array | None = None) -> Quantized:
+        """Quantize z [*B, D]; unless `use_running_average` the state moves by those in `mask`."""
         params = self.params.get_value()
         state = self.state.get_value()
         quantized = self.quantizer.quantize(params, state, z)
         if not self.use_running_average:
-            state, _ = self.quantizer.update(self.rngs(), state, z, quantized)
+            padding = {} if mask is None else {"mask": mask}
+            state, _ = self.quantizer.update(self.rngs(), state, z, quantized, **padding)
             self.state.set_value(state)
         return quantized

@@ -27,26 +27,6 @@ class Estimate(NamedTuple):
     gradient: Array  # [*E, K], as the logits; at least float32
 
 
-def expectation(
-    estimator: Estimator, key: Key, objective: Objective, logits: Array, **options
-) -> Array:
-    """E[objective] as a scalar to differentiate: its value is the estimate's, and so is its
-    gradient in the logits.
-
-    With respect to anything else that the objective closes over, the derivative is that of
-    the estimate's value (the mean derivative over the points where the objective was
-    evaluated). `jax.vmap` over (key, logits) gives a batch of encoders' outputs.
-
-    Example: `jax.grad(lambda params:
-        expectation(ESTIMATORS["rebar"], key, f, encode(params)))(params)`.
-    """
-    logits = as_logits(logits)
-    estimate = estimator(key, objective, jax.lax.stop_gradient(logits), **options)
-    free = jnp.where(jnp.isneginf(logits), 0, logits)
-    slope = jax.lax.stop_gradient(estimate.gradient)
-    return estimate.value + jnp.sum(slope * (free - jax.lax.stop_gradient(free)))
-
-
 def prepare(logits: Array) -> Array:
     """Logits in at least float32, with -inf (a class that is never drawn) made finite."""
     logits = as_logits(logits)

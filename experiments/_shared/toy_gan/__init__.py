@@ -30,6 +30,10 @@ Method = Literal[
     "consensus",
 ]
 SWEEPABLE = ("learning_rate", "penalty_weight", "noise_scale")
+READ_WHERE = {
+    "penalty_weight": {"method": ("r1", "dragan", "wgan_gp")},
+    "noise_scale": {"method": ("instance_noise",)},
+}
 
 EXPLANATIONS = {
     "modes": "Modes that hold at least 1 % of all samples within three sigma.",
@@ -61,6 +65,22 @@ EXPLANATIONS = {
         "log 2 + V / 2, which the Jensen-Shannon divergence exceeds for any discriminator."
     ),
 }
+BETTER: dict[str, Literal["higher", "lower"]] = {
+    "modes": "higher",
+    "modes_any_hit": "higher",
+    "valid": "higher",
+    "mode_tv": "lower",
+    "reverse_kl": "lower",
+}
+RANGES: dict[str, tuple[float | None, float | None]] = {
+    "modes": (0, None),
+    "modes_any_hit": (0, None),
+    "valid": (0, 1),
+    "mode_tv": (0, 1),
+    "reverse_kl": (0, None),
+    "entropy": (0, None),
+}
+LEVELS = {name: f"perfect_{name}" for name in ("modes", "valid", "mode_tv", "reverse_kl")}
 HEADLINE = ("modes", "valid", "mode_tv", "reverse_kl", "perfect_valid", "perfect_mode_tv")
 
 

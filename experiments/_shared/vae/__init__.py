@@ -9,14 +9,16 @@ from dgm_jax.run.settings import StudyConfig
 
 Network = Literal["convolutional", "dense"]
 DATA_SETTINGS = ("data", "binarization")
+READ_WHERE = {"hidden": {"network": ("dense",)}}
 
 
 @dataclasses.dataclass(frozen=True)
 class VaeConfig(StudyConfig):
     """Settings of a VAE on binarised images."""
 
-    data: str = "fashion_mnist"
-    """A set of images by name (dgm_jax.data.load)."""
+    data: str = "auto"
+    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
+    fashion_mnist, mnist_5k and digits."""
     binarization: Binarization = "static"
     """static (each pixel drawn once with probability x / 255), dynamic (anew in each training
     batch) or threshold."""

@@ -1,0 +1,137 @@
+"""The first thing a reader sees: a matrix of arms and headline values, the best ones marked."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from dgm_jax.report.display import Display
+from dgm_jax.report.summaries import Nested
+from dgm_jax.report.text import interval, is_number, number
+
+
+class Cell(NamedTuple):
+    """One value: mean over seeds, 95 % interval, seeds, whether no other arm is better, and rows
+    of published values."""
+
+    mean: Any
+    interval: Any
+    seeds: str
+    best: bool
+    published: list[dict]
+
+
+class Column(NamedTuple):
+    """A metric: name, explanation, "higher" or "lower" or "", and the text of its level."""
+
+    name: str
+    explanation: str
+    better: str
+    level: str
+
+
+class Matrix(NamedTuple):
+    """`rows` are (arm, [Cell or None]) in the order of `ranked_by`, best first; without one as they
+    were trained."""
+
+    columns: list[Column]
+    rows: list[tuple[str, list[Cell | None]]]
+    ranked_by: str | None
+
+    @property
+    def marked(self) -> bool:
+        """Whether any cell is the best of its column."""
+        return any(cell is not None and cell.best for _, cells in self.rows for cell in cells)
+
+
+def matrix(metrics: Nested, display: Display, published: Iterable[dict] = ()) -> Matrix | None:
+    """The headline of a run, or None where nothing was measured.
+
+    Args:
+        metrics: {arm: {metric: summary}}.
+        display: of the experiment.
+        published: rows of `statistics.compare_with_reference`.
+    """
+    names = display.columns(metrics)
+    if not names:
+        return None
+    by_place: dict[tuple[str, str], list[dict]] = {}
+    for row in published:
+        by_place.setdefault((str(row.get("arm")), str(row.get("metric"))), []).append(row)
+    best = {name: _best(metrics, name, display.better.get(name)) for name in names}
+    rank, _ = display.ranking(metrics)
+    rows = []
+    for arm in arms_in_order(metrics, display):
+        cells = [
+            _cell(metrics[arm].get(name), best[name], by_place.get((arm, name), []))
+            for name in names
+        ]
+        rows.append((arm, cells))
+    columns = [_column(metrics, display, name) for name in names]
+    return Matrix(columns, rows, rank if len(rows) > 1 else None)
+
+
+def _column(metrics: Nested, display: Display, name: str) -> Column:
+    levels = display.level(metrics, name).items()
+    level = ", ".join(f"{text} {number(value)}" for text, value in levels)
+    return Column(name, display.explanations.get(name, ""), display.better.get(name, ""), level)
+
+
+def _cell(summary: dict | None, best: float | None, published: list[dict]) -> Cell | None:
+    if summary is None:
+        return None
+    per_seed = summary.get("per_seed")
+    per_seed = per_seed if isinstance(per_seed, list) else []
+    count = sum(v is not None for v in per_seed)
+    seeds = str(count) if count == len(per_seed) else f"{count} of {len(per_seed)}"
+    mean = summary.get("mean")
+    marked = best is not None and is_number(mean) and mean == best
+    return Cell(mean, summary.get("interval_95"), seeds, marked, published)
+
+
+def _means(metrics: Nested, name: str) -> dict[str, float]:
+    found = {arm: summaries.get(name, {}).get("mean") for arm, summaries in metrics.items()}
+    return {arm: mean for arm, mean in found.items() if is_number(mean)}
+
+
+def _best(metrics: Nested, name: str, better: str | None) -> float | None:
+    """The best mean; None where no direction is stated, or all arms are equal."""
+    means = _means(metrics, name).values()
+    if better is None or len(set(means)) < 2:
+        return None
+    return max(means) if better == "higher" else min(means)
+
+
+def arms_in_order(metrics: Nested, display: Display, metric: str | None = None) -> list[str]:
+    """The arms, best first, by a metric that has a direction or by the one that ranks the run; arms
+    without a mean last. As they were trained where there is no such metric."""
+    rank, higher = display.ranking(metrics)
+    if metric is not None:
+        rank, higher = metric, display.better.get(metric) == "higher"
+    if not rank:
+        return list(metrics)
+    means, sign = _means(metrics, rank), -1 if higher else 1
+    return sorted(metrics, key=lambda arm: (arm not in means, sign * means.get(arm, 0.0)))
+
+
+def format_matrix(found: Matrix) -> str:
+    """The same for a terminal: a line for each arm, mean and interval of each headline value."""
+    head = ["arm", *(column.name for column in found.columns)]
+    lines = [head, ["-" * len(text) for text in head]]
+    for arm, cells in found.rows:
+        lines.append([arm, *map(_cell_text, cells)])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    lines[1] = ["-" * width for width in widths]
+    text = [
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+        for line in lines
+    ]
+    if found.marked:
+        text.append("* best mean of its column")
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in text)
+
+
+def _cell_text(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    spread = interval(cell.interval, "-")
+    text = f"{number(cell.mean, '-')} {'' if spread == '-' else spread}".rstrip()
+    return f"* {text}" if cell.best else text

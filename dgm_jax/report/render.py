@@ -1,0 +1,87 @@
+"""Pages as one HTML file each: no script, no request, and every text escaped.
+
+Everything that a template prints goes through `text.clean` and is escaped, data addresses aside,
+which are looked at by `address`.
+"""
+
+import base64
+import hashlib
+import importlib.resources
+import re
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from dgm_jax.report.text import clean, given, interval, number, p_value
+
+_ADDRESS = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+=*")
+
+
+def render(template: str, content: dict[str, Any]) -> str:
+    """A page.
+
+    Args:
+        template: a file of this package.
+        content: what it shows.
+
+    Raises:
+        jinja2.UndefinedError: a row lacks an entry that the template needs.
+    """
+    style = _source("page.css.jinja")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    head = {"style": Markup(style), "style_hash": Markup(digest), "refresh": None}
+    return engine().get_template(template).render(**{"several_runs": False, **head, **content})
+
+
+def engine(escape: bool = True) -> jinja2.Environment:
+    """Templates of this package. Without `escape` texts are printed as they are; the tests see by
+    that what escaping is for."""
+    made = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_source),
+        autoescape=escape,
+        finalize=_printed if escape else None,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "number": number,
+        "given": given,
+        "interval": interval,
+        "p_value": p_value,
+        "verdict": verdict,
+        "address": address,
+    }
+    return made
+
+
+def _source(name: str) -> str:
+    return importlib.resources.files("dgm_jax.report").joinpath(name).read_text("utf-8")
+
+
+def _printed(value: Any) -> Any:
+    return value if isinstance(value, (Markup, jinja2.Undefined)) else clean(value)
+
+
+def address(text: str) -> Markup:
+    """A picture's data address, as it is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError(f"no address of a picture: {text[:40]!r}")
+    return Markup(text)
+
+
+def verdict(row: dict) -> str:
+    """What a row of `statistics.compare_with_reference` says: context, not measured, within,
+    within (wide) or outside."""
+    if row.get("context"):
+        return "context"
+    if row.get("within") is None:
+        return "not measured"
+    if row["within"]:
+        return "within, wide" if row.get("wide") else "within"
+    return "outside"

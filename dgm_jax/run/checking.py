@@ -1,0 +1,70 @@
+"""`dgm-jax check`: what a run would be, without training."""
+
+import contextlib
+import pathlib
+
+import jax
+
+from dgm_jax import native
+from dgm_jax.core import DgmError, tree_size
+from dgm_jax.run import estimate, memory
+from dgm_jax.run.ablation import shared_inputs, variants
+from dgm_jax.run.cells import Arm, groups
+from dgm_jax.run.experiment import Need
+from dgm_jax.run.lanes import distribute_group, lanes_of
+from dgm_jax.run.launch import Job, folders_of
+from dgm_jax.run.needs import finished_folder
+from dgm_jax.run.programs import Programs
+from dgm_jax.terminal import console
+
+
+def check(job: Job, compiles: bool = True) -> int:
+    """Settings, data and shapes, without training: what would run, on what; with `compiles` also
+    how much memory it would need, from its compiled programs."""
+    try:
+        told = memory.exhaustion_told(memory.advice(job.config))
+        with native.use_convolutions(job.launch.convolutions), told:
+            job = job.resolved()
+            for sentence in job.chosen:
+                print(sentence)
+            _check(*job.cells(say=print), compiles)
+    except DgmError as error:
+        console.tell(f"error: {error}")
+        return error.exit_code
+    print("ok")
+    return 0
+
+
+def _check(job: Job, cells: list[Arm], compiles: bool) -> None:
+    experiment = job.experiment
+    found = variants(experiment, job.config, job.grid)
+    needed = [folders_of(experiment, variant.settings, _or_say_so) for variant in found]
+    inputs = shared_inputs(experiment, found, needed)
+    print(f"data: {inputs.identity.get('identity', inputs.identity.get('name', 'none'))}")
+    print(
+        f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
+    )
+    programs = []
+    for group in groups(experiment, cells):
+        start_from = lanes_of(group, job.config)
+        compiled = distribute_group(experiment, job.launch, group, inputs, *start_from)
+        lanes = compiled.abstract(*start_from)
+        sizes = {
+            part: tree_size(tree) // lanes.failed_at.size
+            for part, tree in lanes.train_state.params.items()
+        }
+        compiled.trace(lanes, inputs.arrays)
+        parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
+        where = f"{lanes.failed_at.size} lanes by {compiled.strategy}, {compiled.layout}"
+        print(f"{group.name}: {where}; parameters: {parameters}")
+        quiet = lambda what: contextlib.nullcontext()
+        programs.append(Programs(group, compiled, start_from, inputs.arrays, quiet))
+    if compiles:
+        print(f"memory: {estimate.require_all_fit(programs, job.config, job.launch)}")
+
+
+def _or_say_so(need: Need) -> pathlib.Path | None:
+    found = finished_folder(need)
+    if found is None:
+        print(f"{need.experiment}: none in {need.folder} yet; a run trains it first")
+    return found

@@ -1,0 +1,41 @@
+"""The report of a run that is still going on."""
+
+from dgm_jax.core import DgmError, require
+from dgm_jax.report.page import write_report
+from dgm_jax.run.experiment import Experiment
+from dgm_jax.run.settings import LaunchConfig, StudyConfig
+from dgm_jax.store.directory import RunDirectory
+from dgm_jax.terminal.progress import Progress
+
+REFRESH_SECONDS = 30  # after which a browser reads the page again
+
+
+class LiveReport:
+    """Rewrites report.html after every `report_every`-th evaluation but the last, whose page is the
+    finished run's."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        config: StudyConfig,
+        launch: LaunchConfig,
+        directory: RunDirectory,
+        progress: Progress,
+    ):
+        """Raises `ConfigError` where `report_every` is negative."""
+        every = launch.report_every
+        require(every >= 0, f"report_every must be at least 0, got {every}")
+        self._display, self._config, self._every = experiment.display(), config, every
+        self._directory, self._progress = directory, progress
+
+    def update(self, step: int) -> None:
+        """Writes the page where it is due. That it cannot be written costs a notice, not the
+        run."""
+        count, rest = divmod(step, self._config.log_every)
+        due = self._every and not rest and count % self._every == 0
+        if not due or step >= self._config.num_steps:
+            return
+        try:
+            write_report(self._directory.path, self._display, refresh=REFRESH_SECONDS)
+        except (DgmError, OSError) as error:
+            self._progress.notice(f"the report of step {step} is left out: {error}")
