@@ -41,14 +41,15 @@ from dgm_jax.models._discrete_vae import (
     tokens_of,
 )
 from dgm_jax.models._gan import DISCRIMINATOR, GENERATOR, PENALTIES, Penalty, gan
-from dgm_jax.models._gumbel_vae import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
+from dgm_jax.models._gumbel_vae import GumbelVae, gumbel_vae
+from dgm_jax.models._gumbel_vae_bounds import exact_log_prob, gumbel_bounds
 from dgm_jax.models._text_image import TextImage
 from dgm_jax.models._token_sampling import Samples
 from dgm_jax.models._toy_gan import METHODS, PROTOCOLS, Method, ToyProtocol, toy_gan
 from dgm_jax.models._vae import Vae, prior_of, vae
-from dgm_jax.models._vqvae import (
+from dgm_jax.models._vqvae import vqvae
+from dgm_jax.models._vqvae_densities import (
     VqVae,
-    vqvae,
     vqvae_codes,
     vqvae_decode,
     vqvae_encode,
