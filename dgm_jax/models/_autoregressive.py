@@ -95,8 +95,8 @@ def autoregressive(
         stream `nats_text`, `nats_image`, `bits_per_text_token`, `bits_per_image_token`.
 
     Raises:
-        ConfigError: the stream does not fit the network, or text_weight is out of range or has no
-            stream.
+        ConfigError: `network` is not a `CausalNetwork`, the stream does not fit it, or text_weight
+            is out of range or has no stream; from the loss, a batch that does not fit.
     """
     require(
         isinstance(network, CausalNetwork),

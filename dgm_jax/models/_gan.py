@@ -127,19 +127,6 @@ def gan(
     checks.whole(unrolling, "unrolling", 0)
     net = _Nets(generator, discriminator, packing, noise_scale, spectral)
 
-    def init(key: Key) -> tuple[Params, State]:
-        key_g, key_d, key_u = jax.random.split(checks.one_key(key), 3)
-        params_g, state_g = _init_generator(key_g, generator, latent_size, example_shape)
-        packs = objective.pack(jnp.zeros((2 * packing, *example_shape)), packing)
-        params_d, state_d = discriminator.init(key_d, packs)
-        u_state = spectral_norm.spectral_init(key_u, params_d) if spectral else {}
-        params = {GENERATOR: params_g, DISCRIMINATOR: params_d}
-        state = {
-            GENERATOR: {"network": state_g},
-            DISCRIMINATOR: {"network": state_d, "spectral": u_state},
-        }
-        return params, state
-
     def discriminator_loss(
         params: Params, state: State, batch: PyTree, key: Key
     ) -> tuple[Array, Aux]:
@@ -167,6 +154,7 @@ def gan(
         DISCRIMINATOR: Player((DISCRIMINATOR,), checked(discriminator_loss), critic_updates),
         GENERATOR: Player((GENERATOR,), checked(generator_loss), 1, lookahead),
     }
+    init = functools.partial(_init, net, latent_size, example_shape)
     return Model(init, players, sample, decode)
 
 
@@ -180,18 +168,6 @@ def _penalty_of(penalty: Penalty | str | None) -> Penalty | None:
         f" {described(penalty)}",
     )
     return penalty
-
-
-def _init_generator(
-    key: Key, generator: Network, latent_size: int, example_shape: tuple[int, ...]
-) -> tuple[PyTree, PyTree]:
-    """(params, state) of the generator; ConfigError if its examples have another shape."""
-    z = jnp.zeros((2, latent_size))
-    params, state = generator.init(key, z)
-    made = parts.output_of(generator, GENERATOR, {GENERATOR: params}, {GENERATOR: state}, z)
-    reason = f"example_shape={example_shape}"
-    parts.require_shape("the generator gives", made.shape, (2, *example_shape), reason)
-    return params, state
 
 
 class _Nets(NamedTuple):
@@ -235,6 +211,27 @@ class _Nets(NamedTuple):
         if not self.spectral:
             return params[DISCRIMINATOR], u_state
         return spectral_norm.spectral_normalize(params[DISCRIMINATOR], u_state)
+
+
+def _init(
+    net: _Nets, latent_size: int, example_shape: tuple[int, ...], key: Key
+) -> tuple[Params, State]:
+    """(params, state) of both parts; ConfigError if fakes do not have the shape of examples."""
+    key_g, key_d, key_u = jax.random.split(checks.one_key(key), 3)
+    z = jnp.zeros((2, latent_size))
+    params_g, state_g = net.generator.init(key_g, z)
+    fake = parts.output_of(net.generator, GENERATOR, {GENERATOR: params_g}, {GENERATOR: state_g}, z)
+    reason = f"example_shape={example_shape}"
+    parts.require_shape("the generator gives", fake.shape, (2, *example_shape), reason)
+    packs = objective.pack(jnp.zeros((2 * net.packing, *example_shape)), net.packing)
+    params_d, state_d = net.discriminator.init(key_d, packs)
+    u_state = spectral_norm.spectral_init(key_u, params_d) if net.spectral else {}
+    params = {GENERATOR: params_g, DISCRIMINATOR: params_d}
+    state = {
+        GENERATOR: {"network": state_g},
+        DISCRIMINATOR: {"network": state_d, "spectral": u_state},
+    }
+    return params, state
 
 
 def _discriminator_loss(

@@ -71,32 +71,13 @@ def vqvae(
         those of the quantizer, such as `revived`, and of the prior `prior_bits_per_code`.
 
     Raises:
-        ConfigError: from `init`, the encoder's output is not [B, h, w, D].
+        ConfigError: an argument that is not a network, a quantizer or a shape; from `init`, an
+            encoder's output that is not [B, h, w, D]; from the losses, a batch that does not fit.
     """
-
     checks.network(vae.encoder, "encoder")
     checks.network(vae.decoder, "decoder")
     _require_quantizer(vae.quantizer)
     image_shape = checks.sizes(image_shape, "image_shape")
-
-    def init(key: Key) -> tuple[Params, State]:
-        keys = jax.random.split(checks.one_key(key), 4)
-        images = jnp.zeros((2, *image_shape))
-        params_e, state_e = vae.encoder.init(keys[0], images)
-        encoder = functools.partial(vae.encoder.apply, params_e, state_e, train=False)
-        shape = jax.eval_shape(lambda: encoder(images)[0]).shape
-        expected = (2, *vae.grid, vae.quantizer.width)
-        require(
-            shape == expected,
-            f"the encoder gives {shape[1:]}, but grid and quantizer say {expected[1:]}",
-        )
-        params_d, state_d = vae.decoder.init(keys[1], jnp.zeros(expected))
-        first = None if first_images is None else encoder(first_images)[0]
-        params_c, state_c = vae.quantizer.init(keys[2], first)
-        params = {ENCODER: params_e, DECODER: params_d, CODEBOOK: params_c}
-        if vae.prior is not None:
-            params[PRIOR] = vae.prior.init(keys[3])
-        return params, {ENCODER: state_e, DECODER: state_d, CODEBOOK: state_c}
 
     def sample(params: Params, state: State, key: Key, num_samples: int) -> Array:
         key_codes, _ = jax.random.split(checks.one_key(key))
@@ -117,7 +98,31 @@ def vqvae(
     players = {"autoencoder": Player(parts, loss)}
     if vae.prior is not None:
         players[PRIOR] = Player((PRIOR,), checked(functools.partial(_prior_loss, vae)))
+    init = functools.partial(_init, vae, image_shape, first_images)
     return Model(init, players, sample, decode)
+
+
+def _init(
+    vae: VqVae, image_shape: tuple[int, int, int], first_images: Array | None, key: Key
+) -> tuple[Params, State]:
+    """(params, state) of all parts; ConfigError if the encoder's output does not fit."""
+    keys = jax.random.split(checks.one_key(key), 4)
+    images = jnp.zeros((2, *image_shape))
+    params_e, state_e = vae.encoder.init(keys[0], images)
+    encoder = functools.partial(vae.encoder.apply, params_e, state_e, train=False)
+    shape = jax.eval_shape(lambda: encoder(images)[0]).shape
+    expected = (2, *vae.grid, vae.quantizer.width)
+    require(
+        shape == expected,
+        f"the encoder gives {shape[1:]}, but grid and quantizer say {expected[1:]}",
+    )
+    params_d, state_d = vae.decoder.init(keys[1], jnp.zeros(expected))
+    first = None if first_images is None else encoder(first_images)[0]
+    params_c, state_c = vae.quantizer.init(keys[2], first)
+    params = {ENCODER: params_e, DECODER: params_d, CODEBOOK: params_c}
+    if vae.prior is not None:
+        params[PRIOR] = vae.prior.init(keys[3])
+    return params, {ENCODER: state_e, DECODER: state_d, CODEBOOK: state_c}
 
 
 def _require_quantizer(quantizer: object) -> None:

@@ -33,8 +33,11 @@ def image_classifier(network: Network, image_shape: tuple[int, int, int]) -> Mod
     Returns:
         The model, whose loss is a mean over examples, in nats. Its metric is `accuracy` on the
         batch. A classifier has no samples, so `sample` raises ConfigError.
-    """
 
+    Raises:
+        ConfigError: an argument that is not a network or a shape; from the loss, a batch that does
+            not fit.
+    """
     checks.network(network, "network")
     image_shape = checks.sizes(image_shape, "image_shape")
 
