@@ -1,9 +1,9 @@
-"""Recipes: one model a file, put together from networks, objectives and priors.
+"""Recipes: one model per file, built from networks, objectives and priors.
 
-Each family's file is private, since its function has its name: `models.vae` is the function.
-`latent` and `posteriors` hold what works on every family with latents: bounds on log p(x) by name,
-log-weights, free bits; moments of posteriors, ELBO surgery, the start of annealing. What one family
-alone has carries its name, as `vqvae_encode` does.
+The module of a family is private because its function has the same name: `models.vae` is the
+function. `latent` and `posteriors` hold what works for every family with latents: bounds on
+log p(x) by name, log-weights and free bits; moments of posteriors, ELBO surgery and the start of
+annealing. Functions of one family carry its name, such as `vqvae_encode`.
 """
 
 from dgm_jax.models import latent, posteriors
@@ -19,8 +19,6 @@ from dgm_jax.models._adversarial_variational_bayes import (
 from dgm_jax.models._autoregressive import (
     AUTOREGRESSIVE,
     Autoregressive,
-    Samples,
-    TextImage,
     autoregressive,
     code_prior,
 )
@@ -43,12 +41,15 @@ from dgm_jax.models._discrete_vae import (
     tokens_of,
 )
 from dgm_jax.models._gan import DISCRIMINATOR, GENERATOR, PENALTIES, Penalty, gan
-from dgm_jax.models._gumbel_vae import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
+from dgm_jax.models._gumbel_vae import GumbelVae, gumbel_vae
+from dgm_jax.models._gumbel_vae_bounds import exact_log_prob, gumbel_bounds
+from dgm_jax.models._text_image import TextImage
+from dgm_jax.models._token_sampling import Samples
 from dgm_jax.models._toy_gan import METHODS, PROTOCOLS, Method, ToyProtocol, toy_gan
 from dgm_jax.models._vae import Vae, prior_of, vae
-from dgm_jax.models._vqvae import (
+from dgm_jax.models._vqvae import vqvae
+from dgm_jax.models._vqvae_densities import (
     VqVae,
-    vqvae,
     vqvae_codes,
     vqvae_decode,
     vqvae_encode,

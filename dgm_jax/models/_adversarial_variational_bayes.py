@@ -6,19 +6,18 @@
 with z = encoder(x, noise). The optimal critic is T* = log q(z | x) - log p(z) (Mescheder, Nowozin
 and Geiger 2017, proposition 1), so E_q T estimates KL(q || p), and the gradient that passes through
 T's own parameters has mean zero (proposition 2). T is a network minus the log-density of what the
-posterior is contrasted with, which comes from the prior object: the network then has only log q(z |
-x) to learn. With adaptive contrast (section 4) that is the Gaussian r with the moments of q(z | x),
-the critic sees z standardised by them, and
+posterior is contrasted with, so that the network has only log q(z | x) to learn: the prior, or with
+adaptive contrast (section 4) the Gaussian r with the moments of q(z | x). In the second case the
+critic sees z standardized by the moments, and
 
     KL(q || p) = E_q [T + log r(z | x) - log p(z)].
 
-A critic that lags behind overstates the bound: hold `elbo` against an estimate of log p(x) that
-does not know T. A batch is `{"x": [B, H, W, C], "step": int32[]}`.
+A critic that lags behind overstates the bound: compare `elbo` with an estimate of log p(x) that
+does not use T. A batch is `{"x": [B, H, W, C], "step": int32[]}`.
 """
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,25 +26,30 @@ from dgm_jax.core import (
     Array,
     Aux,
     Key,
-    LatentModel,
     Model,
-    Network,
     Params,
     Player,
-    Prior,
     PyTree,
     State,
     checks,
     lookup,
     named_key,
-    normal,
     require,
 )
 from dgm_jax.densities import gaussian
 from dgm_jax.models import latent, likelihoods, parts
+from dgm_jax.models._adversarial_vae import (
+    CRITIC,
+    DECODER,
+    ENCODER,
+    PRIOR,
+    AdversarialVae,
+    AvbDraw,
+    avb_draw,
+    draw_and_state,
+)
 from dgm_jax.models.latent import decode, log_joint, log_likelihood, log_prior
 from dgm_jax.objectives import adversarial_variational_bayes as objective
-from dgm_jax.objectives.adversarial_variational_bayes import Contrast
 from dgm_jax.objectives.elbo import ElboTerms
 
 __all__ = [
@@ -66,123 +70,52 @@ __all__ = [
     "log_prior",
 ]
 
-ENCODER, DECODER, PRIOR, CRITIC = "encoder", "decoder", "prior", "critic"
 AVB_BATCH_COUPLING = "adaptive contrast takes moments of the noise bases over the batch"
-
-
-class AdversarialVae(NamedTuple):
-    """The networks and the prior of one model; the functions of `models.latent` take it.
-
-    encoder: `(x [B, X], noise [B, E]) -> z [B, D]`, X the pixels of an image; with adaptive
-        contrast `-> (z, loc, scale)`, the moments of q(z | x) without gradient
-        (`networks.AdditiveNoiseEncoder`).
-    decoder: `z [B, D] -> [B, H, W, F]`. critic: `(x [B, X], z [B, D]) -> logits [B]`. prior: a
-        normalised `Prior`.
-    noise_size: E, standard normal numbers for one draw. likelihood: a name of
-        `models.likelihoods.LIKELIHOODS`.
-    """
-
-    encoder: Network
-    decoder: Network
-    critic: Network
-    prior: Prior
-    latent_size: int
-    noise_size: int
-    adaptive_contrast: bool = False
-    likelihood: str = "bernoulli"
-
-    def latent_model(self) -> LatentModel:
-        """Its densities; the posterior is implicit, so log q(z | x), entropy and rate are not
-        there."""
-        networks = {ENCODER: self.encoder, DECODER: self.decoder, CRITIC: self.critic}
-        for part, network in networks.items():
-            checks.network(network, part)
-        parts.require_prior(self.prior, self.latent_size)
-        likelihood, shown = likelihoods.of_decoder(self.likelihood, self.decoder)
-        return LatentModel(
-            name="adversarial variational Bayes",
-            parts=(ENCODER, DECODER, PRIOR),
-            posterior=_posterior,
-            sample_posterior=functools.partial(_sample_posterior, self),
-            log_likelihood=likelihood,
-            sample_prior=lambda params, state, key, num: self.prior.sample(params[PRIOR], key, num),
-            decode=shown,
-            log_prior=lambda params, state, z: self.prior.log_prob(params[PRIOR], z),
-        )
-
-
-class AvbDraw(NamedTuple):
-    """z [B, D] ~ q(z | x), and the Gaussian with q's moments that adaptive contrast works with
-    (None without it)."""
-
-    z: Array
-    contrast: Contrast | None
-
-
-class _Implicit(NamedTuple):
-    """What an implicit q(z | x) is made of: the encoder, and x [B, H, W, C]."""
-
-    params: PyTree
-    state: PyTree
-    x: Array
-
-
-def _posterior(params, state, x, /, *, train, key=None) -> tuple[_Implicit, State]:
-    """Draws of it are in the inference form: `_draw` is what trains the encoder."""
-    del train, key
-    return _Implicit(params[ENCODER], state[ENCODER], x), state
-
-
-def _sample_posterior(
-    avb: AdversarialVae, key: Key, q: _Implicit, num_samples: int | None = None
-) -> Array:
-    params, state = {ENCODER: q.params}, {ENCODER: q.state}
-    one = lambda key: avb_draw(key, avb, params, state, q.x).z
-    return one(key) if num_samples is None else jax.lax.map(one, jax.random.split(key, num_samples))
-
-
-def avb_draw(key: Key, avb: AdversarialVae, params: Params, state: State, x: Array) -> AvbDraw:
-    """One draw for each example of x [B, H, W, C], differentiable in the encoder."""
-    return _draw(key, avb, params, state, x, train=False)[0]
-
-
-def _draw(key, avb: AdversarialVae, params, state, x, *, train) -> tuple[AvbDraw, State]:
-    """The draw, and the state with the encoder's new statistics."""
-    noise = normal(key, (x.shape[0], avb.noise_size))
-    out, moved = avb.encoder.apply(
-        params[ENCODER],
-        state[ENCODER],
-        (x.reshape(x.shape[0], -1), noise),
-        train=train,
-        key=named_key(key, "encoder dropout"),
-    )
-    draw = AvbDraw(out[0], Contrast(*out[1:])) if avb.adaptive_contrast else AvbDraw(out, None)
-    return draw, {**state, ENCODER: moved}
 
 
 def avb_critic_logits(
     avb: AdversarialVae, params: Params, state: State, x: Array, draw: AvbDraw
 ) -> Array:
-    """T(x, z) [B]: the logit that z was drawn from the posterior, not from the prior (or from
-    r)."""
+    """Compute T(x, z), the logit that z was drawn from the posterior, not from the prior (or r).
+
+    Args:
+        avb: networks and prior.
+        params: of the model, by part.
+        state: of the model, by part.
+        x: images [B, H, W, C].
+        draw: z for each example, with its moments if the contrast is adaptive.
+
+    Returns:
+        [B], in nats.
+    """
     return _logits(None, avb, params, state, x, draw, train=False)[0]
 
 
-def _logits(key, avb: AdversarialVae, params, state, x, draw: AvbDraw, *, train):
+def _logits(
+    key: Key | None,
+    avb: AdversarialVae,
+    params: Params,
+    state: State,
+    x: Array,
+    draw: AvbDraw,
+    *,
+    train: bool,
+) -> tuple[Array, State]:
     """T(x, z), and the state with the critic's new statistics."""
     if draw.contrast is None:
-        z, offset = draw.z, avb.prior.log_prob(params[PRIOR], draw.z)
+        z = draw.z
+        offset = avb.prior.log_prob(params[PRIOR], draw.z)
     else:
         z = objective.normalize(draw.z, draw.contrast)
         offset = jnp.sum(gaussian.log_prob(z, 0.0, 1.0), axis=-1)
-    inputs = x.reshape(x.shape[0], -1), z
+    inputs = (x.reshape(x.shape[0], -1), z)
     raw, moved = avb.critic.apply(params[CRITIC], state[CRITIC], inputs, train=train, key=key)
     return objective.with_prior(raw, offset), {**state, CRITIC: moved}
 
 
-def _kl(avb: AdversarialVae, params, logits: Array, draw: AvbDraw) -> Array:
-    """The critic's KL(q(. | x) || p) at one draw, [B] nats: T, and log r - log p where the contrast
-    is r."""
+def _kl(avb: AdversarialVae, params: Params, logits: Array, draw: AvbDraw) -> Array:
+    """The critic's estimate of KL(q(. | x) || p) from one draw, [B] nats: T, plus log r - log p if
+    the contrast is r."""
     if draw.contrast is None:
         return logits
     log_p = avb.prior.log_prob(params[PRIOR], draw.z)
@@ -197,14 +130,36 @@ def avb_terms(
     x: Array,
     beta: Array | float = 1.0,
 ) -> ElboTerms:
-    """The adversarial bound of each example, [B] nats: a bound only as far as the critic is
-    optimal."""
+    """Evaluate the adversarial bound of each example, a bound only if the critic is optimal.
+
+    Args:
+        key: of the draws of z.
+        avb: networks and prior.
+        params: of the model, by part.
+        state: of the model, by part.
+        x: images [B, H, W, C].
+        beta: factor on the KL.
+
+    Returns:
+        The bound, log p(x | z) and the KL, [B] each, in nats.
+    """
     return _terms(key, avb, params, state, x, beta, train=False)[0]
 
 
-def _terms(key, avb: AdversarialVae, params, state, x, beta, *, train) -> tuple[ElboTerms, State]:
-    draw, state = _draw(key, avb, params, state, x, train=train)
-    key_critic, key_decoder = (named_key(key, f"{part} dropout") for part in ("critic", "decoder"))
+def _terms(
+    key: Key,
+    avb: AdversarialVae,
+    params: Params,
+    state: State,
+    x: Array,
+    beta: Array | float,
+    *,
+    train: bool,
+) -> tuple[ElboTerms, State]:
+    """The terms, and the state with the new statistics of encoder and decoder."""
+    draw, state = draw_and_state(key, avb, params, state, x, train=train)
+    key_critic = named_key(key, "critic dropout")
+    key_decoder = named_key(key, "decoder dropout")
     logits, _ = _logits(key_critic, avb, params, state, x, draw, train=train)
     kl = _kl(avb, params, logits, draw)
     log_x, state = avb.latent_model().log_likelihood(
@@ -213,48 +168,63 @@ def _terms(key, avb: AdversarialVae, params, state, x, beta, *, train) -> tuple[
     return objective.terms(log_x, kl, beta), state
 
 
-def _critic_loss(avb: AdversarialVae, params, state, batch, key):
-    """Posterior draws against prior draws (or, standardised, against N(0, I)); no gradient reaches
-    the encoder."""
-    key_posterior, key_other = jax.random.split(key)
+def _critic_loss(
+    avb: AdversarialVae, params: Params, state: State, batch: PyTree, key: Key
+) -> tuple[Array, Aux]:
+    """Posterior draws against prior draws (or, standardized, against N(0, I)).
+
+    No gradient reaches the encoder.
+    """
+    key_posterior, key_contrast = jax.random.split(key)
     x = batch["x"]
-    draw, _ = jax.lax.stop_gradient(_draw(key_posterior, avb, params, state, x, train=True))
+    draw, _ = jax.lax.stop_gradient(
+        draw_and_state(key_posterior, avb, params, state, x, train=True)
+    )
     if draw.contrast is None:
-        other = AvbDraw(avb.prior.sample(params[PRIOR], key_other, x.shape[0]), None)
+        contrast = AvbDraw(avb.prior.sample(params[PRIOR], key_contrast, x.shape[0]), None)
     else:
-        other = draw._replace(z=objective.contrast_sample(key_other, draw.contrast, 1)[0])
-    logits = []
-    for each, key_each in ((draw, key_posterior), (other, key_other)):
-        dropout = named_key(key_each, "critic dropout")
-        found, state = _logits(dropout, avb, params, state, x, each, train=True)
-        logits.append(found)
-    return objective.critic_loss(*logits), Aux(state, {})
+        z = objective.contrast_sample(key_contrast, draw.contrast, 1)[0]
+        contrast = draw._replace(z=z)
+    dropout = named_key(key_posterior, "critic dropout")
+    logits_posterior, state = _logits(dropout, avb, params, state, x, draw, train=True)
+    dropout = named_key(key_contrast, "critic dropout")
+    logits_contrast, state = _logits(dropout, avb, params, state, x, contrast, train=True)
+    return objective.critic_loss(logits_posterior, logits_contrast), Aux(state, {})
 
 
 def _init(avb: AdversarialVae, image_shape: tuple[int, int, int], key: Key) -> tuple[Params, State]:
-    """(params, state) of all parts; ConfigError where shapes do not fit."""
-    names = ENCODER, DECODER, CRITIC, PRIOR
+    """(params, state) of all parts; ConfigError if shapes do not fit."""
+    names = (ENCODER, DECODER, CRITIC, PRIOR)
     keys: dict[str, Key] = dict(zip(names, jax.random.split(checks.one_key(key), 4), strict=True))
-    x, z = jnp.zeros((2, *image_shape)), jnp.zeros((2, avb.latent_size))
+    x = jnp.zeros((2, *image_shape))
+    z = jnp.zeros((2, avb.latent_size))
     flat = x.reshape(2, -1)
     inputs = {ENCODER: (flat, jnp.zeros((2, avb.noise_size))), DECODER: z, CRITIC: (flat, z)}
     networks = {ENCODER: avb.encoder, DECODER: avb.decoder, CRITIC: avb.critic}
     params, state = parts.init_parts(keys, networks, inputs)
-    own = parts.init_prior(keys[PRIOR], avb.prior, avb.latent_size, "adversarial variational Bayes")
-    params, state = params | own[0], state | own[1]
-    out = parts.output_of(avb.encoder, ENCODER, params, state, inputs[ENCODER])
+    params_prior, state_prior = parts.init_prior(
+        keys[PRIOR], avb.prior, avb.latent_size, "adversarial variational Bayes"
+    )
+    params = params | params_prior
+    state = state | state_prior
+    _require_encoder(avb, parts.output_of(avb.encoder, ENCODER, params, state, inputs[ENCODER]), z)
+    parts.require_images(avb.latent_model(), params, state, z, x)
+    return params, state
+
+
+def _require_encoder(avb: AdversarialVae, out: PyTree, z: Array) -> None:
+    """ConfigError unless the encoder's output is z, or with adaptive contrast (z, loc, scale)."""
     require(
         isinstance(out, tuple) == avb.adaptive_contrast,
         f"with adaptive_contrast={avb.adaptive_contrast} the encoder must give "
         f"{'(z, loc, scale)' if avb.adaptive_contrast else 'z alone'}",
     )
-    given = out if avb.adaptive_contrast else (out,)
-    require(len(given) in (1, 3), f"the encoder must give (z, loc, scale), got {len(given)} arrays")
-    for name, array in zip(("z", "loc", "scale")[: len(given)], given, strict=True):
-        told = f"latent_size={avb.latent_size}"
-        parts.require_shape(f"the encoder gives {name}", array.shape, z.shape, told)
-    parts.require_images(avb.latent_model(), params, state, z, x)
-    return params, state
+    arrays = out if avb.adaptive_contrast else (out,)
+    message = f"the encoder must give (z, loc, scale), got {len(arrays)} arrays"
+    require(len(arrays) in (1, 3), message)
+    reason = f"latent_size={avb.latent_size}"
+    for name, array in zip(("z", "loc", "scale")[: len(arrays)], arrays, strict=True):
+        parts.require_shape(f"the encoder gives {name}", array.shape, z.shape, reason)
 
 
 def adversarial_variational_bayes(
@@ -264,25 +234,25 @@ def adversarial_variational_bayes(
     num_critic_updates: int = 2,
     beta: Callable[[Array], Array | float] = lambda step: 1.0,
 ) -> Model:
-    """The model and its two players, "vae" (encoder, decoder, prior) and "critic".
+    """Make the model and its two players, "vae" (encoder, decoder, prior) and "critic".
 
     Each player sees all networks in their training form; the batch statistics of a network move
     with its own player.
 
     Args:
-      avb: networks and prior.
-      image_shape: (H, W, C) of an example.
-      num_critic_updates: of the critic in one step, each on fresh data and noise (2 in the authors'
-        four-point problem).
-      beta: `step -> factor on the KL`.
+        avb: networks and prior.
+        image_shape: (H, W, C) of an example.
+        num_critic_updates: of the critic in one step, each on fresh data and noise (2 in the
+            authors' four-point problem).
+        beta: `step -> factor on the KL`.
 
     Returns:
-      The model. Metrics: `elbo` (the critic's), `log_likelihood`, `kl`. With adaptive contrast the
-      moments of the bases are those of the batch, so the loss couples its batch
-      (`AVB_BATCH_COUPLING`).
+        The model, with losses in nats. Metrics: `elbo` (as the critic estimates it),
+        `log_likelihood`, `kl`. With adaptive contrast the moments of the bases are those of the
+        batch, so the loss couples its batch (`AVB_BATCH_COUPLING`).
 
     Raises:
-      ConfigError: a name or number that no run could use; from `init`, parts that do not fit.
+        ConfigError: a name or number that no run could use; from `init`, parts that do not fit.
     """
     lookup(likelihoods.LIKELIHOODS, avb.likelihood, "likelihood")
     require(
@@ -291,12 +261,13 @@ def adversarial_variational_bayes(
     image_shape = checks.sizes(image_shape, "image_shape")
     densities = avb.latent_model()
 
-    def loss(params, state, batch, key):
-        x, factor = batch["x"], beta(batch["step"])
-        found, moved = _terms(key, avb, params, state, x, factor, train=True)
-        plain = {"log_likelihood": jnp.mean(found.log_likelihood), "kl": jnp.mean(found.kl)}
-        metrics = {"elbo": plain["log_likelihood"] - plain["kl"], **plain}
-        return -jnp.mean(found.elbo), Aux(moved, metrics)
+    def loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
+        factor = beta(batch["step"])
+        terms, moved = _terms(key, avb, params, state, batch["x"], factor, train=True)
+        log_x = jnp.mean(terms.log_likelihood)
+        kl = jnp.mean(terms.kl)
+        metrics = {"elbo": log_x - kl, "log_likelihood": log_x, "kl": kl}
+        return -jnp.mean(terms.elbo), Aux(moved, metrics)
 
     checked = functools.partial(parts.checked_batch, whose=densities.name, x=image_shape, step=None)
     critic_loss = functools.partial(_critic_loss, avb)

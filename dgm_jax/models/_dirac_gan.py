@@ -1,13 +1,12 @@
-"""The Dirac-GAN: one number against one number, small enough that its dynamics are known in closed
-form.
+"""The Dirac-GAN: a game of two numbers, small enough that its dynamics are known in closed form.
 
-Data are a point at 0, the generator puts a point at theta, the critic is linear with slope psi
-(Mescheder, Geiger and Nowozin 2018, "Which training methods for GANs do actually converge?",
-definition 2.1). Both sides stand still at theta = psi = 0. With f(t) = -log(1 + e^-t) the paper
-writes the game as min_theta max_psi f(psi theta) + f(0), where the critic is large on fakes; our
-logits are large on real examples, so here the logit of x is -psi x and all losses of
-`objectives.gan.LOSSES` keep their signs. The game is `models.gan` with two one-parameter networks:
-everything that composes with a GAN composes with it.
+The data are a point at 0, the generator puts a point at theta, and the critic is linear with slope
+psi (Mescheder, Geiger and Nowozin 2018, "Which training methods for GANs do actually converge?",
+definition 2.1). The equilibrium is theta = psi = 0. With f(t) = -log(1 + e^-t) the paper writes the
+game as min_theta max_psi f(psi theta) + f(0), where the critic is large on fakes. Logits of this
+library are large on real examples, so here the logit of x is -psi x and all losses of
+`objectives.gan.LOSSES` keep their signs. The game is `models.gan` with two one-parameter networks,
+so everything that composes with a GAN composes with it.
 
 The generator is the first of the players, so `training.alternating` moves it before the
 discriminator.
@@ -20,23 +19,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dgm_jax.core import Array, Aux, Model, Player, lookup
+from dgm_jax.core import Array, Aux, Key, Model, Params, Player, PyTree, State, lookup
 from dgm_jax.models._gan import DISCRIMINATOR, GENERATOR, PENALTIES, Penalty, gan
 from dgm_jax.networks import from_functions
 from dgm_jax.objectives.gan import LOSSES
 
 
 class DiracGame(NamedTuple):
-    """What is played.
+    """One variant of the game.
 
-    loss: a name of `objectives.gan.LOSSES`; "minimax" is the saturating GAN, "wasserstein" the
-        WGAN.
-    penalty, weight: a name of `models.PENALTIES` and its factor. R1 with weight gamma adds gamma /
-        2 psi^2; the gradient penalty with weight w adds w (|psi| - 1)^2, which is lambda / 2 (|psi|
-        - 1)^2 for w = lambda / 2.
-    clip: after every update of the discriminator psi is projected to [-clip, clip]; None for no
-        projection.
-    half_consensus: factor of the term of `half_consensus`.
+    Attributes:
+        loss: a name of `objectives.gan.LOSSES`; "minimax" is the saturating GAN, "wasserstein" the
+            WGAN.
+        penalty: a name of `models.PENALTIES`, or None.
+        weight: its factor. R1 with weight gamma adds gamma / 2 psi^2; the gradient penalty with
+            weight w adds w (|psi| - 1)^2, which is lambda / 2 (|psi| - 1)^2 for w = lambda / 2.
+        clip: after every update of the discriminator psi is projected to [-clip, clip]; None for
+            no projection.
+        half_consensus: factor of the term of `half_consensus`.
     """
 
     loss: str = "minimax"
@@ -60,60 +60,80 @@ DIRAC_GAMES = {
 
 
 def dirac_gan(
-    game: DiracGame = DIRAC_GAMES["gan"], start=(1.0, 1.0), updates: tuple[int, int] = (1, 1)
+    game: DiracGame = DIRAC_GAMES["gan"],
+    start: tuple[float, float] = (1.0, 1.0),
+    updates: tuple[int, int] = (1, 1),
 ) -> Model:
-    """The `Model` with params `{"generator": theta, "discriminator": psi}`, scalars that begin at
-    `start`.
+    """Make the `Model` of a variant of the game.
 
-    updates: of the generator and of the discriminator in one step of `training.alternating`.
-    Nothing in this game is random: the losses ignore their batch, which may be empty. `sample`
-    returns theta, repeated.
+    Nothing in this game is random: the losses ignore their batch, which may be empty.
+
+    Args:
+        game: the variant.
+        start: (theta, psi) at init.
+        updates: of the generator and of the discriminator in one step of `training.alternating`.
+
+    Returns:
+        The model with params `{"generator": theta, "discriminator": psi}`, scalars. `sample`
+        returns theta, repeated.
+
+    Raises:
+        ConfigError: the game has an unknown loss or penalty.
     """
     theta, psi = start
-    penalty = (
-        Penalty(lookup(PENALTIES, game.penalty, "penalty"), game.weight) if game.penalty else None
+    penalty = None
+    if game.penalty:
+        penalty = Penalty(lookup(PENALTIES, game.penalty, "penalty"), game.weight)
+    generator = from_functions(
+        lambda key, z: jnp.asarray(theta, z.dtype),
+        lambda params, z: jnp.broadcast_to(params, z.shape),
+    )
+    discriminator = from_functions(
+        lambda key, x: jnp.asarray(psi, x.dtype),
+        lambda params, x: -params * x[..., 0],
     )
     model = gan(
-        from_functions(
-            lambda key, z: jnp.asarray(theta, z.dtype),
-            lambda params, z: jnp.broadcast_to(params, z.shape),
-        ),
-        from_functions(
-            lambda key, x: jnp.asarray(psi, x.dtype), lambda params, x: -params * x[..., 0]
-        ),
+        generator,
+        discriminator,
         lookup(LOSSES, game.loss, "GAN loss"),
         latent_size=1,
         example_shape=(1,),
         penalty=penalty,
     )
-    players = {
-        name: _alone(model.players[name], game.half_consensus)._replace(num_updates=n)
-        for name, n in zip((GENERATOR, DISCRIMINATOR), updates, strict=True)
-    }
+    players = {}
+    for name, num_updates in zip((GENERATOR, DISCRIMINATOR), updates, strict=True):
+        player = _without_batch(model.players[name], game.half_consensus)
+        players[name] = player._replace(num_updates=num_updates)
     return model._replace(players=players)
 
 
-def _alone(player: Player, half_consensus_strength: float) -> Player:
-    """The player on the one batch there is: a real example at 0 and a latent that the generator
-    does not use."""
+def _without_batch(player: Player, half_consensus_strength: float) -> Player:
+    """The player on a fixed batch: a real example at 0 and a latent that the generator ignores."""
 
-    def loss(params, state, batch, key) -> tuple[Array, Aux]:
+    def loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
         del batch
-        value, aux = player.loss(
-            params, state, {"x": jnp.zeros((1, 1)), "z": jnp.zeros((1, 1))}, key
-        )
+        fixed = {"x": jnp.zeros((1, 1)), "z": jnp.zeros((1, 1))}
+        value, aux = player.loss(params, state, fixed, key)
         if half_consensus_strength:
-            value = value + half_consensus_strength * half_consensus(
-                params[GENERATOR], params[DISCRIMINATOR]
-            )
+            term = half_consensus(params[GENERATOR], params[DISCRIMINATOR])
+            value = value + half_consensus_strength * term
         return value, aux
 
     return player._replace(loss=loss)
 
 
-def dirac_optimizers(game: DiracGame, step_size) -> dict[str, optax.GradientTransformation]:
-    """Gradient descent for both players, with the discriminator's projection where the game has
-    one."""
+def dirac_optimizers(
+    game: DiracGame, step_size: Array | float
+) -> dict[str, optax.GradientTransformation]:
+    """Make gradient descent for both players, with the discriminator's projection if there is one.
+
+    Args:
+        game: the variant.
+        step_size: of both players.
+
+    Returns:
+        The optimizers by player.
+    """
     descent: dict[str, optax.GradientTransformation] = {
         GENERATOR: optax.sgd(step_size),
         DISCRIMINATOR: optax.sgd(step_size),
@@ -126,46 +146,70 @@ def dirac_optimizers(game: DiracGame, step_size) -> dict[str, optax.GradientTran
 
 
 def project_to_box(low: float, high: float) -> optax.GradientTransformation:
-    """The last link of an optax chain: updates after which every parameter lies in [low, high].
+    """Make the last link of an optax chain that keeps every parameter in [low, high].
 
     Weight clipping of Arjovsky et al. 2017, algorithm 1, line 7, as projected gradient descent.
+
+    Args:
+        low: smallest value of a parameter.
+        high: largest value.
+
+    Returns:
+        The transformation of updates.
     """
 
-    def project(updates, params):
+    def project(updates: PyTree, params: PyTree) -> PyTree:
         return jax.tree.map(lambda u, p: jnp.clip(p + u, low, high) - p, updates, params)
 
     return optax.stateless(project)
 
 
 def half_consensus(theta: Array, psi: Array) -> Array:
-    """(theta^2 + psi^2) / 2 f'(t) stop_gradient(f'(t)) at t = psi theta, f'(t) = sigmoid(-t).
+    """Compute a consensus term whose gradient counts f' only once.
+
+    (theta^2 + psi^2) / 2 f'(t) stop_gradient(f'(t)) at t = psi theta, f'(t) = sigmoid(-t).
 
     The value is ||v||^2 / 2 of the saturating game, whose gradient is the consensus term of
     Mescheder, Nowozin and Geiger 2017 (`training.consensus`). The public notebook halves the part
-    of that gradient that comes from f'; to hold one of the two factors constant does the same. The
-    two agree to first order at the equilibrium, not away from it.
+    of that gradient that comes from f'; holding one of the two factors constant does the same. The
+    two terms agree to first order at the equilibrium, not elsewhere.
+
+    Args:
+        theta: [*B], the generator's parameter.
+        psi: [*B], the discriminator's parameter.
+
+    Returns:
+        [*B].
     """
     slope = jax.nn.sigmoid(-psi * theta)
     return (jnp.square(theta) + jnp.square(psi)) / 2 * slope * jax.lax.stop_gradient(slope)
 
 
 def dirac_spectrum(game: DiracGame, dynamics: str, step_size: float) -> np.ndarray:
-    """complex128[N]: eigenvalues at (0, 0) of one step by plain gradient descent, from linear
-    algebra alone; NaN for the gradient penalty, which has no derivative there.
-
-    dynamics: a name of `training.DYNAMICS`; under `optimistic` the step also carries the gradient
-        before.
+    """Compute the eigenvalues of one gradient step at the equilibrium (0, 0).
 
     Near (0, 0) both losses' gradients are A w with A = [[0, s], [-s, gamma]] for w = (theta, psi):
     s = f'(0) = 1/2 for the GAN and the non-saturating GAN, 1 for the WGAN, gamma from R1 (Mescheder
     et al. 2018, sections 2 and 4).
+
+    Args:
+        game: the variant.
+        dynamics: a name of `training.DYNAMICS`; under "optimistic" the step also carries the
+            previous gradient.
+        step_size: of both players.
+
+    Returns:
+        complex128[N], from linear algebra alone; NaN for the gradient penalty, which has no
+        derivative there.
     """
     if game.penalty == "gradient_penalty":
         return np.full(2, complex(np.nan, np.nan))
     slope = 1.0 if game.loss == "wasserstein" else 0.5
-    field = np.array([[0.0, slope], [-slope, game.weight if game.penalty == "r1" else 0.0]])
+    gamma = game.weight if game.penalty == "r1" else 0.0
+    field = np.array([[0.0, slope], [-slope, gamma]])
     field = field + game.half_consensus * field.T @ field
-    one, h = np.eye(2), step_size
+    one = np.eye(2)
+    h = step_size
     matrices = {
         "simultaneous": one - h * field,
         "alternating": (one - h * np.diag([0, 1]) @ field) @ (one - h * np.diag([1, 0]) @ field),
@@ -177,7 +221,14 @@ def dirac_spectrum(game: DiracGame, dynamics: str, step_size: float) -> np.ndarr
 
 
 def sorted_eigenvalues(matrix: np.ndarray) -> np.ndarray:
-    """complex128[N] of a real matrix [N, N]: largest modulus first, and of a conjugate pair the one
-    above the real axis."""
+    """Compute the eigenvalues of a real matrix in a fixed order.
+
+    Args:
+        matrix: [N, N].
+
+    Returns:
+        complex128[N], largest modulus first, and of a conjugate pair the one above the real axis
+        first.
+    """
     values = np.linalg.eigvals(matrix).astype(complex)
     return values[np.lexsort((-np.imag(values), -np.abs(values).round(9)))]

@@ -1,31 +1,42 @@
 """GANs on the plane: protocols of the literature, and methods against mode collapse.
 
-A protocol says which networks, latents, optimizer, batch and order of moves; a method says what
-is changed against the plain GAN. "Architecture and optimizer matter more than the method", so
-compare methods inside one protocol only.
+A protocol fixes networks, latents, optimizer, batch and order of updates; a method is a change to
+the plain GAN. "Architecture and optimizer matter more than the method", so compare methods only
+within one protocol.
 """
 
 import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dgm_jax.core import Model, Network, lookup
+from dgm_jax.core import Array, Model, Network, lookup
 from dgm_jax.models._gan import PENALTIES, Penalty, gan
 from dgm_jax.networks import MLP, from_flax
 from dgm_jax.objectives.gan import LOSSES
 
 
 class ToyProtocol(NamedTuple):
-    """One published setting. The discriminator is made for the number of packed samples.
+    """One published setting.
 
-    learning_rate: of the discriminator; the generator's is `generator_ratio` times that.
-    dynamics: a name of `training.DYNAMICS`. batch_coupling: as in `core.Task`.
+    Attributes:
+        latent_size: length of z.
+        generator: makes the network.
+        discriminator: makes the network, for any number of packed samples.
+        batch_size: number of packs.
+        learning_rate: of the discriminator; the generator's is `generator_ratio` times that.
+        generator_ratio: the generator's learning rate over the discriminator's.
+        b1: of Adam, as is b2.
+        b2: of Adam.
+        dynamics: a name of `training.DYNAMICS`.
+        loss: a name of `objectives.gan.LOSSES`.
+        batch_coupling: as in `core.Task`.
+        source: of the setting.
     """
 
     latent_size: int
     generator: Callable[[], Network]
     discriminator: Callable[[], Network]
-    batch_size: int  # packs
+    batch_size: int
     learning_rate: float
     generator_ratio: float = 1.0
     b1: float = 0.5
@@ -39,8 +50,8 @@ class ToyProtocol(NamedTuple):
 PROTOCOLS = {
     "sandlund": ToyProtocol(
         latent_size=16,
-        # Leaky ReLU .2; the source does not publish its initialisation: DCGAN's N(0, .02^2) with
-        # zero biases.
+        # Leaky ReLU .2. The source does not publish its initialization; this is DCGAN's N(0, .02^2)
+        # with zero biases.
         generator=lambda: from_flax(MLP((128, 128, 2), init_name="normal_0.02")),
         discriminator=lambda: from_flax(MLP((128, 128, 1), init_name="normal_0.02", squeeze=True)),
         batch_size=256,
@@ -81,11 +92,21 @@ PROTOCOLS = {
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """What is changed against the protocol; None and defaults leave it alone.
+    """A change to a protocol; None and the other defaults keep what the protocol says.
 
-    penalty, penalty_weight: a name of `models.PENALTIES` and its factor.
-    noise_scale: instance noise. average_decay: evaluate a moving average of the generator.
-    generator_ratio: the generator's learning rate over the discriminator's.
+    Attributes:
+        loss: a name of `objectives.gan.LOSSES`.
+        packing: samples that the discriminator sees at once.
+        penalty: a name of `models.PENALTIES`.
+        penalty_weight: its factor.
+        noise_scale: standard deviation of instance noise.
+        spectral: spectral normalization of the discriminator.
+        critic_updates: discriminator updates for each generator update.
+        unrolling: discriminator updates that the generator looks ahead of.
+        dynamics: a name of `training.DYNAMICS`.
+        consensus_strength: factor of the consensus term, for dynamics that have one.
+        average_decay: evaluate a moving average of the generator with this decay.
+        generator_ratio: the generator's learning rate over the discriminator's.
     """
 
     loss: str | None = None
@@ -133,20 +154,32 @@ def toy_gan(
     method: Method,
     loss: str | None = None,
     *,
-    penalty_weight=None,
-    noise_scale=None,
+    penalty_weight: Array | float | None = None,
+    noise_scale: Array | float | None = None,
 ) -> Model:
-    """The `Model` of one method under one protocol.
+    """Make the `Model` of one method under one protocol.
 
-    loss: overrides the method's and the protocol's. penalty_weight, noise_scale: override the
-    method's figures and may be traced numbers; they count only where the method has that term.
+    Args:
+        protocol: one of `PROTOCOLS`.
+        method: one of `METHODS`.
+        loss: overrides the method's and the protocol's.
+        penalty_weight: overrides the method's, if it has a penalty; may be a traced number.
+        noise_scale: overrides the method's, if it has instance noise; may be a traced number.
+
+    Returns:
+        The model of `models.gan`.
+
+    Raises:
+        ConfigError: an unknown name, or a number that no run could use.
     """
     name = loss or method.loss or protocol.loss
     penalty = None
     if method.penalty is not None:
         weight = method.penalty_weight if penalty_weight is None else penalty_weight
         penalty = Penalty(lookup(PENALTIES, method.penalty, "penalty"), weight)
-    noise = method.noise_scale if noise_scale is None or method.noise_scale is None else noise_scale
+    noise = method.noise_scale
+    if noise is not None and noise_scale is not None:
+        noise = noise_scale
     return gan(
         protocol.generator(),
         protocol.discriminator(),

@@ -3,21 +3,20 @@ over the codes.
 
     z = encoder(x),  (c, e_c) = quantizer(z),  log p(x) >= log p(x | e_c) + log p(c)
 
-A game of up to two players. `autoencoder` owns encoder, decoder and codebook and minimises
+A game of up to two players. `autoencoder` owns encoder, decoder and codebook and minimizes
 -log p(x | e_c) plus the quantizer's losses; codebooks of moving averages follow their vectors.
-`prior` owns the distribution of the codes and minimises -log p(c), with the encoder as it is, in
-its inference form. Let both learning rates fall to zero together and the prior ends on settled
-codes. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1]. With `"mask": bool[B]` beside it,
-False for images that only fill up the batch, losses, metrics and the quantizer's update are those
-of the other images; networks with batch statistics still see all of them.
+`prior` owns the distribution of the codes and minimizes -log p(c), with the encoder held fixed in
+its inference form. If both learning rates decay to zero together, the prior is trained on settled
+codes at the end. A batch is `{"x": [B, H, W, C]}` with pixels in [-1, 1]. With
+`"mask": bool[B]`, False for images that only fill up the batch, losses, metrics and the
+quantizer's update are those of the other images; networks with batch statistics still see all.
 
-Any `core.Quantizer` will do (`quantization.QUANTIZERS`). One with code_shape (L,) puts L codes at
-each place of the grid: codes are then int32[B, h, w, L], and so is what the prior is over.
+Any `core.Quantizer` can be used (`quantization.QUANTIZERS`). One with code_shape (L,) assigns L
+codes to each position of the grid: codes are then int32[B, h, w, L], and the prior is over these.
 """
 
 import functools
 import math
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,130 +27,59 @@ from dgm_jax.core import (
     Aux,
     Key,
     Model,
-    Network,
+    Params,
     Player,
-    Prior,
+    PyTree,
     Quantized,
     Quantizer,
+    State,
     checks,
     described,
     lookup,
     named_key,
     require,
 )
-from dgm_jax.densities import discretized_logistic
+from dgm_jax.models._vqvae_densities import (
+    CODEBOOK,
+    DECODER,
+    ENCODER,
+    PRIOR,
+    VqVae,
+    log_likelihood_of,
+    vqvae_codes,
+    vqvae_decode,
+    vqvae_log_prior,
+)
 from dgm_jax.models.parts import checked_batch
 from dgm_jax.objectives import vqvae as objective
-
-ENCODER, DECODER, CODEBOOK, PRIOR = "encoder", "decoder", "codebook", "prior"
-LEVELS = 256  # of a pixel
-# of the decoder's logistic density: a seventh of a pixel level, below which nothing is gained
-LOG_SCALE_FLOOR = -7.0
-
-
-class VqVae(NamedTuple):
-    """What the functions below need to know about one model.
-
-    encoder: `x [B, H, W, C] -> z [B, h, w, D]`, D the width of the quantizer. decoder:
-        `[B, h, w, D] -> [B, H, W, 2 C]`, locations and log-scales.
-    grid: (h, w). quantizer: `z -> codes`.
-    prior: of codes int[*B, *code_grid], or None for the uniform one alone.
-    commitment_weight: beta, of the term that draws the encoder to its codes.
-    """
-
-    encoder: Network
-    decoder: Network
-    grid: tuple[int, int]
-    quantizer: Quantizer
-    prior: Prior | None = None
-    commitment_weight: float = 0.25
-
-    @property
-    def code_grid(self) -> tuple[int, ...]:
-        """The shape of an image's codes: (h, w), or (h, w, L) with L codes at each place."""
-        return (*self.grid, *self.quantizer.code_shape)
-
-
-def vqvae_encode(vae: VqVae, params, state, x: Array) -> tuple[Array, Quantized]:
-    """z [B, h, w, D] of images, and what quantizing it gives; the inference form."""
-    z, _ = vae.encoder.apply(params[ENCODER], state[ENCODER], x, train=False)
-    return z, vae.quantizer.quantize(params[CODEBOOK], state[CODEBOOK], z)
-
-
-def vqvae_codes(vae: VqVae, params, state, x: Array) -> Array:
-    """int32[B, *code_grid], with no gradient."""
-    return vqvae_encode(vae, params, state, x)[1].codes
-
-
-def vqvae_decode(vae: VqVae, params, state, quantized: Array) -> Array:
-    """Images in [-1, 1]: the locations, cut to the range of a pixel."""
-    return jnp.clip(_pixels(_decode(vae, params, state, quantized))[0], -1, 1)
-
-
-def vqvae_log_likelihood(vae: VqVae, params, state, quantized: Array, x: Array) -> Array:
-    """log p(x | e): [B] in nats, the sum over pixels of a discretized logistic density of 256
-    levels."""
-    return _log_likelihood(_decode(vae, params, state, quantized), x)
-
-
-def vqvae_log_prior(vae: VqVae, params, codes: Array) -> Array:
-    """log p(c) of codes [B, *code_grid]: [B], by the trained prior, or by the uniform one where
-    there is none."""
-    if vae.prior is None:
-        return jnp.full(codes.shape[0], vqvae_uniform_log_prior(vae))
-    return vae.prior.log_prob(params[PRIOR], codes)
-
-
-def vqvae_uniform_log_prior(vae: VqVae) -> float:
-    """log p(c) of any codes of an image under the uniform prior, in nats."""
-    return objective.uniform_log_prior(math.prod(vae.code_grid), vae.quantizer.num_codes)
 
 
 def vqvae(
     vae: VqVae, image_shape: tuple[int, int, int], *, first_images: Array | None = None
 ) -> Model:
-    """The model with its players.
+    """Make the model with its players.
 
     Args:
-      vae: networks, quantizer and prior.
-      image_shape: (H, W, C).
-      first_images: [B, H, W, C], a batch whose codes' vectors the quantizer starts from; only
-        those that start by k-means look at it.
+        vae: networks, quantizer and prior.
+        image_shape: (H, W, C).
+        first_images: [B, H, W, C], a batch whose encodings initialize the quantizer; only
+            quantizers that start by k-means use it.
 
     Returns:
-      The model. Its metrics are `log_likelihood`, `commitment` (nats and squared units an image),
-      `batch_perplexity` (with L codes a vector `batch_perplexity_0` and so on), those of the
-      quantizer, such as `revived`, and of the prior `prior_bits_per_code`.
+        The model. Its metrics are `log_likelihood` (nats per image), `commitment` (squared units
+        per image), `batch_perplexity` (with L codes per vector `batch_perplexity_0` and so on),
+        those of the quantizer, such as `revived`, and of the prior `prior_bits_per_code`.
 
     Raises:
-      ConfigError: in `init`, where the encoder's output is not [B, h, w, D].
+        ConfigError: an argument that is not a network, a quantizer or a shape; from `init`, an
+            encoder's output that is not [B, h, w, D]; from the losses, a batch that does not fit.
     """
-
     checks.network(vae.encoder, "encoder")
     checks.network(vae.decoder, "decoder")
     _require_quantizer(vae.quantizer)
     image_shape = checks.sizes(image_shape, "image_shape")
 
-    def init(key):
-        keys = jax.random.split(checks.one_key(key), 4)
-        images = jnp.zeros((2, *image_shape))
-        params_e, state_e = vae.encoder.init(keys[0], images)
-        encoder = functools.partial(vae.encoder.apply, params_e, state_e, train=False)
-        shape = jax.eval_shape(lambda: encoder(images)[0]).shape
-        expected = (2, *vae.grid, vae.quantizer.width)
-        require(
-            shape == expected,
-            f"the encoder gives {shape[1:]}, but grid and quantizer say {expected[1:]}",
-        )
-        params_d, state_d = vae.decoder.init(keys[1], jnp.zeros(expected))
-        first = None if first_images is None else encoder(first_images)[0]
-        params_c, state_c = vae.quantizer.init(keys[2], first)
-        params = {ENCODER: params_e, DECODER: params_d, CODEBOOK: params_c}
-        if vae.prior is not None:
-            params[PRIOR] = vae.prior.init(keys[3])
-        return params, {ENCODER: state_e, DECODER: state_d, CODEBOOK: state_c}
-
-    def sample(params, state, key, num_samples):
+    def sample(params: Params, state: State, key: Key, num_samples: int) -> Array:
         key_codes, _ = jax.random.split(checks.one_key(key))
         if vae.prior is None:
             shape = (num_samples, *vae.code_grid)
@@ -160,7 +88,7 @@ def vqvae(
             codes = vae.prior.sample(params[PRIOR], key_codes, num_samples)
         return decode(params, state, codes)
 
-    def decode(params, state, codes):
+    def decode(params: Params, state: State, codes: Array) -> Array:
         values = vae.quantizer.lookup(params[CODEBOOK], state[CODEBOOK], codes)
         return vqvae_decode(vae, params, state, values)
 
@@ -170,22 +98,49 @@ def vqvae(
     players = {"autoencoder": Player(parts, loss)}
     if vae.prior is not None:
         players[PRIOR] = Player((PRIOR,), checked(functools.partial(_prior_loss, vae)))
+    init = functools.partial(_init, vae, image_shape, first_images)
     return Model(init, players, sample, decode)
 
 
-def _require_quantizer(quantizer) -> None:
-    told = ""
+def _init(
+    vae: VqVae, image_shape: tuple[int, int, int], first_images: Array | None, key: Key
+) -> tuple[Params, State]:
+    """(params, state) of all parts; ConfigError if the encoder's output does not fit."""
+    keys = jax.random.split(checks.one_key(key), 4)
+    images = jnp.zeros((2, *image_shape))
+    params_e, state_e = vae.encoder.init(keys[0], images)
+    encoder = functools.partial(vae.encoder.apply, params_e, state_e, train=False)
+    shape = jax.eval_shape(lambda: encoder(images)[0]).shape
+    expected = (2, *vae.grid, vae.quantizer.width)
+    require(
+        shape == expected,
+        f"the encoder gives {shape[1:]}, but grid and quantizer say {expected[1:]}",
+    )
+    params_d, state_d = vae.decoder.init(keys[1], jnp.zeros(expected))
+    first = None if first_images is None else encoder(first_images)[0]
+    params_c, state_c = vae.quantizer.init(keys[2], first)
+    params = {ENCODER: params_e, DECODER: params_d, CODEBOOK: params_c}
+    if vae.prior is not None:
+        params[PRIOR] = vae.prior.init(keys[3])
+    return params, {ENCODER: state_e, DECODER: state_d, CODEBOOK: state_c}
+
+
+def _require_quantizer(quantizer: object) -> None:
+    """ConfigError unless it is a quantizer; for a name of one, the message has the call."""
+    hint = ""
     if isinstance(quantizer, str):
         lookup(quantization.QUANTIZERS, quantizer, "quantizer")
-        told = f": write quantization.QUANTIZERS[{quantizer!r}](...), with its sizes"
+        hint = f": write quantization.QUANTIZERS[{quantizer!r}](...), with its sizes"
     require(
         isinstance(quantizer, Quantizer),
-        f"quantizer must be a core.Quantizer; got {described(quantizer)}{told}",
+        f"quantizer must be a core.Quantizer; got {described(quantizer)}{hint}",
     )
 
 
-def _autoencoder_loss(vae: VqVae, params, state, batch, key: Key):
-    """Both networks in training form; their state moves, and so does the quantizer's."""
+def _autoencoder_loss(
+    vae: VqVae, params: Params, state: State, batch: PyTree, key: Key
+) -> tuple[Array, Aux]:
+    """Both networks are in training form; their state moves, and so does the quantizer's."""
     x = batch["x"]
     z, encoder = vae.encoder.apply(
         params[ENCODER], state[ENCODER], x, train=True, key=named_key(key, ENCODER)
@@ -198,7 +153,7 @@ def _autoencoder_loss(vae: VqVae, params, state, batch, key: Key):
         train=True,
         key=named_key(key, DECODER),
     )
-    likelihood = _log_likelihood(output, x)
+    likelihood = log_likelihood_of(output, x)
     mask = batch.get("mask")
     value = objective.loss(
         likelihood,
@@ -219,7 +174,9 @@ def _autoencoder_loss(vae: VqVae, params, state, batch, key: Key):
     return value, Aux({**state, ENCODER: encoder, DECODER: decoder, CODEBOOK: codebook}, metrics)
 
 
-def _prior_loss(vae: VqVae, params, state, batch, key: Key):
+def _prior_loss(
+    vae: VqVae, params: Params, state: State, batch: PyTree, key: Key
+) -> tuple[Array, Aux]:
     del key
     codes = jax.lax.stop_gradient(vqvae_codes(vae, params, state, batch["x"]))
     nats = -objective.mean_of_real(vqvae_log_prior(vae, params, codes), batch.get("mask"))
@@ -227,8 +184,15 @@ def _prior_loss(vae: VqVae, params, state, batch, key: Key):
     return nats, Aux(state, {"prior_bits_per_code": bits})
 
 
-def _update(quantizer: Quantizer, key: Key, state, z: Array, quantized: Quantized, mask):
-    """The quantizer's update, without the vectors of images that `mask` leaves out."""
+def _update(
+    quantizer: Quantizer,
+    key: Key,
+    state: PyTree,
+    z: Array,
+    quantized: Quantized,
+    mask: Array | None,
+) -> tuple[PyTree, dict[str, Array]]:
+    """(state, metrics) of the quantizer's update by the images for which `mask` is True."""
     if mask is None:
         return quantizer.update(key, state, z, quantized)
     places = jnp.broadcast_to(jnp.asarray(mask, bool)[:, None, None], z.shape[:-1])
@@ -236,33 +200,16 @@ def _update(quantizer: Quantizer, key: Key, state, z: Array, quantized: Quantize
 
 
 def _real_codes(codes: Array, mask: Array | None) -> Array:
-    """Codes [B, ...], those of images that `mask` leaves out -1, which count for nothing."""
+    """Codes [B, ...], with -1, which is not counted, for images for which `mask` is False."""
     if mask is None:
         return codes
     return jnp.where(jnp.reshape(mask, (-1,) + (1,) * (codes.ndim - 1)), codes, -1)
 
 
 def _perplexities(quantizer: Quantizer, codes: Array) -> dict[str, Array]:
-    """Of a batch, by the name of the metric."""
+    """The perplexities of a batch's codes, by the name of the metric."""
     usage = quantization.codebook_usage(codes, quantizer.num_codes, quantizer.code_shape)
     if not quantizer.code_shape:
         return {"batch_perplexity": usage.perplexity}
     levels = usage.perplexity.reshape(-1)
     return {f"batch_perplexity_{index}": level for index, level in enumerate(levels)}
-
-
-def _decode(vae: VqVae, params, state, quantized: Array) -> Array:
-    """The decoder's output [B, H, W, 2 C], in its inference form."""
-    return vae.decoder.apply(params[DECODER], state[DECODER], quantized, train=False)[0]
-
-
-def _pixels(output: Array) -> tuple[Array, Array]:
-    """Location and log-scale [B, H, W, C] of each pixel, from the decoder's output."""
-    loc, log_scale = jnp.split(output, 2, axis=-1)
-    return loc, jnp.maximum(log_scale, LOG_SCALE_FLOOR)
-
-
-def _log_likelihood(output: Array, x: Array) -> Array:
-    loc, log_scale = _pixels(output)
-    levels = jnp.round((x + 1) * ((LEVELS - 1) / 2)).astype(jnp.int32)
-    return jnp.sum(discretized_logistic.log_prob(levels, loc, log_scale, LEVELS), axis=(1, 2, 3))

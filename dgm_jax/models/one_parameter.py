@@ -1,9 +1,9 @@
-"""Two one-parameter models of a known density: one is mostly junk, the other remembers its training
-points.
+"""Two one-parameter models of a known density: a mixture with junk, and one that memorizes its
+training points.
 
-Theis, van den Oord and Bethge 2016, "A note on the evaluation of generative models": likelihood and
-the look of samples are largely independent. Both models are functions of one number `raw`, so that
-the engine can fit it.
+They show that likelihood and the visual quality of samples are largely independent (Theis, van den
+Oord and Bethge 2016, "A note on the evaluation of generative models"). Both models are functions of
+one unbounded number `raw`, so that the engine can fit it.
 """
 
 import math
@@ -16,12 +16,12 @@ import jax.numpy as jnp
 from dgm_jax.core import Array, Key, normal, uniform
 from dgm_jax.densities import gaussian, kernel_density
 
-# so wide that junk hits a mode by chance in fewer than 1 of 10,000 draws in the plane
+# So wide that fewer than 1 of 10,000 junk draws in the plane hits a mode by chance.
 JUNK_SCALE = 100.0
 
 
 class KnownDensity(Protocol):
-    """What is modelled: a density p over R^dim with an exact sampler."""
+    """The density p over R^dim to be modelled, with an exact sampler."""
 
     @property
     def dim(self) -> int:
@@ -29,94 +29,131 @@ class KnownDensity(Protocol):
         ...
 
     def log_prob(self, x: Array) -> Array:
-        """[n, dim] -> [n], nats."""
+        """Evaluate log p of x [n, dim]: [n] in nats."""
         ...
 
     def sample(self, key: Key, n: int) -> Array:
-        """[n, dim]."""
+        """Draw n points [n, dim]."""
         ...
 
 
 class Noise(NamedTuple):
-    """What samples are made of; the same for all models, so that they differ by their parameter
-    alone."""
+    """The noise of m samples, the same for all models, so that only their parameter differs.
 
-    exact: Array  # [m, D], samples of the data
-    choice: Array  # [m], uniform in [0, 1)
-    normal: Array  # [m, D], standard normal
+    Attributes:
+        exact: [m, D], samples of the data.
+        choice: [m], uniform in [0, 1).
+        normal: [m, D], standard normal.
+    """
+
+    exact: Array
+    choice: Array
+    normal: Array
 
 
 def noise(key: Key, data: KnownDensity, num_samples: int) -> Noise:
-    """Noise for `num_samples` samples."""
+    """Draw the noise of samples.
+
+    Args:
+        key: of the draws.
+        data: the density to be modelled.
+        num_samples: m.
+
+    Returns:
+        The noise.
+    """
     key_exact, key_choice, key_normal = jax.random.split(key, 3)
     return Noise(
-        data.sample(key_exact, num_samples),
-        uniform(key_choice, (num_samples,)),
-        normal(key_normal, (num_samples, data.dim)),
+        exact=data.sample(key_exact, num_samples),
+        choice=uniform(key_choice, (num_samples,)),
+        normal=normal(key_normal, (num_samples, data.dim)),
     )
 
 
 def pick(choice: Array, num: int) -> Array:
-    """int32 in 0..num-1 from uniform numbers in [0, 1)."""
+    """Turn uniform numbers into indices.
+
+    Args:
+        choice: [*B], uniform in [0, 1).
+        num: number of indices.
+
+    Returns:
+        int32[*B] in 0..num-1.
+    """
     return jnp.minimum(jnp.int32(choice * num), num - 1)
 
 
 class OneParameterFamily(NamedTuple):
     """Models indexed by one unbounded number, `raw`.
 
-    parameter: its name in natural units. natural, raw_of: to these units and back.
-    log_prob: `(raw, kernels [n, D], x [m, D]) -> [m]`, nats. sample:
-        `(raw, kernels, Noise of m) -> [m, D]`.
+    Attributes:
+        parameter: its name in natural units.
+        natural: from raw to natural units.
+        raw_of: from natural units to raw.
+        log_prob: `(raw, kernels [n, D], x [m, D]) -> [m]`, nats.
+        sample: `(raw, kernels [n, D], noise of m) -> [m, D]`.
+        remembers: whether the model depends on the kernels, its training points.
     """
 
     parameter: str
-    natural: Callable
-    raw_of: Callable
-    log_prob: Callable
-    sample: Callable
-    remembers: bool  # whether the kernels, its training points, matter
+    natural: Callable[[Array], Array]
+    raw_of: Callable[[float], float]
+    log_prob: Callable[[Array, Array, Array], Array]
+    sample: Callable[[Array, Array, Noise], Array]
+    remembers: bool
 
 
 def junk(data: KnownDensity) -> OneParameterFamily:
-    """q = w p + (1 - w) r with r = N(0, 100^2 I): exact with probability w, and junk otherwise.
+    """Mix the data's density with junk: q = w p + (1 - w) r with r = N(0, 100^2 I).
 
-    log q >= log p + log w everywhere: 99 % of junk costs log 100 = 4.605 nats at most, in any
+    log q >= log p + log w everywhere, so 99 % of junk costs at most log 100 = 4.605 nats, in any
     dimension.
+
+    Args:
+        data: p.
+
+    Returns:
+        The family, whose parameter is the weight w.
     """
 
-    def log_prob(raw, kernels, x):
+    def log_prob(raw: Array, kernels: Array, x: Array) -> Array:
         del kernels
         log_junk = jnp.sum(gaussian.log_prob(x, 0.0, JUNK_SCALE), axis=-1)
-        return jnp.logaddexp(
-            jax.nn.log_sigmoid(raw) + data.log_prob(x), jax.nn.log_sigmoid(-raw) + log_junk
-        )
+        exact = jax.nn.log_sigmoid(raw) + data.log_prob(x)
+        return jnp.logaddexp(exact, jax.nn.log_sigmoid(-raw) + log_junk)
 
-    def sample(raw, kernels, noise):
+    def sample(raw: Array, kernels: Array, noise: Noise) -> Array:
         del kernels
-        return jnp.where(
-            noise.choice[:, None] < jax.nn.sigmoid(raw), noise.exact, JUNK_SCALE * noise.normal
-        )
+        is_exact = noise.choice[:, None] < jax.nn.sigmoid(raw)
+        return jnp.where(is_exact, noise.exact, JUNK_SCALE * noise.normal)
 
-    def logit(w):
-        return math.log(w / (1 - w))
+    def logit(weight: float) -> float:
+        return math.log(weight / (1 - weight))
 
     return OneParameterFamily("weight", jax.nn.sigmoid, logit, log_prob, sample, False)
 
 
 def kernels(data: KnownDensity) -> OneParameterFamily:
-    """q = mean over the training points c_i of N(c_i, width^2 I): a kernel density (Parzen)
-    estimate.
+    """Place a Gaussian kernel on each training point: a kernel density (Parzen) estimate.
 
-    As the width falls, samples become the training points, which are perfect; the log-likelihood of
-    other points goes to minus infinity, and that of the training points to infinity
+    q = mean over the training points c_i of N(c_i, width^2 I).
+
+    As the width tends to 0, samples become the training points, which look perfect, and the
+    log-likelihood of other points tends to minus infinity, that of the training points to infinity
     (`densities.kernel_density`).
+
+    Args:
+        data: the density to be modelled; not used.
+
+    Returns:
+        The family, whose parameter is the width in units of x.
     """
     del data
 
-    def log_prob(raw, centres, x):
-        return kernel_density.log_prob(x, centres, jnp.exp(raw))
+    def log_prob(raw: Array, centers: Array, x: Array) -> Array:
+        return kernel_density.log_prob(x, centers, jnp.exp(raw))
 
-    def sample(raw, centres, noise):
-        return centres[pick(noise.choice, len(centres))] + jnp.exp(raw) * noise.normal
+    def sample(raw: Array, centers: Array, noise: Noise) -> Array:
+        return centers[pick(noise.choice, len(centers))] + jnp.exp(raw) * noise.normal
 
     return OneParameterFamily("width", jnp.exp, math.log, log_prob, sample, True)

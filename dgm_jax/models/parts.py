@@ -1,6 +1,6 @@
-"""Parameters and state of a model's parts, and whether the parts fit each other.
+"""Parameters and state of a model's parts, and checks that the parts fit each other.
 
-Every check reads shapes only: nothing is computed.
+Every check evaluates shapes only; nothing is computed.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from dgm_jax.core import (
     Array,
+    Aux,
     Key,
     LatentModel,
     LossFn,
@@ -29,14 +30,18 @@ from dgm_jax.priors import FROM_DIM, PRIORS, require_density, vamp
 def init_parts(
     keys: Mapping[str, Key], networks: Mapping[str, Network], examples: Mapping[str, PyTree]
 ) -> tuple[Params, State]:
-    """(params, state) by part.
+    """Initialize the networks of a model.
 
     Args:
-      keys: by part.
-      networks: by part, in the order in which they are made.
-      examples: an input of each, with its batch axis.
+        keys: by part.
+        networks: by part, in the order in which they are initialized.
+        examples: an input of each, with its batch axis.
+
+    Returns:
+        (params, state), both by part.
     """
-    params, state = {}, {}
+    params = {}
+    state = {}
     for part, network in networks.items():
         params[part], state[part] = network.init(keys[part], examples[part])
     return params, state
@@ -45,38 +50,71 @@ def init_parts(
 def init_prior(
     key: Key, prior: Prior, latent_size: int, needed_by: str
 ) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
-    """(params, state) of the part "prior"; ConfigError unless its density is one of vectors of
-    `latent_size` numbers, and normalised."""
+    """Initialize the part "prior" of a model.
+
+    Args:
+        key: of the parameters.
+        prior: the prior.
+        latent_size: length of the latents.
+        needed_by: what needs the prior, for messages, such as "a VAE".
+
+    Returns:
+        (params, state) of the part "prior".
+
+    Raises:
+        ConfigError: the prior has no normalized density over vectors of `latent_size` numbers.
+    """
     params = prior.init(key)
     require_density(prior, params, latent_size, needed_by)
     return {"prior": params}, {"prior": {}}
 
 
-def require_prior(prior, latent_size: int, *, from_encoder: bool = False) -> None:
-    """ConfigError unless a prior is one, with what to write for the name of one.
+def require_prior(prior: object, latent_size: int, *, from_encoder: bool = False) -> None:
+    """Refuse what is not a prior; for the name of a prior, the message has the call that makes it.
 
-    from_encoder: a function that makes it from the encoder will do as well.
+    Args:
+        prior: what was given as prior.
+        latent_size: length of the latents.
+        from_encoder: whether a function that makes the prior from the encoder is accepted as well.
+
+    Raises:
+        ConfigError: it has no `init`, `sample` and `log_prob`.
     """
     if from_encoder and callable(prior):
         return
-    due = "a core.Prior" + " or a function from the encoder to one" * from_encoder
-    told = ""
-    if isinstance(prior, str):
-        make = lookup(PRIORS, prior, "prior")
-        told = f": priors.{make.__name__} makes one"
-        if prior in FROM_DIM:
-            told = f": write priors.{make.__name__}({latent_size})"
-        elif make is vamp:
-            call = "priors.vamp(encode, num_components, image_shape)"
-            told = f": {call} needs the encoder; write lambda encode: {call}" * from_encoder
-    has = all(callable(getattr(prior, part, None)) for part in ("init", "sample", "log_prob"))
-    require(has, f"prior must be {due}; got {described(prior)}{told}")
+    expected = "a core.Prior"
+    if from_encoder:
+        expected += " or a function from the encoder to one"
+    hint = _prior_hint(prior, latent_size, from_encoder) if isinstance(prior, str) else ""
+    fits = all(callable(getattr(prior, part, None)) for part in ("init", "sample", "log_prob"))
+    require(fits, f"prior must be {expected}; got {described(prior)}{hint}")
+
+
+def _prior_hint(name: str, latent_size: int, from_encoder: bool) -> str:
+    """What to write for a prior given by name."""
+    make = lookup(PRIORS, name, "prior")
+    if name in FROM_DIM:
+        return f": write priors.{make.__name__}({latent_size})"
+    if make is vamp:
+        call = "priors.vamp(encode, num_components, image_shape)"
+        return f": {call} needs the encoder; write lambda encode: {call}" if from_encoder else ""
+    return f": priors.{make.__name__} makes one"
 
 
 def checked_batch(loss: LossFn, whose: str, **events: tuple[int, ...] | None) -> LossFn:
-    """The loss, after a look at what its batch holds (`core.checks.batch`)."""
+    """Make a loss that checks its batch before it is evaluated.
 
-    def checked(params, state, batch, key, /):
+    Args:
+        loss: of a player.
+        whose: what is trained, for messages, such as "a VAE".
+        **events: of each entry of the batch the axes after that of examples, or None if any value
+            is accepted (see `core.checks.batch`).
+
+    Returns:
+        The same loss, which raises ConfigError for a batch that does not fit.
+    """
+
+    def checked(params: Params, state: State, batch: PyTree, key: Key, /) -> tuple[Array, Aux]:
         checks.batch(batch, whose, **events)
         return loss(params, state, batch, key)
 
@@ -84,17 +122,51 @@ def checked_batch(loss: LossFn, whose: str, **events: tuple[int, ...] | None) ->
 
 
 def output_of(network: Network, part: str, params: Params, state: State, example: PyTree) -> PyTree:
-    """Shapes of what the network of a part gives for an example, in its inference form."""
+    """Evaluate the shape of a network's output in its inference form.
+
+    Args:
+        network: of the part.
+        part: its name.
+        params: of the model, by part.
+        state: of the model, by part.
+        example: an input, with its batch axis.
+
+    Returns:
+        A tree of `jax.ShapeDtypeStruct`.
+    """
     return jax.eval_shape(lambda: network.apply(params[part], state[part], example, train=False)[0])
 
 
-def require_shape(giver: str, found: tuple[int, ...], expected: tuple[int, ...], told: str) -> None:
-    """ConfigError "GIVER SHAPE, but TOLD" unless two shapes, with their batch axes, agree."""
-    require(found == expected, f"{giver} {found[1:]}, but {told}")
+def require_shape(
+    source: str, shape: tuple[int, ...], expected: tuple[int, ...], reason: str
+) -> None:
+    """Refuse a shape that is not the expected one.
+
+    Args:
+        source: what has the shape, such as "the encoder gives".
+        shape: with its batch axis.
+        expected: with its batch axis.
+        reason: what determines the expected shape, such as "examples are (28, 28, 1)".
+
+    Raises:
+        ConfigError: the shapes differ; the message is "SOURCE SHAPE, but REASON".
+    """
+    require(shape == expected, f"{source} {shape[1:]}, but {reason}")
 
 
 def require_images(model: LatentModel, params: Params, state: State, z: Array, x: Array) -> None:
-    """ConfigError unless what the model decodes from latents z [B, *E] has the shape of x."""
-    shown = jax.eval_shape(lambda: model.decode(params, state, z)).shape
-    told = f"examples are {jnp.shape(x)[1:]}"
-    require_shape("the decoder gives images", shown, jnp.shape(x), told)
+    """Refuse a decoder whose images do not have the shape of the examples.
+
+    Args:
+        model: the densities.
+        params: of the model, by part.
+        state: of the model, by part.
+        z: [B, *E].
+        x: [B, H, W, C].
+
+    Raises:
+        ConfigError: the shapes differ.
+    """
+    decoded = jax.eval_shape(lambda: model.decode(params, state, z)).shape
+    reason = f"examples are {jnp.shape(x)[1:]}"
+    require_shape("the decoder gives images", decoded, jnp.shape(x), reason)

@@ -1,7 +1,7 @@
-"""What is asked of the posteriors of a trained model: where its codes are against the prior, and
-where annealing starts.
+"""Functions of a trained model's posteriors: moments, ELBO surgery, and the start of annealing.
 
-A `model` is a `core.LatentModel` or what has one; what a family lacks is refused by name. Nats.
+A `model` is a `core.LatentModel` or a recipe that has one. If a family lacks a density, the error
+names both. Everything is in nats.
 """
 
 import math
@@ -20,18 +20,27 @@ from dgm_jax.objectives.path_derivatives import gaussian_log_q
 
 
 class Gaussian(NamedTuple):
-    """q(z | x) = N(loc, diag(scale)^2), [B, D] each."""
+    """q(z | x) = N(loc, diag(scale)^2).
+
+    Attributes:
+        loc: [B, D], means.
+        scale: [B, D], standard deviations.
+    """
 
     loc: Array
     scale: Array
 
 
 class AnnealingStart(NamedTuple):
-    """A posterior as the start of annealing: what `likelihood.from_proposal` takes.
+    """A posterior as the start of annealing, for `likelihood.from_proposal`.
 
-    rows: [B, R], an example and its posterior side by side, so that no encoder is asked again. The
-        functions take rows in place of x: `sample(key, rows, n)`, `log_prob(rows, z)` and
-        `log_joint(rows, z)`, where z is [n, B, *E].
+    The functions take rows in place of x, so that the encoder is not evaluated again.
+
+    Attributes:
+        rows: [B, R], each an example followed by its posterior.
+        sample: `(key, rows, n) -> z [n, B, *E]`.
+        log_prob: `(rows, z) -> log q(z | x) [n, B]` in nats.
+        log_joint: `(rows, z) -> log p(x, z) [n, B]` in nats.
     """
 
     rows: Array
@@ -41,7 +50,16 @@ class AnnealingStart(NamedTuple):
 
 
 def sample_gaussian(key: Key, q: Gaussian, num_samples: int | None = None) -> Array:
-    """Reparameterized draws: [num_samples, B, D], or [B, D] for None."""
+    """Draw from Gaussian posteriors, differentiably.
+
+    Args:
+        key: of the draws.
+        q: the posteriors.
+        num_samples: draws of each; None means one, without the leading axis.
+
+    Returns:
+        [num_samples, B, D], or [B, D] for None.
+    """
     loc = q.loc if num_samples is None else jnp.broadcast_to(q.loc, (num_samples, *q.loc.shape))
     return sampling.gaussian(key, loc, q.scale)
 
@@ -49,41 +67,63 @@ def sample_gaussian(key: Key, q: Gaussian, num_samples: int | None = None) -> Ar
 def moments(
     key: Key, model: Latent, params: Params, state: State, x: Array, num_samples: int
 ) -> Gaussian:
-    """The Gaussian with the means and standard deviations of num_samples (at least 2) draws of
-    q(z | x), without gradient: of any posterior over vectors, also one that can be sampled only."""
+    """Estimate the means and standard deviations of posteriors from draws, without gradient.
+
+    This works for any posterior over vectors, also one that can only be sampled.
+
+    Args:
+        key: of the draws.
+        model: a `LatentModel`, or a recipe that has one.
+        params: of the model, by part.
+        state: of the model, by part.
+        x: [B, ...].
+        num_samples: draws of each posterior, at least 2.
+
+    Returns:
+        The Gaussians with these moments.
+    """
     densities = densities_of(model)
-    z = densities.sample_posterior(key, posterior(densities, params, state, x), num_samples)
+    q = posterior(densities, params, state, x)
+    z = densities.sample_posterior(key, q, num_samples)
     return Gaussian(*adversarial_variational_bayes.moments(z))
 
 
 def annealing_start(
     model: Latent, params: Params, state: State, x: Array, gaussian_start: Gaussian | None = None
 ) -> AnnealingStart:
-    """q(z | x) of x [B, ...], or a Gaussian in its place, as the start of annealing to p(x, z).
+    """Make the start of annealing from q(z | x), or a Gaussian in its place, to p(x, z).
 
     Args:
-      model, params, state: what is measured.
-      x: the examples.
-      gaussian_start: such as `moments`, for a posterior without a density.
+        model: a `LatentModel`, or a recipe that has one.
+        params: of the model, by part.
+        state: of the model, by part.
+        x: the examples [B, ...].
+        gaussian_start: such as `moments`, for a posterior without a density.
+
+    Returns:
+        The rows and the functions of them.
 
     Raises:
-      ConfigError: the posterior has no density and no Gaussian stands in for it, the prior has
-        none, or the densities are not differentiable in z, as those of discrete latents.
+        ConfigError: the posterior has no density and no Gaussian is given, the prior has no
+            density, or the densities are not differentiable in z, as those of discrete latents.
     """
     densities = densities_of(model)
     needed(densities, "log_prior", "annealing")
     needed(densities, "reparameterized", "annealing")
     if gaussian_start is None:
         log_q = needed(densities, "log_posterior", "annealing from the posterior")
-        q, draw = posterior(densities, params, state, x), densities.sample_posterior
+        draw = densities.sample_posterior
+        q = posterior(densities, params, state, x)
     else:
-        q, draw, log_q = gaussian_start, sample_gaussian, gaussian_log_q
-    rows, split = _side_by_side(x, q)
+        log_q = gaussian_log_q
+        draw = sample_gaussian
+        q = gaussian_start
+    rows, split = _joined(x, q)
     return AnnealingStart(
-        rows,
-        lambda key, rows, num: draw(key, split(rows)[1], num),
-        lambda rows, z: log_q(split(rows)[1], z),
-        lambda rows, z: log_joint(densities, params, state, z, split(rows)[0]),
+        rows=rows,
+        sample=lambda key, rows, num: draw(key, split(rows)[1], num),
+        log_prob=lambda rows, z: log_q(split(rows)[1], z),
+        log_joint=lambda rows, z: log_joint(densities, params, state, z, split(rows)[0]),
     )
 
 
@@ -96,19 +136,23 @@ def surgery(
     *,
     chunk_size: int = 256,
 ) -> SurgeryTerms:
-    """The average KL to the prior taken apart over N data points (`objectives.elbo_surgery`).
+    """Decompose the average KL to the prior over N data points (`objectives.elbo_surgery`).
 
-    Every draw meets every posterior. For Gaussian posteriors the total correlation is among the
-    terms; for others it is None.
+    The density of every draw under every posterior is evaluated: O(N^2).
 
     Args:
-      model, params, state: a trained model.
-      q: the posteriors of all N data points, with N along the first axis.
-      z: [N, *E], a draw of each.
-      chunk_size: as many draws meet the posteriors at once (and as many of those, if Gaussian).
+        model: a `LatentModel`, or a recipe that has one.
+        params: of the trained model, by part.
+        state: of the trained model, by part.
+        q: the posteriors of all N data points, with N along the first axis.
+        z: [N, *E], a draw of each.
+        chunk_size: draws whose densities are evaluated at once (and posteriors, if Gaussian).
+
+    Returns:
+        The terms in nats. The total correlation is None for posteriors that are not Gaussian.
 
     Raises:
-      ConfigError: the family lacks log p(z) or log q(z | x).
+        ConfigError: the family lacks log p(z) or log q(z | x).
     """
     densities = densities_of(model)
     log_q = needed(densities, "log_posterior", "ELBO surgery")
@@ -117,21 +161,22 @@ def surgery(
         return elbo_surgery.decompose_gaussian(z, *q, log_p, chunk_size=chunk_size)
     num = z.shape[0]
 
-    def aggregate(some):
-        pairs = jnp.broadcast_to(some[:, None], (some.shape[0], num, *some.shape[1:]))
+    def log_aggregate(draws: Array) -> Array:
+        pairs = jnp.broadcast_to(draws[:, None], (draws.shape[0], num, *draws.shape[1:]))
         return log_mean_exp(log_q(q, pairs), axis=1).value
 
-    return elbo_surgery.decompose_aggregate(log_q(q, z), chunked(aggregate, z, chunk_size), log_p)
+    log_q_aggregate = chunked(log_aggregate, z, chunk_size)
+    return elbo_surgery.decompose_aggregate(log_q(q, z), log_q_aggregate, log_p)
 
 
-def _side_by_side(x: Array, q: PyTree) -> tuple[Array, Callable[[Array], tuple[Array, PyTree]]]:
-    """[B, R] of x and the leaves of q, and what takes rows apart again."""
+def _joined(x: Array, q: PyTree) -> tuple[Array, Callable[[Array], tuple[Array, PyTree]]]:
+    """Rows [B, R] of x and the leaves of q, and the function that splits rows again."""
     leaves, structure = jax.tree.flatten((x, q))
     sizes = [math.prod(leaf.shape[1:]) for leaf in leaves]
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     rows = jnp.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=-1)
 
-    def split(rows):
+    def split(rows: Array) -> tuple[Array, PyTree]:
         pieces = [
             rows[:, end - size : end].reshape(-1, *leaf.shape[1:])
             for leaf, size, end in zip(leaves, sizes, ends, strict=True)

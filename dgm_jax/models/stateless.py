@@ -1,4 +1,4 @@
-"""What a recipe asks of its networks that calls them in inference form only, also in training."""
+"""The check of recipes that apply a network in its inference form only, even in training."""
 
 import jax
 
@@ -6,24 +6,26 @@ from dgm_jax.core import PyTree, require
 
 
 def require_stateless(recipe: str, state: dict[str, PyTree]) -> None:
-    """Refuses networks with state of their own, for a recipe that would never update it.
+    """Refuse networks with state, for a recipe that would never update it.
 
-    A network's state (`core.Network`), such as the statistics of batch normalisation, changes only
+    A network's state (`core.Network`), such as the statistics of batch normalization, changes only
     where it is applied with `train=True`. A recipe that applies its networks with `train=False`
-    throughout leaves it at its first values.
+    throughout would leave it at its initial values.
 
     Args:
-      recipe: what is being made, for the message, such as "a VAE".
-      state: the state of each network by part, as `Network.init` gave it.
+        recipe: what is being made, for the message, such as "a VAE".
+        state: the state of each network by part, as `Network.init` gave it.
 
     Raises:
-      ConfigError: a part has state; the message names the part, what its state holds, and the cure.
+        ConfigError: a part has state; the message names the part, the contents of its state, and
+            the remedy.
     """
-    for part, held in state.items():
-        kept = sorted(held) if isinstance(held, dict) else type(held).__name__
+    for part, part_state in state.items():
+        is_dict = isinstance(part_state, dict)
+        contents = sorted(part_state) if is_dict else type(part_state).__name__
         require(
-            not jax.tree.leaves(held),
-            f"{recipe} cannot train its {part}: the network has state ({kept}), which this recipe"
-            " never updates; give it a network without state, such as one without batch"
-            " normalisation (GroupNorm and LayerNorm have none)",
+            not jax.tree.leaves(part_state),
+            f"{recipe} cannot train its {part}: the network has state ({contents}), which this"
+            " recipe never updates; give it a network without state, such as one without batch"
+            " normalization (GroupNorm and LayerNorm have none)",
         )

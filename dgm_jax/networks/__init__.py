@@ -1,6 +1,6 @@
 """Architectures as flax modules; no network knows a loss.
 
-`layers` holds what they are made of. `mlp`, `dcgan`, `residual`, `classifier`, `pixel_cnn` and
+`layers` holds their building blocks. `mlp`, `dcgan`, `residual`, `classifier`, `pixel_cnn` and
 `transformer` are the architectures. `from_flax`, `from_nnx` and `from_functions` make the pair of
 pure functions `core.Network`.
 """
@@ -14,13 +14,8 @@ from dgm_jax.networks.dcgan import Discriminator, Generator
 from dgm_jax.networks.implicit_posterior import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic
 from dgm_jax.networks.layers import convolution, initializers, normalization, spectral_norm
 from dgm_jax.networks.layers.activations import ACTIVATIONS, activation, leaky_relu
-from dgm_jax.networks.layers.convolution import (
-    Conv,
-    ConvTranspose,
-    DenseFromImage,
-    DenseToImage,
-)
-from dgm_jax.networks.layers.dense import Dense
+from dgm_jax.networks.layers.convolution import Conv, ConvTranspose
+from dgm_jax.networks.layers.dense import Dense, DenseFromImage, DenseToImage
 from dgm_jax.networks.layers.initializers import INITIALIZERS
 from dgm_jax.networks.layers.normalization import (
     BatchNorm,

@@ -1,5 +1,5 @@
-"""From modules of flax, linen or NNX, and from plain functions, to the pair of pure functions that
-models use."""
+"""From flax modules (linen or NNX) and plain functions to the pair of pure functions that models
+use."""
 
 import functools
 import inspect
@@ -14,92 +14,116 @@ from flax import nnx
 from dgm_jax.core import Array, Key, Network, PyTree, described, require
 
 
-def from_flax(module: nn.Module, **apply_kwargs) -> Network:
-    """`Network(init, apply)` of a linen module.
+def from_flax(module: nn.Module, **apply_kwargs: Any) -> Network:
+    """Make a `Network(init, apply)` of a linen module.
 
     Args:
-      module: a `__call__` with an argument `train` gets it. Its state is the collections beside
-        the parameters (`{"batch_stats": ...}`), `{}` where there are none; they change only with
-        `train=True`.
-      **apply_kwargs: go to every call.
+        module: a `__call__` with an argument `train` receives it. Its state is all collections
+            other than the parameters (`{"batch_stats": ...}`), `{}` if there are none; they change
+            only with `train=True`.
+        **apply_kwargs: passed to every call.
 
     Returns:
-      The network. The key of `apply` is the module's stream "dropout" of random numbers. A module
-      with an argument `deterministic` gets whether there is no key; one that drops out wherever
-      `train` is True needs the key then.
+        The network. The key of `apply` is the module's stream "dropout" of random numbers. A module
+        with an argument `deterministic` is told whether there is no key; a module that drops out
+        whenever `train` is True needs the key then.
+
+    Raises:
+        ConfigError: the module is not an instance of a linen module.
     """
-    kind = isinstance(module, type) and issubclass(module, (nn.Module, nnx.Module))
-    is_nnx = isinstance(module, nnx.Module)
-    told = ": make one, module(...)" * kind + ": networks.from_nnx(lambda rngs: module)" * is_nnx
+    is_class = isinstance(module, type) and issubclass(module, (nn.Module, nnx.Module))
+    hint = ": make one, module(...)" if is_class else ""
+    if isinstance(module, nnx.Module):
+        hint = ": networks.from_nnx(lambda rngs: module)"
     require(
         isinstance(module, nn.Module),
-        f"from_flax takes a module of linen; got {described(module)}{told}",
+        f"from_flax takes a module of linen; got {described(module)}{hint}",
     )
-    takes = inspect.signature(type(module).__call__).parameters
+    arguments = inspect.signature(type(module).__call__).parameters
 
     def settings(train: bool, key: Key | None) -> dict[str, Any]:
         options = dict(apply_kwargs)
-        if "train" in takes:
+        if "train" in arguments:
             options["train"] = train
-        if "deterministic" in takes and "deterministic" not in options:
+        if "deterministic" in arguments and "deterministic" not in options:
             options["deterministic"] = not (train and key is not None)
         return options
 
-    def init(key, x, /):
+    def init(key: Key, x: PyTree, /) -> tuple[PyTree, PyTree]:
         variables = dict(module.init(key, x, **settings(False, None)))
         return variables.pop("params", {}), variables
 
-    def apply(params, state, x, /, *, train=False, key=None):
+    def apply(
+        params: PyTree,
+        state: PyTree,
+        x: PyTree,
+        /,
+        *,
+        train: bool = False,
+        key: Key | None = None,
+    ) -> tuple[PyTree, PyTree]:
         variables = {"params": params, **state}
         options = settings(train, key)
         if train and key is not None:
             options["rngs"] = {"dropout": key}
         if not (train and state):
             return cast(PyTree, module.apply(variables, x, **options)), state
+        # With mutable collections flax returns a pair.
         pair = module.apply(variables, x, **options, mutable=list(state))
-        output, changed = cast(tuple[PyTree, PyTree], pair)  # a pair where something is mutable
+        output, changed = cast(tuple[PyTree, PyTree], pair)
         return output, {**state, **changed}
 
     return Network(init, apply)
 
 
 def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
-    """`Network(init, apply)` of an NNX module.
+    """Make a `Network(init, apply)` of an NNX module.
 
     Args:
-      make: `rngs -> module`, such as `lambda rngs: nnx.Linear(2, 3, rngs=rngs)`, a pure function.
+        make: `rngs -> module`, such as `lambda rngs: nnx.Linear(2, 3, rngs=rngs)`, a pure function.
 
     Returns:
-      The network. Its parameters are the module's `nnx.Param`s and its state all other variables
-      but random-number streams, each a dictionary by path, such as `{"linear.kernel": ...}`. With
-      `train=True` the module is in the mode of `module.train()`, else in that of `module.eval()`;
-      the key of `apply` seeds its streams, and without a key nothing is dropped.
+        The network. Its parameters are the module's `nnx.Param`s and its state all other variables
+        but random-number streams, each a dictionary by path, such as `{"linear.kernel": ...}`. With
+        `train=True` the module is in the mode of `module.train()`, otherwise in that of
+        `module.eval()`. The key of `apply` seeds its streams; without a key nothing is dropped.
+
+    Raises:
+        ConfigError: `make` is not such a function; from `apply`, params or state of another
+            module.
     """
-    told = ": linen modules are for networks.from_flax" * isinstance(make, nn.Module)
+    hint = ": linen modules are for networks.from_flax" if isinstance(make, nn.Module) else ""
     require(
         callable(make) and not isinstance(make, (nn.Module, nnx.Module)),
         "from_nnx takes a function rngs -> module, such as"
         " lambda rngs: nnx.Linear(2, 3, rngs=rngs);"
-        f" got {described(make)}{told}",
+        f" got {described(make)}{hint}",
     )
     kinds = (nnx.Param, nnx.RngState, ...)
 
     @functools.cache
-    def structure():
+    def structure() -> tuple:
         """The module's graph and the shapes of its variables by kind, without any computation."""
         return nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))), *kinds)
 
-    def init(key, x, /):
+    def init(key: Key, x: PyTree, /) -> tuple[PyTree, PyTree]:
         del x  # an NNX module knows the sizes of its inputs
         _, params, _, state = nnx.split(make(nnx.Rngs(key)), *kinds)
         return _by_path(params), _by_path(cast(nnx.State, state))
 
-    def apply(params, state, x, /, *, train=False, key=None):
+    def apply(
+        params: PyTree,
+        state: PyTree,
+        x: PyTree,
+        /,
+        *,
+        train: bool = False,
+        key: Key | None = None,
+    ) -> tuple[PyTree, PyTree]:
         graph, *shapes = structure()
         streams = _streams(shapes[1], jax.random.key(0) if key is None else key)
-        contents = (params, streams, state)
-        states = [_with_values(of, values) for of, values in zip(shapes, contents, strict=True)]
-        module = nnx.merge(graph, *states)
+        pairs = zip(shapes, (params, streams, state), strict=True)
+        module = nnx.merge(graph, *(_with_values(shape, values) for shape, values in pairs))
         if train:
             module.train()
             if key is None:
@@ -122,7 +146,8 @@ def _by_path(state: nnx.State) -> dict[str, Array]:
 def _with_values(state: nnx.State, values: dict[str, Array]) -> nnx.State:
     """The same state with other values; ConfigError where the names are not those of the module."""
     pairs = list(nnx.to_flat_state(state))
-    expected, given = {_name(path) for path, _ in pairs}, set(values)
+    expected = {_name(path) for path, _ in pairs}
+    given = set(values)
     require(
         given == expected,
         f"the NNX module has the variables {sorted(expected)}, got values of {sorted(given)}",
@@ -133,7 +158,7 @@ def _with_values(state: nnx.State, values: dict[str, Array]) -> nnx.State:
 
 
 def _streams(state: nnx.State, key: Key) -> dict[str, Array]:
-    """Values of a module's random-number streams: keys of their own, all at their beginning."""
+    """Values of a module's random-number streams: each has its own key and starts at count 0."""
     values = {}
     for index, (path, variable) in enumerate(nnx.to_flat_state(state)):
         is_key = isinstance(variable, nnx.RngKey)
@@ -141,7 +166,7 @@ def _streams(state: nnx.State, key: Key) -> dict[str, Array]:
     return values
 
 
-def _name(path) -> str:
+def _name(path: tuple) -> str:
     return ".".join(map(str, path))
 
 
@@ -149,15 +174,34 @@ def from_functions(
     init: Callable[[Key, PyTree], PyTree],
     apply: Callable[[PyTree, PyTree], Array],
 ) -> Network:
-    """`Network` of a stateless pair `init(key, x) -> params`, `apply(params, x) -> output`."""
+    """Make a `Network` of a stateless pair of functions.
+
+    Args:
+        init: `(key, x) -> params`.
+        apply: `(params, x) -> output`.
+
+    Returns:
+        The network, whose state is {}.
+
+    Raises:
+        ConfigError: an argument that is not a function.
+    """
 
     for name, function in (("init", init), ("apply", apply)):
         require(callable(function), f"{name} must be a function; got {described(function)}")
 
-    def init_network(key, x, /):
+    def init_network(key: Key, x: PyTree, /) -> tuple[PyTree, PyTree]:
         return init(key, x), {}
 
-    def apply_network(params, state, x, /, *, train=False, key=None):
+    def apply_network(
+        params: PyTree,
+        state: PyTree,
+        x: PyTree,
+        /,
+        *,
+        train: bool = False,
+        key: Key | None = None,
+    ) -> tuple[PyTree, PyTree]:
         del train, key
         return apply(params, x), state
 
@@ -165,16 +209,30 @@ def from_functions(
 
 
 def reshaped(network: Network, output_shape: tuple[int, ...]) -> Network:
-    """A network on vectors as one on arrays: inputs [B, ...] are flattened, outputs become [B,
-    *output_shape]."""
+    """Turn a network on vectors into one on arrays.
 
-    def init(key, x, /):
+    Args:
+        network: [B, D] -> [B, prod(output_shape)].
+        output_shape: shape of one output.
+
+    Returns:
+        The network [B, ...] -> [B, *output_shape], whose inputs are flattened.
+    """
+
+    def init(key: Key, x: PyTree, /) -> tuple[PyTree, PyTree]:
         return network.init(key, x.reshape(x.shape[0], -1))
 
-    def apply(params, state, x, /, *, train=False, key=None):
-        output, state = network.apply(
-            params, state, x.reshape(x.shape[0], -1), train=train, key=key
-        )
+    def apply(
+        params: PyTree,
+        state: PyTree,
+        x: PyTree,
+        /,
+        *,
+        train: bool = False,
+        key: Key | None = None,
+    ) -> tuple[PyTree, PyTree]:
+        flat = x.reshape(x.shape[0], -1)
+        output, state = network.apply(params, state, flat, train=train, key=key)
         return output.reshape(-1, *output_shape), state
 
     return Network(init, apply)

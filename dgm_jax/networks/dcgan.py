@@ -1,7 +1,7 @@
 """Generator and discriminator in the manner of DCGAN (Radford et al. 2016) for small images.
 
-A 28x28 image passes 28 -> 14 -> 7 with 64 and 128 channels, a 32x32 one 32 -> 16 -> 8: each
-level halves the picture with a 4x4 convolution of stride 2, or doubles it with its transpose.
+Each level halves the height and width with a 4x4 convolution of stride 2, or doubles them with its
+transpose: a 28x28 image passes 28 -> 14 -> 7 with 64 and 128 channels, a 32x32 image 32 -> 16 -> 8.
 """
 
 import flax.linen as nn
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from dgm_jax.core import Array
 from dgm_jax.networks.layers import convolution, initializers
 from dgm_jax.networks.layers.activations import leaky_relu
+from dgm_jax.networks.layers.dense import DenseFromImage, DenseToImage
 from dgm_jax.networks.layers.normalization import normalize
 
 
@@ -17,9 +18,16 @@ class Generator(nn.Module):
     """z [B, Z] -> images [B, H, W, C] in (-1, 1).
 
     Dense to (H / 2^levels, W / 2^levels, features 2^(levels - 1)), then `levels` transposed
-    convolutions, normalisation and ReLU in between, tanh at the end.
+    convolutions with normalization and ReLU between them, and tanh at the end.
 
-    normalization: "none", "batch", "layer" or "group_N" (`networks.normalize`).
+    Attributes:
+        image_shape: (H, W, C); height and width divisible by 2^levels.
+        features: channels before the last convolution; each level below has twice as many.
+        levels: number of transposed convolutions.
+        normalization: "none", "batch", "layer" or "group_N" (`networks.normalize`).
+        momentum: of batch norm's averages.
+        init_name: a name of `networks.INITIALIZERS`.
+        backend: of the convolutions; None for what was asked for.
     """
 
     image_shape: tuple[int, int, int]
@@ -32,37 +40,47 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, train: bool = False) -> Array:
+        """Generate images from z [B, Z]."""
         height, width, channels = self.image_shape
         convolution.require_divisible(height, width, self.levels)
         kernel_init = initializers.weights(self.init_name)
         widths = [self.features * 2**level for level in reversed(range(self.levels))]
 
-        def hidden(x, index):
+        def activate(x: Array, index: int) -> Array:
             return nn.relu(normalize(self.normalization, index, self.momentum)(x, train))
 
         shape = (height // 2**self.levels, width // 2**self.levels, widths[0])
         use_bias = self.normalization == "none"
-        x = convolution.DenseToImage(shape, use_bias, kernel_init, name="Dense_0")(z)
-        x = hidden(x, 0)
+        x = DenseToImage(shape, use_bias, kernel_init, name="Dense_0")(z)
+        x = activate(x, 0)
         for index, width in enumerate([*widths[1:], channels]):
-            last = index == self.levels - 1
+            is_last = index == self.levels - 1
             up = convolution.ConvTranspose(
                 width,
-                use_bias=last or use_bias,
+                use_bias=is_last or use_bias,
                 kernel_init=kernel_init,
                 name=f"ConvTranspose_{index}",
                 backend=self.backend,
             )
-            x = up(x) if last else hidden(up(x), index + 1)
+            x = up(x) if is_last else activate(up(x), index + 1)
         return jnp.tanh(x)
 
 
 class Discriminator(nn.Module):
     """Images [B, H, W, C] -> logits [B]; a pack of m images comes as m C channels.
 
-    `levels` convolutions 4x4 of stride 2 with leaky ReLU of slope .2 and a dense head. No
-    normalisation by default: gradient penalties and spectral norm want no batch norm, since they
-    take each image alone. Layer and group norm keep images apart. On all but the first level.
+    `levels` 4x4 convolutions of stride 2 with leaky ReLU of slope 0.2, and a dense head. There is
+    no normalization by default: gradient penalties and spectral norm treat each image separately,
+    which batch norm does not. Layer and group norm do.
+
+    Attributes:
+        features: channels of the first convolution; each further level has twice as many.
+        levels: number of convolutions.
+        normalization: "none", "batch", "layer" or "group_N" (`networks.normalize`), of all levels
+            but the first.
+        momentum: of batch norm's averages.
+        init_name: a name of `networks.INITIALIZERS`.
+        backend: of the convolutions; None for what was asked for.
     """
 
     features: int = 64
@@ -74,6 +92,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
+        """Compute the logits of images x [B, H, W, C]."""
         kernel_init = initializers.weights(self.init_name)
         convolution.require_divisible(x.shape[1], x.shape[2], self.levels)
         for level in range(self.levels):
@@ -88,4 +107,4 @@ class Discriminator(nn.Module):
                 name=f"Conv_{level}",
             )(x)
             x = leaky_relu(normalize(normalization, level, self.momentum)(x, train))
-        return convolution.DenseFromImage(1, kernel_init=kernel_init, name="Dense_0")(x)[:, 0]
+        return DenseFromImage(1, kernel_init=kernel_init, name="Dense_0")(x)[:, 0]

@@ -1,8 +1,8 @@
 """Encoders whose density is not known, and a critic of pairs (x, z), for adversarial variational
 Bayes.
 
-Mescheder, Nowozin and Geiger 2017, sections 3 and 4 and their public configurations. Every module
-takes a pair of vectors [B, X], [B, E]; images are flattened by the caller.
+They follow Mescheder, Nowozin and Geiger 2017, sections 3 and 4, and their public configurations.
+Every module takes a pair of vectors [B, X], [B, E]; the caller flattens images.
 """
 
 import flax.linen as nn
@@ -16,8 +16,15 @@ from dgm_jax.networks.mlp import MLP
 
 
 class NoiseEncoder(nn.Module):
-    """(x [B, X], noise [B, E]) -> z [B, features[-1]]: noise enters as further inputs, so q(z | x)
-    can be anything."""
+    """(x [B, X], noise [B, E]) -> z [B, features[-1]].
+
+    Noise is a further input of the network, so q(z | x) can be any distribution.
+
+    Attributes:
+        features: widths of the layers; the last one is the length of z.
+        activation: a name of `networks.ACTIVATIONS`.
+        init_name: a name of `networks.INITIALIZERS`.
+    """
 
     features: tuple[int, ...]
     activation: str = "elu"
@@ -25,18 +32,33 @@ class NoiseEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: tuple[Array, Array]) -> Array:
-        return MLP(self.features, self.activation, self.init_name)(jnp.concatenate(inputs, axis=-1))
+        """Draw z for (x, noise)."""
+        network = MLP(self.features, self.activation, self.init_name)
+        return network(jnp.concatenate(inputs, axis=-1))
 
 
 class AdditiveNoiseEncoder(nn.Module):
-    """z(x, e) = z_0(x) + sum_i a_i(x) v_i(e_i): an implicit posterior whose first two moments are
-    cheap.
+    """An implicit posterior whose first two moments are cheap.
 
-    (x [B, X], noise [B, m E']) -> (z, loc, scale), [B, D] each, for m bases; v_i sees the i-th part
-    of the noise alone, so with independent parts E z = z_0 + sum_i a_i E v_i and Var z = sum_i
-    a_i^2 Var v_i, where the moments of v_i are those of the batch: examples of a batch share them,
-    and a batch of one is refused. loc and scale carry no gradient. a_i is elu(. - 5) + 1, which
-    starts near zero.
+    (x [B, X], noise [B, m E']) -> (z, loc, scale), [B, D] each, with
+    z(x, e) = z_0(x) + sum_i a_i(x) v_i(e_i) for m bases v_i.
+
+    v_i sees the i-th part of the noise alone. The parts are independent, so
+    E z = z_0 + sum_i a_i E v_i and Var z = sum_i a_i^2 Var v_i. The moments of v_i are those of the
+    batch, whose examples share them; a batch of one is refused. loc and scale carry no gradient.
+    a_i is elu(. - 5) + 1, which starts near zero.
+
+    Attributes:
+        features: widths of the network of x.
+        latent_size: D.
+        num_bases: m.
+        base_features: hidden widths of each v_i.
+        activation: a name of `networks.ACTIVATIONS`.
+        init_name: a name of `networks.INITIALIZERS`.
+        epsilon: added to the variance, once.
+
+    Raises:
+        ConfigError: the batch has one example, or the bases cannot share the noise evenly.
     """
 
     features: tuple[int, ...]
@@ -45,11 +67,13 @@ class AdditiveNoiseEncoder(nn.Module):
     base_features: tuple[int, ...] = (128, 128, 128)
     activation: str = "elu"
     init_name: str = "glorot"
-    epsilon: float = 1e-6  # added to the variance, once
+    epsilon: float = 1e-6
 
     @nn.compact
     def __call__(self, inputs: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+        """Draw z for (x, noise), with the moments of q(z | x)."""
         x, noise = inputs
+        size = self.latent_size
         require(
             noise.shape[0] >= 2,
             f"moments over the batch need at least two examples, got noise {noise.shape}",
@@ -58,16 +82,18 @@ class AdditiveNoiseEncoder(nn.Module):
             noise.shape[1] % self.num_bases == 0,
             f"{self.num_bases} bases share the noise evenly, got {noise.shape[1]} numbers",
         )
-        function, size = activation(self.activation), self.latent_size
-        hidden = function(MLP(self.features, self.activation, self.init_name, name="hidden")(x))
+        network = MLP(self.features, self.activation, self.init_name, name="hidden")
+        hidden = activation(self.activation)(network(x))
         center = Dense(size, True, self.init_name, name="center")(hidden)
         weights = Dense(self.num_bases * size, True, self.init_name, name="weights")(hidden)
         weights = jax.nn.elu(weights.reshape(-1, self.num_bases, size) - 5.0) + 1.0
-        base = nn.vmap(
+        # One MLP per basis, with parameters of its own, each on its part of the noise.
+        mlps = nn.vmap(
             MLP, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=1, out_axes=1
         )
-        parts = noise.reshape(noise.shape[0], self.num_bases, -1)
-        v = base((*self.base_features, size), self.activation, self.init_name, name="bases")(parts)
+        widths = (*self.base_features, size)
+        bases = mlps(widths, self.activation, self.init_name, name="bases")
+        v = bases(noise.reshape(noise.shape[0], self.num_bases, -1))
         z = center + jnp.sum(weights * v, axis=1)
         loc = center + jnp.sum(weights * jnp.mean(v, axis=0), axis=1)
         variance = jnp.sum(jnp.square(weights) * jnp.var(v, axis=0), axis=1) + self.epsilon
@@ -75,9 +101,16 @@ class AdditiveNoiseEncoder(nn.Module):
 
 
 class ResidualCritic(nn.Module):
-    """(x [B, X], z [B, D]) -> logits [B]: a dense layer, then blocks h <- elu(h + W_2 relu(W_1 h))
-    with W_2 = 0 at the start, then a linear output; the critic of the four-point problem (width
-    256, five blocks)."""
+    """(x [B, X], z [B, D]) -> logits [B], the critic of the four-point problem.
+
+    A dense layer, then blocks h <- elu(h + W_2 relu(W_1 h)) with W_2 = 0 at the start, then a
+    linear output.
+
+    Attributes:
+        width: of the hidden layers.
+        num_blocks: number of blocks.
+        init_name: a name of `networks.INITIALIZERS`.
+    """
 
     width: int = 256
     num_blocks: int = 5
@@ -85,12 +118,11 @@ class ResidualCritic(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: tuple[Array, Array]) -> Array:
-        h = jax.nn.elu(
-            Dense(self.width, True, self.init_name, name="input")(jnp.concatenate(inputs, axis=-1))
-        )
+        """Compute the logits of pairs (x, z)."""
+        first = Dense(self.width, True, self.init_name, name="input")
+        h = jax.nn.elu(first(jnp.concatenate(inputs, axis=-1)))
         for block in range(self.num_blocks):
-            inner = jax.nn.relu(Dense(self.width, True, self.init_name, name=f"inner_{block}")(h))
-            h = jax.nn.elu(
-                h + Dense(self.width, True, self.init_name, 0.0, name=f"outer_{block}")(inner)
-            )
+            inner = Dense(self.width, True, self.init_name, name=f"inner_{block}")
+            outer = Dense(self.width, True, self.init_name, 0.0, name=f"outer_{block}")
+            h = jax.nn.elu(h + outer(jax.nn.relu(inner(h))))
         return Dense(1, True, self.init_name, name="output")(h)[..., 0]

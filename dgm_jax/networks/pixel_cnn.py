@@ -1,16 +1,17 @@
 """A gated PixelCNN: masked convolutions over a grid of codes (van den Oord et al. 2016b).
 
-Two stacks look at what comes before a position in raster order. The *vertical* one sees all rows
-above, the *horizontal* one the codes to the left in the same row and, through a 1x1 convolution,
-the vertical one; together they see every earlier position and leave no blind spot (figure 1, right,
-of the paper).
+Two stacks read what comes before a position in raster order. The *vertical* stack sees all rows
+above; the *horizontal* stack sees the codes to the left in the same row and, through a 1x1
+convolution, the vertical stack. Together they see every earlier position and leave no blind spot
+(figure 1, right, of the paper).
 
-The masks of the paper are made by where a kernel lies, so no product is with a masked zero:
+The position of a kernel replaces the masks of the paper, so no product with a masked zero is
+computed:
 
     vertical    mask A   shift down by one row       B   kernel (1 + k // 2, k), zeros above only
     horizontal  mask A   shift right by one column   B   kernel (1, 1 + k // 2), zeros on the left
 
-A shift once at the entrance is mask A of the first layer; the layers after it have mask B.
+A single shift at the input is mask A of the first layer; the layers after it have mask B.
 """
 
 from typing import cast
@@ -20,14 +21,14 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax import core
-from dgm_jax.core import Array
+from dgm_jax.core import Array, Key, PyTree
 from dgm_jax.networks.causal import CausalNetwork, require_tokens
 from dgm_jax.networks.layers import initializers
 from dgm_jax.networks.layers.convolution import Conv
 
 
 def _shift(x: Array, axis: int) -> Array:
-    """x one place further along an axis, zero in the first place."""
+    """x shifted by one position along an axis, with zeros at the first position."""
     moved = jax.lax.slice_in_dim(x, 0, x.shape[axis] - 1, axis=axis)
     return jnp.pad(moved, [(int(a == axis), 0) for a in range(x.ndim)])
 
@@ -39,20 +40,25 @@ def _gate(x: Array) -> Array:
 
 
 class GatedPixelCNN(nn.Module):
-    """codes int[B, H, W] in 0..num_codes-1 -> logits float32[B, H, W, num_codes] of p(code | those
-    before it).
+    """Codes int[B, H, W] -> logits float32[B, H, W, num_codes] of p(code | earlier codes).
 
-    The order is raster scan: rows from above, each from the left.
-
-    width: channels of both stacks. num_layers: gated layers. kernel_size: k, odd.
-    hidden: channels of the 1x1 convolution before the logits.
-    backend: of the convolution (`networks.convolution`); None takes the one of the device.
+    The order is raster scan: rows from top to bottom, each from left to right.
 
     A position sees L (k-1)/2 + 1 rows above and L (k-1)/2 columns to each side of it there, and
     L (k-1)/2 + 1 codes to its left, for L layers: all that come before it if
     H - 1 <= L (k-1)/2 + 1 and W - 1 <= L (k-1)/2.
-    Raises ConfigError for sizes that do not fit, DataError for codes that are not integers [B, H,
-    W].
+
+    Attributes:
+        num_codes: codes lie in 0..num_codes-1.
+        width: channels of both stacks.
+        num_layers: L, gated layers.
+        kernel_size: k, odd.
+        hidden: channels of the 1x1 convolution before the logits.
+        backend: of the convolutions; None for what was asked for.
+
+    Raises:
+        ConfigError: sizes that do not fit.
+        DataError: the codes are not integers [B, H, W].
     """
 
     num_codes: int
@@ -64,6 +70,7 @@ class GatedPixelCNN(nn.Module):
 
     @nn.compact
     def __call__(self, codes: Array) -> Array:
+        """Compute the logits of all positions at once."""
         _check(self)
         codes = jnp.asarray(codes)
         fits = codes.ndim == 3 and jnp.issubdtype(codes.dtype, jnp.integer)
@@ -72,41 +79,42 @@ class GatedPixelCNN(nn.Module):
             f"codes must be integers [B, H, W], got {codes.dtype}{list(codes.shape)}",
             core.DataError,
         )
-        table = self.param(
-            "code_embedding", lambda key: core.normal(key, (self.num_codes, self.width))
-        )
-        x = table[codes]
-        vertical, horizontal = _shift(x, 1), _shift(x, 2)
+        shape = (self.num_codes, self.width)
+        x = self.param("code_embedding", lambda key: core.normal(key, shape))[codes]
+        vertical = _shift(x, 1)
+        horizontal = _shift(x, 2)
         for layer in range(self.num_layers):
             vertical, horizontal = self._layer(vertical, horizontal, layer)
         for name, features in (("hidden", self.hidden), ("logits", self.num_codes)):
             horizontal = self._conv(features, (1, 1), "VALID", name)(nn.relu(horizontal))
         return horizontal.astype(jnp.float32)
 
-    def _conv(self, features, kernel_size, padding, name):
-        draw = initializers.weights("he", 0.7)
+    def _conv(
+        self, features: int, kernel_size: tuple[int, int], padding: str | tuple, name: str
+    ) -> Conv:
         return Conv(
             features,
             kernel_size,
             padding=padding,
-            kernel_init=draw,
+            kernel_init=initializers.weights("he", 0.7),
             backend=self.backend,
             name=name,
         )
 
-    def _layer(self, vertical, horizontal, layer):
+    def _layer(self, vertical: Array, horizontal: Array, layer: int) -> tuple[Array, Array]:
         """One gated layer with mask B (van den Oord et al. 2016b, figure 2)."""
         half = self.kernel_size // 2
-        seen = ((half, 0), (half, half))
-        above = self._conv(2 * self.width, (half + 1, self.kernel_size), seen, f"vertical_{layer}")(
-            vertical
+        double = 2 * self.width  # a gate takes two halves
+        of_rows = self._conv(
+            double, (half + 1, self.kernel_size), ((half, 0), (half, half)), f"vertical_{layer}"
         )
-        left = self._conv(
-            2 * self.width, (1, half + 1), ((0, 0), (half, 0)), f"horizontal_{layer}"
-        )(horizontal)
-        left = left + self._conv(2 * self.width, (1, 1), "VALID", f"joint_{layer}")(above)
-        out = self._conv(self.width, (1, 1), "VALID", f"residual_{layer}")(_gate(left))
-        return _gate(above), horizontal + out
+        of_columns = self._conv(double, (1, half + 1), ((0, 0), (half, 0)), f"horizontal_{layer}")
+        joint = self._conv(double, (1, 1), "VALID", f"joint_{layer}")
+        residual = self._conv(self.width, (1, 1), "VALID", f"residual_{layer}")
+        above = of_rows(vertical)
+        left = of_columns(horizontal)
+        left = left + joint(above)
+        return _gate(above), horizontal + residual(_gate(left))
 
 
 def _check(module: GatedPixelCNN) -> None:
@@ -116,19 +124,27 @@ def _check(module: GatedPixelCNN) -> None:
 
 
 def from_pixel_cnn(module: GatedPixelCNN, grid: tuple[int, int]) -> CausalNetwork:
-    """The pure functions of a PixelCNN on a grid (H, W) as a sequence of H W tokens in raster
-    order; no cache.
+    """Make the pure functions of a PixelCNN; it has no cache.
 
-    Raises ConfigError for sizes that do not fit, DataError for tokens that are not [B, H W].
+    Args:
+        module: the PixelCNN.
+        grid: (H, W) of the codes, which become H W tokens in raster order.
+
+    Returns:
+        The network over sequences of H W tokens.
+
+    Raises:
+        ConfigError: sizes that do not fit.
+        DataError: from `logits`, tokens that are not [B, H W].
     """
     _check(module)
     height, width = grid
     core.require(height >= 1 and width >= 1, f"grid must be two positive numbers, got {grid}")
 
-    def init(key):
+    def init(key: Key) -> PyTree:
         return module.init(key, jnp.zeros((1, height, width), jnp.int32))["params"]
 
-    def logits(params, tokens, key=None):
+    def logits(params: PyTree, tokens: Array, key: Key | None = None) -> Array:
         del key  # no dropout
         tokens = require_tokens(tokens, module.num_codes)
         fits = tokens.shape[1] == height * width

@@ -1,9 +1,9 @@
 """The convolutional encoder and decoder of VQ-VAE and discrete VAEs (van den Oord et al. 2017,
 section 4.1).
 
-Two 4x4 convolutions of stride 2 bring an image to a quarter of its height and width, a 3x3 one and
-two residual blocks (ReLU, 3x3, ReLU, 1x1) follow; the decoder mirrors them with transposed
-convolutions.
+Two 4x4 convolutions of stride 2 reduce an image to a quarter of its height and width; a 3x3
+convolution and two residual blocks (ReLU, 3x3, ReLU, 1x1) follow. The decoder mirrors them with
+transposed convolutions.
 """
 
 import flax.linen as nn
@@ -14,13 +14,19 @@ from dgm_jax.networks.layers import convolution
 
 
 class ResidualBlock(nn.Module):
-    """x + conv 1x1 (ReLU (conv 3x3 (ReLU x))) of images [B, H, W, C]; the width of x is kept."""
+    """x + conv 1x1 (ReLU (conv 3x3 (ReLU x))) of images [B, H, W, C], with the channels of x.
+
+    Attributes:
+        hidden: channels of the 3x3 convolution.
+        backend: of the convolutions; None for what was asked for.
+    """
 
     hidden: int
     backend: str | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Map x [B, H, W, C] to the same shape."""
         y = convolution.Conv(self.hidden, (3, 3), backend=self.backend)(nn.relu(x))
         return x + convolution.Conv(x.shape[-1], (1, 1), backend=self.backend)(nn.relu(y))
 
@@ -28,7 +34,12 @@ class ResidualBlock(nn.Module):
 class ResidualEncoder(nn.Module):
     """Images [B, H, W, C] -> [B, H / 4, W / 4, features]; height and width divisible by 4.
 
-    width: channels of the hidden layers. residual_width: of the bottleneck of each block.
+    Attributes:
+        features: output channels.
+        width: channels of the hidden layers.
+        residual_width: channels of the bottleneck of each block.
+        num_blocks: residual blocks.
+        backend: of the convolutions; None for what was asked for.
     """
 
     features: int
@@ -39,6 +50,7 @@ class ResidualEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Encode images x [B, H, W, C]."""
         convolution.require_divisible(x.shape[1], x.shape[2], 2)
         x = nn.relu(convolution.Conv(self.width // 2, (4, 4), 2, backend=self.backend)(x))
         x = nn.relu(convolution.Conv(self.width, (4, 4), 2, backend=self.backend)(x))
@@ -49,7 +61,15 @@ class ResidualEncoder(nn.Module):
 
 
 class ResidualDecoder(nn.Module):
-    """Codes [B, h, w, D] -> [B, 4 h, 4 w, features], the mirror of `ResidualEncoder`."""
+    """Codes [B, h, w, D] -> [B, 4 h, 4 w, features], the mirror of `ResidualEncoder`.
+
+    Attributes:
+        features: output channels.
+        width: channels of the hidden layers.
+        residual_width: channels of the bottleneck of each block.
+        num_blocks: residual blocks.
+        backend: of the convolutions; None for what was asked for.
+    """
 
     features: int
     width: int = 128
@@ -59,6 +79,7 @@ class ResidualDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
+        """Decode z [B, h, w, D]."""
         x = convolution.Conv(self.width, (3, 3), backend=self.backend)(z)
         for _ in range(self.num_blocks):
             x = ResidualBlock(self.residual_width, backend=self.backend)(x)

@@ -56,5 +56,5 @@ def test_a_bound_that_a_prior_cannot_have_is_refused_by_name():
     base = priors.standard_normal(own_parts.LATENTS)
     ratio = priors.implicit_ratio(base, lambda params, z: jnp.sum(z, -1), lambda key: {})
     recipe = recipe_of("laplace")._replace(prior=ratio)
-    with pytest.raises(ConfigError, match="normalised log p"):
+    with pytest.raises(ConfigError, match="normalized log p"):
         vae(recipe, own_parts.SHAPE).init(jax.random.key(0))

@@ -1,8 +1,8 @@
 """What architectures are made of: convolutions, dense layers, normalization, activations, initial
 values, spectral normalization of parameters and quantizing layers.
 
-`convolution` holds the one convolution and the one upsampling of every image model, computed as
-`bilinear` and `plain` say; `quantize` the layers for any `core.Quantizer`.
+`convolution` holds the one convolution and the one upsampling of every image model, which
+`bilinear` and `plain` compute; `quantize` holds layers for any `core.Quantizer`.
 """
 
 from dgm_jax.networks.layers import convolution, initializers, normalization, spectral_norm

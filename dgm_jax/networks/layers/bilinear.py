@@ -13,13 +13,14 @@ N], y [L, B, H', W', N]; an operand with one lane serves all of them.
 `vmap` over images alone folds them into the batch. `vmap` over kernels adds lanes.
 
 What computes the maps is decided when a program is lowered, by the platform that it is lowered for:
-on CPU `native.onednn` or `networks.plain`, lanes one after the other; elsewhere `lax`'s
-convolutions, all lanes at once, in the precision (`jax.default_matmul_precision`) of the place
-where the convolution was traced.
+on CPU `native.onednn` or `plain`, lanes one after the other; elsewhere `lax`'s
+convolutions, all lanes at once, in the precision (`jax.default_matmul_precision`) that was set when
+the convolution was traced.
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.extend
@@ -30,32 +31,33 @@ from jax.interpreters import ad, batching, mlir
 from dgm_jax.core import Array
 from dgm_jax.native import AUTO, for_platform, onednn
 from dgm_jax.networks.layers import plain
+from dgm_jax.networks.layers.plain import Geometry
 
-FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT = 0, 1, 2
+# The numbers of the maps in `onednn.cc`.
+FORWARD = 0
+INPUT_GRADIENT = 1
+KERNEL_GRADIENT = 2
 ROLES = {FORWARD: "xwy", INPUT_GRADIENT: "ywx", KERNEL_GRADIENT: "xyw"}  # two operands, result
 
 PRECISION = "jax_default_matmul_precision"
-
-
-class Geometry(NamedTuple):
-    """The sizes of a convolution that do not follow from its operands; pairs are (rows,
-    columns)."""
-
-    stride: tuple[int, int]
-    before: tuple[int, int]  # zeros above and to the left
-    size: tuple[int, int]  # H, W
-    kernel: tuple[int, int]  # kh, kw
-    out: tuple[int, int]  # H', W'
 
 
 convolution_p = jax.extend.core.Primitive("dgm_jax_convolution")
 
 
 def apply(which: int, a: Array, b: Array, geometry: Geometry, implementation: str) -> Array:
-    """One of the three maps on its operands in the order (x, w), (y, w) or (x, y), with lanes.
+    """Apply one of the three maps to operands with lanes.
 
-    implementation: what computes it on CPU, "onednn" or "plain"; "auto" for what
-        `native.for_platform` says.
+    Args:
+        which: FORWARD, INPUT_GRADIENT or KERNEL_GRADIENT.
+        a: the first operand, x [L, B, H, W, C], or y [L, B, H', W', N] for INPUT_GRADIENT.
+        b: the second, w [L, kh, kw, C, N], or y for KERNEL_GRADIENT.
+        geometry: the other sizes.
+        implementation: what computes the map on CPU, "onednn" or "plain"; "auto" for what
+            `native.for_platform` says.
+
+    Returns:
+        y, x or w, with lanes.
     """
     a, b = _vary_alike(a, b)
     settings = {"geometry": geometry, "implementation": implementation}
@@ -63,24 +65,25 @@ def apply(which: int, a: Array, b: Array, geometry: Geometry, implementation: st
     return convolution_p.bind(a, b, which=which, **settings)
 
 
-def _vary_alike(a, b):
+def _vary_alike(a: Array, b: Array) -> tuple[Array, Array]:
     """Both operands varying over the same axes of a shard_map that checks it, as lax's do."""
-    axes = [_varying(operand) for operand in (a, b)]
-    both = axes[0] | axes[1]
-    return tuple(
-        jax.lax.pcast(operand, tuple(both - own), to="varying") if both - own else operand
-        for operand, own in zip((a, b), axes, strict=True)
-    )
+    axes = _varying(a) | _varying(b)
+    return _vary_over(a, axes), _vary_over(b, axes)
 
 
-def _varying(operand) -> frozenset:
+def _vary_over(operand: Array, axes: frozenset) -> Array:
+    missing = axes - _varying(operand)
+    return jax.lax.pcast(operand, tuple(missing), to="varying") if missing else operand
+
+
+def _varying(operand: Array) -> frozenset:
     """The manual axes over which an operand varies: `mat` of its type, in older JAX `vma`."""
     kind = jax.typeof(operand)
     return kind.mat.varying if hasattr(kind, "mat") else getattr(kind, "vma", frozenset())
 
 
-def _shape(which, a, b, geometry):
-    """Of the result, without lanes, from the shapes of the operands without lanes."""
+def _shape(which: int, a: tuple, b: tuple, geometry: Geometry) -> tuple[int, ...]:
+    """The shape of the result from those of the operands, all without lanes."""
     if which == FORWARD:
         return (a[0], *geometry.out, b[3])
     if which == INPUT_GRADIENT:
@@ -96,7 +99,9 @@ def _abstract(a, b, *, which, geometry, implementation, precision):
     return a.update(shape=shape, weak_type=False)
 
 
-def _compute(a, b, *, which, geometry, implementation, precision):
+def _compute(
+    a: Array, b: Array, *, which: int, geometry: Geometry, implementation: str, precision: object
+) -> Array:
     """The map on CPU, where float32 has one precision."""
     del precision
     implementation = for_platform("cpu") if implementation == AUTO else implementation
@@ -108,11 +113,12 @@ def _compute(a, b, *, which, geometry, implementation, precision):
     return _over_lanes(lambda a, b: plain.MAPS[which](a, b, geometry), a, b, at_once=False)
 
 
-def _without_padding_taps(gradient, geometry):
+def _without_padding_taps(gradient: Array, geometry: Geometry) -> Array:
     """The gradient of kernels [L, kh, kw, C, N] with zeros at taps that see nothing but padding.
 
-    oneDNN 3.2 leaves some of them unwritten in bfloat16: whatever lay in memory (seen on a
-    processor with AVX-512 and bfloat16 instructions, with stride 2 or 3 and few columns).
+    oneDNN 3.2 leaves some of them unwritten in bfloat16, so that they hold whatever was in memory
+    (observed on a processor with AVX-512 and bfloat16 instructions, with stride 2 or 3 and few
+    columns).
     """
     rows, columns = (
         np.array(
@@ -120,42 +126,62 @@ def _without_padding_taps(gradient, geometry):
         )
         for step, before, size, taps, out in zip(*geometry, strict=True)
     )
-    seen = rows[:, None] & columns
-    if seen.all():
+    sees_images = rows[:, None] & columns
+    if sees_images.all():
         return gradient
-    return jnp.where(seen[:, :, None, None], gradient, jnp.zeros((), gradient.dtype))
+    mask = sees_images[:, :, None, None]
+    return jnp.where(mask, gradient, jnp.zeros((), gradient.dtype))
 
 
-def _over_lanes(function, a, b, *, at_once):
-    """`function` on each lane of a and b, where an operand with one lane serves all."""
+def _over_lanes(
+    function: Callable[[Array, Array], Array], a: Array, b: Array, *, at_once: bool
+) -> Array:
+    """`function` on each lane of a and b, where an operand with one lane serves all lanes."""
     if a.shape[0] == b.shape[0] == 1:
         return function(a[0], b[0])[None]
-    shared = [operand[0] if operand.shape[0] == 1 else None for operand in (a, b)]
+    # An operand is either shared (its only lane is closed over) or mapped (None stands for the
+    # other in the tree of operands).
+    shared: list[Any] = [operand[0] if operand.shape[0] == 1 else None for operand in (a, b)]
+    pairs = zip((a, b), shared, strict=True)
+    mapped = tuple(operand if only is None else None for operand, only in pairs)
 
-    def lane(operands):
-        return function(*(s if o is None else o for o, s in zip(operands, shared, strict=True)))
+    def lane(operands: Any) -> Array:
+        pairs = zip(operands, shared, strict=True)
+        return function(*(only if operand is None else operand for operand, only in pairs))
 
-    lanes = tuple(o if s is None else None for o, s in zip((a, b), shared, strict=True))
-    return jax.vmap(lane)(lanes) if at_once else jax.lax.map(lane, lanes)
+    return jax.vmap(lane)(mapped) if at_once else jax.lax.map(lane, mapped)
 
 
-def _run(a, b, **settings):
-    """Outside of jit: step by step, where the operands are."""
+def _run(a: Array, b: Array, **settings: Any) -> Array:
+    """Outside of jit: computed at once, on the devices of the operands."""
     platforms = {device.platform for device in a.devices()}
-    return (_compute if platforms == {"cpu"} else _by_lax)(a, b, **settings)
+    compute = _compute if platforms == {"cpu"} else _by_lax
+    return compute(a, b, **settings)
 
 
 convolution_p.def_impl(_run)
 
 
-def _by_lax(a, b, *, which, geometry, implementation, precision):
+def _by_lax(
+    a: Array, b: Array, *, which: int, geometry: Geometry, implementation: str, precision: object
+) -> Array:
     """The map by lax's own convolution and its transposes."""
     del implementation
     return _over_lanes(lambda a, b: _LAX[which](a, b, geometry, precision), a, b, at_once=True)
 
 
-def lax_forward(x: Array, w: Array, geometry: Geometry, precision=None) -> Array:
-    """FORWARD without lanes by `lax.conv_general_dilated`."""
+def lax_forward(x: Array, w: Array, geometry: Geometry, precision: Any = None) -> Array:
+    """Apply FORWARD without lanes by `lax.conv_general_dilated`.
+
+    Args:
+        x: [B, H, W, C].
+        w: [kh, kw, C, N].
+        geometry: the other sizes.
+        precision: of the products, as in `lax`.
+
+    Returns:
+        y [B, H', W', N].
+    """
     after = [
         (out - 1) * stride + taps - size - before
         for stride, before, size, taps, out in zip(*geometry, strict=True)
@@ -170,12 +196,12 @@ def lax_forward(x: Array, w: Array, geometry: Geometry, precision=None) -> Array
     )
 
 
-def _lax_input_gradient(y, w, geometry, precision=None):
+def _lax_input_gradient(y: Array, w: Array, geometry: Geometry, precision: Any = None) -> Array:
     x = jax.ShapeDtypeStruct((y.shape[0], *geometry.size, w.shape[2]), y.dtype)
     return jax.linear_transpose(lambda x: lax_forward(x, w, geometry, precision), x)(y)[0]
 
 
-def _lax_kernel_gradient(x, y, geometry, precision=None):
+def _lax_kernel_gradient(x: Array, y: Array, geometry: Geometry, precision: Any = None) -> Array:
     w = jax.ShapeDtypeStruct((*geometry.kernel, x.shape[3], y.shape[3]), y.dtype)
     return jax.linear_transpose(lambda w: lax_forward(x, w, geometry, precision), w)(y)[0]
 
@@ -204,22 +230,25 @@ mlir.register_lowering(convolution_p, mlir.lower_fun(_by_lax, multiple_results=F
 mlir.register_lowering(convolution_p, _lower_for_cpu, platform="cpu")
 
 
-def _batch(operands, axes, **settings):
-    size = next(o.shape[d] for o, d in zip(operands, axes, strict=True) if d is not None)
-    a, b = (o if d is None else jnp.moveaxis(o, d, 0) for o, d in zip(operands, axes, strict=True))
+def _batch(operands: tuple, axes: tuple, **settings: Any) -> tuple[Array, int]:
+    """The rule of `vmap`: S instances become images of the batch, or else lanes."""
+    pairs = list(zip(operands, axes, strict=True))
+    size = next(operand.shape[axis] for operand, axis in pairs if axis is not None)
+    a, b = (operand if axis is None else jnp.moveaxis(operand, axis, 0) for operand, axis in pairs)
     if settings["which"] != KERNEL_GRADIENT and axes[1] is None and b.shape[0] == 1:
         # One kernel for all: more images in the batch. a is [S, L, B, ...].
         lanes, images = a.shape[1:3]
         folded = jnp.moveaxis(a, 0, 1).reshape(lanes, size * images, *a.shape[3:])
         result = convolution_p.bind(folded, b, **settings)
         return result.reshape(lanes, size, images, *result.shape[2:]), 1
-    lanes = max(o.shape[0 if d is None else 1] for o, d in zip((a, b), axes, strict=True))
-    merged = [_merge_lanes(o, d, size, lanes) for o, d in zip((a, b), axes, strict=True)]
+    pairs = list(zip((a, b), axes, strict=True))
+    lanes = max(operand.shape[0 if axis is None else 1] for operand, axis in pairs)
+    merged = [_merge_lanes(operand, axis, size, lanes) for operand, axis in pairs]
     result = convolution_p.bind(*merged, **settings)
     return result.reshape(size, lanes, *result.shape[1:]), 0
 
 
-def _merge_lanes(operand, axis, size, lanes):
+def _merge_lanes(operand: Array, axis: int | None, size: int, lanes: int) -> Array:
     """[S, l, ...], or [l, ...] that serves every entry of S, -> [S L, ...] or [1, ...]."""
     if axis is None:
         if operand.shape[0] == 1:
@@ -234,13 +263,17 @@ batching.primitive_batchers[convolution_p] = _batch
 
 
 def _transpose(d, a, b, *, which, position, **settings):
-    """The gradient of the operand at `position`: the map whose result has that operand's role, on
-    the other operand and the cotangent d, which has the role of this map's result."""
+    """The gradient of the operand at `position`, for the cotangent d of the result.
+
+    It is the map whose result has that operand's role (x, w or y), applied to the other operand and
+    to d, which has the role of this map's result.
+    """
     *roles, result = ROLES[which]
     known = {roles[1 - position]: (b, a)[position], result: d}
-    wanted = next(other for other, role in ROLES.items() if role[2] == roles[position])
-    operands = (known[role] for role in ROLES[wanted][:2])
-    gradient = convolution_p.bind(*operands, which=wanted, **settings)
+    gradient_map = next(other for other, role in ROLES.items() if role[2] == roles[position])
+    operands = (known[role] for role in ROLES[gradient_map][:2])
+    gradient = convolution_p.bind(*operands, which=gradient_map, **settings)
+    # An operand with one lane served all lanes, so its gradient is the sum over them.
     served_all = (a, b)[position].aval.shape[0] == 1 and gradient.shape[0] > 1
     return jnp.sum(gradient, 0, keepdims=True) if served_all else gradient
 

@@ -4,13 +4,13 @@ Three implementations stand behind one name (`backend`):
 
     "lax"      `lax.conv_general_dilated`                         GPU, TPU
     "onednn"   oneDNN's kernels (`native.onednn`)                 CPU, float32 and bfloat16
-    "plain"    convolutions of stride 1 (`networks.plain`)        CPU, where oneDNN cannot be used
+    "plain"    convolutions of stride 1 (`layers.plain`)          CPU, where oneDNN cannot be used
 
-`backend=None` takes what was asked for (`native.asked`): `use_convolutions`, the environment
+`backend=None` takes what was asked for (`native.asked`): by `use_convolutions`, by the environment
 variable DGM_JAX_CONVOLUTIONS, or else "auto", which is decided when the program is lowered, by the
-platform that it is lowered for. Traced as "onednn" or "plain" and lowered for another platform
-than CPU, a program holds lax's convolutions, too. Types and processors that oneDNN has no kernel
-for (float64, float16; bfloat16 before AVX-512) are computed by "plain".
+platform that it is lowered for. A program traced as "onednn" or "plain" and lowered for another
+platform than CPU uses lax's convolutions, too. "plain" also computes the types for which oneDNN has
+no kernel on a processor (float64, float16; bfloat16 before AVX-512).
 
 Parameters are flax's: kernel [kh, kw, in, out], bias [out]; they move freely between backends and
 to and from `flax.linen.Conv` and `flax.linen.ConvTranspose`. PyTorch's Conv2d weight is
@@ -18,8 +18,7 @@ to and from `flax.linen.Conv` and `flax.linen.ConvTranspose`. PyTorch's Conv2d w
 `kernel[::-1, ::-1].transpose(2, 3, 0, 1)`.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -30,9 +29,21 @@ from dgm_jax.core import Array
 from dgm_jax.native import asked
 from dgm_jax.networks.layers import bilinear, initializers
 
+# "SAME", "VALID" or ((top, bottom), (left, right))
+Padding = str | tuple
+
 
 def require_divisible(height: int, width: int, levels: int) -> None:
-    """ConfigError unless an image can be halved so many times."""
+    """Refuse an image that cannot be halved a given number of times.
+
+    Args:
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        levels: number of convolutions of stride 2.
+
+    Raises:
+        ConfigError: height or width is not divisible by 2^levels.
+    """
     step = 2**levels
     core.require(
         height % step == 0 and width % step == 0,
@@ -41,9 +52,21 @@ def require_divisible(height: int, width: int, levels: int) -> None:
     )
 
 
-def same_padding(size, kernel_size, stride: int) -> tuple[tuple[int, int], ...]:
-    """((top, bottom), (left, right)) of "SAME" for images of a size (H, W) and a kernel (kh, kw):
-    ceil(n / stride) results an axis, the odd zero after, as lax and TensorFlow do."""
+def same_padding(
+    size: Sequence[int], kernel_size: Sequence[int], stride: int
+) -> tuple[tuple[int, int], ...]:
+    """Compute the padding "SAME": ceil(n / stride) results along an axis of n pixels.
+
+    An odd zero goes after the image, as in lax and TensorFlow.
+
+    Args:
+        size: (H, W) of the images.
+        kernel_size: (kh, kw).
+        stride: in both directions.
+
+    Returns:
+        ((top, bottom), (left, right)), numbers of zeros.
+    """
     totals = [
         max((-(-n // stride) - 1) * stride + k - n, 0)
         for n, k in zip(size, kernel_size, strict=True)
@@ -51,7 +74,9 @@ def same_padding(size, kernel_size, stride: int) -> tuple[tuple[int, int], ...]:
     return tuple((total // 2, total - total // 2) for total in totals)
 
 
-def _pads(padding, size, kernel_size, stride) -> tuple[tuple[int, int], ...]:
+def _pads(
+    padding: Padding, size: Sequence[int], kernel_size: Sequence[int], stride: int
+) -> tuple[tuple[int, int], ...]:
     if padding == "VALID":
         return ((0, 0), (0, 0))
     if padding == "SAME":
@@ -68,25 +93,35 @@ def _pads(padding, size, kernel_size, stride) -> tuple[tuple[int, int], ...]:
     return pads
 
 
-def _geometry(size, kernel_size, stride, pads) -> bilinear.Geometry:
-    out = tuple(
-        (n + sum(p) - k) // stride + 1 for n, p, k in zip(size, pads, kernel_size, strict=True)
+def _geometry(
+    size: Sequence[int],
+    kernel_size: Sequence[int],
+    stride: int,
+    pads: tuple[tuple[int, int], ...],
+) -> bilinear.Geometry:
+    rows, columns = (
+        (n + sum(pad) - k) // stride + 1 for n, pad, k in zip(size, pads, kernel_size, strict=True)
     )
     core.require(
-        min(out) >= 0,
+        min(rows, columns) >= 0,
         f"a kernel of {kernel_size} does not fit images of {size} with padding {pads}",
     )
-    before = (pads[0][0], pads[1][0])
-    return bilinear.Geometry((stride, stride), before, tuple(size), tuple(kernel_size), out)
-
-
-def _checked(x, kernel, stride):
-    """Both of one floating type; DataError or ConfigError for what does not fit."""
-    core.require(stride >= 1, f"stride must be at least 1, got {stride}")
-    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-    core.require(
-        x.ndim == 4, f"images must have the shape [B, H, W, C], got {x.shape}", core.DataError
+    return bilinear.Geometry(
+        stride=(stride, stride),
+        before=(pads[0][0], pads[1][0]),
+        size=(size[0], size[1]),
+        kernel=(kernel_size[0], kernel_size[1]),
+        out=(rows, columns),
     )
+
+
+def _checked(x: Array, kernel: Array, stride: int) -> tuple[Array, Array]:
+    """Images and kernel of one floating type; DataError or ConfigError if they do not fit."""
+    core.require(stride >= 1, f"stride must be at least 1, got {stride}")
+    x = jnp.asarray(x)
+    kernel = jnp.asarray(kernel)
+    message = f"images must have the shape [B, H, W, C], got {x.shape}"
+    core.require(x.ndim == 4, message, core.DataError)
     core.require(
         kernel.ndim == 4 and kernel.shape[2] == x.shape[3],
         f"the kernel {kernel.shape} does not take {x.shape[3]} channels",
@@ -101,13 +136,24 @@ def conv(
     kernel: Array,
     *,
     stride: int = 1,
-    padding: str | tuple = "SAME",
+    padding: Padding = "SAME",
     backend: str | None = None,
 ) -> Array:
-    """Cross-correlation of x [B, H, W, C] with kernel [kh, kw, C, N]; [B, H', W', N].
+    """Cross-correlate images with a kernel.
 
-    padding: "SAME" (lax's), "VALID", or ((top, bottom), (left, right)).
-    Raises DataError for images of another rank, ConfigError for a kernel that does not fit.
+    Args:
+        x: [B, H, W, C].
+        kernel: [kh, kw, C, N].
+        stride: in both directions.
+        padding: "SAME" (lax's), "VALID", or ((top, bottom), (left, right)).
+        backend: "lax", "onednn", "plain", or None for what was asked for.
+
+    Returns:
+        [B, H', W', N].
+
+    Raises:
+        ConfigError: the kernel or the padding does not fit, or the backend cannot be used.
+        DataError: the images have another rank.
     """
     x, kernel = _checked(x, kernel, stride)
     kernel_size = kernel.shape[:2]
@@ -122,12 +168,23 @@ def conv(
 def conv_transpose(
     x: Array, kernel: Array, *, stride: int = 2, backend: str | None = None
 ) -> Array:
-    """Upsampling by `stride`: the transpose of the "SAME" convolution with the spatially flipped
-    kernel.
+    """Upsample images: the transpose of the "SAME" convolution with the flipped kernel.
 
-    x [B, H, W, C], kernel [kh, kw, C, N]; [B, stride H, stride W, N]. The kernel is that of
-    `lax.conv_transpose` and `flax.linen.ConvTranspose` (which do not flip it).
-    Raises DataError for images of another rank, ConfigError for a kernel that does not fit.
+    The kernel is that of `lax.conv_transpose` and `flax.linen.ConvTranspose` (which do not flip
+    it).
+
+    Args:
+        x: [B, H, W, C].
+        kernel: [kh, kw, C, N].
+        stride: factor on height and width.
+        backend: "lax", "onednn", "plain", or None for what was asked for.
+
+    Returns:
+        [B, stride H, stride W, N].
+
+    Raises:
+        ConfigError: the kernel does not fit, or the backend cannot be used.
+        DataError: the images have another rank.
     """
     x, kernel = _checked(x, kernel, stride)
     chosen = asked(backend)
@@ -135,19 +192,31 @@ def conv_transpose(
         return jax.lax.conv_transpose(
             x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-    size, kernel_size = (stride * x.shape[1], stride * x.shape[2]), kernel.shape[:2]
+    size = (stride * x.shape[1], stride * x.shape[2])
+    kernel_size = kernel.shape[:2]
     geometry = _geometry(size, kernel_size, stride, same_padding(size, kernel_size, stride))
     flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
     return bilinear.apply(bilinear.INPUT_GRADIENT, x[None], flipped[None], geometry, chosen)[0]
 
 
 class Conv(nn.Module):
-    """Convolution of images [B, H, W, C], with `flax.linen.Conv`'s parameters."""
+    """Convolution of images, with `flax.linen.Conv`'s parameters.
+
+    Attributes:
+        features: output channels.
+        kernel_size: (kh, kw).
+        stride: in both directions.
+        padding: "SAME", "VALID", or ((top, bottom), (left, right)).
+        use_bias: whether there is a bias.
+        kernel_init: `(key, shape, dtype) -> kernel [kh, kw, C, features]`.
+        bias_init: `(key, shape, dtype) -> bias [features]`.
+        backend: as in `conv`.
+    """
 
     features: int
     kernel_size: tuple[int, int] = (3, 3)
     stride: int = 1
-    padding: str | tuple = "SAME"
+    padding: Padding = "SAME"
     use_bias: bool = True
     kernel_init: Callable = initializers.weights("he")
     bias_init: Callable = nn.initializers.zeros
@@ -155,6 +224,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Convolve x [B, H, W, C]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         y = conv(x, kernel, stride=self.stride, padding=self.padding, backend=self.backend)
@@ -162,8 +232,17 @@ class Conv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-    """Upsampling of images [B, H, W, C] by `stride`, with `flax.linen.ConvTranspose`'s
-    parameters."""
+    """Upsampling of images, with `flax.linen.ConvTranspose`'s parameters.
+
+    Attributes:
+        features: output channels.
+        kernel_size: (kh, kw).
+        stride: factor on height and width.
+        use_bias: whether there is a bias.
+        kernel_init: `(key, shape, dtype) -> kernel [kh, kw, C, features]`.
+        bias_init: `(key, shape, dtype) -> bias [features]`.
+        backend: as in `conv_transpose`.
+    """
 
     features: int
     kernel_size: tuple[int, int] = (4, 4)
@@ -175,46 +254,14 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Upsample x [B, H, W, C]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         y = conv_transpose(x, kernel, stride=self.stride, backend=self.backend)
         return _add_bias(self, y)
 
 
-def _add_bias(module, y):
+def _add_bias(module: Conv | ConvTranspose, y: Array) -> Array:
     if not module.use_bias:
         return y
     return y + module.param("bias", module.bias_init, (module.features,), jnp.float32)
-
-
-class DenseToImage(nn.Module):
-    """A dense layer from vectors [B, D] to images [B, H, W, C] of the shape (H, W, C)."""
-
-    shape: tuple[int, int, int]
-    use_bias: bool = True
-    kernel_init: Callable = initializers.weights("he")
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        size = math.prod(self.shape)
-        y = x @ self.param("kernel", self.kernel_init, (x.shape[-1], size), jnp.float32)
-        if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (size,), jnp.float32)
-        return y.reshape(-1, *self.shape)
-
-
-class DenseFromImage(nn.Module):
-    """A dense layer from images [B, H, W, C], flattened to [B, H W C], to vectors [B, features]."""
-
-    features: int
-    use_bias: bool = True
-    kernel_init: Callable = initializers.weights("he")
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        flat = x.reshape(x.shape[0], -1)
-        shape = (flat.shape[-1], self.features)
-        y = flat @ self.param("kernel", self.kernel_init, shape, jnp.float32)
-        if not self.use_bias:
-            return y
-        return y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)

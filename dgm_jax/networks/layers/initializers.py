@@ -1,18 +1,29 @@
-"""Named initialisations of weights, drawn flat (an N-dimensional draw compiles slowly on CPU)."""
+"""Named initializations of weights, drawn flat (an N-dimensional draw compiles slowly on CPU)."""
 
 import math
+from typing import Protocol
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from dgm_jax import core
+from dgm_jax.core import Array, Key
 
 
-def _fan_in(shape):
+class Initializer(Protocol):
+    """`(key, shape, dtype) -> array`."""
+
+    def __call__(
+        self, key: Key, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, /
+    ) -> Array: ...
+
+
+def _fan_in(shape: tuple[int, ...]) -> int:
     """Numbers that feed one output: the product of all axes but the last."""
     return math.prod(shape[:-1])
 
 
-def _torch(gain):
+def _torch(gain: float) -> Initializer:
     """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): the default of PyTorch's Linear and Conv2d."""
 
     def draw(key, shape, dtype=jnp.float32):
@@ -22,7 +33,7 @@ def _torch(gain):
     return draw
 
 
-def _he(gain):
+def _he(gain: float) -> Initializer:
     """N(0, 2 / fan_in): He et al. 2015, "Delving deep into rectifiers", eq. 10."""
 
     def draw(key, shape, dtype=jnp.float32):
@@ -31,7 +42,7 @@ def _he(gain):
     return draw
 
 
-def _glorot(gain):
+def _glorot(gain: float) -> Initializer:
     """U(-a, a) with a^2 = 6 / (fan_in + fan_out): Glorot and Bengio 2010, eq. 16."""
 
     def draw(key, shape, dtype=jnp.float32):
@@ -42,19 +53,22 @@ def _glorot(gain):
     return draw
 
 
-def _orthogonal(gain):
+def _orthogonal(gain: float) -> Initializer:
     """gain times a matrix [fan_in, out] with orthonormal columns (or rows): Saxe et al. 2014."""
 
     def draw(key, shape, dtype=jnp.float32):
-        rows, columns = _fan_in(shape), shape[-1]
-        q, r = jnp.linalg.qr(core.normal(key, (max(rows, columns), min(rows, columns)), dtype))
-        q = q * jnp.sign(jnp.diagonal(r))  # uniform over orthogonal matrices
+        rows = _fan_in(shape)
+        columns = shape[-1]
+        tall = (max(rows, columns), min(rows, columns))
+        q, r = jnp.linalg.qr(core.normal(key, tall, dtype))
+        # Without the signs of the diagonal of R, Q is not uniform over orthogonal matrices.
+        q = q * jnp.sign(jnp.diagonal(r))
         return gain * (q if rows >= columns else q.T).reshape(shape)
 
     return draw
 
 
-def _normal_002(gain):
+def _normal_002(gain: float) -> Initializer:
     """N(0, .02^2): Radford et al. 2016 (DCGAN), section 4."""
 
     def draw(key, shape, dtype=jnp.float32):
@@ -72,18 +86,36 @@ INITIALIZERS = {
 }
 
 
-def weights(name: str, gain: float = 1.0):
-    """`(key, shape, dtype) -> array` for a kernel [..., in, out]; `gain` scales every draw.
+def weights(name: str, gain: float = 1.0) -> Initializer:
+    """Look up the initialization of a kernel.
 
-    Names: torch, he, glorot, orthogonal, normal_0.02. Raises ConfigError for another.
+    Args:
+        name: "torch", "he", "glorot", "orthogonal" or "normal_0.02".
+        gain: factor on every draw.
+
+    Returns:
+        `(key, shape, dtype) -> kernel [..., in, out]`.
+
+    Raises:
+        ConfigError: no initialization has the name.
     """
-    return core.lookup(INITIALIZERS, name, "initialisation")(gain)
+    return core.lookup(INITIALIZERS, name, "initialization")(gain)
 
 
-def bias(name: str, fan_in: int):
-    """The bias that belongs to an initialisation: uniform like the weights for "torch", zero for
-    the others."""
-    core.lookup(INITIALIZERS, name, "initialisation")
+def bias(name: str, fan_in: int) -> Initializer:
+    """Look up the initialization of a bias that belongs to that of the weights.
+
+    Args:
+        name: as in `weights`. For "torch" the bias is uniform like the weights, otherwise zero.
+        fan_in: numbers that feed one output.
+
+    Returns:
+        `(key, shape, dtype) -> bias [out]`.
+
+    Raises:
+        ConfigError: no initialization has the name.
+    """
+    core.lookup(INITIALIZERS, name, "initialization")
 
     def draw(key, shape, dtype=jnp.float32):
         if name != "torch":

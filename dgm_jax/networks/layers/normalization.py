@@ -1,4 +1,4 @@
-"""Batch, group and layer normalisation, by class and by name; channels are the last axis."""
+"""Batch, group and layer normalization, by class and by name; channels are the last axis."""
 
 import math
 from collections.abc import Callable
@@ -12,15 +12,22 @@ from dgm_jax.core import Array
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation (Ioffe and Szegedy 2015): (x - mean) / sqrt(var + epsilon) * scale + bias
-    per channel.
+    """Batch normalization (Ioffe and Szegedy 2015), per channel.
+
+    (x - mean) / sqrt(var + epsilon) * scale + bias
 
     With `train` the mean and the biased variance are those of the batch, over all axes but the
     last, and the running averages move:
-    average <- momentum * average + (1 - momentum) * batch value
-    (momentum is the share that is kept: .9 is PyTorch's .1). Without `train` the running averages
-    are used and nothing changes. Parameters `scale`, `bias` and collection `batch_stats` (`mean`,
-    `var`) carry flax's names; the running variance is the biased one, as in flax.
+    average <- momentum * average + (1 - momentum) * batch value.
+    Without `train` the running averages are used and nothing changes. Parameters `scale`, `bias`
+    and collection `batch_stats` (`mean`, `var`) carry flax's names; the running variance is the
+    biased one, as in flax.
+
+    Attributes:
+        momentum: share of the average that is kept; 0.9 is PyTorch's 0.1.
+        epsilon: added to the variance.
+        use_scale: whether there is a learned scale.
+        use_bias: whether there is a learned bias.
     """
 
     momentum: float = 0.9
@@ -30,45 +37,49 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
-        channels = x.shape[-1]
+        """Normalize x [*B, C]."""
+        shape = (x.shape[-1],)
         x = core.at_least_float32(x)
-        mean_average = self.variable(
-            "batch_stats", "mean", lambda: jnp.zeros((channels,), jnp.float32)
-        )
-        var_average = self.variable(
-            "batch_stats", "var", lambda: jnp.ones((channels,), jnp.float32)
-        )
-        if train:
-            others = tuple(range(x.ndim - 1))
-            mean = jnp.mean(x, others)
-            var = jnp.mean(jnp.square(x - mean), others)
-            if not self.is_initializing():
-                for average, value in ((mean_average, mean), (var_average, var)):
-                    moved = self.momentum * average.value + (
-                        1 - self.momentum
-                    ) * jax.lax.stop_gradient(value)
-                    average.value = moved.astype(average.value.dtype)
-        else:
-            mean, var = mean_average.value, var_average.value
+        mean, var = self._statistics(x, train)
         factor = jax.lax.rsqrt(var + self.epsilon)
         if self.use_scale:
-            factor = factor * self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+            factor = factor * self.param("scale", nn.initializers.ones, shape, jnp.float32)
         y = (x - mean) * factor
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+            y = y + self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         return y
+
+    def _statistics(self, x: Array, train: bool) -> tuple[Array, Array]:
+        """(mean, variance), [C] each, of the batch or the running ones; moves those in training."""
+        shape = (x.shape[-1],)
+        running_mean = self.variable("batch_stats", "mean", lambda: jnp.zeros(shape, jnp.float32))
+        running_var = self.variable("batch_stats", "var", lambda: jnp.ones(shape, jnp.float32))
+        if not train:
+            return running_mean.value, running_var.value
+        axes = tuple(range(x.ndim - 1))
+        mean = jnp.mean(x, axes)
+        var = jnp.mean(jnp.square(x - mean), axes)
+        if not self.is_initializing():
+            for average, value in ((running_mean, mean), (running_var, var)):
+                new = (1 - self.momentum) * jax.lax.stop_gradient(value)
+                moved = self.momentum * average.value + new
+                average.value = moved.astype(average.value.dtype)
+        return mean, var
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation (Wu and He 2018) per example, over the channels of a group and all
-    positions: x [B, ..., C].
+    """Group normalization (Wu and He 2018) of each example.
 
-    `num_groups=1` is layer normalisation over the whole image. Parameters `scale`, `bias` per
-    channel.
+    Mean and variance are those of the channels of a group at all positions. `num_groups=1` is layer
+    normalization over the whole image. Parameters `scale`, `bias` per channel.
+
+    Attributes:
+        num_groups: groups of adjacent channels.
+        epsilon: added to the variance.
 
     Raises:
-        ConfigError: the groups do not share the channels evenly, or a group is one number, of which
-            the normalised value would always be 0.
+        ConfigError: the groups do not divide the channels evenly, or a group is a single number,
+            whose normalized value would always be 0.
     """
 
     num_groups: int = 32
@@ -76,6 +87,7 @@ class GroupNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Normalize x [B, ..., C]."""
         channels = x.shape[-1]
         core.require(
             channels % self.num_groups == 0,
@@ -87,22 +99,24 @@ class GroupNorm(nn.Module):
             f"group norm needs more than one number in each of num_groups={self.num_groups} groups,"
             f" got examples of shape {x.shape[1:]}",
         )
-        grouped = core.at_least_float32(x).reshape(
-            x.shape[0], -1, self.num_groups, channels // self.num_groups
-        )
+        shape = (x.shape[0], -1, self.num_groups, channels // self.num_groups)
+        grouped = core.at_least_float32(x).reshape(shape)
         mean = jnp.mean(grouped, (1, 3), keepdims=True)
         var = jnp.mean(jnp.square(grouped - mean), (1, 3), keepdims=True)
-        normal = ((grouped - mean) * jax.lax.rsqrt(var + self.epsilon)).reshape(x.shape)
+        standardized = (grouped - mean) * jax.lax.rsqrt(var + self.epsilon)
         scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
         shift = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        return normal * scale + shift
+        return standardized.reshape(x.shape) * scale + shift
 
 
 def num_groups(normalization: str) -> int | None:
-    """The groups that a normalisation's name stands for; None for batch norm.
+    """Read the number of groups from the name of a normalization.
 
     Args:
         normalization: "batch", "layer" (one group) or "group_N" (N groups).
+
+    Returns:
+        The number of groups; None for batch norm.
 
     Raises:
         ConfigError: any other name.
@@ -121,7 +135,14 @@ def num_groups(normalization: str) -> int | None:
 
 
 def require_normalization(normalization: str) -> None:
-    """`ConfigError` unless a network can be normalised by this name."""
+    """Refuse a name that no normalization of a network has.
+
+    Args:
+        normalization: "none", "batch", "layer" or "group_N".
+
+    Raises:
+        ConfigError: any other name.
+    """
     if normalization != "none":
         num_groups(normalization)
 
@@ -129,7 +150,7 @@ def require_normalization(normalization: str) -> None:
 def normalize(
     normalization: str, index: int, momentum: float = 0.9
 ) -> Callable[[Array, bool], Array]:
-    """The normalisation of a hidden layer, by name; call it within a flax module.
+    """Create the normalization of a hidden layer by name; call it within a flax module.
 
     Args:
         normalization: "none", "batch" (`BatchNorm`), "layer" or "group_N" (`GroupNorm`).
@@ -138,6 +159,9 @@ def normalize(
 
     Returns:
         `(x [B, ..., C], train) -> [B, ..., C]`.
+
+    Raises:
+        ConfigError: any other name.
     """
     if normalization == "none":
         return lambda x, train: x

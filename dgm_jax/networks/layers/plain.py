@@ -6,11 +6,13 @@ the transposed and dilated ones that `lax` makes for gradients, more so inside a
     stride s     rows and columns of the images modulo s become channels, and so do those of the
                  kernel, whose size is rounded up to a multiple of s: then the stride is 1;
     gradients    of the input: y with zeros around it, convolved with the flipped kernel; of the
-                 kernel: the images convolved with y, where the batch is what is summed over and
+                 kernel: the images convolved with y, where the sum runs over the batch and
                  channels take the place of the batch.
 
-Operands as in `networks.bilinear`, without lanes.
+Operands are those of `bilinear`, without lanes.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,31 +20,80 @@ import jax.numpy as jnp
 from dgm_jax.core import Array
 
 
-def forward(x: Array, w: Array, geometry) -> Array:
-    """x [B, H, W, C], w [kh, kw, C, N] -> y [B, H', W', N]."""
+class Geometry(NamedTuple):
+    """The sizes of a convolution that do not follow from its operands.
+
+    Attributes:
+        stride: (rows, columns), as are all others.
+        before: zeros above and to the left of the images.
+        size: H, W.
+        kernel: kh, kw.
+        out: H', W'.
+    """
+
+    stride: tuple[int, int]
+    before: tuple[int, int]
+    size: tuple[int, int]
+    kernel: tuple[int, int]
+    out: tuple[int, int]
+
+
+def forward(x: Array, w: Array, geometry: Geometry) -> Array:
+    """Convolve images with a kernel.
+
+    Args:
+        x: [B, H, W, C].
+        w: [kh, kw, C, N].
+        geometry: the other sizes.
+
+    Returns:
+        y [B, H', W', N].
+    """
     return _convolve(_blocks_of_images(x, geometry), _blocks_of_kernel(w, geometry))
 
 
-def input_gradient(y: Array, w: Array, geometry) -> Array:
-    """y [B, H', W', N], w [kh, kw, C, N] -> [B, H, W, C]."""
+def input_gradient(y: Array, w: Array, geometry: Geometry) -> Array:
+    """Apply the transpose of `forward` as a map of the images.
+
+    Args:
+        y: [B, H', W', N].
+        w: [kh, kw, C, N].
+        geometry: the other sizes.
+
+    Returns:
+        x [B, H, W, C].
+    """
     w = _blocks_of_kernel(w, geometry)
-    above, left = w.shape[0] - 1, w.shape[1] - 1
+    above = w.shape[0] - 1
+    left = w.shape[1] - 1
     y = jnp.pad(y, ((0, 0), (above, above), (left, left), (0, 0)))
     blocks = _convolve(y, w[::-1, ::-1].transpose(0, 1, 3, 2))
-    (sh, sw), (batch, rows, columns, width) = geometry.stride, blocks.shape
+    # Each block of the stride is spread over its rows and columns again.
+    sh, sw = geometry.stride
+    batch, rows, columns, width = blocks.shape
     channels = width // (sh * sw)
     x = blocks.reshape(batch, rows, columns, sh, sw, channels).transpose(0, 1, 3, 2, 4, 5)
     x = x.reshape(batch, rows * sh, columns * sw, channels)
     return _shift(x, [-before for before in geometry.before], geometry.size)
 
 
-def kernel_gradient(x: Array, y: Array, geometry) -> Array:
-    """x [B, H, W, C], y [B, H', W', N] -> [kh, kw, C, N]."""
-    # Else XLA takes the zeros around the images into the convolution, finds y larger than the
-    # images, exchanges the two, and falls to its slowest loop.
+def kernel_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
+    """Apply the transpose of `forward` as a map of the kernel.
+
+    Args:
+        x: [B, H, W, C].
+        y: [B, H', W', N].
+        geometry: the other sizes.
+
+    Returns:
+        w [kh, kw, C, N].
+    """
+    # Without the barrier XLA merges the zeros around the images into the convolution, finds y
+    # larger than the images, exchanges the two, and falls back to its slowest loop.
     x = jax.lax.optimization_barrier(_blocks_of_images(x, geometry))
     w = _convolve(x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)).transpose(1, 2, 0, 3)
-    (sh, sw), (rows, columns, width, features) = geometry.stride, w.shape
+    sh, sw = geometry.stride
+    rows, columns, width, features = w.shape
     channels = width // (sh * sw)
     w = w.reshape(rows, columns, sh, sw, channels, features).transpose(0, 2, 1, 3, 4, 5)
     kh, kw = geometry.kernel
@@ -52,25 +103,26 @@ def kernel_gradient(x: Array, y: Array, geometry) -> Array:
 MAPS = (forward, input_gradient, kernel_gradient)
 
 
-def _convolve(x, w):
+def _convolve(x: Array, w: Array) -> Array:
     """Stride 1, no padding; [B, H, W, C] with [kh, kw, C, N]."""
     return jax.lax.conv_general_dilated(
         x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-def _shift(x, before, size):
-    """Images with so many rows and columns of zeros before (fewer where negative) and of that
-    size."""
+def _shift(x: Array, before: tuple[int, int] | list[int], size: tuple[int, int]) -> Array:
+    """Images of a given size, with that many rows and columns of zeros before (fewer if < 0)."""
     zero = jnp.zeros((), x.dtype)
     pads = [(b, s - n - b, 0) for b, s, n in zip(before, size, x.shape[1:3], strict=True)]
     return jax.lax.pad(x, zero, [(0, 0, 0), *pads, (0, 0, 0)])
 
 
-def _blocks_of_images(x, geometry):
+def _blocks_of_images(x: Array, geometry: Geometry) -> Array:
     """[B, H, W, C] -> [B, rows, columns, sh sw C]: what the kernel sees, in blocks of the
     stride."""
-    (sh, sw), batch, channels = geometry.stride, x.shape[0], x.shape[3]
+    sh, sw = geometry.stride
+    batch = x.shape[0]
+    channels = x.shape[3]
     rows, columns = (
         out - 1 - (-taps // stride)
         for out, taps, stride in zip(geometry.out, geometry.kernel, geometry.stride, strict=True)
@@ -80,10 +132,13 @@ def _blocks_of_images(x, geometry):
     return x.reshape(batch, rows, columns, sh * sw * channels)
 
 
-def _blocks_of_kernel(w, geometry):
+def _blocks_of_kernel(w: Array, geometry: Geometry) -> Array:
     """[kh, kw, C, N] -> [rows, columns, sh sw C, N], with zeros where a block is not full."""
-    (kh, kw), (sh, sw), (channels, features) = geometry.kernel, geometry.stride, w.shape[2:]
-    rows, columns = -(-kh // sh), -(-kw // sw)
+    kh, kw = geometry.kernel
+    sh, sw = geometry.stride
+    channels, features = w.shape[2:]
+    rows = -(-kh // sh)
+    columns = -(-kw // sw)
     w = jnp.pad(w, ((0, rows * sh - kh), (0, columns * sw - kw), (0, 0), (0, 0)))
     w = w.reshape(rows, sh, columns, sw, channels, features).transpose(0, 2, 1, 3, 4, 5)
     return w.reshape(rows, columns, sh * sw * channels, features)

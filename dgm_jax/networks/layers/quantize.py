@@ -1,8 +1,8 @@
-"""Vector quantization as a layer, for modules of one's own: any `core.Quantizer`, in linen and NNX.
+"""Vector quantization as a layer for your own modules: any `core.Quantizer`, in linen and NNX.
 
-Both give `core.Quantized`, so that codes and losses reach the caller: a network returns them beside
-its output, and its loss adds `codebook_loss` and a weight times `commitment_loss`, each summed over
-the codes of an example.
+Both layers return `core.Quantized`, so that codes and losses reach the caller: a network returns
+them with its output, and its loss adds `codebook_loss` and a weight times `commitment_loss`, each
+summed over the codes of an example.
 """
 
 import flax.linen as nn
@@ -17,13 +17,18 @@ COLLECTION = "codebook"
 class Quantize(nn.Module):
     """A quantizer as a linen layer: `z [*B, D] -> Quantized`.
 
-    What the quantizer trains by gradient is the parameter `codebook`, what it moves the variable
-    `state` of the collection `codebook`; what it has not is not there. With `train` the state moves
-    after quantizing, by the key of the stream `rng_collection`; so the collection must be mutable,
-    as `from_flax` sees to. A quantizer that starts by k-means starts on the input of `init`.
-    `mask`, bool[*B], is False for vectors that only fill up a batch: they move no state.
+    What the quantizer trains by gradient is the parameter `codebook`, and what it moves itself is
+    the variable `state` of the collection `codebook`; either is absent if the quantizer has none.
+    With `train` the state moves after quantizing, so the collection must be mutable (`from_flax`
+    sees to that). A quantizer that starts by k-means starts from the input of `init`. With `mask`,
+    bool[*B], False for vectors that only fill up a batch, these move no state.
 
-    Raises `ConfigError` for another width, and for training a state without a key.
+    Attributes:
+        quantizer: any `core.Quantizer`.
+        rng_collection: the stream of random numbers that gives the key of an update.
+
+    Raises:
+        ConfigError: the vectors have another width, or a state is trained without a key.
     """
 
     quantizer: Quantizer
@@ -31,6 +36,7 @@ class Quantize(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, train: bool = False, *, mask: Array | None = None) -> Quantized:
+        """Quantize z [*B, D]; with `train` the state moves by the vectors that `mask` keeps."""
         padding = {} if mask is None else {"mask": mask}
         if self.is_initializing():
             self._start(z, padding)
@@ -49,7 +55,7 @@ class Quantize(nn.Module):
         return quantized
 
     def _start(self, z: Array, padding: dict[str, Array]) -> None:
-        """Stores what the quantizer begins with, once for a module that is called twice."""
+        """Store the quantizer's first values, once for a module that is called twice."""
         if self.has_variable("params", "codebook") or self.has_variable(COLLECTION, "state"):
             return
         params, state = self.quantizer.init(self.make_rng("params"), z, **padding)
@@ -67,15 +73,15 @@ class NnxQuantize(nnx.Module):
     """A quantizer as an NNX layer: `z [*B, D] -> Quantized`.
 
     `params` holds what the quantizer trains by gradient (`nnx.Param`) and `state` what it moves
-    (`QuantizerState`). As that of `nnx.BatchNorm`, the state moves unless `use_running_average`,
-    which `module.eval()` sets and `module.train()` takes back. Vectors that `mask`, bool[*B],
-    leaves out move nothing.
+    (`QuantizerState`). As in `nnx.BatchNorm`, the state moves unless `use_running_average`, which
+    `module.eval()` sets and `module.train()` resets. Vectors for which `mask`, bool[*B], is False
+    only fill up a batch and move nothing.
 
     Args:
-      quantizer: any `core.Quantizer`.
-      z: [*B, D], vectors for a quantizer that starts by k-means.
-      rngs: the stream `params` starts the quantizer, `dropout` is for its updates.
-      use_running_average: leave the state as it is.
+        quantizer: any `core.Quantizer`.
+        z: [*B, D], vectors for a quantizer that starts by k-means.
+        rngs: the stream `params` starts the quantizer, `dropout` is for its updates.
+        use_running_average: leave the state as it is.
     """
 
     def __init__(
@@ -85,7 +91,7 @@ class NnxQuantize(nnx.Module):
         *,
         rngs: nnx.Rngs,
         use_running_average: bool = False,
-    ):
+    ) -> None:
         params, state = quantizer.init(rngs.params(), z)
         self.quantizer = quantizer
         self.use_running_average = use_running_average
@@ -94,7 +100,9 @@ class NnxQuantize(nnx.Module):
         self.rngs = rngs["dropout"].fork()
 
     def __call__(self, z: Array, *, mask: Array | None = None) -> Quantized:
-        params, state = self.params.get_value(), self.state.get_value()
+        """Quantize z [*B, D]; unless `use_running_average` the state moves by those in `mask`."""
+        params = self.params.get_value()
+        state = self.state.get_value()
         quantized = self.quantizer.quantize(params, state, z)
         if not self.use_running_average:
             padding = {} if mask is None else {"mask": mask}
