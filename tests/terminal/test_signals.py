@@ -220,7 +220,7 @@ def test_a_signal_during_a_report(undisturbed, capfd, monkeypatch):
     from dgm_jax import report
 
     before = (undisturbed / "report.html").read_bytes()
-    monkeypatch.setattr(report, "write_report", lambda folder: send(signal.SIGINT))
+    monkeypatch.setattr(report, "write_report", lambda *_: send(signal.SIGINT))
     assert cli.main(["report", str(undisturbed)]) == 130
     assert capfd.readouterr().err.startswith("stopped by SIGINT; nothing was changed")
     assert (undisturbed / "report.html").read_bytes() == before
