@@ -23,7 +23,12 @@ EXAMPLES = {
         "dgm-jax sample runs/first --seed 0 --num 64 --out samples.png",
         "dgm-jax sample runs/first --out samples.npz",
     ),
+    "export": (
+        "dgm-jax export runs/first --seed 0 --out exported",
+        "dgm-jax export runs/first --num 64 --platforms cpu cuda",
+    ),
     "report": ("dgm-jax report runs/first",),
+    "compare": ("dgm-jax compare runs/first runs/second --out comparison.html",),
     "check": (
         "dgm-jax check {name}",
         "dgm-jax check gan_ring --grid learning_rate=1e-4,1e-3",
