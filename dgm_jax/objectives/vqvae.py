@@ -8,7 +8,7 @@ import math
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require, widened
+from dgm_jax.core import Array, at_least_float32, require, widened
 
 
 def loss(
@@ -80,6 +80,7 @@ def mean_of_real(values: Array, mask: Array | None) -> Array:
         >>> vqvae.mean_of_real(jnp.array([1.0, 3.0, 50.0]), jnp.array([True, True, False])).item()
         2.0
     """
+    values = at_least_float32(values)
     if mask is None:
         return jnp.mean(values)
     require(

@@ -367,6 +367,9 @@ CALLS = {
         lambda a: path_derivatives.gaussian_log_q((a.x, a.scale), a.draws)
     ),
     "objectives.vqvae.loss": lambda a: o.vqvae.loss(a.vector, a.x, a.y),
+    "objectives.vqvae.mean_of_real": lambda a: o.vqvae.mean_of_real(
+        a.vector, jnp.array([True, True, False, True])
+    ),
     "objectives.vqvae.bound": lambda a: o.vqvae.bound(a.vector, a.vector),
     "priors.aggregated_posterior": lambda a: priors.aggregated_posterior(a.x, a.scale).log_prob(
         {"loc": a.x, "scale": a.scale}, a.y
@@ -535,14 +538,18 @@ DRAWS |= {
 
 EXCEPTIONS = {
     "core.did_you_mean": "texts",
+    "core.by_name": "names",
+    "core.described": "texts",
     "core.differences": "texts",
     "core.float_type": "types; at_least_float32 and widened use it",
     "core.has_kernels": "shapes",
     "core.lookup": "names",
     "core.named_key": "keys",
+    "core.on_host": "copies",
     "core.platform_or_at_hand": "names",
     "core.require": "a condition",
     "core.require_at_least": "settings",
+    "core.require_at_most": "settings",
     "core.sha256_of": "bytes",
     "core.require_positive": "settings",
     "core.tree_sha256": "bytes",
