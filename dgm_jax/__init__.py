@@ -1,10 +1,10 @@
 """Deep generative models in JAX: one lecture as pure functions, whole runs as compiled programs.
 
-Import the room you need: `from dgm_jax import objectives, sampling, data, training`.
+Import the subpackages you need: `from dgm_jax import objectives, sampling, data, training`.
 `docs/concepts.md` leads from each concept to its function.
 
-Importing this package before the first JAX computation sets an XLA flag where the installed jaxlib
-computes wrong sums on CPU without it. `dgm_jax/_backend.py` says which versions do.
+Importing this package before the first JAX computation sets an XLA flag if the installed jaxlib
+computes wrong sums on CPU without it. `dgm_jax/_backend.py` lists these versions.
 """
 
 from dgm_jax import _backend

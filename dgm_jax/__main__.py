@@ -1,4 +1,4 @@
-"""`python -m dgm_jax` is the command `dgm-jax`."""
+"""The command `dgm-jax` as `python -m dgm_jax`."""
 
 import sys
 

@@ -1,7 +1,9 @@
-"""`dgm-jax list | run | ablate | resume | sample | export | report | compare | check`, by tyro.
+"""The command `dgm-jax`, with its flags parsed by tyro.
 
-Experiments are found by their entry points (group `dgm_jax.experiments`), so a package of yours
-may add its own; one in a file or module is named by its path or by the module (`./mine.py`,
+    dgm-jax list | run | ablate | resume | sample | export | report | compare | check
+
+Experiments are found by their entry points (group `dgm_jax.experiments`), so that any package can
+add its own; one in a file or module is named by its path or by the module (`./mine.py`,
 `package.module`). Listing, help and wrong flags need no JAX; it is imported when something runs.
 """
 
@@ -17,6 +19,7 @@ from tyro.conf import Positional
 
 from dgm_jax import __version__
 from dgm_jax.run import catalogue, exporting, listing, reporting, resuming, sampling, start
+from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.exporting import ExportConfig
 from dgm_jax.run.resuming import Resume
 from dgm_jax.run.sampling import SampleConfig
@@ -32,19 +35,24 @@ class UsageError(Exception):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point.
+    """Run a command of `dgm-jax`.
+
+    Args:
+        argv: the arguments; None for those of the process, which then ends with the command.
 
     Returns:
-        The exit code: 2 for what the caller can mend, 141 where nobody reads what is printed.
+        The exit code: 0, 2 for mistakes that the user can correct, 141 if nothing reads the output,
+        or 128 plus the number of the signal that has stopped the command.
 
     Raises:
-        SystemExit: with 0 after a help text, with 2 where the parser has explained a mistake.
+        SystemExit: with 0 after a help text, with 2 after the parser has explained a mistake.
     """
     arguments = sys.argv[1:] if argv is None else argv
     return console.guarded(lambda: _main(arguments), ends_process=argv is None)
 
 
 def _main(argv: list[str]) -> int:
+    """Print the versions or run a command; explain mistakes on standard error."""
     if argv in (["--version"], ["-V"]):
         print(_versions())
         return 0
@@ -57,12 +65,13 @@ def _main(argv: list[str]) -> int:
 
 
 def _versions() -> str:
-    """Of this package and of what its results depend on, without importing any of it."""
-    others = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib"))
-    return f"dgm-jax {__version__} ({others}, Python {platform.python_version()})"
+    """Return the versions of this package and of what its results depend on, importing nothing."""
+    packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib"))
+    return f"dgm-jax {__version__} ({packages}, Python {platform.python_version()})"
 
 
 def _command(argv: list[str]) -> int:
+    """Run the command that `argv` names."""
     if argv[:1] and argv[0] in STUDIES and argv[1:] and not argv[1].startswith("-"):
         command, name, *flags = argv
         return STUDIES[command](_experiment(name), flags, console.typed((command, name), flags))
@@ -75,11 +84,12 @@ def _command(argv: list[str]) -> int:
     )
 
 
-def _experiment(name: str):
+def _experiment(name: str) -> Experiment:
+    """Load an experiment by name, or raise UsageError."""
     known = sorted(catalogue.experiments())
     if name not in known and not catalogue.is_own(name):
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" (did you mean {matches[0]!r}?)" if matches else ""
         raise UsageError(
             f"unknown experiment {name!r}{hint}; known: {', '.join(known)}; one of your own is"
             " given as ./FILE.py or PACKAGE.MODULE"
@@ -123,7 +133,7 @@ def resume(settings: tyro.conf.OmitArgPrefixes[Resume]) -> int:
 
 def sample(folder: Folder, settings: tyro.conf.OmitArgPrefixes[SampleConfig]) -> int:
     """Draw samples of what a run has trained, as a picture or as arrays: of a finished run, or of
-    the newest checkpoint of an unfinished one. The data set need not be there."""
+    the newest checkpoint of an unfinished one. The data set is not needed."""
     _require_folder(folder)
     return sampling.sample(folder, settings)
 
@@ -146,7 +156,7 @@ def compare(folders: Positional[tuple[str, ...]], out: str = "comparison.html") 
 
 
 def _require_folder(folder: str) -> None:
-    """An empty variable of a shell must not mean the folder where one happens to stand."""
+    """Refuse an empty name, lest an empty shell variable mean the current folder."""
     if not folder.strip():
         raise UsageError("expected the folder of a run, got an empty name")
 
@@ -162,8 +172,8 @@ COMMANDS: dict[str, Callable] = {
     "compare": compare,
     "check": check,
 }
-# Once an experiment is named, its flags say how the rest of the line is parsed; without a name,
-# and for help, the functions of the same names above are enough.
+# With the name of an experiment, its flags determine how the rest of the line is parsed; without a
+# name, and for help, the functions of the same names above are enough.
 STUDIES: dict[str, Callable] = {
     "run": lambda experiment, flags, command: start.main(experiment, flags, command=command),
     "ablate": start.ablate,

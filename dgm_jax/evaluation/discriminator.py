@@ -41,13 +41,15 @@ def discriminator_distances(
         cell: volume of one grid cell.
 
     Returns:
-        Scalars by name:
-        value, optimal_value: V of these logits and V of the optimal ones, nats.
-        gap: optimal_value - value, computed without cancellation, nats.
-        jsd, js_lower_bound: the Jensen-Shannon divergence, and its lower bound log 2 + value / 2.
-        logit_rms, logit_rms_undecided, logit_max_undecided: root mean square and maximum of logit -
-            (log p - log q), the last two over the grid's undecided points.
-        probability_rms: root mean square of D - D*.
+        Scalars under these names.
+
+        - value, optimal_value: V of these logits and V of the optimal ones, nats.
+        - gap: optimal_value - value, computed without cancellation, nats.
+        - jsd, js_lower_bound: the Jensen-Shannon divergence, and its lower bound
+          log 2 + value / 2.
+        - logit_rms, logit_rms_undecided, logit_max_undecided: root mean square and maximum of
+          logit minus (log p - log q), the last two over the grid's undecided points.
+        - probability_rms: root mean square of D - D*.
 
     >>> import jax.numpy as jnp
     >>> log_p = jnp.log(jnp.array([0.75, 0.25]))

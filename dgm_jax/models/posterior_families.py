@@ -26,7 +26,7 @@ class Family(NamedTuple):
 
     Attributes:
         init: `key -> (params, state)`.
-        players: `core.Player`s by name.
+        players: a `core.Player` by name.
         draw: `(key, params, num) -> z [num, D]`.
         log_prob: `(params, z [N, D]) -> [N]` in nats; None if only a critic knows it.
         critic_kl: `(key, params) -> []`, E_q [T + log r - log f] in nats, which is

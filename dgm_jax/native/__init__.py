@@ -1,4 +1,4 @@
-"""Code from outside JAX: which implementation computes convolutions, and oneDNN's."""
+"""Native code: the choice of what computes convolutions, and the convolutions of oneDNN."""
 
 from dgm_jax.native import compiler, onednn
 from dgm_jax.native.choice import (

@@ -1,8 +1,8 @@
-"""One C++ file compiled at its first use and kept: the compiler, the cache folder and the lock.
+"""Compilation of one C++ file at its first use: the compiler, the cache folder and the lock.
 
-The object lies in `$DGM_JAX_CACHE_DIR`, by default `$XDG_CACHE_HOME/dgm_jax` or `~/.cache/dgm_jax`,
-under a name that changes with all that it was made from. Of several processes that start at once
-one compiles and the others wait; the result is moved into place whole.
+The object is kept in `$DGM_JAX_CACHE_DIR`, by default `$XDG_CACHE_HOME/dgm_jax` or
+`~/.cache/dgm_jax`, under a name that changes with everything it was made from. Of several processes
+that start at once, one compiles and the others wait; the result is moved into place whole.
 """
 
 import hashlib
@@ -14,15 +14,22 @@ import tempfile
 
 import filelock
 
-_SECONDS = 300  # for the compiler, and for the wait on another process's
+_SECONDS = 300  # limit for the compiler, and for waiting for that of another process
 
 
 class Unavailable(Exception):
-    """Why native code cannot be used here."""
+    """Native code cannot be used on this machine; the message is the reason."""
 
 
 def cache_folder() -> pathlib.Path:
-    """Where compiled code is kept."""
+    """Return the folder that compiled code is kept in.
+
+    Returns:
+        The folder, which may not exist yet.
+
+    Raises:
+        RuntimeError: neither variable is set, and the user has no home folder.
+    """
     chosen = os.environ.get("DGM_JAX_CACHE_DIR")
     if chosen:
         return pathlib.Path(chosen)
@@ -33,11 +40,20 @@ def cache_folder() -> pathlib.Path:
 def compiled(
     source: bytes, includes: list[pathlib.Path], library: pathlib.Path, versions: list[str]
 ) -> pathlib.Path:
-    """A shared object made from `source` and linked to `library`, from the cache or compiled now.
+    """Compile a shared object, or take it from the cache.
 
-    versions: of what else the object depends on; with the source and the compiler they make its
-        name.
-    Raises Unavailable with the reason.
+    Args:
+        source: text of the C++ file.
+        includes: folders of headers.
+        library: the library that the object is linked to.
+        versions: of everything else that the object depends on; with the source and the compiler
+            they determine its name.
+
+    Returns:
+        Path of the shared object.
+
+    Raises:
+        Unavailable: no compiler, a compiler that fails, or no folder to write to.
     """
     command, version = _compiler()
     described = "\n".join([version, *versions]).encode()
@@ -62,35 +78,41 @@ def compiled(
 
 
 def _compiler() -> tuple[str, str]:
-    """(command, what it says of its version): `$CXX`, else the first of the usual names."""
+    """Return the path of a compiler (`$CXX`, or the first usual name) and its version text."""
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "c++", "clang++"]
     for name in names:
         path = shutil.which(name)
         if path:
-            answer = _run([path, "--version"])
-            return path, answer.stdout
+            return path, _run([path, "--version"]).stdout
     raise Unavailable(f"no C++ compiler ({', '.join(names)} not found)")
 
 
-def _run(command):
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, capture_output=True, text=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
     )
 
 
-def _compile(compiler, source, includes, library, target):
-    """Compiles beside the target and moves the result into place whole."""
+def _compile(
+    compiler: str,
+    source: bytes,
+    includes: list[pathlib.Path],
+    library: pathlib.Path,
+    target: pathlib.Path,
+) -> None:
+    """Compile next to the target and move the result into place whole."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        code, built = pathlib.Path(scratch, "source.cc"), pathlib.Path(scratch, "built.so")
+        code = pathlib.Path(scratch, "source.cc")
+        built = pathlib.Path(scratch, "built.so")
         code.write_bytes(source)
         command = [compiler, "-O2", "-std=c++17", "-shared", "-fPIC", "-w", str(code)]
         command += [*(f"-I{folder}" for folder in includes), str(library), "-o", str(built)]
         try:
-            done = _run(command)
+            result = _run(command)
         except subprocess.TimeoutExpired:
             raise Unavailable(f"{compiler} took longer than {_SECONDS} s") from None
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-            reason = lines[0] if lines else f"exit status {done.returncode}"
+        if result.returncode:
+            lines = [line for line in result.stderr.splitlines() if "error" in line.lower()]
+            reason = lines[0] if lines else f"exit status {result.returncode}"
             raise Unavailable(f"{compiler} failed: {reason}")
         os.replace(built, target)

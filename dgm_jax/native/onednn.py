@@ -1,10 +1,10 @@
-"""oneDNN's convolutions in JAX programs on CPU: found, loaded and called.
+"""The convolutions of oneDNN in JAX programs on CPU.
 
 The library is the package `onednn-cpu-gomp` (with `onednn-devel-cpu-gomp`, its headers). The glue
-between it and XLA is `onednn.cc` beside this file, compiled at its first use, in seconds, and kept
-(`native.compiler`). It is not built when the package is installed: it must fit the jaxlib that is
-there when it is used, an update of jaxlib would leave it behind, and an isolated build sees
-another jaxlib than the environment has.
+between it and XLA is `onednn.cc` next to this file, compiled at its first use, in seconds, and kept
+(`native.compiler`). It is not built when the package is installed: it must fit the jaxlib in use,
+an update of jaxlib would leave it behind, and an isolated build sees another jaxlib than the
+environment has.
 """
 
 import ctypes
@@ -22,13 +22,18 @@ import numpy as np
 from dgm_jax.core import Array
 from dgm_jax.native.compiler import Unavailable, compiled
 
-LIBRARY, HEADERS = "onednn-cpu-gomp", "onednn-devel-cpu-gomp"
+LIBRARY = "onednn-cpu-gomp"
+HEADERS = "onednn-devel-cpu-gomp"
 TARGET = "dgm_jax_convolution"
 
 
 @functools.cache
 def why_not() -> str | None:
-    """None where oneDNN is ready for use, else the reason, which is logged once as a warning."""
+    """Return why oneDNN cannot be used; logs the reason once as a warning.
+
+    Returns:
+        The reason, or None where oneDNN is ready.
+    """
     try:
         _load()
     except Unavailable as reason:
@@ -41,25 +46,58 @@ def why_not() -> str | None:
 
 @functools.cache
 def computes(dtype: np.dtype) -> bool:
-    """Whether oneDNN has convolutions of this type for this processor."""
+    """Return whether oneDNN has convolutions of a type for this processor.
+
+    Args:
+        dtype: type of both arguments and of the result.
+
+    Returns:
+        True for float32, and for bfloat16 where the processor has it.
+
+    Raises:
+        Unavailable: oneDNN cannot be used; see `why_not`.
+    """
     if dtype == jnp.bfloat16:
         return bool(_load().dgm_jax_has_bfloat16())
     return dtype == np.float32
 
 
 def convolution(
-    a: Array, b: Array, shape: tuple, which: int, stride: tuple, before: tuple
+    a: Array,
+    b: Array,
+    shape: tuple[int, ...],
+    which: int,
+    stride: tuple[int, int],
+    before: tuple[int, int],
 ) -> Array:
-    """One of the three maps of `networks.bilinear` on arrays with lanes, as a call of oneDNN."""
-    numbers = {"stride_height": stride[0], "stride_width": stride[1]}
-    numbers |= {"map": which, "top": before[0], "left": before[1]}
+    """Compute one of the three maps of `networks.layers.bilinear` by oneDNN.
+
+    Args:
+        a: the first argument of the map, with a leading axis of lanes.
+        b: the second one, likewise.
+        shape: of the result, with the axis of lanes.
+        which: number of the map, such as `bilinear.FORWARD`.
+        stride: by height and width.
+        before: padding at the top and at the left.
+
+    Returns:
+        The result, in the type of `a`.
+    """
+    attributes = {
+        "stride_height": stride[0],
+        "stride_width": stride[1],
+        "map": which,
+        "top": before[0],
+        "left": before[1],
+    }
     result = jax.ShapeDtypeStruct(shape, a.dtype)
-    return jax.ffi.ffi_call(TARGET, result)(a, b, **{k: np.int64(v) for k, v in numbers.items()})
+    call = jax.ffi.ffi_call(TARGET, result)
+    return call(a, b, **{name: np.int64(value) for name, value in attributes.items()})
 
 
 @functools.cache
 def _load() -> ctypes.CDLL:
-    """The compiled handler, registered with XLA. Raises Unavailable."""
+    """Return the compiled handler, registered with XLA, or raise Unavailable."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise Unavailable(f"no package of it for {platform.system()} on {platform.machine()}")
     library = _file_of(LIBRARY, "libdnnl.so.3")
@@ -78,6 +116,7 @@ def _load() -> ctypes.CDLL:
 
 
 def _file_of(package: str, ending: str) -> pathlib.Path:
+    """Return the file of an installed package whose path has this ending, or raise Unavailable."""
     try:
         distribution = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:

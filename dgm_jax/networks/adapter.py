@@ -83,7 +83,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
         make: `rngs -> module`, such as `lambda rngs: nnx.Linear(2, 3, rngs=rngs)`, a pure function.
 
     Returns:
-        The network. Its parameters are the module's `nnx.Param`s and its state all other variables
+        The network. Its parameters are the module's `nnx.Param` variables and its state all others
         but random-number streams, each a dictionary by path, such as `{"linear.kernel": ...}`. With
         `train=True` the module is in the mode of `module.train()`, otherwise in that of
         `module.eval()`. The key of `apply` seeds its streams; without a key nothing is dropped.

@@ -47,8 +47,8 @@ __all__ = [
 def critic_loss(logits_posterior: Array, logits_prior: Array) -> Array:
     """What the critic minimizes: `density_ratio.logistic_loss` of posterior against prior draws.
 
-    With adaptive contrast, the first are T at (x, `normalize`d z) and the second T at (x, standard
-    normal noise).
+    With adaptive contrast, the first are T at (x, z after `normalize`) and the second T at
+    (x, standard normal noise).
 
     Args:
         logits_posterior: T at (x, z ~ q(z | x)), [*B].

@@ -1,4 +1,4 @@
-"""Meshes with the axes ("seed", "data"), and what lies along them."""
+"""Meshes with the axes ("seed", "data"), and shardings along them."""
 
 import math
 
@@ -6,46 +6,87 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dgm_jax.core import ConfigError
+from dgm_jax.core import Array, ConfigError, PyTree
+from dgm_jax.parallel.platforms import Devices
 
-SEED, DATA = "seed", "data"
+SEED = "seed"
+DATA = "data"
 
 
-def make_mesh(num_lanes: int, devices=None) -> Mesh:
-    """A mesh of all devices: as many as divide the lanes along "seed", the rest along "data".
+def make_mesh(num_lanes: int, devices: Devices | None = None) -> Mesh:
+    """Make a mesh of devices: as many as divide the lanes along "seed", the rest along "data".
 
-    Lanes never talk to each other, so devices along "seed" need no communication. The axes
-    are of type Auto: with Explicit axes, JAX's default, vmapped convolutions do not trace.
+    Lanes never communicate, so devices along "seed" need no communication. The axes are of type
+    Auto: with Explicit axes, JAX's default, vmapped convolutions do not trace.
+
+    Args:
+        num_lanes: L, the number of lanes that share the mesh.
+        devices: the devices to use, D of them; None for all.
+
+    Returns:
+        A mesh of shape (gcd(L, D), D / gcd(L, D)) with the axes ("seed", "data").
     """
-    devices = np.asarray(jax.devices() if devices is None else devices)
-    num_seed = math.gcd(num_lanes, devices.size)
+    device_array = np.asarray(jax.devices() if devices is None else devices)
+    num_seed = math.gcd(num_lanes, device_array.size)
     return Mesh(
-        devices.reshape(num_seed, -1), (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto)
+        device_array.reshape(num_seed, -1), (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto)
     )
 
 
 def lane_sharding(mesh: Mesh) -> NamedSharding:
-    """Leading axis of lanes over "seed"."""
+    """Return the sharding of arrays [L, ...] whose leading axis of lanes lies along "seed".
+
+    Args:
+        mesh: from `make_mesh`.
+
+    Returns:
+        The sharding.
+    """
     return NamedSharding(mesh, PartitionSpec(SEED))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The whole array on every device."""
+    """Return the sharding that keeps the whole array on every device.
+
+    Args:
+        mesh: from `make_mesh`.
+
+    Returns:
+        The sharding.
+    """
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Leading axis of a batch over "data"."""
+    """Return the sharding of arrays [B, ...] whose leading axis of examples lies along "data".
+
+    Args:
+        mesh: from `make_mesh`.
+
+    Returns:
+        The sharding.
+    """
     return NamedSharding(mesh, PartitionSpec(DATA))
 
 
-def shard_batch(mesh: Mesh, batch):
-    """The leading axes of a batch over "data"; a scalar is the same for every example."""
+def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
+    """Shard the leading axes of a batch over "data".
+
+    Args:
+        mesh: from `make_mesh`.
+        batch: a tree of arrays [B, ...]; a scalar in it applies to every example.
+
+    Returns:
+        The batch with constraints on its sharding.
+
+    Raises:
+        ConfigError: the devices along "data" cannot share B examples evenly.
+    """
     num_parts = mesh.shape[DATA]
     if num_parts == 1:
         return batch
 
-    def shard(x):
+    def shard(x: Array) -> Array:
         if x.ndim == 0:
             return x
         require_divisible(x.shape[0], num_parts)
@@ -55,7 +96,15 @@ def shard_batch(mesh: Mesh, batch):
 
 
 def require_divisible(batch_size: int, num_devices: int) -> None:
-    """ConfigError with the nearest sizes that fit, unless the devices can share a batch."""
+    """Check that devices can share a batch evenly.
+
+    Args:
+        batch_size: number of examples.
+        num_devices: number of devices that share them.
+
+    Raises:
+        ConfigError: they cannot; the message names the nearest batch sizes that fit.
+    """
     if batch_size % num_devices:
         below = batch_size // num_devices * num_devices
         nearest = [size for size in (below, below + num_devices) if size]

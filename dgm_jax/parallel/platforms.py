@@ -1,59 +1,103 @@
-"""The platform that programs are for: that of the devices, or another that they are lowered for."""
+"""The platform that programs are for: that of the devices, or another one to lower for."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 
 from dgm_jax.core import PLATFORMS, lookup, require
 
+Devices = Sequence[Any]  # each a `jax.Device`, which type checkers do not take for a type
+
 
 class Target(NamedTuple):
     """What programs are for.
 
-    platform: by name.
-    elsewhere: None where the devices at hand are of it. Else its name again: programs can be
-        lowered and not compiled, and the devices at hand stand in for as many of that platform.
+    Attributes:
+        platform: name of the platform.
+        elsewhere: None where the available devices are of that platform. Otherwise its name again:
+            programs can be lowered but not compiled, and the available devices stand in for as many
+            of that platform.
     """
 
     platform: str
     elsewhere: str | None
 
 
-def platform_of(devices) -> str:
-    """The one platform of these devices. Raises ConfigError where there is none or several."""
-    found = sorted({device.platform for device in devices})
-    require(len(found) == 1, f"only must hold devices of one platform, got {found or 'none'}")
-    return found[0]
+def platform_of(devices: Devices) -> str:
+    """Return the platform that all devices share.
 
+    Args:
+        devices: at least one device.
 
-def target(platform: str | None, devices) -> Target:
-    """The target of programs on these devices for a platform; None for that of the devices.
+    Returns:
+        Its name as JAX has it, such as "cpu" or "gpu".
 
-    Raises ConfigError for an unknown platform, and for "gpu" elsewhere, which is "cuda" or "rocm".
+    Raises:
+        ConfigError: no devices, or devices of several platforms.
     """
-    here = platform_of(devices)
-    if platform in (None, here) or (here == "gpu" and platform == _maker(devices)):
-        return Target(here, None)
+    names = sorted({device.platform for device in devices})
+    require(len(names) == 1, f"only must hold devices of one platform, got {names or 'none'}")
+    return names[0]
+
+
+def target(platform: str | None, devices: Devices) -> Target:
+    """Return the target of programs on these devices.
+
+    Args:
+        platform: name of the platform; None for that of the devices.
+        devices: at least one device, all of one platform.
+
+    Returns:
+        The target.
+
+    Raises:
+        ConfigError: an unknown platform, or "gpu" without a GPU, where it has to be "cuda" or
+            "rocm".
+    """
+    available = platform_of(devices)
+    if platform in (None, available) or (available == "gpu" and platform == _maker(devices)):
+        return Target(available, None)
     lookup(dict.fromkeys(PLATFORMS), platform, "platform")
     require(platform != "gpu", "programs for gpu are of two kinds: ask for 'cuda' or for 'rocm'")
     return Target(platform, platform)
 
 
-def _maker(devices) -> str:
-    """ "cuda" or "rocm"."""
+def _maker(devices: Devices) -> str:
+    """Return the platform of a GPU by its maker, "cuda" or "rocm"."""
     return "rocm" if "rocm" in devices[0].client.platform_version.lower() else "cuda"
 
 
-def lower(to: Target, function, *arguments) -> jax.stages.Lowered:
-    """The program of a jitted function for the target."""
+def lower(to: Target, function: Any, *arguments: Any) -> jax.stages.Lowered:
+    """Lower a jitted function for a target.
+
+    Args:
+        to: what the program is for.
+        function: from `jax.jit` or `jax.pmap`.
+        *arguments: its arguments, or their shapes.
+
+    Returns:
+        The lowered program.
+    """
     if to.elsewhere is None:
         return function.lower(*arguments)
     return function.trace(*arguments).lower(lowering_platforms=(to.elsewhere,))
 
 
-def compiled(to: Target, function, *arguments) -> jax.stages.Compiled:
-    """The compiled program of a jitted function. Raises ConfigError where its platform is not at
-    hand."""
+def compiled(to: Target, function: Any, *arguments: Any) -> jax.stages.Compiled:
+    """Compile a jitted function for a target.
+
+    Args:
+        to: what the program is for.
+        function: from `jax.jit` or `jax.pmap`.
+        *arguments: its arguments, or their shapes.
+
+    Returns:
+        The compiled program.
+
+    Raises:
+        ConfigError: there are no devices of the target's platform.
+    """
     require(
         to.elsewhere is None,
         f"no {to.elsewhere} is at hand to compile for: `lower_advance` gives the lowered program,"

@@ -1,44 +1,64 @@
 """The axis of lanes: many seeds and hyper-parameters in one program."""
 
+from collections.abc import Callable
+
 import jax
 
 from dgm_jax.core import PyTree, has_kernels, lookup, platform_or_at_hand
 
+_Function = Callable[[PyTree, PyTree], PyTree]
 
-def _vmap(function):
+
+def _vmap(function: _Function) -> _Function:
     return jax.vmap(function, in_axes=(0, None))
 
 
-def _map(function):
+def _map(function: _Function) -> _Function:
     return lambda lanes, data: jax.lax.map(lambda lane: function(lane, data), lanes)
 
 
 STRATEGIES = {"vmap": _vmap, "map": _map}
 
 
-def over_seeds(function, strategy: str = "vmap"):
-    """`function(lane, data)` for every entry of the leading axis of `lanes`; `data` is shared.
+def over_seeds(
+    function: Callable[[PyTree, PyTree], PyTree], strategy: str = "vmap"
+) -> Callable[[PyTree, PyTree], PyTree]:
+    """Map a function over the leading axis of lanes, with data that all lanes share.
 
-    strategy:
-      "vmap" computes all lanes at once: batched matrix products.
-      "map" computes them one after the other inside the same program (`lax.map`).
-      "auto" must be resolved first, by `choose_strategy`, which sees the parameters.
+    Args:
+        function: `(lane, data) -> result`.
+        strategy: "vmap" computes all lanes at once, with batched matrix products. "map" computes
+            them one after the other inside the same program (`lax.map`). "auto" has to be resolved
+            first by `choose_strategy`, which sees the parameters.
 
-    Raises ConfigError for an unknown strategy.
+    Returns:
+        `(lanes [L, ...], data) -> results [L, ...]`.
+
+    Raises:
+        ConfigError: an unknown strategy.
     """
     return lookup(STRATEGIES, strategy, "seed strategy")(function)
 
 
 def choose_strategy(strategy: str, params: PyTree, *, platform: str | None = None) -> str:
-    """The strategy to use: `strategy` itself, or for "auto" the one measured faster on a platform.
+    """Resolve the strategy "auto" to the one that was measured to be faster on a platform.
 
-    On CPU a network with convolution kernels (rank 4) runs its lanes one after the other,
-    any other network all at once; on accelerators lanes are always batched. The choice is a
-    rule and not a timing at run time, because the two differ in the last bit and a
-    resumed run must take the same one. `benchmarks/` holds the measurements.
+    On CPU a network with convolution kernels (rank 4) runs its lanes one after the other and any
+    other network all at once; on accelerators lanes are always batched. The choice is a rule and
+    not a timing at run time, because the two strategies differ in the last bit and a resumed run
+    must take the same one. `benchmarks/` holds the measurements.
 
-    platform: "cpu", "gpu", "cuda", "rocm" or "tpu"; None for the one at hand,
-        `jax.default_backend()`. Raises ConfigError for an unknown one.
+    Args:
+        strategy: "auto"; any other value is returned as it is.
+        params: parameters of one lane, or their shapes.
+        platform: "cpu", "gpu", "cuda", "rocm" or "tpu"; None for that of
+            `jax.default_backend()`.
+
+    Returns:
+        The strategy, "vmap" or "map" for "auto".
+
+    Raises:
+        ConfigError: an unknown platform.
     """
     if strategy != "auto":
         return strategy

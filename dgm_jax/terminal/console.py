@@ -1,7 +1,7 @@
-"""A command as it was typed, and output that nobody reads: for `dgm-jax` and for experiments that
-are run as modules.
+"""The command line as it was typed, and output to a terminal, a pipe or a closed stream.
 
-Needs no JAX, since `dgm-jax list` does not.
+For `dgm-jax` and for experiments that are run as modules. The module imports no JAX, since
+`dgm-jax list` needs none.
 """
 
 import contextlib
@@ -20,13 +20,25 @@ CANNOT_WRITE = 2
 
 
 class Command(NamedTuple):
-    """A command line: `program` up to the experiment, then its `flags`."""
+    """A command line in two parts.
+
+    Attributes:
+        program: the words up to the name of the experiment.
+        flags: all words after it.
+    """
 
     program: tuple[str, ...]
     flags: tuple[str, ...]
 
-    def resuming(self, folder) -> str:
-        """The command that continues this one's run in `folder`, quoted for a shell."""
+    def resuming(self, folder: str | os.PathLike[str]) -> str:
+        """Return the command that continues the run of this one.
+
+        Args:
+            folder: the run folder.
+
+        Returns:
+            The command, quoted for a shell.
+        """
         flags = [flag for flag in self.flags if flag not in ("--resume", "--no-resume")]
         while "--out" in flags:
             place = flags.index("--out")
@@ -36,22 +48,22 @@ class Command(NamedTuple):
 
 
 def typed(words: Sequence[str], flags: Sequence[str]) -> Command:
-    """The command that this process was started with, if `words` and `flags` are its arguments.
+    """Return the command that this process was started with.
 
     Args:
-        words: what stands between the program and the flags, such as `run gan_ring`.
-        flags: all that follows.
+        words: the words between the program and the flags, such as `run gan_ring`.
+        flags: all words after them.
 
     Returns:
         A command that a shell understands. Where the arguments are not those of the process
-        (another program calls `dgm_jax.cli.main`), that of the installed program.
+        (another program calls `dgm_jax.cli.main`), it starts with the installed program.
     """
     program = _program() if sys.argv[1:] == [*words, *flags] else ("dgm-jax",)
     return Command((*program, *words), tuple(flags))
 
 
 def _program() -> tuple[str, ...]:
-    """`dgm-jax`, or `python -m experiments.gan_ring`, as it was typed."""
+    """Return `dgm-jax`, or `python -m experiments.gan_ring`, as it was typed."""
     count = len(sys.orig_argv) - len(sys.argv[1:])
     words = tuple(sys.orig_argv[: max(0, count)])
     if not words or tuple(sys.orig_argv[count:]) != tuple(sys.argv[1:]):
@@ -59,23 +71,25 @@ def _program() -> tuple[str, ...]:
     script = pathlib.Path(words[-1])
     if "-m" in words[:-1] or script.suffix or not os.access(script, os.X_OK):
         return words
-    # An installed program: the system has put the interpreter before it, and the shell its folder.
-    found = shutil.which(script.name)
-    at_hand = found is not None and os.path.samefile(found, script)
-    return (script.name if at_hand else str(script),)
+    # An installed program: the system has added the interpreter, and the shell the folder.
+    path = shutil.which(script.name)
+    on_path = path is not None and os.path.samefile(path, script)
+    return (script.name if on_path else str(script),)
 
 
 def guarded(work: Callable[[], int], ends_process: bool = False) -> int:
-    """`work()`, with what it printed written out before its exit code is returned.
+    """Run the work of a command and turn signals and refused output into exit codes.
+
+    Everything that the work has printed is written out before this function returns.
 
     Args:
-        work: returns an exit code.
-        ends_process: whether the process is nothing but this, see `signals.watch_signals`.
+        work: the work, which returns an exit code.
+        ends_process: whether the process ends with this work, see `signals.watch_signals`.
 
     Returns:
-        130 after Ctrl-C and 143 after SIGTERM, with a sentence on what is saved; 141 where the
-        reader of the output has gone (`| head`), as other programs do and without a word; 2, with a
-        sentence, where the system refuses the output or a file; else the code.
+        130 after Ctrl-C and 143 after SIGTERM, with a sentence about what is saved; 141, without a
+        message, if the reader of the output has closed it (`| head`), as for other programs; 2,
+        with a message, if the system refuses the output or a file; otherwise the code of the work.
     """
     with watch_signals(tell, ends_process) as stop:
         try:
@@ -83,7 +97,7 @@ def guarded(work: Callable[[], int], ends_process: bool = False) -> int:
         except Interrupted as interrupted:
             code = interrupted.exit_code
         except Exception:
-            # A library may make any error of what was raised in the midst of its work.
+            # A library may turn what was raised in the middle of its work into any error.
             if not stop.raised or stop.number is None:
                 raise
             code = 128 + stop.number
@@ -93,6 +107,7 @@ def guarded(work: Callable[[], int], ends_process: bool = False) -> int:
 
 
 def _written_out(work: Callable[[], int]) -> int:
+    """Run the work, then flush standard output; returns an exit code."""
     try:
         try:
             return work()
@@ -109,28 +124,40 @@ def _written_out(work: Callable[[], int]) -> int:
 
 
 def tell(text: str) -> None:
-    """A sentence on standard error, or nowhere if that is closed."""
-    if sys.stderr is None:  # and print would take standard output
+    """Print a sentence on standard error, or nothing if that is closed.
+
+    Args:
+        text: the sentence; `printable` is applied to it.
+    """
+    if sys.stderr is None:  # print would use standard output instead
         return
     with contextlib.suppress(OSError, ValueError):
         print(printable(text), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
-    """A text that a terminal shows and does not obey: what is no letter, sign, space or end of a
-    line as Python writes it in quotes."""
+    """Escape the control characters of a text, which a terminal would obey.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The text, with every character but printable ones and ends of lines as an escape sequence
+        of Python's string literals.
+    """
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def silence_what_is_broken() -> None:
-    """Sends a standard stream that cannot be written to the null device.
+    """Send a standard stream that cannot be written to the null device.
 
-    Python writes out what is left at its end, and would complain then, with exit code 120.
+    Otherwise Python, which flushes both streams when it ends, would report an error then and return
+    exit code 120.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None where the process has none
         try:
             stream.flush()
-        except ValueError:  # closed: nothing is left to be written
+        except ValueError:  # closed: there is nothing left to be written
             continue
         except OSError:
             with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as null:

@@ -1,8 +1,10 @@
-"""How `Progress` shows its events: nothing, lines, JSON, or a live block on a terminal."""
+"""Displays for the events of `Progress`: none, lines, JSON, or a live block on a terminal."""
 
 import contextlib
 import math
 import threading
+from collections.abc import Callable
+from typing import Any, TextIO
 
 import rich.console
 import rich.live
@@ -25,61 +27,93 @@ from dgm_jax.terminal.texts import (
     seeds_text,
 )
 
-_QUIET_SECONDS = 15.0  # after so long without a line a log file hears that a chunk is at work
+_QUIET_SECONDS = 15.0  # after this time without a line, a log file is told that a chunk runs
 
 
 class Quiet:
-    """Notices only; also what the others build on: one lock, and silence once the stream is
-    broken."""
+    """A display of notices only, and the base class of the others.
 
-    def __init__(self, stream, interval, clock):
-        self.stream, self.interval, self.clock = stream, interval, clock
-        self.lock, self.broken = threading.RLock(), False
+    Events may come from several threads. Once the stream is broken, nothing more is shown.
+
+    Attributes:
+        stream: where lines go; None if standard error is closed.
+        interval: seconds between lines of steps.
+        clock: returns the time in seconds.
+        lock: held while an event is shown.
+        broken: whether the stream has refused a line.
+    """
+
+    def __init__(self, stream: TextIO | None, interval: float, clock: Callable[[], float]) -> None:
+        self.stream = stream
+        self.interval = interval
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.broken = False
 
     def event(self, event: dict) -> None:
-        """Shows one event, unless the stream is broken."""
+        """Show one event, unless the stream is broken.
+
+        Args:
+            event: an event of `Progress`; `event["event"]` is its kind.
+        """
         with self.lock:
             if self.broken:
                 return
             try:
                 self.show(event)
-            # a closed pipe or file: the run matters more than its display
+            # A closed pipe or file: the run matters more than its display.
             except (OSError, ValueError):
                 self.broken = True
 
-    def show(self, event):
-        """What this display makes of an event."""
+    def show(self, event: dict) -> None:
+        """Show one event on the stream.
+
+        Args:
+            event: an event of `Progress`.
+
+        Raises:
+            OSError: the stream is broken.
+            ValueError: the stream is closed.
+        """
         if event["event"] == "notice":
             self.line(printable(event["text"]))
 
-    def line(self, text):
-        """One line of text in the stream's encoding, at once."""
+    def line(self, text: str) -> None:
+        """Write one line in the stream's encoding and flush it.
+
+        Args:
+            text: the line, without its end.
+        """
         if self.stream is None:
             return
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
         self.stream.flush()
 
-    def close(self):
-        """Nothing to take down."""
+    def close(self) -> None:
+        """Remove the display from the terminal; there is nothing to remove here."""
 
 
 class Lines(Quiet):
-    """Plain lines, for a log file: while a model trains at most one per interval, apart from a seed
-    that fails."""
+    """Plain lines for a log file: during training at most one per interval, plus failing seeds."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.last, self.failed, self.training, self.announced = -math.inf, {}, False, set()
-        self.spoke = self.clock()
+        self.last = -math.inf  # time of the last line of steps
+        self.failed: dict[int, int] = {}  # at that time
+        self.training = False
+        self.announced: set[str] = set()  # names of the phases whose start was shown
+        self.last_line = self.clock()  # time of the last line of any kind
 
-    def line(self, text):
-        """One line, and when it was."""
+    def line(self, text: str) -> None:
+        """Write one line and note the time."""
         super().line(text)
-        self.spoke = self.clock()
+        self.last_line = self.clock()
 
-    def show(self, event):
-        kind, name = event["event"], printable(event.get("name", ""))
+    def show(self, event: dict) -> None:
+        """Write a line for an event if one is due."""
+        kind = event["event"]
+        name = printable(event.get("name", ""))
         if kind == "phase_start":
             if not self.training or self.due():
                 self.announced.add(name)
@@ -92,57 +126,63 @@ class Lines(Quiet):
                 self.announced.discard(name)
                 self.line(end_text(event))
         elif kind == "training_start":
-            self.last, self.failed, self.training = -math.inf, {}, True
-            which = arms_text(event["arms"])
+            self.last = -math.inf
+            self.failed = {}
+            self.training = True
+            arms = arms_text(event["arms"])
             self.line(
-                f"{name}{which and f' ({which})'}: training {event['num_seeds']} seeds, step"
+                f"{name}{arms and f' ({arms})'}: training {event['num_seeds']} seeds, step"
                 f" {event['first_step']} to {event['total']}"
             )
         elif kind == "training_end":
             self.training = False
             self.line(end_text(event))
         elif kind == "running":
-            if self.clock() - self.spoke >= _QUIET_SECONDS:
+            if self.clock() - self.last_line >= _QUIET_SECONDS:
                 self.line(running_text(event))
         elif kind == "progress":
             if event["failed"] != self.failed or event["step"] >= event["total"] or self.due():
-                self.last, self.failed = self.clock(), event["failed"]
+                self.last = self.clock()
+                self.failed = event["failed"]
                 self.line(progress_text(event))
         else:
             super().show(event)
 
-    def due(self):
-        """Whether the last line is long enough ago; if so, now counts as the last one."""
-        late = self.clock() - self.last >= self.interval
-        self.last = self.clock() if late else self.last
-        return late
+    def due(self) -> bool:
+        """Return whether the last line of steps is an interval ago; if so, start a new interval."""
+        is_due = self.clock() - self.last >= self.interval
+        self.last = self.clock() if is_due else self.last
+        return is_due
 
 
 class Json(Quiet):
-    """One JSON object per line, NaN as null; nothing is left out."""
+    """One JSON object per line for every event, with NaN as null."""
 
-    def show(self, event):
+    def show(self, event: dict) -> None:
+        """Write an event as a line of JSON."""
         self.line(json_values.dumps(event))
 
 
 class Rich(Quiet):
-    """A live block at the foot of a terminal: the phase with its running seconds, a bar, figures,
-    seeds."""
+    """A live block at the foot of a terminal: phases, a bar, the time left, metrics, seeds."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.console = rich.console.Console(file=self.stream)
-        self.console.on_broken_pipe = self.fall_silent  # rich's own answer is to end the process
-        self.phases: list[tuple[str, float, rich.spinner.Spinner]] = []
-        self.training = self.latest = self.live = None
+        self.console.on_broken_pipe = self.fall_silent  # by default, rich ends the process
+        self.phases: list[tuple[str, float, rich.spinner.Spinner]] = []  # those that run, by start
+        self.training: dict | None = None  # the event that started it
+        self.latest: dict | None = None  # the newest event of the training
+        self.live: rich.live.Live | None = None  # made on first use
         self.spinner = rich.spinner.Spinner("dots")
 
-    def show(self, event):
+    def show(self, event: dict) -> None:
+        """Update the live block, and print above it what is to stay."""
         kind = event["event"]
         if kind == "phase_start":
             self.phases.append((event["name"], self.clock(), rich.spinner.Spinner("dots")))
         elif kind == "phase_end":
-            self.phases = [p for p in self.phases if p[0] != event["name"]]
+            self.phases = [phase for phase in self.phases if phase[0] != event["name"]]
             if event["outcome"] != "done" or self.training is None or event["seconds"] >= 2:
                 self.say(end_text(event))
         elif kind == "training_start":
@@ -160,16 +200,22 @@ class Rich(Quiet):
             self.say(printable(event["text"]), "yellow")
         self.refresh()
 
-    def fall_silent(self):
-        """From now on nothing is shown."""
-        self.broken = self.console.quiet = True
+    def fall_silent(self) -> None:
+        """Show nothing from now on."""
+        self.broken = True
+        self.console.quiet = True
 
-    def say(self, text, style=""):
-        """A line above the live block, which stays."""
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line above the live block, where it stays.
+
+        Args:
+            text: the line.
+            style: its style, in the words of rich.
+        """
         self.console.print(rich.text.Text(text, style=style), soft_wrap=True)
 
-    def refresh(self):
-        """Draws the live block, made on first use."""
+    def refresh(self) -> None:
+        """Draw the live block, which is made on first use."""
         if self.live is None:
             self.live = rich.live.Live(
                 get_renderable=self.block,
@@ -182,8 +228,8 @@ class Rich(Quiet):
             self.live.start()
         self.live.refresh()
 
-    def block(self):
-        """The live block as it stands now."""
+    def block(self) -> rich.table.Table:
+        """Return the rows of the live block: bar, training, metrics, seeds, and each phase."""
         rows = rich.table.Table.grid(padding=(0, 1))
         event = self.latest
         if event is not None and "step" in event:
@@ -218,16 +264,26 @@ class Rich(Quiet):
             rows.add_row(spinner)
         return rows
 
-    def working(self, about: str, event: dict):
-        """A spinner with the seconds since training began, so that a long step is seen to run."""
+    def working(self, about: str, event: dict) -> rich.spinner.Spinner:
+        """Return a spinner with the time since training began, so that a long step is seen to run.
+
+        Args:
+            about: what runs.
+            event: the newest event of the training.
+
+        Returns:
+            The spinner.
+        """
         parts = [about, clock_text(self.clock() - self.began), memory_text(event["memory_bytes"])]
         parts += [] if "step" in event else [arms_text(event["arms"])]
         self.spinner.update(text=rich.text.Text("  ".join(filter(None, parts)), style="dim"))
         return self.spinner
 
-    def close(self):
+    def close(self) -> None:
+        """Take down the live block."""
         with self.lock:
-            live, self.live = self.live, None
+            live = self.live
+            self.live = None
         if live is not None:
             with contextlib.suppress(OSError, ValueError):
                 live.stop()

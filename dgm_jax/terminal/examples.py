@@ -1,4 +1,4 @@
-"""Examples below the help text of each command."""
+"""Examples that follow the help text of each command."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,14 @@ EXAMPLES = {
 
 @contextlib.contextmanager
 def after_help(argv: Sequence[str]) -> Iterator[None]:
-    """Around the work of a parser: where it ends after a help text, examples follow that."""
+    """Print examples after a help text.
+
+    Args:
+        argv: the arguments of `dgm-jax`.
+
+    Yields:
+        Nothing; the parser runs inside this context and ends after a help text by SystemExit.
+    """
     try:
         yield
     except SystemExit as stop:

@@ -1,6 +1,6 @@
-"""What a person, or a log file, sees while a run works.
+"""Progress of a run, on a terminal or in a log file.
 
-The compiled program knows nothing of this: the host reports between chunks of steps.
+The compiled program has no part in this: the host reports between chunks of steps.
 
     with Progress("auto") as progress:
         with progress.phase("compiling vanilla"):
@@ -15,7 +15,8 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
 
 import rich.console
 
@@ -26,18 +27,34 @@ _HEARTBEAT_SECONDS = 15.0
 
 
 class Progress:
-    """Reports phases, steps and seeds to one stream, in one of these modes.
+    """Reports phases, steps and seeds to one stream.
 
-    mode: `rich` (a live display for a terminal), `lines` (plain lines, at most one per `interval`
-        seconds, for a log file), `json` (one JSON object per event), `quiet` (notices only), `auto`
-        (`rich` on a terminal, else `lines`).
-    stream: where to; standard error by default. If it breaks (a closed pipe), the display falls
-        silent and the run goes on.
+    Args:
+        mode: `rich` (a live display for a terminal), `lines` (plain lines, at most one per
+            `interval` seconds, for a log file), `json` (one JSON object per event), `quiet`
+            (notices only) or `auto` (`rich` on a terminal, otherwise `lines`).
+        stream: where to write; standard error by default. If it breaks (a closed pipe), nothing
+            more is shown and the run goes on.
+        interval: seconds between lines.
+        clock: returns the time in seconds.
+
+    Attributes:
+        stream: where to write; None if standard error is closed.
+        mode: the mode, which is never `auto`.
+        memory: returns the bytes of device memory that the run holds now, None if not known.
+
+    Raises:
+        ConfigError: an unknown mode.
     """
 
     def __init__(
-        self, mode: str = "auto", stream=None, *, interval: float = 5.0, clock=time.monotonic
-    ):
+        self,
+        mode: str = "auto",
+        stream: TextIO | None = None,
+        *,
+        interval: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.stream = sys.stderr if stream is None else stream
         if self.stream is None:  # standard error is closed
             mode = "quiet"
@@ -47,28 +64,43 @@ class Progress:
                 if self.stream.isatty() and rich.console.Console(file=self.stream).is_terminal
                 else "lines"
             )
-        sink = lookup(displays.DISPLAYS, mode, "progress mode")
-        self.mode, self._clock, self._start = mode, clock, clock()
-        self._sink = sink(self.stream, interval, clock)
-        self.memory: Callable[[], int | None] = lambda: None  # bytes that the run holds now
+        display = lookup(displays.DISPLAYS, mode, "progress mode")
+        self.mode = mode
+        self._clock = clock
+        self._start = clock()
+        self._sink = display(self.stream, interval, clock)
+        self.memory: Callable[[], int | None] = lambda: None
         self._training: dict | None = None
         self._plan: list[tuple[int, int]] = []
         self._begun = 0
 
-    def _event(self, kind: str, **fields):
+    def _event(self, kind: str, **fields: Any) -> None:
         self._sink.event(
             {"event": kind, "elapsed": round(self._clock() - self._start, 3), **fields}
         )
 
     def notice(self, text: str) -> None:
-        """A sentence that stays on the screen; shown in every mode."""
+        """Show a sentence that stays on the screen, in every mode.
+
+        Args:
+            text: the sentence.
+        """
         self._event("notice", text=str(text))
 
     @contextlib.contextmanager
-    def phase(self, name: str):
-        """Announces a piece of work at once, and its seconds at the end, also when it fails or is
-        interrupted."""
-        start, done = self._clock(), threading.Event()
+    def phase(self, name: str) -> Iterator[None]:
+        """Announce the work inside a context, and at its end show how long it took.
+
+        The end is shown as well if the work fails or is interrupted.
+
+        Args:
+            name: of the work.
+
+        Yields:
+            Nothing.
+        """
+        start = self._clock()
+        done = threading.Event()
         self._event("phase_start", name=name)
         beat = threading.Thread(target=self._beat, args=(name, start, done), daemon=True)
         beat.start()
@@ -86,37 +118,49 @@ class Progress:
                 self._training["pauses"].append((start, self._clock()))
             self._event("phase_end", name=name, seconds=self._clock() - start, outcome=outcome)
 
-    def _beat(self, name, start, done):
-        """Says every few seconds that a long phase is alive."""
+    def _beat(self, name: str, start: float, done: threading.Event) -> None:
+        """Report every few seconds that a long phase still runs."""
         while not done.wait(_HEARTBEAT_SECONDS):
             self._event("phase_running", name=name, seconds=self._clock() - start)
 
     def plan(self, groups: Sequence[tuple[int, int]]) -> None:
-        """What will be trained, so that the time left is that of the whole run.
+        """Tell what will be trained, so that the time left is that of the whole run.
 
         Args:
-            groups: the number of arms and of lanes in each `training` to come, in their order. Each
-                of them takes as many steps as the one that is at work.
+            groups: numbers of arms and of lanes in each future `training`, in their order. Each one
+                is taken to have as many steps as the current one.
         """
         self._plan = list(groups)
         self._begun = 0
 
     def _place(self) -> dict:
-        """Which of the planned arms the next training has: the first, the last, of how many; and
-        the lanes of the trainings after it."""
+        """Return the arms of the next training, [first, last, count], and the lanes after it."""
         before = self._plan[: self._begun]
-        rest = self._plan[self._begun :]
+        remaining = self._plan[self._begun :]
         self._begun += 1
-        if not rest:
+        if not remaining:
             return {"arms": None, "lanes_to_come": 0}
         first = sum(arms for arms, _ in before) + 1
+        last = first + remaining[0][0] - 1
         count = sum(arms for arms, _ in self._plan)
-        lanes = sum(lanes for _, lanes in rest[1:])
-        return {"arms": [first, first + rest[0][0] - 1, count], "lanes_to_come": lanes}
+        lanes = sum(lanes for _, lanes in remaining[1:])
+        return {"arms": [first, last, count], "lanes_to_come": lanes}
 
     @contextlib.contextmanager
-    def training(self, name: str, total: int, num_seeds: int, first_step: int = 0):
-        """The steps `first_step`..`total` of one arm; `update` reports inside it."""
+    def training(
+        self, name: str, total: int, num_seeds: int, first_step: int = 0
+    ) -> Iterator["Progress"]:
+        """Show the training inside a context, in which `update` and `running` report steps.
+
+        Args:
+            name: what is trained.
+            total: the last step.
+            num_seeds: number of lanes.
+            first_step: number of steps made before.
+
+        Yields:
+            This object.
+        """
         start = self._clock()
         place = self._place()
         self._training = {
@@ -147,7 +191,8 @@ class Progress:
             outcome = "interrupted"
             raise
         finally:
-            state, self._training = self._training, None
+            state = self._training
+            self._training = None
             self._event(
                 "training_end",
                 name=name,
@@ -162,43 +207,59 @@ class Progress:
     def update(
         self, step: int, metrics: dict | None = None, failed: dict[int, int] | None = None
     ) -> None:
-        """The state after `step`: metrics (name -> one figure per seed, or a number) and failed
-        seeds (seed -> step).
+        """Report the state after a step.
 
-        The rate is that of the last twenty updates; phases within the training, such as compiling,
-        do not count. The time left is that of all arms that are planned, the ones to come at the
-        present rate of lane-steps.
+        The rate is that of the last twenty updates, without phases inside the training, such as
+        compiling. The time left is that of all planned arms, with the current rate of lane-steps
+        for future ones.
+
+        Args:
+            step: number of steps made.
+            metrics: one value per seed, or a single number, by name.
+            failed: the step at which a seed diverged, by seed.
+
+        Raises:
+            RuntimeError: there is no training.
         """
         state = self._now_training("update")
         state["window"].append(self._moment(state, step))
         state["step"] = int(step)
-        state["failed"] = {int(seed): int(at) for seed, at in (failed or {}).items()}
+        state["failed"] = {int(seed): int(when) for seed, when in (failed or {}).items()}
         state["metrics"] = metrics or {}
         self._steps("progress", state, state["window"][-1])
 
     def running(self, made: int) -> None:
-        """`made` steps are made since the last `update`, and the next one is still to come: the bar
-        moves, and the time left is known before the first row."""
+        """Report steps between two updates, so that the bar moves and the time left is known.
+
+        Args:
+            made: number of steps made since the last `update`.
+
+        Raises:
+            RuntimeError: there is no training.
+        """
         state = self._now_training("running")
         self._steps("running", state, self._moment(state, state["step"] + made))
 
     def _now_training(self, what: str) -> dict:
+        """Return the state of the training, or raise RuntimeError."""
         if self._training is None:
             raise RuntimeError(f"Progress.{what} belongs inside Progress.training")
         return self._training
 
     def _moment(self, state: dict, step: int) -> tuple[float, int]:
-        """The time without pauses, and the step."""
+        """Return the time without pauses, and the step."""
         return self._clock() - _covered(state["pauses"]), int(step)
 
     def _steps(self, kind: str, state: dict, now: tuple[float, int]) -> None:
-        """An event with the rate between the oldest update of the window and now."""
-        before, step = state["window"][0], now[1]
-        seconds, steps = now[0] - before[0], step - before[1]
+        """Report steps with the rate between the oldest update of the window and now."""
+        time_now, step = now
+        time_before, step_before = state["window"][0]
+        seconds = time_now - time_before
+        steps = step - step_before
         rate = steps / seconds if seconds > 0 and steps > 0 else None
-        here = rate and max(0, state["total"] - step) / rate
-        # Arms to come: as many lane-steps a second as now.
-        later = state["total"] * state["lanes_to_come"] / state["num_seeds"]
+        eta = rate and max(0, state["total"] - step) / rate
+        # Future arms: as many lane-steps per second as now.
+        later_steps = state["total"] * state["lanes_to_come"] / state["num_seeds"]
         self._event(
             kind,
             name=state["name"],
@@ -206,8 +267,8 @@ class Progress:
             step=step,
             total=state["total"],
             seed_steps_per_second=rate and rate * state["num_seeds"],
-            eta_seconds=rate and here + later / rate,
-            eta_seconds_of_these_arms=here,
+            eta_seconds=rate and eta + later_steps / rate,
+            eta_seconds_of_these_arms=eta,
             num_seeds=state["num_seeds"],
             failed=state["failed"],
             metrics=state["metrics"],
@@ -215,20 +276,20 @@ class Progress:
         )
 
     def close(self) -> None:
-        """Takes the live display down and gives the terminal back as it was. Closing twice is
-        fine."""
+        """Take down the live display and restore the terminal; may be called twice."""
         self._sink.close()
 
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self.close()
 
 
 def _covered(spans: list[tuple[float, float]]) -> float:
-    """Seconds that lie in at least one of the spans (start, end), which may be nested."""
-    total, reached = 0.0, -float("inf")
+    """Return the seconds that lie in at least one of the spans (start, end), maybe nested."""
+    total = 0.0
+    reached = -float("inf")
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)

@@ -1,4 +1,4 @@
-"""Events of a run in words: times, seeds, arms, memory, whole lines."""
+"""Events of a run as text: times, seeds, arms, memory, whole lines."""
 
 import math
 from typing import Any
@@ -9,12 +9,26 @@ from dgm_jax.core import json_values
 
 
 def printable(text: Any) -> str:
-    """One line of text without control characters, whatever came in."""
+    """Return one line of text without control characters.
+
+    Args:
+        text: any object.
+
+    Returns:
+        `str(text)` with `?` for every character that cannot be printed.
+    """
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
 
 def clock_text(seconds: float | None) -> str:
-    """Seconds as `12 s`, `3:05` or `2:03:05`; `?` where unknown."""
+    """Format a duration.
+
+    Args:
+        seconds: the duration, in seconds.
+
+    Returns:
+        For example `12 s`, `3:05` or `2:03:05`; `?` for None and values that are not finite.
+    """
     if seconds is None or not math.isfinite(seconds):
         return "?"
     whole = int(round(seconds))
@@ -29,8 +43,16 @@ def clock_text(seconds: float | None) -> str:
 
 
 def seeds_text(num_seeds: int, failed: dict[int, int]) -> str:
-    """`5 ok`, or `4 ok, 1 diverged at step 120 (seed 3)`; at most four of the failed ones are
-    spelled out."""
+    """Describe how many seeds train normally and which ones have diverged.
+
+    Args:
+        num_seeds: number of seeds.
+        failed: the step at which a seed diverged, by seed.
+
+    Returns:
+        For example `5 ok` or `4 ok, 1 diverged at step 120 (seed 3)`; at most four failed seeds are
+        listed.
+    """
     if not failed:
         return f"{num_seeds} ok"
     places = [f"at step {step} (seed {seed})" for seed, step in sorted(failed.items())]
@@ -39,19 +61,33 @@ def seeds_text(num_seeds: int, failed: dict[int, int]) -> str:
 
 
 def metric_text(metrics: dict, limit: int = 6) -> str:
-    """`modes 7.6  valid 0.85`: means over the seeds that have a figure."""
+    """Format metrics as means over the seeds whose values are finite.
+
+    Args:
+        metrics: one value per seed, or a single number, by name.
+        limit: number of metrics to show.
+
+    Returns:
+        For example `modes 7.6  valid 0.85`; `-` for a metric without finite values.
+    """
     parts = []
     for name, values in list(metrics.items())[:limit]:
         array = np.asarray(json_values.plain(values), np.float64)
-        good = array[np.isfinite(array)]
-        parts.append(
-            f"{printable(name)} {good.mean():.4g}" if good.size else f"{printable(name)} -"
-        )
+        finite = array[np.isfinite(array)]
+        mean = f"{finite.mean():.4g}" if finite.size else "-"
+        parts.append(f"{printable(name)} {mean}")
     return "  ".join(parts)
 
 
 def arms_text(arms: list[int] | None) -> str:
-    """`arm 1 of 2`, `arms 1 to 4 of 8`; nothing where there is one arm."""
+    """Describe which arms of a run are trained.
+
+    Args:
+        arms: the first arm, the last one and the number of all arms; None if it is not known.
+
+    Returns:
+        For example `arm 1 of 2` or `arms 1 to 4 of 8`; empty if there is only one arm.
+    """
     if arms is None or arms[2] == 1:
         return ""
     first, last, count = arms
@@ -59,25 +95,47 @@ def arms_text(arms: list[int] | None) -> str:
 
 
 def eta_text(event: dict) -> str:
-    """The time left, of the whole run; where arms are to come, beside that of the present ones."""
+    """Describe the time left.
+
+    Args:
+        event: a `progress` or `running` event of `Progress`.
+
+    Returns:
+        The time left for the whole run and, if arms remain to be trained after the current ones,
+        for the current ones; empty if it is not known.
+    """
     whole = event["eta_seconds"]
-    here = event["eta_seconds_of_these_arms"]
+    current = event["eta_seconds_of_these_arms"]
     if whole is None:
         return ""
-    if whole == here:
+    if whole == current:
         return f"ETA {clock_text(whole)}"
     first, last, _ = event["arms"]
     these = "this arm" if first == last else "these arms"
-    return f"ETA {clock_text(whole)} for all arms at this rate, {clock_text(here)} for {these}"
+    return f"ETA {clock_text(whole)} for all arms at this rate, {clock_text(current)} for {these}"
 
 
 def memory_text(num_bytes: int | None) -> str:
-    """`memory 1.2 GB`; nothing where it is not known."""
+    """Describe the memory of the device that is in use.
+
+    Args:
+        num_bytes: number of bytes, None if it is not known.
+
+    Returns:
+        For example `memory 1.2 GB`; empty if it is not known.
+    """
     return f"memory {in_units(num_bytes)}" if num_bytes else ""
 
 
 def in_units(num_bytes: float) -> str:
-    """Bytes as a person reads them, in powers of 1,000."""
+    """Format a number of bytes in units of powers of 1,000.
+
+    Args:
+        num_bytes: number of bytes.
+
+    Returns:
+        For example `1.2 GB`, in kB, MB, GB or TB.
+    """
     for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
         if num_bytes >= factor:
             return f"{num_bytes / factor:.3g} {unit}"
@@ -85,20 +143,34 @@ def in_units(num_bytes: float) -> str:
 
 
 def progress_text(event: dict) -> str:
-    """A line of log after a row: steps, arm, rate, time left, memory, seeds, metrics."""
+    """Format a `progress` event as a line for a log file.
+
+    Args:
+        event: the event.
+
+    Returns:
+        Steps, arm, rate, time left, memory, seeds and metrics.
+    """
     seeds = f"seeds: {seeds_text(event['num_seeds'], event['failed'])}"
     return "  ".join(filter(None, [running_text(event), seeds, metric_text(event["metrics"])]))
 
 
 def running_text(event: dict) -> str:
-    """The same within a chunk, without what only a row knows."""
-    share = 100 * event["step"] / event["total"] if event["total"] else 100.0
+    """Format a `progress` or `running` event without its seeds and metrics.
+
+    Args:
+        event: the event.
+
+    Returns:
+        Steps, arm, rate, time left and memory.
+    """
+    percent = 100 * event["step"] / event["total"] if event["total"] else 100.0
     rate = event["seed_steps_per_second"]
     return "  ".join(
         filter(
             None,
             [
-                f"{printable(event['name'])} {event['step']}/{event['total']} ({share:.0f} %)",
+                f"{printable(event['name'])} {event['step']}/{event['total']} ({percent:.0f} %)",
                 arms_text(event["arms"]),
                 f"{rate:.4g} seed-steps/s" if rate else "",
                 eta_text(event),
@@ -109,12 +181,19 @@ def running_text(event: dict) -> str:
 
 
 def end_text(event: dict) -> str:
-    """How a phase or a training ended, and after how long."""
-    how = {"done": "", "failed": " (failed)", "interrupted": " (interrupted)"}[event["outcome"]]
+    """Format a `phase_end` or `training_end` event.
+
+    Args:
+        event: the event.
+
+    Returns:
+        What has ended, after how long, and whether it failed or was interrupted.
+    """
+    suffix = {"done": "", "failed": " (failed)", "interrupted": " (interrupted)"}[event["outcome"]]
     if event["event"] == "phase_end":
-        return f"{printable(event['name'])}: {event['seconds']:.1f} s{how}"
+        return f"{printable(event['name'])}: {event['seconds']:.1f} s{suffix}"
     return (
         f"{printable(event['name'])}: step {event['step']}/{event['total']} after"
-        f" {clock_text(event['seconds'])}{how}  seeds:"
+        f" {clock_text(event['seconds'])}{suffix}  seeds:"
         f" {seeds_text(event['num_seeds'], event['failed'])}"
     )
