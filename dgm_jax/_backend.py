@@ -35,7 +35,14 @@ VALUES = (
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """(0, 12, 0, 1) for "0.12.0.1"; () for a version that is not a plain release."""
+    """Parses the version of a plain release.
+
+    Args:
+        text: such as "0.12.0.1".
+
+    Returns:
+        (0, 12, 0, 1) for that; () for a version that is not a plain release.
+    """
     release = text.partition("+")[0]
     if not re.fullmatch(r"\d+(\.\d+)*", release):
         return ()
@@ -43,8 +50,14 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 
 def flag_value(version: str) -> str | None:
-    """The flag's value for this version of jaxlib: "" where it needs none, None where the version
-    is not in the table."""
+    """The flag's value for a version of jaxlib.
+
+    Args:
+        version: of jaxlib.
+
+    Returns:
+        "" if the version needs no flag, None if it is not in the table.
+    """
     number = parse_version(version)
     for first, last, value in VALUES:
         if first <= number <= last:
@@ -53,15 +66,28 @@ def flag_value(version: str) -> str | None:
 
 
 def user_value(flags: str) -> str | None:
-    """What `flags`, the text of XLA_FLAGS, already sets the flag to; None where it does not."""
-    found = re.findall(rf"{FLAG}=(\S*)", flags)
-    return found[-1].strip("\"'") if found else None
+    """The value that the user has already set the flag to.
+
+    Args:
+        flags: the text of XLA_FLAGS.
+
+    Returns:
+        The value; None if the flag is not set.
+    """
+    values = re.findall(rf"{FLAG}=(\S*)", flags)
+    return values[-1].strip("\"'") if values else None
 
 
 def leaves_reductions(value: str) -> bool:
     """Whether a value of the flag leaves reductions with YNNPACK.
 
     Items with a sign change XLA's default list, which has `reduce`; plain items replace it.
+
+    Args:
+        value: items separated by commas.
+
+    Returns:
+        True or False.
     """
     items = [item.lower() for item in value.split(",") if item]
     if any(item[0] in "+-" for item in items):
@@ -103,10 +129,13 @@ def guard() -> None:
 
 @functools.cache
 def check_once(platform: str) -> None:
-    """Warns if sums are wrong on a jaxlib that the table does not know; for whoever compiles first
-    for a platform.
+    """Warns if sums are wrong on a jaxlib that the table does not know.
 
-    Costs nothing on a version in the table or for another platform than "cpu".
+    Called before the first compilation for a platform. Costs nothing on a version in the table or
+    for another platform than "cpu".
+
+    Args:
+        platform: such as "cpu".
     """
     version = installed_version()
     if platform != "cpu" or flag_value(version) is not None:
@@ -115,9 +144,9 @@ def check_once(platform: str) -> None:
 
     wrong = probe.wrong(probe.relative_errors(probe.SILENT))
     if wrong:
-        found = ", ".join(f"{name} (relative error {error:.1e})" for name, error in wrong.items())
+        listed = ", ".join(f"{name} (relative error {error:.1e})" for name, error in wrong.items())
         _warn(
-            f"jaxlib {version} computes wrong sums on CPU: {found}. Set XLA_FLAGS={FLAG}={CURE} if"
+            f"jaxlib {version} computes wrong sums on CPU: {listed}. Set XLA_FLAGS={FLAG}={CURE} if"
             " this version knows it, or install jaxlib 0.12.0.1 or older."
         )
 
