@@ -1,4 +1,4 @@
-"""`dgm-jax export`: a trained model as files that need this library no more.
+"""`dgm-jax export`: a trained model as files that can be used without this library.
 
     model.safetensors   parameters and state of one seed, and model.json, which describes them
     sample.stablehlo    the sampler, as `jax.export` serializes it for one or several platforms
@@ -13,7 +13,7 @@ The sampler takes the arrays of the file by their names and the data of a key:
     arrays = safetensors.numpy.load_file("model.safetensors")
     samples = program.call(arrays, jax.random.key_data(jax.random.key(0)))
 
-Flags are understood, and wrong ones refused, before JAX is imported.
+Flags are parsed, and wrong ones refused, before JAX is imported.
 """
 
 import dataclasses
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from dgm_jax.run.loading import Trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-MODEL, PROGRAM, CARD = "model", "sample.stablehlo", "README.md"
+MODEL = "model"
+PROGRAM = "sample.stablehlo"
+CARD = "README.md"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,15 @@ class ExportConfig:
 
 
 def export(folder: str, settings: ExportConfig) -> int:
-    """Exports the model of the run in a folder, as the flags say; returns the exit code."""
+    """Exports the model of a run.
+
+    Args:
+        folder: of the run.
+        settings: the flags.
+
+    Returns:
+        The exit code.
+    """
     with signals.importing():
         from dgm_jax.core import DgmError
 
@@ -81,8 +91,8 @@ def _export(folder: str, settings: ExportConfig) -> str:
         not out.exists() or out.is_dir() and not any(out.iterdir()),
         f"out must be a new or an empty folder, and {out} is neither",
     )
-    own = given(settings.experiment)
-    trained = load(folder, settings.arm, settings.seed, which=settings.which, experiment=own)
+    experiment = given(settings.experiment)
+    trained = load(folder, settings.arm, settings.seed, which=settings.which, experiment=experiment)
     tree = {"params": trained.params, "state": trained.state}
     program, about = _program(trained, tree, settings)
     about |= {"date": environment.utc_now(), "experiment": trained.experiment.name}
@@ -99,7 +109,7 @@ def _export(folder: str, settings: ExportConfig) -> str:
 
 
 def _program(trained: "Trained", tree, settings: ExportConfig) -> tuple[bytes, dict[str, Any]]:
-    """The serialized sampler, and its record: versions, platforms, inputs and output."""
+    """The serialized sampler, and its description: versions, platforms, inputs and output."""
     import jax
     import jax.export
 
@@ -113,8 +123,8 @@ def _program(trained: "Trained", tree, settings: ExportConfig) -> tuple[bytes, d
 
     def sample(arrays, key_data):
         model = weights.assembled(arrays, shapes)
-        drawn = jax.random.wrap_key_data(key_data)
-        return trained.model.sample(model["params"], model["state"], drawn, settings.num)
+        sampling_key = jax.random.wrap_key_data(key_data)
+        return trained.model.sample(model["params"], model["state"], sampling_key, settings.num)
 
     # Custom calls of this library could not be run without it.
     with use_convolutions("lax"):

@@ -49,21 +49,34 @@ class LaunchConfig:
     """Write a trace of some steps (jax.profiler) into the run folder."""
 
 
-def names_of(config) -> tuple[str, ...]:
-    """Names of the settings of a configuration or of its class, in their order."""
+def names_of(config: Any) -> tuple[str, ...]:
+    """The names of settings, in their order.
+
+    Args:
+        config: a configuration or its class.
+
+    Returns:
+        Names.
+    """
     return tuple(field.name for field in dataclasses.fields(config))
 
 
 class SettingsView:
     """Some settings of a configuration as attributes, and no others.
 
-    Reading one of the others raises an AttributeError that says `why_not`, a text with {name} in
-    the place of its name.
+    Reading one of the others raises an AttributeError.
+
+    Args:
+        config: the configuration.
+        names: the visible settings.
+        why_not: the text of the error, with {name} in place of the setting's name.
     """
 
     def __init__(self, config: Any, names: Iterable[str], why_not: str):
-        seen = {name: getattr(config, name) for name in names}
-        vars(self).update(seen, _hidden=frozenset(names_of(config)) - set(seen), _why_not=why_not)
+        visible = {name: getattr(config, name) for name in names}
+        vars(self).update(
+            visible, _hidden=frozenset(names_of(config)) - set(visible), _why_not=why_not
+        )
 
     def __getattr__(self, name: str):
         if name in vars(self).get("_hidden", ()):
