@@ -1,21 +1,18 @@
 """Charts as pictures that a page holds: curves over training, and values over swept settings."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dgm_jax.report.display import Display
 from dgm_jax.report.history import History
 from dgm_jax.report.pictures import data_address, png_of
 from dgm_jax.report.summaries import Nested
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 MAX_CURVES = 24
 _ALL_CHARACTERS = 700_000
 
 
-def drawn(name: str, alt: str, figure: "Figure") -> dict[str, Any]:
+def drawn(name: str, alt: str, figure: Any) -> dict[str, Any]:
     """A chart as an entry of the page.
 
     matplotlib's SVG of such charts is one and a half times as large (22 to 25 kB against 13 to 18

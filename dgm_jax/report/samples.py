@@ -1,7 +1,7 @@
 """Samples of a trained model as a picture."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,13 +9,10 @@ from numpy.typing import ArrayLike
 from dgm_jax import plotting
 from dgm_jax.core import require
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 MAX_COLUMNS = 32
 
 
-def samples_figure(samples: ArrayLike, dataset: dict, title: str = "") -> "Figure":
+def samples_figure(samples: ArrayLike, dataset: dict, title: str = "") -> Any:
     """Draws samples: images side by side, or points of the plane with a panel for each seed.
 
     Images of several seeds have rows of their own, one seed after the other. Pixels are in [-1, 1]

@@ -53,7 +53,14 @@ class Moment(NamedTuple):
         return sum(part.num_bytes for part in self.parts)
 
     def lanes_within(self, num_bytes: float) -> int:
-        """Returns how many lanes would fit into `num_bytes` bytes."""
+        """Determines how many lanes would fit.
+
+        Args:
+            num_bytes: the memory that there is.
+
+        Returns:
+            The number of lanes.
+        """
         by_lane = sum(part.num_bytes for part in self.parts if part.by_lane)
         left = num_bytes - (self.num_bytes - by_lane)
         return max(0, int(left * self.num_lanes / max(1, by_lane)))

@@ -224,7 +224,14 @@ class Experiment:
             raise ConfigError(message) from error
 
     def data_view(self, config: StudyConfig) -> SettingsView:
-        """Returns what `load` and `needs` see of a configuration."""
+        """Returns what `load` and `needs` see of a configuration.
+
+        Args:
+            config: the settings.
+
+        Returns:
+            The settings that `data_settings` names.
+        """
         why_not = f"load of {self.name} reads {{name}}: name it in Experiment.data_settings"
         return SettingsView(config, self.data_settings, why_not)
 

@@ -33,11 +33,11 @@ CARD = "README.md"
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Writes a trained model of a run as files that need this library no more: its arrays, its
+    """Writes a trained model of a run as files that work without this library: its arrays, its
     sampler as a portable program, and a model card."""
 
     arm: str | None = None
-    """Which arm; needed where the run has several."""
+    """Name of the arm; needed if the run has several."""
     seed: int = 0
     """Which seed, from 0."""
     which: Literal["last", "best"] = "last"
@@ -45,13 +45,13 @@ class ExportConfig:
     num: int = 16
     """Samples that one call of the program draws."""
     platforms: tuple[Literal["cpu", "cuda", "tpu"], ...] = PLATFORMS
-    """What the program is lowered for."""
+    """Platforms that the program is compiled for."""
     experiment: str | None = None
-    """Of a run of your own that `dgm-jax list` does not have: ./FILE.py or PACKAGE.MODULE."""
+    """The run's experiment if `dgm-jax list` does not have it: ./FILE.py or PACKAGE.MODULE."""
     out: str = "exported"
     """Folder for the files; it must be new or empty."""
     license: str = "other"
-    """Of the trained model, as its card says it; that of the data may bind you."""
+    """Licence of the trained model, for its card; the licence of the data may bind you, too."""
 
 
 def export(folder: str, settings: ExportConfig) -> int:

@@ -172,7 +172,7 @@ class _Kept:
         self.step = np.full(num_seeds, -1)
 
     def better(self, value: np.ndarray, less: bool) -> np.ndarray:
-        """bool[S]: which seeds have improved. NaN and equal values are never better."""
+        """Says which seeds have improved; NaN and equal values are never better."""
         first = np.isnan(self.value) & ~np.isnan(value)
         return first | (value < self.value if less else value > self.value)
 

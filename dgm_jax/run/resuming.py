@@ -27,16 +27,16 @@ class Resume:
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")]
     """Run folder."""
     num_steps: int | None = None
-    """Of a finished run: train on to so many steps, as a new run in --out."""
+    """Train a finished run on to this number of steps, as a new run in --out."""
     out: str = ""
     """Run folder of the longer run."""
     stretch_schedule: bool = False
-    """With --num_steps: go on by the schedule of the new length from here on, though the steps
-    already made would have been others under it."""
+    """With --num_steps: continue with the schedule of the new length, although the steps already
+    made would have been others under it."""
     experiment: str | None = None
-    """Of a run of your own that `dgm-jax list` does not have: ./FILE.py or PACKAGE.MODULE."""
+    """The run's experiment if `dgm-jax list` does not have it: ./FILE.py or PACKAGE.MODULE."""
     progress: Display | None = None
-    """What is shown meanwhile; by default as before."""
+    """How progress is shown; by default as before."""
 
 
 def resume(asked: Resume) -> int:

@@ -24,25 +24,25 @@ IMAGES_IN_ALL = 16
 
 @dataclasses.dataclass(frozen=True)
 class SampleConfig:
-    """Draws samples of what a run has trained: of a finished run, or of the newest checkpoint of an
-    unfinished one. The data set need not be there."""
+    """Draws samples of the model that a run has trained: of a finished run, or of the newest
+    checkpoint of an unfinished one. The data set is not needed."""
 
     arm: str | None = None
-    """Which arm; needed where the run has several."""
+    """Name of the arm; needed if the run has several."""
     seed: int | None = None
     """Which seed, from 0; by default all of them."""
     num: int | None = None
     """Samples of each seed; by default 64 images of one seed, 16 of several, or 2,500 points."""
     text: str | None = None
-    """What images show, such as "a dark wide pullover", where the run was trained on captions."""
+    """What the images should show, such as "a dark wide pullover", if the run used captions."""
     experiment: str | None = None
-    """Of a run of your own that `dgm-jax list` does not have: ./FILE.py or PACKAGE.MODULE."""
+    """The run's experiment if `dgm-jax list` does not have it: ./FILE.py or PACKAGE.MODULE."""
     out: str = "samples.png"
-    """Where they go, replacing what is there: NAME.png for a picture, NAME.npz for arrays."""
+    """File to write, replacing an existing one: NAME.png for a picture, NAME.npz for arrays."""
     which: Literal["last", "best"] = "last"
     """The model after the last step, or the best of a run with --keep_best."""
     key: int = 0
-    """Of the noise: seed i of the run uses fold_in(key, i)."""
+    """Root of the noise; seed i of the run uses fold_in(key, i)."""
 
 
 def sample(folder: str, settings: SampleConfig) -> int:
