@@ -103,7 +103,8 @@ class ArmOutcome(NamedTuple):
         params_sha256: hash of the parameters.
         model_sha256: hash of parameters and model state.
         num_parameters: of one seed.
-        strategy, layout: how lanes shared the devices.
+        strategy: how lanes shared a device.
+        layout: how lanes were distributed over devices.
     """
 
     arm_result: ArmResult

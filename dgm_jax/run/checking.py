@@ -29,8 +29,8 @@ def check(job: Job, compiles: bool = True) -> int:
         The exit code.
     """
     try:
-        told = memory.exhaustion_told(memory.advice(job.config))
-        with native.use_convolutions(job.launch.convolutions), told:
+        guard = memory.exhaustion_told(memory.advice(job.config))
+        with native.use_convolutions(job.launch.convolutions), guard:
             job = job.resolved()
             for sentence in job.chosen:
                 print(sentence)

@@ -183,8 +183,8 @@ def _running(programs: Programs, what: str, compiled, held: Sequence[Part]) -> M
 
 def _evaluated(programs: Programs) -> tuple[Part, ...]:
     sizes = programs.evaluate.memory_analysis()
-    held = 0 if sizes is None else sizes.output_size_in_bytes
-    return (Part("what the last evaluation returned", held),)
+    num_bytes = 0 if sizes is None else sizes.output_size_in_bytes
+    return (Part("what the last evaluation returned", num_bytes),)
 
 
 def _model_bytes(programs: Programs) -> int:

@@ -219,8 +219,8 @@ class Experiment:
 
             *_, (frame, line) = traceback.walk_tb(error.__traceback__)
             place = f"{frame.f_code.co_filename}, line {line}"
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            message = f"experiment {self.name}: {self.task} cannot be imported: {said} ({place})"
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            message = f"experiment {self.name}: {self.task} cannot be imported: {cause} ({place})"
             raise ConfigError(message) from error
 
     def data_view(self, config: StudyConfig) -> SettingsView:

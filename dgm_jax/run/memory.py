@@ -108,8 +108,8 @@ def in_use(devices: list) -> int | None:
     """
     if devices[0].platform == "cpu":
         return psutil.Process().memory_info().rss
-    held = [(device.memory_stats() or {}).get("bytes_in_use") for device in devices]
-    return max((int(num_bytes) for num_bytes in held if num_bytes), default=None)
+    used = [(device.memory_stats() or {}).get("bytes_in_use") for device in devices]
+    return max((int(num_bytes) for num_bytes in used if num_bytes), default=None)
 
 
 def tree_bytes(tree: PyTree) -> int:

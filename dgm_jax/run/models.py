@@ -274,9 +274,9 @@ def _columns(about: dict, wanted: Criterion, seeds: int) -> tuple[np.ndarray, np
     """(value, step) of each seed from a manifest; RunDirectoryError for another criterion."""
     best = about.get("best")
     best = best if isinstance(best, dict) else {}
-    held = best.get("metric"), best.get("less")
-    message = f"it was kept by {held}, not by {tuple(wanted)}"
-    require(held == wanted, message, RunDirectoryError)
+    stored = best.get("metric"), best.get("less")
+    message = f"it was kept by {stored}, not by {tuple(wanted)}"
+    require(stored == wanted, message, RunDirectoryError)
     value = _column(best.get("value"), seeds, np.nan)
     return np.array(value, np.float64), np.array(_column(about.get("step"), seeds, -1))
 

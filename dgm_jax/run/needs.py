@@ -30,10 +30,10 @@ def finished_folder(need: Need) -> pathlib.Path | None:
         is_users = need.settings is None
         require(not is_users, f"{folder} holds no finished run of {need.experiment}", DataError)
         return None
-    held = summary["experiment"]
+    name = summary["experiment"]
     require(
-        held == need.experiment,
-        f"{folder} holds a run of {held!r}, not of {need.experiment}",
+        name == need.experiment,
+        f"{folder} holds a run of {name!r}, not of {need.experiment}",
         ConfigError,
     )
     return folder

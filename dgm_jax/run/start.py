@@ -181,8 +181,8 @@ def parse(
     try:
         flags = tyro.cli(kind, args=argv, prog=program, description="")
     except Exception as error:  # settings of another package may be anything
-        said = f"settings of experiment {experiment.name} cannot be read"
-        console.tell(f"error: {said}: {type(error).__name__}: {error}")
+        message = f"settings of experiment {experiment.name} cannot be read"
+        console.tell(f"error: {message}: {type(error).__name__}: {error}")
         raise SystemExit(MISTAKE) from error
     grid = getattr(flags, "grid", ())
     compiles = getattr(flags, "compile", True)
