@@ -50,7 +50,14 @@ def matrix_product_times_sum() -> float:
 
 
 def many_rows(dtype: type[np.floating] = np.float32) -> float:
-    """|A x_i|^2 over more than 32,768 rows (jax issue 39103): wrong on 0.10.2."""
+    """|A x_i|^2 over more than 32,768 rows (jax issue 39103): wrong on 0.10.2.
+
+    Args:
+        dtype: of the rows.
+
+    Returns:
+        The relative error.
+    """
     rows = np.zeros((32_768 + 8, 3), dtype)
     rows[:, 0] = np.arange(len(rows)) % 4096  # whose squares float32 holds exactly
     compiled = jax.jit(jax.vmap(lambda row: jnp.sum((jnp.eye(3, dtype=dtype) @ row) ** 2)))
@@ -133,7 +140,14 @@ def relative_errors(names: Iterable[str] = tuple(PATTERNS)) -> dict[str, float]:
 
 
 def wrong(errors: dict[str, float]) -> dict[str, float]:
-    """Those of the errors that rounding does not explain, NaN among them."""
+    """Selects the errors that rounding does not explain, NaN among them.
+
+    Args:
+        errors: {pattern: relative error}.
+
+    Returns:
+        Those at or above the tolerance.
+    """
     return {name: error for name, error in errors.items() if not error < TOLERANCE}
 
 
@@ -161,7 +175,14 @@ def _error_of_process(name: str) -> float:
 
 
 def main(arguments: list[str]) -> int:
-    """Without arguments the table of all patterns; with a pattern's name its error alone."""
+    """Prints a table of all patterns, or the error of one.
+
+    Args:
+        arguments: empty for the table, or the name of a pattern.
+
+    Returns:
+        1 if a pattern of the table is wrong, else 0.
+    """
     if arguments:
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
             print(PATTERNS[arguments[0]]())

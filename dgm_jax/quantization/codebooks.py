@@ -198,7 +198,14 @@ def _first(
 
 
 def by_level(codes: Array) -> Array:
-    """[L, N] of codes [*B, L]."""
+    """Codes with the level as the first axis.
+
+    Args:
+        codes: [*B, L].
+
+    Returns:
+        [L, N], where N is the product of *B.
+    """
     return jnp.moveaxis(codes.reshape(-1, codes.shape[-1]), -1, 0)
 
 
@@ -210,7 +217,18 @@ def unchanged(
     *,
     mask: Array | None = None,
 ) -> tuple[PyTree, Metrics]:
-    """The `update` of a quantizer whose state, if any, stays as it is."""
+    """The `update` of a quantizer whose state, if any, stays as it is.
+
+    Args:
+        key: not used, as all of these but `state`.
+        state: of the quantizer.
+        z: vectors.
+        quantized: what they became.
+        mask: which vectors count.
+
+    Returns:
+        The same state, and no metrics.
+    """
     del key, z, quantized, mask
     return state, {}
 
@@ -225,7 +243,17 @@ def either(
     threshold: float,
     start: str,
 ) -> Quantizer:
-    """Codebooks that follow a moving average, or, without a decay, that are trained by gradient."""
+    """Codebooks that follow a moving average, or, without a decay, are trained by gradient.
+
+    Args:
+        books: shape and lookup of the codebooks.
+        decay: of the moving average; None for training by gradient.
+        threshold: the count below which a code is dead and restarted.
+        start: how the codebooks start, one of `STARTS`.
+
+    Returns:
+        The quantizer.
+    """
     if decay is None:
         return trained(books, start)
     return averaged(books, decay, threshold, start)

@@ -147,13 +147,29 @@ def check_codes(codes: Array, num_codes: int) -> None:
 
 
 def gather(codebook: Array, codes: Array) -> Array:
-    """`vector_lookup` without a check: NaN for the codes out of range."""
+    """`vector_lookup` without a check.
+
+    Args:
+        codebook: [K, D].
+        codes: [*B], integers.
+
+    Returns:
+        [*B, D], NaN for codes out of range.
+    """
     rows = jnp.asarray(codebook).at[codes]
     return rows.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
 
 def code_losses(z: Array, chosen: Array) -> tuple[Array, Array]:
-    """(|sg(z) - e|^2, |z - sg(e)|^2), summed over the last axis, in at least float32."""
+    """The codebook loss |sg(z) - e|^2 and the commitment loss |z - sg(e)|^2.
+
+    Args:
+        z: [*B, D].
+        chosen: [*B, D], the codes' vectors e.
+
+    Returns:
+        Both losses [*B], summed over the last axis, in at least float32.
+    """
     dtype = float_type(z, chosen)
     z = jnp.asarray(z, dtype)
     chosen = jnp.asarray(chosen, dtype)
@@ -184,7 +200,15 @@ def l2_normalize(x: Array) -> Array:
 
 
 def unit(x: Array, cosine: bool) -> Array:
-    """x, or for cosine codes `l2_normalize(x)`."""
+    """x, or for cosine codes `l2_normalize(x)`.
+
+    Args:
+        x: [*B, D].
+        cosine: whether codes are compared by their angle.
+
+    Returns:
+        [*B, D].
+    """
     return l2_normalize(x) if cosine else x
 
 
@@ -193,7 +217,19 @@ def join(
     chosen: Array,
     gradient: str,
 ) -> Array:
-    """The value of `chosen` with the gradient to z of `GRADIENTS[gradient]`, none to `chosen`."""
+    """The value of `chosen` with the gradient to z of `GRADIENTS[gradient]`, none to `chosen`.
+
+    Args:
+        z: [*B, D].
+        chosen: [*B, D].
+        gradient: a name in `GRADIENTS`.
+
+    Returns:
+        [*B, D].
+
+    Raises:
+        ConfigError: there is no such gradient.
+    """
     soft = core.lookup(GRADIENTS, gradient, "gradient of a quantiser")
     return straight_through(lax.stop_gradient(chosen), soft(z, lax.stop_gradient(chosen)))
 

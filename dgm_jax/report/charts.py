@@ -12,27 +12,37 @@ MAX_CURVES = 24
 _ALL_CHARACTERS = 700_000
 
 
-def drawn(name: str, alt: str, figure) -> dict[str, Any]:
-    """A chart as the page has it.
+def drawn(name: str, alt: str, figure: Any) -> dict[str, Any]:
+    """A chart as an entry of the page.
 
     matplotlib's SVG of such charts is one and a half times as large (22 to 25 kB against 13 to 18
     kB of PNG, measured on charts of ten steps and six seeds).
 
     Args:
-        name: of the chart.
-        alt: a sentence for someone who cannot see it.
-        figure: of matplotlib, in the light theme; the page turns its brightness round in the dark.
+        name: the chart's name.
+        alt: a sentence for readers who cannot see the chart.
+        figure: a matplotlib figure in the light theme; the page inverts its brightness in the dark
+            one.
 
     Returns:
-        `{"name", "alt", "source"}`, the last one a data address.
+        `{"name", "alt", "source"}`; the source is a data address.
     """
     return {"name": name, "alt": alt, "source": data_address(png_of(figure))}
 
 
 def curves(history: History, metrics: Nested, display: Display) -> tuple[list[dict], int]:
-    """Charts over training, the headline first, and how many metrics were left out.
+    """Draws the charts over training, the headline first.
 
     A metric that is a level of another one is a dashed line in that one's chart.
+
+    Args:
+        history: the logged rows.
+        metrics: summaries by arm and metric.
+        display: what the experiment says about its metrics.
+
+    Returns:
+        The charts as rows `{"name", "alt", "source", "headline"}`, and the number of metrics that
+        were left out because the page would become too large.
     """
     # matplotlib takes a second to import, which a refused folder should not wait for
     from dgm_jax import plotting
@@ -40,9 +50,12 @@ def curves(history: History, metrics: Nested, display: Display) -> tuple[list[di
     names = chart_names(history.metrics, metrics, display)
     steps, values = history.curves(names[:MAX_CURVES])
     columns = display.columns(metrics)
-    rows, left = [], _ALL_CHARACTERS
+    rows = []
+    left = _ALL_CHARACTERS
     for name in names[:MAX_CURVES]:
-        arms = {arm: {name: found[name]} for arm, found in values.items() if name in found}
+        arms = {
+            arm: {name: by_metric[name]} for arm, by_metric in values.items() if name in by_metric
+        }
         arms = {"": next(iter(arms.values()))} if len(values) == 1 and arms else arms
         levels = {name: display.level(metrics, name)}
         extras = plotting.Extras(display.ranges, levels)
@@ -56,8 +69,16 @@ def curves(history: History, metrics: Nested, display: Display) -> tuple[list[di
 
 
 def chart_names(logged: Iterable[str], metrics: Nested, display: Display) -> list[str]:
-    """Metrics in the order of their charts: the headline, then the rest, without levels that have a
-    place in another chart."""
+    """The metrics in the order of their charts: the headline, then the others.
+
+    Args:
+        logged: metrics that were logged.
+        metrics: summaries by arm and metric.
+        display: what the experiment says about its metrics.
+
+    Returns:
+        Names without the levels that are drawn in another metric's chart.
+    """
     logged = list(logged)
     placed = {other for name, other in display.levels.items() if name in logged}
     first = [name for name in display.columns(metrics) if name in logged]

@@ -18,29 +18,30 @@ from dgm_jax.report.summaries import Nested
 from dgm_jax.report.sweeps import best_and_others
 from dgm_jax.report.text import clean, duration, leaves
 from dgm_jax.store import environment, records
-from dgm_jax.store.reading import CONFIG, read_rows
+from dgm_jax.store.reading import CONFIG, PathLike, read_rows
 
 _MAX_RUNS = 50
 
 
 def compare(
-    folders: Sequence, out, displays: Sequence[dict | None] = ()
+    folders: Sequence[PathLike], out: PathLike, displays: Sequence[dict | None] = ()
 ) -> tuple[str, pathlib.Path]:
-    """Writes a page over several run folders, finished or not.
+    """Writes a page that compares several run folders, finished or not.
 
     Args:
         folders: at least two.
-        out: the page, NAME.html; what is there is replaced.
-        displays: of each folder what its experiment says about its metrics, or None.
+        out: path of the page, NAME.html; an existing file is replaced.
+        displays: for each folder what its experiment says about its metrics, or None.
 
     Returns:
         The headline values as a table for the terminal, and the path of the page.
 
     Raises:
         RunDirectoryError: a folder holds no run, or a file in it is damaged.
-        ConfigError: fewer than two folders, or `out` is no page in a folder that there is.
+        ConfigError: there are fewer than two folders, or `out` is not a page in an existing folder.
     """
-    roots, out = [pathlib.Path(folder) for folder in folders], pathlib.Path(out)
+    roots = [pathlib.Path(folder) for folder in folders]
+    out = pathlib.Path(out)
     require(len({root.resolve() for root in roots}) == len(roots), "a folder is named twice")
     require(
         2 <= len(roots) <= _MAX_RUNS, f"compare takes 2 to {_MAX_RUNS} folders, got {len(roots)}"
@@ -48,10 +49,10 @@ def compare(
     require(out.suffix == ".html", f"out must end in .html, got {str(out)!r}")
     require(out.parent.is_dir(), f"out: there is no folder {out.parent}")
     for root in roots:
-        there = (root / CONFIG).is_file()
-        require(there, f"{root} holds no run: there is no {CONFIG}", RunDirectoryError)
-    given = [*displays, *[None] * len(roots)]
-    runs = [RunFiles(root, display) for root, display in zip(roots, given, strict=False)]
+        has_config = (root / CONFIG).is_file()
+        require(has_config, f"{root} holds no run: there is no {CONFIG}", RunDirectoryError)
+    padded = [*displays, *[None] * len(roots)]
+    runs = [RunFiles(root, display) for root, display in zip(roots, padded, strict=False)]
     content = _content(dict(zip(_labels(roots), runs, strict=True)))
     try:
         text = render("compare.html.jinja", content | {"made": environment.utc_now()})
@@ -59,12 +60,12 @@ def compare(
         message = f"a summary.json lacks an entry that the page needs: {error}"
         raise RunDirectoryError(message) from error
     records.write_atomically(out, text)
-    found: Matrix | None = content["matrix"]
-    return format_matrix(found) if found else "nothing has been measured yet", out
+    headline: Matrix | None = content["matrix"]
+    return format_matrix(headline) if headline else "nothing has been measured yet", out
 
 
 def _labels(roots: Sequence[pathlib.Path]) -> list[str]:
-    """The last parts of the paths, as many as tell all of them apart."""
+    """The shortest ends of the paths that tell all of them apart."""
     parts = [root.resolve().parts for root in roots]
     for count in range(1, max(map(len, parts)) + 1):
         labels = [clean("/".join(part[-count:])) for part in parts]
@@ -75,7 +76,8 @@ def _labels(roots: Sequence[pathlib.Path]) -> list[str]:
 
 def _content(runs: dict[str, RunFiles]) -> dict[str, Any]:
     metrics: Nested = {}
-    rows, reference = [], []
+    rows = []
+    reference = []
     for label, run in runs.items():
         names = {arm: f"{label}: {arm}" if len(run.metrics) > 1 else label for arm in run.metrics}
         metrics |= {names[arm]: summaries for arm, summaries in run.metrics.items()}
@@ -107,7 +109,7 @@ def _content(runs: dict[str, RunFiles]) -> dict[str, Any]:
 
 
 def _joined(displays: Sequence[Display]) -> Display:
-    """What experiments say, the first of them where they disagree."""
+    """Joins what the experiments say; where they disagree, the first one counts."""
     tables = ("better", "ranges", "levels", "explanations")
     joined: dict[str, Any] = {name: {} for name in tables}
     for display in reversed(displays):
@@ -144,7 +146,7 @@ def _run_row(label: str, run: RunFiles) -> list[str]:
 
 
 def _different_settings(runs: dict[str, RunFiles]) -> list[tuple[str, list[str]]]:
-    """(setting, its value in each run) of those that are not the same in all."""
+    """Rows (setting, its value in each run) of the settings that differ between runs."""
     tables = [dict(leaves(run.config)) for run in runs.values()]
     names = dict.fromkeys(name for table in tables for name in table)
     rows = [(name, [table.get(name, "–") for table in tables]) for name in names]

@@ -1,4 +1,4 @@
-"""What the files of a run folder say, as the page shows it."""
+"""The content of the report, from the files of a run folder."""
 
 import pathlib
 from typing import Any
@@ -50,41 +50,62 @@ _UNITS = {
 class RunFiles:
     """The files of a run folder, read once.
 
-    Attributes: `config`, `summary` and `surroundings` as the files have them, `experiment`,
-    `history`, `metrics` ({arm: {metric: summary}}), `reference` and `display`.
+    Attributes:
+        root: the folder.
+        config, summary, surroundings: what the files say.
+        history: the logged rows.
+        metrics: {arm: {metric: summary}}.
+        reference: rows of published values.
+        display: how the metrics are shown.
+        experiment: its name.
     """
 
     def __init__(self, root: pathlib.Path, display: dict | None = None):
-        """display: what the experiment says about its metrics, where summary.json has nothing."""
+        """Reads the files.
+
+        Args:
+            root: the folder.
+            display: what the experiment says about its metrics, used where summary.json does not.
+        """
         self.root = root
         self.config = _read(root, CONFIG)
-        self.surroundings, self.summary = read_environment(root), _read(root, SUMMARY)
+        self.surroundings = read_environment(root)
+        self.summary = _read(root, SUMMARY)
         self.history = History(read_rows(root))
         result = nested(self.summary)
         self.metrics: Nested = result["metrics"] if self.summary else latest_metrics(self.history)
         self.reference: list[dict] = result["reference"]
-        said, given = _dict(self.summary.get("display")), display or {}
-        explanations = self.summary.get("explanations") or given.get("explanations")
-        self.display: Display = display_of(said or given, explanations)
+        stored = _dict(self.summary.get("display"))
+        fallback = display or {}
+        explanations = self.summary.get("explanations") or fallback.get("explanations")
+        self.display: Display = display_of(stored or fallback, explanations)
         name = self.config.pop("experiment", None) or self.summary.get("experiment") or "run"
         self.experiment = clean(name)
 
     def setting(self, name: str) -> Any:
-        """Of the summary, or of the configuration where the run is not finished."""
+        """Returns a value of the summary, or of the configuration while the run is unfinished."""
         return self.summary.get(name, self.config.get(name))
 
     @property
     def dataset(self) -> dict:
-        """What is on record of the data; empty where nothing is."""
+        """The recorded description of the data; empty if there is none."""
         return _dict(self.summary.get("dataset") or self.surroundings.get("dataset"))
 
 
 def page_content(run: RunFiles) -> dict[str, Any]:
-    """Everything that the report of a run shows."""
+    """Collects everything that the report of a run shows.
+
+    Args:
+        run: its files.
+
+    Returns:
+        The variables of the page's template.
+    """
     charts, charts_left_out = curves(run.history, run.metrics, run.display)
     sweep = sweep_of(run.config.get("grid"), list(run.metrics))
-    found = pictures(run.root, arms_in_order(run.metrics, run.display))
-    final, snapshots = found["final"], found["snapshots"]
+    by_kind = pictures(run.root, arms_in_order(run.metrics, run.display))
+    final = by_kind["final"]
+    snapshots = by_kind["snapshots"]
     newest = [row for series in series_of(snapshots) for row in series["rows"][-1:]]
     answer = final[:_ANSWERS] or newest[:_ANSWERS]
     brief = brief_facts(run)
@@ -112,8 +133,9 @@ def page_content(run: RunFiles) -> dict[str, Any]:
 
 
 def _folded(run: RunFiles) -> dict[str, Any]:
-    """What the report shows on demand."""
-    several, summary = len(run.metrics) > 1, run.summary
+    """The folded parts of the report, which a reader opens on demand."""
+    several = len(run.metrics) > 1
+    summary = run.summary
     return {
         "groups": _metric_groups(run.metrics, run.display),
         "several_arms": several,
@@ -132,9 +154,16 @@ def _folded(run: RunFiles) -> dict[str, Any]:
 
 
 def brief_facts(run: RunFiles) -> list[str]:
-    """The run in a line: wall time, seeds, steps, parameters, data; what is not known is left
-    out."""
-    summary, texts = run.summary, []
+    """The run in a line: wall time, seeds, steps, parameters, data.
+
+    Args:
+        run: its files.
+
+    Returns:
+        Short texts; unknown facts are left out.
+    """
+    summary = run.summary
+    texts = []
     if is_number(summary.get("wall_seconds")):
         texts.append(duration(summary["wall_seconds"]))
     for name, word in (("num_seeds", "seed"), ("num_steps", "step")):
@@ -148,16 +177,31 @@ def brief_facts(run: RunFiles) -> list[str]:
 
 
 def parameters_text(summary: dict) -> str:
-    """`17,666 parameters`, with the least and the most where arms differ; "" where not known."""
+    """The number of parameters in words.
+
+    Args:
+        summary: the content of summary.json.
+
+    Returns:
+        `17,666 parameters`, with the least and the most if arms differ; "" if unknown.
+    """
     sizes = [n for n in _dict(summary.get("num_parameters")).values() if is_number(n)]
     if not sizes:
         return ""
-    low, high = min(sizes), max(sizes)
+    low = min(sizes)
+    high = max(sizes)
     return f"{low:,} parameters" if low == high else f"{low:,} to {high:,} parameters"
 
 
 def commit_of(surroundings: dict) -> str | None:
-    """The commit that the run was made with, and whether there were local changes."""
+    """The commit that a run was made with.
+
+    Args:
+        surroundings: the content of environment.json.
+
+    Returns:
+        The commit, with a note on local changes; None if unknown.
+    """
     git = _dict(surroundings.get("git"))
     changes = " with local changes" if git.get("dirty") else ""
     return f"{clean(git['commit'])}{changes}" if git.get("commit") else None
@@ -177,15 +221,14 @@ def _differences(run: RunFiles) -> list[dict]:
 
 
 def _notes(run: RunFiles) -> list:
-    """The run's notes but for the ranking, which the first table shows, and about what is damaged
-    here."""
+    """The run's notes without the ranking, which the first table shows, and notes on damage."""
     ranked = f"Ranking by {run.display.rank_by}, smallest first: "
     notes = [note for note in _list(run.summary.get("notes")) if not str(note).startswith(ranked)]
     return notes + _damage(run.root)
 
 
 def _damage(root) -> list[str]:
-    """A sentence where the curves lack rows that cannot be read."""
+    """A sentence if rows cannot be read and are missing from the curves."""
     count = count_damaged_rows(root)
     return [f"{METRICS} has {count} damaged lines, which are left out here"] if count else []
 
@@ -199,8 +242,9 @@ def _list(value) -> list:
 
 
 def _facts(run: RunFiles) -> list[tuple[str, str]]:
-    """(name, text) rows about how the run was made; what is not known is left out."""
-    surroundings, dataset = run.surroundings, run.dataset
+    """Rows (name, text) on how the run was made; unknown facts are left out."""
+    surroundings = run.surroundings
+    dataset = run.dataset
     devices = _dict(surroundings.get("devices"))
     kinds = ", ".join(f"{count} x {kind}" for kind, count in _dict(devices.get("kinds")).items())
     rows = [
@@ -216,9 +260,11 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
 
 
 def _metric_groups(metrics: Nested, display: Display) -> list[dict]:
-    """[{"name", "explanation", "level", "rows": [{"arm", **summary}]}]: the arms of a metric stand
-    together, the best first where the metric has a direction. What is a level of another metric
-    stands beside that one."""
+    """[{"name", "explanation", "level", "rows": [{"arm", **summary}]}]: one group a metric.
+
+    The arms of a metric are sorted, best first, if it has a direction. A level of another metric
+    is shown beside that metric.
+    """
     groups: dict[str, list] = {}
     for arm, summaries in metrics.items():
         for metric, summary in summaries.items():
@@ -229,8 +275,8 @@ def _metric_groups(metrics: Nested, display: Display) -> list[dict]:
     placed = {other for name, other in display.levels.items() if name in groups}
     shown = []
     for name in (name for name in groups if name not in placed):
-        rows, better = groups[name], display.better.get(name)
-        if better:
+        rows = groups[name]
+        if display.better.get(name):
             places = {arm: i for i, arm in enumerate(arms_in_order(metrics, display, name))}
             rows = sorted(rows, key=lambda row: places[row["arm"]])
         text = display.explanations.get(name, "")
@@ -241,7 +287,7 @@ def _metric_groups(metrics: Nested, display: Display) -> list[dict]:
 
 
 def _level_text(rows: list[dict], name: str) -> str:
-    """`perfect_valid: vanilla 0.9889 [0.987, 0.991]`, a part for each arm, five at most."""
+    """`perfect_valid: vanilla 0.9889 [0.987, 0.991]`, with a part for each of at most five arms."""
     parts = [f"{row['arm']} {number(row['mean'])} {interval(row['interval_95'])}" for row in rows]
     return f"{name}: {'; '.join(parts[:5])}{'; …' if parts[5:] else ''}"
 

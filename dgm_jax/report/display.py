@@ -12,10 +12,13 @@ _FALLBACK = 8  # columns where an experiment has named no headline
 class Display(NamedTuple):
     """How the metrics of an experiment are shown.
 
-    headline: metrics in their order. better: metric -> "higher" or "lower". ranges: metric ->
-    (least, most) value, None for an open end. levels: metric -> the metric of a perfect sampler
-    or a floor. rank_by: a metric by which the arms are ranked, smallest first. explanations:
-    metric -> sentence.
+    Attributes:
+        headline: the main metrics, in their order.
+        better: metric -> "higher" or "lower".
+        ranges: metric -> (least, most) possible value, None for an open end.
+        levels: metric -> the metric of a perfect sampler or a floor.
+        rank_by: the metric by which the arms are ranked, smallest first.
+        explanations: metric -> sentence.
     """
 
     headline: tuple[str, ...] = ()
@@ -26,15 +29,29 @@ class Display(NamedTuple):
     explanations: Mapping[str, str] = {}
 
     def columns(self, metrics: Nested) -> list[str]:
-        """The headline as far as it was measured, without what is a level of another metric; where
-        nothing of it was measured the first eight metrics."""
+        """Selects the metrics of the first table.
+
+        Args:
+            metrics: {arm: {metric: summary}}.
+
+        Returns:
+            The headline metrics that were measured, without levels of other metrics; the first
+            eight metrics if none of the headline was measured.
+        """
         measured = dict.fromkeys(name for summaries in metrics.values() for name in summaries)
         plain = [name for name in measured if name not in self.levels.values()]
         return [name for name in self.headline if name in plain] or plain[:_FALLBACK]
 
     def ranking(self, metrics: Nested) -> tuple[str | None, bool]:
-        """(metric, whether higher is better): `rank_by`, else the first of the headline that has a
-        direction; None where there is none."""
+        """Selects the metric by which arms are ranked.
+
+        Args:
+            metrics: {arm: {metric: summary}}.
+
+        Returns:
+            (metric, whether higher is better): `rank_by`, else the first of the headline that has a
+            direction; (None, False) if there is none.
+        """
         measured = {name for summaries in metrics.values() for name in summaries}
         if self.rank_by in measured:
             return self.rank_by, self.better.get(str(self.rank_by)) == "higher"
@@ -44,23 +61,42 @@ class Display(NamedTuple):
         return None, False
 
     def level(self, metrics: Nested, name: str) -> dict[str, float]:
-        """{text: value} of a metric's level: one for all arms where they agree to 1 %, else one for
-        each of three arms at most; the mean of more than that."""
+        """The values of a metric's level, to be drawn as lines.
+
+        Args:
+            metrics: {arm: {metric: summary}}.
+            name: the metric that has the level.
+
+        Returns:
+            {text: value}: one value if the arms agree to 1 %, otherwise one for each arm, or the
+            mean if there are more than three.
+        """
         source = self.levels.get(name)
         means = {
-            arm: found[source].get("mean") for arm, found in metrics.items() if source in found
+            arm: by_metric[source].get("mean")
+            for arm, by_metric in metrics.items()
+            if source in by_metric
         }
         means = {arm: float(mean) for arm, mean in means.items() if is_number(mean)}
         if not means:
             return {}
-        low, high = min(means.values()), max(means.values())
+        low = min(means.values())
+        high = max(means.values())
         if high - low <= 0.01 * max(abs(low), abs(high)) or len(means) > 3:
             return {str(source): sum(means.values()) / len(means)}
         return {f"{source} of {arm}": mean for arm, mean in means.items()}
 
 
 def display_of(content: Any, explanations: Any = None) -> Display:
-    """`Display` of what a file has; entries that are not what they should be are left out."""
+    """Reads a `Display` from the content of a file.
+
+    Args:
+        content: the entry "display" of summary.json.
+        explanations: {metric: sentence}.
+
+    Returns:
+        The display; malformed entries are left out.
+    """
     content = _table(content)
     ranges = {
         name: tuple(ends)

@@ -1,4 +1,4 @@
-"""The first thing a reader sees: a matrix of arms and headline values, the best ones marked."""
+"""The first table of the report: arms by headline values, with the best ones marked."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -9,8 +9,15 @@ from dgm_jax.report.text import interval, is_number, number
 
 
 class Cell(NamedTuple):
-    """One value: mean over seeds, 95 % interval, seeds, whether no other arm is better, and rows
-    of published values."""
+    """One value of the table.
+
+    Attributes:
+        mean: over seeds.
+        interval: 95 % interval of the mean.
+        seeds: the number of seeds, as text.
+        best: whether no other arm is better.
+        published: rows of published values.
+    """
 
     mean: Any
     interval: Any
@@ -20,7 +27,14 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A metric: name, explanation, "higher" or "lower" or "", and the text of its level."""
+    """A metric of the table.
+
+    Attributes:
+        name: the metric.
+        explanation: a sentence, or "".
+        better: "higher", "lower" or "".
+        level: the text of its level.
+    """
 
     name: str
     explanation: str
@@ -29,8 +43,14 @@ class Column(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """`rows` are (arm, [Cell or None]) in the order of `ranked_by`, best first; without one as they
-    were trained."""
+    """The table.
+
+    Attributes:
+        columns: the metrics.
+        rows: (arm, [Cell or None]) in the order of `ranked_by`, best first, or in the order of
+            training.
+        ranked_by: the metric that ranks the arms; None without a ranking.
+    """
 
     columns: list[Column]
     rows: list[tuple[str, list[Cell | None]]]
@@ -43,12 +63,15 @@ class Matrix(NamedTuple):
 
 
 def matrix(metrics: Nested, display: Display, published: Iterable[dict] = ()) -> Matrix | None:
-    """The headline of a run, or None where nothing was measured.
+    """The headline table of a run.
 
     Args:
         metrics: {arm: {metric: summary}}.
-        display: of the experiment.
+        display: how the experiment's metrics are shown.
         published: rows of `statistics.compare_with_reference`.
+
+    Returns:
+        The table, or None if nothing was measured.
     """
     names = display.columns(metrics)
     if not names:
@@ -88,12 +111,12 @@ def _cell(summary: dict | None, best: float | None, published: list[dict]) -> Ce
 
 
 def _means(metrics: Nested, name: str) -> dict[str, float]:
-    found = {arm: summaries.get(name, {}).get("mean") for arm, summaries in metrics.items()}
-    return {arm: mean for arm, mean in found.items() if is_number(mean)}
+    means = {arm: summaries.get(name, {}).get("mean") for arm, summaries in metrics.items()}
+    return {arm: mean for arm, mean in means.items() if is_number(mean)}
 
 
 def _best(metrics: Nested, name: str, better: str | None) -> float | None:
-    """The best mean; None where no direction is stated, or all arms are equal."""
+    """The best mean; None without a direction, or if all arms are equal."""
     means = _means(metrics, name).values()
     if better is None or len(set(means)) < 2:
         return None
@@ -101,19 +124,36 @@ def _best(metrics: Nested, name: str, better: str | None) -> float | None:
 
 
 def arms_in_order(metrics: Nested, display: Display, metric: str | None = None) -> list[str]:
-    """The arms, best first, by a metric that has a direction or by the one that ranks the run; arms
-    without a mean last. As they were trained where there is no such metric."""
+    """The arms of a run, best first.
+
+    Args:
+        metrics: {arm: {metric: summary}}.
+        display: how the metrics are shown.
+        metric: the metric to sort by; by default the one that ranks the run.
+
+    Returns:
+        Names of arms, those without a mean last; in the order of training if no metric ranks them.
+    """
     rank, higher = display.ranking(metrics)
     if metric is not None:
-        rank, higher = metric, display.better.get(metric) == "higher"
+        rank = metric
+        higher = display.better.get(metric) == "higher"
     if not rank:
         return list(metrics)
-    means, sign = _means(metrics, rank), -1 if higher else 1
+    means = _means(metrics, rank)
+    sign = -1 if higher else 1
     return sorted(metrics, key=lambda arm: (arm not in means, sign * means.get(arm, 0.0)))
 
 
 def format_matrix(found: Matrix) -> str:
-    """The same for a terminal: a line for each arm, mean and interval of each headline value."""
+    """The headline table as text for a terminal.
+
+    Args:
+        found: the table.
+
+    Returns:
+        A line for each arm, with the mean and the interval of each headline value.
+    """
     head = ["arm", *(column.name for column in found.columns)]
     lines = [head, ["-" * len(text) for text in head]]
     for arm, cells in found.rows:

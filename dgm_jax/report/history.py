@@ -1,8 +1,8 @@
 """The rows of metrics.jsonl as curves over seeds.
 
-A row is `{"step": 200, "arm": "packed2", "modes": [8, 7, null], ...}`: `arm` is missing where there
-is one only, and every entry that is a list of numbers, one a seed, is a metric. Numbers by
-themselves (seconds, rates) are not drawn.
+A row is `{"step": 200, "arm": "packed2", "modes": [8, 7, null], ...}`: `arm` is missing if there is
+only one, and every list of numbers, one for each seed, is a metric. Single numbers (seconds, rates)
+are not drawn.
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,25 @@ def _is_seeds(value) -> bool:
 
 
 class History:
-    """Curves by arm and metric: `arms`, `metrics` (names in order of appearance), `last_step`."""
+    """Curves by arm and metric.
+
+    Attributes:
+        arms: names, in order of appearance.
+        metrics: names, in order of appearance.
+        last_step: the largest step; None without rows.
+    """
 
     def __init__(self, rows: list[dict]):
-        """rows: of metrics.jsonl; those without an integer step are passed over."""
+        """Sorts rows by arm, metric and step.
+
+        Args:
+            rows: of metrics.jsonl; rows without an integer step are skipped.
+        """
         self._values: dict[str, dict[str, dict[int, list]]] = {}
         self.last_step: int | None = None
         for row in rows:
-            step, arm = row.get("step"), str(row.get("arm") or "")
+            step = row.get("step")
+            arm = str(row.get("arm") or "")
             if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= _MAX_STEP:
                 continue
             self.last_step = step if self.last_step is None else max(step, self.last_step)
@@ -47,11 +58,14 @@ class History:
         )
 
     def curves(self, names: Sequence[str]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
-        """steps [T] and arm -> metric -> [T, S], NaN where nothing was logged; at most 400 steps of
-        a metric.
+        """The values of metrics over training.
 
         Args:
             names: metrics.
+
+        Returns:
+            Steps [T], and arm -> metric -> [T, S], NaN where nothing was logged; at most 400 steps
+            of each metric.
         """
         kept = {
             (arm, name): _thinned(sorted(metrics[name]))
@@ -59,19 +73,23 @@ class History:
             for name in names
             if name in metrics
         }
-        steps = sorted({step for some in kept.values() for step in some})
+        steps = sorted({step for chosen in kept.values() for step in chosen})
         place = {step: i for i, step in enumerate(steps)}
         curves: dict[str, dict[str, np.ndarray]] = {arm: {} for arm in self.arms}
-        for (arm, name), some in kept.items():
+        for (arm, name), chosen in kept.items():
             values = self._values[arm][name]
-            table = np.full((len(steps), max(len(values[s]) for s in some)), np.nan)
-            for step in some:
+            table = np.full((len(steps), max(len(values[s]) for s in chosen)), np.nan)
+            for step in chosen:
                 table[place[step], : len(values[step])] = per_seed_values(values[step])
             curves[arm][name] = table
         return np.asarray(steps, np.float64), curves
 
     def latest(self) -> dict[tuple[str, str], tuple[int, list]]:
-        """(arm, metric) -> (step, values over seeds) of the last row that has them."""
+        """The last logged values.
+
+        Returns:
+            (arm, metric) -> (step, values over seeds).
+        """
         return {
             (arm, name): (max(values), values[max(values)])
             for arm, metrics in self._values.items()
@@ -79,7 +97,14 @@ class History:
         }
 
     def describe(self, metric: str) -> str:
-        """A sentence for someone who cannot see the curve."""
+        """Describes a curve for readers who cannot see it.
+
+        Args:
+            metric: its name.
+
+        Returns:
+            A sentence.
+        """
         parts = []
         for (arm, name), (step, values) in self.latest().items():
             if name == metric:
@@ -99,7 +124,7 @@ class History:
 
 
 def _thinned(steps: list[int]) -> list[int]:
-    """At most 400 of the steps, evenly chosen, with the first and the last."""
+    """At most 400 of the steps, evenly chosen, with the first and the last one."""
     if len(steps) <= _MAX_POINTS:
         return steps
     return [
@@ -108,7 +133,14 @@ def _thinned(steps: list[int]) -> list[int]:
 
 
 def latest_metrics(history: History) -> Nested:
-    """{arm: {metric: summary of the last logged values}}."""
+    """Summarizes the last logged values.
+
+    Args:
+        history: the logged rows.
+
+    Returns:
+        {arm: {metric: summary}}.
+    """
     metrics: Nested = {arm: {} for arm in history.arms}
     for (arm, name), (_, values) in history.latest().items():
         metrics[arm][name] = summarize(values)

@@ -1,14 +1,14 @@
-"""The report: one HTML file for a person, made of nothing but what lies in the run folder.
+"""The report: one HTML file, made from nothing but the files of the run folder.
 
-It holds its pictures, asks the network for nothing, runs no script, and escapes every text that
-comes from the folder. It can be made of a run that is still going on, or was killed.
+It contains its pictures, makes no network request, runs no script, and escapes every text that
+comes from the folder. It can also be made of a run that is still going on or was killed.
 
-The first screen has the headline values of every arm and the pictures that answer; then come
-curves; all else is folded. Beyond what a summary.json always has, the report shows these entries of
-it where they are there: `arms` (list of names), `display` (`report.display.Display`),
-`explanations` (metric -> sentence), `differences` (rows of `paired_difference` with `metric`,
-`arm`, `baseline`), `dataset` (what was trained on), `num_parameters` (arm -> number), `timing`
-(arm -> values), `notes` (sentences).
+The first screen has the headline values of every arm and the final pictures; then come the curves;
+everything else is folded. Beside the entries that every summary.json has, the report shows these
+if they exist: `arms` (list of names), `display` (`report.display.Display`), `explanations`
+(metric -> sentence), `differences` (rows of `paired_difference` with `metric`, `arm`, `baseline`),
+`dataset` (what was trained on), `num_parameters` (arm -> number), `timing` (arm -> values), `notes`
+(sentences).
 """
 
 import pathlib
@@ -19,17 +19,19 @@ from dgm_jax.core import RunDirectoryError, require
 from dgm_jax.report.content import RunFiles, page_content
 from dgm_jax.report.render import render
 from dgm_jax.store import environment, records
-from dgm_jax.store.reading import CONFIG, SUMMARY
+from dgm_jax.store.reading import CONFIG, SUMMARY, PathLike
 
 
-def write_report(path, display: dict | None = None, *, refresh: int | None = None) -> pathlib.Path:
+def write_report(
+    path: PathLike, display: dict | None = None, *, refresh: int | None = None
+) -> pathlib.Path:
     """Writes report.html into a run folder from the files in it, finished or not.
 
     Args:
         path: the folder.
         display: what the experiment says about its metrics (`Experiment.display`), for a folder
             whose summary.json does not have it.
-        refresh: seconds after which a browser reads the page of an unfinished run again; None for
+        refresh: seconds after which a browser reloads the page of an unfinished run; None for
             never.
 
     Returns:

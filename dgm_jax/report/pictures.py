@@ -1,4 +1,4 @@
-"""Pictures of a run folder as they go into the report: checked, few enough, small enough."""
+"""The pictures of a run folder for the report: checked, and limited in number and size."""
 
 import base64
 import io
@@ -6,6 +6,7 @@ import math
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,27 +25,41 @@ _STEP = re.compile(r"_\d{6,}$")
 
 
 def data_address(content: bytes) -> str:
-    """A PNG picture as an address that holds it, so that nothing has to be fetched."""
+    """A PNG picture as a data address, so that nothing has to be fetched.
+
+    Args:
+        content: the bytes of a PNG file.
+
+    Returns:
+        `data:image/png;base64,...`.
+    """
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
-def png_of(figure) -> bytes:
-    """A matplotlib figure as PNG in 48 colours, which lines and text can do with, at 130 dots an
-    inch."""
+def png_of(figure: Any) -> bytes:
+    """Renders a matplotlib figure at 130 dots an inch in 48 colours, enough for lines and text.
+
+    Args:
+        figure: a matplotlib figure with an Agg canvas.
+
+    Returns:
+        The bytes of a PNG file.
+    """
     figure.set_dpi(130)
     figure.canvas.draw()
-    pixels, small = np.asarray(figure.canvas.buffer_rgba())[..., :3], io.BytesIO()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    small = io.BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     picture.quantize(48, Image.Quantize.FASTOCTREE).save(small, "PNG")
     return small.getvalue()
 
 
 def pictures(root: pathlib.Path, arms: Sequence[str] = ()) -> dict[str, list[dict]]:
-    """figures/*.png of a run folder.
+    """Reads figures/*.png of a run folder.
 
     Args:
         root: the folder.
-        arms: in the order in which pictures whose captions begin with one are to stand.
+        arms: the order of pictures whose captions begin with the name of an arm.
 
     Returns:
         `{"final", "snapshots"}`, rows `{"name", "caption", "source" or "problem"}` each, in the
@@ -65,7 +80,14 @@ def pictures(root: pathlib.Path, arms: Sequence[str] = ()) -> dict[str, list[dic
 
 
 def series_of(snapshots: Sequence[dict]) -> list[dict]:
-    """[{"name", "rows"}]: snapshots that differ in their step only."""
+    """Groups snapshots that differ only in their step.
+
+    Args:
+        snapshots: rows of `pictures`.
+
+    Returns:
+        [{"name", "rows"}].
+    """
     series: dict[str, list] = {}
     for row in snapshots:
         series.setdefault(_STEP.sub("", row["name"]), []).append(row)
@@ -93,8 +115,10 @@ def _rows(root, files: list[pathlib.Path], captions: dict, left: int) -> list[di
 
 
 def _without_crowds(files: list[pathlib.Path]) -> list[pathlib.Path]:
-    """Of pictures that differ in the step at the end of their names only (`NAME_00000500`) six at
-    most and two at least, evenly chosen: about twelve in all."""
+    """Thins each series of pictures to two to six, evenly chosen; about twelve in all.
+
+    The pictures of a series differ only in the step at the end of their names: `NAME_00000500`.
+    """
     series: dict[str, list] = {}
     for file in files:
         series.setdefault(_STEP.sub("", file.stem), []).append(file)
@@ -107,8 +131,7 @@ def _without_crowds(files: list[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def _small_png(file: pathlib.Path, budget: int) -> bytes:
-    """A PNG file's bytes, made smaller until they fit the budget; `ValueError` where that is not
-    possible."""
+    """A PNG file's bytes, reduced until they fit the budget; `ValueError` if that is impossible."""
     if file.stat().st_size > 100_000_000:
         raise ValueError("the file is larger than 100 MB")
     content = file.read_bytes()
@@ -134,8 +157,11 @@ def _small_png(file: pathlib.Path, budget: int) -> bytes:
 
 
 def _few_colours(picture: Image.Image) -> bytes:
-    """PNG in 256 colours. Noise of more colours than plots and photographs have is not worth the
-    seconds that the better choice of colours takes."""
+    """PNG in 256 colours.
+
+    Median cut takes seconds on noise, which has more colours than plots and photographs have, and
+    is not worth it there.
+    """
     small = io.BytesIO()
     method = Image.Quantize.MEDIANCUT if picture.getcolors(2**18) else Image.Quantize.FASTOCTREE
     picture.quantize(_COLOURS, method).save(small, "PNG")

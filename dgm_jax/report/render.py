@@ -1,7 +1,7 @@
-"""Pages as one HTML file each: no script, no request, and every text escaped.
+"""Renders pages as one HTML file each: no script, no request, and every text escaped.
 
-Everything that a template prints goes through `text.clean` and is escaped, data addresses aside,
-which are looked at by `address`.
+Everything that a template prints goes through `text.clean` and is escaped, except data addresses,
+which `address` checks.
 """
 
 import base64
@@ -19,11 +19,14 @@ _ADDRESS = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+=*")
 
 
 def render(template: str, content: dict[str, Any]) -> str:
-    """A page.
+    """Renders a page.
 
     Args:
-        template: a file of this package.
-        content: what it shows.
+        template: the name of a file in this package.
+        content: the template's variables.
+
+    Returns:
+        The HTML text.
 
     Raises:
         jinja2.UndefinedError: a row lacks an entry that the template needs.
@@ -35,9 +38,16 @@ def render(template: str, content: dict[str, Any]) -> str:
 
 
 def engine(escape: bool = True) -> jinja2.Environment:
-    """Templates of this package. Without `escape` texts are printed as they are; the tests see by
-    that what escaping is for."""
-    made = jinja2.Environment(
+    """The environment of this package's templates.
+
+    Args:
+        escape: whether texts are escaped; False prints them as they are, by which tests show what
+            escaping prevents.
+
+    Returns:
+        The environment, with the filters that the templates use.
+    """
+    environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source),
         autoescape=escape,
         finalize=_printed if escape else None,
@@ -45,7 +55,7 @@ def engine(escape: bool = True) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    environment.filters |= {
         "number": number,
         "given": given,
         "interval": interval,
@@ -53,7 +63,7 @@ def engine(escape: bool = True) -> jinja2.Environment:
         "verdict": verdict,
         "address": address,
     }
-    return made
+    return environment
 
 
 def _source(name: str) -> str:
@@ -65,10 +75,16 @@ def _printed(value: Any) -> Any:
 
 
 def address(text: str) -> Markup:
-    """A picture's data address, as it is.
+    """Marks a picture's data address as safe to print.
+
+    Args:
+        text: the address.
+
+    Returns:
+        The same text.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not such an address.
     """
     if not _ADDRESS.fullmatch(text):
         raise ValueError(f"no address of a picture: {text[:40]!r}")
@@ -76,8 +92,14 @@ def address(text: str) -> Markup:
 
 
 def verdict(row: dict) -> str:
-    """What a row of `statistics.compare_with_reference` says: context, not measured, within,
-    within (wide) or outside."""
+    """The verdict on a row of `statistics.compare_with_reference`.
+
+    Args:
+        row: the row.
+
+    Returns:
+        "context", "not measured", "within", "within, wide" or "outside".
+    """
     if row.get("context"):
         return "context"
     if row.get("within") is None:

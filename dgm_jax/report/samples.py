@@ -1,8 +1,10 @@
 """Samples of a trained model as a picture."""
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dgm_jax import plotting
 from dgm_jax.core import require
@@ -10,12 +12,19 @@ from dgm_jax.core import require
 MAX_COLUMNS = 32
 
 
-def samples_figure(samples, dataset: dict, title: str = ""):
-    """A matplotlib figure of samples [S, N, ...]: images side by side, points of the plane as a
-    panel a seed.
+def samples_figure(samples: ArrayLike, dataset: dict, title: str = "") -> Any:
+    """Draws samples: images side by side, or points of the plane with a panel for each seed.
 
     Images of several seeds have rows of their own, one seed after the other. Pixels are in [-1, 1]
-    where the data's scaling is "symmetric", else in [0, 1].
+    if the data's scaling is "symmetric", else in [0, 1].
+
+    Args:
+        samples: [S, N, H, W, C] images or [S, N, 2] points.
+        dataset: the recorded description of the data.
+        title: of the figure.
+
+    Returns:
+        A matplotlib figure.
 
     Raises:
         ConfigError: the samples are neither images [H, W, C] nor points [2].
@@ -39,5 +48,5 @@ def samples_figure(samples, dataset: dict, title: str = ""):
 
 
 def _divisor(num: int) -> int:
-    """The largest divisor that is no more than MAX_COLUMNS."""
+    """The largest divisor up to MAX_COLUMNS."""
     return max(n for n in range(1, min(num, MAX_COLUMNS) + 1) if num % n == 0)

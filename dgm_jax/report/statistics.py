@@ -1,11 +1,11 @@
 """Intervals over seeds, by scipy.
 
-A seed is one draw of the experiment; figures over seeds are what a reader may trust. A seed that
+A seed is one draw of the experiment, and only statistics over seeds can be trusted. A seed that
 failed is NaN (or None) in its place: it is left out of the mean, kept in the list, and counted.
 """
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import scipy.stats
@@ -19,9 +19,19 @@ _LARGEST = int(np.finfo(np.float64).max)
 _EXACT_PAIRS = 12  # all 2^12 sign flips are quick; beyond it they are drawn at random
 
 
-def per_seed_values(values) -> np.ndarray:
-    """float64[S]; None becomes NaN, infinities too (both mean: no value from this seed), and so do
-    integers that no float can hold."""
+def per_seed_values(values: Any) -> np.ndarray:
+    """The values of a metric as an array.
+
+    Args:
+        values: [S], one number for each seed.
+
+    Returns:
+        float64[S]. None, infinities and integers too large for a float become NaN: no value from
+        this seed.
+
+    Raises:
+        ConfigError: the values are not one-dimensional.
+    """
     if isinstance(values, (list, tuple)):
         values = [np.nan if v is None or _is_huge(v) else v for v in values]
     array = np.atleast_1d(np.asarray(values, np.float64))
@@ -41,8 +51,10 @@ def _optional(value) -> float | None:
 
 
 def _t_interval(values: np.ndarray) -> tuple[float | None, list[float] | None]:
-    """Standard error of the mean (ddof 1) and the two-sided Student interval; None below two
-    values."""
+    """Standard error of the mean (ddof 1) and the two-sided Student interval.
+
+    Both are None below two values.
+    """
     if values.size < 2:
         return None, None
     error = float(scipy.stats.sem(values))
@@ -53,13 +65,16 @@ def _t_interval(values: np.ndarray) -> tuple[float | None, list[float] | None]:
     return error, [float(low), float(high)]
 
 
-def summarize(per_seed) -> dict:
+def summarize(per_seed: Any) -> dict:
     """Mean over seeds with its standard error and 95 % Student interval.
 
-    per_seed: [S], one figure per seed; NaN, infinity or None where the seed failed.
-    Returns `{"per_seed", "mean", "standard_error", "interval_95", "num_seeds", "num_failed"}`:
-    `num_seeds` is the number of seeds in the mean. With one seed the error and the interval are
-    None; with none the mean is None too.
+    Args:
+        per_seed: [S], one number for each seed; NaN, infinity or None for a seed that failed.
+
+    Returns:
+        `{"per_seed", "mean", "standard_error", "interval_95", "num_seeds", "num_failed"}`:
+        `num_seeds` is the number of seeds in the mean. With one seed the error and the interval are
+        None; with none the mean is None too.
     """
     values = per_seed_values(per_seed)
     good = values[np.isfinite(values)]
@@ -74,17 +89,27 @@ def summarize(per_seed) -> dict:
     }
 
 
-def paired_difference(first, second) -> dict:
-    """Mean of `first - second` over seeds that both arms finished, as pairs.
+def paired_difference(first: Any, second: Any) -> dict:
+    """Mean of `first - second` over the seeds that both arms finished, as pairs.
 
-    The arms share their seeds, so what a seed does to both cancels. Returns
-    `{"mean", "standard_error", "interval_95", "p_value", "smallest_p_value", "num_pairs"}`: a
-    paired Student interval, and the two-sided p-value of the sign-flip permutation test of the mean
-    (exact up to 12 pairs, else 9,999 random flips), which assumes no shape of the distribution and
-    takes ties. `smallest_p_value` is 2 / 2^n, the least that n pairs can give: with five pairs no
-    difference, however large, falls below 0.0625.
+    The arms share their seeds, so the effect of a seed on both cancels.
+
+    Args:
+        first: [S], as for `summarize`.
+        second: [S], the same seeds.
+
+    Returns:
+        `{"mean", "standard_error", "interval_95", "p_value", "smallest_p_value", "num_pairs"}`: a
+        paired Student interval, and the two-sided p-value of the sign-flip permutation test of the
+        mean (exact up to 12 pairs, else 9,999 random flips), which assumes no shape of the
+        distribution and allows ties. `smallest_p_value` is 2 / 2^n, the least that n pairs can
+        give: with five pairs no difference, however large, falls below 0.0625.
+
+    Raises:
+        ConfigError: the arms have different numbers of seeds.
     """
-    first, second = per_seed_values(first), per_seed_values(second)
+    first = per_seed_values(first)
+    second = per_seed_values(second)
     require(
         first.shape == second.shape,
         f"paired_difference: expected the same number of seeds in both arms, found {first.size} and"
@@ -104,7 +129,7 @@ def paired_difference(first, second) -> dict:
 
 
 def _sign_flip_p_value(difference: np.ndarray) -> float | None:
-    """Two-sided p of the mean difference when every sign may be flipped; None below two pairs."""
+    """Two-sided p-value of the mean difference under sign flips; None below two pairs."""
     if difference.size < 2:
         return None
     exact = difference.size <= _EXACT_PAIRS
@@ -121,12 +146,20 @@ def _sign_flip_p_value(difference: np.ndarray) -> float | None:
 
 
 def bootstrap_interval(
-    per_seed, statistic: Callable = np.mean, num_resamples: int = 9999, seed: int = 0
-):
-    """95 % bias-corrected and accelerated bootstrap interval [low, high] of a statistic over seeds.
+    per_seed: Any, statistic: Callable = np.mean, num_resamples: int = 9999, seed: int = 0
+) -> list[float] | None:
+    """95 % bias-corrected and accelerated bootstrap interval of a statistic over seeds.
 
-    `statistic(values, axis=)` as NumPy's (Efron 1987, "Better bootstrap confidence intervals").
-    None below two seeds; seeds that failed are left out. The same `seed` gives the same interval.
+    Source: Efron 1987, "Better bootstrap confidence intervals".
+
+    Args:
+        per_seed: [S], as for `summarize`; seeds that failed are left out.
+        statistic: `statistic(values, axis=)`, as NumPy's.
+        num_resamples: of the bootstrap.
+        seed: the same seed gives the same interval.
+
+    Returns:
+        [low, high]; None below two seeds, or if the interval is not finite.
     """
     values = per_seed_values(per_seed)
     values = values[np.isfinite(values)]
@@ -148,25 +181,33 @@ def bootstrap_interval(
     return [float(v) for v in interval] if np.all(np.isfinite(interval)) else None
 
 
-def interquartile_mean(per_seed) -> float | None:
-    """Mean of the middle half: floor(S / 4) seeds are cut at either end (Agarwal et al. 2021, "Deep
-    reinforcement learning at the edge of the statistical precipice"). None where no seed
-    finished."""
+def interquartile_mean(per_seed: Any) -> float | None:
+    """Mean of the middle half: floor(S / 4) seeds are cut at either end.
+
+    Source: Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical
+    precipice".
+
+    Args:
+        per_seed: [S], as for `summarize`.
+
+    Returns:
+        The mean; None if no seed finished.
+    """
     values = per_seed_values(per_seed)
     values = values[np.isfinite(values)]
     return float(scipy.stats.trim_mean(values, 0.25)) if values.size else None
 
 
-def robust(per_seed) -> dict:
-    """What leans less on a normal distribution of the seeds than `summarize` does.
+def robust(per_seed: Any) -> dict:
+    """Statistics that depend less on a normal distribution of the seeds than `summarize` does.
 
     Args:
         per_seed: [S], as for `summarize`.
 
     Returns:
         `{"interquartile_mean", "bootstrap_95"}`: the mean of the middle half, and the bootstrap
-        interval of the mean. With few seeds the bootstrap's is too narrow (it never leaves the
-        range of the values); Student's stays the one to quote below about ten.
+        interval of the mean. With few seeds the bootstrap interval is too narrow (it never leaves
+        the range of the values); below about ten, quote Student's.
     """
     return {
         "interquartile_mean": interquartile_mean(per_seed),
@@ -175,7 +216,7 @@ def robust(per_seed) -> dict:
 
 
 def compare_with_reference(metrics: Nested, reference: Sequence[dict]) -> list[dict]:
-    """Own number beside each published one.
+    """Compares the run's own numbers with published ones.
 
     Args:
         metrics: {arm: {metric: what `summarize` returns}}.
@@ -185,16 +226,18 @@ def compare_with_reference(metrics: Nested, reference: Sequence[dict]) -> list[d
     Returns:
         Each row with `"own"` (mean), `"interval_95"` and `"within"`: whether the own 95 % interval
         (the mean itself with one seed) meets [published - spread, published + spread]. All three
-        are None where the metric was not measured, `"within"` also where a row has
-        `"context": True`: a number of other data or another protocol. `"wide"`: the own interval
-        reaches more than three spreads to either side of its mean, so that meeting the published
-        one says little; more seeds would narrow it.
+        are None if the metric was not measured, `"within"` also if a row has `"context": True`,
+        which marks a number of other data or another protocol. `"wide"`: the own interval reaches
+        more than three spreads to either side of its mean, so that meeting the published one says
+        little; more seeds would narrow it.
     """
     rows = []
     for row in reference:
-        own = metrics.get(row["arm"], {}).get(row["metric"], {})
-        mean, interval = own.get("mean"), own.get("interval_95")
-        within, wide = None, False
+        summary = metrics.get(row["arm"], {}).get(row["metric"], {})
+        mean = summary.get("mean")
+        interval = summary.get("interval_95")
+        within = None
+        wide = False
         if mean is not None and not row.get("context"):
             low, high = interval or (mean, mean)
             spread = abs(row.get("spread") or 0.0)
@@ -217,7 +260,8 @@ def differences_between_arms(metrics: Nested) -> list[dict]:
     baseline = next(iter(metrics), "")
     for metric, base in metrics.get(baseline, {}).items():
         for arm in list(metrics)[1:]:
-            pair = [found.get("per_seed", []) for found in (metrics[arm].get(metric, {}), base)]
+            summaries = (metrics[arm].get(metric, {}), base)
+            pair = [summary.get("per_seed", []) for summary in summaries]
             if pair[0] and len(pair[0]) == len(pair[1]):
                 difference = paired_difference(*pair)
                 rows.append({"metric": metric, "arm": arm, "baseline": baseline, **difference})
@@ -225,8 +269,15 @@ def differences_between_arms(metrics: Nested) -> list[dict]:
 
 
 def ranking(metrics: Nested, name: str) -> str:
-    """One sentence with the arms in the order of the mean of a metric, smallest first; arms without
-    a mean last."""
+    """Ranks the arms by the mean of a metric, smallest first; arms without a mean come last.
+
+    Args:
+        metrics: {arm: {metric: summary}}.
+        name: the metric.
+
+    Returns:
+        One sentence.
+    """
     means = {arm: summaries.get(name, {}).get("mean") for arm, summaries in metrics.items()}
     order = sorted(means, key=lambda arm: (means[arm] is None, means[arm]))
     shown = (

@@ -1,8 +1,8 @@
-"""The metrics of a run by arm, and how summary.json names them.
+"""The metrics of a run by arm, and their names in summary.json.
 
 In memory they are `{arm: {metric: summary}}`, and rows about a metric have `"arm"` and `"metric"`.
 summary.json has one name for both: `arm/metric` with several arms, `metric` with one. Only this
-module joins the two and takes them apart.
+module joins and splits these names.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,21 +12,30 @@ Nested = dict[str, dict[str, Any]]
 
 
 def flat_name(arm: str, metric: str, several: bool) -> str:
-    """The name in summary.json of an arm's metric, in a run of one arm or of several."""
+    """The name of an arm's metric in summary.json.
+
+    Args:
+        arm: its name.
+        metric: its name.
+        several: whether the run has several arms.
+
+    Returns:
+        `arm/metric`, or `metric` in a run of one arm.
+    """
     return f"{arm}/{metric}" if several and arm else metric
 
 
 def split_name(name: str, arms: Iterable[str]) -> tuple[str, str]:
-    """(arm, metric) of a name in summary.json.
+    """Splits a name in summary.json into arm and metric.
 
-    Arms such as `torus/avb` hold slashes themselves, so the longest arm that fits is taken.
+    Names of arms such as `torus/avb` contain slashes, so the longest arm that fits is taken.
 
     Args:
         name: as `flat_name` makes it.
         arms: all arms of the run. With one, the whole name is the metric's.
 
     Returns:
-        The two names; the arm is empty where no arm fits.
+        The two names; the arm is empty if no arm fits.
     """
     arms = list(arms)
     if len(arms) == 1:
@@ -42,6 +51,9 @@ def flattened(summary: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         summary: with `"metrics"` by arm, and rows of `"reference"` that have an arm and a metric.
+
+    Returns:
+        The same with one name for arm and metric.
     """
     several = len(summary["metrics"]) > 1
     metrics = {
@@ -57,9 +69,14 @@ def flattened(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def nested(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flattened`: summary.json's content with metrics by arm.
+    """The inverse of `flattened`: the content of summary.json with metrics by arm.
 
-    Entries that are not what they should be, in a file that was edited, are left out.
+    Args:
+        summary: the content of summary.json.
+
+    Returns:
+        The same with metrics by arm, and `"arm"` in the rows of `"reference"`. Malformed entries,
+        in a file that was edited, are left out.
     """
     arms = [str(arm) for arm in _list(summary.get("arms"))]
     metrics: Nested = {arm: {} for arm in arms}
@@ -77,7 +94,7 @@ def nested(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sound(summary: dict[str, Any]) -> dict[str, Any]:
-    """A summary without values of seeds where one of them is neither a number nor None."""
+    """A summary; without the values of seeds if one of them is neither a number nor None."""
     values = summary.get("per_seed", [])
     numbers = isinstance(values, list) and all(type(v) in (int, float, type(None)) for v in values)
     return summary if numbers else {**summary, "per_seed": []}

@@ -1,4 +1,4 @@
-"""What an ablation found: each headline value against the swept settings, and the best cell."""
+"""The results of an ablation: each headline value against the swept settings, and the best cell."""
 
 import math
 from collections.abc import Sequence
@@ -19,21 +19,26 @@ _MAX_HEATMAPS = 2
 
 
 class Sweep(NamedTuple):
-    """Settings with several values, {name: values}, and {arm: (its values, what else it is)}."""
+    """The swept settings of a run and their values in its arms.
+
+    Attributes:
+        settings: {name: values} of the settings with several values.
+        cells: {arm: (its values of the settings, the rest of its name)}.
+    """
 
     settings: dict[str, list]
     cells: dict[str, tuple[dict[str, Any], str]]
 
 
 def sweep_of(grid: Any, arms: Sequence[str]) -> Sweep | None:
-    """The sweep of a run.
+    """Reconstructs the sweep of a run.
 
     Args:
-        grid: of config.json: {setting: values}.
-        arms: of the run, named `ARM, SETTING=VALUE, ...`.
+        grid: the entry of config.json, {setting: values}.
+        arms: the run's arms, named `ARM, SETTING=VALUE, ...`.
 
     Returns:
-        None where the run is no ablation, or its arms are not those of the grid.
+        The sweep; None if the run is no ablation, or its arms are not those of the grid.
     """
     if not isinstance(grid, dict) or not grid:
         return None
@@ -60,8 +65,14 @@ def _texts(name: str, values: Any) -> dict[str, Any]:
 
 
 def is_log_spaced(values: Sequence) -> bool:
-    """Whether numbers are spread more evenly on a logarithmic axis than on a linear one; two of
-    them where they are ten times apart."""
+    """Whether numbers are more even on a logarithmic axis than on a linear one.
+
+    Args:
+        values: numbers, or anything else, for which the answer is no.
+
+    Returns:
+        True or False; for two numbers, whether they differ by a factor of ten or more.
+    """
     if not all(is_number(v) and v > 0 for v in values) or len(set(values)) < 2:
         return False
     values = sorted(values)
@@ -73,8 +84,17 @@ def is_log_spaced(values: Sequence) -> bool:
 
 
 def sweep_content(sweep: Sweep, metrics: Nested, display: Display) -> dict[str, Any]:
-    """`{"charts", "best", "others"}`: pictures, the best cell by the ranking metric or None, and
-    the paired differences of all others to it."""
+    """The section of the report on a sweep.
+
+    Args:
+        sweep: settings and cells.
+        metrics: {arm: {metric: summary}}.
+        display: how the metrics are shown.
+
+    Returns:
+        `{"charts", "best", "others"}`: pictures, the best cell by the ranking metric or None, and
+        the paired differences of all others from it.
+    """
     rank, higher = display.ranking(metrics)
     names = [name for name in display.columns(metrics) if name != rank]
     names = ([rank] if rank else []) + names
@@ -91,11 +111,20 @@ def sweep_content(sweep: Sweep, metrics: Nested, display: Display) -> dict[str, 
 def best_and_others(
     metrics: Nested, rank: str | None, higher: bool
 ) -> tuple[dict[str, Any] | None, list[dict]]:
-    """The arm with the best mean, `{"arm", "metric", "higher", "mean", "interval_95"}`, and rows
-    `{"arm", **paired_difference}` of every other arm minus that one."""
+    """The arm with the best mean, and how the others differ from it.
+
+    Args:
+        metrics: {arm: {metric: summary}}.
+        rank: the metric; None without a ranking.
+        higher: whether higher is better.
+
+    Returns:
+        `{"arm", "metric", "higher", "mean", "interval_95"}` or None, and rows
+        `{"arm", **paired_difference}` of every other arm minus that one.
+    """
     if rank is None:
         return None, []
-    means = {arm: found.get(rank, {}).get("mean") for arm, found in metrics.items()}
+    means = {arm: summaries.get(rank, {}).get("mean") for arm, summaries in metrics.items()}
     means = {arm: mean for arm, mean in means.items() if is_number(mean)}
     if len(means) < 2:
         return None, []
@@ -111,7 +140,7 @@ def best_and_others(
 
 
 def _chart(sweep: Sweep, metrics: Nested, display: Display, setting: str, name: str) -> dict:
-    """A metric against one setting; the other settings, or the arms, are groups."""
+    """A metric against one setting; the other settings, or the arms, are the groups."""
     from dgm_jax import plotting
 
     values = sweep.settings[setting]
@@ -166,7 +195,7 @@ def _heatmaps(sweep: Sweep, metrics: Nested, name: str) -> list[dict]:
 
 
 def _seeds(metrics: Nested, arm: str, name: str) -> np.ndarray:
-    """[S] of an arm's metric; empty where it was not measured."""
+    """[S] of an arm's metric; empty if it was not measured."""
     try:
         return per_seed_values(metrics.get(arm, {}).get(name, {}).get("per_seed") or [])
     except (ConfigError, TypeError, ValueError, OverflowError):
@@ -178,13 +207,13 @@ def _table(cells: dict, values: Sequence) -> np.ndarray:
     width = max([1, *(len(cell) for cell in cells.values())])
     table = np.full((len(values), width), math.nan)
     for row, value in zip(table, values, strict=True):
-        found = cells.get(value, np.empty(0))
-        row[: len(found)] = found
+        values_of_seeds = cells.get(value, np.empty(0))
+        row[: len(values_of_seeds)] = values_of_seeds
     return table
 
 
 def _sentence(sweep: Sweep, metrics: Nested, name: str, setting: str) -> str:
-    """The chart for someone who cannot see it."""
+    """Describes the chart for readers who cannot see it."""
     cells = []
     for arm in list(sweep.cells)[:20]:
         summary = metrics.get(arm, {}).get(name, {})

@@ -9,23 +9,27 @@ from dgm_jax.report.text import failed_seed_text, given, interval, number
 
 
 def format_table(summary: dict, headline: Sequence[str] = ()) -> str:
-    """The result as plain text for a terminal: metric, mean, standard error, 95 % interval, seeds,
-    published, within.
+    """Formats the result of a run as plain text for a terminal.
+
+    The columns are metric, mean, standard error, 95 % interval, seeds, published and within.
 
     Args:
         summary: with `"metrics"` by arm, as `summaries.nested` reads it.
-        headline: metrics to show, in this order; all where none of them was measured.
+        headline: metrics to show, in this order; all metrics if none of them was measured.
 
     Returns:
-        A line per metric and arm, and one per seed that failed.
+        A line for each metric and arm, and one for each seed that failed.
     """
     published = {(row["arm"], row["metric"]): row for row in summary.get("reference", [])}
     rows = [("metric", "mean", "SE", "95 % interval", "seeds", "published", "within")]
     by_arm = summary["metrics"]
-    shown = [(arm, name) for name in headline for arm, found in by_arm.items() if name in found]
-    for arm, name in shown or [(arm, name) for arm, found in by_arm.items() for name in found]:
-        metric, row = by_arm[arm][name], published.get((arm, name))
-        text, within = "", ""
+    shown = [(arm, name) for name in headline for arm in by_arm if name in by_arm[arm]]
+    measured = [(arm, name) for arm in by_arm for name in by_arm[arm]]
+    for arm, name in shown or measured:
+        metric = by_arm[arm][name]
+        row = published.get((arm, name))
+        text = ""
+        within = ""
         if row:
             spread = f" +- {given(row['spread'])}" if row.get("spread") is not None else ""
             text = f"{given(row['published'])}{spread}"
@@ -62,14 +66,17 @@ def format_table(summary: dict, headline: Sequence[str] = ()) -> str:
 
 
 def format_sweep(summary: dict, display: dict) -> str:
-    """The result of an ablation as plain text for a terminal: a line for each cell, best first,
-    with mean and 95 % interval of each headline value.
+    """Formats the result of an ablation as plain text for a terminal.
 
     Args:
         summary: as for `format_table`.
         display: what the experiment says about its metrics.
+
+    Returns:
+        A line for each cell, best first, with the mean and the 95 % interval of each headline
+        value, and one for each seed that failed.
     """
-    found = matrix(summary["metrics"], display_of(display, display.get("explanations")))
-    lines = [format_matrix(found)] if found else []
+    headline = matrix(summary["metrics"], display_of(display, display.get("explanations")))
+    lines = [format_matrix(headline)] if headline else []
     failed = [f"failed: {failed_seed_text(entry)}" for entry in summary.get("failed_seeds", [])]
     return "\n".join([*lines, *failed])

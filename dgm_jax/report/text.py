@@ -1,4 +1,4 @@
-"""Numbers, intervals and settings as text for a person: for the page and for the terminal."""
+"""Numbers, intervals and settings as text for a reader: on the page and in the terminal."""
 
 import math
 from typing import Any
@@ -10,10 +10,16 @@ _MARKS = {"\n", "\t"}
 
 
 def clean(value: Any) -> str:
-    """Text that can stand on a page: what no one can see becomes U+FFFD, and it has an end.
+    """Makes text safe to show: invisible characters become U+FFFD, and its length is limited.
 
-    Control characters, characters that turn the direction of what follows, lone surrogates and
-    unassigned code points are such; longer texts are cut at 4,000 characters.
+    Replaced are control characters, characters that change the direction of the text, lone
+    surrogates and unassigned code points. Longer texts are cut at 4,000 characters.
+
+    Args:
+        value: anything.
+
+    Returns:
+        Its text.
     """
     try:
         text = str(value)
@@ -26,7 +32,15 @@ def clean(value: Any) -> str:
 
 
 def number(value: Any, missing: str = "–") -> str:
-    """Four significant digits; integers as they are; `missing` for what is no number."""
+    """A number with four significant digits; integers stay as they are.
+
+    Args:
+        value: anything.
+        missing: the text for None and for numbers that are not finite.
+
+    Returns:
+        Its text.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return missing if value is None else clean(value)
     if isinstance(value, int) or value == 0:
@@ -38,33 +52,69 @@ def number(value: Any, missing: str = "–") -> str:
 
 
 def given(value: Any) -> str:
-    """A published value as it was published, without digits of our own."""
+    """A published value as it was published, without added digits.
+
+    Args:
+        value: a number, or a text.
+
+    Returns:
+        Its text.
+    """
     return f"{value:.6g}" if is_number(value) else clean(value)
 
 
 def is_number(value: Any) -> bool:
-    """A finite number that fits a float; neither a truth value nor a text."""
+    """Whether a value is a finite number that fits a float, and no truth value.
+
+    Args:
+        value: anything.
+
+    Returns:
+        True or False.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return abs(value) <= 1.7e308
 
 
 def interval(value: Any, missing: str = "–") -> str:
-    """`[low, high]`, or `missing` where there is no interval."""
+    """An interval as `[low, high]`.
+
+    Args:
+        value: a pair of numbers, or anything else.
+        missing: the text if there is no interval.
+
+    Returns:
+        Its text.
+    """
     if isinstance(value, (list, tuple)) and len(value) == 2:
         return f"[{number(value[0], missing)}, {number(value[1], missing)}]"
     return missing
 
 
 def p_value(value: Any) -> str:
-    """Three decimals, or `< 0.001`."""
+    """A p-value with three decimals, or `< 0.001`.
+
+    Args:
+        value: a number, or anything else.
+
+    Returns:
+        Its text.
+    """
     if not is_number(value):
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def duration(seconds: Any) -> str:
-    """`42 s`, `4 min 32 s`, `3 h 05 min`."""
+    """A duration such as `42 s`, `4 min 32 s` or `3 h 05 min`.
+
+    Args:
+        seconds: a number, or anything else.
+
+    Returns:
+        Its text.
+    """
     if not is_number(seconds) or seconds < 0:
         return "–"
     whole = round(seconds)
@@ -79,8 +129,14 @@ def duration(seconds: Any) -> str:
 
 
 def failed_seed_text(entry: Any) -> str:
-    """`seed 3 of vanilla at step 120: loss`, from a seed's number or {"seed", "arm", "step",
-    "metric"}."""
+    """A failed seed as text, such as `seed 3 of vanilla at step 120: loss`.
+
+    Args:
+        entry: the number of a seed, or {"seed", "arm", "step", "metric"}.
+
+    Returns:
+        Its text.
+    """
     if not isinstance(entry, dict):
         return f"seed {clean(entry)}"
     text = f"seed {clean(entry.get('seed', '?'))}"
@@ -91,8 +147,15 @@ def failed_seed_text(entry: Any) -> str:
 
 
 def leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """(dotted name, text) of every leaf of a JSON object: 2,000 of them at most, and what is deeper
-    than 12 levels is cut."""
+    """The leaves of a JSON object, for a table.
+
+    Args:
+        value: the object.
+        prefix: the name of the object.
+
+    Returns:
+        Rows (dotted name, text): at most 2,000, and nothing deeper than 12 levels.
+    """
     rows: list[tuple[str, str]] = []
     _collect(value, prefix, 0, rows)
     if len(rows) >= MAX_LEAVES:

@@ -1,11 +1,10 @@
 """Experiments, from settings to a finished run folder.
 
-`Experiment` says what an experiment is, `main` runs it from a command line, `check` looks at it
-without training, `load` gives back what a run has trained. The folder is the business of
-`dgm_jax.store`, intervals and the page of `dgm_jax.report`, what is shown meanwhile of
-`dgm_jax.terminal`.
+`Experiment` describes an experiment, `main` runs it from a command line, `check` inspects it
+without training, `load` returns what a run has trained. `dgm_jax.store` handles the run folder,
+`dgm_jax.report` the intervals and the page, `dgm_jax.terminal` the progress.
 
-A name is imported when it is asked for, so that an experiment's settings cost no import of JAX.
+Names are imported on first use, so that an experiment's settings do not import JAX.
 """
 
 import importlib

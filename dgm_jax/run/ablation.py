@@ -1,5 +1,6 @@
-"""Ablations: a grid of settings from the command line, the data that all its cells share, and which
-of the cells came out the same."""
+"""Ablations: the grid of settings from the command line, the data that all cells share, and the
+settings that made no difference.
+"""
 
 import itertools
 import types
@@ -17,12 +18,22 @@ from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_
 
 
 def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
-    """`["learning_rate=1e-4,2e-4", "method=vanilla,packed2"]` as values of the settings' types.
+    """Parses the flag --grid into values of the settings' types.
 
     A number may be a range (`run.ranges`): `learning_rate=log:1e-5..1e-2:6`. A setting that is a
-    list gets a list of one item in each cell. Raises ConfigError naming the
-    setting that does not exist, the value that does not fit, or a setting of the run as a whole
-    (`StudyConfig` and `LaunchConfig`: seeds, steps, folders), which all cells share.
+    list gets a list of one item in each cell.
+
+    Args:
+        experiment: whose settings they are.
+        cells: such as `["learning_rate=1e-4,2e-4", "method=vanilla,packed2"]`.
+
+    Returns:
+        {setting: values}.
+
+    Raises:
+        ConfigError: a setting does not exist, a value does not fit, or a setting belongs to the run
+            as a whole (`StudyConfig` and `LaunchConfig`: seeds, steps, folders), so that all cells
+            share it.
     """
     hints = typing.get_type_hints(experiment.config)
     shared = names_of(StudyConfig) + names_of(LaunchConfig)
@@ -33,8 +44,8 @@ def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
         require(name not in shared, f"{name} belongs to the run as a whole and cannot be ablated")
         require(name in hints, _unknown(experiment, name, [n for n in hints if n not in shared]))
         require(name not in grid, f"--grid names {name} twice")
-        found = [_values(name, value, hints[name]) for value in values.split(",")]
-        grid[name] = tuple(itertools.chain.from_iterable(found))
+        parsed = [_values(name, value, hints[name]) for value in values.split(",")]
+        grid[name] = tuple(itertools.chain.from_iterable(parsed))
     return grid
 
 
@@ -44,7 +55,7 @@ def _unknown(experiment: Experiment, name: str, known: list[str]) -> str:
 
 
 def _values(name: str, text: str, hint) -> list:
-    """The values of one entry of a grid: several for a range of numbers."""
+    """The values of one entry of a grid; several for a range of numbers."""
     kind = _kind(hint)
     if kind in (int, float) and ranges.is_range(text):
         return ranges.values(name, text, kind)
@@ -52,7 +63,7 @@ def _values(name: str, text: str, hint) -> list:
 
 
 def _kind(hint):
-    """The type of a setting's value, or of a list's items; without None."""
+    """The type of a setting's value, or of the items of a list; never None."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
         return next(a for a in typing.get_args(hint) if a not in (type(None), ...))
     return hint
@@ -72,34 +83,52 @@ def _convert(name: str, text: str, hint):
 
 
 class Variant(NamedTuple):
-    """Settings that `load` reads, with the text of the grid's value that they have."""
+    """One set of the settings that `load` reads.
+
+    Attributes:
+        label: `SETTING=VALUE`, the grid's value that it has; "" for the first cell.
+        settings: what `load` sees.
+    """
 
     label: str
     settings: SettingsView
 
 
 def variants(experiment: Experiment, config: StudyConfig, grid: dict[str, tuple]) -> list[Variant]:
-    """What `load` is to be called with: the first cell, and every other value of the grid in a
-    setting that `load` reads."""
+    """Lists the settings with which `load` must be called.
+
+    Args:
+        experiment: of the run.
+        config: its settings.
+        grid: {setting: values}.
+
+    Returns:
+        The first cell, and one variant for every other value of a setting that `load` reads.
+    """
     grid = {name: values for name, values in grid.items() if name != experiment.arm_field}
     config = with_settings(config, {name: values[0] for name, values in grid.items()})
-    found = [Variant("", experiment.data_view(config))]
+    listed = [Variant("", experiment.data_view(config))]
     for name in [name for name in grid if name in experiment.data_settings]:
         for value in grid[name][1:]:
             other = with_settings(config, {name: value})
-            found.append(Variant(f"{name}={value}", experiment.data_view(other)))
-    return found
+            listed.append(Variant(f"{name}={value}", experiment.data_view(other)))
+    return listed
 
 
 def shared_inputs(experiment: Experiment, found: list[Variant], needed: list[tuple]) -> Inputs:
-    """The inputs of all cells.
+    """Loads the inputs of all cells.
 
     Args:
-        found: of `variants`.
-        needed: for each of them the folders that `load` gets.
+        experiment: of the run.
+        found: what `variants` returned.
+        needed: for each variant the folders that `load` gets.
+
+    Returns:
+        The inputs.
 
     Raises:
-        ConfigError: a setting changes the inputs, so that it takes a run for each value.
+        ConfigError: a setting changes the inputs, so that each of its values takes a run of its
+            own.
     """
     load = experiment.functions.load
     inputs = load(found[0].settings, needed[0])
@@ -115,9 +144,16 @@ def shared_inputs(experiment: Experiment, found: list[Variant], needed: list[tup
 
 
 def without_effect(results: list[ArmOutcome], arm_field: str | None) -> list[str]:
-    """Sentences that name arms which ended with the same bits, although their settings differ.
+    """Names arms that ended with the same bits although their settings differ.
 
-    An arm whose seeds have all failed was frozen on the way, which says nothing about its settings.
+    Arms whose seeds have all failed were frozen on the way and are not compared.
+
+    Args:
+        results: all arms of the run.
+        arm_field: the setting that lists the arms, if any.
+
+    Returns:
+        Sentences.
     """
     trained: dict[tuple, list[ArmOutcome]] = {}
     evaluated: dict[tuple, list[ArmOutcome]] = {}
@@ -125,22 +161,22 @@ def without_effect(results: list[ArmOutcome], arm_field: str | None) -> list[str
         if np.any(result.failed_at < 0):
             arm = getattr(result.arm_result.config, arm_field) if arm_field else None
             trained.setdefault((result.params_sha256, arm), []).append(result)
-            figures = json_values.dumps(result.metrics)
-            evaluated.setdefault((result.params_sha256, figures), []).append(result)
+            dumped = json_values.dumps(result.metrics)
+            evaluated.setdefault((result.params_sha256, dumped), []).append(result)
     sentences = [
-        f"these settings made no difference: {_names(found)}: equal parameters and figures, bit for"
+        f"these settings made no difference: {_names(equal)}: equal parameters and figures, bit for"
         " bit"
-        for found in evaluated.values()
-        if len(found) > 1
+        for equal in evaluated.values()
+        if len(equal) > 1
     ]
     sentences += [
-        f"these settings made no difference to the training: {_names(found)}: equal parameters, bit"
+        f"these settings made no difference to the training: {_names(equal)}: equal parameters, bit"
         " for bit; their figures differ, so they matter to the evaluation at most"
-        for found in trained.values()
-        if any(result.metrics != found[0].metrics for result in found)
+        for equal in trained.values()
+        if any(result.metrics != equal[0].metrics for result in equal)
     ]
     return sentences
 
 
-def _names(found: list[ArmOutcome]) -> str:
-    return " = ".join(f"({result.arm_result.name})" for result in found)
+def _names(equal: list[ArmOutcome]) -> str:
+    return " = ".join(f"({result.arm_result.name})" for result in equal)

@@ -1,15 +1,15 @@
-"""The arms of a run: lanes are made or restored, trained chunk by chunk, logged and saved.
+"""Trains the arms of a run: lanes are made or restored, trained chunk by chunk, logged and saved.
 
-Arms that differ in numbers only are the lanes of one program. Everything on disk is
-written between chunks, in an order that a kill cannot break: first the row, then the best model
-where one is kept, then the checkpoint; rows past the newest checkpoint are dropped on resume. A
-checkpoint has the row of its step too, so that metrics.jsonl is for readers only: no run depends
-on it.
+Arms that differ only in numbers are the lanes of one program. Everything on disk is written between
+chunks, in an order that survives a kill: first the row, then the best model if one is kept, then
+the checkpoint; rows past the newest checkpoint are dropped on resume. A checkpoint also contains
+the row of its step, so metrics.jsonl is for readers only: no run depends on it.
 """
 
 import contextlib
 import dataclasses
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -35,7 +35,14 @@ from dgm_jax.training.checkpoint import Checkpoints
 
 @dataclasses.dataclass
 class Clock:
-    """Where the time of a run went."""
+    """How the time of a run was spent.
+
+    Attributes:
+        start: the monotonic clock at the start, in seconds.
+        compile_seconds: spent on compilation.
+        train_seconds: spent on training.
+        seed_steps: steps made, summed over lanes.
+    """
 
     start: float
     compile_seconds: float = 0.0
@@ -44,7 +51,17 @@ class Clock:
 
 
 class Run(NamedTuple):
-    """What every step of a run needs at hand."""
+    """What every step of a run needs.
+
+    Attributes:
+        experiment, config, launch: what is run, and how.
+        inputs: the data.
+        directory: the run folder.
+        progress: the display.
+        clock: how the time was spent.
+        arm_names: all arms of the run.
+        profile: the trace of some steps.
+    """
 
     experiment: Experiment
     config: StudyConfig
@@ -58,13 +75,17 @@ class Run(NamedTuple):
 
     @property
     def identity(self) -> RunIdentity:
-        """What its checkpoints carry."""
+        """What the run's checkpoints carry."""
         folder = self.directory
         return RunIdentity(folder.run_id, self.experiment.name, folder.config, self.inputs.identity)
 
     @contextlib.contextmanager
-    def compiling(self, what: str):
-        """A phase whose seconds count as compilation."""
+    def compiling(self, what: str) -> Iterator[None]:
+        """A phase whose seconds count as compilation.
+
+        Args:
+            what: what is compiled, for the display.
+        """
         start = time.monotonic()
         with self.progress.phase(f"compiling {what}"):
             yield
@@ -73,21 +94,44 @@ class Run(NamedTuple):
 
 
 class ArmOutcome(NamedTuple):
-    """A finished arm, and how it was trained."""
+    """A finished arm, and how it was trained.
+
+    Attributes:
+        arm_result: settings and evaluation.
+        metrics: the last row, {metric: one number for each seed}.
+        failed_at: int[S], the step at which a seed failed, or -1.
+        params_sha256: hash of the parameters.
+        model_sha256: hash of parameters and model state.
+        num_parameters: of one seed.
+        strategy: how lanes shared a device.
+        layout: how lanes were distributed over devices.
+    """
 
     arm_result: ArmResult
-    metrics: dict[str, list]  # the last row
+    metrics: dict[str, list]
     failed_at: np.ndarray
     params_sha256: str
-    model_sha256: str  # of parameters and model state
-    num_parameters: int  # of a seed
+    model_sha256: str
+    num_parameters: int
     strategy: str
     layout: str
 
 
-def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
-    """Trains all groups, one after the other. What cannot be built is refused before the first one
-    starts, and in a run from the beginning what cannot fit too."""
+def train_all(run: Run, found: list[Group], stop: signals.Stop) -> list[ArmOutcome]:
+    """Trains all groups, one after the other.
+
+    Args:
+        run: what is trained.
+        found: the groups of arms.
+        stop: hears signals.
+
+    Returns:
+        The outcomes of all arms.
+
+    Raises:
+        ConfigError: a group cannot be built or, in a run from the beginning, cannot fit into
+            memory. Both are checked before the first group starts.
+    """
     models.require_as_started(run.directory, run.launch.keep_best)
     live = LiveReport(run.experiment, run.config, run.launch, run.directory, run.progress)
     lanes = [lanes_of(group, run.config) for group in found]
@@ -102,7 +146,8 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
     ]
     if not run.directory.resumed:
         estimate.require_all_fit(programs, run.config, run.launch)
-    outcomes, ends = [], []
+    outcomes = []
+    ends = []
     for group in found:
         strategy = programs[0].distributed.strategy
         with memory.exhaustion_told(memory.advice(run.config, strategy)):
@@ -115,11 +160,15 @@ def train_all(run: Run, found: list[Group], stop) -> list[ArmOutcome]:
 
 
 def _train(
-    run: Run, programs: Programs, stop, live: LiveReport
+    run: Run, programs: Programs, stop: signals.Stop, live: LiveReport
 ) -> tuple[list[ArmOutcome], int, list[dict]]:
-    """Trains one group of arms to the end, or continues it from its newest checkpoint; with its
-    last step and the rows of that."""
-    config, group, compiled = run.config, programs.group, programs.distributed
+    """Trains one group of arms to the end, from the start or from its newest checkpoint.
+
+    Returns its outcomes, its last step and the rows of that step.
+    """
+    config = run.config
+    group = programs.group
+    compiled = programs.distributed
     arrays = compiled.place_data(run.inputs.arrays)
     folder = run.directory.checkpoints / records.safe_name(group.name)
     shapes = programs.shapes
@@ -139,14 +188,17 @@ def _train(
             estimate.require_fits(programs, run.config, run.launch, fresh=False)
         evaluate = _evaluation(run, programs)
         advance = _timed_advance(run, programs, stop)
-        evaluated, at = None, start
+        evaluated = None
+        at = start
         with run.progress.training(group.name, config.num_steps, programs.num_lanes, start):
             for chunk in training.run(
                 advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
             ):
                 evaluated = None  # nobody needs the last ones while there are new ones
-                lanes, evaluated = chunk.lanes, evaluate(chunk.lanes, arrays, chunk.step)
-                rows, at = _log(run, group, chunk, evaluated, best), chunk.step
+                lanes = chunk.lanes
+                evaluated = evaluate(lanes, arrays, chunk.step)
+                rows = _log(run, group, chunk, evaluated, best)
+                at = chunk.step
                 best.save(chunk.step, lanes)
                 checkpoints.save(chunk.step, lanes, rows)
                 failed = {
@@ -167,23 +219,28 @@ def _train(
 
 
 def _evaluation(run: Run, programs: Programs):
-    """`(lanes, data, step) -> {name: [L, ...]}` on the host; after the last step with the task's
-    conclusion."""
-    evaluate, conclude = programs.evaluate, programs.conclude
+    """`(lanes, data, step) -> {name: [L, ...]}` on the host.
+
+    After the last step the result includes the task's conclusion.
+    """
+    evaluate = programs.evaluate
+    conclude = programs.conclude
 
     def evaluated(lanes, arrays, step):
-        found = on_host(evaluate(lanes, arrays))
+        values = on_host(evaluate(lanes, arrays))
         if conclude is None or step < run.config.num_steps:
-            return found
+            return values
         with run.progress.phase(f"final evaluation of {programs.group.name}"):
-            return found | on_host(conclude(lanes, arrays))
+            return values | on_host(conclude(lanes, arrays))
 
     return evaluated
 
 
-def _timed_advance(run: Run, programs: Programs, stop):
-    """`advance(lanes, data, length)`, whose seconds count as training. A signal ends it within a
-    part of the chunk; what the last checkpoint has stays."""
+def _timed_advance(run: Run, programs: Programs, stop: signals.Stop):
+    """`advance(lanes, data, length)`, whose seconds count as training.
+
+    A signal ends it within a part of the chunk; the last checkpoint stays valid.
+    """
     parts = None
 
     def between(made):
@@ -207,9 +264,11 @@ def _timed_advance(run: Run, programs: Programs, stop):
 
 
 def _start(run: Run, programs: Programs, checkpoints: Checkpoints) -> tuple[int, Lane, list[dict]]:
-    """The newest checkpoint with its rows, or fresh lanes; metrics.jsonl has no rows past it
-    then."""
-    group, step, lanes, rows = programs.group, 0, None, []
+    """The newest checkpoint with its rows, or fresh lanes; drops later rows of metrics.jsonl."""
+    group = programs.group
+    step = 0
+    lanes = None
+    rows = []
     if run.directory.resumed:
         step, lanes, notices = checkpoints.restore_newest(programs.shapes)
         if lanes is None:
@@ -229,7 +288,7 @@ def _start(run: Run, programs: Programs, checkpoints: Checkpoints) -> tuple[int,
 
 
 def _settle(run: Run, group: Group, step: int, rows: list[dict]) -> None:
-    """Compares metrics.jsonl with the steps that were logged, and says what was wrong with it."""
+    """Compares metrics.jsonl with the logged steps, and reports what was wrong with it."""
     for sentence in logged.settle(run.directory, run.config, group, run.arm_names, step, rows):
         run.progress.notice(sentence)
 
@@ -249,16 +308,16 @@ def _split(group: Group, num_seeds: int, arrays) -> list[tuple[Arm, dict[str, np
 
 
 def _log(run: Run, group: Group, chunk: training.Chunk, evaluated, best: models.Best) -> list[dict]:
-    """One row for each arm, one number for each seed, null for a seed that has failed."""
-    seen = jax.device_get({"failed_at": chunk.lanes.failed_at, **chunk.metrics})
-    training_arms = _split(group, run.config.num_seeds, seen)
+    """Writes one row for each arm: one number for each seed, null for a seed that has failed."""
+    trained_values = jax.device_get({"failed_at": chunk.lanes.failed_at, **chunk.metrics})
+    training_arms = _split(group, run.config.num_seeds, trained_values)
     evaluated_arms = _split(group, run.config.num_seeds, evaluated)
     rows = []
     for (arm, trained), (_, arrays) in zip(training_arms, evaluated_arms, strict=True):
-        well = trained.pop("failed_at") < 0
+        finite = trained.pop("failed_at") < 0
         metrics = {**trained, **run.experiment.functions.finalise(arrays, arm.config, run.inputs)}
         metrics = {
-            name: np.where(well, np.asarray(value, np.float64), np.nan)
+            name: np.where(finite, np.asarray(value, np.float64), np.nan)
             for name, value in metrics.items()
         }
         best.observe(arm.name, metrics)
@@ -280,7 +339,7 @@ def _metrics(row: dict) -> dict[str, list]:
 
 
 def _shown(run: Run, row: dict) -> dict[str, np.ndarray]:
-    """What progress shows of a row: the headline, or all of it, NaN for a seed that has failed."""
+    """What progress shows of a row: the headline, or everything; NaN for a seed that has failed."""
     metrics = _metrics(row)
     headline = {name: metrics[name] for name in run.experiment.headline if name in metrics}
     return {name: np.array(v, np.float64) for name, v in (headline or metrics).items()}
@@ -293,15 +352,15 @@ def _results(
     failed, steps = (
         np.asarray(jax.device_get(x)) for x in (lanes.failed_at, lanes.train_state.step)
     )
-    found = []
+    outcomes = []
     for i, (arm, arrays) in enumerate(_split(group, run.config.num_seeds, evaluated)):
-        mine = slice(i * run.config.num_seeds, (i + 1) * run.config.num_seeds)
+        of_arm = slice(i * run.config.num_seeds, (i + 1) * run.config.num_seeds)
         metrics = _metrics(last[arm.name])
         tree = models.tree_of(lanes, i, run.config.num_seeds)
-        models.save(run, arm, models.LAST, tree, step=steps[mine])
+        models.save(run, arm, models.LAST, tree, step=steps[of_arm])
         result = ArmResult(arm.name, arm.config, arrays)
         hashes = tree_sha256(tree["params"]), tree_sha256(tree)
         size = tree_size(tree["params"]) // run.config.num_seeds
         how = compiled.strategy, compiled.layout
-        found.append(ArmOutcome(result, metrics, failed[mine], *hashes, size, *how))
-    return found
+        outcomes.append(ArmOutcome(result, metrics, failed[of_arm], *hashes, size, *how))
+    return outcomes

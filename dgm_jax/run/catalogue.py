@@ -1,5 +1,7 @@
-"""Experiments by name, by path and by module: this package's own, those of installed packages, and
-those of a user. Needs no JAX."""
+"""Experiments by name, path and module: this package's, other installed packages' and the user's.
+
+Needs no JAX.
+"""
 
 import importlib
 import importlib.metadata
@@ -20,22 +22,28 @@ ATTRIBUTE = "EXPERIMENT"
 
 
 class NotAnExperiment(Exception):
-    """Something that cannot be loaded, or is no experiment."""
+    """Raised for something that cannot be loaded or is not an experiment."""
 
 
 def experiments() -> dict[str, importlib.metadata.EntryPoint]:
-    """Entry points of all experiments by name.
+    """Lists all experiments.
 
-    This package's own are what its folder holds. So a checkout knows them whether it is installed
-    or not, and also where it comes before another one that is. A name of theirs cannot be taken by
-    another package.
+    This package's experiments are the files in its folder, so a checkout knows them whether or not
+    it is installed, and even if another installation exists. Other packages cannot take their
+    names.
+
+    Returns:
+        {name: entry point}.
     """
     return {entry.name: entry for entry in _installed()[0]} | _own()
 
 
 def complaints() -> list[str]:
-    """Sentences on what other packages offer in vain: what cannot be read, and experiments whose
-    name another one has."""
+    """Lists what other packages offer but cannot be used.
+
+    Returns:
+        Sentences on entry points that cannot be read, and on experiments whose name is taken.
+    """
     entries, unreadable = _installed()
     reached = experiments()
     taken = [entry for entry in entries if reached[entry.name].value != entry.value]
@@ -47,9 +55,13 @@ def complaints() -> list[str]:
 
 
 def _installed() -> tuple[list[importlib.metadata.EntryPoint], list[str]]:
-    """Entry points of all installed packages, those that come first on the path last, and a
-    sentence on each package of which they cannot be read."""
-    seen, found, unreadable = set(), [], []
+    """Entry points of all installed packages, and sentences on packages that cannot be read.
+
+    Packages that come first on the path are listed last.
+    """
+    names = set()
+    by_package = []
+    unreadable = []
     for distribution in importlib.metadata.distributions():
         try:
             if GROUP not in (distribution.read_text("entry_points.txt") or ""):
@@ -60,10 +72,10 @@ def _installed() -> tuple[list[importlib.metadata.EntryPoint], list[str]]:
             where = getattr(distribution, "_path", "an installed package")
             unreadable.append(f"{where}: its entry points cannot be read: {reason(error)}")
             continue
-        if name not in seen:
-            found.append(entries)
-        seen.add(name)
-    return [entry for entries in reversed(found) for entry in entries], unreadable
+        if name not in names:
+            by_package.append(entries)
+        names.add(name)
+    return [entry for entries in reversed(by_package) for entry in entries], unreadable
 
 
 def _own() -> dict[str, importlib.metadata.EntryPoint]:
@@ -81,7 +93,13 @@ def _is_ours(entry: importlib.metadata.EntryPoint) -> bool:
 
 
 def load_experiment(name: str) -> Experiment:
-    """The experiment of a name that `experiments` has.
+    """Loads an installed experiment.
+
+    Args:
+        name: a key of `experiments`.
+
+    Returns:
+        The experiment.
 
     Raises:
         NotAnExperiment: it cannot be imported, or is something else.
@@ -101,15 +119,29 @@ def load_experiment(name: str) -> Experiment:
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is a path or a module's, and so of no entry point."""
+    """Whether a name is a path or the name of a module, rather than of an entry point.
+
+    Args:
+        name: as it was typed.
+
+    Returns:
+        True or False.
+    """
     return name.endswith(".py") or os.sep in name or "/" in name or "." in name
 
 
 def load_own(name: str) -> Experiment:
-    """The experiment of a user's own: `./FILE.py`, a package's folder, or `PACKAGE.MODULE`.
+    """Loads a user's own experiment.
 
-    The module has it as EXPERIMENT, or by the name after a colon: `./FILE.py:NAME`. It finds the
-    modules beside its file, or below the working folder, as a script and `python -m` do.
+    Its module can import the modules beside its file, or below the working folder, as a script and
+    `python -m` can.
+
+    Args:
+        name: `./FILE.py`, a package's folder, or `PACKAGE.MODULE`. The module defines the
+            experiment as EXPERIMENT, or under the name after a colon: `./FILE.py:NAME`.
+
+    Returns:
+        The experiment.
 
     Raises:
         NotAnExperiment: there is no such file or module, importing it fails, or it has no
@@ -117,7 +149,8 @@ def load_own(name: str) -> Experiment:
     """
     place, colon, attribute = name.rpartition(":")
     if not colon or os.sep in attribute:
-        place, attribute = name, ATTRIBUTE
+        place = name
+        attribute = ATTRIBUTE
     is_path = place.endswith(".py") or "/" in place or os.sep in place
     module = _of_file(place) if is_path else _of_module(place)
     if not hasattr(module, attribute):
@@ -137,8 +170,7 @@ def _something_else(value, what: str, told: str) -> NotAnExperiment:
 
 
 def _of_file(place: str) -> ModuleType:
-    """The module of a file, or of a folder with __init__.py, under its plain name where that is
-    free."""
+    """Imports a file, or a folder with __init__.py, under its plain name if that is free."""
     path = pathlib.Path(place).resolve()
     file = path / "__init__.py" if path.is_dir() else path
     if not file.is_file():
@@ -168,7 +200,14 @@ def _of_module(name: str) -> ModuleType:
 
 
 def reason(error: BaseException) -> str:
-    """An error as part of a sentence, on one line."""
+    """An error as part of a sentence, on one line.
+
+    Args:
+        error: any error.
+
+    Returns:
+        Its text, after its type unless it is an ImportError.
+    """
     try:
         text = " ".join(str(error).split())
     except Exception:  # an error of others may not even have a text

@@ -1,7 +1,7 @@
 """The cells of a run: its settings expanded into arms, and arms into groups that share a program.
 
-An *arm* is a method or a cell of an ablation, each trained with the same seeds. Arms that differ
-only in sweepable numbers share one program: their lanes ride on one axis.
+An *arm* is a method or a cell of an ablation, trained with the same seeds as every other arm. Arms
+that differ only in sweepable numbers share one program: their lanes lie on one axis.
 """
 
 import dataclasses
@@ -15,21 +15,31 @@ from dgm_jax.run.settings import StudyConfig, names_of
 
 
 class Arm(NamedTuple):
-    """One cell of a run: a name and its settings."""
+    """One cell of a run.
+
+    Attributes:
+        name: of the arm.
+        config: its settings.
+    """
 
     name: str
     config: StudyConfig
 
 
 class Group(NamedTuple):
-    """Arms that one program trains: they differ in `swept`, sweepable numbers, only."""
+    """Arms that one program trains.
+
+    Attributes:
+        arms: the arms.
+        swept: the sweepable numbers in which they differ, and nothing else.
+    """
 
     arms: tuple[Arm, ...]
     swept: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """For progress and folder names."""
+        """A name for progress and folders."""
         return (
             self.arms[0].name
             if len(self.arms) == 1
@@ -40,8 +50,16 @@ class Group(NamedTuple):
 def validate(
     experiment: Experiment, config: StudyConfig, grid: dict[str, tuple] | None = None
 ) -> None:
-    """Raises `ConfigError` naming the setting, what it must be and what it is; looks at every cell
-    of the grid."""
+    """Checks the settings of every cell.
+
+    Args:
+        experiment: of the run.
+        config: its settings.
+        grid: {setting: values} of an ablation.
+
+    Raises:
+        ConfigError: a setting is wrong; the message names it, what it must be and what it is.
+    """
     for name in ("num_seeds", "num_steps", "log_every"):
         value = getattr(config, name)
         # seeds and steps are counted in int32
@@ -57,7 +75,7 @@ def validate(
 
 
 def _require_numbers(config: StudyConfig) -> None:
-    """Finite numbers, and integers that int32 holds, in which everything is counted."""
+    """Checks that numbers are finite and that integers fit int32, since all counters are int32."""
     for name in names_of(config):
         value = getattr(config, name)
         for number in value if isinstance(value, tuple) else (value,):
@@ -70,7 +88,20 @@ def _require_numbers(config: StudyConfig) -> None:
 def arms(
     experiment: Experiment, config: StudyConfig, grid: dict[str, tuple] | None = None
 ) -> list[Arm]:
-    """The cells of a run: every value of `arm_field` times every point of `grid`."""
+    """The cells of a run: every value of `arm_field` times every point of the grid.
+
+    Args:
+        experiment: of the run.
+        config: its settings.
+        grid: {setting: values} of an ablation.
+
+    Returns:
+        One arm for each cell.
+
+    Raises:
+        ConfigError: the grid names an unknown setting or several data sets, or a setting has no
+            values or equal ones.
+    """
     axes = dict(grid or {})
     known = names_of(config)
     for name in axes:
@@ -99,23 +130,37 @@ def arms(
 
 
 def with_settings(config: StudyConfig, chosen: dict[str, Any]) -> StudyConfig:
-    """`config` with one value for each chosen setting; a setting that is a list gets a list of that
-    one."""
+    """Settings with one value for each chosen setting.
+
+    Args:
+        config: the settings.
+        chosen: {setting: value}; a setting that is a list gets a list of that one value.
+
+    Returns:
+        The changed settings.
+    """
     values = {k: (v,) if isinstance(getattr(config, k), tuple) else v for k, v in chosen.items()}
     return dataclasses.replace(config, **values)
 
 
 def groups(experiment: Experiment, cells: list[Arm]) -> list[Group]:
-    """Cells that share a program: equal but for sweepable numbers. `swept` are those numbers in
-    which they differ."""
-    found: dict[Any, list[Arm]] = {}
+    """Groups cells that share a program because they differ only in sweepable numbers.
+
+    Args:
+        experiment: of the run.
+        cells: its arms.
+
+    Returns:
+        The groups, in the order of their first arms.
+    """
+    by_program: dict[Any, list[Arm]] = {}
     for cell in cells:
         numbers = [n for n in experiment.sweepable if isinstance(getattr(cell.config, n), float)]
         rest = dataclasses.replace(cell.config, **dict.fromkeys(numbers, 0.0))
-        found.setdefault(rest, []).append(cell)
-    return [Group(tuple(same), _differing(experiment, same)) for same in found.values()]
+        by_program.setdefault(rest, []).append(cell)
+    return [Group(tuple(same), _differing(experiment, same)) for same in by_program.values()]
 
 
 def _differing(experiment: Experiment, cells: list[Arm]) -> tuple[str, ...]:
     values = {n: {getattr(cell.config, n) for cell in cells} for n in experiment.sweepable}
-    return tuple(name for name, seen in values.items() if len(seen) > 1)
+    return tuple(name for name, different in values.items() if len(different) > 1)

@@ -1,4 +1,4 @@
-"""`dgm-jax check`: what a run would be, without training."""
+"""`dgm-jax check`: describes a run without training."""
 
 import contextlib
 import pathlib
@@ -19,11 +19,18 @@ from dgm_jax.terminal import console
 
 
 def check(job: Job, compiles: bool = True) -> int:
-    """Settings, data and shapes, without training: what would run, on what; with `compiles` also
-    how much memory it would need, from its compiled programs."""
+    """Checks settings, data and shapes without training, and prints what would run on what.
+
+    Args:
+        job: the run.
+        compiles: whether to compile the programs, to say also how much memory they need.
+
+    Returns:
+        The exit code.
+    """
     try:
-        told = memory.exhaustion_told(memory.advice(job.config))
-        with native.use_convolutions(job.launch.convolutions), told:
+        guard = memory.exhaustion_told(memory.advice(job.config))
+        with native.use_convolutions(job.launch.convolutions), guard:
             job = job.resolved()
             for sentence in job.chosen:
                 print(sentence)
@@ -37,9 +44,9 @@ def check(job: Job, compiles: bool = True) -> int:
 
 def _check(job: Job, cells: list[Arm], compiles: bool) -> None:
     experiment = job.experiment
-    found = variants(experiment, job.config, job.grid)
-    needed = [folders_of(experiment, variant.settings, _or_say_so) for variant in found]
-    inputs = shared_inputs(experiment, found, needed)
+    listed = variants(experiment, job.config, job.grid)
+    needed = [folders_of(experiment, variant.settings, _or_say_so) for variant in listed]
+    inputs = shared_inputs(experiment, listed, needed)
     print(f"data: {inputs.identity.get('identity', inputs.identity.get('name', 'none'))}")
     print(
         f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
@@ -57,14 +64,14 @@ def _check(job: Job, cells: list[Arm], compiles: bool) -> None:
         parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
         where = f"{lanes.failed_at.size} lanes by {compiled.strategy}, {compiled.layout}"
         print(f"{group.name}: {where}; parameters: {parameters}")
-        quiet = lambda what: contextlib.nullcontext()
-        programs.append(Programs(group, compiled, start_from, inputs.arrays, quiet))
+        silent = lambda what: contextlib.nullcontext()
+        programs.append(Programs(group, compiled, start_from, inputs.arrays, silent))
     if compiles:
         print(f"memory: {estimate.require_all_fit(programs, job.config, job.launch)}")
 
 
 def _or_say_so(need: Need) -> pathlib.Path | None:
-    found = finished_folder(need)
-    if found is None:
+    folder = finished_folder(need)
+    if folder is None:
         print(f"{need.experiment}: none in {need.folder} yet; a run trains it first")
-    return found
+    return folder

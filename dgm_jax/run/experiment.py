@@ -1,7 +1,7 @@
-"""What an experiment is: settings, and functions of a module that is imported when it runs.
+"""The description of an experiment: its settings, and functions that are imported when it runs.
 
-An `Experiment` is data, and its own module imports no JAX, so that flags are explained and
-refused at once. `run.main` drives it.
+An `Experiment` is data, and its own module imports no JAX, so that flags are explained and wrong
+ones refused at once. `run.main` runs it.
 """
 
 import dataclasses
@@ -24,11 +24,12 @@ Direction = Literal["higher", "lower"]
 
 
 class Inputs(NamedTuple):
-    """What a run sees.
+    """The data of a run.
 
-    arrays: a tree of arrays that is put on the devices.
-    identity: one dictionary for the record; a run that is resumed must see the same.
-    context: anything else that `build` and `figures` want (densities, class names).
+    Attributes:
+        arrays: a tree of arrays that is put on the devices.
+        identity: a dictionary for the record; a resumed run must see the same.
+        context: anything else that `build` and `figures` need (densities, class names).
     """
 
     arrays: Any
@@ -39,11 +40,12 @@ class Inputs(NamedTuple):
 class Need(NamedTuple):
     """A finished run of another experiment that a run reads.
 
-    experiment: its name, as `dgm-jax list` has it.
-    settings: {name: value} of those that are not at their defaults. A run that is not there or not
-        finished is trained first. None for a folder of the user's own: it must hold a finished run
-        already, whatever its settings are.
-    folder: where it is.
+    Attributes:
+        experiment: its name, as `dgm-jax list` has it.
+        settings: {name: value} of the settings that differ from their defaults. A run that is
+            missing or unfinished is trained first. None for a folder of the user's own: it must
+            hold a finished run already, whatever its settings are.
+        folder: where it is.
     """
 
     experiment: str
@@ -52,7 +54,13 @@ class Need(NamedTuple):
 
 
 class ArmResult(NamedTuple):
-    """A finished arm: its settings, and the last evaluation's arrays, [num_seeds, ...] each."""
+    """A finished arm.
+
+    Attributes:
+        name: of the arm.
+        config: its settings.
+        arrays: the last evaluation, {name: [num_seeds, ...]}.
+    """
 
     name: str
     config: Any
@@ -60,7 +68,7 @@ class ArmResult(NamedTuple):
 
 
 def _scalars(arrays, config, inputs) -> "dict[str, np.ndarray]":
-    """The evaluation's scalars, one number a seed: the default `finalise`."""
+    """The evaluation's scalars, one number for each seed: the default `finalise`."""
     del config, inputs
     return {name: value for name, value in arrays.items() if value.ndim == 1}
 
@@ -68,29 +76,30 @@ def _scalars(arrays, config, inputs) -> "dict[str, np.ndarray]":
 class Functions(NamedTuple):
     """The functions of an experiment; all but `load` and `build` may be left out.
 
-    load: `(settings, needed) -> Inputs`, checked before anything compiles. `settings` has those
-        that `Experiment.data_settings` names. `needed` is a tuple with the folder of each of
-        `needs`, or None where `dgm-jax check`, which trains nothing, finds no run there.
-    build: `(config, hyper, inputs) -> Task`, one seed's run as pure functions. `config` has all
-        settings but the sweepable ones, which are `hyper[name]`: a tracer where lanes of one
-        program differ in it, otherwise the number (or None) of the configuration.
-    needs: `settings -> (Need, ...)`, of the same settings as `load`.
-    model: `(config, hyper, dataset) -> core.Model`, the recipe that `build` uses, from what is on
-        record of the data (`Inputs.identity` as JSON has it: lists, no tuples), so that a trained
-        model can be loaded where the data are not. Parameters and state of its `init` have the
-        structure of a lane's. None where nothing is trained that could be used.
-    prompt: `(config, dataset, text) -> {name: value}`, keyword arguments of the model's `sample`
-        for a text; None where samples are not made from texts.
-    resolve: `config -> (config, sentences)`: settings that leave something open, such as data
-        "auto", as what they mean on this machine, before the run is recorded; and what to tell of
-        it.
-    validate: `config -> None`, raises `DgmError` on settings that no run could use.
-    finalise: `({name: [S, ...]}, config, inputs) -> {metric: [S]}` on the host, at every
-        evaluation; by default the scalars.
-    figures: `([ArmResult], inputs) -> {name: (figure, caption)}` at the end.
-    snapshots: `(ArmResult, inputs, step) -> ` the same for a picture at each evaluation.
-    references: `config -> [{"metric", "published", "spread", "source"}]`; `"context": True` in a
-        row says that the number is of other data or another protocol, so no verdict is given.
+    Attributes:
+        load: `(settings, needed) -> Inputs`, called before anything compiles. `settings` has those
+            that `Experiment.data_settings` names. `needed` has the folder of each of `needs`, or
+            None if `dgm-jax check`, which trains nothing, finds no run there.
+        build: `(config, hyper, inputs) -> Task`, one seed's run as pure functions. `config` has all
+            settings but the sweepable ones, which are `hyper[name]`: a tracer if lanes of one
+            program differ in it, otherwise the number (or None) of the configuration.
+        needs: `settings -> (Need, ...)`, of the same settings as `load`.
+        model: `(config, hyper, dataset) -> core.Model`, the recipe that `build` uses, from the
+            recorded description of the data (`Inputs.identity` as JSON has it: lists, no tuples),
+            so that a trained model can be loaded without the data. Parameters and state of its
+            `init` have the structure of a lane's. None if no usable model is trained.
+        prompt: `(config, dataset, text) -> {name: value}`, keyword arguments of the model's
+            `sample` for a text; None if samples are not made from texts.
+        resolve: `config -> (config, sentences)`: replaces settings that leave something open, such
+            as data "auto", by what they mean on this machine, before the run is recorded, and says
+            what was chosen.
+        validate: `config -> None`, raises `DgmError` on settings that no run could use.
+        finalise: `({name: [S, ...]}, config, inputs) -> {metric: [S]}` on the host, at every
+            evaluation; by default the scalars.
+        figures: `([ArmResult], inputs) -> {name: (figure, caption)}` at the end.
+        snapshots: `(ArmResult, inputs, step) -> ` the same for a picture at each evaluation.
+        references: `config -> [{"metric", "published", "spread", "source"}]`; `"context": True` in
+            a row says that the number is of other data or another protocol, so no verdict is given.
     """
 
     load: Callable[[Any, tuple], Inputs]
@@ -110,27 +119,31 @@ class Functions(NamedTuple):
 class Experiment:
     """Settings, functions, and how the result is shown.
 
-    config: a frozen dataclass derived from `StudyConfig`.
-    task: dotted name of the module that has the `Functions` under their names, imported when the
-        experiment runs. An experiment in one file gives the functions as fields instead; a field
-        stands before a function of the module.
-    sweepable: float settings that `build` takes from `hyper`. Lanes that differ in them alone
-        share a program; a grid over any other setting compiles a program for each value.
-    data_settings: the settings that `load` and `needs` read.
-    headline: metrics of the table on the terminal and of the report's first table; all of them are
-        in summary.json.
-    explanations: of metrics, for the report.
-    better: metric -> "higher" or "lower", for metrics that have a direction. Unless `rank_by` says
-        otherwise, the report ranks by the first of the headline that has one.
-    ranges: metric -> (least, most) value that it can have, None for an open end.
-    levels: metric -> the metric of a perfect sampler or a floor, which the report draws as a dashed
-        line in its chart.
-    arm_field: the setting, a tuple of names, that lists the arms.
-    read_where: {setting: {another: patterns}} of settings that not every cell reads: only one in
-        which each of the others has a value that matches a pattern (`fnmatch`). What is not named
-        here is read by all. A setting that no cell of a run reads is refused.
-    rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
-    chapter: the heading below which `dgm-jax list` has the experiment.
+    Attributes:
+        name: of the experiment.
+        config: a frozen dataclass derived from `StudyConfig`.
+        task: dotted name of the module that defines the `Functions` by their names, imported when
+            the experiment runs. An experiment in one file gives the functions as fields instead; a
+            field takes precedence over a function of the module.
+        sweepable: float settings that `build` takes from `hyper`. Lanes that differ only in them
+            share a program; a grid over any other setting compiles a program for each value.
+        data_settings: the settings that `load` and `needs` read.
+        headline: metrics of the table in the terminal and of the report's first table; summary.json
+            has all of them.
+        explanations: {metric: sentence} for the report.
+        better: metric -> "higher" or "lower", for metrics that have a direction. Unless `rank_by`
+            says otherwise, the report ranks by the first of the headline that has one.
+        ranges: metric -> (least, most) possible value, None for an open end.
+        levels: metric -> the metric of a perfect sampler or a floor, which the report draws as a
+            dashed line in its chart.
+        arm_field: the setting, a tuple of names, that lists the arms.
+        read_where: {setting: {another: patterns}} of settings that not every cell reads: only one
+            in which each of the others has a value that matches a pattern (`fnmatch`). All cells
+            read the other settings. A setting that no cell of a run reads is refused.
+        rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
+        chapter: the heading under which `dgm-jax list` shows the experiment.
+        load, build, needs, model, prompt, resolve, validate, finalise, figures, snapshots,
+            references: as in `Functions`.
     """
 
     name: str
@@ -176,26 +189,26 @@ class Experiment:
         _refuse(unknown, f"arm_field of {self.name}: {self.config.__name__} has no setting")
 
     def display(self) -> dict[str, Any]:
-        """What the report needs to know of the metrics, as summary.json has it."""
+        """Returns what the report needs to know about the metrics, as summary.json has it."""
         names = ("headline", "better", "ranges", "levels", "rank_by", "explanations")
         return {name: getattr(self, name) for name in names}
 
     @functools.cached_property
     def functions(self) -> Functions:
-        """The fields, and what is left of them from the module `task`.
+        """The functions: fields, and for the others those of the module `task`.
 
         Raises:
-            ConfigError: the module cannot be imported, or `load` or `build` is nowhere.
+            ConfigError: the module cannot be imported, or `load` or `build` is missing.
         """
         module = self._module()
-        found = {name: getattr(self, name) or getattr(module, name, None) for name in _NAMES}
+        functions = {name: getattr(self, name) or getattr(module, name, None) for name in _NAMES}
         for name in ("load", "build"):
-            if found[name] is None:
+            if functions[name] is None:
                 from dgm_jax.core import ConfigError
 
                 where = self.task or "its fields, and no task is named"
                 raise ConfigError(f"experiment {self.name} has no function {name} in {where}")
-        return Functions(**{name: value for name, value in found.items() if value is not None})
+        return Functions(**{name: value for name, value in functions.items() if value is not None})
 
     def _module(self):
         try:
@@ -206,17 +219,31 @@ class Experiment:
 
             *_, (frame, line) = traceback.walk_tb(error.__traceback__)
             place = f"{frame.f_code.co_filename}, line {line}"
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            message = f"experiment {self.name}: {self.task} cannot be imported: {said} ({place})"
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            message = f"experiment {self.name}: {self.task} cannot be imported: {cause} ({place})"
             raise ConfigError(message) from error
 
-    def data_view(self, config) -> SettingsView:
-        """What `load` and `needs` see of a configuration."""
+    def data_view(self, config: StudyConfig) -> SettingsView:
+        """Returns what `load` and `needs` see of a configuration.
+
+        Args:
+            config: the settings.
+
+        Returns:
+            The settings that `data_settings` names.
+        """
         why_not = f"load of {self.name} reads {{name}}: name it in Experiment.data_settings"
         return SettingsView(config, self.data_settings, why_not)
 
-    def build_view(self, config) -> tuple[SettingsView, dict[str, Any]]:
-        """What `build` sees of a configuration: (all that is not sweepable, {sweepable: value})."""
+    def build_view(self, config: StudyConfig) -> tuple[SettingsView, dict[str, Any]]:
+        """Returns what `build` sees of a configuration.
+
+        Args:
+            config: the settings.
+
+        Returns:
+            All settings that are not sweepable, and {sweepable: value}.
+        """
         rest = [name for name in names_of(config) if name not in self.sweepable]
         why_not = f"{{name}} of {self.name} is sweepable: build takes hyper['{{name}}']"
         hyper = {name: getattr(config, name) for name in self.sweepable}

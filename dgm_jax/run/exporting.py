@@ -1,4 +1,4 @@
-"""`dgm-jax export`: a trained model as files that need this library no more.
+"""`dgm-jax export`: a trained model as files that can be used without this library.
 
     model.safetensors   parameters and state of one seed, and model.json, which describes them
     sample.stablehlo    the sampler, as `jax.export` serializes it for one or several platforms
@@ -13,7 +13,7 @@ The sampler takes the arrays of the file by their names and the data of a key:
     arrays = safetensors.numpy.load_file("model.safetensors")
     samples = program.call(arrays, jax.random.key_data(jax.random.key(0)))
 
-Flags are understood, and wrong ones refused, before JAX is imported.
+Flags are parsed, and wrong ones refused, before JAX is imported.
 """
 
 import dataclasses
@@ -26,16 +26,18 @@ if TYPE_CHECKING:
     from dgm_jax.run.loading import Trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-MODEL, PROGRAM, CARD = "model", "sample.stablehlo", "README.md"
+MODEL = "model"
+PROGRAM = "sample.stablehlo"
+CARD = "README.md"
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Writes a trained model of a run as files that need this library no more: its arrays, its
+    """Writes a trained model of a run as files that work without this library: its arrays, its
     sampler as a portable program, and a model card."""
 
     arm: str | None = None
-    """Which arm; needed where the run has several."""
+    """Name of the arm; needed if the run has several."""
     seed: int = 0
     """Which seed, from 0."""
     which: Literal["last", "best"] = "last"
@@ -43,17 +45,25 @@ class ExportConfig:
     num: int = 16
     """Samples that one call of the program draws."""
     platforms: tuple[Literal["cpu", "cuda", "tpu"], ...] = PLATFORMS
-    """What the program is lowered for."""
+    """Platforms that the program is compiled for."""
     experiment: str | None = None
-    """Of a run of your own that `dgm-jax list` does not have: ./FILE.py or PACKAGE.MODULE."""
+    """The run's experiment if `dgm-jax list` does not have it: ./FILE.py or PACKAGE.MODULE."""
     out: str = "exported"
     """Folder for the files; it must be new or empty."""
     license: str = "other"
-    """Of the trained model, as its card says it; that of the data may bind you."""
+    """Licence of the trained model, for its card; the licence of the data may bind you, too."""
 
 
 def export(folder: str, settings: ExportConfig) -> int:
-    """Exports the model of the run in a folder, as the flags say; returns the exit code."""
+    """Exports the model of a run.
+
+    Args:
+        folder: of the run.
+        settings: the flags.
+
+    Returns:
+        The exit code.
+    """
     with signals.importing():
         from dgm_jax.core import DgmError
 
@@ -81,8 +91,8 @@ def _export(folder: str, settings: ExportConfig) -> str:
         not out.exists() or out.is_dir() and not any(out.iterdir()),
         f"out must be a new or an empty folder, and {out} is neither",
     )
-    own = given(settings.experiment)
-    trained = load(folder, settings.arm, settings.seed, which=settings.which, experiment=own)
+    experiment = given(settings.experiment)
+    trained = load(folder, settings.arm, settings.seed, which=settings.which, experiment=experiment)
     tree = {"params": trained.params, "state": trained.state}
     program, about = _program(trained, tree, settings)
     about |= {"date": environment.utc_now(), "experiment": trained.experiment.name}
@@ -99,7 +109,7 @@ def _export(folder: str, settings: ExportConfig) -> str:
 
 
 def _program(trained: "Trained", tree, settings: ExportConfig) -> tuple[bytes, dict[str, Any]]:
-    """The serialized sampler, and its record: versions, platforms, inputs and output."""
+    """The serialized sampler, and its description: versions, platforms, inputs and output."""
     import jax
     import jax.export
 
@@ -113,8 +123,8 @@ def _program(trained: "Trained", tree, settings: ExportConfig) -> tuple[bytes, d
 
     def sample(arrays, key_data):
         model = weights.assembled(arrays, shapes)
-        drawn = jax.random.wrap_key_data(key_data)
-        return trained.model.sample(model["params"], model["state"], drawn, settings.num)
+        sampling_key = jax.random.wrap_key_data(key_data)
+        return trained.model.sample(model["params"], model["state"], sampling_key, settings.num)
 
     # Custom calls of this library could not be run without it.
     with use_convolutions("lax"):

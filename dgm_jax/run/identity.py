@@ -1,18 +1,22 @@
-"""What the checkpoints of a run must agree with before they are taken for its own."""
+"""What the checkpoints of a run must match before the run continues from them."""
 
 from typing import NamedTuple
 
 from dgm_jax import native
-from dgm_jax.core import has_kernels, json_values
+from dgm_jax.core import Lane, has_kernels, json_values
+from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run.cells import Group
 from dgm_jax.store import environment
 
 
 class RunIdentity(NamedTuple):
-    """A run among all others.
+    """What tells a run from all others.
 
-    run_id: the random name that its folder got when it began; a copy of the folder has it too.
-    experiment: its name. settings: as config.json has them. data: the identity of its inputs.
+    Attributes:
+        run_id: the random name that its folder got when it began; copies of the folder keep it.
+        experiment: its name.
+        settings: as config.json has them.
+        data: the identity of its inputs.
     """
 
     run_id: str
@@ -20,13 +24,16 @@ class RunIdentity(NamedTuple):
     settings: dict
     data: dict
 
-    def of_group(self, group: Group, compiled, lanes) -> dict:
-        """Of one program's checkpoints: the run, the arms, and what decides about their bits.
+    def of_group(self, group: Group, compiled: Distributed, lanes: Lane) -> dict:
+        """The identity of a program's checkpoints: the run, the arms, and what decides their bits.
 
         Args:
             group: the arms.
-            compiled: their `parallel.Distributed`.
+            compiled: their program.
             lanes: arrays or shapes.
+
+        Returns:
+            A dictionary of JSON values.
         """
         identity = self._asdict() | {
             "arms": [arm.name for arm in group.arms],
@@ -39,8 +46,16 @@ class RunIdentity(NamedTuple):
         return json_values.plain(identity, "identity")
 
 
-def convolutions_of(compiled, lanes) -> str | None:
-    """What computes the convolutions; None for networks that have none."""
+def convolutions_of(compiled: Distributed, lanes: Lane) -> str | None:
+    """The implementation that computes the convolutions.
+
+    Args:
+        compiled: the program of a group.
+        lanes: arrays or shapes.
+
+    Returns:
+        Its name; None for networks without convolutions.
+    """
     if not has_kernels(lanes.train_state.params):
         return None
     return native.convolutions(platform=compiled.platform)

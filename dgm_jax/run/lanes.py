@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax import parallel, training
-from dgm_jax.core import require
+from dgm_jax.core import Array, Key, require
+from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run import memory
 from dgm_jax.run.cells import Group
 from dgm_jax.run.experiment import Experiment, Inputs
@@ -12,14 +13,29 @@ from dgm_jax.run.settings import LaunchConfig, StudyConfig
 
 
 def distribute_group(
-    experiment: Experiment, launch: LaunchConfig, group: Group, inputs: Inputs, keys, hyper
-):
-    """The group's program over all its lanes: `parallel.Distributed`.
+    experiment: Experiment,
+    launch: LaunchConfig,
+    group: Group,
+    inputs: Inputs,
+    keys: Key,
+    hyper: dict[str, Array],
+) -> Distributed:
+    """Builds a group's program over all its lanes.
 
-    hyper: {name: float32[L]} of the settings in which lanes differ.
+    Args:
+        experiment: of the run.
+        launch: how it is launched.
+        group: the arms.
+        inputs: the data.
+        keys: [L], one for each lane.
+        hyper: {name: float32[L]} of the settings in which lanes differ.
+
+    Returns:
+        The program, not compiled.
 
     Raises:
-        ConfigError: what cannot be built or shared, and lanes whose state alone does not fit.
+        ConfigError: the program cannot be built or its batches cannot be shared, or the state of
+            its lanes does not fit into memory.
     """
     config, fixed = experiment.build_view(group.arms[0].config)
     build = experiment.functions.build
@@ -32,21 +48,37 @@ def distribute_group(
 
 
 def devices_of(launch: LaunchConfig) -> list:
-    """The first `num_devices`, or all for 0."""
-    there = jax.devices()
-    require(
-        0 <= launch.num_devices <= len(there),
-        f"num_devices must be 0 (all) to {len(there)}, got {launch.num_devices}",
-    )
-    return there[: launch.num_devices] or there
+    """The devices that a run uses.
 
+    Args:
+        launch: how it is launched.
 
-def lanes_of(group: Group, config: StudyConfig):
-    """Keys [L] and hyper-parameters [L] of a group: its arms one after the other, the same seeds in
-    each.
+    Returns:
+        The first `num_devices`, or all for 0.
 
     Raises:
-        ConfigError: so many that their keys alone do not fit.
+        ConfigError: there are not so many.
+    """
+    available = jax.devices()
+    require(
+        0 <= launch.num_devices <= len(available),
+        f"num_devices must be 0 (all) to {len(available)}, got {launch.num_devices}",
+    )
+    return available[: launch.num_devices] or available
+
+
+def lanes_of(group: Group, config: StudyConfig) -> tuple[Key, dict[str, Array]]:
+    """The lanes of a group: its arms one after the other, with the same seeds in each.
+
+    Args:
+        group: the arms.
+        config: settings of the study.
+
+    Returns:
+        Keys [L] and hyper-parameters {name: float32[L]}.
+
+    Raises:
+        ConfigError: there are so many lanes that their keys alone do not fit into memory.
     """
     memory.require_keys_fit(len(group.arms) * config.num_seeds, jax.devices()[0])
     root = jax.random.key(config.seed)

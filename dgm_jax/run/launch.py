@@ -1,8 +1,6 @@
 """From settings to a finished run folder.
 
-`run` trains what the run needs of other experiments, loads data, and for each group of arms walks
-over the chunks of one compiled program: a row, a picture, a checkpoint, a look at the signals. A
-run that was killed continues at its newest checkpoint and ends with the same bits.
+A run that was killed continues at its newest checkpoint and ends with the same bits.
 """
 
 import contextlib
@@ -27,7 +25,7 @@ from dgm_jax.run.lanes import devices_of
 from dgm_jax.run.models import criterion
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.profile import Profile
-from dgm_jax.run.settings import LaunchConfig, StudyConfig
+from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import CONFIG, METRICS, read_environment, read_summary
 from dgm_jax.store.records import safe_name
@@ -49,14 +47,15 @@ class Job(NamedTuple):
     chosen: tuple[str, ...] = ()  # sentences on settings that were left open
 
     def resolved(self) -> "Job":
-        """The job with nothing left open."""
+        """Returns the job with nothing left open."""
         config, sentences = self.experiment.functions.resolve(self.config)
         return self._replace(config=config, chosen=sentences)
 
     def cells(self, say: Callable[[str], None] | None = None) -> tuple["Job", list[Arm]]:
-        """The job with its arms in the configuration only, and its valid cells; `say` gets
-        sentences on settings without effect."""
-        field, grid, config = self.experiment.arm_field, dict(self.grid), self.config
+        """Returns the job with arms only in `config`, and its cells; `say` gets unread settings."""
+        field = self.experiment.arm_field
+        grid = dict(self.grid)
+        config = self.config
         if field in grid:  # as if its flag had been given
             config = dataclasses.replace(config, **{field: grid.pop(field)})
         validate(self.experiment, config, grid)
@@ -67,27 +66,36 @@ class Job(NamedTuple):
         return self._replace(config=config, grid=grid), cells
 
     def settings(self) -> dict:
-        """As config.json has them."""
+        """Returns the settings as config.json has them."""
         grid = {"grid": {k: list(v) for k, v in self.grid.items()}} if self.grid else {}
         return dataclasses.asdict(self.config) | grid
 
     def inputs(self, progress: Progress) -> Inputs:
-        """The data of all cells; what the run needs of other experiments is trained first."""
-        found = variants(self.experiment, self.config, self.grid)
+        """Loads the data of all cells; runs of other experiments that it needs come first."""
+        listed = variants(self.experiment, self.config, self.grid)
         obtain = lambda need: _or_train(need, self.launch, progress)
-        needed = [folders_of(self.experiment, variant.settings, obtain) for variant in found]
+        needed = [folders_of(self.experiment, variant.settings, obtain) for variant in listed]
         with progress.phase("loading data"):
-            return shared_inputs(self.experiment, found, needed)
+            return shared_inputs(self.experiment, listed, needed)
 
 
 def run(job: Job, command: Command | None) -> int:
-    """Runs to the end; returns the exit code. A signal is raised as `Interrupted`."""
+    """Trains a run to the end; a signal is raised as `Interrupted`.
+
+    Args:
+        job: the run.
+        command: what was typed, if anything.
+
+    Returns:
+        The exit code.
+    """
     folder = _folder(job.experiment, job.launch)
     try:
         convolutions = native.use_convolutions(job.launch.convolutions)
         with watch_signals() as stop, convolutions, Progress(job.launch.progress) as progress:
             stop.outlook = lambda: stopped.outlook(job.experiment, folder, command)
-            stop.notify, stop.close = progress.notice, progress.close
+            stop.notify = progress.notice
+            stop.close = progress.close
             job = job.resolved()
             for sentence in job.chosen:
                 progress.notice(sentence)
@@ -103,24 +111,28 @@ def run(job: Job, command: Command | None) -> int:
         return RunDirectoryError.exit_code
 
 
-def folders_of(experiment: Experiment, settings, obtain) -> tuple[pathlib.Path | None, ...]:
-    """The folder of each need, from `obtain(need)`."""
+def folders_of(
+    experiment: Experiment, settings: SettingsView, obtain: Callable[[Need], pathlib.Path | None]
+) -> tuple[pathlib.Path | None, ...]:
+    """The folders of all needs.
+
+    Args:
+        experiment: whose needs they are.
+        settings: what `needs` reads.
+        obtain: returns the folder of a need.
+    """
     return tuple(obtain(need) for need in experiment.functions.needs(settings))
 
 
 def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.Path:
-    """The folder of a finished run; one that is missing is trained under this run's progress.
-
-    `devices` and `strategy` decide about its bits, so they are the defaults whatever this run's
-    are.
-    """
-    found = finished_folder(need)
-    if found is not None:
-        return found
+    """The folder of a finished run, which is trained first if it is missing."""
+    finished = finished_folder(need)
+    if finished is not None:
+        return finished
     experiment = needed_experiment(need)
     config = experiment.config(**(need.settings or {}))
     folder = pathlib.Path(need.folder)
-    own = LaunchConfig(
+    own_launch = LaunchConfig(  # devices and strategy decide its bits: always the defaults
         out=need.folder,
         resume=(folder / CONFIG).exists(),
         num_devices=launch.num_devices,
@@ -128,7 +140,7 @@ def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.P
         progress=launch.progress,
     )
     progress.notice(f"first, since this run needs it: {need.experiment} in {folder}")
-    summary = _complete(Job(experiment, config, own, {}), folder, progress)
+    summary = _complete(Job(experiment, config, own_launch, {}), folder, progress)
     signals.check()
     require(_exit_code(summary) == 0, f"{need.experiment} in {folder}: every seed diverged")
     return folder
@@ -174,7 +186,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
 
 
 def _draw(run: Run, results: list[ArmOutcome]) -> None:
-    """The pictures of a run at its end."""
+    """Saves the final pictures of a run."""
     arm_results = [result.arm_result for result in results]
     pictures = run.experiment.functions.figures(arm_results, run.inputs)
     for name, (figure, caption) in pictures.items():
@@ -182,7 +194,7 @@ def _draw(run: Run, results: list[ArmOutcome]) -> None:
 
 
 def _show(job: Job, summary: dict, report: pathlib.Path) -> None:
-    """The headline on standard output. That it cannot be written there does not undo the run."""
+    """Prints the headline. If it cannot be written, the run is finished all the same."""
     experiment = job.experiment
     text = [
         format_sweep(summary, experiment.display())
@@ -200,13 +212,14 @@ def _show(job: Job, summary: dict, report: pathlib.Path) -> None:
 
 
 def _exit_code(summary: dict) -> int:
-    """6 where every seed of every arm has failed, else 0."""
+    """6 if every seed of every arm has failed, else 0."""
     total = len(summary.get("arms", ())) * summary.get("num_seeds", 0)
     return DIVERGED if total and len(summary.get("failed_seeds", ())) == total else 0
 
 
 def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutcome]]:
-    experiment, clock = job.experiment, Clock(time.monotonic())
+    experiment = job.experiment
+    clock = Clock(time.monotonic())
     inputs = job.inputs(progress)
     directory.compare(dataset=inputs.identity)
     names = tuple(cell.name for cell in cells)
@@ -232,8 +245,10 @@ def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
 
 
 def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
-    """What summary.json says, with metrics by arm."""
-    clock, config, rank = run.clock, run.config, run.experiment.rank_by
+    """The content of summary.json, with metrics by arm."""
+    clock = run.clock
+    config = run.config
+    rank = run.experiment.rank_by
     metrics = {r.arm_result.name: _over_seeds(r.metrics) for r in results}
     reference = [
         {**row, "arm": r.arm_result.name}

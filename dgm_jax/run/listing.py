@@ -20,23 +20,32 @@ OTHERS = "Others"
 
 
 class Entry(NamedTuple):
-    """What a list says of an experiment."""
+    """An experiment in the list.
+
+    Attributes:
+        chapter: its heading.
+        about: the first paragraph of its module's docstring.
+    """
 
     chapter: str
     about: str
 
 
 def listed() -> str:
-    """All experiments: a heading for each chapter, below it a line for each of its experiments."""
-    found = {name: _read(entry) for name, entry in sorted(catalogue.experiments().items())}
-    width = max(map(len, found), default=0)
-    chapters = dict.fromkeys((*CHAPTERS, *sorted({entry.chapter for entry in found.values()})))
+    """Lists all experiments as text.
+
+    Returns:
+        A heading for each chapter, and below it a line for each of its experiments.
+    """
+    entries = {name: _read(entry) for name, entry in sorted(catalogue.experiments().items())}
+    width = max(map(len, entries), default=0)
+    chapters = dict.fromkeys((*CHAPTERS, *sorted({entry.chapter for entry in entries.values()})))
     chapters.pop(OTHERS, None)
     lines = []
     for chapter in (*chapters, OTHERS):
-        names = [name for name in found if found[name].chapter == chapter]
+        names = [name for name in entries if entries[name].chapter == chapter]
         lines += [chapter] if names else []
-        rows = [f"  {name.ljust(width)}  {found[name].about}".rstrip() for name in names]
+        rows = [f"  {name.ljust(width)}  {entries[name].about}".rstrip() for name in names]
         lines += [row.replace("\n", "\\n") for row in rows]
     return "\n".join(lines)
 
@@ -53,7 +62,7 @@ def _read(entry: EntryPoint) -> Entry:
 
 
 def _syntax_of(module: str) -> ast.Module:
-    """A module's source, parsed; only the packages that it lies in are imported."""
+    """A module's source, parsed; only the packages that contain it are imported."""
     spec = importlib.util.find_spec(module)
     if spec is None:
         raise ImportError(f"there is no module {module}")

@@ -11,8 +11,10 @@ REFRESH_SECONDS = 30  # after which a browser reads the page again
 
 
 class LiveReport:
-    """Rewrites report.html after every `report_every`-th evaluation but the last, whose page is the
-    finished run's."""
+    """Rewrites report.html after every `report_every`-th evaluation.
+
+    The last evaluation is left out, since the finished run writes its own page.
+    """
 
     def __init__(
         self,
@@ -22,15 +24,32 @@ class LiveReport:
         directory: RunDirectory,
         progress: Progress,
     ):
-        """Raises `ConfigError` where `report_every` is negative."""
+        """Prepares the report of a run.
+
+        Args:
+            experiment: of the run.
+            config: its settings.
+            launch: how it is launched.
+            directory: its folder.
+            progress: gets a notice if the page cannot be written.
+
+        Raises:
+            ConfigError: `report_every` is negative.
+        """
         every = launch.report_every
         require(every >= 0, f"report_every must be at least 0, got {every}")
-        self._display, self._config, self._every = experiment.display(), config, every
-        self._directory, self._progress = directory, progress
+        self._display = experiment.display()
+        self._config = config
+        self._every = every
+        self._directory = directory
+        self._progress = progress
 
     def update(self, step: int) -> None:
-        """Writes the page where it is due. That it cannot be written costs a notice, not the
-        run."""
+        """Writes the page if it is due. A failure is reported and does not end the run.
+
+        Args:
+            step: number of steps made.
+        """
         count, rest = divmod(step, self._config.log_every)
         due = self._every and not rest and count % self._every == 0
         if not due or step >= self._config.num_steps:

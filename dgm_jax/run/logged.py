@@ -1,4 +1,4 @@
-"""The rows of metrics.jsonl compared with the checkpoints that a run goes on from."""
+"""Compares the rows of metrics.jsonl with the checkpoints from which a run continues."""
 
 from dgm_jax.core import RunDirectoryError, require
 from dgm_jax.run.cells import Group
@@ -8,8 +8,16 @@ from dgm_jax.store.directory import RunDirectory
 
 
 def logged_steps(config: StudyConfig, parent: dict | None, step: int) -> set[int]:
-    """Steps up to `step` that have a row: every `log_every`-th, and the last one, of this run and
-    of those that it goes on from."""
+    """The steps with a row: every `log_every`-th, and the last one of this run and of its parents.
+
+    Args:
+        config: settings of the study.
+        parent: the record of the run that this one continues, if any.
+        step: the last step.
+
+    Returns:
+        Steps up to `step`.
+    """
     ends = {step}
     while parent:
         ends.add(parent["num_steps"])
@@ -26,7 +34,7 @@ def settle(
     step: int,
     rows: list[dict],
 ) -> list[str]:
-    """Gives the arms of a group the rows of the steps that were logged, as far as they are there.
+    """Leaves in metrics.jsonl exactly the rows of a group's logged steps, as far as they exist.
 
     Args:
         directory: of the run.
@@ -34,7 +42,7 @@ def settle(
         group: arms that are at `step`.
         arm_names: those of the whole run.
         step: of their checkpoint.
-        rows: those that the checkpoint has.
+        rows: those in the checkpoint.
 
     Returns:
         Sentences about what was wrong.
@@ -44,11 +52,17 @@ def settle(
 
 
 def require_hardly_begun(directory: RunDirectory, config: StudyConfig, group: Group) -> None:
-    """Without a checkpoint there may be the rows of the first logged step, which are written before
-    it, and no others.
+    """Requires that arms without a checkpoint have no rows past the first logged step.
+
+    The rows of that step are written before its checkpoint, so they may exist.
+
+    Args:
+        directory: of the run.
+        config: its settings.
+        group: the arms.
 
     Raises:
-        RunDirectoryError: there are, so the checkpoints that they belong to are lost.
+        RunDirectoryError: there are later rows, so the checkpoints that they belong to are lost.
     """
     names = {arm.name for arm in group.arms}
     steps = [row.get("step") for row in directory.read_rows() if row.get("arm") in names]

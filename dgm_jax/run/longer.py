@@ -1,7 +1,8 @@
-"""More steps than a finished run had: a run of its own that begins with the other one's end.
+"""More steps than a finished run had: a new run that begins at the end of the other one.
 
-Its folder gets the rows and, sealed anew, the last checkpoint of the finished run: parameters,
-model state, state of the optimizers and keys. From then on it needs nothing of the other folder.
+Its folder gets the rows and, under its own identity, the last checkpoint of the finished run:
+parameters, model state, state of the optimizers and keys. After that it does not need the other
+folder.
 """
 
 import contextlib
@@ -29,7 +30,15 @@ from dgm_jax.training.checkpoint import Checkpoints
 
 
 class Ended(NamedTuple):
-    """Where a group of arms of the finished run ended, and its program in the longer run."""
+    """Where a group of arms of the finished run ended.
+
+    Attributes:
+        group: the arms, in the longer run.
+        compiled: their program in the longer run.
+        step: the last step.
+        lanes: the state there.
+        rows: the last rows.
+    """
 
     group: Group
     compiled: Any
@@ -39,16 +48,25 @@ class Ended(NamedTuple):
 
 
 def run(job: Job, num_steps: int, out: str, stretch_schedule: bool) -> int:
-    """Trains the finished run in `job.launch.out` on to `num_steps` steps, in the folder `out`.
+    """Continues a finished run to `num_steps` steps, in a new folder.
 
-    Returns the exit code.
+    Args:
+        job: the finished run, in the folder `job.launch.out`.
+        num_steps: of the longer run.
+        out: its folder.
+        stretch_schedule: whether to continue even if the steps already made would have been others
+            under `num_steps`.
+
+    Returns:
+        The exit code.
 
     Raises:
-        DgmError: the run is not finished, has no more checkpoints or as many steps already; `out`
-            is no new folder; the steps already made would have been others under `num_steps`, and
-            `stretch_schedule` does not ask for that.
+        DgmError: the run is not finished, its checkpoints are lost, or it has as many steps
+            already; `out` is no new folder; the steps already made would have been others under
+            `num_steps`, and `stretch_schedule` is False.
     """
-    folder, target = pathlib.Path(job.launch.out), pathlib.Path(out)
+    folder = pathlib.Path(job.launch.out)
+    target = pathlib.Path(out)
     summary = _require_finished(folder, job, num_steps)
     _require_new(target, folder, out)
     config = dataclasses.replace(job.config, num_steps=num_steps)
@@ -71,8 +89,9 @@ def run(job: Job, num_steps: int, out: str, stretch_schedule: bool) -> int:
 
 
 def _require_finished(folder: pathlib.Path, job: Job, num_steps: int) -> dict:
-    """The summary of the run that is to go on."""
-    summary, before = reading.read_summary(folder), job.config.num_steps
+    """The summary of the run to be continued."""
+    summary = reading.read_summary(folder)
+    before = job.config.num_steps
     require(
         summary is not None,
         f"{folder} is not finished: finish it first by `dgm-jax resume {folder}`",
@@ -106,8 +125,10 @@ def _ends(
     job: Job, longer: Job, inputs: Inputs, progress: Progress, stretch_schedule: bool
 ) -> list[Ended]:
     """The last state of each group, and its program under the longer run's settings."""
-    (job, cells), (longer, more_cells) = job.cells(), longer.cells()
-    stored, found = reading.read_config(job.launch.out), []
+    job, cells = job.cells()
+    longer, more_cells = longer.cells()
+    stored = reading.read_config(job.launch.out)
+    ended = []
     identity = RunIdentity(stored.run_id, stored.experiment, stored.settings, inputs.identity)
     pairs = zip(groups(job.experiment, cells), groups(job.experiment, more_cells), strict=True)
     for before, after in pairs:
@@ -121,8 +142,8 @@ def _ends(
                 _require_same_steps(short, long, before, keys, hyper, inputs, longer)
         shapes = short.abstract(keys, hyper)
         folder = pathlib.Path(job.launch.out) / reading.CHECKPOINTS
-        own, name = identity.of_group(before, short, shapes), records.safe_name(before.name)
-        step, lanes, rows = _last(folder / name, own, shapes)
+        sealed = identity.of_group(before, short, shapes)
+        step, lanes, rows = _last(folder / records.safe_name(before.name), sealed, shapes)
         failed = np.all(jax.device_get(lanes.failed_at) >= 0)
         require(
             step == job.config.num_steps or bool(failed),
@@ -130,12 +151,12 @@ def _ends(
             f" the last one, {job.config.num_steps}",
             RunDirectoryError,
         )
-        found.append(Ended(after, long, step, lanes, rows))
-    return found
+        ended.append(Ended(after, long, step, lanes, rows))
+    return ended
 
 
 def _last(folder: pathlib.Path, identity: dict, shapes: Lane) -> tuple[int, Lane, list[dict]]:
-    """(step, lanes, rows) of the newest checkpoint; the folder stays as it is."""
+    """(step, lanes, rows) of the newest checkpoint; leaves the folder unchanged."""
     missing = f"{folder} has no checkpoint, and without one there is nothing to go on from"
     require(folder.is_dir(), missing, RunDirectoryError)
     with contextlib.closing(Checkpoints(folder, identity, read_only=True)) as checkpoints:
@@ -146,8 +167,10 @@ def _last(folder: pathlib.Path, identity: dict, shapes: Lane) -> tuple[int, Lane
 
 
 def _require_same_steps(short, long, group: Group, keys, hyper, inputs: Inputs, longer: Job):
-    """That `num_steps` plays no part in the first state and in a step: the programs are equal, text
-    for text."""
+    """Requires that `num_steps` affects neither the first state nor a step.
+
+    The programs are compared as text.
+    """
     texts = [
         (
             compiled.init.lower(keys, hyper).as_text(),
@@ -172,8 +195,9 @@ def _begin(
     parent: dict,
     progress: Progress,
 ) -> None:
-    """Makes the folder of the longer run, whole or not at all."""
-    (longer, cells), config = longer.cells(), longer.config
+    """Makes the folder of the longer run, completely or not at all."""
+    config = longer.config
+    longer, cells = longer.cells()
     names = tuple(cell.name for cell in cells)
     part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     asked = dataclasses.asdict(longer.launch)
@@ -184,8 +208,9 @@ def _begin(
             _copy_rows(pathlib.Path(parent["folder"]), part)
             for end in ended:
                 _save(directory, inputs, end)
-                for said in logged.settle(directory, config, end.group, names, end.step, end.rows):
-                    progress.notice(said)
+                wrong = logged.settle(directory, config, end.group, names, end.step, end.rows)
+                for sentence in wrong:
+                    progress.notice(sentence)
         if target.exists():
             target.rmdir()
         part.rename(target)

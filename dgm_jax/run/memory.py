@@ -1,15 +1,15 @@
-"""How much memory there is, whether the state of a run's lanes and its data can fit at all, and
-what is said where memory is exhausted all the same.
+"""How much memory there is, and whether the lanes and the data of a run can fit at all.
 
-State and data are known before anything is compiled. The working memory of the programs comes on
-top (`run.estimate`), so a run that is not refused here may still be too large.
+Their sizes are known before anything is compiled. The working memory of the programs comes on top
+(`run.estimate`), so a run that is not refused here may still be too large. Where memory is
+exhausted nevertheless, the error says what to lower.
 """
 
 import contextlib
 import math
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import psutil
@@ -23,17 +23,28 @@ _OWN_GROUPS = pathlib.Path("/proc/self/cgroup")  # lines such as 0::/user.slice/
 
 
 class Memory(NamedTuple):
-    """Bytes that there are, and whose they are, in words."""
+    """An amount of memory.
+
+    Attributes:
+        num_bytes: how much.
+        owner: whose it is, in words.
+    """
 
     num_bytes: int
     owner: str
 
 
-def memory_of(device) -> Memory:
-    """What all programs on a device may hold.
+def memory_of(device: Any) -> Memory:
+    """The memory that all programs on a device may hold together.
 
-    A GPU or TPU says it itself. A CPU has the machine's memory, or less where a control group
-    limits the process.
+    A GPU or TPU reports it. A CPU has the machine's memory, or less if a control group limits the
+    process.
+
+    Args:
+        device: a `jax.Device`.
+
+    Returns:
+        The memory.
     """
     statistics = device.memory_stats() if device.platform != "cpu" else None
     if statistics and statistics.get("bytes_limit"):
@@ -43,33 +54,42 @@ def memory_of(device) -> Memory:
     return min([machine, *(Memory(limit, "the control group") for limit in limits)])
 
 
-def taken_of(device) -> int:
-    """Bytes that are held already: of the device, or of this process where it is a CPU."""
+def taken_of(device: Any) -> int:
+    """The memory that is held already.
+
+    Args:
+        device: a `jax.Device`.
+
+    Returns:
+        Bytes held on the device, or by this process for a CPU.
+    """
     if device.platform == "cpu":
         return psutil.Process().memory_info().rss
     return int((device.memory_stats() or {}).get("bytes_in_use", 0))
 
 
 def _limit_files() -> list[pathlib.Path]:
-    """Where limits may stand: for the process's control group and all that it lies in, by either
-    version of control groups."""
+    """The files that may have a limit: of the process's control group and of all that contain it.
+
+    Both versions of control groups are covered.
+    """
     try:
         lines = _OWN_GROUPS.read_text().splitlines()
     except OSError:
         lines = []
     owned = [line.split(":", 2)[2].strip("/") for line in lines if line.count(":") >= 2]
-    found: dict[pathlib.Path, None] = {}
+    files: dict[pathlib.Path, None] = {}
     for root, name in (_GROUPS, "memory.max"), (_GROUPS / "memory", "memory.limit_in_bytes"):
-        for own in ("", *owned):
-            folder = root / own
+        for group in ("", *owned):
+            folder = root / group
             while folder.is_relative_to(root):
-                found[folder / name] = None
+                files[folder / name] = None
                 folder = folder.parent
-    return list(found)
+    return list(files)
 
 
 def _limit_in(file: pathlib.Path) -> int | None:
-    """The limit of the control group that a file states; None for none, or no such file."""
+    """The limit that a control group's file states; None without a limit or a file."""
     try:
         text = file.read_text().strip()
     except OSError:
@@ -78,16 +98,29 @@ def _limit_in(file: pathlib.Path) -> int | None:
 
 
 def in_use(devices: list) -> int | None:
-    """Bytes held now: on the fullest of the devices, or on CPU by the process; None where a device
-    does not say."""
+    """The memory that is held now.
+
+    Args:
+        devices: those of a run.
+
+    Returns:
+        Bytes on the fullest device, or of the process for CPUs; None if no device reports it.
+    """
     if devices[0].platform == "cpu":
         return psutil.Process().memory_info().rss
-    held = [(device.memory_stats() or {}).get("bytes_in_use") for device in devices]
-    return max((int(num_bytes) for num_bytes in held if num_bytes), default=None)
+    used = [(device.memory_stats() or {}).get("bytes_in_use") for device in devices]
+    return max((int(num_bytes) for num_bytes in used if num_bytes), default=None)
 
 
 def tree_bytes(tree: PyTree) -> int:
-    """Bytes of a tree of arrays or shapes on one device: of a sharded leaf one shard."""
+    """The bytes of a tree on one device.
+
+    Args:
+        tree: of arrays or shapes; of a sharded leaf one shard counts.
+
+    Returns:
+        Bytes.
+    """
     return sum(map(_leaf_bytes, jax.tree.leaves(tree)))
 
 
@@ -99,10 +132,20 @@ def _leaf_bytes(leaf) -> int:
     return math.prod(shape) * leaf.dtype.itemsize
 
 
-def require_keys_fit(num_lanes: int, device) -> None:
-    """ConfigError where lanes are so many that what each of them has, before any parameter, is more
-    than there is: its own key, three of its state, and three numbers of 4 bytes."""
-    memory, needed = memory_of(device), num_lanes * (4 * 8 + 3 * 4)
+def require_keys_fit(num_lanes: int, device: Any) -> None:
+    """Requires that the part of the lanes that needs no parameters fits into memory.
+
+    Every lane has its own key, three keys in its state, and three numbers of 4 bytes.
+
+    Args:
+        num_lanes: seeds times arms.
+        device: the `jax.Device` that holds them.
+
+    Raises:
+        ConfigError: there are too many lanes.
+    """
+    memory = memory_of(device)
+    needed = num_lanes * (4 * 8 + 3 * 4)
     require(
         needed <= memory.num_bytes - taken_of(device),
         f"this run cannot fit: the keys alone of its {num_lanes:,} lanes (seeds times arms) take"
@@ -111,15 +154,20 @@ def require_keys_fit(num_lanes: int, device) -> None:
 
 
 def require_fits(lanes: PyTree, data: PyTree, devices: list) -> None:
-    """ConfigError with both sizes, and how many lanes would fit, where a run cannot fit.
+    """Requires that the state of the lanes and the data fit into memory.
 
     Args:
         lanes: arrays or shapes [L, ...], placed as they will be.
         data: what the programs read.
-        devices: those of CPU share one memory, others have each its own.
+        devices: CPUs share one memory, other devices have their own.
+
+    Raises:
+        ConfigError: they do not; the message has both sizes, and how many lanes would fit.
     """
-    state, read = tree_bytes(lanes), tree_bytes(data)
-    memory, taken = memory_of(devices[0]), taken_of(devices[0])
+    state = tree_bytes(lanes)
+    read = tree_bytes(data)
+    memory = memory_of(devices[0])
+    taken = taken_of(devices[0])
     on_cpu = devices[0].platform == "cpu"
     copies = len(devices) if on_cpu else 1
     free = memory.num_bytes - taken
@@ -137,12 +185,15 @@ def require_fits(lanes: PyTree, data: PyTree, devices: list) -> None:
     )
 
 
-def advice(config, strategy: str = "map") -> str:
-    """What to lower, of the settings that there are.
+def advice(config: Any, strategy: str = "map") -> str:
+    """Says which of the experiment's settings to lower.
 
     Args:
         config: settings of the study.
-        strategy: how lanes share a device; "map" also where no program of lanes is to blame.
+        strategy: how lanes share a device; "map" also if no program of lanes is to blame.
+
+    Returns:
+        A part of a sentence.
     """
     *more, last = [f"--{name}" for name in _SIZES if hasattr(config, name)]
     lower = f"lower {', '.join(more)} or {last}" if more else f"lower {last}"
@@ -152,15 +203,25 @@ def advice(config, strategy: str = "map") -> str:
 
 @contextlib.contextmanager
 def exhaustion_told(remedy: str) -> Iterator[None]:
-    """Makes a `ConfigError` of an exhausted memory, of the host or of a device: what was asked for,
-    what there is, and the remedy, such as that of `advice`."""
+    """Turns exhausted memory, of the host or of a device, into a ConfigError.
+
+    Args:
+        remedy: what to do, such as `advice` says it.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ConfigError: with what was asked for, what there is, and the remedy.
+    """
     try:
         yield
     except Exception as error:  # JAX, NumPy and orbax have a kind each
         if not is_exhaustion(error):
             raise
         device = jax.devices()[0]
-        memory, taken = memory_of(device), taken_of(device)
+        memory = memory_of(device)
+        taken = taken_of(device)
         asked = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
         raise ConfigError(
             f"memory is exhausted ({asked}): {memory.owner} has {in_units(memory.num_bytes)}, of"
@@ -169,7 +230,14 @@ def exhaustion_told(remedy: str) -> Iterator[None]:
 
 
 def is_exhaustion(error: BaseException | None) -> bool:
-    """Whether an error says that there is no more memory."""
+    """Whether an error says that there is no more memory.
+
+    Args:
+        error: any, or None.
+
+    Returns:
+        True or False.
+    """
     if isinstance(error, DgmError):
         return False
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

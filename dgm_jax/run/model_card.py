@@ -1,6 +1,6 @@
-"""The card of an exported model: what it is, what it reached, and how to use it by JAX alone.
+"""The card of an exported model: what it is, its results, and how to use it with JAX alone.
 
-Markdown with a head in YAML, as model hubs read it.
+Markdown with a YAML header, as model hubs read it.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from dgm_jax.core import json_values
 from dgm_jax.report import text
 from dgm_jax.report.summaries import nested
 from dgm_jax.run.loading import Trained
-from dgm_jax.store.reading import read_config, read_summary
+from dgm_jax.store.reading import PathLike, read_config, read_summary
 
 USE = """```python
 import jax, pathlib, safetensors.numpy
@@ -25,14 +25,17 @@ samples = program.call(arrays, jax.random.key_data(jax.random.key(0)))
 ```"""
 
 
-def model_card(folder, trained: Trained, about: Mapping[str, Any], license: str) -> str:
-    """The text of the card.
+def model_card(folder: PathLike, trained: Trained, about: Mapping[str, Any], license: str) -> str:
+    """Writes the card as text.
 
     Args:
         folder: of the run.
         trained: the model, of one seed.
         about: the manifest's record of the program, with the date, the seed and the step.
         license: of the trained model, in the words of the person who exports it.
+
+    Returns:
+        Markdown.
     """
     head = {"license": license, "library_name": "dgm_jax", "tags": ["jax", "stablehlo"]}
     settings = json_values.plain(dataclasses.asdict(trained.config), "settings")
@@ -62,7 +65,7 @@ def model_card(folder, trained: Trained, about: Mapping[str, Any], license: str)
 
 
 def _results(folder, trained: Trained) -> str:
-    """The metrics of the arm over all its seeds; the headline's first."""
+    """The metrics of the arm over all its seeds, the headline first."""
     summary = read_summary(folder)
     if summary is None:
         return "The run is not finished, so it has no results yet."
@@ -89,7 +92,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _escaped(cell: Any) -> str:
-    """Text on one line that is nothing but text in Markdown and HTML."""
+    """Text on one line, without any meaning in Markdown or HTML."""
     plain = " ".join(str(cell).split())
     for character in "\\`*_[]|":
         plain = plain.replace(character, f"\\{character}")

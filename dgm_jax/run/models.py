@@ -1,5 +1,6 @@
-"""The models that a run leaves in `models/`: of each arm the last, and the best by a metric of
-one's choice, both for all seeds.
+"""The models that a run leaves in `models/`.
+
+For each arm these are the last one and, if asked for, the best by a metric, both for all seeds.
 """
 
 import dataclasses
@@ -28,11 +29,21 @@ from dgm_jax.store.reading import read_environment
 if TYPE_CHECKING:
     from dgm_jax.run.arms import Run
 
-LAST, BEST = WHICH = ("last", "best")
+LAST = "last"
+BEST = "best"
+WHICH = (LAST, BEST)
 
 
 def file_name(arm: str, which: str = LAST) -> str:
-    """The name, without ending, of an arm's files; no two of a run share one."""
+    """The name, without ending, of an arm's files, which no other arm of the run has.
+
+    Args:
+        arm: its name.
+        which: "last" or "best".
+
+    Returns:
+        The name.
+    """
     name = records.safe_name(arm)
     if name.endswith((".best", ".before")):  # which are the endings of other files
         name = records.safe_name(f"{name} ")
@@ -40,20 +51,45 @@ def file_name(arm: str, which: str = LAST) -> str:
 
 
 def identity_of(experiment: str, arm: Arm) -> dict[str, Any]:
-    """Whose a model is, as its manifest says it."""
+    """The identity of a model, as its manifest states it.
+
+    Args:
+        experiment: its name.
+        arm: name and settings.
+
+    Returns:
+        A dictionary of JSON values.
+    """
     settings = json_values.plain(dataclasses.asdict(arm.config), "settings")
     return {"experiment": experiment, "arm": arm.name, "settings": settings}
 
 
 def tree_of(lanes: Lane, index: int, num_seeds: int) -> PyTree:
-    """{"params", "state"} of a group's arm of that index, [num_seeds, ...], on the host."""
+    """The model of an arm.
+
+    Args:
+        lanes: of its group.
+        index: of the arm in the group.
+        num_seeds: S.
+
+    Returns:
+        {"params", "state"}, [S, ...], on the host.
+    """
     state = lanes.train_state
-    own = operator.itemgetter(slice(index * num_seeds, (index + 1) * num_seeds))
-    return on_host(jax.tree.map(own, {"params": state.params, "state": state.state}))
+    of_arm = operator.itemgetter(slice(index * num_seeds, (index + 1) * num_seeds))
+    return on_host(jax.tree.map(of_arm, {"params": state.params, "state": state.state}))
 
 
-def save(run: "Run", arm: Arm, which: str, tree: PyTree, **more) -> None:
-    """Writes a model of an arm; `more` goes into its manifest."""
+def save(run: "Run", arm: Arm, which: str, tree: PyTree, **more: Any) -> None:
+    """Writes a model of an arm.
+
+    Args:
+        run: the run.
+        arm: the arm.
+        which: "last" or "best".
+        tree: as `tree_of` returns it.
+        more: entries of the manifest.
+    """
     about = {
         **identity_of(run.experiment.name, arm),
         "seeds": run.config.num_seeds,
@@ -64,17 +100,28 @@ def save(run: "Run", arm: Arm, which: str, tree: PyTree, **more) -> None:
 
 
 class Criterion(NamedTuple):
-    """A metric, and whether less of it is better."""
+    """What makes a model the best.
+
+    Attributes:
+        metric: its name.
+        less: whether less of it is better.
+    """
 
     metric: str
     less: bool
 
 
 def criterion(text: str) -> Criterion | None:
-    """What `--keep_best` says: NAME or NAME:min, NAME:max, or nothing.
+    """Parses the flag --keep_best.
+
+    Args:
+        text: NAME, NAME:min, NAME:max or "".
+
+    Returns:
+        The criterion; None for "".
 
     Raises:
-        ConfigError: it ends in another word.
+        ConfigError: the text ends in another word.
     """
     if not text:
         return None
@@ -87,8 +134,17 @@ def criterion(text: str) -> Criterion | None:
 
 
 def require_as_started(directory: RunDirectory, keep_best: str) -> None:
-    """RunDirectoryError where a run goes on with another `keep_best` than it was started with: what
-    is kept would not be the best of all steps."""
+    """Requires that a run continues with the `keep_best` with which it was started.
+
+    Otherwise the model that is kept would not be the best of all steps.
+
+    Args:
+        directory: of the run.
+        keep_best: as given now.
+
+    Raises:
+        RunDirectoryError: it differs.
+    """
     launch = read_environment(directory.path).get("launch")
     if not directory.resumed or not isinstance(launch, dict):
         return
@@ -102,19 +158,26 @@ def require_as_started(directory: RunDirectory, keep_best: str) -> None:
 
 
 class _Kept:
-    """Of one arm, for each seed: the state at its best evaluation, the value and the step there."""
+    """The best evaluation of one arm, for each seed.
+
+    Attributes:
+        tree: the model there.
+        value: float64[S], the metric.
+        step: int[S], or -1 if there is none yet.
+    """
 
     def __init__(self, num_seeds: int):
         self.tree: PyTree = None
-        self.value, self.step = np.full(num_seeds, np.nan), np.full(num_seeds, -1)
+        self.value = np.full(num_seeds, np.nan)
+        self.step = np.full(num_seeds, -1)
 
     def better(self, value: np.ndarray, less: bool) -> np.ndarray:
-        """bool[S]: which seeds are better now. NaN is never better, and an equal value is not."""
+        """Says which seeds have improved; NaN and equal values are never better."""
         first = np.isnan(self.value) & ~np.isnan(value)
         return first | (value < self.value if less else value > self.value)
 
     def take(self, better: np.ndarray, value: np.ndarray, step: int, tree: PyTree) -> None:
-        """Takes over what is better; before the first evaluation everything."""
+        """Replaces what has improved; before the first evaluation everything."""
 
         def choose(old, new):
             return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -127,14 +190,23 @@ class _Kept:
 class Best:
     """The best evaluations of a group's arms so far; does nothing without a criterion.
 
-    On disk they are a step ahead of the checkpoint at most, since a chunk writes its row, then its
-    best, then its checkpoint. A step that is made again has an equal value, which is not better, so
-    that a run which was killed ends with the same files.
+    The files are at most one step ahead of the checkpoint, since a chunk writes its row, then its
+    best model, then its checkpoint. A step that is made again has an equal value, which is not
+    better, so a run that was killed ends with the same files.
     """
 
     def __init__(self, run: "Run", group: Group, lanes: Lane, start: int):
-        """Reads what is kept already where the run goes on at step `start`."""
-        self._run, self._group, self._seeds = run, group, run.config.num_seeds
+        """Reads what is stored already if the run continues.
+
+        Args:
+            run: the run.
+            group: the arms.
+            lanes: of the group.
+            start: the step from which it continues; 0 for a fresh run.
+        """
+        self._run = run
+        self._group = group
+        self._seeds = run.config.num_seeds
         self._criterion = criterion(run.launch.keep_best)
         self._kept = [_Kept(self._seeds) for _ in group.arms]
         self._now: dict[str, np.ndarray] = {}
@@ -148,7 +220,9 @@ class Best:
         try:
             manifest = weights.read_manifest(models, file_name(arm.name, BEST))
             value, step = _columns(manifest.about, wanted, self._seeds)
-            kept.tree, kept.value, kept.step = weights.read_weights(manifest, like), value, step
+            kept.tree = weights.read_weights(manifest, like)
+            kept.value = value
+            kept.step = step
         except RunDirectoryError as error:
             again = f"remove {self._run.directory.checkpoints} to train again from step 0"
             raise RunDirectoryError(
@@ -158,12 +232,17 @@ class Best:
     def observe(self, arm: str, metrics: dict[str, np.ndarray]) -> None:
         """Notes an arm's metrics before their row is written.
 
+        Args:
+            arm: its name.
+            metrics: {metric: [S]}.
+
         Raises:
-            ConfigError: the criterion's is not among them.
+            ConfigError: the criterion's metric is not among them.
         """
         if self._criterion is None:
             return
-        name, known = self._criterion.metric, sorted(metrics)
+        name = self._criterion.metric
+        known = sorted(metrics)
         require(
             name in metrics,
             f"keep_best: {arm} has no metric {name!r}{did_you_mean(name, known)} at every"
@@ -173,7 +252,12 @@ class Best:
         self._now[arm] = np.asarray(metrics[name], np.float64)
 
     def save(self, step: int, lanes: Lane) -> None:
-        """Writes the models of the arms in which a seed has become better."""
+        """Writes the models of the arms in which a seed has improved.
+
+        Args:
+            step: number of steps made.
+            lanes: of the group.
+        """
         if self._criterion is None:
             return
         for index, (arm, kept) in enumerate(zip(self._group.arms, self._kept, strict=True)):
@@ -187,18 +271,18 @@ class Best:
 
 
 def _columns(about: dict, wanted: Criterion, seeds: int) -> tuple[np.ndarray, np.ndarray]:
-    """(value, step) of each seed from a manifest; RunDirectoryError for another criterion's."""
+    """(value, step) of each seed from a manifest; RunDirectoryError for another criterion."""
     best = about.get("best")
     best = best if isinstance(best, dict) else {}
-    held = best.get("metric"), best.get("less")
-    told = f"it was kept by {held}, not by {tuple(wanted)}"
-    require(held == wanted, told, RunDirectoryError)
+    stored = best.get("metric"), best.get("less")
+    message = f"it was kept by {stored}, not by {tuple(wanted)}"
+    require(stored == wanted, message, RunDirectoryError)
     value = _column(best.get("value"), seeds, np.nan)
     return np.array(value, np.float64), np.array(_column(about.get("step"), seeds, -1))
 
 
 def _column(column, seeds: int, absent: float) -> list:
-    """Numbers, one for each seed, with `absent` where there is none."""
+    """Numbers, one for each seed, with `absent` in place of None."""
     if isinstance(column, list) and len(column) == seeds:
         numbers = [absent if x is None else x for x in column]
         if all(isinstance(x, (int, float)) for x in numbers):

@@ -1,4 +1,4 @@
-"""What a run needs of other experiments: where it is, and whether it is what it should be."""
+"""The runs of other experiments that a run needs: where they are, and whether they are usable."""
 
 import pathlib
 
@@ -9,7 +9,13 @@ from dgm_jax.store.reading import read_summary
 
 
 def finished_folder(need: Need) -> pathlib.Path | None:
-    """The folder of a need where it holds a finished run, or None where that is to be trained.
+    """The folder of a need.
+
+    Args:
+        need: the run that is needed.
+
+    Returns:
+        The folder if it holds a finished run; None if that must be trained first.
 
     Raises:
         DataError: the folder is the user's own (no settings) and holds no finished run.
@@ -21,20 +27,30 @@ def finished_folder(need: Need) -> pathlib.Path | None:
     except RunDirectoryError:  # not finished; the run that is trained there says so
         summary = None
     if summary is None:
-        own = need.settings is None
-        require(not own, f"{folder} holds no finished run of {need.experiment}", DataError)
+        is_users = need.settings is None
+        require(not is_users, f"{folder} holds no finished run of {need.experiment}", DataError)
         return None
-    held = summary["experiment"]
+    name = summary["experiment"]
     require(
-        held == need.experiment,
-        f"{folder} holds a run of {held!r}, not of {need.experiment}",
+        name == need.experiment,
+        f"{folder} holds a run of {name!r}, not of {need.experiment}",
         ConfigError,
     )
     return folder
 
 
 def needed_experiment(need: Need) -> Experiment:
-    """The experiment that trains what is needed; ConfigError where there is none of that name."""
+    """The experiment of a need.
+
+    Args:
+        need: the run that is needed.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        ConfigError: there is none of that name, or it cannot be loaded.
+    """
     lookup(catalogue.experiments(), need.experiment, "experiment")
     try:
         return catalogue.load_experiment(need.experiment)

@@ -1,8 +1,8 @@
 """`--profile`: a trace of some training steps, for the viewers of JAX's profiler.
 
 A trace of a whole run would be too large for any viewer, so it covers one part of a chunk
-(`training.in_parts`): the steps that follow the first one, at most sixteen or as many as two
-seconds hold.
+(`training.in_parts`): the steps that follow the first one, at most sixteen or as many as fit into
+two seconds.
 """
 
 import pathlib
@@ -17,21 +17,23 @@ class Profile:
     """A trace that is written once, in the first training of a run that makes two steps.
 
     Args:
-        folder: where to, a run's; None for no trace.
-        notify: shows the sentence that says where it is.
+        folder: of the run; None for no trace.
+        notify: shows the sentence that says where the trace is.
     """
 
     def __init__(self, folder: pathlib.Path | None, notify: Callable[[str], None]):
         self._folder = None if folder is None else folder / FOLDER
         self._notify = notify
-        self._wanted, self._tracing = folder is not None, False
+        self._wanted = folder is not None
+        self._tracing = False
 
     def between_parts(self) -> None:
-        """To be called when some steps are made and others follow: begins the trace or ends it."""
+        """Begins or ends the trace; to be called between parts of a chunk."""
         if self._tracing:
             self.end()
         elif self._wanted:
-            self._wanted, self._tracing = False, True
+            self._wanted = False
+            self._tracing = True
             jax.profiler.start_trace(str(self._folder))
 
     def end(self) -> None:

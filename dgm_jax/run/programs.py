@@ -1,18 +1,20 @@
-"""The compiled programs of a group of arms: each compiled once, from shapes, so that their sizes
-are known before anything runs."""
+"""The compiled programs of a group of arms.
+
+Each is compiled once, from shapes, so that their sizes are known before anything runs.
+"""
 
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from dgm_jax.core import PyTree
+from dgm_jax.core import Lane, PyTree
 from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run.cells import Group
 
 
 class Programs:
-    """What a group of arms runs. A program is compiled where it is first asked for.
+    """What a group of arms runs. A program is compiled when it is first used.
 
     Attributes:
         group: the arms.
@@ -29,16 +31,19 @@ class Programs:
         data: PyTree,
         compiling: Callable[[str], AbstractContextManager],
     ):
-        """
+        """Determines the shapes; compiles nothing.
+
         Args:
             group: the arms.
-            distributed: of `lanes.distribute_group`.
+            distributed: what `lanes.distribute_group` returned.
             start_from: keys [L] and hyper-parameters {name: [L]}.
-            data: what the programs read, anywhere.
-            compiling: a context for the compilation of what it is told.
+            data: what the programs read, on any device.
+            compiling: returns the context of a compilation, given what is compiled.
         """
-        self.group, self.distributed = group, distributed
-        self._start_from, self._compiling = start_from, compiling
+        self.group = group
+        self.distributed = distributed
+        self._start_from = start_from
+        self._compiling = compiling
         self.shapes = distributed.abstract(*start_from)
         self.data_shapes = distributed.abstract_data(data)
 
@@ -48,20 +53,20 @@ class Programs:
         return self.shapes.failed_at.size
 
     @functools.cached_property
-    def init(self):
+    def init(self) -> Any:
         """`(keys, hyper) -> lanes`."""
         with self._compiling(f"initialisation of {self.group.name}"):
             return self.distributed.init.lower(*self._start_from).compile()
 
     @functools.cached_property
-    def evaluate(self):
+    def evaluate(self) -> Any:
         """`(lanes, data) -> {name: [L, ...]}`."""
         with self._compiling(f"evaluation of {self.group.name}"):
             return self.distributed.compile_evaluate(self.shapes, self.data_shapes)
 
     @functools.cached_property
-    def conclude(self):
-        """The same of what is evaluated after the last step only; None where there is nothing."""
+    def conclude(self) -> Any:
+        """The same for what is evaluated only after the last step; None if there is nothing."""
         lowered = self.distributed.lower_conclude(self.shapes, self.data_shapes)
         if lowered is None:
             return None
@@ -69,12 +74,12 @@ class Programs:
             return lowered.compile()
 
     @functools.cached_property
-    def advance(self):
-        """Any number of steps, as `parallel.Distributed.compile_advance` has it."""
+    def advance(self) -> Any:
+        """Any number of steps, as `parallel.Distributed.compile_advance` makes it."""
         by = self.distributed.strategy
         with self._compiling(f"steps of {self.group.name} ({self.num_lanes} lanes by {by})"):
             return self.distributed.compile_advance(self.shapes, self.data_shapes)
 
-    def first_lanes(self):
-        """Lanes before the first step."""
+    def first_lanes(self) -> Lane:
+        """Returns the lanes before the first step."""
         return self.init(*self._start_from)

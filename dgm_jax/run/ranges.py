@@ -1,7 +1,7 @@
 """Values of a grid by a rule: `log:1e-5..1e-2:6`, `lin:0..1:5`, `random:log:1e-5..1e-2:8`.
 
 Random values are a function of the text and of the setting's name, so the same command gives the
-same run; another seed stands at the end, `random:log:1e-5..1e-2:8:SEED`.
+same run; another seed may be added at the end, `random:log:1e-5..1e-2:8:SEED`.
 """
 
 import math
@@ -21,7 +21,14 @@ _RANGE = re.compile(
 
 
 def is_range(text: str) -> bool:
-    """Whether a text is meant as a range, well written or not."""
+    """Whether a text is meant as a range, well-formed or not.
+
+    Args:
+        text: a value of the flag --grid.
+
+    Returns:
+        True or False.
+    """
     return text.split(":")[0] in ("log", "lin", "random") and ":" in text
 
 
@@ -33,21 +40,25 @@ def values(name: str, text: str, kind: type) -> list:
         text: as in the module's first line. Evenly spaced values include both ends.
         kind: float, or int for values that are rounded to whole numbers.
 
+    Returns:
+        Different numbers, in ascending order.
+
     Raises:
-        ConfigError: the text is no range, or one without numbers for the setting.
+        ConfigError: the text is no range, or its numbers do not suit the setting.
     """
-    found = _RANGE.fullmatch(text)
-    if found is None or found["seed"] is not None and not found["random"]:
+    match = _RANGE.fullmatch(text)
+    if match is None or match["seed"] is not None and not match["random"]:
         require(False, f"{name}={text} is no range; the forms are {FORMS}")
-    assert found is not None
-    low, high = (_number(name, text, found[end], kind) for end in ("low", "high"))
-    count, is_log = int(found["count"]), found["scale"] == "log"
+    assert match is not None
+    low, high = (_number(name, text, match[end], kind) for end in ("low", "high"))
+    count = int(match["count"])
+    is_log = match["scale"] == "log"
     require(low < high, f"{name}={text}: the first end must be less than the last")
     require(low > 0 or not is_log, f"{name}={text}: a log range begins above 0, got {low}")
-    least = 1 if found["random"] else 2
+    least = 1 if match["random"] else 2
     require(least <= count <= MOST, f"{name}={text}: takes {least} to {MOST} values, got {count}")
-    if found["random"]:
-        generator = np.random.default_rng([int(found["seed"] or 0), *name.encode()])
+    if match["random"]:
+        generator = np.random.default_rng([int(match["seed"] or 0), *name.encode()])
         shares = iter(generator.random(100 * count).tolist())
     else:
         shares = (i / (count - 1) for i in range(count))
@@ -56,8 +67,8 @@ def values(name: str, text: str, kind: type) -> list:
     while len(different) < count and (share := next(shares, None)) is not None:
         number = _between(low, high, share, is_log)
         different[round(number) if kind is int else number] = None
-    told = f"{name}={text}: {count} values of that range are not all different"
-    require(len(different) == count, told)
+    message = f"{name}={text}: {count} values of that range are not all different"
+    require(len(different) == count, message)
     return sorted(different)
 
 
@@ -71,7 +82,7 @@ def _number(name: str, text: str, end: str, kind: type) -> float:
 
 
 def _between(low: float, high: float, share: float, is_log: bool) -> float:
-    """The number at a share of the way; the ends as they were given."""
+    """The number at a share of the way from low to high; the ends exactly as given."""
     if share in (0, 1):
         return high if share else low
     if is_log:

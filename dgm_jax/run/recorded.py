@@ -1,4 +1,4 @@
-"""A run as its folder has it: which experiment it is, its settings and how it was launched."""
+"""A run as its folder records it: its experiment, its settings and how it was launched."""
 
 import dataclasses
 import pathlib
@@ -9,15 +9,20 @@ from dgm_jax.core import ConfigError, RunDirectoryError, lookup, require
 from dgm_jax.run import catalogue
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import LaunchConfig, StudyConfig, names_of
-from dgm_jax.store.reading import CONFIG, read_config, read_environment
+from dgm_jax.store.reading import CONFIG, PathLike, read_config, read_environment
 from dgm_jax.terminal import signals
 
 
 class Recorded(NamedTuple):
     """What config.json and environment.json of a run folder say.
 
-    grid: `{setting: values}` of an ablation. dataset: the identity of the data; empty where the run
-        has not seen them yet, or environment.json is lost.
+    Attributes:
+        experiment: of the run.
+        config: its settings.
+        grid: `{setting: values}` of an ablation.
+        launch: how it was launched last.
+        dataset: the identity of the data; empty if the run has not loaded them yet, or
+            environment.json is lost.
     """
 
     experiment: Experiment
@@ -27,12 +32,15 @@ class Recorded(NamedTuple):
     dataset: dict[str, Any]
 
 
-def recorded(folder, experiment: Experiment | None = None) -> Recorded:
+def recorded(folder: PathLike, experiment: Experiment | None = None) -> Recorded:
     """Reads a run folder without changing it.
 
     Args:
         folder: of a run, finished or not.
-        experiment: the run's own; by default the one of its name that `dgm-jax list` has.
+        experiment: the run's own; by default the one that `dgm-jax list` has under its name.
+
+    Returns:
+        The run.
 
     Raises:
         RunDirectoryError: there is no run, or its settings are not those of the experiment.
@@ -62,10 +70,16 @@ def recorded(folder, experiment: Experiment | None = None) -> Recorded:
 
 
 def given(place: str | None) -> Experiment | None:
-    """The experiment of a user's own at a path or in a module; None where none is given.
+    """Loads a user's own experiment.
+
+    Args:
+        place: a path or a module; None for neither.
+
+    Returns:
+        The experiment, or None.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none at that place.
     """
     if place is None:
         return None
@@ -77,13 +91,13 @@ def given(place: str | None) -> Experiment | None:
 
 
 def _last_launch(environment: dict) -> dict:
-    """How the newest start was asked for."""
+    """The launch settings of the newest start."""
     starts = [environment, *environment.get("resumed", [])]
     return starts[-1].get("launch") or {}
 
 
 def _sound(launch: dict[str, Any]) -> dict[str, Any]:
-    """Of what environment.json has, the settings that there are and the values that they take."""
+    """The entries of environment.json that are launch settings with valid values."""
     hints = typing.get_type_hints(LaunchConfig)
     return {
         name: value
@@ -101,8 +115,9 @@ def _experiment(name) -> Experiment:
 
 
 def _settings(file: pathlib.Path, kind: type, values: dict[str, Any]) -> Any:
-    """A dataclass of settings from what JSON has of it: lists are tuples again."""
-    known, hints = names_of(kind), typing.get_type_hints(kind)
+    """A dataclass of settings from JSON, with lists turned back into tuples."""
+    known = names_of(kind)
+    hints = typing.get_type_hints(kind)
     unknown = sorted(set(values) - set(known))
     require(
         not unknown, f"{file} has settings that {kind.__name__} lacks: {unknown}", RunDirectoryError
@@ -114,7 +129,7 @@ def _settings(file: pathlib.Path, kind: type, values: dict[str, Any]) -> Any:
 
 
 def _typed(value, hint) -> Any:
-    """JSON has no tuples, and writes a float without a fraction as a reader may: 1.0 or 1."""
+    """A value from JSON, which has no tuples, and may have 1 for the float 1.0."""
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, int) and not isinstance(value, bool) and _is_float(hint):

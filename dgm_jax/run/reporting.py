@@ -1,6 +1,9 @@
-"""`dgm-jax report` and `dgm-jax compare`: pages of run folders, with what their experiments say
-about the metrics where the folders themselves do not."""
+"""`dgm-jax report` and `dgm-jax compare`: pages of run folders.
 
+Where the folders say nothing about how their metrics are shown, their experiments do.
+"""
+
+import os
 import pathlib
 
 from dgm_jax.run import catalogue
@@ -8,7 +11,14 @@ from dgm_jax.terminal import console, signals
 
 
 def report(folder: str) -> int:
-    """Builds report.html of a run folder again; returns the exit code."""
+    """Builds report.html of a run folder again.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        The exit code.
+    """
     with signals.importing():
         from dgm_jax.core import DgmError
         from dgm_jax.report import write_report
@@ -22,8 +32,15 @@ def report(folder: str) -> int:
 
 
 def compare(folders: tuple[str, ...], out: str) -> int:
-    """Prints the headline of several run folders as one table, and writes one page; returns the
-    exit code."""
+    """Prints the headline of several run folders as one table, and writes one page.
+
+    Args:
+        folders: of the runs.
+        out: path of the page.
+
+    Returns:
+        The exit code.
+    """
     with signals.importing():
         from dgm_jax.core import DgmError
         from dgm_jax.report.comparison import compare as compare_runs
@@ -37,9 +54,16 @@ def compare(folders: tuple[str, ...], out: str) -> int:
     return 0
 
 
-def display_of(folder) -> dict | None:
-    """What the experiment of a run says about its metrics; None where the folder holds no run or
-    the experiment is not installed."""
+def display_of(folder: str | os.PathLike[str]) -> dict | None:
+    """What the experiment of a run says about its metrics.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        The content of `Experiment.display`; None if the folder holds no run or the experiment is
+        not installed.
+    """
     from dgm_jax.core import RunDirectoryError
     from dgm_jax.store.reading import read_config
 

@@ -1,6 +1,6 @@
-"""`dgm-jax resume FOLDER`: a run goes on as it was started.
+"""`dgm-jax resume FOLDER`: continues a run as it was started.
 
-A finished one has nothing left to do; `run.longer` makes it the beginning of a longer one.
+A finished run has nothing left to do; `run.longer` makes it the beginning of a longer one.
 """
 
 import dataclasses
@@ -27,20 +27,27 @@ class Resume:
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")]
     """Run folder."""
     num_steps: int | None = None
-    """Of a finished run: train on to so many steps, as a new run in --out."""
+    """Train a finished run on to this number of steps, as a new run in --out."""
     out: str = ""
     """Run folder of the longer run."""
     stretch_schedule: bool = False
-    """With --num_steps: go on by the schedule of the new length from here on, though the steps
-    already made would have been others under it."""
+    """With --num_steps: continue with the schedule of the new length, although the steps already
+    made would have been others under it."""
     experiment: str | None = None
-    """Of a run of your own that `dgm-jax list` does not have: ./FILE.py or PACKAGE.MODULE."""
+    """The run's experiment if `dgm-jax list` does not have it: ./FILE.py or PACKAGE.MODULE."""
     progress: Display | None = None
-    """What is shown meanwhile; by default as before."""
+    """How progress is shown; by default as before."""
 
 
 def resume(asked: Resume) -> int:
-    """Continues a run; returns the exit code."""
+    """Continues a run.
+
+    Args:
+        asked: the flags.
+
+    Returns:
+        The exit code.
+    """
     with signals.importing():
         from dgm_jax.core import ConfigError, DgmError, require
         from dgm_jax.run import launch, longer
@@ -63,16 +70,16 @@ def resume(asked: Resume) -> int:
 
 
 def _job(asked: Resume) -> "Job":
-    """The run in the folder, as it was asked for."""
+    """The run in the folder, as it was started."""
     from dgm_jax.run.launch import Job
     from dgm_jax.run.recorded import given, recorded
 
-    found = recorded(asked.folder, given(asked.experiment))
+    run = recorded(asked.folder, given(asked.experiment))
     changes: dict[str, Any] = {"progress": asked.progress} if asked.progress else {}
     launch = dataclasses.replace(
-        found.launch, out=asked.folder, resume=True, profile=False, **changes
+        run.launch, out=asked.folder, resume=True, profile=False, **changes
     )
-    return Job(found.experiment, found.config, launch, found.grid)
+    return Job(run.experiment, run.config, launch, run.grid)
 
 
 def _is_finished(folder: str) -> bool:
@@ -86,12 +93,15 @@ def _is_finished(folder: str) -> bool:
 
 
 def how(experiment: Experiment, folder: pathlib.Path, command: Command | None) -> str:
-    """How a run that has stopped goes on: a command to paste, if there is one.
+    """How to continue a run that has stopped: a command to paste, if there is one.
 
     Args:
         experiment: of the run.
         folder: of the run.
-        command: what started it, repeated where `dgm-jax list` does not have the experiment.
+        command: what started it, repeated if `dgm-jax list` does not have the experiment.
+
+    Returns:
+        A part of a sentence, from "with".
     """
     if _is_installed(experiment):
         return f"with\n  {shlex.join(['dgm-jax', 'resume', str(folder)])}"
@@ -99,7 +109,15 @@ def how(experiment: Experiment, folder: pathlib.Path, command: Command | None) -
 
 
 def by_flags(folder: pathlib.Path, command: Command | None) -> str:
-    """The command that started a run, with its folder and --resume, if there was one."""
+    """The command that started a run, with its folder and --resume.
+
+    Args:
+        folder: of the run.
+        command: what started it; None if there was no command.
+
+    Returns:
+        A part of a sentence, from "with".
+    """
     if command is None:
         return f"with the same settings, --out {folder} --resume"
     return f"with\n  {command.resuming(folder)}"

@@ -1,6 +1,6 @@
 """`dgm-jax sample`: samples of a run's model, as a picture or as arrays.
 
-Flags are understood, and wrong ones refused, before JAX is imported.
+Flags are parsed, and wrong ones refused, before JAX is imported.
 """
 
 import dataclasses
@@ -11,37 +11,50 @@ from typing import TYPE_CHECKING, Literal
 from dgm_jax.terminal import console, signals
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dgm_jax.run.loading import Trained
 
 FORMATS = (".png", ".npz")
-POINTS, IMAGES, IMAGES_IN_ALL = 2_500, 64, 16  # of a seed; 16 images where there are several
+# Samples of each seed; the last number is for images of several seeds.
+POINTS = 2_500
+IMAGES = 64
+IMAGES_IN_ALL = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class SampleConfig:
-    """Draws samples of what a run has trained: of a finished run, or of the newest checkpoint of an
-    unfinished one. The data set need not be there."""
+    """Draws samples of the model that a run has trained: of a finished run, or of the newest
+    checkpoint of an unfinished one. The data set is not needed."""
 
     arm: str | None = None
-    """Which arm; needed where the run has several."""
+    """Name of the arm; needed if the run has several."""
     seed: int | None = None
     """Which seed, from 0; by default all of them."""
     num: int | None = None
     """Samples of each seed; by default 64 images of one seed, 16 of several, or 2,500 points."""
     text: str | None = None
-    """What images show, such as "a dark wide pullover", where the run was trained on captions."""
+    """What the images should show, such as "a dark wide pullover", if the run used captions."""
     experiment: str | None = None
-    """Of a run of your own that `dgm-jax list` does not have: ./FILE.py or PACKAGE.MODULE."""
+    """The run's experiment if `dgm-jax list` does not have it: ./FILE.py or PACKAGE.MODULE."""
     out: str = "samples.png"
-    """Where they go, replacing what is there: NAME.png for a picture, NAME.npz for arrays."""
+    """File to write, replacing an existing one: NAME.png for a picture, NAME.npz for arrays."""
     which: Literal["last", "best"] = "last"
     """The model after the last step, or the best of a run with --keep_best."""
     key: int = 0
-    """Of the noise: seed i of the run uses fold_in(key, i)."""
+    """Root of the noise; seed i of the run uses fold_in(key, i)."""
 
 
 def sample(folder: str, settings: SampleConfig) -> int:
-    """Draws samples of the run in a folder, as the flags say; returns the exit code."""
+    """Draws samples of the model of a run.
+
+    Args:
+        folder: of the run.
+        settings: the flags.
+
+    Returns:
+        The exit code.
+    """
     with signals.importing():
         from dgm_jax.core import DgmError
 
@@ -70,8 +83,8 @@ def _sample(folder: str, settings: SampleConfig) -> str:
     )
     require_at_least(0, settings, "key")
     require(settings.key < 2**32, f"key must be less than 2**32, got {settings.key}")
-    own = given(settings.experiment)
-    trained = load(folder, settings.arm, settings.seed, which=settings.which, experiment=own)
+    experiment = given(settings.experiment)
+    trained = load(folder, settings.arm, settings.seed, which=settings.which, experiment=experiment)
     with memory.exhaustion_told("lower --num"):
         seeds, samples = draw(trained, settings)
     name = trained.experiment.name
@@ -84,8 +97,19 @@ def _sample(folder: str, settings: SampleConfig) -> str:
     return f"{out}: {samples.shape[1]} samples of {shown} of {title}, after {made} steps{text}"
 
 
-def draw(trained: "Trained", settings: SampleConfig):
-    """(seeds, samples [S, N, ...]), drawn by the strategy of lanes that a run would choose."""
+def draw(trained: "Trained", settings: SampleConfig) -> "tuple[list[int], np.ndarray]":
+    """Draws samples, sharing the device among lanes as a run would.
+
+    Args:
+        trained: the model.
+        settings: the flags.
+
+    Returns:
+        The seeds, and their samples [S, N, ...].
+
+    Raises:
+        ConfigError: a text was given, and the experiment makes no samples from texts.
+    """
     import jax
 
     from dgm_jax import parallel
@@ -98,11 +122,12 @@ def draw(trained: "Trained", settings: SampleConfig):
             name = trained.experiment.name
             raise ConfigError(f"{name} makes no samples from texts: leave --text out")
         options = prompt(trained.config, trained.dataset, settings.text)
-    params, state = trained.params, trained.state
+    params = trained.params
+    state = trained.state
     if settings.seed is not None:
         params, state = jax.tree.map(lambda x: x[None], (params, state))
-    some = jax.tree.leaves((params, state))
-    seeds = [settings.seed] if settings.seed is not None else list(range(len(some[0])))
+    leaves = jax.tree.leaves((params, state))
+    seeds = [settings.seed] if settings.seed is not None else list(range(len(leaves[0])))
     key = jax.random.key(settings.key)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jax.numpy.array(seeds))
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), params)

@@ -17,14 +17,14 @@ class StudyConfig:
     num_seeds: int = 5
     """Seeds trained at once."""
     num_steps: int = 10_000
-    """Steps of the game."""
+    """Training steps."""
     log_every: int = 500
     """Steps between two rows of metrics.jsonl; evaluation and checkpoint happen there too."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LaunchConfig:
-    """How it is launched."""
+    """How a run is launched."""
 
     out: str = ""
     """Run folder; by default runs/NAME/DATE-TIME."""
@@ -33,37 +33,50 @@ class LaunchConfig:
     devices: Literal["auto", "jit", "pmap"] = "auto"
     """auto, jit (lanes and batches sharded over all devices) or pmap (per-device batches)."""
     num_devices: int = 0
-    """Use the first so many devices; 0 for all."""
+    """Number of devices, the first ones; 0 for all."""
     strategy: Literal["auto", "vmap", "map"] = "auto"
     """How seeds share a device: vmap, map (one after the other) or auto."""
     convolutions: Literal["auto", "onednn", "plain", "lax"] = "auto"
-    """On CPU onednn, plain or lax (`dgm_jax.native`); auto takes onednn where it can be built."""
+    """On CPU: onednn, plain or lax (`dgm_jax.native`); auto takes onednn if it can be built."""
     keep_best: str = ""
-    """A metric of metrics.jsonl, METRIC (less is better) or METRIC:max: beside the last model that
-    of each seed's best evaluation is kept."""
+    """A metric of metrics.jsonl, METRIC (less is better) or METRIC:max: keep also the model of each
+    seed's best evaluation."""
     report_every: int = 0
-    """Rewrite report.html after so many evaluations, which takes seconds each; 0 for at the end."""
+    """Evaluations between two reports, which take seconds each; 0 for one at the end."""
     progress: Display = "auto"
-    """What is shown meanwhile; auto is rich on a terminal, else lines."""
+    """How progress is shown; auto is rich on a terminal, else lines."""
     profile: bool = False
     """Write a trace of some steps (jax.profiler) into the run folder."""
 
 
-def names_of(config) -> tuple[str, ...]:
-    """Names of the settings of a configuration or of its class, in their order."""
+def names_of(config: Any) -> tuple[str, ...]:
+    """The names of settings, in their order.
+
+    Args:
+        config: a configuration or its class.
+
+    Returns:
+        Names.
+    """
     return tuple(field.name for field in dataclasses.fields(config))
 
 
 class SettingsView:
     """Some settings of a configuration as attributes, and no others.
 
-    Reading one of the others raises an AttributeError that says `why_not`, a text with {name} in
-    the place of its name.
+    Reading one of the others raises an AttributeError.
+
+    Args:
+        config: the configuration.
+        names: the visible settings.
+        why_not: the text of the error, with {name} in place of the setting's name.
     """
 
     def __init__(self, config: Any, names: Iterable[str], why_not: str):
-        seen = {name: getattr(config, name) for name in names}
-        vars(self).update(seen, _hidden=frozenset(names_of(config)) - set(seen), _why_not=why_not)
+        visible = {name: getattr(config, name) for name in names}
+        vars(self).update(
+            visible, _hidden=frozenset(names_of(config)) - set(visible), _why_not=why_not
+        )
 
     def __getattr__(self, name: str):
         if name in vars(self).get("_hidden", ()):

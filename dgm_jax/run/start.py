@@ -1,4 +1,4 @@
-"""From a command line to settings; JAX is imported when they are understood."""
+"""From a command line to settings; JAX is imported only after they are parsed."""
 
 import dataclasses
 import itertools
@@ -21,8 +21,14 @@ GRID_HELP = (
 
 
 class Settings(NamedTuple):
-    """What flags say: the study, how it is launched, the cells of --grid as they were typed, and
-    whether a check compiles."""
+    """What the flags say.
+
+    Attributes:
+        study: what is computed.
+        launch: how it is launched.
+        grid: the cells of --grid as they were typed.
+        compile: whether a check compiles.
+    """
 
     study: Any
     launch: LaunchConfig
@@ -36,13 +42,18 @@ def main(
     grid: dict[str, tuple] | None = None,
     command: Command | None = None,
 ) -> int:
-    """Runs an experiment from the command line; returns the exit code.
+    """Runs an experiment from the command line.
 
-    0 done, 2 settings, data, folder or disk that the caller can mend, 6 every seed diverged,
-    130 or 143 stopped by Ctrl-C or SIGTERM; what was saved is sound.
-    grid: settings with the values an ablation gives them.
-    command: what was typed, if it was not this experiment's own module; it is repeated in help
-        texts and, for a run that was stopped, as the command that goes on.
+    Args:
+        experiment: what to run.
+        argv: the flags; None for those of the process.
+        grid: settings with the values that an ablation gives them.
+        command: what was typed, if it was not this experiment's own module. It is repeated in help
+            texts and, after a stop, in the command that continues the run.
+
+    Returns:
+        The exit code: 0 done, 2 settings, data, folder or disk that the caller can fix, 6 every
+        seed diverged, 130 or 143 stopped by Ctrl-C or SIGTERM; what was saved is sound.
     """
     ends_process = argv is None
     if argv is None:
@@ -60,7 +71,16 @@ def _main(experiment: Experiment, argv: Sequence[str], grid, command: Command | 
 
 
 def ablate(experiment: Experiment, argv: Sequence[str], command: Command | None = None) -> int:
-    """Runs an experiment over the cells of the flag --grid; returns the exit code as `main`."""
+    """Runs an experiment over the cells of the flag --grid.
+
+    Args:
+        experiment: what to run.
+        argv: the flags.
+        command: what was typed.
+
+    Returns:
+        The exit code, as of `main`.
+    """
     settings = parse(experiment, argv, command, with_grid=True)
     if not settings.grid:
         console.tell("error: ablate needs --grid FIELD=VALUE,VALUE ...")
@@ -78,11 +98,19 @@ def check(
     grid: dict[str, tuple] | None = None,
     command: Command | None = None,
 ) -> int:
-    """Settings, data and shapes of a run or an ablation, without training: what would run, on what,
-    which runs of other experiments would be trained first, and how much memory it would need; that
-    only after its programs are compiled, which --no-compile leaves out.
+    """Checks settings, data and shapes of a run or an ablation, without training.
 
-    grid: settings with the values an ablation gives them; None for those of the flag --grid.
+    Prints what would run on what, which runs of other experiments would be trained first, and how
+    much memory it would need. The last takes compiled programs, which --no-compile leaves out.
+
+    Args:
+        experiment: what to check.
+        argv: the flags; None for those of the process.
+        grid: settings with the values that an ablation gives them; None for the flag --grid.
+        command: what was typed.
+
+    Returns:
+        The exit code, as of `main`.
     """
     argv = sys.argv[1:] if argv is None else argv
     settings = parse(experiment, argv, command, with_grid=grid is None, is_check=True)
@@ -96,7 +124,7 @@ def check(
 
 
 def _with_grid(job, cells: tuple[str, ...]):
-    """The job with the cells of --grid, or None after a sentence on them."""
+    """The job with the cells of --grid; None after an error, which is printed."""
     with signals.importing():
         from dgm_jax.core import DgmError
         from dgm_jax.run.ablation import parse_grid
@@ -115,11 +143,20 @@ def parse(
     with_grid: bool = False,
     is_check: bool = False,
 ) -> Settings:
-    """Flags as settings of the experiment and of its launch, with `with_grid` --grid, and with
-    `is_check` whether it compiles.
+    """Parses flags into settings of the experiment and of its launch.
+
+    Args:
+        experiment: whose settings they are.
+        argv: the flags.
+        command: what was typed, for help texts.
+        with_grid: whether there is a flag --grid.
+        is_check: whether there is a flag --compile.
+
+    Returns:
+        The settings.
 
     Raises:
-        SystemExit: with 2 where tyro has explained a mistake, --grid stands there twice, or a
+        SystemExit: with 2 after an explanation: tyro found a mistake, --grid is given twice, or a
             switch has a value.
     """
     import tyro
@@ -127,7 +164,8 @@ def parse(
     _require_one_grid(argv)
     _require_no_values_of_switches(experiment, argv)
     flat = tyro.conf.OmitArgPrefixes
-    study, launch = experiment.config, LaunchConfig
+    study = experiment.config
+    launch = LaunchConfig
     fields = [
         ("study", flat[study], dataclasses.field(default_factory=study)),
         ("launch", flat[launch], dataclasses.field(default_factory=launch)),
@@ -143,23 +181,27 @@ def parse(
     try:
         flags = tyro.cli(kind, args=argv, prog=program, description="")
     except Exception as error:  # settings of another package may be anything
-        said = f"settings of experiment {experiment.name} cannot be read"
-        console.tell(f"error: {said}: {type(error).__name__}: {error}")
+        message = f"settings of experiment {experiment.name} cannot be read"
+        console.tell(f"error: {message}: {type(error).__name__}: {error}")
         raise SystemExit(MISTAKE) from error
-    grid, compiles = getattr(flags, "grid", ()), getattr(flags, "compile", True)
+    grid = getattr(flags, "grid", ())
+    compiles = getattr(flags, "compile", True)
     return Settings(flags.study, flags.launch, grid, compiles)
 
 
 def _require_one_grid(argv: Sequence[str]) -> None:
-    """Of a flag that is given twice the last counts, so that a script's may be overridden; but two
-    grids look like the axes of one."""
+    """Refuses a second --grid.
+
+    Of any other flag that is given twice the last counts, so that a script's flags can be
+    overridden; but two grids look like the axes of one.
+    """
     if sum(word.split("=")[0] == "--grid" for word in argv) > 1:
         console.tell("error: give --grid once, with all its fields: --grid FIELD=A,B FIELD=A,B")
         raise SystemExit(MISTAKE)
 
 
 def _require_no_values_of_switches(experiment: Experiment, argv: Sequence[str]) -> None:
-    """`--spectral True` would be a switch and a word that belongs to nothing."""
+    """Refuses `--spectral True`, which would be a switch and a stray word."""
     kinds = (experiment.config, LaunchConfig)
     names = [f.name for kind in kinds for f in dataclasses.fields(kind) if f.type in (bool, "bool")]
     switches = {f"--{before}{name}": name for name in names for before in ("", "no_")}

@@ -1,4 +1,4 @@
-"""What a run that has stopped leaves, and how it goes on, in a sentence."""
+"""What a run that has stopped leaves, and how to continue it, in a sentence."""
 
 import pathlib
 
@@ -9,7 +9,16 @@ from dgm_jax.terminal.console import Command
 
 
 def outlook(experiment: Experiment, folder: pathlib.Path, command: Command | None) -> str:
-    """What a run that a signal stopped has saved, and how it goes on."""
+    """What a run that was stopped has saved, and how to continue it.
+
+    Args:
+        experiment: of the run.
+        folder: of the run.
+        command: what started it.
+
+    Returns:
+        A sentence.
+    """
     if (folder / SUMMARY).exists():
         return f"the run is finished, and `dgm-jax report {folder}` makes its report again"
     if any(path.name.isdigit() for path in (folder / CHECKPOINTS).glob("*/*")):

@@ -1,5 +1,7 @@
-"""Settings that were given or swept and that no cell of a run reads, by what its experiment says
-(`Experiment.read_where`). Nothing is built for that."""
+"""Settings that were given or swept although no cell of a run reads them.
+
+The experiment says which settings are read when (`Experiment.read_where`); nothing is built.
+"""
 
 import fnmatch
 from collections.abc import Callable, Iterator
@@ -12,7 +14,12 @@ from dgm_jax.run.settings import StudyConfig, names_of
 
 
 class Unread(NamedTuple):
-    """A setting without effect: a sentence, and whether it has none on the whole run."""
+    """A setting without effect.
+
+    Attributes:
+        sentence: what has no effect, and why.
+        everywhere: whether it has no effect on any cell.
+    """
 
     sentence: str
     everywhere: bool
@@ -26,33 +33,42 @@ def tell(
     say: Callable[[str], None] | None,
     refuse: bool,
 ) -> None:
-    """Says what has no effect, and refuses what has none on any cell.
+    """Reports settings without effect, and refuses those without effect on any cell.
 
     Args:
         experiment: of the run.
         config: its settings.
         grid: values of an ablation.
-        cells: what the run trains.
-        say: gets a sentence at a time.
-        refuse: False for a run that goes on, which may be older than this rule.
+        cells: the run's arms.
+        say: gets the sentences, one at a time.
+        refuse: False for a run that is continued, which may be older than this rule.
 
     Raises:
         ConfigError: with `refuse`, for a setting that no cell reads.
     """
-    for found in unread(experiment, config, grid, cells):
-        require(not (refuse and found.everywhere), found.sentence)
+    for ignored in unread(experiment, config, grid, cells):
+        require(not (refuse and ignored.everywhere), ignored.sentence)
         if say is not None:
-            say(found.sentence)
+            say(ignored.sentence)
 
 
 def unread(
     experiment: Experiment, config: StudyConfig, grid: dict[str, tuple], cells: list[Arm]
 ) -> Iterator[Unread]:
-    """What of the settings of a run has no effect, in their order.
+    """Finds the settings without effect.
 
-    A value that is the setting's default is as good as not given. A setting that is given for
-    several cells has an effect where one of them reads it; one that is swept makes equal cells of
-    those that do not.
+    A value that equals the setting's default counts as not given. A setting that is given for
+    several cells has an effect if one of them reads it; one that is swept makes the cells that do
+    not read it equal.
+
+    Args:
+        experiment: of the run.
+        config: its settings.
+        grid: values of an ablation.
+        cells: the run's arms.
+
+    Yields:
+        One after the other, in the order of the settings.
     """
     defaults = experiment.config()
     for name in names_of(config):
@@ -84,14 +100,14 @@ def _sentence(name, config, grid, needs, without: list[Arm], everywhere: bool) -
     """`noise_scale=0.1 has no effect: it is read where method is instance_noise, ...`."""
     value = ",".join(map(str, grid[name])) if name in grid else getattr(config, name)
     where = " and ".join(f"{other} is {_one_of(patterns)}" for other, patterns in needs.items())
-    here = "; ".join(
+    actual = "; ".join(
         f"{other} is {_one_of(dict.fromkeys(v for c in without for v in _values(c.config, other)))}"
         for other in needs
     )
-    told = f"it is read where {where}, and here {here}"
+    reason = f"it is read where {where}, and here {actual}"
     if everywhere:
-        return f"{name}={value} has no effect: {told}; leave it out"
-    return f"{name}={value} has no effect on some cells, which will end the same: {told}"
+        return f"{name}={value} has no effect: {reason}; leave it out"
+    return f"{name}={value} has no effect on some cells, which will end the same: {reason}"
 
 
 def _one_of(names) -> str:

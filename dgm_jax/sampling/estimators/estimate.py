@@ -33,7 +33,14 @@ class Estimate(NamedTuple):
 
 
 def prepare(logits: Array) -> Array:
-    """Logits in at least float32, with -inf (a class that is never drawn) made finite."""
+    """Logits in at least float32, with -inf (a class that is never drawn) made finite.
+
+    Args:
+        logits: [*E, K].
+
+    Returns:
+        [*E, K].
+    """
     logits = as_logits(logits)
     return jnp.where(jnp.isneginf(logits), _MASKED, logits)
 
@@ -43,13 +50,32 @@ def draw_perturbed(
     logits: Array,
     num_samples: int,
 ) -> Array:
-    """num_samples independent perturbed logits z[n, *E, K]."""
+    """Draws independent perturbed logits.
+
+    Args:
+        key: of the draws.
+        logits: [*E, K].
+        num_samples: n, at least 1.
+
+    Returns:
+        z[n, *E, K].
+
+    Raises:
+        ConfigError: num_samples is less than 1.
+    """
     require(num_samples >= 1, f"num_samples must be at least 1, got {num_samples}")
     return perturbed_logits(key, jnp.broadcast_to(logits, (num_samples, *logits.shape)))
 
 
 def one_hot_argmax(z: Array) -> Array:
-    """One-hot vectors at the largest entries of z[..., K]."""
+    """One-hot vectors at the largest entries.
+
+    Args:
+        z: [..., K].
+
+    Returns:
+        [..., K], in the type of z.
+    """
     return jax.nn.one_hot(jnp.argmax(z, axis=-1), z.shape[-1], dtype=z.dtype)
 
 
@@ -58,12 +84,32 @@ def draw_one_hot(
     logits: Array,
     num_samples: int,
 ) -> Array:
-    """num_samples independent draws x[n, *E, K]."""
+    """Draws independent one-hot vectors.
+
+    Args:
+        key: of the draws.
+        logits: [*E, K].
+        num_samples: n, at least 1.
+
+    Returns:
+        x[n, *E, K].
+    """
     return one_hot_argmax(draw_perturbed(key, logits, num_samples))
 
 
 def evaluate(objective: Objective, x: Array) -> Array:
-    """objective(x[n, *E, K]) -> [n], in at least float32; `ConfigError` for another shape."""
+    """Evaluates the objective at n points.
+
+    Args:
+        objective: x[n, *E, K] -> [n].
+        x: [n, *E, K].
+
+    Returns:
+        [n], in at least float32.
+
+    Raises:
+        ConfigError: the objective returns another shape.
+    """
     values = jnp.asarray(objective(x))
     require(
         values.shape == x.shape[:1],
@@ -74,17 +120,41 @@ def evaluate(objective: Objective, x: Array) -> Array:
 
 
 def evaluate_with_gradient(objective: Objective, x: Array) -> tuple[Array, Array]:
-    """The values [n] and the derivatives [n, *E, K] of the objective at n points."""
+    """Evaluates the objective and its derivatives at n points.
+
+    Args:
+        objective: x[n, *E, K] -> [n].
+        x: [n, *E, K].
+
+    Returns:
+        The values [n] and the derivatives [n, *E, K].
+    """
     values, pullback = jax.vjp(lambda points: evaluate(objective, points), x)
     return values, pullback(jnp.ones_like(values))[0]
 
 
 def softmax_pullback(p: Array, cotangent: Array) -> Array:
-    """(diag(p) - p p^T) cotangent over the last axis: the derivative of softmax, transposed."""
+    """(diag(p) - p p^T) cotangent over the last axis: the derivative of softmax, transposed.
+
+    Args:
+        p: [..., K], probabilities.
+        cotangent: [..., K].
+
+    Returns:
+        [..., K].
+    """
     weighted = p * cotangent
     return weighted - p * jnp.sum(weighted, axis=-1, keepdims=True)
 
 
 def scale_rows(weights: Array, x: Array) -> Array:
-    """weights[n] times x[n, ...]."""
+    """weights[n] times x[n, ...].
+
+    Args:
+        weights: [n].
+        x: [n, ...].
+
+    Returns:
+        [n, ...].
+    """
     return weights.reshape(weights.shape + (1,) * (x.ndim - 1)) * x
