@@ -64,7 +64,8 @@ def _lanes(game: Game):
 
     from dgm_jax.run import cells, lanes, start
 
-    config, launch, _ = start.parse(game.experiment, game.flags)
+    settings = start.parse(game.experiment, game.flags)
+    config, launch = settings.study, settings.launch
     group = cells.groups(game.experiment, cells.arms(game.experiment, config, {}))[0]
     inputs = game.experiment.functions.load(game.experiment.data_view(config), ())
     keys, hyper = lanes.lanes_of(group, config)
