@@ -127,10 +127,11 @@ def test_patterns_match_what_is_offered(name):
                 assert fnmatch.filter(map(str, offered), pattern), (other, pattern)
 
 
-def _agrees(name, setting, reads, cell):
+def is_read(name, setting, cell) -> bool:
+    """Whether some program of a cell is another one for another value of the setting."""
     first = small(name, **cell)
     second = dataclasses.replace(first, **{setting: another(name, setting)})
-    assert (programs(name, first) != programs(name, second)) == reads
+    return programs(name, first) != programs(name, second)
 
 
 QUICK = [("gan_ring", "noise_scale"), ("avb_four_points", "critic_width")]
@@ -145,13 +146,13 @@ QUICK = [("gan_ring", "noise_scale"), ("avb_four_points", "critic_width")]
     ],
 )
 def test_a_setting_is_read_where_it_is_said(name, setting, reads, cell):
-    _agrees(name, setting, reads, cell)
+    assert is_read(name, setting, cell) == reads
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "setting", "reads", "cell"), DECLARED)
 def test_every_setting_is_read_where_it_is_said(name, setting, reads, cell):
-    _agrees(name, setting, reads, cell)
+    assert is_read(name, setting, cell) == reads
 
 
 # What acts on the host (a table's column), and what decides how there are data.
@@ -190,4 +191,4 @@ NEVER = {("elbo_surgery", "latent_size")}
     ],
 )
 def test_every_arm_reads_what_is_not_declared(name, setting, arm):
-    _agrees(name, setting, True, arm)
+    assert is_read(name, setting, arm)
