@@ -20,7 +20,8 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING, Any, Literal
 
-from dgm_jax.terminal import console, signals
+from dgm_jax.run.answers import answered
+from dgm_jax.terminal import signals
 
 if TYPE_CHECKING:
     from dgm_jax.run.loading import Trained
@@ -64,15 +65,7 @@ def export(folder: str, settings: ExportConfig) -> int:
     Returns:
         The exit code.
     """
-    with signals.importing():
-        from dgm_jax.core import DgmError
-
-    try:
-        print(_export(folder, settings))
-    except DgmError as error:
-        console.tell(f"error: {error}")
-        return error.exit_code
-    return 0
+    return answered(lambda: _export(folder, settings))
 
 
 def _export(folder: str, settings: ExportConfig) -> str:

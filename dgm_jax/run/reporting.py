@@ -7,7 +7,8 @@ import os
 import pathlib
 
 from dgm_jax.run import catalogue
-from dgm_jax.terminal import console, signals
+from dgm_jax.run.answers import answered
+from dgm_jax.terminal import signals
 
 
 def report(folder: str) -> int:
@@ -20,15 +21,9 @@ def report(folder: str) -> int:
         The exit code.
     """
     with signals.importing():
-        from dgm_jax.core import DgmError
         from dgm_jax.report import write_report
 
-    try:
-        print(f"report: {write_report(folder, display_of(folder))}")
-    except DgmError as error:
-        console.tell(f"error: {error}")
-        return error.exit_code
-    return 0
+    return answered(lambda: f"report: {write_report(folder, display_of(folder))}")
 
 
 def compare(folders: tuple[str, ...], out: str) -> int:
@@ -42,16 +37,13 @@ def compare(folders: tuple[str, ...], out: str) -> int:
         The exit code.
     """
     with signals.importing():
-        from dgm_jax.core import DgmError
         from dgm_jax.report.comparison import compare as compare_runs
 
-    try:
+    def compared() -> str:
         table, page = compare_runs(folders, out, [display_of(folder) for folder in folders])
-    except DgmError as error:
-        console.tell(f"error: {error}")
-        return error.exit_code
-    print(table, f"page: {page}", sep="\n")
-    return 0
+        return f"{table}\npage: {page}"
+
+    return answered(compared)
 
 
 def display_of(folder: str | os.PathLike[str]) -> dict | None:

@@ -8,7 +8,8 @@ import io
 import pathlib
 from typing import TYPE_CHECKING, Literal
 
-from dgm_jax.terminal import console, signals
+from dgm_jax.run.answers import answered
+from dgm_jax.terminal import signals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,15 +56,7 @@ def sample(folder: str, settings: SampleConfig) -> int:
     Returns:
         The exit code.
     """
-    with signals.importing():
-        from dgm_jax.core import DgmError
-
-    try:
-        print(_sample(folder, settings))
-    except DgmError as error:
-        console.tell(f"error: {error}")
-        return error.exit_code
-    return 0
+    return answered(lambda: _sample(folder, settings))
 
 
 def _sample(folder: str, settings: SampleConfig) -> str:

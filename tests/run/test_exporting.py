@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import types
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,8 @@ from jax import export
 from tiny_game import run, stopping
 
 from dgm_jax import cli
-from dgm_jax.run import load
+from dgm_jax.networks import Conv
+from dgm_jax.run import exporting, load
 from dgm_jax.run.model_card import _escaped
 from dgm_jax.store.records import read_json
 
@@ -111,16 +113,18 @@ def test_text_in_a_card_is_text():
 
 def test_images_are_lowered_without_code_of_our_own():
     """A convolution that oneDNN would compute on this processor is the platform's own."""
-    from dgm_jax.native import use_convolutions
-    from dgm_jax.networks import Conv
-
     layer = Conv(3, (3, 3))
-    x = jnp.ones((1, 4, 4, 2))
-    params = layer.init(jax.random.key(0), x)
-    with use_convolutions("lax"):
-        exported = export.export(jax.jit(layer.apply), platforms=("cpu", "tpu"))(params, x)
-    assert "stablehlo.convolution" in exported.mlir_module()
-    assert "custom_call" not in exported.mlir_module()
+    params = layer.init(jax.random.key(0), jnp.ones((1, 4, 4, 2)))
+
+    def sample(params, state, key, num):
+        return layer.apply(params, jax.random.normal(key, (num, 4, 4, 2)))
+
+    trained = types.SimpleNamespace(model=types.SimpleNamespace(sample=sample))
+    settings = exporting.ExportConfig(num=2, platforms=("cpu", "tpu"))
+    content, about = exporting._program(trained, {"params": params, "state": {}}, settings)
+    module = export.deserialize(bytearray(content)).mlir_module()
+    assert about["samples"] == {"dtype": "float32", "shape": [2, 4, 4, 3]}
+    assert "stablehlo.convolution" in module and "custom_call" not in module
 
 
 def to(folder) -> list[str]:
