@@ -96,7 +96,7 @@ def build(config: Config, hyper, inputs: Inputs) -> core.Task:
     return core.Task(game.init, draw, rule, evaluate)
 
 
-def figures(results, inputs: Inputs) -> dict:
+def plots(results, inputs: Inputs) -> dict:
     """Samples of each arm, a panel for each seed."""
     return {
         f"samples_{result.name}": (
@@ -118,7 +118,7 @@ EXPERIMENT = Experiment(
     build=build,
     model=model,
     validate=validate,
-    figures=figures,
+    plots=plots,
 )
 
 if __name__ == "__main__":

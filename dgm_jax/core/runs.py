@@ -84,12 +84,12 @@ class Task(NamedTuple):
         draw: one function, or a `Gather`, which has its two halves apart.
         algorithm: `replica -> Algorithm`, such as
             `partial(training.alternating, players, optimizers)`.
-        evaluate: scalars are metrics, other shapes go to the experiment's `finalise` and `figures`.
+        evaluate: scalars are metrics, other shapes go to the experiment's `summarize` and `plots`.
             Samples are drawn at fixed noise. Where training has a metric of the same name, the
             evaluation's value wins.
         batch_coupling: None where the loss is a mean over examples; otherwise the reason why
             per-device batches would change the objective (pmap refuses it).
-        conclude: called once, after the last step, for metrics too costly to compute at every
+        evaluate_final: called once, after the last step, for metrics too costly to compute at every
             evaluation; its result is merged into that of the last `evaluate`.
     """
 
@@ -98,7 +98,7 @@ class Task(NamedTuple):
     algorithm: Callable[[Replica], Algorithm]
     evaluate: Evaluate
     batch_coupling: str | None = None
-    conclude: Evaluate | None = None
+    evaluate_final: Evaluate | None = None
 
 
 class Lane(NamedTuple):
@@ -141,7 +141,7 @@ class LaneProgram(NamedTuple):
             `last` may be traced.
         no_sums: `(lane, data) -> Sums` at the beginning of a chunk.
         evaluate: `(lane, data) -> {name: array}`.
-        conclude: the same, after the last step; `{}` where the task has nothing to add.
+        evaluate_final: the same, after the last step; `{}` where the task has nothing to add.
     """
 
     init: Callable[[Key, dict[str, Array]], Lane]
@@ -151,4 +151,4 @@ class LaneProgram(NamedTuple):
     ]
     no_sums: Callable[[Lane, PyTree], Sums]
     evaluate: Callable[[Lane, PyTree], Metrics]
-    conclude: Callable[[Lane, PyTree], Metrics] = lambda lane, data: {}
+    evaluate_final: Callable[[Lane, PyTree], Metrics] = lambda lane, data: {}

@@ -65,8 +65,8 @@ class Distributed(NamedTuple):
             shapes, to inspect or to compile: `.as_text()` is its StableHLO.
         compile_evaluate: `(lanes, data) -> function`, where the function maps `(lanes, data)` to
             {name: [L, ...]}.
-        lower_conclude: `(lanes, data)` to the lowered program of the evaluation after the last step
-            (its `.compile()` is a function as above), or None if the task has none.
+        lower_evaluate_final: `(lanes, data)` to the lowered program of the evaluation after the
+            last step (its `.compile()` is a function as above), or None if the task has none.
         trace: `(lanes, data) -> shapes` of one step; runs nothing, and raises errors of tracing.
         place_data: `data -> data` on the devices.
         abstract_data: `data` to shapes with the shardings of `place_data`; moves nothing.
@@ -81,7 +81,7 @@ class Distributed(NamedTuple):
     compile_advance: Callable[..., Callable[..., Any]]
     lower_advance: Callable[[Lane, PyTree], jax.stages.Lowered]
     compile_evaluate: Callable[[Lane, PyTree], Callable[..., Metrics]]
-    lower_conclude: Callable[[Lane, PyTree], jax.stages.Lowered | None]
+    lower_evaluate_final: Callable[[Lane, PyTree], jax.stages.Lowered | None]
     trace: Callable[[Lane, PyTree], PyTree]
     place_data: Callable[[PyTree], PyTree]
     abstract_data: Callable[[PyTree], PyTree]
@@ -160,13 +160,13 @@ def _sharded_jit(
 
     first = functools.partial(first_part, over(program.no_sums), by_lane)
     evaluate = jax.jit(over(program.evaluate), out_shardings=by_lane)
-    conclude = jax.jit(over(program.conclude), out_shardings=by_lane)
+    evaluate_final = jax.jit(over(program.evaluate_final), out_shardings=by_lane)
     return Distributed(
         init=init,
         compile_advance=compiling(first, functools.partial(platforms.compiled, target, advance)),
         lower_advance=lambda *of: platforms.lower(target, advance, *first(*of)),
         compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
-        lower_conclude=functools.partial(_lowered_if_any, target, conclude),
+        lower_evaluate_final=functools.partial(_lowered_if_any, target, evaluate_final),
         trace=lambda *of: jax.eval_shape(advance, *first(*of)),
         place_data=lambda data: jax.device_put(data, everywhere),
         abstract_data=functools.partial(_abstract, lambda data: data, everywhere),
@@ -240,7 +240,7 @@ def _pmapped(
 
     index = jnp.arange(num_devices)
     evaluate = jax.jit(over_seeds(program.evaluate, strategy))
-    conclude = jax.jit(over_seeds(program.conclude, strategy))
+    evaluate_final = jax.jit(over_seeds(program.evaluate_final, strategy))
     everywhere = replicated(mesh)
     first = functools.partial(first_part, over_seeds(program.no_sums, strategy), everywhere)
     build = functools.partial(platforms.compiled, target, advance)
@@ -250,7 +250,7 @@ def _pmapped(
         compile_advance=compiling(first, build, index),
         lower_advance=lambda *of: platforms.lower(target, advance, index, *first(*of)),
         compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
-        lower_conclude=functools.partial(_lowered_if_any, target, conclude),
+        lower_evaluate_final=functools.partial(_lowered_if_any, target, evaluate_final),
         trace=lambda *of: jax.eval_shape(advance, index, *first(*of)),
         place_data=lambda data: jax.device_put(data, everywhere),
         abstract_data=functools.partial(_abstract, lambda data: data, everywhere),

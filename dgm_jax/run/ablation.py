@@ -11,9 +11,9 @@ import numpy as np
 
 from dgm_jax.core import ConfigError, did_you_mean, json_values, lookup, require, tree_sha256
 from dgm_jax.run import ranges
-from dgm_jax.run.arms import ArmOutcome
 from dgm_jax.run.cells import with_settings
 from dgm_jax.run.experiment import Experiment, Inputs
+from dgm_jax.run.outcomes import ArmOutcome
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_of
 
 
@@ -164,14 +164,14 @@ def without_effect(results: list[ArmOutcome], arm_field: str | None) -> list[str
             dumped = json_values.dumps(result.metrics)
             evaluated.setdefault((result.params_sha256, dumped), []).append(result)
     sentences = [
-        f"these settings made no difference: {_names(equal)}: equal parameters and figures, bit for"
+        f"these settings made no difference: {_names(equal)}: equal parameters and values, bit for"
         " bit"
         for equal in evaluated.values()
         if len(equal) > 1
     ]
     sentences += [
         f"these settings made no difference to the training: {_names(equal)}: equal parameters, bit"
-        " for bit; their figures differ, so they matter to the evaluation at most"
+        " for bit; their values differ, so they matter to the evaluation at most"
         for equal in trained.values()
         if any(result.metrics != equal[0].metrics for result in equal)
     ]

@@ -154,9 +154,9 @@ def moments(
         _running(programs, "the steps", programs.advance.compiled, (*lasting, *results)),
         _running(programs, "the evaluation", programs.evaluate, lasting),
     ]
-    if programs.conclude is not None:
+    if programs.evaluate_final is not None:
         held = (*lasting, *results)
-        listed.append(_running(programs, "the final evaluation", programs.conclude, held))
+        listed.append(_running(programs, "the final evaluation", programs.evaluate_final, held))
     if fresh:  # here the lanes are the result
         listed.append(_running(programs, "the initialisation", programs.init, data))
     if on_host:

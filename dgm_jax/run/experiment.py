@@ -29,7 +29,7 @@ class Inputs(NamedTuple):
     Attributes:
         arrays: a tree of arrays that is put on the devices.
         identity: a dictionary for the record; a resumed run must see the same.
-        context: anything else that `build` and `figures` need (densities, class names).
+        context: anything else that `build` and `plots` need (densities, class names).
     """
 
     arrays: Any
@@ -68,7 +68,7 @@ class ArmResult(NamedTuple):
 
 
 def _scalars(arrays, config, inputs) -> "dict[str, np.ndarray]":
-    """The evaluation's scalars, one number for each seed: the default `finalise`."""
+    """The evaluation's scalars, one number for each seed: the default `summarize`."""
     del config, inputs
     return {name: value for name, value in arrays.items() if value.ndim == 1}
 
@@ -94,9 +94,9 @@ class Functions(NamedTuple):
             as data "auto", by what they mean on this machine, before the run is recorded, and says
             what was chosen.
         validate: `config -> None`, raises `DgmError` on settings that no run could use.
-        finalise: `({name: [S, ...]}, config, inputs) -> {metric: [S]}` on the host, at every
+        summarize: `({name: [S, ...]}, config, inputs) -> {metric: [S]}` on the host, at every
             evaluation; by default the scalars.
-        figures: `([ArmResult], inputs) -> {name: (figure, caption)}` at the end.
+        plots: `([ArmResult], inputs) -> {name: (figure, caption)}` at the end.
         snapshots: `(ArmResult, inputs, step) -> ` the same for a picture at each evaluation.
         references: `config -> [{"metric", "published", "spread", "source"}]`; `"context": True` in
             a row says that the number is of other data or another protocol, so no verdict is given.
@@ -109,8 +109,8 @@ class Functions(NamedTuple):
     prompt: Callable[[Any, dict[str, Any], str], dict[str, Any]] | None = None
     resolve: Callable[[Any], tuple[Any, tuple[str, ...]]] = lambda config: (config, ())
     validate: Callable[[Any], None] = lambda config: None
-    finalise: "Callable[..., dict[str, np.ndarray]]" = _scalars
-    figures: Callable[..., dict] = lambda results, inputs: {}
+    summarize: "Callable[..., dict[str, np.ndarray]]" = _scalars
+    plots: Callable[..., dict] = lambda results, inputs: {}
     snapshots: Callable[..., dict] = lambda result, inputs, step: {}
     references: Callable[[Any], list[dict]] = lambda config: []
 
@@ -142,7 +142,7 @@ class Experiment:
             read the other settings. A setting that no cell of a run reads is refused.
         rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
         chapter: the heading under which `dgm-jax list` shows the experiment.
-        load, build, needs, model, prompt, resolve, validate, finalise, figures, snapshots,
+        load, build, needs, model, prompt, resolve, validate, summarize, plots, snapshots,
             references: as in `Functions`.
     """
 
@@ -167,8 +167,8 @@ class Experiment:
     prompt: Callable | None = None
     resolve: Callable | None = None
     validate: Callable | None = None
-    finalise: Callable | None = None
-    figures: Callable | None = None
+    summarize: Callable | None = None
+    plots: Callable | None = None
     snapshots: Callable | None = None
     references: Callable | None = None
 

@@ -18,12 +18,14 @@ from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_sweep, format_table
 from dgm_jax.run import memory, stopped, unread
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
-from dgm_jax.run.arms import ArmOutcome, Clock, Run, train_all
+from dgm_jax.run.arms import train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
+from dgm_jax.run.context import Clock, Run
 from dgm_jax.run.experiment import Experiment, Inputs, Need
 from dgm_jax.run.lanes import devices_of
 from dgm_jax.run.models import criterion
 from dgm_jax.run.needs import finished_folder, needed_experiment
+from dgm_jax.run.outcomes import ArmOutcome
 from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig
 from dgm_jax.store.directory import RunDirectory
@@ -188,7 +190,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
 def _draw(run: Run, results: list[ArmOutcome]) -> None:
     """Saves the final pictures of a run."""
     arm_results = [result.arm_result for result in results]
-    pictures = run.experiment.functions.figures(arm_results, run.inputs)
+    pictures = run.experiment.functions.plots(arm_results, run.inputs)
     for name, (figure, caption) in pictures.items():
         run.directory.save_figure(name, figure, caption)
 

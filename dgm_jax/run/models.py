@@ -27,7 +27,7 @@ from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import read_environment
 
 if TYPE_CHECKING:
-    from dgm_jax.run.arms import Run
+    from dgm_jax.run.context import Run
 
 LAST = "last"
 BEST = "best"

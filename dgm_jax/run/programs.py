@@ -65,9 +65,9 @@ class Programs:
             return self.distributed.compile_evaluate(self.shapes, self.data_shapes)
 
     @functools.cached_property
-    def conclude(self) -> Any:
+    def evaluate_final(self) -> Any:
         """The same for what is evaluated only after the last step; None if there is nothing."""
-        lowered = self.distributed.lower_conclude(self.shapes, self.data_shapes)
+        lowered = self.distributed.lower_evaluate_final(self.shapes, self.data_shapes)
         if lowered is None:
             return None
         with self._compiling(f"final evaluation of {self.group.name}"):

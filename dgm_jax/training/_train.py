@@ -35,8 +35,8 @@ class TrainResult(NamedTuple):
         lanes: the last state; `lanes.train_state.params` are the parameters by part, and
             `lanes.failed_at` [L] is the step at which a lane diverged, -1 for none.
         metrics: by name, [L, chunks]: means over the steps of each chunk.
-        evaluation: by name, [L, ...]: the results of the task's `evaluate` and `conclude` at the
-            end.
+        evaluation: by name, [L, ...]: the results of the task's `evaluate` and
+            `evaluate_final` at the end.
     """
 
     lanes: Lane
@@ -170,7 +170,7 @@ def train(
     shapes = program.abstract(keys, hyper)
     # Compiled before training, which may take long, so that mistakes in them show at once.
     evaluate = program.compile_evaluate(shapes, data)
-    conclude = program.lower_conclude(shapes, data)
+    evaluate_final = program.lower_evaluate_final(shapes, data)
     lanes = program.init(keys, hyper)
     shown = _Shown(progress, num_steps, len(keys))
     counted = shown.counting(program.compile_advance(lanes, data))
@@ -178,8 +178,8 @@ def train(
     chunks = run(advance, lanes, data, start=0, num_steps=num_steps, chunk_steps=chunk_steps)
     lanes, metrics = _over_chunks(chunks, shown, callback)
     evaluation = on_host(evaluate(lanes, data))
-    if conclude is not None:
-        evaluation |= on_host(conclude.compile()(lanes, data))
+    if evaluate_final is not None:
+        evaluation |= on_host(evaluate_final.compile()(lanes, data))
     return TrainResult(lanes, metrics, evaluation)
 
 

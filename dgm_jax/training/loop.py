@@ -80,9 +80,11 @@ def lane_program(task_of: TaskOf) -> LaneProgram:
     def no_sums(lane: Lane, data: PyTree) -> Sums:
         return _no_sums(_one_step(task_of(lane.hyper), data, SOLO), lane)
 
-    def conclude(lane: Lane, data: PyTree) -> Metrics:
+    def evaluate_final(lane: Lane, data: PyTree) -> Metrics:
         task = task_of(lane.hyper)
-        return task.conclude(lane.train_state, data, lane.eval_key) if task.conclude else {}
+        if task.evaluate_final is None:
+            return {}
+        return task.evaluate_final(lane.train_state, data, lane.eval_key)
 
     return LaneProgram(
         init=lambda key, hyper: _init_lane(task_of(hyper), key, hyper),
@@ -90,7 +92,7 @@ def lane_program(task_of: TaskOf) -> LaneProgram:
         advance_part=advance_part,
         no_sums=no_sums,
         evaluate=lambda lane, data: _evaluate(task_of(lane.hyper), lane, data),
-        conclude=conclude,
+        evaluate_final=evaluate_final,
     )
 
 

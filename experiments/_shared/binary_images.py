@@ -72,7 +72,7 @@ def draw_with_step(inputs: Inputs, batch_size: int) -> Draw:
     return draw
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot the first seed's samples of each arm ("images"), and real images.
 
     Args:

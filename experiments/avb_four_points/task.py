@@ -10,8 +10,8 @@ import optax
 from dgm_jax import priors, training
 from dgm_jax.core import Model, Task, lookup, require_at_least, require_at_most
 from dgm_jax.experiments.avb_four_points import Config
-from dgm_jax.experiments.avb_four_points.figures import figures, snapshots
 from dgm_jax.experiments.avb_four_points.measure import SHAPE, evaluate_avb, evaluate_vae, points
+from dgm_jax.experiments.avb_four_points.plots import plots, snapshots
 from dgm_jax.models import AdversarialVae, Vae
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
 from dgm_jax.models import vae as vae_recipe
@@ -19,7 +19,7 @@ from dgm_jax.networks import MLP, NoiseEncoder, ResidualCritic, from_flax, resha
 from dgm_jax.run import Inputs
 from dgm_jax.run.settings import SettingsView
 
-__all__ = ["build", "figures", "load", "model", "references", "snapshots", "validate"]
+__all__ = ["build", "load", "model", "plots", "references", "snapshots", "validate"]
 
 NOISE_SIZE = 64
 HIDDEN = (64, 64, 64)

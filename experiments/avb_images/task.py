@@ -26,7 +26,7 @@ from dgm_jax.core import (
 )
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.available import resolve
-from dgm_jax.experiments._shared.binary_images import figures
+from dgm_jax.experiments._shared.binary_images import plots
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.avb_images import Config
 from dgm_jax.models import AVB_BATCH_COUPLING, AdversarialVae, Vae, posteriors
@@ -38,7 +38,7 @@ from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic,
 from dgm_jax.run import Inputs
 from dgm_jax.run.settings import SettingsView
 
-__all__ = ["build", "figures", "load", "model", "resolve", "validate"]
+__all__ = ["build", "load", "model", "plots", "resolve", "validate"]
 
 MODELS = ("vae", "avb", "avb_adaptive_contrast")
 NUM_MOMENTS = 64  # posterior draws behind the Gaussian from which annealing starts
@@ -149,8 +149,8 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
         }
 
     draw = binary_images.draw_with_step(inputs, config.batch_size)
-    conclude = functools.partial(_conclude, config, recipe, bound)
-    return Task(game.init, draw, algorithm, evaluate, coupling, conclude)
+    evaluate_final = functools.partial(_evaluate_final, config, recipe, bound)
+    return Task(game.init, draw, algorithm, evaluate, coupling, evaluate_final)
 
 
 def _adversarial(config: Config, shape: tuple[int, ...], adaptive_contrast: bool) -> AdversarialVae:
@@ -171,7 +171,7 @@ def _adversarial(config: Config, shape: tuple[int, ...], adaptive_contrast: bool
     )
 
 
-def _conclude(
+def _evaluate_final(
     config, recipe, bound, train_state: TrainState, arrays: dict[str, Any], key: Key
 ) -> Metrics:
     """Compare the claimed bound with annealed importance sampling on the same test images."""

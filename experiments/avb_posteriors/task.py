@@ -10,7 +10,6 @@ from dgm_jax import training
 from dgm_jax.core import Model, Task, require, require_at_least, require_at_most, require_positive
 from dgm_jax.densities.posteriors import POSTERIORS
 from dgm_jax.experiments.avb_posteriors import Config
-from dgm_jax.experiments.avb_posteriors.figures import figures, snapshots
 from dgm_jax.experiments.avb_posteriors.measure import (
     PART,
     Truth,
@@ -18,12 +17,13 @@ from dgm_jax.experiments.avb_posteriors.measure import (
     split_arm,
     truth,
 )
+from dgm_jax.experiments.avb_posteriors.plots import plots, snapshots
 from dgm_jax.models.posterior_families import Family, gaussian_family, implicit_family
 from dgm_jax.networks import ResidualCritic, from_flax
 from dgm_jax.run import Inputs
 from dgm_jax.run.settings import SettingsView
 
-__all__ = ["build", "figures", "load", "model", "snapshots", "validate"]
+__all__ = ["build", "load", "model", "plots", "snapshots", "validate"]
 
 COUPLING = "adaptive contrast takes the moments of a batch of draws"
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from dgm_jax.core import Model, Task, lookup, require_positive
 from dgm_jax.experiments.dirac_gan import Config
-from dgm_jax.experiments.dirac_gan.figures import figures
+from dgm_jax.experiments.dirac_gan.plots import plots
 from dgm_jax.experiments.dirac_gan.steps import ARMS, algorithm, spectrum
 from dgm_jax.models import DIRAC_GAMES, dirac_gan, dirac_spectrum
 from dgm_jax.run import Inputs
 from dgm_jax.run.settings import SettingsView
 
-__all__ = ["build", "figures", "finalise", "load", "model", "references", "validate"]
+__all__ = ["build", "load", "model", "plots", "references", "summarize", "validate"]
 
 NOTEBOOK = (
     "GAN_stability, notebooks/DiracGAN.ipynb, recomputed in double precision, +- half a unit of the"
@@ -109,7 +109,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     )
 
 
-def finalise(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+def summarize(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
     """Compute the distance from the end to (0, 0), and the spectrum of a step.
 
     In double precision, because the square of 1e-22 is too small for single precision.

@@ -88,8 +88,9 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     rate = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
     algorithm = functools.partial(training.alternating, game.players, {"vae": optax.adam(rate)})
     draw = binary_images.draw_with_step(inputs, config.batch_size)
-    conclude = functools.partial(_conclude, config, recipe)
-    return Task(game.init, draw, algorithm, functools.partial(_evaluate, recipe), conclude=conclude)
+    evaluate_final = functools.partial(_evaluate_final, config, recipe)
+    evaluate = functools.partial(_evaluate, recipe)
+    return Task(game.init, draw, algorithm, evaluate, evaluate_final=evaluate_final)
 
 
 def _evaluate(recipe, train_state: TrainState, arrays: dict[str, Any], key: Key) -> Metrics:
@@ -99,7 +100,9 @@ def _evaluate(recipe, train_state: TrainState, arrays: dict[str, Any], key: Key)
     return {"test_elbo": jnp.mean(elbo_terms.elbo), "test_kl": jnp.mean(elbo_terms.kl)}
 
 
-def _conclude(config, recipe, train_state: TrainState, arrays: dict[str, Any], key: Key) -> Metrics:
+def _evaluate_final(
+    config, recipe, train_state: TrainState, arrays: dict[str, Any], key: Key
+) -> Metrics:
     """Surgery over the training set, and the gain of q(z) as the prior."""
     params = train_state.params
     state = train_state.state
@@ -140,7 +143,7 @@ def _conclude(config, recipe, train_state: TrainState, arrays: dict[str, Any], k
     }
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot codes of training images in the first two dimensions, a panel a seed.
 
     Args:

@@ -6,12 +6,12 @@ from typing import Any
 from dgm_jax import data
 from dgm_jax.core import require_at_least
 from dgm_jax.experiments._shared.toy_gan import task as toy_gan
-from dgm_jax.experiments._shared.toy_gan.task import build, figures, model, snapshots
+from dgm_jax.experiments._shared.toy_gan.task import build, model, plots, snapshots
 from dgm_jax.experiments.gan_grid import Config
 from dgm_jax.run import Inputs
 from dgm_jax.run.settings import SettingsView
 
-__all__ = ["build", "figures", "load", "model", "references", "snapshots", "validate"]
+__all__ = ["build", "load", "model", "plots", "references", "snapshots", "validate"]
 
 PACGAN = "Lin et al. 2018, PacGAN, table 1, grid, 10 trials, +- standard error"
 

@@ -20,7 +20,7 @@ from dgm_jax.experiments.gan_images.extractors import (
     of_pixels,
     real_features,
 )
-from dgm_jax.experiments.gan_images.figures import SHOWN, figures, snapshots
+from dgm_jax.experiments.gan_images.plots import SHOWN, plots, snapshots
 from dgm_jax.models import PENALTIES, Penalty, gan
 from dgm_jax.networks import Discriminator, Generator, from_flax, require_normalization
 from dgm_jax.objectives.gan import LOSSES, GanLoss, label_smoothed
@@ -29,12 +29,12 @@ from dgm_jax.run.settings import SettingsView
 
 __all__ = [
     "build",
-    "figures",
-    "finalise",
     "load",
     "model",
     "needs",
+    "plots",
     "snapshots",
+    "summarize",
     "validate",
 ]
 
@@ -233,7 +233,7 @@ def _distances(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
     }
 
 
-def finalise(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+def summarize(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
     """Compute distances of each seed's images from real test images, and those of training images.
 
     Args:

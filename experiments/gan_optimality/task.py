@@ -120,7 +120,7 @@ def references(config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot the logit of the first seed and the optimal one, cut at +-8, beyond which D is sure.
 
     Args:

@@ -5,12 +5,12 @@ from typing import Any
 
 from dgm_jax import data
 from dgm_jax.experiments._shared.toy_gan import task as toy_gan
-from dgm_jax.experiments._shared.toy_gan.task import build, figures, model, snapshots, validate
+from dgm_jax.experiments._shared.toy_gan.task import build, model, plots, snapshots, validate
 from dgm_jax.experiments.gan_ring import Config
 from dgm_jax.run import Inputs
 from dgm_jax.run.settings import SettingsView
 
-__all__ = ["build", "figures", "load", "model", "references", "snapshots", "validate"]
+__all__ = ["build", "load", "model", "plots", "references", "snapshots", "validate"]
 
 SANDLUND = (
     "brycesandlund/paired-discriminator, ring, vanilla, 5 seeds, +- sample standard deviation"

@@ -137,7 +137,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     )
 
 
-def finalise(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+def summarize(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
     """Compute per seed and cell bias, sd, rmse and signal-to-noise, and the error of a budget.
 
     The error of a budget of evaluations is at the best temperature.
@@ -203,7 +203,7 @@ def references(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot error and bias over the temperature, for each probability.
 
     Args:
@@ -248,7 +248,7 @@ def _curves(
     curves = {}
     for result in results:
         name = result.config.estimator[0]
-        metrics = finalise(result.arrays, result.config, inputs)
+        metrics = summarize(result.arrays, result.config, inputs)
         if name != "exact":
             has_temperature = name in HAS_TEMPERATURE
             cells = [label(probability, t if has_temperature else None) for t in temperatures]

@@ -12,7 +12,7 @@ import optax
 from dgm_jax import data, likelihood, sampling, training
 from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
 from dgm_jax.experiments._shared import available, binary_images
-from dgm_jax.experiments._shared.binary_images import figures
+from dgm_jax.experiments._shared.binary_images import plots
 from dgm_jax.experiments.gumbel_vae_images import Config
 from dgm_jax.models import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
 from dgm_jax.models.latent import log_weights
@@ -21,7 +21,7 @@ from dgm_jax.run import Inputs
 from dgm_jax.run.settings import SettingsView
 from dgm_jax.sampling.estimators import ESTIMATORS
 
-__all__ = ["build", "figures", "load", "model", "references", "resolve", "validate"]
+__all__ = ["build", "load", "model", "plots", "references", "resolve", "validate"]
 
 MAX_CONFIGURATIONS = 4096  # latents that are enumerated
 

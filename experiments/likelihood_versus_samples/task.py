@@ -29,13 +29,13 @@ from dgm_jax.experiments.likelihood_versus_samples.arms import (
     STARTS,
     parse,
 )
-from dgm_jax.experiments.likelihood_versus_samples.figures import figures
+from dgm_jax.experiments.likelihood_versus_samples.plots import plots
 from dgm_jax.experiments.likelihood_versus_samples.problem import measure, truth
 from dgm_jax.models.one_parameter import noise, pick
 from dgm_jax.run import Inputs
 from dgm_jax.run.settings import SettingsView
 
-__all__ = ["build", "figures", "finalise", "load", "model", "references", "validate"]
+__all__ = ["build", "load", "model", "plots", "references", "summarize", "validate"]
 
 THEIS = "Theis et al. 2016: log 100 nats in any dimension"
 LIMIT = "closed form of isolated kernels"
@@ -148,7 +148,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     return Task(game.init, draw, algorithm, evaluate)
 
 
-def finalise(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+def summarize(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
     """Collect the fitted model's values, and the same with 99 % junk or the narrowest kernels.
 
     The latter are called `extreme_*`.

@@ -217,7 +217,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     return Task(game.init, lambda arrays, data_key, index: {}, algorithm, evaluate)
 
 
-def finalise(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
+def summarize(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
     """Collect every seed's fit, and the best of them.
 
     Args:
@@ -258,7 +258,7 @@ def references(config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot, for each separation, p and the best fit of every divergence.
 
     Args:

@@ -27,8 +27,8 @@ from dgm_jax.data import captions
 from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments._shared.feature_classifier import classifier_of, features_of
 from dgm_jax.experiments.text_to_image import Config
-from dgm_jax.experiments.text_to_image.figures import figures, snapshots
 from dgm_jax.experiments.text_to_image.measure import evaluate_images, prompts_of
+from dgm_jax.experiments.text_to_image.plots import plots, snapshots
 from dgm_jax.models import (
     AUTOENCODER,
     AUTOREGRESSIVE,
@@ -52,7 +52,7 @@ from dgm_jax.objectives.elbo import warm_up
 from dgm_jax.run import Inputs, Need
 from dgm_jax.run.settings import SettingsView
 
-__all__ = ["build", "figures", "load", "model", "needs", "prompt", "snapshots", "validate"]
+__all__ = ["build", "load", "model", "needs", "plots", "prompt", "snapshots", "validate"]
 
 NUM_TEXTS = 4  # captions of each image
 # Share of training texts that are all padding, for classifier-free guidance (Ho and Salimans 2022).

@@ -25,7 +25,7 @@ from dgm_jax.core import (
     require_at_most,
 )
 from dgm_jax.experiments._shared import available, binary_images
-from dgm_jax.experiments._shared.binary_images import figures
+from dgm_jax.experiments._shared.binary_images import plots
 from dgm_jax.experiments._shared.vae import task as study
 from dgm_jax.experiments.vae_priors import Config
 from dgm_jax.models import Vae, latent, vae
@@ -34,7 +34,7 @@ from dgm_jax.models.posteriors import annealing_start
 from dgm_jax.run import Inputs
 from dgm_jax.run.settings import SettingsView
 
-__all__ = ["build", "figures", "load", "model", "references", "resolve", "validate"]
+__all__ = ["build", "load", "model", "plots", "references", "resolve", "validate"]
 
 VAMP = "Tomczak and Welling 2018, VAE, static MNIST, other networks"
 PUBLISHED = {"standard_normal": (-88.56, f"{VAMP}; quoted from memory"), "vamp": (-85.57, VAMP)}
@@ -149,10 +149,10 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     rate = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
     algorithm = functools.partial(training.alternating, game.players, {"vae": optax.adam(rate)})
     draw = binary_images.draw_with_step(inputs, config.batch_size)
-    conclude = functools.partial(_conclude, config, recipe)
+    evaluate_final = functools.partial(_evaluate_final, config, recipe)
     evaluate = functools.partial(_evaluate, recipe, game)
     coupling = latent.FREE_BITS_COUPLING if config.free_bits > 0 else None
-    return Task(game.init, draw, algorithm, evaluate, coupling, conclude)
+    return Task(game.init, draw, algorithm, evaluate, coupling, evaluate_final)
 
 
 def _evaluate(recipe, game, train_state: TrainState, arrays: dict[str, Any], key: Key) -> Metrics:
@@ -170,7 +170,9 @@ def _evaluate(recipe, game, train_state: TrainState, arrays: dict[str, Any], key
     }
 
 
-def _conclude(config, recipe, train_state: TrainState, arrays: dict[str, Any], key: Key) -> Metrics:
+def _evaluate_final(
+    config, recipe, train_state: TrainState, arrays: dict[str, Any], key: Key
+) -> Metrics:
     """log p(x) of test images, and the surgery of training images."""
     params = train_state.params
     state = train_state.state

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dgm_jax import data, likelihood, objectives, quantization
 from dgm_jax.core import Array, Key, Metrics, Model, Params, State, TrainState, chunked
-from dgm_jax.experiments.vqvae_images.figures import SHOWN
+from dgm_jax.experiments.vqvae_images.plots import SHOWN
 from dgm_jax.models import (
     VqVae,
     vqvae_decode,

@@ -22,8 +22,8 @@ from dgm_jax.core import (
 )
 from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments.vqvae_images import Config
-from dgm_jax.experiments.vqvae_images.figures import figures, snapshots
 from dgm_jax.experiments.vqvae_images.measure import evaluate_images
+from dgm_jax.experiments.vqvae_images.plots import plots, snapshots
 from dgm_jax.models import (
     VqVae,
     code_prior,
@@ -40,7 +40,7 @@ from dgm_jax.quantization import QUANTIZERS
 from dgm_jax.run import Inputs
 from dgm_jax.run.settings import SettingsView
 
-__all__ = ["build", "figures", "load", "model", "snapshots", "validate"]
+__all__ = ["build", "load", "model", "plots", "snapshots", "validate"]
 
 WITHOUT_STATISTICS = ("codebook_loss", "finite_scalar")
 

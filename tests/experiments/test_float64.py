@@ -88,7 +88,7 @@ def _traced(name, folder, every_arm):
         for metric in metrics.values():
             assert metric.dtype in (jnp.float32, jnp.float64)
         assert jax.eval_shape(program.evaluate, lane, data)
-        jax.eval_shape(program.conclude, lane, data)
+        jax.eval_shape(program.evaluate_final, lane, data)
         number += 1
     return number
 

@@ -13,7 +13,7 @@ from dgm_jax.core import ConfigError, DataError, tree_sha256
 from dgm_jax.evaluation import inception
 from dgm_jax.evaluation.inception_layers import LAYERS
 from dgm_jax.experiments.gan_images import EXPERIMENT, Config, extractors
-from dgm_jax.experiments.gan_images.task import finalise, load, needs
+from dgm_jax.experiments.gan_images.task import load, needs, summarize
 from dgm_jax.run import Inputs, catalogue, main
 from dgm_jax.run.cells import validate
 
@@ -162,7 +162,7 @@ def test_the_sliced_wasserstein_distance_of_one_feature_is_the_mean_gap_of_quant
     gaps = np.sort(real[:, 0]).astype(np.float64) - np.sort(fake[:, 0])
     diverged = np.full_like(fake, np.nan)
     inputs = Inputs({}, {}, {"real": real, "floor": {"sliced_wasserstein": 0.5}})
-    found = finalise({"features": np.stack([fake, diverged])}, Config(), inputs)
+    found = summarize({"features": np.stack([fake, diverged])}, Config(), inputs)
     expected = [np.sqrt(np.mean(np.square(gaps))), np.nan]
     np.testing.assert_allclose(found["sliced_wasserstein"], expected, rtol=1e-5)
     np.testing.assert_array_equal(found["floor_sliced_wasserstein"], [0.5, np.nan])

@@ -149,7 +149,7 @@ def test_the_figure_on_the_line():
     inputs = inputs_of(EXPERIMENT, Config(arm=("mixture_1d",)))
     grid = inputs.arrays["mixture_1d"]
     logits = np.tile(np.asarray(gan.optimal_logits(grid.log_p, grid.log_q)), (2, 1))
-    found = gan_optimality.figures(
+    found = gan_optimality.plots(
         [ArmResult("mixture_1d", Config(arm=("mixture_1d",)), {"logits": logits})], inputs
     )
     optimal, *_, network = found["logit_mixture_1d"][0].axes[0].get_lines()

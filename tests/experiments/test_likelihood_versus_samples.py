@@ -123,7 +123,7 @@ def trained(arm, num_steps):
         return program.evaluate(lane, {})
 
     arrays = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 3)))
-    return arrays, task.finalise(arrays, config, Inputs({}, {}))
+    return arrays, task.summarize(arrays, config, Inputs({}, {}))
 
 
 def test_maximum_likelihood_removes_the_junk_for_less_than_five_nats():

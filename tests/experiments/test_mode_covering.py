@@ -103,7 +103,7 @@ def test_the_switch_of_the_jensen_shannon_divergence():
 
 
 def trained(arm, num_seeds, num_steps):
-    """finalise's figures of a few seeds, through the engine."""
+    """summarize's figures of a few seeds, through the engine."""
     config = Config(arm=(arm,), num_steps=num_steps)
     program = training.lane_program(lambda hyper: task_of(EXPERIMENT, config))
 
@@ -112,7 +112,7 @@ def trained(arm, num_seeds, num_steps):
         return program.evaluate(lane, {})
 
     arrays = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), num_seeds))
-    return mode_covering.finalise(jax.device_get(arrays), config, None)
+    return mode_covering.summarize(jax.device_get(arrays), config, None)
 
 
 @pytest.mark.parametrize("arm", ["kl_2", "reverse_kl_2", "js_2", "js_3"])
@@ -132,7 +132,7 @@ def test_descent_finds_the_global_minimum(arm):
 
 def test_the_best_seed_is_the_one_with_the_smallest_value():
     arrays = {"mu": [0.1, -2.0, 1.9], "sigma": [2.0, 0.5, 0.6], "value": [0.9, 0.69, 0.6905]}
-    found = mode_covering.finalise(arrays, Config(arm=("reverse_kl_2",)), None)
+    found = mode_covering.summarize(arrays, Config(arm=("reverse_kl_2",)), None)
     np.testing.assert_array_equal(found["global_abs_mu"], [2.0, 2.0, 2.0])
     np.testing.assert_array_equal(found["global_sigma"], [0.5, 0.5, 0.5])
     np.testing.assert_array_equal(found["reaches_global"], [0, 1, 1])

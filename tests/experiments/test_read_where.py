@@ -63,7 +63,7 @@ def programs(name, config) -> tuple[str, ...]:
         for function in (
             lambda lane, data: program.advance(lane, data, 2, SOLO),
             program.evaluate,
-            program.conclude,
+            program.evaluate_final,
         )
     ]
     return tuple(hashlib.sha256(each.as_text().encode()).hexdigest() for each in lowered)

@@ -55,14 +55,14 @@ def _at_work(edit: Edit, room: Room) -> str | None:
     """The run itself edits its folder, between two of its rows."""
     out, seen = room.fresh("working"), []
 
-    def finalise(arrays, config, inputs):
+    def summarize(arrays, config, inputs):
         del config, inputs
         seen.append(0)
         if len(seen) == AT:
             edit.do(out)
         return {name: value for name, value in arrays.items() if value.ndim == 1}
 
-    ended = tiny_run(finalise=finalise).start(out).wait()
+    ended = tiny_run(summarize=summarize).start(out).wait()
     problem = _judged(edit.due, out, ended, room)
     if ended.code == 2 and not out.exists() and "is sound" in ended.err:
         return f"the folder is gone, and what was in it is called sound: {ended}"

@@ -117,22 +117,22 @@ def stopping(number, at, **changes):
     """The tiny experiment, with changes, which sends itself a signal at its `at`-th evaluation."""
     calls = []
 
-    def finalise(arrays, config, inputs):
+    def summarize(arrays, config, inputs):
         calls.append(0)
         if len(calls) == at:
             os.kill(os.getpid(), number)
         return {name: value for name, value in arrays.items() if value.ndim == 1}
 
-    return tiny(finalise=finalise, **changes)
+    return tiny(summarize=summarize, **changes)
 
 
-def concluding(config, hyper, inputs):
+def with_final_evaluation(config, hyper, inputs):
     """`build` with a figure that is worked out after the last step only."""
 
-    def conclude(train_state, arrays, key):
+    def evaluate_final(train_state, arrays, key):
         return {"square": jnp.square(train_state.params["p"]["w"]), "late_picture": jnp.ones((2,))}
 
-    return build(config, hyper, inputs)._replace(conclude=conclude)
+    return build(config, hyper, inputs)._replace(evaluate_final=evaluate_final)
 
 
 def first_number(seed):

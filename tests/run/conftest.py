@@ -41,11 +41,11 @@ def ring(tmp_path_factory):
     them."""
     out, seen = tmp_path_factory.mktemp("ring") / "run", {}
 
-    def figures(results, inputs):
+    def plots(results, inputs):
         seen["samples"] = np.asarray(results[0].arrays["samples"])
         return {}
 
-    experiment = dataclasses.replace(gan_ring.EXPERIMENT, figures=figures)
+    experiment = dataclasses.replace(gan_ring.EXPERIMENT, plots=plots)
     flags = [*RING, "--num_devices", "1", "--progress", "quiet", "--out", str(out)]
     assert main(experiment, flags) == 0
     return out, seen["samples"]

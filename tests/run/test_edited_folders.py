@@ -143,13 +143,13 @@ def editing(out, at, edit):
     """The tiny game, whose folder is edited at its `at`-th evaluation."""
     calls = []
 
-    def finalise(arrays, config, inputs):
+    def summarize(arrays, config, inputs):
         calls.append(0)
         if len(calls) == at:
             edit(out)
         return {name: value for name, value in arrays.items() if value.ndim == 1}
 
-    return tiny(finalise=finalise)
+    return tiny(summarize=summarize)
 
 
 DURING = {

@@ -67,7 +67,11 @@ def test_programs_of_known_sizes():
     state = LANES * (2 * 4 * WIDTH + 3 * 8 + 4 + 4)
     for strategy, at_once in (("vmap", LANES), ("map", 1)):
         own = programs(strategy)
-        assert own.evaluate is own.evaluate and own.advance is own.advance and own.conclude is None
+        assert (
+            own.evaluate is own.evaluate
+            and own.advance is own.advance
+            and own.evaluate_final is None
+        )
         assert own.num_lanes == LANES
         found = {moment.name: parts_of(moment) for moment in moments(own)}
         assert set(found) == {

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_game import Tiny, build, concluding, rows_of, run, stopping, summary_of, tiny
+from tiny_game import Tiny, build, rows_of, run, stopping, summary_of, tiny, with_final_evaluation
 
 from dgm_jax.report.text import number
 from dgm_jax.run.cells import arms, groups
@@ -140,7 +140,7 @@ def test_settings_without_effect_are_named(tmp_path, capfd):
     for pair in pairs:
         assert hashes[pair[0]] == hashes[pair[1]]
     assert summary_of(tmp_path)["notes"] == [
-        f"these settings made no difference: ({a}) = ({b}): equal parameters and figures, bit for"
+        f"these settings made no difference: ({a}) = ({b}): equal parameters and values, bit for"
         " bit"
         for a, b in pairs
     ]
@@ -151,10 +151,10 @@ def test_settings_without_effect_are_named(tmp_path, capfd):
 
 
 def test_settings_that_only_the_evaluation_sees_are_told_apart(tmp_path):
-    def finalise(arrays, config, inputs):
+    def summarize(arrays, config, inputs):
         return {"error": arrays["error"], "weighted": arrays["error"] * config.poison}
 
-    assert run(tmp_path, grid={"poison": (1e8, 1e9)}, experiment=tiny(finalise=finalise)) == 0
+    assert run(tmp_path, grid={"poison": (1e8, 1e9)}, experiment=tiny(summarize=summarize)) == 0
     (note,) = summary_of(tmp_path)["notes"]
     assert note.startswith("these settings made no difference to the training: (plain, poison=1")
     assert "to the evaluation at most" in note
@@ -190,9 +190,11 @@ def test_keys_of_seeds_differ_and_arms_share_them():
 
 
 @pytest.mark.parametrize("flags", [(), ("--strategy", "map"), ("--devices", "pmap")])
-def test_a_conclusion_joins_the_last_evaluation(tmp_path, flags):
+def test_a_final_evaluation_joins_the_last_evaluation(tmp_path, flags):
     seen = []
-    experiment = tiny(build=concluding, figures=lambda results, inputs: seen.extend(results) or {})
+    experiment = tiny(
+        build=with_final_evaluation, plots=lambda results, inputs: seen.extend(results) or {}
+    )
     assert run(tmp_path, *flags, experiment=experiment) == 0
     rows = rows_of(tmp_path)
     assert ["square" in row for row in rows] == [False, False, True]

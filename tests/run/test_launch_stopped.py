@@ -9,7 +9,7 @@ import signal
 import jax
 import numpy as np
 import pytest
-from tiny_game import BASIC, concluding, rows_of, run, stopping, summary_of, tiny
+from tiny_game import BASIC, rows_of, run, stopping, summary_of, tiny, with_final_evaluation
 
 from dgm_jax.run import load, main
 
@@ -67,11 +67,13 @@ def test_a_finished_run_that_diverged_still_says_so(tmp_path):
     assert run(tmp_path, "--poison", "-100", "--resume") == 6
 
 
-def test_the_conclusion_comes_although_all_seeds_diverged(tmp_path):
-    """`figures` may ask for what only the conclusion returns, so it must be there however the run
-    ended."""
+def test_the_final_evaluation_comes_although_all_seeds_diverged(tmp_path):
+    """`plots` may ask for what only the final evaluation returns, so it must be there
+    however the run ended."""
     seen = []
-    experiment = tiny(build=concluding, figures=lambda results, inputs: seen.extend(results) or {})
+    experiment = tiny(
+        build=with_final_evaluation, plots=lambda results, inputs: seen.extend(results) or {}
+    )
     assert run(tmp_path, "--poison", "-100", experiment=experiment) == 6
     assert seen[0].arrays["late_picture"].shape == (3, 2)
     assert "square" not in rows_of(tmp_path)[-1]
@@ -82,13 +84,13 @@ def test_a_disk_that_refuses_ends_the_run_with_a_sentence(undisturbed, tmp_path,
     same bits."""
     calls = []
 
-    def finalise(arrays, config, inputs):
+    def summarize(arrays, config, inputs):
         calls.append(0)
         if len(calls) == 2:
             raise OSError(28, "No space left on device", "metrics.jsonl")
         return {name: value for name, value in arrays.items() if value.ndim == 1}
 
-    assert run(tmp_path / "a", experiment=tiny(finalise=finalise)) == 2
+    assert run(tmp_path / "a", experiment=tiny(summarize=summarize)) == 2
     said = capfd.readouterr().err
     assert "No space left on device" in said and "--resume" in said and "Traceback" not in said
     assert run(tmp_path / "a", "--resume") == 0
@@ -106,14 +108,14 @@ def test_resuming_past_an_arm_that_diverged_adds_no_rows(tmp_path):
     assert run(tmp_path / "whole", *flags) == 6
     calls = []
 
-    def finalise(arrays, config, inputs):
+    def summarize(arrays, config, inputs):
         calls.append(config.kind)
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return {"w": arrays["w"]}
 
-    assert run(tmp_path / "stopped", *flags, experiment=tiny(finalise=finalise)) == 143
-    assert run(tmp_path / "stopped", *flags, "--resume", experiment=tiny(finalise=finalise)) == 6
+    assert run(tmp_path / "stopped", *flags, experiment=tiny(summarize=summarize)) == 143
+    assert run(tmp_path / "stopped", *flags, "--resume", experiment=tiny(summarize=summarize)) == 6
     steps = lambda out: [(row["arm"], row["step"]) for row in rows_of(out)]
     assert steps(tmp_path / "stopped") == steps(tmp_path / "whole")
 

@@ -102,7 +102,7 @@ def by_jax():
 
 
 @pytest.mark.parametrize("allocate", [by_numpy, by_jax])
-@pytest.mark.parametrize("place", ["load", "finalise"])
+@pytest.mark.parametrize("place", ["load", "summarize"])
 def test_an_exhausted_memory_is_a_sentence(place, allocate, tmp_path, capfd):
     """Real allocations that no machine grants, where no estimate sees them."""
     experiment = tiny(**{place: lambda *arguments: allocate()})
@@ -112,7 +112,7 @@ def test_an_exhausted_memory_is_a_sentence(place, allocate, tmp_path, capfd):
     assert "lower --num_seeds" in said and "nothing of the run was trained yet" in said
 
 
-@pytest.mark.parametrize("place", ["evaluate", "conclude"])
+@pytest.mark.parametrize("place", ["evaluate", "evaluate_final"])
 def test_a_program_that_gets_no_memory_does_not_end_the_process(
     place, monkeypatch, tmp_path, capfd
 ):
@@ -130,7 +130,7 @@ def test_a_program_that_gets_no_memory_does_not_end_the_process(
     (said,) = capfd.readouterr().err.splitlines()
     assert said.startswith("error: memory is exhausted (RESOURCE_EXHAUSTED")
     assert (place == "evaluate") == ("nothing of the run was trained yet" in said)
-    assert (place == "conclude") == ("its last checkpoint is saved" in said)
+    assert (place == "evaluate_final") == ("its last checkpoint is saved" in said)
 
 
 def test_other_errors_of_a_device_are_passed_on():

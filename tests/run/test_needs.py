@@ -49,7 +49,7 @@ def second(first_out, name="first", **settings):
 
 @pytest.fixture
 def first(monkeypatch):
-    """`first(**changes)` makes the tiny game of this name known, with another `finalise`, say."""
+    """`first(**changes)` makes the tiny game of this name known, with another `summarize`, say."""
 
     def known(**changes):
         entry = SimpleNamespace(load=lambda: tiny(name="first", **changes), value="a:b")
@@ -86,13 +86,13 @@ def test_what_is_needed_has_the_bits_of_a_run_of_its_own(first, tmp_path):
 def test_a_signal_meanwhile_stops_the_run_and_both_go_on(first, tmp_path, capfd):
     calls = []
 
-    def finalise(arrays, config, inputs):
+    def summarize(arrays, config, inputs):
         calls.append(0)
         if len(calls) == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return {"w": arrays["w"]}
 
-    first(finalise=finalise)
+    first(summarize=summarize)
     out, before = tmp_path / "run", tmp_path / "before"
     assert run(out, experiment=second(before)) == 143
     said = capfd.readouterr().err

@@ -7,7 +7,7 @@ import signal
 import optax
 import pytest
 import tiny_game
-from tiny_game import build, concluding, rows_of, run, stopping, summary_of, tiny
+from tiny_game import build, rows_of, run, stopping, summary_of, tiny, with_final_evaluation
 
 from dgm_jax import cli, training
 
@@ -222,8 +222,8 @@ def test_a_schedule_that_stays_is_no_hindrance(installed, tmp_path):
     assert resume(tmp_path / "a", "--num_steps", "40", "--out", tmp_path / "b") == 0
 
 
-def test_a_conclusion_of_the_first_end_stays_in_its_row(installed, tmp_path):
-    experiment = tiny(build=concluding)
+def test_a_final_evaluation_of_the_first_end_stays_in_its_row(installed, tmp_path):
+    experiment = tiny(build=with_final_evaluation)
     installed(experiment)
     assert run(tmp_path / "a", experiment=experiment) == 0
     assert resume(tmp_path / "a", "--num_steps", "40", "--out", tmp_path / "b") == 0

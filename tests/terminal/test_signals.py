@@ -171,8 +171,8 @@ def at(moment, number, times=1):
     return tiny(
         load=sending("load", ready.load),
         build=sending("build", build),
-        finalise=sending("finalise", lambda arrays, config, inputs: {"w": arrays["w"]}),
-        figures=sending("figures", lambda results, inputs: {}),
+        summarize=sending("summarize", lambda arrays, config, inputs: {"w": arrays["w"]}),
+        plots=sending("plots", lambda results, inputs: {}),
         references=sending("references", lambda config: []),
     )
 
@@ -180,7 +180,7 @@ def at(moment, number, times=1):
 @pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize(
     ("moment", "saved"),
-    [("load", []), ("build", []), ("finalise", [10]), ("figures", [10, 20, 30])],
+    [("load", []), ("build", []), ("summarize", [10]), ("plots", [10, 20, 30])],
 )
 def test_a_signal_at_a_moment_of_a_run(tmp_path, capfd, undisturbed, moment, saved, number):
     out = tmp_path / "run"

@@ -139,7 +139,7 @@ def _algorithm(
     return lambda replica: training.averaged(rule(replica), AVERAGED, method.average_decay)
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot samples of every arm, a panel for each seed.
 
     Args:

@@ -15,7 +15,7 @@ def _posteriors(result: ArmResult, num_seeds: int):
     return plotting.scatter_groups(z, names, limits=(-4, 4, -4, 4), titles=titles)
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot q(z | x) of the four points, a panel a seed.
 
     Args:

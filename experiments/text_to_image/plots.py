@@ -30,7 +30,7 @@ def snapshots(result: ArmResult, inputs: Inputs, step: int) -> dict[str, tuple[A
     return {"samples": (figure, f"After {step} steps; columns: {', '.join(names)}.")}
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot a grid for each seed, a column a class.
 
     Args:

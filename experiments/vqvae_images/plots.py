@@ -29,7 +29,7 @@ def snapshots(result: ArmResult, inputs: Inputs, step: int) -> dict[str, tuple[A
     return {"samples": (figure, f"Samples at fixed noise after {step} steps; each seed has a row.")}
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot real images, their reconstructions, and samples of prior and decoder.
 
     Args:

@@ -34,7 +34,7 @@ def snapshots(result: ArmResult, inputs: Inputs, step: int) -> dict[str, tuple[A
     }
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot the final images of each seed, and real ones.
 
     Args:

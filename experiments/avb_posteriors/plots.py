@@ -38,7 +38,7 @@ def _draws_over_density(result: ArmResult, inputs: Inputs, title: str):
     )
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot draws of the first seed over the exact density, one plot an arm.
 
     Args:

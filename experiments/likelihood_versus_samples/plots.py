@@ -15,7 +15,7 @@ FLOOR = -20.0  # log-likelihoods are cut here in plots
 Plots = dict[str, tuple[Any, str]]
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> Plots:
+def plots(results: list[ArmResult], inputs: Inputs) -> Plots:
     """Plot what junk costs over the dimensions; likelihood and samples over the kernels' width.
 
     Args:

@@ -9,7 +9,7 @@ from dgm_jax.experiments.dirac_gan.steps import ARMS, trajectory
 from dgm_jax.run import ArmResult, Inputs
 
 
-def figures(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
+def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
     """Plot, for each rule of moving, the distance over the steps, and the paths in the plane.
 
     Args:

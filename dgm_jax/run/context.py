@@ -1,0 +1,75 @@
+"""What every step of a run needs, and how its time was spent."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from dgm_jax.run.experiment import Experiment, Inputs
+from dgm_jax.run.identity import RunIdentity
+from dgm_jax.run.profile import Profile
+from dgm_jax.run.settings import LaunchConfig, StudyConfig
+from dgm_jax.store.directory import RunDirectory
+from dgm_jax.terminal import signals
+from dgm_jax.terminal.progress import Progress
+
+
+@dataclasses.dataclass
+class Clock:
+    """How the time of a run was spent.
+
+    Attributes:
+        start: the monotonic clock at the start, in seconds.
+        compile_seconds: spent on compilation.
+        train_seconds: spent on training.
+        seed_steps: steps made, summed over lanes.
+    """
+
+    start: float
+    compile_seconds: float = 0.0
+    train_seconds: float = 0.0
+    seed_steps: int = 0
+
+
+class Run(NamedTuple):
+    """What every step of a run needs.
+
+    Attributes:
+        experiment, config, launch: what is run, and how.
+        inputs: the data.
+        directory: the run folder.
+        progress: the display.
+        clock: how the time was spent.
+        arm_names: all arms of the run.
+        profile: the trace of some steps.
+    """
+
+    experiment: Experiment
+    config: StudyConfig
+    launch: LaunchConfig
+    inputs: Inputs
+    directory: RunDirectory
+    progress: Progress
+    clock: Clock
+    arm_names: tuple[str, ...]
+    profile: Profile
+
+    @property
+    def identity(self) -> RunIdentity:
+        """What the run's checkpoints carry."""
+        folder = self.directory
+        return RunIdentity(folder.run_id, self.experiment.name, folder.config, self.inputs.identity)
+
+    @contextlib.contextmanager
+    def compiling(self, what: str) -> Iterator[None]:
+        """A phase whose seconds count as compilation.
+
+        Args:
+            what: what is compiled, for the display.
+        """
+        start = time.monotonic()
+        with self.progress.phase(f"compiling {what}"):
+            yield
+        self.clock.compile_seconds += time.monotonic() - start
+        signals.check()
