@@ -17,7 +17,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from dgm_jax import __version__
+from dgm_jax import __version__, _cache
 from dgm_jax.run import catalogue, exporting, listing, reporting, resuming, sampling, start
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.exporting import ExportConfig
@@ -47,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         SystemExit: with 0 after a help text, with 2 after the parser has explained a mistake.
     """
+    if argv is None:
+        _cache.keep_compiled_programs()
     arguments = sys.argv[1:] if argv is None else argv
     return console.guarded(lambda: _main(arguments), ends_process=argv is None)
 

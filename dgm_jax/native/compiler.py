@@ -14,27 +14,13 @@ import tempfile
 
 import filelock
 
+from dgm_jax import _cache
+
 _SECONDS = 300  # limit for the compiler, and for waiting for that of another process
 
 
 class Unavailable(Exception):
     """Native code cannot be used on this machine; the message is the reason."""
-
-
-def cache_folder() -> pathlib.Path:
-    """Return the folder that compiled code is kept in.
-
-    Returns:
-        The folder, which may not exist yet.
-
-    Raises:
-        RuntimeError: neither variable is set, and the user has no home folder.
-    """
-    chosen = os.environ.get("DGM_JAX_CACHE_DIR")
-    if chosen:
-        return pathlib.Path(chosen)
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(root) / "dgm_jax"
 
 
 def compiled(
@@ -59,7 +45,7 @@ def compiled(
     described = "\n".join([version, *versions]).encode()
     key = hashlib.sha256(source + described).hexdigest()[:16]
     try:
-        folder = cache_folder()
+        folder = _cache.folder()
     except RuntimeError as error:  # no home folder
         raise Unavailable(f"compiled code has no place: {error}") from error
     target = folder / f"onednn-{key}.so"

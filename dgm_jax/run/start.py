@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
+from dgm_jax import _cache
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import LaunchConfig
 from dgm_jax.terminal import console, signals
@@ -57,6 +58,7 @@ def main(
     """
     ends_process = argv is None
     if argv is None:
+        _cache.keep_compiled_programs()
         argv = sys.argv[1:]
         command = command or console.typed((), argv)
     return console.guarded(lambda: _main(experiment, argv, grid or {}, command), ends_process)

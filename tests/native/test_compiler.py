@@ -103,11 +103,3 @@ def test_no_compiler_and_no_place_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("DGM_JAX_CACHE_DIR", str(file / "cache"))
     with pytest.raises(compiler.Unavailable, match="cannot be kept in .*cache"):
         compiler.compiled(SOURCE, [], tmp_path / "lib.so", [])
-
-
-def test_the_cache_follows_the_environment(monkeypatch):
-    monkeypatch.delenv("DGM_JAX_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert compiler.cache_folder() == pathlib.Path("/somewhere/dgm_jax")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert compiler.cache_folder() == pathlib.Path.home() / ".cache" / "dgm_jax"
