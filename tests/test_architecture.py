@@ -44,7 +44,17 @@ MAY_IMPORT = {
     "store": {"core"},
     "terminal": {"core"},
     "report": {"plotting", "store", "core"},
-    "run": {"native", "training", "parallel", "store", "report", "terminal", "core"},
+    "trackers": {"store", "core"},
+    "run": {
+        "native",
+        "training",
+        "parallel",
+        "store",
+        "report",
+        "terminal",
+        "trackers",
+        "core",
+    },
     "cli": {"run", "report", "store", "terminal", "core"},
     "__main__": {"cli"},
 }
@@ -64,6 +74,10 @@ AT_HOME = {
     "filelock": {"native", "store"},
     "safetensors": {"store"},
     "tyro": {"cli", "run"},
+    "tensorboardX": {"trackers"},
+    "wandb": {"trackers"},
+    "mlflow": {"trackers"},
+    "trackio": {"trackers"},
 }
 FILES = {
     "os",
