@@ -1,4 +1,4 @@
-"""`--trackers`: what a run hands to trackers, which may fail, hang or be slow without any effect."""
+"""`--trackers`: what a run hands to trackers, which may fail, hang or be slow without effect."""
 
 import contextlib
 import pathlib

@@ -1,5 +1,6 @@
 """MLflow: one run, found again by a tag."""
 
+import importlib
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -27,10 +28,8 @@ class Mlflow:
         Returns:
             `total_step` of the last record.
         """
-        import mlflow
-        from mlflow.entities import Param
-
-        self._client = mlflow.MlflowClient()
+        self._entities = importlib.import_module("mlflow.entities")
+        self._client = importlib.import_module("mlflow").MlflowClient()
         experiment = self._client.get_experiment_by_name(run.experiment)
         place = (
             experiment.experiment_id
@@ -44,7 +43,7 @@ class Mlflow:
             return int(same[0].data.metrics.get(TOTAL_STEP, -1))
         made = self._client.create_run(place, tags={TAG: run.run_id}, run_name=run.name)
         self._id = made.info.run_id
-        params = [Param(k, str(v)[:_LONGEST_PARAM]) for k, v in run.settings.items()]
+        params = [self._entities.Param(k, str(v)[:_LONGEST_PARAM]) for k, v in run.settings.items()]
         self._client.log_batch(self._id, params=params)
         self._client.log_dict(self._id, dict(run.settings), "settings.json")
         return -1
@@ -55,12 +54,11 @@ class Mlflow:
         Args:
             record: steps and values.
         """
-        from mlflow.entities import Metric
-
         now = time.time_ns() // 1_000_000
         values = {metric_name(name): value for name, value in record.named().items()}
-        metrics = [Metric(name, value, now, record.step) for name, value in values.items()]
-        metrics.append(Metric(TOTAL_STEP, record.total_step, now, record.total_step))
+        metric = self._entities.Metric
+        metrics = [metric(name, value, now, record.step) for name, value in values.items()]
+        metrics.append(metric(TOTAL_STEP, record.total_step, now, record.total_step))
         for first in range(0, len(metrics), _LARGEST_BATCH):
             self._client.log_batch(self._id, metrics=metrics[first : first + _LARGEST_BATCH])
 

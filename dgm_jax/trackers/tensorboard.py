@@ -1,8 +1,9 @@
 """TensorBoard: event files in the run folder, one TensorBoard run for each arm."""
 
+import importlib
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -10,9 +11,6 @@ import PIL.Image
 from dgm_jax.store.records import safe_name
 from dgm_jax.trackers.contract import Picture, Record, TrackedRun, by_seed
 from dgm_jax.trackers.mark import Mark
-
-if TYPE_CHECKING:
-    from tensorboardX import SummaryWriter
 
 FOLDER = "tensorboard"
 
@@ -33,12 +31,15 @@ class TensorBoard:
         Returns:
             `total_step` of the last record.
         """
-        self._run = run
+        self._writer_of = importlib.import_module("tensorboardX").SummaryWriter
         self._root = run.folder / FOLDER
         self._mark = Mark(self._root)
-        self._writers: dict[str, SummaryWriter] = {}
-        self._last = self._mark.read()
-        return self._last
+        self._writers: dict[str, Any] = {}
+        last = self._mark.read()
+        if last < 0:
+            settings = json.dumps(run.settings, indent=2)
+            self._writer("").add_text("settings", f"```\n{settings}\n```")
+        return last
 
     def log(self, record: Record) -> None:
         """Append the values to the event files of their arms, and flush these.
@@ -80,14 +81,9 @@ class TensorBoard:
         for writer in self._writers.values():
             writer.close()
 
-    def _writer(self, arm: str) -> "SummaryWriter":
+    def _writer(self, arm: str) -> Any:
         """The writer of an arm, or of the run for ""."""
-        from tensorboardX import SummaryWriter
-
         if arm not in self._writers:
             folder = self._root / safe_name(arm) if arm else self._root
-            self._writers[arm] = SummaryWriter(str(folder))
-            if self._last < 0 and len(self._writers) == 1:
-                settings = json.dumps(self._run.settings, indent=2)
-                self._writer("").add_text("settings", f"```\n{settings}\n```")
+            self._writers[arm] = self._writer_of(str(folder))
         return self._writers[arm]

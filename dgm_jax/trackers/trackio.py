@@ -1,5 +1,6 @@
 """trackio: one run, whose name has a part of the run folder's id."""
 
+import importlib
 from collections.abc import Callable, Mapping
 
 from dgm_jax.trackers.contract import TOTAL_STEP, Picture, Record, TrackedRun
@@ -11,7 +12,8 @@ FOLDER = "trackio"  # below the run folder, for the mark; the tool has its own p
 class Trackio:
     """Logs to the tool's own folder, or to where its environment variables say.
 
-    The project is the experiment's name. The tool's step is `Record.total_step`.
+    The project is the experiment's name. The tool's step, which grows, is `Record.total_step`;
+    `arm_step` is that of the arm.
     """
 
     def start(self, run: TrackedRun, notify: Callable[[str], None]) -> int:
@@ -24,12 +26,10 @@ class Trackio:
         Returns:
             `total_step` of the last record.
         """
-        import trackio
-
-        self._trackio = trackio
+        self._trackio = importlib.import_module("trackio")
         self._mark = Mark(run.folder / FOLDER)
         last = self._mark.read()
-        self._run = trackio.init(
+        self._run = self._trackio.init(
             project=run.experiment,
             name=f"{run.name}-{run.run_id[:6]}",
             config=run.settings,
@@ -45,7 +45,7 @@ class Trackio:
             record: steps and values.
         """
         self._mark.write(record.total_step)
-        values = {"step": record.step, TOTAL_STEP: record.total_step, **record.named()}
+        values = {"arm_step": record.step, TOTAL_STEP: record.total_step, **record.named()}
         self._run.log(values, step=record.total_step)
 
     def picture(self, picture: Picture) -> None:

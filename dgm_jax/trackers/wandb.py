@@ -1,5 +1,6 @@
 """Weights & Biases: one run, whose id is that of the run folder."""
 
+import importlib
 import netrc
 import os
 import urllib.parse
@@ -30,25 +31,23 @@ class Wandb:
         Returns:
             `total_step` of the last record.
         """
-        import wandb
-
-        self._wandb = wandb
+        self._wandb = importlib.import_module("wandb")
         self._mark = Mark(run.folder / FOLDER)
         last = self._mark.read()
         mode = None if "WANDB_MODE" in os.environ or _has_key() else "offline"
         if mode:
             command = f"wandb sync {run.folder / FOLDER}/offline-run-*"
             notify(f"there is no key of Weights & Biases, so it works offline; later: {command}")
-        self._run = wandb.init(
+        self._run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT") or run.experiment,
             id=run.run_id,
             name=run.name,
             dir=str(run.folder),
             config=run.settings,
-            mode=mode,  # type: ignore[arg-type]  # one of its choices
+            mode=mode,
             resume="allow",
             reinit="create_new",
-            settings=wandb.Settings(console="off", silent=True, init_timeout=INIT_SECONDS),
+            settings=self._wandb.Settings(console="off", silent=True, init_timeout=INIT_SECONDS),
         )
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")

@@ -75,7 +75,7 @@ def test_two_parts_of_a_run_are_one(tmp_path, without_key, capfd):
     ]
     for name, values in (MEANS | SEEDS).items():
         assert [row[f"{ARM}/{name}"] for row in rows] == values
-    assert all(row[f"{ARM}/red"]["_type"] == "image-file" for row in rows)
+    assert all(row[f"{ARM}/red/_type"] == "image-file" for row in rows)
     summary = [record.summary.update for record in logged[1] if record.HasField("summary")]
     assert history(item for update in summary for item in update)[f"final/{ARM}/error"] == 0.5
     codes = [record.exit.exit_code for part in logged for record in part if record.HasField("exit")]
