@@ -94,9 +94,9 @@ class Tracking:
         self._trackers.end("stopped" if stopped else "failed", STOP_SECONDS)
 
     @property
-    def busy(self) -> bool:
-        """Whether a tracker still works, although the run is over."""
-        return self._trackers.busy
+    def unfinished(self) -> bool:
+        """Whether a tracker was dropped, and may still hang."""
+        return self._trackers.unfinished
 
     def _total(self, arm: str, step: int) -> int:
         return self._place[arm] * self._num_steps + step
@@ -109,9 +109,12 @@ class Tracking:
         """The records of rows, in the order of their total steps."""
         by_total: dict[int, Record] = {}
         for row in rows:
-            arm = row["arm"]
-            total = self._total(arm, row["step"])
-            record = by_total.setdefault(total, Record(row["step"], total, {}))
+            arm = row.get("arm")
+            step = row.get("step")
+            if not isinstance(arm, str) or arm not in self._place or not isinstance(step, int):
+                continue  # a damaged row
+            total = self._total(arm, step)
+            record = by_total.setdefault(total, Record(step, total, {}))
             values = {n: v for n, v in row.items() if isinstance(v, list)}
             by_total[total] = record._replace(values={**record.values, arm: values})
         return [by_total[total] for total in sorted(by_total)]
@@ -127,7 +130,7 @@ def tracked(
 ) -> Iterator[Tracking]:
     """Tracks a run inside a context.
 
-    Where a tracker still works after that, the process ends with its command without waiting.
+    Where a tracker was dropped, the process ends with its command without waiting for it.
 
     Args:
         names: as of `Tracking`, like the other arguments.
@@ -146,5 +149,5 @@ def tracked(
         tracking.abandon(stopped=isinstance(error, KeyboardInterrupt))
         raise
     finally:
-        if tracking.busy:
+        if tracking.unfinished:
             console.leave_threads_behind()

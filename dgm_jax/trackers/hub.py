@@ -36,9 +36,9 @@ class Trackers:
         self._pictures: list[Picture] = []
 
     @property
-    def busy(self) -> bool:
-        """Whether a tracker still works, although the run is over."""
-        return any(worker.busy for worker in self._workers or ())
+    def unfinished(self) -> bool:
+        """Whether a tracker was dropped; its thread may hang, or its library at the exit."""
+        return any(worker.dropped for worker in self._workers or ())
 
     def picture(self, picture: Picture) -> None:
         """Log a plot, together with the next record.

@@ -54,12 +54,10 @@ class Worker:
         self._messages: queue.Queue[Sequence[Message] | None] = queue.Queue(QUEUE_LENGTH)
         self._done = threading.Event()
         self._busy_since: float | None = None
-        threading.Thread(target=self._work, daemon=True, name=f"tracker {name}").start()
-
-    @property
-    def busy(self) -> bool:
-        """Whether the thread still runs."""
-        return not self._done.is_set()
+        try:
+            threading.Thread(target=self._work, daemon=True, name=f"tracker {name}").start()
+        except RuntimeError as error:  # the system has no more threads
+            self.drop(_one_line(error))
 
     def send(self, messages: Sequence[Message] | None) -> None:
         """Hand over calls without waiting; drops a tracker that hangs or is far behind.
