@@ -172,18 +172,10 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
                 f"{folder} is finished; its report: {write_report(folder, experiment.display())}"
             )
             return summaries.nested(read_summary(folder) or {})
-        trackers = job.launch.trackers
+        steps = job.config.num_steps
         order = groups(experiment, cells)
-        with tracked(trackers, order, job.config.num_steps, directory, progress.notice) as tracking:
-            try:
-                signals.check()
-                with memory.exhaustion_told(memory.advice(job.config)):
-                    run, results = _train_all(job, cells, directory, progress, tracking)
-                    outcomes.draw(run, results)
-            except (DgmError, Interrupted):
-                directory.forget()
-                raise
-            summary = _summarize(run, results)
+        with tracked(job.launch.trackers, order, steps, directory, progress.notice) as tracking:
+            summary = _trained(job, cells, directory, progress, tracking)
             with signals.held():  # what is left is short, and the run is done then
                 # last: a folder with a summary is finished
                 directory.write_summary(summaries.flattened(summary))
@@ -192,6 +184,19 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
                     _show(job, summary, report)
             tracking.finish(summary, diverged=_exit_code(summary) == DIVERGED)
     return summary
+
+
+def _trained(job: Job, cells, directory, progress, tracking: Tracking) -> dict:
+    """Trains what is left and draws the final pictures; returns the summary."""
+    try:
+        signals.check()
+        with memory.exhaustion_told(memory.advice(job.config)):
+            run, results = _train_all(job, cells, directory, progress, tracking)
+            outcomes.draw(run, results)
+    except (DgmError, Interrupted):
+        directory.forget()
+        raise
+    return _summarize(run, results)
 
 
 def _show(job: Job, summary: dict, report: pathlib.Path) -> None:
