@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dgm_jax.trackers.contract import TrackedRun, Tracker
 
 QUEUE_LENGTH = 4096  # messages that wait for a slow tracker
-CALL_SECONDS = 60.0  # that one call of a tracker may take
+CALL_SECONDS = 120.0  # that one call of a tracker may take; the first one imports its package
 
 
 class Message(NamedTuple):

@@ -6,7 +6,7 @@ from tracked_run import MEANS, SEEDS
 
 from dgm_jax.trackers.mlflow import Mlflow, metric_name
 
-mlflow = pytest.importorskip("mlflow", reason="needs extra mlflow")
+mlflow = pytest.importorskip("mlflow", reason="needs extra mlflow", exc_type=ImportError)
 
 
 def test_two_parts_of_a_run_are_one(tmp_path, monkeypatch):
