@@ -106,7 +106,7 @@ def _experiment(name: str) -> Experiment:
 
 def list_experiments() -> int:
     """Experiments by chapter, one line each."""
-    print(console.printable(listing.listed()))
+    print(console.printable(listing.listed(), keep_lines=True))
     for complaint in catalogue.complaints():
         console.tell(complaint)
     return 0

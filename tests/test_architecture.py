@@ -45,7 +45,18 @@ MAY_IMPORT = {
     "store": {"core"},
     "terminal": {"core"},
     "report": {"plotting", "store", "core"},
-    "run": {"_cache", "native", "training", "parallel", "store", "report", "terminal", "core"},
+    "trackers": {"store", "core"},
+    "run": {
+        "_cache",
+        "native",
+        "training",
+        "parallel",
+        "store",
+        "report",
+        "terminal",
+        "trackers",
+        "core",
+    },
     "cli": {"_cache", "run", "report", "store", "terminal", "core"},
     "__main__": {"cli"},
 }
@@ -65,6 +76,10 @@ AT_HOME = {
     "filelock": {"native", "store"},
     "safetensors": {"store"},
     "tyro": {"cli", "run"},
+    "tensorboardX": {"trackers"},
+    "wandb": {"trackers"},
+    "mlflow": {"trackers"},
+    "trackio": {"trackers"},
 }
 FILES = {
     "os",

@@ -98,62 +98,70 @@ def averaged(
     _require_start(start)
     checks.share(decay, "decay")
     checks.not_negative(threshold, "threshold")
-    levels = books.shape[:-2]
-
-    def init(
-        key: Key,
-        z: Array | None = None,
-        *,
-        mask: Array | None = None,
-    ) -> tuple[PyTree, PyTree]:
-        # At the threshold of revival: a code that the first batch does not use is moved at once to
-        # one of its vectors.
-        begin = lambda book: codebook_ema.init(book, count=threshold or 1.0)
-        first = _first(books, start, key, z, mask)
-        return {}, jax.vmap(begin)(first) if levels else begin(first)
-
-    def quantize(
-        params: PyTree,
-        state: codebook_ema.CodebookState,
-        z: Array,
-    ) -> Quantized:
-        del params
-        quantized = books.quantize(z, state.codebook)
-        return quantized._replace(codebook_loss=jnp.zeros_like(quantized.codebook_loss))
-
     move = functools.partial(_move, decay=decay, threshold=threshold)
-
-    def update(
-        key: Key,
-        state: codebook_ema.CodebookState,
-        z: Array,
-        quantized: Quantized,
-        *,
-        mask: Array | None = None,
-    ) -> tuple[PyTree, Metrics]:
-        z, codes = lax.stop_gradient((z, quantized.codes))
-        kept = rows_mask(mask, jnp.shape(z))
-        vectors = books.followed(z, state.codebook, codes)
-        if levels:
-            keys = jax.random.split(key, levels[0])
-            moves = jax.vmap(move, in_axes=(0, 0, 0, 0, None))
-            state, dead = moves(keys, state, vectors, by_level(codes), kept)
-        else:
-            rows = vectors.reshape(-1, vectors.shape[-1])
-            state, dead = move(key, state, rows, codes.reshape(-1), kept)
-        if threshold == 0:
-            return state, {}
-        return state, {"revived": jnp.sum(dead).astype(state.counts.dtype)}
-
     return Quantizer(
         width=books.width,
         num_codes=books.shape[-2],
-        code_shape=levels,
-        init=init,
-        quantize=quantize,
+        code_shape=books.shape[:-2],
+        init=functools.partial(_init_averages, books, threshold, start),
+        quantize=functools.partial(_quantize_by_averages, books),
         lookup=lambda params, state, codes: books.lookup(state.codebook, codes),
-        update=update,
+        update=functools.partial(_update_averages, books, threshold, move),
     )
+
+
+def _init_averages(
+    books: Codebooks,
+    threshold: float,
+    start: str,
+    key: Key,
+    z: Array | None = None,
+    *,
+    mask: Array | None = None,
+) -> tuple[PyTree, PyTree]:
+    """The `init` of codebooks that are moving averages."""
+    # At the threshold of revival: a code that the first batch does not use is moved at once to one
+    # of its vectors.
+    begin = lambda book: codebook_ema.init(book, count=threshold or 1.0)
+    first = _first(books, start, key, z, mask)
+    return {}, jax.vmap(begin)(first) if books.shape[:-2] else begin(first)
+
+
+def _quantize_by_averages(
+    books: Codebooks, params: PyTree, state: codebook_ema.CodebookState, z: Array
+) -> Quantized:
+    """The `quantize` of codebooks that are moving averages: no gradient moves them."""
+    del params
+    quantized = books.quantize(z, state.codebook)
+    return quantized._replace(codebook_loss=jnp.zeros_like(quantized.codebook_loss))
+
+
+def _update_averages(
+    books: Codebooks,
+    threshold: float,
+    move: Callable[..., tuple[codebook_ema.CodebookState, Array]],
+    key: Key,
+    state: codebook_ema.CodebookState,
+    z: Array,
+    quantized: Quantized,
+    *,
+    mask: Array | None = None,
+) -> tuple[PyTree, Metrics]:
+    """The `update` of codebooks that are moving averages; `move` is a step of one codebook."""
+    z, codes = lax.stop_gradient((z, quantized.codes))
+    kept = rows_mask(mask, jnp.shape(z))
+    vectors = books.followed(z, state.codebook, codes)
+    levels = books.shape[:-2]
+    if levels:
+        keys = jax.random.split(key, levels[0])
+        moves = jax.vmap(move, in_axes=(0, 0, 0, 0, None))
+        state, dead = moves(keys, state, vectors, by_level(codes), kept)
+    else:
+        rows = vectors.reshape(-1, vectors.shape[-1])
+        state, dead = move(key, state, rows, codes.reshape(-1), kept)
+    if threshold == 0:
+        return state, {}
+    return state, {"revived": jnp.sum(dead).astype(state.counts.dtype)}
 
 
 def _move(

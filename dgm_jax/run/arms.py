@@ -110,6 +110,7 @@ def _train(
                 at = chunk.step
                 best.save(chunk.step, lanes)
                 checkpoints.save(chunk.step, lanes, rows)
+                run.tracking.log(rows)
                 failed = {
                     i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0
                 }

@@ -10,6 +10,7 @@ from dgm_jax.run.experiment import Experiment, Inputs
 from dgm_jax.run.identity import RunIdentity
 from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
+from dgm_jax.run.tracking import Tracking
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.terminal import signals
 from dgm_jax.terminal.progress import Progress
@@ -43,6 +44,7 @@ class Run(NamedTuple):
         clock: how the time was spent.
         arm_names: all arms of the run.
         profile: the trace of some steps.
+        tracking: the trackers.
     """
 
     experiment: Experiment
@@ -54,6 +56,7 @@ class Run(NamedTuple):
     clock: Clock
     arm_names: tuple[str, ...]
     profile: Profile
+    tracking: Tracking
 
     @property
     def identity(self) -> RunIdentity:

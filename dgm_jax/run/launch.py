@@ -16,7 +16,7 @@ from dgm_jax.core import DgmError, RunDirectoryError, require
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.report.table import format_sweep, format_table
-from dgm_jax.run import memory, stopped, unread
+from dgm_jax.run import memory, outcomes, stopped, unread
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
@@ -28,6 +28,7 @@ from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.outcomes import ArmOutcome
 from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig
+from dgm_jax.run.tracking import Tracking, tracked
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import CONFIG, METRICS, read_environment, read_summary
 from dgm_jax.store.records import safe_name
@@ -35,6 +36,7 @@ from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.terminal.signals import Interrupted, watch_signals
+from dgm_jax.trackers import require_installed
 
 DIVERGED = 6
 
@@ -61,6 +63,7 @@ class Job(NamedTuple):
         if field in grid:  # as if its flag had been given
             config = dataclasses.replace(config, **{field: grid.pop(field)})
         validate(self.experiment, config, grid)
+        require_installed(self.launch.trackers)
         criterion(self.launch.keep_best)
         devices_of(self.launch)
         cells = arms(self.experiment, config, grid)
@@ -169,30 +172,31 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
                 f"{folder} is finished; its report: {write_report(folder, experiment.display())}"
             )
             return summaries.nested(read_summary(folder) or {})
-        try:
-            signals.check()
-            with memory.exhaustion_told(memory.advice(job.config)):
-                run, results = _train_all(job, cells, directory, progress)
-                _draw(run, results)
-        except (DgmError, Interrupted):
-            directory.forget()
-            raise
-        summary = _summarize(run, results)
-        with signals.held():  # what is left is short, and the run is done then
-            # last: a folder with a summary is finished
-            directory.write_summary(summaries.flattened(summary))
-            report = write_report(folder)
-            if show:
-                _show(job, summary, report)
+        steps = job.config.num_steps
+        order = groups(experiment, cells)
+        with tracked(job.launch.trackers, order, steps, directory, progress.notice) as tracking:
+            summary = _trained(job, cells, directory, progress, tracking)
+            with signals.held():  # what is left is short, and the run is done then
+                # last: a folder with a summary is finished
+                directory.write_summary(summaries.flattened(summary))
+                report = write_report(folder)
+                if show:
+                    _show(job, summary, report)
+            tracking.finish(summary, diverged=_exit_code(summary) == DIVERGED)
     return summary
 
 
-def _draw(run: Run, results: list[ArmOutcome]) -> None:
-    """Saves the final pictures of a run."""
-    arm_results = [result.arm_result for result in results]
-    pictures = run.experiment.functions.plots(arm_results, run.inputs)
-    for name, (figure, caption) in pictures.items():
-        run.directory.save_figure(name, figure, caption)
+def _trained(job: Job, cells, directory, progress, tracking: Tracking) -> dict:
+    """Trains what is left and draws the final pictures; returns the summary."""
+    try:
+        signals.check()
+        with memory.exhaustion_told(memory.advice(job.config)):
+            run, results = _train_all(job, cells, directory, progress, tracking)
+            outcomes.draw(run, results)
+    except (DgmError, Interrupted):
+        directory.forget()
+        raise
+    return _summarize(run, results)
 
 
 def _show(job: Job, summary: dict, report: pathlib.Path) -> None:
@@ -219,7 +223,9 @@ def _exit_code(summary: dict) -> int:
     return DIVERGED if total and len(summary.get("failed_seeds", ())) == total else 0
 
 
-def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutcome]]:
+def _train_all(
+    job: Job, cells, directory, progress, tracking: Tracking
+) -> tuple[Run, list[ArmOutcome]]:
     experiment = job.experiment
     clock = Clock(time.monotonic())
     inputs = job.inputs(progress)
@@ -227,7 +233,16 @@ def _train_all(job: Job, cells, directory, progress) -> tuple[Run, list[ArmOutco
     names = tuple(cell.name for cell in cells)
     profile = Profile(directory.path if job.launch.profile else None, progress.notice)
     run = Run(
-        experiment, job.config, job.launch, inputs, directory, progress, clock, names, profile
+        experiment,
+        job.config,
+        job.launch,
+        inputs,
+        directory,
+        progress,
+        clock,
+        names,
+        profile,
+        tracking,
     )
     devices = devices_of(job.launch)
     progress.memory = lambda: memory.in_use(devices)

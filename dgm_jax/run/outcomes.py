@@ -81,13 +81,26 @@ def log(run: Run, group: Group, chunk: training.Chunk, evaluated, best: models.B
         rows.append(row)
         run.directory.append_row(row)
         result = ArmResult(arm.name, arm.config, arrays)
-        for name, (figure, caption) in run.experiment.functions.snapshots(
-            result, run.inputs, chunk.step
-        ).items():
-            run.directory.save_figure(
-                f"{records.safe_name(arm.name)}_{name}_{chunk.step:08d}", figure, caption
-            )
+        snapshots = run.experiment.functions.snapshots(result, run.inputs, chunk.step)
+        for name, (figure, caption) in snapshots.items():
+            file = f"{records.safe_name(arm.name)}_{name}_{chunk.step:08d}"
+            path = run.directory.save_figure(file, figure, caption)
+            run.tracking.picture(name, path, caption, chunk.step, arm.name)
     return rows
+
+
+def draw(run: Run, results: list[ArmOutcome]) -> None:
+    """Saves the final pictures of a run.
+
+    Args:
+        run: what was trained.
+        results: of all its arms.
+    """
+    arm_results = [result.arm_result for result in results]
+    pictures = run.experiment.functions.plots(arm_results, run.inputs)
+    for name, (figure, caption) in pictures.items():
+        path = run.directory.save_figure(name, figure, caption)
+        run.tracking.picture(name, path, caption)
 
 
 def _metrics(row: dict) -> dict[str, list]:

@@ -99,11 +99,16 @@ def _last_launch(environment: dict) -> dict:
 def _sound(launch: dict[str, Any]) -> dict[str, Any]:
     """The entries of environment.json that are launch settings with valid values."""
     hints = typing.get_type_hints(LaunchConfig)
-    return {
-        name: value
-        for name, value in launch.items()
-        if name in hints and (value in typing.get_args(hints[name]) or type(value) is hints[name])
-    }
+    typed = {name: _typed(value, hints[name]) for name, value in launch.items() if name in hints}
+    return {name: value for name, value in typed.items() if _fits(value, hints[name])}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type, a choice, or a tuple of choices."""
+    if typing.get_origin(hint) is tuple:
+        choice, _ = typing.get_args(hint)
+        return type(value) is tuple and all(_fits(item, choice) for item in value)
+    return value in typing.get_args(hint) or type(value) is hint
 
 
 def _experiment(name) -> Experiment:

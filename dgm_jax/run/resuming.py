@@ -12,7 +12,7 @@ import tyro
 
 from dgm_jax.run import catalogue
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import Display, names_of
+from dgm_jax.run.settings import Display, Tracker, names_of
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
@@ -37,6 +37,8 @@ class Resume:
     """The run's experiment if `dgm-jax list` does not have it: ./FILE.py or PACKAGE.MODULE."""
     progress: Display | None = None
     """How progress is shown; by default as before."""
+    trackers: tuple[Tracker, ...] | None = None
+    """Show values and plots in these tools; by default as before. Without a name: in none."""
 
 
 def resume(asked: Resume) -> int:
@@ -76,6 +78,7 @@ def _job(asked: Resume) -> "Job":
 
     run = recorded(asked.folder, given(asked.experiment))
     changes: dict[str, Any] = {"progress": asked.progress} if asked.progress else {}
+    changes |= {} if asked.trackers is None else {"trackers": asked.trackers}
     launch = dataclasses.replace(
         run.launch, out=asked.folder, resume=True, profile=False, **changes
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 Display = Literal["auto", "rich", "lines", "json", "quiet"]
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,8 @@ class LaunchConfig:
     """How progress is shown; auto is rich on a terminal, else lines."""
     profile: bool = False
     """Write a trace of some steps (jax.profiler) into the run folder."""
+    trackers: tuple[Tracker, ...] = ()
+    """Show values and plots in these tools too; each is an extra of the package."""
 
 
 def names_of(config: Any) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ report.html        for a person
 
 import os
 import pathlib
-import secrets
 import shutil
 import sys
 import threading
@@ -27,19 +26,18 @@ from dgm_jax.core import RunDirectoryError, json_values, require
 from dgm_jax.store import admission, ownership, records
 from dgm_jax.store.figures import Figures
 from dgm_jax.store.notes import Notes
+from dgm_jax.store.opening import Asked, Opened, open_folder
 from dgm_jax.store.reading import (
     CHECKPOINTS,
     CONFIG,
     ENVIRONMENT,
     FIGURES,
     FOLDERS,
-    FORMAT,
     METRICS,
     MODELS,
     RESERVED,
     SUMMARY,
     read_rows,
-    read_summary,
 )
 from dgm_jax.store.rows import Rows
 
@@ -64,31 +62,24 @@ class RunDirectory:
         models: folder of the trained models.
     """
 
-    def __init__(
-        self,
-        path: pathlib.Path,
-        experiment: str,
-        config: dict[str, Any],
-        lock: filelock.BaseFileLock,
-        notify: Callable[[str], None],
-    ) -> None:
+    def __init__(self, asked: Asked, opened: Opened, lock: filelock.BaseFileLock) -> None:
         """Use `RunDirectory.create`."""
+        path = asked.path
         self.path = path
-        self.experiment = experiment
-        self.config = config
+        self.experiment = asked.experiment
+        self.config = asked.config
         self.figures = path / FIGURES
         self.checkpoints = path / CHECKPOINTS
         self.models = path / MODELS
-        self.run_id = secrets.token_hex(8)
-        self.parent: dict[str, Any] | None = None
-        self.resumed = False
-        self.finished = False
+        self.run_id = opened.run_id
+        self.parent = opened.parent
+        self.resumed = opened.resumed
+        self.finished = opened.finished
         self._lock: filelock.BaseFileLock | None = lock
-        self._notify = notify
         self._writing = threading.RLock()
-        self._rows = Rows(path / METRICS)
-        self._notes = Notes(path, notify)
-        self._pictures = Figures(path, notify)
+        self._rows = asked.rows
+        self._notes = asked.notes
+        self._pictures = Figures(path, asked.notify)
 
     @classmethod
     def create(
@@ -131,83 +122,16 @@ class RunDirectory:
         reserved = sorted(set(RESERVED) & set(config))
         require(not reserved, f"a configuration may not have settings named {reserved}")
         root = admission.prepare(path)
-        directory = cls(root, experiment, config, ownership.acquire(root), notify)
-        directory.parent = json_values.plain(parent, "parent")
+        lock = ownership.acquire(root)
         try:
-            directory._open(resume, launch or {})
+            before = json_values.plain(parent, "parent")
+            rows = Rows(root / METRICS)
+            notes = Notes(root, notify)
+            asked = Asked(root, experiment, config, launch or {}, before, rows, notes, notify)
+            return cls(asked, open_folder(asked, resume), lock)
         except BaseException:
-            directory.close()
+            ownership.release(root, lock)
             raise
-        return directory
-
-    def _open(self, resume: bool, launch: dict[str, Any]) -> None:
-        """Decide, under the lock, whether to start, to continue or to refuse."""
-        if not (self.path / CONFIG).exists():
-            admission.require_empty(self.path)
-            if resume:
-                self._notify(f"nothing to resume in {self.path}: starting afresh")
-            self._start(launch)
-            return
-        stored = admission.require_same_run(self.path, self.experiment, self.config)
-        self.run_id = stored.run_id
-        self.parent = stored.parent
-        fault = self._read_finished()
-        if self.finished:
-            require(
-                resume,
-                f"{self.path} holds a finished run of this configuration: choose another folder"
-                " with --out, or rebuild its report with `dgm-jax report`",
-                RunDirectoryError,
-            )
-            return
-        require(
-            resume,
-            f"{self.path} holds an unfinished run of this configuration: continue it with --resume,"
-            " or choose another folder with --out",
-            RunDirectoryError,
-        )
-        require(
-            stored.format == FORMAT,
-            f"{self.path} holds an unfinished run of an older version of dgm_jax, whose checkpoints"
-            " do not say which run they belong to: finish it with that version, or begin again in"
-            " another folder with --out",
-            RunDirectoryError,
-        )
-        self.resumed = True
-        self._continue(launch, fault)
-
-    def _read_finished(self) -> str:
-        """Set `finished`; return what is wrong with a damaged summary, or ""."""
-        try:
-            self.finished = read_summary(self.path) is not None
-        except RunDirectoryError as error:
-            return str(error)
-        return ""
-
-    def _start(self, launch: dict[str, Any]) -> None:
-        """Write the files of a new run."""
-        for name in FOLDERS:
-            (self.path / name).mkdir(exist_ok=True)
-        self._notes.start(launch, self.parent)
-        known = {"experiment": self.experiment, "format": FORMAT, "run_id": self.run_id}
-        if self.parent:
-            known["parent"] = self.parent
-        # Written last, because a folder with a configuration is a run.
-        text = json_values.dumps(known | self.config, indent=2)
-        records.write_atomically(self.path / CONFIG, text)
-
-    def _continue(self, launch: dict[str, Any], fault: str) -> None:
-        """Repair the folder of an interrupted run, and note the new start."""
-        self._notes.go_on(launch, self.parent)
-        if fault:
-            name = records.set_aside(self.path / SUMMARY).name
-            self._notify(f"{fault}: it is now {name}, and the run is finished again")
-        for folder in (self.path, *(self.path / name for name in FOLDERS)):
-            records.contained(self.path, folder).mkdir(exist_ok=True)
-            for leftover in folder.glob(".*.part"):
-                leftover.unlink()
-        for sentence in self._rows.mend():
-            self._notify(sentence)
 
     def compare(
         self, dataset: dict[str, Any] | None = None, convolutions: str | None = None

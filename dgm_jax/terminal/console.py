@@ -11,12 +11,13 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dgm_jax.terminal.signals import Interrupted, watch_signals
 
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports of any program whose reader has gone
 CANNOT_WRITE = 2
+_leaves_threads_behind = False
 
 
 class Command(NamedTuple):
@@ -91,6 +92,14 @@ def guarded(work: Callable[[], int], ends_process: bool = False) -> int:
         message, if the reader of the output has closed it (`| head`), as for other programs; 2,
         with a message, if the system refuses the output or a file; otherwise the code of the work.
     """
+    code = _guarded(work, ends_process)
+    if ends_process and _leaves_threads_behind:
+        os._exit(code)  # everything is written out
+    return code
+
+
+def _guarded(work: Callable[[], int], ends_process: bool) -> int:
+    """Do what `guarded` says, but for the end of the process."""
     with watch_signals(tell, ends_process) as stop:
         try:
             return _written_out(work)
@@ -132,20 +141,31 @@ def tell(text: str) -> None:
     if sys.stderr is None:  # print would use standard output instead
         return
     with contextlib.suppress(OSError, ValueError):
-        print(printable(text), file=sys.stderr, flush=True)
+        print(printable(text, keep_lines=True), file=sys.stderr, flush=True)
 
 
-def printable(text: str) -> str:
+def printable(text: Any, keep_lines: bool = False) -> str:
     """Escape the control characters of a text, which a terminal would obey.
 
     Args:
-        text: any text.
+        text: any object.
+        keep_lines: whether ends of lines stay as they are.
 
     Returns:
-        The text, with every character but printable ones and ends of lines as an escape sequence
-        of Python's string literals.
+        `str(text)`, with every character that cannot be printed as an escape sequence of Python's
+        string literals.
     """
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    kept = "\n" if keep_lines else ""
+    return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in str(text))
+
+
+def leave_threads_behind() -> None:
+    """Make a process that runs one command end with it, without waiting for threads.
+
+    Neither a thread that hangs nor what its library does at the exit can hold up the process then.
+    """
+    global _leaves_threads_behind
+    _leaves_threads_behind = True
 
 
 def silence_what_is_broken() -> None:

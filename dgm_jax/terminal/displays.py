@@ -14,6 +14,7 @@ import rich.table
 import rich.text
 
 from dgm_jax.core import json_values
+from dgm_jax.terminal.console import printable
 from dgm_jax.terminal.texts import (
     arms_text,
     clock_text,
@@ -21,7 +22,6 @@ from dgm_jax.terminal.texts import (
     eta_text,
     memory_text,
     metric_text,
-    printable,
     progress_text,
     running_text,
     seeds_text,

@@ -1,23 +1,11 @@
 """Events of a run as text: times, seeds, arms, memory, whole lines."""
 
 import math
-from typing import Any
 
 import numpy as np
 
 from dgm_jax.core import json_values
-
-
-def printable(text: Any) -> str:
-    """Return one line of text without control characters.
-
-    Args:
-        text: any object.
-
-    Returns:
-        `str(text)` with `?` for every character that cannot be printed.
-    """
-    return "".join(c if c.isprintable() else "?" for c in str(text))
+from dgm_jax.terminal.console import printable
 
 
 def clock_text(seconds: float | None) -> str:

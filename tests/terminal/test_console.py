@@ -8,6 +8,7 @@ import contextlib
 import os
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -249,3 +250,21 @@ def test_what_can_be_read_is_left_alone(capfd):
 
     assert console.guarded(work) == 6
     assert capfd.readouterr() == ("result\n", "")
+
+
+@pytest.mark.parametrize("ends_process", [False, True])
+def test_a_thread_that_hangs_does_not_hold_up_the_process(ends_process, monkeypatch):
+    """A process that runs nothing else ends with the command's code; a program goes on."""
+    ends = []
+    monkeypatch.setattr(console, "_leaves_threads_behind", False)
+    monkeypatch.setattr(os, "_exit", ends.append)
+
+    def work():
+        console.leave_threads_behind()
+        return 6
+
+    with contextlib.ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.getsignal(number))
+        assert console.guarded(work, ends_process) == 6
+    assert ends == ([6] if ends_process else [])
