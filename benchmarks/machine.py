@@ -39,7 +39,7 @@ def processor_name() -> str:
 
 
 def vector_extension() -> str:
-    """ "avx512" or "avx2" where Linux says so, else "": it decides more about speed than the name."""
+    """ "avx512" or "avx2" where Linux says so, else ""; speed depends on it more than on names."""
     flags = set(_CPUINFO.read_text().split()) if _CPUINFO.exists() else set()
     if "avx512f" in flags:
         return "avx512"

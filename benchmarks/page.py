@@ -12,19 +12,20 @@ PLOT = PAGE.with_suffix(".png")
 HEAD = """\
 # Speed
 
-This page is written by `python -m benchmarks --page` from the files in `benchmarks/results/`, which have every sample,
-the versions, the load and the commit. [benchmarks/README.md](../benchmarks/README.md) says how it is measured, and what
-was tried.
+This page is written by `python -m benchmarks --page` from the files in `benchmarks/results/`, which
+have every sample, the versions, the load and the commit. The
+[README of the benchmarks](../benchmarks/README.md) says how it is measured, and what was tried.
 
-- A row is a benchmark on one processor: rows of a processor that is not at hand stay, with their date.
-- "ratio" is how many times faster the library is than its fastest peer, the median over rounds with an interval of at
-  least 95 % (the range, where there were fewer than six rounds). Above 1 the library is the faster one.
-- "products" is the share of the peak of products that was measured in the same rounds, with the arithmetic counted by
-  formula: products and convolutions only, so a lower bound. "memory" is the share of the bandwidth of a copy, with the
-  bytes that must be moved at least.
-- "compile" is the time that JAX takes to trace, lower and compile all programs of our side, "peak" its resident memory
-  at most, over what the process held after its imports.
-- Nothing stands where something was not measured.
+- A row is a benchmark on one processor. Rows of a processor that is not at hand stay, with their
+  date.
+- "ratio" is how many times faster the library is than its fastest peer: the median over rounds,
+  with an interval of at least 95 % (the range, where there were fewer than six rounds).
+- "products" is the share of the peak of products that was measured in the same rounds, with the
+  arithmetic counted by formula: products and convolutions only, so a lower bound. "memory" is the
+  share of the bandwidth of a copy, with the bytes that must be moved at least.
+- "compile" is the time that JAX takes to trace, lower and compile all programs of our side. "peak"
+  is the resident memory of our process at most, over what it held after its imports.
+- A cell is empty where something was not measured.
 
 ![Ratios to the fastest peer, with their intervals](benchmarks.png)
 """

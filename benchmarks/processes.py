@@ -44,7 +44,7 @@ class Worker:
             pipe_in.write(json.dumps({"do": do, **arguments}) + "\n")
             pipe_in.flush()
             line = pipe_out.readline()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # ended, or closed here
             line = ""
         if not line:
             raise WorkerError(f"the process ended with {self._process.wait()} at {do!r}")

@@ -1,4 +1,4 @@
-"""All benchmarks, in the order in which they are measured: what costs least and matters most first."""
+"""All benchmarks, in the order in which they are measured: what costs least first."""
 
 import importlib
 import pkgutil

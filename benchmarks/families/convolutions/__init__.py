@@ -1,5 +1,5 @@
-"""Single convolutions with both gradients: a step is the layer, the mean square of its output, and a
-small step along both gradients, so that nothing can be left out or done once for all. By the
+"""Single convolutions with both gradients: a step is the layer, the mean square of its output, and
+a small step along both gradients, so that nothing can be left out or done once for all. By the
 backend that the library takes, by plain convolutions, and by PyTorch, channels last."""
 
 from benchmarks import arithmetic

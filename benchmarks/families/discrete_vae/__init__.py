@@ -1,5 +1,5 @@
-"""DALL-E's discrete VAE on 28x28 images: encoder and decoder of `networks.residual`, a 7 x 7 grid of
-K codes, Gumbel-softmax at temperature .5, logit-Laplace likelihood, KL to the uniform prior with
+"""DALL-E's discrete VAE on 28x28 images: encoder and decoder of `networks.residual`, a 7 x 7 grid
+of K codes, Gumbel-softmax at temperature .5, logit-Laplace likelihood, KL to the uniform prior with
 beta 1, Adam 3e-4."""
 
 from benchmarks import arithmetic

@@ -1,4 +1,4 @@
-"""Both sides give the same losses from the same weights, before and after an update of each player."""
+"""Both sides give the same losses from the same weights, before and after each player's update."""
 
 import jax
 

@@ -1,4 +1,4 @@
-"""What the machine can do: products and copies. They are the peaks of every record, and rows too."""
+"""What the machine can do: products and copies, which are the peaks of every record too."""
 
 from benchmarks import arithmetic
 from benchmarks.contract import Benchmark, Side

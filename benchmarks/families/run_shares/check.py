@@ -5,8 +5,8 @@ from benchmarks.families.run_shares.ours import Run
 
 
 def check(seeds: int, chunks: int, steps: int) -> dict:
-    """Anonymous resident bytes over chunks of one step, twenty times on the way; a quick run (`steps`
-    of 1) makes twenty chunks."""
+    """Anonymous resident bytes over chunks of one step, twenty times on the way; a quick run, with
+    `steps` of 1, makes twenty chunks."""
     run, num = Run(seeds, ["row", "checkpoint"]), min(chunks, 20 * steps)
     found = {}
     for chunk in range(1, num + 1):

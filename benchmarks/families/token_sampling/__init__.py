@@ -1,6 +1,6 @@
-"""Tokens drawn from a decoder-only transformer (4 layers, 4 heads, 512 ids) at temperature 1: with a
-cache of keys and values in one compiled loop, with a full pass for every token, and in PyTorch with
-a cache of fixed shape."""
+"""Tokens drawn from a decoder-only transformer (4 layers, 4 heads, 512 ids) at temperature 1: with
+a cache of keys and values in one compiled loop, with a full pass for every token, and in PyTorch
+with a cache of fixed shape."""
 
 from benchmarks import arithmetic
 from benchmarks.contract import PEER, Benchmark, Side
