@@ -12,6 +12,7 @@ NAME is a benchmark or a family.
 """
 
 import argparse
+import functools
 import pathlib
 import sys
 import time
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--again", action="store_true", help="measure what has results already")
     made.add_argument("--minutes", type=float, help="begin no benchmark after so many minutes")
     made.add_argument("--out", type=pathlib.Path, default=records.RESULTS, help="folder of results")
+    made.add_argument("--verbose", action="store_true", help="show what the processes print")
     made.add_argument("--compare", nargs=2, type=pathlib.Path, metavar=("A", "B"))
     made.add_argument("--margin", type=float, default=compare.MARGIN, help="of --compare")
     made.add_argument("--page", action="store_true", help="write docs/benchmarks.md and its plot")
@@ -108,13 +110,14 @@ def described(record: records.Record) -> str:
 def measure_command(arguments: argparse.Namespace, benchmarks: list[Benchmark]) -> int:
     """Measures, and writes unless the run is quick."""
     plan = measuring.Plan(1 if arguments.quick else arguments.rounds, arguments.quick)
-    peaks = measuring.Peaks(Worker, plan)
+    start = functools.partial(Worker, verbose=arguments.verbose)
+    peaks, known = measuring.Peaks(start, plan), {}
     try:
         if not arguments.quick:
             here = (arguments.out, peaks.environment, arguments.again)
             benchmarks = to_do(benchmarks, *here)
         keep = (lambda record: None) if plan.quick else lambda r: records.write(arguments.out, r)
-        measure = lambda benchmark: measuring.measure(benchmark, plan, peaks)
+        measure = lambda benchmark: measuring.measure(benchmark, plan, peaks, start, known)
         failed = run_all(benchmarks, measure, keep, arguments.minutes)
     finally:
         peaks.process.close()

@@ -105,7 +105,13 @@ class Peaks:
         return {name: [work[name] / s["seconds"] for s in samples[name]] for name in self.sides}
 
 
-def measure(benchmark: Benchmark, plan: Plan, peaks: Peaks, start: Start = Worker) -> dict:
+def measure(
+    benchmark: Benchmark,
+    plan: Plan,
+    peaks: Peaks,
+    start: Start = Worker,
+    known: dict[str, dict[str, Any]] | None = None,
+) -> records.Record:
     """Checks and measures a benchmark.
 
     Args:
@@ -113,6 +119,7 @@ def measure(benchmark: Benchmark, plan: Plan, peaks: Peaks, start: Start = Worke
         plan: how much.
         peaks: the process that measures the machine in the same rounds.
         start: makes a process of the environment variables of a side.
+        known: results of checks, which several benchmarks may share; added to.
 
     Returns:
         The record. A side that failed has its "error" in place of samples.
@@ -120,28 +127,37 @@ def measure(benchmark: Benchmark, plan: Plan, peaks: Peaks, start: Start = Worke
     Raises:
         WorkerError: the check failed, or a process ended while it was sampled.
     """
-    load, checks = machine.load_average(), checked(benchmark, plan, start)
+    load, known = machine.load_average(), {} if known is None else known
+    question = str((benchmark.check, benchmark.unchecked))
+    if question not in known:
+        known[question] = checked(benchmark, plan, start)
+    rows, of_machine = sampled(benchmark, plan, peaks, start)
+    return record_of(benchmark, plan, peaks.environment, load, known[question], rows, of_machine)
+
+
+def sampled(
+    benchmark: Benchmark, plan: Plan, peaks: Peaks, start: Start
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[float]]]:
+    """({side: what was measured}, rates of the machine's peaks)."""
     processes, ready, rows = {}, {}, {}
     try:
         for name, side in benchmark.sides.items():
-            if plan.quick and side.slow:
-                continue
-            processes[name] = start(side.environment)
-            rows[name], ready[name] = prepared(processes[name], name, side, plan)
-        sampled = {name: side for name, side in ready.items() if side is not None}
-        if not sampled:
+            if not (plan.quick and side.slow):
+                processes[name] = start(side.environment)
+                rows[name], ready[name] = prepared(processes[name], name, side, plan)
+        working = {name: side for name, side in ready.items() if side is not None}
+        if not working:
             raise WorkerError(f"no side could be prepared: {rows}")
         names = {name: f"peak of {name}" for name in peaks.sides}
-        with_peaks = sampled | {names[name]: peaks.sides[name] for name in names}
+        with_peaks = working | {names[name]: peaks.sides[name] for name in names}
         samples = interleaved(with_peaks, plan.rounds)
-        for name in sampled:
+        for name in working:
             rows[name] |= {key: [s[key] for s in samples[name]] for key in samples[name][0]}
             rows[name] |= processes[name].ask("memory")
     finally:
         for process in processes.values():
             process.close()
-    of_machine = peaks.rates({name: samples[names[name]] for name in names})
-    return record_of(benchmark, plan, peaks.environment, load, checks, rows, of_machine)
+    return rows, peaks.rates({name: samples[names[name]] for name in names})
 
 
 def prepared(process: Process, name: str, side: Side, plan: Plan) -> tuple[dict, Sampled | None]:
@@ -165,6 +181,10 @@ def checked(benchmark: Benchmark, plan: Plan, start: Start) -> dict[str, Any]:
     try:
         options = options_of(benchmark.check, plan)
         return process.ask("check", target=benchmark.check.target, options=options)["facts"]
+    except WorkerError as error:
+        if not str(error).startswith("ModuleNotFoundError"):
+            raise
+        return {"unchecked": f"what the check needs is not installed: {error}"}
     finally:
         process.close()
 

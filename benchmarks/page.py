@@ -111,9 +111,10 @@ def draw(rows: Sequence[Row], path: pathlib.Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.2 * len(labels)), layout="constrained")
     for device in devices:
         own = [row for row in shown if row.record["device"]["key"] == device]
-        middle = [row.ratio.value for row in own]
-        low = [row.ratio.value - row.ratio.low for row in own]
-        high = [row.ratio.high - row.ratio.value for row in own]
+        ratios = [row.ratio for row in own if row.ratio is not None]
+        middle = [ratio.value for ratio in ratios]
+        low = [ratio.value - ratio.low for ratio in ratios]
+        high = [ratio.high - ratio.value for ratio in ratios]
         places = [labels.index(_label(row)) for row in own]
         axes.errorbar(middle, places, xerr=[low, high], fmt="o", markersize=3, label=device)
     axes.axvline(1.0, color="black", linewidth=0.8)

@@ -20,15 +20,18 @@ class Worker:
 
     Args:
         environment: variables on top of this process's own.
+        verbose: whether what it prints is shown.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, *, verbose: bool = False
+    ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "benchmarks.worker"],
             env={**os.environ, **_SHARED, **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=None if os.environ.get("DGM_JAX_BENCHMARK_NOISE") else subprocess.DEVNULL,
+            stderr=None if verbose else subprocess.DEVNULL,
             text=True,
         )
 

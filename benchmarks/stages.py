@@ -40,11 +40,11 @@ class Stages:
         self._intervals: dict[str, list[tuple[float, float]]] = {n: [] for n in _EVENTS.values()}
         self._listening = False
 
-    def add(self, event: str, duration: float, **_: object) -> None:
+    def add(self, event: str, duration_secs: float, **_: object) -> None:
         """Notes an event that ends now, as JAX calls its listeners."""
         if self._listening and event in _EVENTS:
             now = self._clock()
-            self._intervals[_EVENTS[event]].append((now - duration, now))
+            self._intervals[_EVENTS[event]].append((now - duration_secs, now))
 
     def __enter__(self) -> "Stages":
         self._listening = True

@@ -78,9 +78,11 @@ def test_a_slow_minute_falls_on_all_and_leaves_the_ratio():
 
 
 def test_short_calls_are_repeated_until_a_sample_is_long_enough():
-    record = measured(benchmark(sides={"ours": side(0.0125, "ours")}))
-    assert record["sides"]["ours"]["calls"] == 16
-    assert records.rates(record["sides"]["ours"]) == pytest.approx([6.0 / 0.0125] * 3)
+    record = measured(benchmark(sides={"ours": side(0.03, "ours")}))
+    assert (
+        record["sides"]["ours"]["calls"] == 7
+    )  # of which six are shorter than a fifth of a second
+    assert records.rates(record["sides"]["ours"]) == pytest.approx([6.0 / 0.03] * 3)
     assert measuring.calls_of(0.0, measuring.Plan()) == measuring.MOST_CALLS
 
 
@@ -104,6 +106,23 @@ def test_sides_that_are_not_equal_are_never_timed():
     with pytest.raises(WorkerError, match="do not compute the same"):
         measured(benchmark(check=Side(f"{HERE}:unequal")))
     assert benchmark_sides.CALLS == []
+
+
+def test_a_check_that_several_share_is_made_once():
+    known, plan = {}, measuring.Plan(rounds=1)
+    peaks = measuring.Peaks(benchmark_sides.Process, plan, PEAK)
+    made = benchmark(check=Side(f"{HERE}:equal", {"calls": True}))
+    benchmark_sides.CALLS.clear()
+    for _ in range(2):
+        record = measuring.measure(made, plan, peaks, benchmark_sides.Process, known)
+        assert record["checks"] == {"loss": {"loss": 0.0}}
+    assert benchmark_sides.CALLS.count("check") == 1
+
+
+def test_a_check_without_its_peer_says_so_and_the_rest_is_measured():
+    record = measured(benchmark(check=Side(f"{HERE}:without_peer")))
+    assert "No module named 'torch'" in record["checks"]["unchecked"]
+    assert record["sides"]["ours"]["seconds"]
 
 
 def test_what_the_check_found_is_kept():

@@ -53,8 +53,15 @@ def unequal():
     contract.require_close({"loss": 0.5}, 1e-5)
 
 
-def equal():
+def without_peer():
+    """A check whose peer is not installed."""
+    raise ModuleNotFoundError("No module named 'torch'")
+
+
+def equal(calls=False):
     """A check that passes."""
+    if calls:
+        CALLS.append("check")
     return {"loss": contract.require_close({"loss": 0.0}, 1e-5)}
 
 

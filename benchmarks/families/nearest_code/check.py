@@ -1,5 +1,7 @@
 """Codes of every way beside the float64 distances, and the temporary memory of ours."""
 
+import importlib.util
+
 import jax
 import numpy as np
 
@@ -21,7 +23,8 @@ def check(num: int, codes: int) -> dict:
         compiled = jax.jit(way).lower(z, codebook).compile()
         found[name] = np.asarray(compiled(z, codebook))
         memory[name] = compiled.memory_analysis().temp_size_in_bytes
-    for name in ("cdist", "vector_quantize"):
+    installed = importlib.util.find_spec("vector_quantize_pytorch") is not None
+    for name in ("cdist", "vector_quantize") if installed else ("cdist",):
         found[name] = np.asarray(getattr(peer, name)(num, codes).call())
     wrong = {name: int(np.sum(codes[rows] != truth)) for name, codes in found.items()}
     if wrong[STREAMED]:
