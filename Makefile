@@ -83,20 +83,12 @@ NEWEST ?= python3.13
 test-newest:
 	$(MAKE) test VENV=.venv-newest PYTHON=$(NEWEST)
 
+# Goes on where the last call stopped: make benchmark MINUTES=20.
+MINUTES ?=
 benchmark: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onednn,benchmark]"
-	$(BIN)/python -m benchmarks.gan_ring
-	$(BIN)/python -m benchmarks.gan_images
-	$(BIN)/python -m benchmarks.convolutions
-	$(BIN)/python -m benchmarks.vqvae
-	$(BIN)/python -m benchmarks.discrete_vae
-	$(BIN)/python -m benchmarks.nearest_code
-	$(BIN)/python -m benchmarks.token_sampling
-	$(BIN)/python -m benchmarks.vae
-	$(BIN)/python -m benchmarks.adversarial_variational_bayes
-	$(BIN)/python -m benchmarks.annealing
-	$(BIN)/python -m benchmarks.chunks
-	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python -m benchmarks --page
 
 clean:
 	rm -rf .venv .venv-newest .jax_cache .pytest_cache .ruff_cache build *.egg-info

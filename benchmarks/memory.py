@@ -12,15 +12,13 @@ resident memory (VmHWM). Both are compared over the baseline.
 import argparse
 import contextlib
 import json
-import os
-import pathlib
 import subprocess
 import sys
 import tempfile
 
 import jax
 
-from benchmarks import harness
+from benchmarks import machine, records
 from dgm_jax.run import catalogue, estimate, start
 from dgm_jax.run.cells import groups
 from dgm_jax.run.lanes import distribute_group, lanes_of
@@ -45,11 +43,12 @@ CASES = {
 QUICK = {"gan_ring": "--num_seeds 2 --num_eval 100 --num_steps 1 --log_every 1"}
 
 
-def resident(name: str = "VmRSS") -> int:
-    """Bytes of a line of /proc/self/status: VmRSS now, VmHWM at most so far."""
-    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-    (line,) = [line for line in lines if line.startswith(f"{name}:")]
-    return int(line.split()[1]) * 1024
+def status(name: str) -> int:
+    """A line of /proc/self/status in bytes."""
+    found = machine.status_bytes(name)
+    if found is None:
+        raise SystemExit("this system does not tell how much memory a process holds")
+    return found
 
 
 def job_of(name: str, flags: str) -> Job:
@@ -92,12 +91,12 @@ def measured(name: str, flags: str) -> dict:
         code = start.main(experiment, [*flags.split(), *launch])
     if code:
         raise SystemExit(code)
-    return {"baseline": baseline, "bytes": resident("VmHWM") - baseline}
+    return {"baseline": baseline, "bytes": status("VmHWM") - baseline}
 
 
 def _baseline(job: Job) -> int:
     assert job.experiment.functions and jax.devices()  # imported and started
-    return resident()
+    return status("VmRSS")
 
 
 ROLES = {"estimated": estimated, "measured": measured}
@@ -135,20 +134,22 @@ def main() -> int:
         role, name, flags = arguments.role
         print(json.dumps(ROLES[role](name, flags)))
         return 0
-    before = harness.surroundings()
+    before, load = machine.surroundings(), machine.load_average()
     cases = QUICK if arguments.quick else {name: CASES[name] for name in arguments.cases}
     found = compare(cases)
     if arguments.quick:
         print("a quick run is no measurement: nothing is written")
         return 0
     content = {
+        "name": "memory",
         "benchmark": "memory",
         "unit": "bytes",
+        "device": before.pop("device"),
         "environment": before,
-        "load_average_after": os.getloadavg(),
+        "load_average": {"start": load, "end": machine.load_average()},
         "cases": found,
     }
-    print(f"written: benchmarks/results/{harness.write('memory', content).name}")
+    print(f"written: {records.write(records.RESULTS, content)}")
     return 0
 
 

@@ -74,7 +74,7 @@ def test_users_are_seen():
     """Experiments, benchmarks and blocks of pages are among the roots."""
     package, roots = the_package()
     modules = {module for module, _ in roots}
-    assert {"dgm_jax.experiments.gan_images.task", "benchmarks.harness"} <= modules
+    assert {"dgm_jax.experiments.gan_images.task", "benchmarks.measuring"} <= modules
     assert "docs/concepts.md 0" in package.scopes
 
 

@@ -1,0 +1,71 @@
+"""Declares the training steps of a family: every size, for every number of seeds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.contract import PEER, Benchmark, Side
+
+SEEDS = (1, 8, 32)
+Shape = Mapping[str, int]
+
+
+def training(
+    family: str,
+    shapes: Mapping[str, Shape],
+    flops: Callable[..., float],
+    num_bytes: Callable[..., float],
+    *,
+    steps: Mapping[str, int],
+    peers: Mapping[str, Mapping[str, Any]] | None = None,
+    ours: Mapping[str, Mapping[str, Any]] | None = None,
+    unchecked: str = "",
+    seeds: Sequence[int] = SEEDS,
+) -> list[Benchmark]:
+    """Benchmarks of a family with `ours:engine`, `peer:eager` and `check:check` in its folder.
+
+    Args:
+        family: name of the folder.
+        shapes: by size, the keyword `shape` of all three functions.
+        flops: of a seed's step, from a shape's entries.
+        num_bytes: that a seed's step must move, from a shape's entries.
+        steps: of one call, by size.
+        peers: options of `peer:eager` by name of the side; None without a peer. "slow" marks a side
+            that a quick run leaves out.
+        ours: further sides of ours for one seed, by name, with their options.
+        unchecked: why there is no check.
+        seeds: numbers of seeds.
+
+    Returns:
+        A benchmark for each size and number of seeds.
+    """
+    found = []
+    for size, shape in shapes.items():
+        common = {"shape": dict(shape), "steps": steps[size]}
+        check = Side(f"{family}.check:check", {"shape": dict(shape)}) if peers else None
+        for number in seeds:
+            options = {**common, "seeds": number}
+            sides = {"ours": Side(f"{family}.ours:engine", options)}
+            for name, more in (ours or {}).items() if number == 1 else ():
+                sides[name] = Side(f"{family}.ours:engine", {**options, **more})
+            for name, more in (peers or {}).items():
+                sides[name] = _peer(family, {**common, **more})
+            found.append(
+                Benchmark(
+                    name=f"{family}_{size}_{number}_seeds",
+                    family=family,
+                    size=size,
+                    unit="seed-steps",
+                    sides=sides,
+                    seeds=number,
+                    flops=flops(**shape),
+                    num_bytes=num_bytes(**shape),
+                    check=check,
+                    unchecked=unchecked,
+                )
+            )
+    return found
+
+
+def _peer(family: str, options: dict[str, Any]) -> Side:
+    slow = options.pop("slow", False)
+    return Side(f"{family}.peer:eager", options, PEER, slow=slow)

@@ -1,0 +1,69 @@
+"""Cases of the library: steps on its engine, and compiled functions."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.contract import Case
+from dgm_jax import native, parallel, training
+from dgm_jax.core import Task
+
+
+def engine(
+    task: Callable[[dict], Task],
+    data: Any,
+    seeds: int,
+    steps: int,
+    *,
+    convolutions: str | None = None,
+) -> Case:
+    """`steps` steps of all seeds in one compiled call, with draws, metrics and the guard against
+    divergence, on one device and with the strategy that the library chooses."""
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(seeds))
+    chosen = (
+        contextlib.nullcontext() if convolutions is None else native.use_convolutions(convolutions)
+    )
+    with chosen:
+        program = training.lane_program(task)
+        compiled = parallel.distribute(program, keys, {}, only=jax.devices()[:1])
+        lanes, data = compiled.init(keys, {}), compiled.place_data(data)
+        advance = compiled.compile_advance(lanes, data)
+    holder = [lanes]
+
+    def call():
+        results = advance(holder[0], data, steps)
+        holder[0] = results[0]
+        return results
+
+    return Case(call, seeds * steps)
+
+
+def compiled(function: Callable[..., Any], *operands: Any, count: float = 1.0) -> Case:
+    """A function of fixed operands, compiled ahead of time; a call does `count` units."""
+    run = jax.jit(function).lower(*operands).compile()
+    return Case(lambda: run(*operands), count)
+
+
+def random_batches(num: int, batch: int, convert: Callable[[Any], Any]) -> Callable[..., Any]:
+    """`draw(arrays, data_key, index)` of random rows of `arrays["image"]` [num, ...], converted."""
+
+    def draw(arrays, data_key, index):
+        which = jax.random.randint(jax.random.fold_in(data_key, index), (batch,), 0, num)
+        return {"x": convert(arrays["image"][which]), "step": index}
+
+    return draw
+
+
+def no_evaluation(train_state, arrays, key):
+    """For tasks that are only trained."""
+    del train_state, arrays, key
+    return {}
+
+
+def normal(*shape: int) -> np.ndarray:
+    """float32, the same at each call."""
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)

@@ -1,0 +1,28 @@
+"""Surgery by the library."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.contract import Case
+from benchmarks.families._shared import engine as shared
+from dgm_jax.densities import gaussian
+from dgm_jax.objectives import elbo_surgery
+
+
+def operands(points: int, latents: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(z, loc, scale), [N, D] each."""
+    loc, noise, log_scale = shared.normal(3, points, latents)
+    scale = np.exp(0.3 * log_scale - 1)
+    return loc + scale * noise, loc, scale
+
+
+def terms(z, loc, scale) -> elbo_surgery.SurgeryTerms:
+    """All terms under N(0, I)."""
+    log_prior = jnp.sum(gaussian.log_prob(z, 0.0, 1.0), axis=-1)
+    return elbo_surgery.decompose_gaussian(z, loc, scale, log_prior)
+
+
+def decompose(points: int, latents: int) -> Case:
+    """Of all points; a unit is a pair of them."""
+    inputs = map(jnp.asarray, operands(points, latents))
+    return shared.compiled(terms, *inputs, count=float(points) ** 2)

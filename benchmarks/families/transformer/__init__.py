@@ -1,0 +1,32 @@
+"""Training a decoder-only transformer on random tokens: cross-entropy, Adam 3e-4."""
+
+from benchmarks import arithmetic
+from benchmarks.families._shared import declaring
+
+IDS, HEADS, NUM_ROWS = 512, 4, 1_024
+
+
+def flops(width: int, layers: int, length: int, batch: int) -> float:
+    """Of a step: attention counted over the whole square, as both sides compute it."""
+    network = arithmetic.transformer(width, layers, length, IDS)
+    return batch * length * arithmetic.trained(network, to_input=True)
+
+
+def num_bytes(width: int, layers: int, length: int, batch: int) -> float:
+    """Of the optimizer."""
+    del batch
+    weights = 12 * width * width * layers + (2 * IDS + length) * width
+    return arithmetic.adam_bytes(weights)
+
+
+BENCHMARKS = declaring.training(
+    "transformer",
+    {
+        "small": {"width": 64, "layers": 2, "length": 49, "batch": 32},
+        "large": {"width": 256, "layers": 4, "length": 256, "batch": 8},
+    },
+    flops,
+    num_bytes,
+    steps={"small": 4, "large": 1},
+    peers={"torch eager": {}, "torch compile": {"compiled": True, "slow": True}},
+)

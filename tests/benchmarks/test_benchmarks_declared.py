@@ -1,0 +1,149 @@
+"""The declared benchmarks: what they name exists, and their arithmetic is that of the programs."""
+
+import ast
+import importlib
+import math
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+import dgm_jax  # noqa: F401 - before the first computation
+from benchmarks import arithmetic, contract, registry
+
+ROOT = pathlib.Path(__file__).parents[2]
+EVERYTHING = registry.all_benchmarks()
+TRAINED = (
+    "adversarial_variational_bayes",
+    "dirac_gan",
+    "discrete_vae",
+    "flow_density",
+    "gan_images",
+    "gan_ring",
+    "gumbel_vae",
+    "transformer",
+    "vae",
+    "vqvae",
+)
+
+
+def sides():
+    """{target: sets of option names} of all sides and checks."""
+    found = {}
+    for benchmark in EVERYTHING.values():
+        for side in (*benchmark.sides.values(), benchmark.check):
+            if side is not None:
+                found.setdefault(side.target, set()).add(frozenset(side.options))
+    return found
+
+
+def test_every_target_is_a_function_that_takes_its_options():
+    """Read, not imported: peers need PyTorch."""
+    for target, options in sides().items():
+        module, _, name = target.partition(":")
+        path = ROOT.joinpath(*contract.FAMILIES.split("."), *module.split(".")).with_suffix(".py")
+        (function,) = [
+            node
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.FunctionDef) and node.name == name
+        ]
+        accepted = [argument.arg for argument in function.args.args]
+        needed = set(accepted[: len(accepted) - len(function.args.defaults)])
+        for given in options:
+            assert needed <= given <= set(accepted), (target, given)
+
+
+def test_the_step_of_every_family_is_measured_at_two_sizes_and_several_seeds():
+    for family in TRAINED:
+        own = [b for b in EVERYTHING.values() if b.family == family]
+        assert sorted({b.seeds for b in own}) == [1, 8, 32]
+        assert len({b.size for b in own}) == 2
+
+
+def test_a_peer_is_checked_or_it_is_said_why_not():
+    for benchmark in EVERYTHING.values():
+        assert (benchmark.check is None) == bool(benchmark.unchecked), benchmark.name
+        assert next(iter(benchmark.sides.values())).role == contract.OURS
+
+
+def test_one_seed_comes_before_several():
+    seeds = [benchmark.seeds for benchmark in EVERYTHING.values()]
+    assert seeds == sorted(seeds)
+
+
+# Arithmetic, against XLA's own count and against a count over the traced programs.
+
+
+def flops_of(function, *shapes):
+    """XLA's count for the lowered program."""
+    operands = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return jax.jit(function).lower(*operands).cost_analysis()["flops"]
+
+
+def test_products_have_xlas_count():
+    assert flops_of(jnp.matmul, (24, 40), (40, 56)) == arithmetic.product(24, 40, 56)
+
+
+def test_convolutions_without_padding_have_xlas_count():
+    order = ("NHWC", "HWIO", "NHWC")
+    convolve = lambda x, w: jax.lax.conv_general_dilated(
+        x, w, (1, 1), "VALID", dimension_numbers=order
+    )
+    expected = 5 * arithmetic.convolution(3, 4, 6, 8)
+    assert flops_of(convolve, (5, 10, 10, 4), (3, 3, 4, 6)) == expected
+
+
+def count(jaxpr):
+    """Operations of all products in a traced program, loops of known length repeated."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            inner = math.prod(shape[axis] for axis in contracted)
+            total += 2.0 * inner * math.prod(equation.outvars[0].aval.shape)
+        for inside in jaxprs_in_params(equation.params):
+            total += equation.params.get("length", 1) * count(inside)
+    return total
+
+
+SHAPES = {
+    "gan_ring": {"width": 24, "batch": 6},
+    "vae": {"width": 20, "latent": 6, "batch": 4},
+    "adversarial_variational_bayes": {"hidden": 20, "critic": 12, "batch": 4},
+    "gumbel_vae": {"width": 20, "batch": 4},
+    "transformer": {"width": 16, "layers": 2, "length": 9, "batch": 3},
+    "flow_density": {"dim": 6, "hidden": 20, "batch": 4},
+}
+# What a program has besides the work that its formula counts, for each example.
+EXTRA = {
+    # a pass over real examples that only some losses read; the compiler removes it
+    "gan_ring": lambda shape: sum(arithmetic.dense((2, shape["width"], shape["width"], 1))),
+    # the decoder is differentiated once in the relaxed codes and once in its weights
+    "gumbel_vae": lambda shape: sum(arithmetic.dense((shape["width"], shape["width"], 784))),
+}
+
+
+@pytest.mark.parametrize("family", SHAPES)
+def test_the_step_of_a_family_has_the_operations_of_its_formula(family):
+    shape = SHAPES[family]
+    ours = importlib.import_module(f"{contract.FAMILIES}.{family}.ours")
+    formula = importlib.import_module(f"{contract.FAMILIES}.{family}").flops
+    task = ours.task(shape) if family == "gan_ring" else ours.task(**shape)
+    rows = {"image": jnp.zeros((1_024, *event(family, shape)), jnp.int32)}
+
+    algorithm, key = task.algorithm(), jax.random.key(0)
+    train_state = jax.eval_shape(lambda key: algorithm.init(key, *task.init(key)), key)
+    step = lambda now: algorithm.step(now, lambda index: task.draw(rows, now.data_key, index))
+    traced = count(jax.make_jaxpr(step)(train_state).jaxpr)
+    extra = shape["batch"] * EXTRA.get(family, lambda shape: 0.0)(shape)
+    assert traced == pytest.approx(formula(**shape) + extra)
+
+
+def event(family, shape):
+    """Shape of an example."""
+    return {"transformer": (shape.get("length"),), "flow_density": (shape.get("dim"),)}.get(
+        family, (28, 28, 1)
+    )
