@@ -9,7 +9,7 @@ from dgm_jax.report.pictures import data_address, png_of
 from dgm_jax.report.summaries import Nested
 
 MAX_CURVES = 24
-_ALL_CHARACTERS = 700_000
+_ALL_CHARACTERS = 450_000
 
 
 def drawn(name: str, alt: str, figure: Any) -> dict[str, Any]:
