@@ -3,10 +3,10 @@
 The notebooks are those that MyST-NB has executed for the page, outputs included. Each lies beside
 its page, and the page has a link to it below its title.
 
-`notebook_repository` in conf.py adds a link that opens the notebook in Colab. It is the address of a
-GitHub repository whose branch gh-pages holds the built pages, such as
-"https://github.com/OWNER/NAME"; the notebooks then begin with a cell that installs the library from
-there. Empty, there is no such link, since Colab opens notebooks from GitHub only.
+`notebook_repository` in conf.py adds a link that opens the notebook in Colab. It is the address of
+a GitHub repository whose branch gh-pages holds the built pages, "https://github.com/OWNER/NAME";
+the notebooks then begin with a cell that installs the library from there. Where it is empty there
+is no such link, since Colab opens notebooks from GitHub only.
 """
 
 import pathlib
