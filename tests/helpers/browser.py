@@ -132,10 +132,10 @@ def violations(tab: Any) -> list[str]:
     """The serious and critical findings of axe-core on a tab, one a line."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(tab).response["violations"]
+    response = Axe().run(tab).response
     return [
         f"{rule['impact']} {rule['id']}: {node['target'][0]} {node['any'][:1]}"
-        for rule in found
+        for rule in response["violations"]
         if rule["impact"] in SERIOUS
         for node in rule["nodes"]
     ]
