@@ -8,9 +8,11 @@ holds them already.
 import functools
 import http.server
 import importlib.util
+import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -52,14 +54,21 @@ class Seen(NamedTuple):
     wrong: list[str]
 
 
-def build(out):
-    """Builds the pages by the command of `make docs`, but into `out`."""
+def skip_without_sphinx():
+    """Skips the test where the pages cannot be built."""
+    if lacking := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        pytest.skip(f'not installed: {", ".join(lacking)}; pip install "dgm_jax[docs]"')
+
+
+def build(docs, out, *more):
+    """Builds pages by the command of `make docs`, but from `docs` into `out`."""
+    skip_without_sphinx()
     makefile = (ROOT / "Makefile").read_text("utf-8")
     (flags,) = re.findall(r"-m sphinx (.+) docs docs/_build/html", makefile)
-    command = [sys.executable, "-m", "sphinx", *flags.split(), "docs", str(out)]
+    command = [sys.executable, "-m", "sphinx", *flags.split(), *more, str(docs), str(out)]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     env = os.environ | {"PYTHONPATH": path}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=3600)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -70,10 +79,8 @@ def pages(tmp_path_factory):
         pytest.skip(browser.missing())
     if built := os.environ.get("DGM_JAX_PAGES"):
         return pathlib.Path(built)
-    if lacking := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        pytest.skip(f'not installed: {", ".join(lacking)}; pip install "dgm_jax[docs]"')
     out = tmp_path_factory.mktemp("pages") / "html"
-    build(out)
+    build(ROOT / "docs", out)
     return out
 
 
@@ -204,3 +211,19 @@ def test_a_page_with_code_is_offered_as_an_executed_notebook(pages, book, page):
     assert all(cell.execution_count for cell in cells)
     source = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
     assert len(cells) == source.count("```{code-cell}")
+
+
+def test_a_repository_adds_a_link_to_colab_and_a_cell_that_installs(tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in ("conf.py", "notebooks.py"):
+        shutil.copy(ROOT / "docs" / name, docs)
+    shutil.copy(ROOT / "docs" / "chapters" / "likelihood_free.md", docs / "index.md")
+    repository = "https://github.com/OWNER/NAME"
+    options = ("nb_execution_mode=off", f"notebook_repository={repository}")
+    build(docs, tmp_path / "html", *(word for option in options for word in ("-D", option)))
+    page = (tmp_path / "html" / "index.html").read_text("utf-8")
+    colab = "https://colab.research.google.com/github/OWNER/NAME/blob/gh-pages/index.ipynb"
+    assert page.count(f'href="{colab}"') == page.count('href="index.ipynb"') == 1
+    notebook = json.loads((tmp_path / "html" / "index.ipynb").read_text("utf-8"))
+    assert "".join(notebook["cells"][0]["source"]) == f'%pip install -q "git+{repository}"'
