@@ -6,7 +6,11 @@ another project is looked up.
 
 import importlib.metadata
 import os
+import pathlib
 import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 project = "dgm_jax"
 author = "The dgm_jax authors"
@@ -15,6 +19,7 @@ release = version = importlib.metadata.version("dgm_jax")
 
 extensions = [
     "myst_nb",
+    "notebooks",  # notebooks.py beside this file
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
@@ -31,6 +36,8 @@ nb_execution_mode = "force"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+# "https://github.com/OWNER/NAME" puts a link to Colab on each page with code; see notebooks.py.
+notebook_repository = ""
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 myst_enable_extensions = ["amsmath", "dollarmath", "colon_fence", "deflist"]

@@ -74,7 +74,8 @@ def load(
             classes), `num_classes` and `allow_constant`.
 
     Returns:
-        The data set; `info.notes` says what a reader changed or left out.
+        A `Dataset`: arrays by name in `train` and `test`, for images "image" (uint8 [N, H, W, C])
+        and "label", and the description `info`, whose `notes` say what was changed or left out.
 
     Raises:
         ConfigError: for an unknown name or option.

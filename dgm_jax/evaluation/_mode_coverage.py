@@ -75,9 +75,9 @@ def mode_coverage(
         means: [K, D], the centers of the modes.
         scale: standard deviation of the modes: a scalar, [K] (one per mode) or [K, D].
         log_weights: [K], normalized log-probabilities of the modes; equal weights by default.
-        threshold_sigmas: radius within which (`<=`) a sample is valid, in units of `scale`; 3 in
-            the papers above, 4 in some code.
-        min_share: the share of all samples from which on a mode counts in `modes`.
+        threshold_sigmas: a sample is valid if its distance to the nearest mode is at most so many
+            `scale`; 3 in VEEGAN and PacGAN, 4 in some code.
+        min_share: the smallest share of all samples with which a mode counts in `modes`.
 
     Returns:
         A `ModeCoverage` of scalars.
@@ -88,11 +88,12 @@ def mode_coverage(
             first center as its last.
         DataError: if samples is not [N, D] with the dimension of the means.
 
-    >>> import jax.numpy as jnp
-    >>> means = jnp.array([[0.0, 0.0], [9.0, 0.0]])
-    >>> coverage = mode_coverage(jnp.array([[0.0, 0.1], [5.0, 0.0]]), means, 1.0)
-    >>> int(coverage.modes), float(coverage.valid)
-    (1, 0.5)
+    Example:
+        >>> import jax.numpy as jnp
+        >>> means = jnp.array([[0.0, 0.0], [9.0, 0.0]])
+        >>> coverage = mode_coverage(jnp.array([[0.0, 0.1], [5.0, 0.0]]), means, 1.0)
+        >>> int(coverage.modes), float(coverage.valid)
+        (1, 0.5)
     """
     samples, means, scales = _mixture(samples, means, scale)
     _require_options(threshold_sigmas, min_share)
@@ -128,11 +129,12 @@ def perfect_sampler(
     Raises:
         ConfigError: as `mode_coverage`, and if num_samples < 1.
 
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> means = jnp.array([[0.0, 0.0], [9.0, 0.0]])
-    >>> int(perfect_sampler(jax.random.key(0), means, 1.0, 1000).modes)
-    2
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> means = jnp.array([[0.0, 0.0], [9.0, 0.0]])
+        >>> int(perfect_sampler(jax.random.key(0), means, 1.0, 1000).modes)
+        2
     """
     require(num_samples >= 1, f"num_samples must be at least 1; got {num_samples}")
     _, means, scales = _mixture(means, means, scale)
@@ -157,8 +159,9 @@ def expected_valid(threshold_sigmas: float = 3.0, dim: int = 2) -> float:
     Raises:
         ConfigError: if the threshold is not positive or dim < 1.
 
-    >>> round(expected_valid(), 4)
-    0.9889
+    Example:
+        >>> round(expected_valid(), 4)
+        0.9889
     """
     require(
         threshold_sigmas > 0 and dim >= 1,

@@ -51,12 +51,14 @@ def discriminator_distances(
           logit minus (log p - log q), the last two over the grid's undecided points.
         - probability_rms: root mean square of D - D*.
 
-    >>> import jax.numpy as jnp
-    >>> log_p = jnp.log(jnp.array([0.75, 0.25]))
-    >>> log_q = log_p[::-1]
-    >>> grid = DiscriminatorGrid(jnp.array([[0.0], [1.0]]), log_p, log_q, jnp.array([True, True]))
-    >>> float(discriminator_distances(log_p - log_q, grid, cell=1.0)["gap"])
-    0.0
+    Example:
+        >>> import jax.numpy as jnp
+        >>> log_p = jnp.log(jnp.array([0.75, 0.25]))
+        >>> log_q = log_p[::-1]
+        >>> x = jnp.array([[0.0], [1.0]])
+        >>> grid = DiscriminatorGrid(x, log_p, log_q, jnp.array([True, True]))
+        >>> float(discriminator_distances(log_p - log_q, grid, cell=1.0)["gap"])
+        0.0
     """
     logits = at_least_float32(logits)
     p = jnp.exp(grid.log_p)

@@ -47,10 +47,11 @@ def frechet_distance(*, real: Array, fake: Array) -> float:
         ConfigError: inside a compiled program.
         DataError: for a wrong rank, different D, fewer than two rows or values that are not finite.
 
-    >>> import numpy as np
-    >>> x = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 1.0]])
-    >>> round(frechet_distance(real=x, fake=x + [3.0, 0.0]), 6)
-    9.0
+    Example:
+        >>> import numpy as np
+        >>> x = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 1.0]])
+        >>> round(frechet_distance(real=x, fake=x + [3.0, 0.0]), 6)
+        9.0
     """
     for x in (real, fake):
         require(
@@ -89,9 +90,10 @@ def frechet_from_moments(
         DataError: for shapes that do not fit, values that are not finite, and matrices that are not
             covariances.
 
-    >>> import numpy as np
-    >>> frechet_from_moments(np.zeros(2), np.eye(2), np.array([3.0, 4.0]), np.eye(2))
-    25.0
+    Example:
+        >>> import numpy as np
+        >>> frechet_from_moments(np.zeros(2), np.eye(2), np.array([3.0, 4.0]), np.eye(2))
+        25.0
     """
     dim = np.size(mean_r)
     roots = []
@@ -132,10 +134,11 @@ def frechet_distance_on_device(*, real: Array, fake: Array) -> Array:
         DataError: for a wrong rank, different D, fewer than two rows or (where values are known)
             values that are not finite.
 
-    >>> import jax.numpy as jnp
-    >>> x = jnp.array([[0.0, 1.0], [2.0, 3.0], [4.0, 1.0]])
-    >>> round(float(frechet_distance_on_device(real=x, fake=x + jnp.array([3.0, 0.0]))), 4)
-    9.0
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([[0.0, 1.0], [2.0, 3.0], [4.0, 1.0]])
+        >>> round(float(frechet_distance_on_device(real=x, fake=x + jnp.array([3.0, 0.0]))), 4)
+        9.0
     """
     require_pair(real=real, fake=fake, at_least=2, reason="a covariance is needed")
     return _frechet_on_device(at_least_float32(real), at_least_float32(fake))
@@ -158,9 +161,10 @@ def moments(features: Array, *, chunk_size: int = 4096) -> Moments:
         ConfigError: if chunk_size < 1.
         DataError: if features is not [N, D], or (where values are known) not finite.
 
-    >>> import jax.numpy as jnp
-    >>> moments(jnp.array([[1.0], [2.0], [3.0]])).mean
-    Array([2.], dtype=float32)
+    Example:
+        >>> import jax.numpy as jnp
+        >>> moments(jnp.array([[1.0], [2.0], [3.0]])).mean
+        Array([2.], dtype=float32)
     """
     require_rows("features", features, 1, "an empty set has no moments")
     require(chunk_size >= 1, f"chunk_size must be at least 1; got {chunk_size}")
@@ -177,11 +181,12 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
     Returns:
         The `Moments` of both sets together.
 
-    >>> import jax.numpy as jnp
-    >>> a = moments(jnp.array([[1.0], [2.0]]))
-    >>> b = moments(jnp.array([[3.0]]))
-    >>> float(merge_moments(a, b).covariance[0, 0])
-    1.0
+    Example:
+        >>> import jax.numpy as jnp
+        >>> a = moments(jnp.array([[1.0], [2.0]]))
+        >>> b = moments(jnp.array([[3.0]]))
+        >>> float(merge_moments(a, b).covariance[0, 0])
+        1.0
     """
     total = _sums(a).join(_sums(b), product=lambda shift: jnp.outer(shift, shift))
     return Moments(total.count, total.mean, total.squares / jnp.maximum(total.count - 1, 1))

@@ -53,8 +53,9 @@ def centers(cells: Cells) -> Array:
     Returns:
         [num^2, 2], the first coordinate varying slowest.
 
-    >>> centers(Cells(0.0, 2.0, 1)).tolist()
-    [[1.0, 1.0]]
+    Example:
+        >>> centers(Cells(0.0, 2.0, 1)).tolist()
+        [[1.0, 1.0]]
     """
     axis = cells.low + cells.step * (jnp.arange(cells.num) + 0.5)
     grid = jnp.meshgrid(axis, axis, indexing="ij")
@@ -74,9 +75,10 @@ def counts(samples: Array, cells: Cells) -> Array:
     Raises:
         ConfigError: if samples is not [N, 2], or the grid is empty.
 
-    >>> import jax.numpy as jnp
-    >>> counts(jnp.array([[0.5, 0.5], [0.7, 1.5], [3.0, 0.0]]), Cells(0.0, 2.0, 2))
-    Array([1., 1., 0., 0.], dtype=float32)
+    Example:
+        >>> import jax.numpy as jnp
+        >>> counts(jnp.array([[0.5, 0.5], [0.7, 1.5], [3.0, 0.0]]), Cells(0.0, 2.0, 2))
+        Array([1., 1., 0., 0.], dtype=float32)
     """
     require(
         samples.ndim == 2 and samples.shape[-1] == 2, f"samples must be [N, 2], got {samples.shape}"
@@ -126,12 +128,13 @@ def histogram_kl(
     Raises:
         ConfigError: if the counts do not fit the grid.
 
-    >>> import jax.numpy as jnp
-    >>> cells = Cells(0.0, 1.0, 2)
-    >>> uniform = lambda x: jnp.zeros(len(x))
-    >>> estimate = histogram_kl(jnp.full(4, 1000.0), uniform, cells, num_samples=5000)
-    >>> round(float(estimate.kl), 3), round(float(estimate.outside), 3), int(estimate.occupied)
-    (0.0, 0.2, 4)
+    Example:
+        >>> import jax.numpy as jnp
+        >>> cells = Cells(0.0, 1.0, 2)
+        >>> uniform = lambda x: jnp.zeros(len(x))
+        >>> estimate = histogram_kl(jnp.full(4, 1000.0), uniform, cells, num_samples=5000)
+        >>> round(float(estimate.kl), 3), round(float(estimate.outside), 3), int(estimate.occupied)
+        (0.0, 0.2, 4)
     """
     num_bins = cells.num**2
     require(

@@ -89,11 +89,12 @@ def precision_recall_density_coverage(
         DataError: for a wrong rank, different D, fewer than k + 1 rows, or values that are not
             finite (inside a compiled program these give NaN).
 
-    >>> import jax.numpy as jnp
-    >>> x = jnp.array([[0.0], [1.0], [2.0]])
-    >>> scores = precision_recall_density_coverage(real=x, fake=x + 100.0, nearest_k=1)
-    >>> float(scores.precision), float(scores.coverage)
-    (0.0, 0.0)
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([[0.0], [1.0], [2.0]])
+        >>> scores = precision_recall_density_coverage(real=x, fake=x + 100.0, nearest_k=1)
+        >>> float(scores.precision), float(scores.coverage)
+        (0.0, 0.0)
     """
     require(nearest_k >= 1, f"nearest_k must be at least 1; got {nearest_k}")
     reason = f"a ball reaches to the neighbour number {nearest_k}, the sample itself not counted"

@@ -57,9 +57,10 @@ def kernel_distance(*, real: Array, fake: Array, tile_size: int = 512) -> Array:
         DataError: for a wrong rank, different D, fewer than two rows, or values that are not finite
             (in a compiled program these give NaN).
 
-    >>> import jax.numpy as jnp
-    >>> float(kernel_distance(real=jnp.zeros((3, 2)), fake=jnp.ones((3, 2))))
-    7.0
+    Example:
+        >>> import jax.numpy as jnp
+        >>> float(kernel_distance(real=jnp.zeros((3, 2)), fake=jnp.ones((3, 2))))
+        7.0
     """
     require_pair(real=real, fake=fake, at_least=2, reason="pairs of different rows are needed")
     return _squared_mmd(at_least_float32(real), at_least_float32(fake), tile_size)
@@ -95,14 +96,15 @@ def kernel_distance_over_subsets(
         ConfigError: if num_subsets or subset_size is below 2.
         DataError: as `kernel_distance`, and for fewer than subset_size rows.
 
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> x = jnp.zeros((8, 2))
-    >>> estimate = kernel_distance_over_subsets(
-    ...     jax.random.key(0), real=x, fake=x + 1, subset_size=4, num_subsets=2
-    ... )
-    >>> float(estimate.value), float(estimate.standard_error)
-    (7.0, 0.0)
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> x = jnp.zeros((8, 2))
+        >>> estimate = kernel_distance_over_subsets(
+        ...     jax.random.key(0), real=x, fake=x + 1, subset_size=4, num_subsets=2
+        ... )
+        >>> float(estimate.value), float(estimate.standard_error)
+        (7.0, 0.0)
     """
     require(
         num_subsets >= 2,
@@ -136,11 +138,12 @@ def sliced_wasserstein(key: Key, *, real: Array, fake: Array, num_projections: i
         DataError: for a wrong rank, different shapes, or (where values are known) values that are
             not finite.
 
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> x = jnp.array([[0.0], [1.0]])
-    >>> round(float(sliced_wasserstein(jax.random.key(0), real=x, fake=x + 3)), 4)
-    3.0
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([[0.0], [1.0]])
+        >>> round(float(sliced_wasserstein(jax.random.key(0), real=x, fake=x + 3)), 4)
+        3.0
     """
     require(num_projections >= 1, f"num_projections must be at least 1; got {num_projections}")
     require_pair(real=real, fake=fake, at_least=1, reason="an empty set has no distribution")

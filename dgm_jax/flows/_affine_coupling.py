@@ -35,12 +35,13 @@ def affine_coupling(
     Raises:
         ConfigError: dim is below 2, the mask is unknown, a width or the bound is not positive.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> layer = flows.affine_coupling(2)
-    >>> y, log_det = layer.forward_and_log_det(layer.init(jax.random.key(0)), jnp.ones(2))
-    >>> print(y.tolist(), f"{log_det:.4f}")
-    [1.0, 1.0] 0.0000
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> layer = flows.affine_coupling(2)
+        >>> y, log_det = layer.forward_and_log_det(layer.init(jax.random.key(0)), jnp.ones(2))
+        >>> print(y.tolist(), f"{log_det:.4f}")
+        [1.0, 1.0] 0.0000
     """
     checks.positive(log_scale_bound, "log_scale_bound")
 

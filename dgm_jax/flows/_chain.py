@@ -31,13 +31,14 @@ def chain(*bijections: Bijection) -> Bijection:
     Raises:
         ConfigError: there is no step, or one of them is not a `Bijection`.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> double = {"log_scale": jnp.log(jnp.full(2, 2.0)), "shift": jnp.zeros(2)}
-    >>> twice = flows.chain(flows.affine(2), flows.affine(2))
-    >>> y, log_det = twice.forward_and_log_det((double, double), jnp.ones(2))
-    >>> print(f"{y[0]:.4f} {log_det:.4f}")  # 4 and 4 log 2
-    4.0000 2.7726
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> double = {"log_scale": jnp.log(jnp.full(2, 2.0)), "shift": jnp.zeros(2)}
+        >>> twice = flows.chain(flows.affine(2), flows.affine(2))
+        >>> y, log_det = twice.forward_and_log_det((double, double), jnp.ones(2))
+        >>> print(f"{y[0]:.4f} {log_det:.4f}")  # 4 and 4 log 2
+        4.0000 2.7726
     """
     require(len(bijections) >= 1, "chain needs at least one bijection")
     for bijection in bijections:
@@ -89,12 +90,13 @@ def coupling_flow(
     Raises:
         ConfigError: the kind is unknown, there is no layer, or the coupling refuses an argument.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> flow = flows.coupling_flow(3, hidden=(8,))
-    >>> y, log_det = flow.forward_and_log_det(flow.init(jax.random.key(0)), jnp.ones(3))
-    >>> print(y.tolist(), f"{log_det:.4f}")
-    [1.0, 1.0, 1.0] 0.0000
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> flow = flows.coupling_flow(3, hidden=(8,))
+        >>> y, log_det = flow.forward_and_log_det(flow.init(jax.random.key(0)), jnp.ones(3))
+        >>> print(y.tolist(), f"{log_det:.4f}")
+        [1.0, 1.0, 1.0] 0.0000
     """
     make = lookup(COUPLINGS, kind, "coupling")
     _require_layers(num_layers)
@@ -129,12 +131,13 @@ def autoregressive_flow(
     Raises:
         ConfigError: there is no layer, or `masked_autoregressive` refuses an argument.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> flow = flows.autoregressive_flow(3, hidden=(8,))
-    >>> y, log_det = flow.forward_and_log_det(flow.init(jax.random.key(0)), jnp.ones(3))
-    >>> print(y.tolist(), f"{log_det:.4f}")
-    [1.0, 1.0, 1.0] 0.0000
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> flow = flows.autoregressive_flow(3, hidden=(8,))
+        >>> y, log_det = flow.forward_and_log_det(flow.init(jax.random.key(0)), jnp.ones(3))
+        >>> print(y.tolist(), f"{log_det:.4f}")
+        [1.0, 1.0, 1.0] 0.0000
     """
     _require_layers(num_layers)
     layers = []

@@ -46,14 +46,15 @@ def coupling(
     Raises:
         ConfigError: dim is below 2, the mask is unknown, or a width is not positive.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> double = lambda moved, raw: (2 * moved, jnp.full(moved.shape, jnp.log(2.0)))
-    >>> halve = lambda moved, raw: (moved / 2, jnp.full(moved.shape, -jnp.log(2.0)))
-    >>> layer = flows.coupling(2, 1, double, halve)
-    >>> y, log_det = layer.forward_and_log_det(layer.init(jax.random.key(0)), jnp.ones(2))
-    >>> print(y.tolist(), f"{log_det:.4f}")  # log 2
-    [1.0, 2.0] 0.6931
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> double = lambda moved, raw: (2 * moved, jnp.full(moved.shape, jnp.log(2.0)))
+        >>> halve = lambda moved, raw: (moved / 2, jnp.full(moved.shape, -jnp.log(2.0)))
+        >>> layer = flows.coupling(2, 1, double, halve)
+        >>> y, log_det = layer.forward_and_log_det(layer.init(jax.random.key(0)), jnp.ones(2))
+        >>> print(y.tolist(), f"{log_det:.4f}")  # log 2
+        [1.0, 2.0] 0.6931
     """
     checks.whole(dim, "dim", at_least=2)
     require(mask in MASKS, f"mask must be one of {', '.join(MASKS)}; got {mask!r}")

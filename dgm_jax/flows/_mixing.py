@@ -30,13 +30,14 @@ def mixing(dim: int) -> Bijection:
     Raises:
         ConfigError: dim is not a positive integer.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> eye = jnp.zeros((2, 2))
-    >>> params = {"lower": eye, "upper": eye, "log_diagonal": jnp.log(jnp.array([2.0, 3.0]))}
-    >>> y, log_det = flows.mixing(2).forward_and_log_det(params, jnp.ones(2))
-    >>> print(f"{log_det:.4f}")  # log 6
-    1.7918
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> eye = jnp.zeros((2, 2))
+        >>> params = {"lower": eye, "upper": eye, "log_diagonal": jnp.log(jnp.array([2.0, 3.0]))}
+        >>> y, log_det = flows.mixing(2).forward_and_log_det(params, jnp.ones(2))
+        >>> print(f"{log_det:.4f}")  # log 6
+        1.7918
     """
     checks.whole(dim, "dim")
 

@@ -21,11 +21,12 @@ def permutation(order: tuple[int, ...] | np.ndarray) -> Bijection:
     Raises:
         ConfigError: `order` is not a permutation of 0..dim-1.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> y, log_det = flows.permutation((2, 0, 1)).forward_and_log_det({}, jnp.arange(3.0))
-    >>> print(y.tolist(), f"{log_det:.4f}")
-    [2.0, 0.0, 1.0] 0.0000
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> y, log_det = flows.permutation((2, 0, 1)).forward_and_log_det({}, jnp.arange(3.0))
+        >>> print(y.tolist(), f"{log_det:.4f}")
+        [2.0, 0.0, 1.0] 0.0000
     """
     order = np.asarray(order)
     is_vector = order.ndim == 1 and order.size >= 1
@@ -56,10 +57,11 @@ def reverse(dim: int) -> Bijection:
     Raises:
         ConfigError: dim is not a positive integer.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> flows.reverse(3).forward_and_log_det({}, jnp.arange(3.0))[0].tolist()
-    [2.0, 1.0, 0.0]
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> flows.reverse(3).forward_and_log_det({}, jnp.arange(3.0))[0].tolist()
+        [2.0, 1.0, 0.0]
     """
     checks.whole(dim, "dim")
 
@@ -84,11 +86,12 @@ def shuffle(dim: int, seed: int = 0) -> Bijection:
     Raises:
         ConfigError: dim is not a positive integer.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> y, _ = flows.shuffle(4).forward_and_log_det({}, jnp.arange(4.0))
-    >>> sorted(y.tolist())
-    [0.0, 1.0, 2.0, 3.0]
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> y, _ = flows.shuffle(4).forward_and_log_det({}, jnp.arange(4.0))
+        >>> sorted(y.tolist())
+        [0.0, 1.0, 2.0, 3.0]
     """
     checks.whole(dim, "dim")
     return permutation(tuple(np.random.default_rng(seed).permutation(dim).tolist()))

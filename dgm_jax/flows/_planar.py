@@ -34,12 +34,13 @@ def planar(dim: int) -> Bijection:
     Raises:
         ConfigError: dim is not a positive integer.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> params = {"u": jnp.zeros(2), "w": jnp.ones(2), "b": jnp.zeros(())}
-    >>> y, log_det = flows.planar(2).forward_and_log_det(params, jnp.ones(2))
-    >>> print(f"{y[0]:.4f} {abs(log_det):.4f}")
-    1.0000 0.0000
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> params = {"u": jnp.zeros(2), "w": jnp.ones(2), "b": jnp.zeros(())}
+        >>> y, log_det = flows.planar(2).forward_and_log_det(params, jnp.ones(2))
+        >>> print(f"{y[0]:.4f} {abs(log_det):.4f}")
+        1.0000 0.0000
     """
     checks.whole(dim, "dim")
 

@@ -36,12 +36,13 @@ def spline_coupling(
     Raises:
         ConfigError: dim is below 2, the mask is unknown, or a number is out of its range.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> layer = flows.spline_coupling(2)
-    >>> y, log_det = layer.forward_and_log_det(layer.init(jax.random.key(0)), jnp.ones(2))
-    >>> print(f"{y[1]:.4f} {abs(log_det):.4f}")
-    1.0000 0.0000
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> layer = flows.spline_coupling(2)
+        >>> y, log_det = layer.forward_and_log_det(layer.init(jax.random.key(0)), jnp.ones(2))
+        >>> print(f"{y[1]:.4f} {abs(log_det):.4f}")
+        1.0000 0.0000
     """
     checks.positive(bound, "bound")
     return coupling(

@@ -24,12 +24,13 @@ def act_norm(dim: int) -> Bijection:
     Raises:
         ConfigError: dim is not a positive integer.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> params = {"loc": jnp.ones(2), "log_scale": jnp.log(jnp.array([2.0, 2.0]))}
-    >>> y, log_det = flows.act_norm(2).forward_and_log_det(params, jnp.full(2, 3.0))
-    >>> print(f"{y[0]:.4f} {log_det:.4f}")  # 1 and -2 log 2
-    1.0000 -1.3863
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> params = {"loc": jnp.ones(2), "log_scale": jnp.log(jnp.array([2.0, 2.0]))}
+        >>> y, log_det = flows.act_norm(2).forward_and_log_det(params, jnp.full(2, 3.0))
+        >>> print(f"{y[0]:.4f} {log_det:.4f}")  # 1 and -2 log 2
+        1.0000 -1.3863
     """
     checks.whole(dim, "dim")
 
@@ -68,11 +69,12 @@ def act_norm_from_data(x: Array) -> PyTree:
     Raises:
         DataError: x has no leading axis.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> params = flows.act_norm_from_data(jnp.array([[1.0], [5.0]]))
-    >>> print(f"{params['loc'][0]:.4f} {params['log_scale'][0]:.4f}")  # 3 and log 2
-    3.0000 0.6931
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> params = flows.act_norm_from_data(jnp.array([[1.0], [5.0]]))
+        >>> print(f"{params['loc'][0]:.4f} {params['log_scale'][0]:.4f}")  # 3 and log 2
+        3.0000 0.6931
     """
     x = jnp.asarray(x)
     message = f"x must be [*B, dim] with at least one leading axis; got {x.shape}"

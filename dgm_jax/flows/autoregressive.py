@@ -44,12 +44,13 @@ def masked_autoregressive(
     Raises:
         ConfigError: dim or a width is not a positive integer, or the bound is not positive.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> layer = flows.masked_autoregressive(2)
-    >>> y, log_det = layer.forward_and_log_det(layer.init(jax.random.key(0)), jnp.ones(2))
-    >>> print(y.tolist(), f"{log_det:.4f}")
-    [1.0, 1.0] 0.0000
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> layer = flows.masked_autoregressive(2)
+        >>> y, log_det = layer.forward_and_log_det(layer.init(jax.random.key(0)), jnp.ones(2))
+        >>> print(y.tolist(), f"{log_det:.4f}")
+        [1.0, 1.0] 0.0000
     """
     checks.whole(dim, "dim")
     checks.positive(log_scale_bound, "log_scale_bound")
@@ -114,12 +115,13 @@ def inverse_autoregressive(
     Raises:
         ConfigError: dim or a width is not a positive integer, or the bound is not positive.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> layer = flows.inverse_autoregressive(2)
-    >>> y, log_det = layer.forward_and_log_det(layer.init(jax.random.key(0)), jnp.ones(2))
-    >>> print(y.tolist(), f"{abs(log_det):.4f}")
-    [1.0, 1.0] 0.0000
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> layer = flows.inverse_autoregressive(2)
+        >>> y, log_det = layer.forward_and_log_det(layer.init(jax.random.key(0)), jnp.ones(2))
+        >>> print(y.tolist(), f"{abs(log_det):.4f}")
+        [1.0, 1.0] 0.0000
     """
     bijection = masked_autoregressive(
         dim,

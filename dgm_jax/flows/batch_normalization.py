@@ -34,12 +34,13 @@ def batch_norm(dim: int, *, epsilon: float = EPSILON) -> Bijection:
     Raises:
         ConfigError: dim is not a positive integer, or epsilon is not positive.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> params = {"mean": jnp.ones(1), "variance": jnp.array([4.0 - 1e-5])}
-    >>> y, log_det = flows.batch_norm(1).forward_and_log_det(params, jnp.array([5.0]))
-    >>> print(f"{y[0]:.4f} {log_det:.4f}")  # 2 and -log 2
-    2.0000 -0.6931
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> params = {"mean": jnp.ones(1), "variance": jnp.array([4.0 - 1e-5])}
+        >>> y, log_det = flows.batch_norm(1).forward_and_log_det(params, jnp.array([5.0]))
+        >>> print(f"{y[0]:.4f} {log_det:.4f}")  # 2 and -log 2
+        2.0000 -0.6931
     """
     checks.whole(dim, "dim")
     checks.positive(epsilon, "epsilon")
@@ -82,13 +83,14 @@ def batch_norm_train(
         ConfigError: decay or epsilon is out of its range.
         DataError: x has no leading axis.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> params = {"mean": jnp.zeros(1), "variance": jnp.ones(1)}
-    >>> x = jnp.array([[1.0], [5.0]])
-    >>> y, log_det, moved = flows.batch_norm_train(params, x, decay=0.5)
-    >>> print(f"{y[1, 0]:.4f} {log_det[0]:.4f} {moved['mean'][0]:.4f}")  # 1, -log 2, 3 / 2
-    1.0000 -0.6931 1.5000
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> params = {"mean": jnp.zeros(1), "variance": jnp.ones(1)}
+        >>> x = jnp.array([[1.0], [5.0]])
+        >>> y, log_det, moved = flows.batch_norm_train(params, x, decay=0.5)
+        >>> print(f"{y[1, 0]:.4f} {log_det[0]:.4f} {moved['mean'][0]:.4f}")  # 1, -log 2, 3 / 2
+        1.0000 -0.6931 1.5000
     """
     checks.share(decay, "decay")
     checks.positive(epsilon, "epsilon")

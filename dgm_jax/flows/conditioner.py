@@ -47,11 +47,12 @@ def dense(num_inputs: int, num_outputs: int, hidden: tuple[int, ...] = (64, 64))
     Raises:
         ConfigError: a width is not a positive integer.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> network = flows.dense(3, 2, hidden=(8,))
-    >>> network.apply(network.init(jax.random.key(0)), jnp.ones(3)).tolist()
-    [0.0, 0.0]
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> network = flows.dense(3, 2, hidden=(8,))
+        >>> network.apply(network.init(jax.random.key(0)), jnp.ones(3)).tolist()
+        [0.0, 0.0]
     """
     return _layers((num_inputs, *_widths(hidden), num_outputs), None)
 
@@ -79,11 +80,12 @@ def masked_dense(
     Raises:
         ConfigError: a width is not a positive integer.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> network = flows.masked_dense(3, 2, hidden=(8,))
-    >>> network.apply(network.init(jax.random.key(0)), jnp.ones(3)).shape
-    (6,)
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> network = flows.masked_dense(3, 2, hidden=(8,))
+        >>> network.apply(network.init(jax.random.key(0)), jnp.ones(3)).shape
+        (6,)
     """
     hidden = _widths(hidden)
     order = np.arange(dim, 0, -1) if reverse else np.arange(1, dim + 1)

@@ -21,12 +21,13 @@ def affine(dim: int) -> Bijection:
     Raises:
         ConfigError: dim is not a positive integer.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> params = {"log_scale": jnp.log(jnp.array([2.0, 3.0])), "shift": jnp.ones(2)}
-    >>> y, log_det = flows.affine(2).forward_and_log_det(params, jnp.ones(2))
-    >>> print(f"{y[0]:.4f} {y[1]:.4f} {log_det:.4f}")  # 3, 4 and log 6
-    3.0000 4.0000 1.7918
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> params = {"log_scale": jnp.log(jnp.array([2.0, 3.0])), "shift": jnp.ones(2)}
+        >>> y, log_det = flows.affine(2).forward_and_log_det(params, jnp.ones(2))
+        >>> print(f"{y[0]:.4f} {y[1]:.4f} {log_det:.4f}")  # 3, 4 and log 6
+        3.0000 4.0000 1.7918
     """
     checks.whole(dim, "dim")
 

@@ -55,9 +55,10 @@ def num_spline_params(num_bins: int) -> int:
     Raises:
         ConfigError: K is not an integer in [1, 999].
 
-    >>> from dgm_jax import flows
-    >>> flows.num_spline_params(8)
-    23
+    Example:
+        >>> from dgm_jax import flows
+        >>> flows.num_spline_params(8)
+        23
     """
     fits = checks.is_whole(num_bins) and 1 <= num_bins < 1 / MIN_BIN
     require(fits, f"num_bins must be an integer in [1, 999]; got {num_bins!r}")
@@ -82,11 +83,12 @@ def spline_forward(x: Array, raw: Array, bound: float) -> tuple[Array, Array]:
     Raises:
         ConfigError: the last axis of raw is not 3 K - 1 long.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> y, log_slope = flows.spline_forward(jnp.array(0.5), jnp.zeros(5), 1.0)
-    >>> print(f"{y:.4f} {abs(log_slope):.4f}")
-    0.5000 0.0000
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> y, log_slope = flows.spline_forward(jnp.array(0.5), jnp.zeros(5), 1.0)
+        >>> print(f"{y:.4f} {abs(log_slope):.4f}")
+        0.5000 0.0000
     """
     x, raw = widened(x, raw)
     inside = jnp.abs(x) <= bound
@@ -115,11 +117,12 @@ def spline_inverse(y: Array, raw: Array, bound: float) -> tuple[Array, Array]:
     Raises:
         ConfigError: the last axis of raw is not 3 K - 1 long.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows
-    >>> x, log_slope = flows.spline_inverse(jnp.array(0.5), jnp.zeros(5), 1.0)
-    >>> print(f"{x:.4f} {abs(log_slope):.4f}")
-    0.5000 0.0000
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows
+        >>> x, log_slope = flows.spline_inverse(jnp.array(0.5), jnp.zeros(5), 1.0)
+        >>> print(f"{x:.4f} {abs(log_slope):.4f}")
+        0.5000 0.0000
     """
     y, raw = widened(y, raw)
     inside = jnp.abs(y) <= bound

@@ -82,9 +82,9 @@ def importance_weighted(
 ) -> LogProbEstimate:
     """log (1/S) sum_s p(x, z_s) / q(z_s | x) for each row of x, z_s ~ q(. | x).
 
-    A lower bound in expectation (Burda et al. 2016, eq. 8). An `effective_sample_size`, between 1
-    and S, near 1 says that it is loose; where every weight is zero, log_prob is -inf and the size
-    0.
+    A lower bound in expectation (Burda et al. 2016, eq. 8). `effective_sample_size` lies between 1
+    and S; near 1, one sample carries all the weight and the bound is loose. Where every weight is
+    zero, log_prob is -inf and the size 0.
 
     Args:
         key: a typed key.
@@ -96,7 +96,7 @@ def importance_weighted(
         samples_at_once: samples held in memory at once.
 
     Returns:
-        The estimate for each row.
+        A `LogProbEstimate`: log_prob and its standard error in nats, and the effective sample size.
 
     Raises:
         ConfigError: numbers of samples that do not fit, no rows, or log-weights of another shape.

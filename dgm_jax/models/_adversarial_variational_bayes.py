@@ -232,7 +232,7 @@ def adversarial_variational_bayes(
     image_shape: tuple[int, int, int],
     *,
     num_critic_updates: int = 2,
-    beta: Callable[[Array], Array | float] = lambda step: 1.0,
+    beta: Callable[[Array], Array | float] | None = None,
 ) -> Model:
     """Make the model and its two players, "vae" (encoder, decoder, prior) and "critic".
 
@@ -244,7 +244,7 @@ def adversarial_variational_bayes(
         image_shape: (H, W, C) of an example.
         num_critic_updates: of the critic in one step, each on fresh data and noise (2 in the
             authors' four-point problem).
-        beta: `step -> factor on the KL`.
+        beta: `step -> factor on the KL term`; None means 1 at every step.
 
     Returns:
         The model, with losses in nats. Metrics: `elbo` (as the critic estimates it),
@@ -262,7 +262,7 @@ def adversarial_variational_bayes(
     densities = avb.latent_model()
 
     def loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
-        factor = beta(batch["step"])
+        factor = 1.0 if beta is None else beta(batch["step"])
         terms, moved = _terms(key, avb, params, state, batch["x"], factor, train=True)
         log_x = jnp.mean(terms.log_likelihood)
         kl = jnp.mean(terms.kl)

@@ -173,7 +173,7 @@ def vae(
     recipe: Vae,
     image_shape: tuple[int, int, int],
     *,
-    beta: Callable[[Array], Array | float] = lambda step: 1.0,
+    beta: Callable[[Array], Array | float] | None = None,
     bound: str = latent.ANALYTIC,
     num_samples: int | None = None,
     free_bits: float = 0.0,
@@ -181,13 +181,17 @@ def vae(
 ) -> Model:
     """Make the model and its one player, "vae", which minimizes the negative bound.
 
+    With the default bound the loss of an example is
+
+        -E_q [log p(x | z)] + beta(step) KL(q(z | x) || p(z)).
+
     Args:
         recipe: networks and prior.
         image_shape: (H, W, C) of an example.
-        beta: `step -> factor on the rate`.
+        beta: `step -> factor on the KL term`, for a warm-up; None means 1 at every step.
         bound: a name of `latent.BOUNDS`.
         num_samples: draws of z per example; None means one.
-        free_bits: nats of the rate that cost nothing, for each group of latents.
+        free_bits: nats of the KL term that cost nothing, for each group of latents.
         free_bits_by: what a group is, "all" latents or each "latent" (see `latent.loss`).
 
     Returns:

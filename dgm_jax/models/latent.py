@@ -270,7 +270,7 @@ def log_weights(
 def loss(
     model: Latent,
     *,
-    beta: Callable[[Array], Array | float] = lambda step: 1.0,
+    beta: Callable[[Array], Array | float] | None = None,
     bound: str = ANALYTIC,
     num_samples: int | None = None,
     free_bits: float = 0.0,
@@ -283,7 +283,8 @@ def loss(
 
     Args:
         model: a `LatentModel`, or a recipe that has one.
-        beta: `step -> factor on the rate`, such as `partial(objectives.elbo.warm_up, num_steps=n)`.
+        beta: `step -> factor on the KL term`, such as
+            `partial(objectives.elbo.warm_up, num_steps=n)`; None means 1 at every step.
         bound: a name of `BOUNDS`.
         num_samples: draws of z per example; None means one.
         free_bits: nats of the rate that cost nothing, for each group of latents; only for
@@ -306,7 +307,7 @@ def loss(
     def evaluate(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
         checks.batch(batch, densities.name, x=None, step=None)
         x = batch["x"]
-        factor = beta(batch["step"])
+        factor = 1.0 if beta is None else beta(batch["step"])
         if bound != ANALYTIC:
             options = params, state, x, bound, factor, num_samples or 1
             evaluation = evaluate_sampled(key, densities, *options, train=True)

@@ -32,12 +32,13 @@ def aggregated_posterior(loc: Array, scale: Array, chunk_size: int = 256) -> Pri
     Raises:
         ConfigError: loc and scale are not both [N, D], or the chunk size is not positive.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import priors
-    >>> prior = priors.aggregated_posterior(jnp.array([[-1.0], [1.0]]), jnp.ones((2, 1)))
-    >>> params = prior.init(None)
-    >>> print(f"{prior.log_prob(params, jnp.zeros(1)):.4f}")  # -1 / 2 - log(2 pi) / 2
-    -1.4189
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import priors
+        >>> prior = priors.aggregated_posterior(jnp.array([[-1.0], [1.0]]), jnp.ones((2, 1)))
+        >>> params = prior.init(None)
+        >>> print(f"{prior.log_prob(params, jnp.zeros(1)):.4f}")  # -1 / 2 - log(2 pi) / 2
+        -1.4189
     """
     _require_posteriors(loc, scale)
 

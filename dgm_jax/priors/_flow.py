@@ -27,12 +27,13 @@ def flow(bijection: Bijection, dim: int) -> Prior:
     Raises:
         ConfigError: dim is not a positive integer, or the first argument is not a `Bijection`.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import flows, priors
-    >>> double = {"log_scale": jnp.log(jnp.array([2.0])), "shift": jnp.zeros(1)}
-    >>> prior = priors.flow(flows.affine(1), 1)
-    >>> print(f"{prior.log_prob(double, jnp.zeros(1)):.4f}")  # -log 2 - log(2 pi) / 2
-    -1.6121
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import flows, priors
+        >>> double = {"log_scale": jnp.log(jnp.array([2.0])), "shift": jnp.zeros(1)}
+        >>> prior = priors.flow(flows.affine(1), 1)
+        >>> print(f"{prior.log_prob(double, jnp.zeros(1)):.4f}")  # -log 2 - log(2 pi) / 2
+        -1.6121
     """
     checks.whole(dim, "dim")
     require(isinstance(bijection, Bijection), f"bijection must be a Bijection; got {bijection!r}")
@@ -72,12 +73,13 @@ def coupling_flow_prior(
     Raises:
         ConfigError: `flows.coupling_flow` refuses an argument.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import priors
-    >>> prior = priors.coupling_flow_prior(2, hidden=(8,))
-    >>> params = prior.init(jax.random.key(0))
-    >>> print(f"{prior.log_prob(params, jnp.zeros(2)):.4f}")  # -log(2 pi)
-    -1.8379
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import priors
+        >>> prior = priors.coupling_flow_prior(2, hidden=(8,))
+        >>> params = prior.init(jax.random.key(0))
+        >>> print(f"{prior.log_prob(params, jnp.zeros(2)):.4f}")  # -log(2 pi)
+        -1.8379
     """
     return flow(coupling_flow(dim, num_layers, hidden, kind, **options), dim)
 
@@ -108,12 +110,13 @@ def autoregressive_flow_prior(
     Raises:
         ConfigError: `flows.autoregressive_flow` refuses an argument.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import priors
-    >>> prior = priors.autoregressive_flow_prior(2, hidden=(8,))
-    >>> params = prior.init(jax.random.key(0))
-    >>> print(f"{prior.log_prob(params, jnp.zeros(2)):.4f}")  # -log(2 pi)
-    -1.8379
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import priors
+        >>> prior = priors.autoregressive_flow_prior(2, hidden=(8,))
+        >>> params = prior.init(jax.random.key(0))
+        >>> print(f"{prior.log_prob(params, jnp.zeros(2)):.4f}")  # -log(2 pi)
+        -1.8379
     """
     bijection = autoregressive_flow(dim, num_layers, hidden, log_scale_bound=log_scale_bound)
     return flow(invert(bijection), dim)

@@ -77,14 +77,16 @@ def implicit_ratio(
     Raises:
         ConfigError: num_candidates is not a positive integer.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import priors
-    >>> tilt = lambda slope, z: slope * z[..., 0]  # exp(T) moves the mean of N(0, 1) to the slope
-    >>> base = priors.standard_normal(1)
-    >>> prior = priors.implicit_ratio(base, tilt, lambda key: jnp.array(1.0), log_normalizer=0.5)
-    >>> params = prior.init(jax.random.key(0))
-    >>> print(f"{prior.log_prob(params, jnp.ones(1)):.4f}")  # log N(1; 1, 1)
-    -0.9189
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import priors
+        >>> tilt = lambda slope, z: slope * z[..., 0]  # moves the mean of N(0, 1) to the slope
+        >>> base = priors.standard_normal(1)
+        >>> init = lambda key: jnp.array(1.0)
+        >>> prior = priors.implicit_ratio(base, tilt, init, log_normalizer=0.5)
+        >>> params = prior.init(jax.random.key(0))
+        >>> print(f"{prior.log_prob(params, jnp.ones(1)):.4f}")  # log N(1; 1, 1)
+        -0.9189
     """
     checks.whole(num_candidates, "num_candidates")
 
@@ -129,15 +131,16 @@ def estimate_log_normalizer(
     Raises:
         ConfigError: n is below 2, for which there is no standard error.
 
-    >>> import jax, jax.numpy as jnp
-    >>> from dgm_jax import priors
-    >>> constant = lambda value, z: jnp.full(z.shape[:-1], value)
-    >>> params = {"base": {}, "ratio": 2.0}
-    >>> key = jax.random.key(0)
-    >>> base = priors.standard_normal(1)
-    >>> estimate = priors.estimate_log_normalizer(key, base, constant, params, 10)
-    >>> print(f"{estimate.value:.4f} {estimate.standard_error:.4f}")
-    2.0000 0.0000
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from dgm_jax import priors
+        >>> constant = lambda value, z: jnp.full(z.shape[:-1], value)
+        >>> params = {"base": {}, "ratio": 2.0}
+        >>> key = jax.random.key(0)
+        >>> base = priors.standard_normal(1)
+        >>> estimate = priors.estimate_log_normalizer(key, base, constant, params, 10)
+        >>> print(f"{estimate.value:.4f} {estimate.standard_error:.4f}")
+        2.0000 0.0000
     """
     require(checks.is_whole(n) and n >= 2, f"n must be at least 2; got {n!r}")
     return log_mean_exp(log_ratio(params["ratio"], base.sample(params["base"], key, n)))

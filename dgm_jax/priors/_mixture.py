@@ -27,13 +27,14 @@ def mixture(dim: int, num_components: int = 10, *, spread: float = 1.0) -> Prior
     Raises:
         ConfigError: a size is not a positive integer, or spread is not positive.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import priors
-    >>> loc = jnp.array([[-1.0], [1.0]])
-    >>> params = {"logits": jnp.zeros(2), "loc": loc, "log_scale": jnp.zeros((2, 1))}
-    >>> value = priors.mixture(1, 2).log_prob(params, jnp.zeros(1))
-    >>> print(f"{value:.4f}")  # -1 / 2 - log(2 pi) / 2
-    -1.4189
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import priors
+        >>> loc = jnp.array([[-1.0], [1.0]])
+        >>> params = {"logits": jnp.zeros(2), "loc": loc, "log_scale": jnp.zeros((2, 1))}
+        >>> value = priors.mixture(1, 2).log_prob(params, jnp.zeros(1))
+        >>> print(f"{value:.4f}")  # -1 / 2 - log(2 pi) / 2
+        -1.4189
     """
     checks.whole(dim, "dim")
     checks.whole(num_components, "num_components")

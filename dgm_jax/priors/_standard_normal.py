@@ -20,10 +20,11 @@ def standard_normal(dim: int) -> Prior:
     Raises:
         ConfigError: dim is not a positive integer.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import priors
-    >>> print(f"{priors.standard_normal(2).log_prob({}, jnp.zeros(2)):.4f}")  # -log(2 pi)
-    -1.8379
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import priors
+        >>> print(f"{priors.standard_normal(2).log_prob({}, jnp.zeros(2)):.4f}")  # -log(2 pi)
+        -1.8379
     """
     checks.whole(dim, "dim")
 

@@ -79,13 +79,14 @@ def vamp(
     Raises:
         ConfigError: the range is unknown, or shapes do not fit.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import priors
-    >>> encode = lambda u: (u, jnp.ones_like(u))
-    >>> prior = priors.vamp(encode, 2, (1,), input_range="free")
-    >>> params = {"inputs": jnp.array([[-1.0], [1.0]])}
-    >>> print(f"{prior.log_prob(params, jnp.zeros(1)):.4f}")  # -1 / 2 - log(2 pi) / 2
-    -1.4189
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import priors
+        >>> encode = lambda u: (u, jnp.ones_like(u))
+        >>> prior = priors.vamp(encode, 2, (1,), input_range="free")
+        >>> params = {"inputs": jnp.array([[-1.0], [1.0]])}
+        >>> print(f"{prior.log_prob(params, jnp.zeros(1)):.4f}")  # -1 / 2 - log(2 pi) / 2
+        -1.4189
     """
     checks.whole(num_components, "num_components")
     message = f"encode must be a function from inputs to (loc, scale); got {encode!r}"

@@ -20,8 +20,9 @@ def require_density(prior: Prior, params: PyTree, latent_size: int, needed_by: s
     Raises:
         ConfigError: the density is not normalized, or log_prob or sample has another shape.
 
-    >>> from dgm_jax import priors
-    >>> priors.require_density(priors.standard_normal(2), {}, 2, "a VAE")  # accepted
+    Example:
+        >>> from dgm_jax import priors
+        >>> priors.require_density(priors.standard_normal(2), {}, 2, "a VAE")  # accepted
     """
     require(
         getattr(prior, "normalized", True),

@@ -30,13 +30,14 @@ def streamed_log_prob(
     Raises:
         ConfigError: the last axis of z is not D, or chunk_size is not a positive integer.
 
-    >>> import jax.numpy as jnp
-    >>> from dgm_jax import priors
-    >>> loc = jnp.array([[-1.0], [1.0]])
-    >>> log_weights = jnp.log(jnp.array([0.5, 0.5]))
-    >>> value = priors.streamed_log_prob(jnp.zeros(1), log_weights, loc, jnp.ones((2, 1)))
-    >>> print(f"{value:.4f}")  # -1 / 2 - log(2 pi) / 2
-    -1.4189
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dgm_jax import priors
+        >>> loc = jnp.array([[-1.0], [1.0]])
+        >>> log_weights = jnp.log(jnp.array([0.5, 0.5]))
+        >>> value = priors.streamed_log_prob(jnp.zeros(1), log_weights, loc, jnp.ones((2, 1)))
+        >>> print(f"{value:.4f}")  # -1 / 2 - log(2 pi) / 2
+        -1.4189
     """
     checks.whole(chunk_size, "chunk_size")
     z = checks.vectors(z, "z", loc.shape[1])

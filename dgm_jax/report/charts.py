@@ -9,10 +9,10 @@ from dgm_jax.report.pictures import data_address, png_of
 from dgm_jax.report.summaries import Nested
 
 MAX_CURVES = 24
-_ALL_CHARACTERS = 700_000
+_ALL_CHARACTERS = 450_000
 
 
-def drawn(name: str, alt: str, figure: Any) -> dict[str, Any]:
+def drawn(name: str, alt: str, figure: Any, *, keep_colors: bool = False) -> dict[str, Any]:
     """A chart as an entry of the page.
 
     matplotlib's SVG of such charts is one and a half times as large (22 to 25 kB against 13 to 18
@@ -23,11 +23,14 @@ def drawn(name: str, alt: str, figure: Any) -> dict[str, Any]:
         alt: a sentence for readers who cannot see the chart.
         figure: a matplotlib figure in the light theme; the page inverts its brightness in the dark
             one.
+        keep_colors: whether the dark page shows the chart as it is, as for a heat map, whose colors
+            would be read the wrong way round.
 
     Returns:
-        `{"name", "alt", "source"}`; the source is a data address.
+        `{"name", "alt", "source", "keep_colors"}`; the source is a data address.
     """
-    return {"name": name, "alt": alt, "source": data_address(png_of(figure))}
+    source = data_address(png_of(figure))
+    return {"name": name, "alt": alt, "source": source, "keep_colors": keep_colors}
 
 
 def curves(history: History, metrics: Nested, display: Display) -> tuple[list[dict], int]:
@@ -41,7 +44,7 @@ def curves(history: History, metrics: Nested, display: Display) -> tuple[list[di
         display: what the experiment says about its metrics.
 
     Returns:
-        The charts as rows `{"name", "alt", "source", "headline"}`, and the number of metrics that
+        The charts as rows of `drawn` with `"headline"`, and the number of metrics that
         were left out because the page would become too large.
     """
     # matplotlib takes a second to import, which a refused folder should not wait for

@@ -7,7 +7,7 @@ from dgm_jax.report.charts import curves
 from dgm_jax.report.display import Display, display_of
 from dgm_jax.report.headline import arms_in_order, matrix
 from dgm_jax.report.history import History, latest_metrics
-from dgm_jax.report.pictures import pictures, series_of
+from dgm_jax.report.pictures import MAX_CHARACTERS, pictures, series_of
 from dgm_jax.report.statistics import differences_between_arms
 from dgm_jax.report.summaries import Nested, flat_name, nested
 from dgm_jax.report.sweeps import sweep_content, sweep_of
@@ -102,10 +102,11 @@ def page_content(run: RunFiles) -> dict[str, Any]:
         The variables of the page's template.
     """
     charts, charts_left_out = curves(run.history, run.metrics, run.display)
-    sweep = sweep_of(run.config.get("grid"), list(run.metrics))
-    by_kind = pictures(run.root, arms_in_order(run.metrics, run.display))
-    final = by_kind["final"]
-    snapshots = by_kind["snapshots"]
+    grid = sweep_of(run.config.get("grid"), list(run.metrics))
+    sweep = sweep_content(grid, run.metrics, run.display) if grid else None
+    drawn = [*charts, *(sweep["charts"] if sweep else [])]
+    left = MAX_CHARACTERS - sum(len(chart["source"]) for chart in drawn)
+    final, snapshots = pictures(run.root, arms_in_order(run.metrics, run.display), left).values()
     newest = [row for series in series_of(snapshots) for row in series["rows"][-1:]]
     answer = final[:_ANSWERS] or newest[:_ANSWERS]
     brief = brief_facts(run)
@@ -119,7 +120,7 @@ def page_content(run: RunFiles) -> dict[str, Any]:
         "brief": brief,
         "facts": _facts(run),
         "matrix": matrix(run.metrics, run.display, run.reference),
-        "sweep": sweep_content(sweep, run.metrics, run.display) if sweep else None,
+        "sweep": sweep,
         "answer": answer,
         "more_pictures": final[_ANSWERS:],
         "snapshots": series_of(snapshots),

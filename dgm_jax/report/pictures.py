@@ -14,12 +14,11 @@ from PIL import Image
 from dgm_jax.store import records
 from dgm_jax.store.reading import FIGURES, read_captions
 
-# a third more as base64
-_FINAL_BYTES = 1_200_000
-_SNAPSHOT_BYTES = 300_000
+MAX_CHARACTERS = 800_000  # of all pictures, as data addresses
+_SNAPSHOT_SHARE = 1 / 3  # at most, of the characters of all pictures
 _MAX_SNAPSHOTS = 6  # of a series
 _ALL_SNAPSHOTS = 12
-_COLOURS = 256
+_COLOURS = (256, 64)  # the second only where a picture is too large with the first
 _FINE_BYTES = 12_000  # a picture of no more is kept as it is, where it fits
 _STEP = re.compile(r"_\d{6,}$")
 
@@ -50,16 +49,20 @@ def png_of(figure: Any) -> bytes:
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
     small = io.BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    picture.quantize(48, Image.Quantize.FASTOCTREE).save(small, "PNG")
+    picture.quantize(48, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
-def pictures(root: pathlib.Path, arms: Sequence[str] = ()) -> dict[str, list[dict]]:
+def pictures(
+    root: pathlib.Path, arms: Sequence[str] = (), max_characters: int = MAX_CHARACTERS
+) -> dict[str, list[dict]]:
     """Reads figures/*.png of a run folder.
 
     Args:
         root: the folder.
         arms: the order of pictures whose captions begin with the name of an arm.
+        max_characters: of all data addresses together; larger pictures get fewer colours, then
+            fewer pixels.
 
     Returns:
         `{"final", "snapshots"}`, rows `{"name", "caption", "source" or "problem"}` each, in the
@@ -73,9 +76,11 @@ def pictures(root: pathlib.Path, arms: Sequence[str] = ()) -> dict[str, list[dic
     final = [file for file in files if not _STEP.search(file.stem)]
     final.sort(key=lambda file: _arm_place(captions.get(file.stem, ""), arms))
     snapshots = _without_crowds([file for file in files if _STEP.search(file.stem)])
+    max_bytes = max_characters * 3 // 4  # a data address is a third longer than its picture
+    kept_back = int(max_bytes * _SNAPSHOT_SHARE) if snapshots else 0
     return {
-        "final": _rows(root, final, captions, _FINAL_BYTES),
-        "snapshots": _rows(root, snapshots, captions, _SNAPSHOT_BYTES),
+        "final": _rows(root, final, captions, max_bytes - kept_back),
+        "snapshots": _rows(root, snapshots, captions, kept_back),
     }
 
 
@@ -143,26 +148,29 @@ def _small_png(file: pathlib.Path, budget: int) -> bytes:
         if picture.width * picture.height > 100_000_000:
             raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
         picture = picture.convert("RGB")
-    content = min(content, _few_colours(picture), key=len)
+    for colours in _COLOURS:
+        content = min(content, _few_colours(picture, colours), key=len)
+        if len(content) <= budget:
+            return content
     for _ in range(6):
         if len(content) <= budget:
             return content
         factor = 0.9 * math.sqrt(budget / len(content))
         size = (max(1, int(picture.width * factor)), max(1, int(picture.height * factor)))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
-        content = _few_colours(picture)
+        content = _few_colours(picture, _COLOURS[-1])
     if len(content) <= budget:
         return content
     raise ValueError(f"it does not fit into {budget} bytes")
 
 
-def _few_colours(picture: Image.Image) -> bytes:
-    """PNG in 256 colours.
+def _few_colours(picture: Image.Image, colours: int) -> bytes:
+    """PNG in a palette of so many colours.
 
     Median cut takes seconds on noise, which has more colours than plots and photographs have, and
     is not worth it there.
     """
     small = io.BytesIO()
     method = Image.Quantize.MEDIANCUT if picture.getcolors(2**18) else Image.Quantize.FASTOCTREE
-    picture.quantize(_COLOURS, method).save(small, "PNG")
+    picture.quantize(colours, method).save(small, "PNG")
     return small.getvalue()

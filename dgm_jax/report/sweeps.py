@@ -190,7 +190,7 @@ def _heatmaps(sweep: Sweep, metrics: Nested, name: str) -> list[dict]:
             table, texts[across], texts[down], title=title, xlabel=across, ylabel=down
         )
         alt = _sentence(sweep, metrics, name, f"{across} and {down}")
-        charts.append(drawn(title, alt, figure))
+        charts.append(drawn(title, alt, figure, keep_colors=True))
     return charts
 
 

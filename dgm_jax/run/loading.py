@@ -90,7 +90,7 @@ def load(
         experiment: the run's own, if `dgm-jax list` does not have it.
 
     Returns:
-        The model.
+        A `Trained`: `model`, with the functions to sample from it, and its `params` and `state`.
 
     Raises:
         ConfigError: no such arm or seed, or the experiment trains no model that could be loaded.

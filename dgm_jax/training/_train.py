@@ -141,7 +141,7 @@ def train(
         keys: typed keys [L], one for each lane, such as `jax.random.split(jax.random.key(0), L)`.
         data: arrays that the task's `draw` and `evaluate` read; they are put on the devices once.
         num_steps: number of steps of the game.
-        hyper: arrays [L] by name.
+        hyper: arrays [L] by name; None for none.
         chunk_steps: steps after which the host acts; None for all. Ctrl-C is answered within a few
             seconds, however many they are.
         callback: called with the `Chunk` after each of them. Its lanes are reused for the next
@@ -152,7 +152,8 @@ def train(
         devices: "auto", "jit" or "pmap", as in `parallel.distribute`.
 
     Returns:
-        The last state, the metrics of every chunk and the evaluation of the last.
+        A `TrainResult`: the last state, the metrics of every chunk [L, chunks] by name, and what
+        the task's `evaluate` gave at the end.
 
     Raises:
         ConfigError: for fewer than one step, keys that are not [L], hyper-parameters of another

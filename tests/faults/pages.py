@@ -4,19 +4,18 @@ import contextlib
 import http.server
 import pathlib
 import re
-import shutil
 import subprocess
 import threading
 import time
 from unittest import mock
 
+from browser import BROWSERS, executable
 from hostile_pages import Injection, injections, write_folder
 from report_pages import check_harmless, parse
 from runs import Case, Skipped, sample
 
 from dgm_jax.report import render, write_report
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync --virtual-time-budget=2000"
@@ -61,10 +60,10 @@ def browser() -> str:
     Raises:
         Skipped: there is none.
     """
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    path = executable()
+    if path is None:
         raise Skipped(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    return found
+    return path
 
 
 def opened(server: Server, page: bytes, profile: pathlib.Path) -> str:
