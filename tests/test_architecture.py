@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # The rooms of dgm_jax, and the rooms each may import besides itself.
 MAY_IMPORT = {
     "_backend": {"probe"},
+    "_cache": set(),
     "probe": set(),
     "core": set(),
     "sampling": {"core"},
