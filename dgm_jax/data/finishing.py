@@ -9,7 +9,7 @@ from dgm_jax.core import ConfigError, DataError, require, tree_sha256
 from dgm_jax.data.checks import check_images
 from dgm_jax.data.dataset import Dataset, DatasetInfo
 from dgm_jax.data.images import Decoded
-from dgm_jax.data.mapped import Cache, blocks, is_large, release, rows_at_once
+from dgm_jax.data.mapped import Cache, blocks, cache_of, is_large, release, rows_at_once
 from dgm_jax.data.paths import SHOWN_NAMES
 from dgm_jax.data.pixels import binarized_blocks
 
@@ -56,7 +56,7 @@ def finish(
         DataError: for arrays that are not images with fitting labels.
     """
     num_classes = _stated_classes(num_classes, decoded)
-    cache = None if decoded.identity is None else Cache(decoded.identity)
+    cache = cache_of(decoded.arrays)
     arrays, held_out = _with_test(decoded.arrays, num_classes, allow_constant, cache)
     parts = {}
     notes = [*decoded.notes, *held_out]

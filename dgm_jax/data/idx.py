@@ -88,11 +88,13 @@ def _large(file: pathlib.Path, stream: BinaryIO, shape: tuple[int, ...]) -> np.n
 
     def unpacked() -> Iterator[np.ndarray]:
         count = 0
-        size = rows_at_once(shape[1:]) * math.prod(shape[1:])
+        row = math.prod(shape[1:])
+        size = rows_at_once(shape[1:]) * row
         while body := stream.read(min(size, num_bytes + 1 - count)):
             count += len(body)
             if count <= num_bytes:
-                yield np.frombuffer(body, np.uint8).reshape(-1, *shape[1:])
+                values = np.frombuffer(body, np.uint8)
+                yield values[: len(values) // row * row].reshape(-1, *shape[1:])
         _require_whole(count, shape, file)
 
     return Cache(fingerprint(file)).array("idx", shape[1:], np.uint8, unpacked)

@@ -1,6 +1,5 @@
 """Sets of images by name, and readers that convert each source to uint8 `[N, H, W, C]`."""
 
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +10,6 @@ from dgm_jax.data import mnist_files
 from dgm_jax.data.folder import read_folder
 from dgm_jax.data.idx import as_published, read_idx_files
 from dgm_jax.data.idx_names import find
-from dgm_jax.data.mapped import fingerprint
 from dgm_jax.data.npz import read_npz
 from dgm_jax.data.packages import MissingPackage, optional
 from dgm_jax.data.paths import PathLike
@@ -41,15 +39,12 @@ class Decoded(NamedTuple):
         class_names: in the order of labels, or None.
         source: where the images come from, in words.
         notes: what a reader changed or left out.
-        identity: names the files and options that the arrays depend on, so that what is made of
-            large ones is made once; None for arrays that are not read from files.
     """
 
     arrays: Mapping[str, np.ndarray | None]
     class_names: tuple[str, ...] | None
     source: str
     notes: tuple[str, ...] = ()
-    identity: str | None = None
 
 
 def fashion_mnist(data_dir: PathLike | None = None, **tfds_options: Any) -> Decoded:
@@ -197,7 +192,7 @@ def from_npz(path: PathLike, data_dir: PathLike | None = None) -> Decoded:
     """
     _no_data_dir("npz:PATH", data_dir, "its path")
     arrays, notes = read_npz(path)
-    return Decoded(arrays, None, f"arrays of {path}", notes, fingerprint(pathlib.Path(path)))
+    return Decoded(arrays, None, f"arrays of {path}", notes)
 
 
 def from_idx(
@@ -222,9 +217,7 @@ def from_idx(
     _no_data_dir("idx:PATH", data_dir, "its path")
     files = find(existing_folder(path), prefix)
     arrays, corrections = as_published(read_idx_files(files), files.prefix)
-    notes = (*corrections, *files.notes)
-    identity = fingerprint(*files.paths.values())
-    return Decoded(arrays, None, f"IDX files in {path}", notes, identity)
+    return Decoded(arrays, None, f"IDX files in {path}", (*corrections, *files.notes))
 
 
 def _tfds_set(name: str) -> Callable[..., Decoded]:
@@ -291,8 +284,7 @@ def _idx_or_tfds(
     files = find(idx_folder)
     arrays = read_idx_files(files)
     mnist_files.check_not_the_other(name, idx_folder, arrays["train_labels"][:10].tolist())
-    identity = fingerprint(*files.paths.values())
-    return Decoded(arrays, class_names, f"IDX files in {idx_folder}", files.notes, identity)
+    return Decoded(arrays, class_names, f"IDX files in {idx_folder}", files.notes)
 
 
 def _no_data_dir(name: str, data_dir: PathLike | None, origin: str) -> None:

@@ -13,7 +13,7 @@ import mmap
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -73,11 +73,16 @@ def release(array: np.ndarray) -> None:
     Args:
         array: any part of a `np.memmap`; it is read again from the file when it is used.
     """
-    root = array
-    while isinstance(root.base, np.ndarray):
-        root = root.base
-    if isinstance(root.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        root.base.madvise(mmap.MADV_DONTNEED)
+    base = _root(array).base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def _root(array: np.ndarray) -> np.ndarray:
+    """The array of which another one is a view, at first or second hand."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def map_file(path: pathlib.Path, shape: tuple[int, ...], offset: int) -> np.ndarray:
@@ -223,6 +228,30 @@ class Cache:
         assert len(end) == len(start)  # NumPy leaves room for a growing first axis
         stream.seek(0)
         stream.write(end)
+
+
+def cache_of(arrays: Mapping[str, np.ndarray | None]) -> Cache | None:
+    """Return the cache of what is made of some arrays.
+
+    Args:
+        arrays: by name; None for what is missing.
+
+    Returns:
+        The cache; None if none of the arrays is mapped, since nothing made of them is large then.
+    """
+    given = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+    if not any(isinstance(_root(array), np.memmap) for array in given.values()):
+        return None
+    lines = []
+    for name, array in given.items():
+        root = _root(array)
+        lines.append(f"{name} {array.shape} {array.strides} {array.dtype}")
+        if isinstance(root, np.memmap) and root.filename is not None:
+            offset = array.ctypes.data - root.ctypes.data + root.offset
+            lines.append(f"{fingerprint(pathlib.Path(root.filename))} {offset}")
+        elif not is_large(array.nbytes) and not array.dtype.hasobject:
+            lines.append(hashlib.sha256(array.tobytes()).hexdigest())
+    return Cache("\n".join(lines))
 
 
 def _header(num_rows: int, row_shape: tuple[int, ...], dtype: np.dtype) -> bytes:
