@@ -49,7 +49,7 @@ def write(folder: pathlib.Path, split: str, num: int, side: int, seed: int) -> N
 
 def main() -> None:
     """Writes both splits."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Writes a large set of gray images.")
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--gigabytes", type=float, default=8.0, help="of the training images, 10^9")
     parser.add_argument("--side", type=int, default=64, help="pixels of a side")

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dgm_jax.core.types import Algorithm, Array, Init, Key, Metrics, PyTree, TrainState
 
@@ -53,7 +54,7 @@ class Fed(NamedTuple):
     """
 
     examples: PyTree
-    first: Array
+    first: Array | np.int32
 
 
 def _same_batch(batch: PyTree, data_key: Key, index: Array) -> PyTree:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dgm_jax.core import ConfigError, Fed, Key, PyTree, require
+from dgm_jax.core import ConfigError, Fed, Gather, Key, PyTree, require
 from dgm_jax.parallel.devices import Distributed
 from dgm_jax.parallel.feeding import abstract_examples
 from dgm_jax.run import memory
@@ -127,10 +127,11 @@ def _on_host(
     compiled: Distributed, start_from: tuple[Key, dict], data: PyTree, num_steps: int
 ) -> Placement:
     keys, hyper = start_from
-    assert compiled.stream is not None
-    stream = compiled.stream({name: values[0] for name, values in hyper.items()})
+    of_lane = {name: values[0] for name, values in hyper.items()}
+    stream = None if compiled.stream is None else compiled.stream(of_lane)
     reason = refusal(stream, data)
     require(not reason, f"--data_on host cannot be had: {reason}; choose --data_on device")
+    assert stream is not None and isinstance(stream.draw, Gather)
     part = stream.draw.part
     examples = jax.tree.map(np.asarray, stream.draw.examples(data))
     lanes = compiled.abstract(keys, hyper)

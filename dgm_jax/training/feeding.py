@@ -10,7 +10,7 @@ or is cut, its steps see the same examples as with the data on the device.
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -238,32 +238,39 @@ class Feed:
         first = first_step * blocks.num_batches
         num_batches = blocks.num_steps * blocks.num_batches
         leading = (self._num_lanes, num_batches, blocks.batch_size)
-        parts = self._sharding.addressable_devices_indices_map(leading)
-        positions: dict[tuple, np.ndarray] = {}
-        leaves = []
-        for rows in self._rows:
-            made: dict[tuple, np.ndarray] = {}
-            arrays = []
-            for device, index in parts.items():
-                place = _bounds(index, leading)
-                if place not in made:
-                    if place not in positions:
-                        lanes, _, examples = place
-                        wanted = self._positions(lanes, first)
-                        positions[place] = wanted[:, : num_steps * blocks.num_batches][
-                            :, :, slice(*examples)
-                        ]
-                    made[place] = _padded(rows.take(positions[place]), num_batches)
-                arrays.append(jax.device_put(made[place], device))
-            shape = (*leading, *rows.shape)
-            leaves.append(jax.make_array_from_single_device_arrays(shape, self._sharding, arrays))
+        shards = {
+            device: _bounds(index or (), leading)
+            for device, index in self._sharding.addressable_devices_indices_map(leading).items()
+        }
+        wanted = {
+            place: self._positions(place[0], first)[
+                :, : num_steps * blocks.num_batches, slice(*place[2])
+            ]
+            for place in set(shards.values())
+        }
+        leaves = [self._on_devices(rows, shards, wanted, leading) for rows in self._rows]
         examples = jax.tree_util.tree_unflatten(self._tree, leaves)
         return Fed(jax.block_until_ready(examples), np.int32(first))
 
+    def _on_devices(
+        self,
+        rows: Rows,
+        shards: dict[Any, tuple],
+        positions: dict[tuple, np.ndarray],
+        leading: tuple[int, int, int],
+    ) -> Array:
+        """Rows at the positions of each shard, as one array [L, n, B, ...] over the devices."""
+        read = {place: _padded(rows.take(at), leading[1]) for place, at in positions.items()}
+        arrays = [jax.device_put(read[place], device) for device, place in shards.items()]
+        shape = (*leading, *rows.shape)
+        return jax.make_array_from_single_device_arrays(shape, self._sharding, arrays)
 
-def _bounds(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+
+def _bounds(index: Sequence[Any], shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     """(start, stop) of each axis."""
-    return tuple(s.indices(n)[:2] for s, n in zip(index, shape, strict=True))
+    whole = (slice(None),) * (len(shape) - len(index))
+    slices = (*index, *whole)
+    return tuple(s.indices(n)[:2] for s, n in zip(slices, shape, strict=True))
 
 
 def _padded(rows: np.ndarray, num_batches: int) -> np.ndarray:

@@ -60,7 +60,7 @@ class Rows:
         out = np.empty((*positions.shape, *self.shape), self.dtype)
         flat = positions.reshape(-1)
         self._require(self._now() == self._state, "was changed")
-        content = memoryview(out.reshape(-1).view(np.uint8))
+        content = out.reshape(-1).view(np.uint8).data
         num_bytes = out.nbytes // len(flat)
         rows = [content[i : i + num_bytes] for i in range(0, out.nbytes, num_bytes)]
         before = None
@@ -111,8 +111,9 @@ def _mapping(array: np.ndarray) -> np.memmap | None:
     root = array
     while isinstance(root.base, np.ndarray):
         root = root.base
-    is_mapped = isinstance(root, np.memmap) and root.filename is not None
-    return root if is_mapped and array.flags.c_contiguous else None
+    if isinstance(root, np.memmap) and root.filename is not None and array.flags.c_contiguous:
+        return root
+    return None
 
 
 def _address(array: np.ndarray) -> int:
