@@ -1,4 +1,4 @@
-"""The folder of compiled code, and JAX's cache of compiled programs in it.
+"""The folder of compiled code and unpacked data, and JAX's cache of compiled programs in it.
 
 Everything lies in `$DGM_JAX_CACHE_DIR`, by default `$XDG_CACHE_HOME/dgm_jax` or `~/.cache/dgm_jax`.
 JAX's own settings decide about its cache where they are given: JAX_ENABLE_COMPILATION_CACHE=false
@@ -17,8 +17,8 @@ import time
 MAX_BYTES = 2 * 2**30
 
 
-def folder() -> pathlib.Path:
-    """Return the folder that compiled code is kept in.
+def cache_folder() -> pathlib.Path:
+    """Return the folder for what takes long to make and can be made again.
 
     Returns:
         The folder, which may not exist yet.
@@ -43,7 +43,7 @@ def keep_compiled_programs() -> None:
     if "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     try:
-        programs = folder() / "programs" / _processor()
+        programs = cache_folder() / "programs" / _processor()
         programs.mkdir(parents=True, exist_ok=True)
         _drop_incomplete(programs)
     except (OSError, RuntimeError):

@@ -86,6 +86,6 @@ def test_without_a_folder_to_write_to_nothing_is_kept(monkeypatch, tmp_path):
 def test_the_folder_follows_the_environment(monkeypatch):
     monkeypatch.delenv("DGM_JAX_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert _cache.folder() == pathlib.Path("/somewhere/dgm_jax")
+    assert _cache.cache_folder() == pathlib.Path("/somewhere/dgm_jax")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert _cache.folder() == pathlib.Path.home() / ".cache" / "dgm_jax"
+    assert _cache.cache_folder() == pathlib.Path.home() / ".cache" / "dgm_jax"

@@ -4,6 +4,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from dgm_jax.core.types import Algorithm, Array, Init, Key, Metrics, PyTree, TrainState
 
 
@@ -41,31 +45,119 @@ class Draw(Protocol):
     def __call__(self, data: PyTree, data_key: Key, index: Array, /) -> PyTree: ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Gather:
-    """A `Draw` in two halves, so that the second can run where the data are, such as on the host.
+class Fed(NamedTuple):
+    """The examples of some consecutive batches, which stand in for a data set on the host.
 
     Attributes:
-        positions: `(data_key, index) -> positions`, which examples batch `index` holds, a tree of
-            integer arrays; needs no data.
+        examples: tree of arrays [n, B, ...], one row for each batch.
+        first: int32[], the number of the first of these batches in the stream.
+    """
+
+    examples: PyTree
+    first: Array | np.int32
+
+
+def _same_batch(batch: PyTree, data_key: Key, index: Array) -> PyTree:
+    del data_key, index
+    return batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Gather:
+    """A `Draw` in two halves, so that the first can run where the data are, such as on the host.
+
+    A batch depends on the data only through the examples at its positions: from those examples
+    alone, at positions 0..B-1, `gather` makes the same batch. That is how it is called where the
+    data stay on the host (`Fed`).
+
+    Attributes:
+        positions: `(data_key, index) -> positions`, which examples batch `index` holds, int32[B];
+            needs no data.
         gather: `(data, positions, data_key, index) -> batch`; the key is for noise on the examples.
+        part: names under which `data` holds the arrays with the axis of examples; `()` where data
+            are those arrays.
     """
 
     positions: Callable[[Key, Array], PyTree]
     gather: Callable[[PyTree, PyTree, Key, Array], PyTree]
+    part: tuple[str, ...] = ()
 
     def __call__(self, data: PyTree, data_key: Key, index: Array, /) -> PyTree:
         """Both halves in one call.
 
         Args:
-            data: tree of arrays.
+            data: tree of arrays, or `Fed` with the examples of batch `index` among them.
             data_key: typed key of the stream.
             index: int32[], the number of the batch.
 
         Returns:
             The batch.
         """
+        if isinstance(data, Fed):
+            row = jnp.asarray(index, jnp.int32) - data.first
+            examples = jax.tree.map(
+                lambda x: jax.lax.dynamic_index_in_dim(x, row, keepdims=False), data.examples
+            )
+            where = jnp.arange(len(jax.tree.leaves(examples)[0]), dtype=jnp.int32)
+            for name in reversed(self.part):
+                examples = {name: examples}
+            return self.gather(examples, where, data_key, index)
         return self.gather(data, self.positions(data_key, index), data_key, index)
+
+    def examples(self, data: PyTree) -> PyTree:
+        """Select the arrays that positions count along.
+
+        Args:
+            data: tree of arrays.
+
+        Returns:
+            The entry of data that `part` names.
+        """
+        for name in self.part:
+            data = data[name]
+        return data
+
+
+def draw_from(
+    draw: Draw,
+    part: str,
+    finish: Callable[[PyTree, Key, Array], PyTree] = _same_batch,
+    *,
+    stream: Callable[[Key], Key] = lambda data_key: data_key,
+) -> Draw:
+    """Make the draw of a task whose data hold those of `draw` under a name.
+
+    Args:
+        draw: of batches of `data[part]`; a `Gather` stays one.
+        part: the name.
+        finish: `(batch, data_key, index) -> batch` adds what the task needs beside the examples.
+        stream: `data_key -> data_key`, the key that `draw` gets.
+
+    Returns:
+        `(data, data_key, index) -> finish(draw(data[part], stream(data_key), index), ...)`.
+
+    Example:
+        >>> one = core.Gather(lambda key, index: index[None], lambda x, where, *_: x[where])
+        >>> draw = core.draw_from(one, "train", lambda x, key, index: {"x": x, "step": index})
+        >>> draw({"train": jnp.array([1.0, 2.0])}, jax.random.key(0), jnp.int32(1))["x"]
+        Array([2.], dtype=float32)
+    """
+    if isinstance(draw, Gather):
+        inner = draw
+
+        def positions(data_key: Key, index: Array) -> PyTree:
+            return inner.positions(stream(data_key), index)
+
+        def gather(data: PyTree, where: PyTree, data_key: Key, index: Array) -> PyTree:
+            batch = inner.gather(data[part], where, stream(data_key), index)
+            return finish(batch, data_key, index)
+
+        return Gather(positions, gather, (part, *inner.part))
+
+    def drawn(data: PyTree, data_key: Key, index: Array, /) -> PyTree:
+        return finish(draw(data[part], stream(data_key), index), data_key, index)
+
+    return drawn
 
 
 class Evaluate(Protocol):
@@ -129,6 +221,18 @@ class Sums(NamedTuple):
     count: Array
 
 
+class Stream(NamedTuple):
+    """The batches of a lane, for those who send them to the device.
+
+    Attributes:
+        draw: the task's.
+        num_batches: how many a step draws; None where the algorithm does not say.
+    """
+
+    draw: Draw
+    num_batches: int | None
+
+
 class LaneProgram(NamedTuple):
     """The run of one lane as pure functions; `parallel.distribute` compiles it for many.
 
@@ -142,6 +246,7 @@ class LaneProgram(NamedTuple):
         no_sums: `(lane, data) -> Sums` at the beginning of a chunk.
         evaluate: `(lane, data) -> {name: array}`.
         evaluate_final: the same, after the last step; `{}` where the task has nothing to add.
+        stream: `hyper -> Stream`. Where its draw is a `Gather`, data may be `Fed`.
     """
 
     init: Callable[[Key, dict[str, Array]], Lane]
@@ -152,3 +257,4 @@ class LaneProgram(NamedTuple):
     no_sums: Callable[[Lane, PyTree], Sums]
     evaluate: Callable[[Lane, PyTree], Metrics]
     evaluate_final: Callable[[Lane, PyTree], Metrics] = lambda lane, data: {}
+    stream: Callable[[dict[str, Array]], Stream] | None = None

@@ -1,7 +1,7 @@
 """Operations on trees of arrays."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core.types import Array, PyTree
+
+_PART_BYTES = 2**24  # of a copy made to hash an array that is not in C order
 
 
 def all_finite(tree: PyTree) -> Array:
@@ -139,5 +141,16 @@ def sha256_of(leaves: Mapping[str, Any]) -> str:
             leaf = jax.random.key_data(leaf)
         array = np.asarray(jax.device_get(leaf))
         digest.update(f"{path}|{array.dtype}|{array.shape}|".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        for part in _contiguous_parts(array):
+            digest.update(part.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _contiguous_parts(array: np.ndarray) -> Iterator[np.ndarray]:
+    """An array in its C order; one of another order in parts, since each is a copy."""
+    if array.ndim < 2 or array.flags.c_contiguous:
+        yield np.ascontiguousarray(array)
+        return
+    size = max(1, _PART_BYTES * len(array) // max(1, array.nbytes))
+    for start in range(0, len(array), size):
+        yield np.ascontiguousarray(array[start : start + size])

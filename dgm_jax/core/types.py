@@ -117,10 +117,13 @@ class Algorithm(NamedTuple):
     Attributes:
         init: `(key, params, state) -> TrainState`.
         step: one step of the game, where `draw(index)` is the index-th batch of the stream.
+        num_batches: n, where step t draws batches n t up to n (t + 1) - 1 and no others; None where
+            that is not so, and then the data have to be on the device.
     """
 
     init: Callable[[Key, Params, State], TrainState]
     step: AlgorithmStep
+    num_batches: int | None = None
 
 
 class Init(Protocol):

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from dgm_jax.core import ConfigError, DataError, checks, require
 from dgm_jax.data import fixes
+from dgm_jax.data.mapped import blocks
 
 RANGES = {"unit": (0.0, 1.0), "symmetric": (-1.0, 1.0)}
 PIXELS = ("uint8", "unit", "symmetric")
@@ -241,16 +242,17 @@ def _check_values(images: np.ndarray, split: str, pixels: str) -> None:
 
 
 def _check_constant(images: np.ndarray, split: str) -> None:
-    flat = images.reshape(len(images), -1)
-    if flat.shape[1] == 1:  # one pixel is always equal to itself
+    if images[0].size == 1:  # one pixel is always equal to itself
         return
-    constant = np.flatnonzero(flat.min(axis=1) == flat.max(axis=1))
+    flat_blocks = (block.reshape(len(block), -1) for block in blocks(images))
+    is_constant = np.concatenate([flat.min(axis=1) == flat.max(axis=1) for flat in flat_blocks])
+    constant = np.flatnonzero(is_constant)
     if len(constant):
         first = constant[0]
         raise DataError(
             f"{split} images: {len(constant)} of {len(images)} images are constant (all pixels"
-            f" equal), first image {first} with value {flat[first, 0]:g}; remove them, or load with"
-            " allow_constant=True"
+            f" equal), first image {first} with value {images[first].flat[0]:g}; remove them, or"
+            " load with allow_constant=True"
         )
 
 

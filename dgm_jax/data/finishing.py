@@ -9,8 +9,9 @@ from dgm_jax.core import ConfigError, DataError, require, tree_sha256
 from dgm_jax.data.checks import check_images
 from dgm_jax.data.dataset import Dataset, DatasetInfo
 from dgm_jax.data.images import Decoded
+from dgm_jax.data.mapped import Cache, blocks, cache_of, is_large, release, rows_at_once
 from dgm_jax.data.paths import SHOWN_NAMES
-from dgm_jax.data.pixels import static_binarize
+from dgm_jax.data.pixels import binarized_blocks
 
 IMAGE_OPTIONS = {"num_train": int, "num_test": int, "num_classes": int, "allow_constant": bool}
 MAX_CLASSES = 2**20  # more than any labeled set has; a name is made for each of them
@@ -55,7 +56,8 @@ def finish(
         DataError: for arrays that are not images with fitting labels.
     """
     num_classes = _stated_classes(num_classes, decoded)
-    arrays, held_out = _with_test(decoded.arrays, num_classes, allow_constant)
+    cache = cache_of(decoded.arrays)
+    arrays, held_out = _with_test(decoded.arrays, num_classes, allow_constant, cache)
     parts = {}
     notes = [*decoded.notes, *held_out]
     for split, limit in (("train", num_train), ("test", num_test)):
@@ -70,16 +72,20 @@ def finish(
         )
         num_classes = num_classes or int(np.max(labels)) + 1
         if limit is not None:
-            images, labels, note = _evenly(images, labels, limit, split)
+            kept, note = _evenly(len(images), limit, split)
+            images = _rows(images, kept, cache and cache.extended("evenly", limit), split)
+            labels = labels[kept]
             notes.append(note)
         parts[split] = {
-            "image": np.ascontiguousarray(_binarized(images, treatment, len(parts))),
+            "image": _treated(images, treatment, len(parts), cache and cache.extended(limit)),
             "label": np.asarray(labels, np.int32),
         }
     class_names = decoded.class_names or tuple(map(str, range(num_classes or 1)))
     for split in ("train", "test"):
         notes += _absent(parts[split]["label"], class_names, split, bool(held_out))
     info = _info(name, decoded, treatment, class_names, parts, notes)
+    for split in parts.values():
+        release(split["image"])
     return Dataset(parts["train"], parts["test"], info)
 
 
@@ -124,7 +130,7 @@ def _info(
 
 
 def _with_test(
-    arrays: Mapping, num_classes: int | None, allow_constant: bool
+    arrays: Mapping, num_classes: int | None, allow_constant: bool, cache: Cache | None
 ) -> tuple[dict, tuple[str, ...]]:
     """Add what a source lacks: labels of zeros, or a test split.
 
@@ -162,9 +168,9 @@ def _with_test(
         DataError,
     )
     cut = {
-        "train_images": images[~is_test],
+        "train_images": _rows(images, np.flatnonzero(~is_test), cache, "train_rest"),
         "train_labels": labels[~is_test],
-        "test_images": images[is_test],
+        "test_images": _rows(images, np.flatnonzero(is_test), cache, "test_fifth"),
         "test_labels": labels[is_test],
     }
     return cut, ("last fifth of each class held out as test",)
@@ -184,26 +190,46 @@ def _absent(
     return (f"no {split} images of class {shown}{more}{why}",)
 
 
-def _evenly(
-    images: np.ndarray, labels: np.ndarray, limit: int, split: str
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """`limit` evenly spaced examples, and a note."""
-    total = len(images)
+def _evenly(total: int, limit: int, split: str) -> tuple[np.ndarray, str]:
+    """The positions of `limit` evenly spaced examples, and a note."""
     if not 1 <= limit <= total:
         raise ConfigError(
             f"num_{split} must be between 1 and the {total} examples of the {split} split, got"
             f" {limit!r}"
         )
     chosen = np.arange(limit) * total // limit
-    return images[chosen], labels[chosen], f"{limit} of {total} {split} examples, evenly spaced"
+    return chosen, f"{limit} of {total} {split} examples, evenly spaced"
 
 
-def _binarized(images: np.ndarray, treatment: Treatment, part: int) -> np.ndarray:
+def _rows(images: np.ndarray, chosen: np.ndarray, cache: Cache | None, what: str) -> np.ndarray:
+    """`images[chosen]`, in memory or, where that is large, in a file."""
+    row = images.shape[1:]
+    if cache is None or not is_large(len(chosen) * images[0].nbytes):
+        return images[chosen]
+    size = rows_at_once(row, images.itemsize)
+    starts = range(0, len(chosen), size)
+    return cache.array(
+        what, row, images.dtype, lambda: (images[chosen[i : i + size]] for i in starts)
+    )
+
+
+def _treated(
+    images: np.ndarray, treatment: Treatment, part: int, cache: Cache | None
+) -> np.ndarray:
+    """Images in C order, binarized once if that is asked for; in a file where they are large."""
+    how = (treatment.binarization, part)
     if treatment.binarization == "static":
-        return static_binarize(images, (treatment.seed, part))
-    if treatment.binarization == "threshold":
-        return (images > 127) * np.uint8(255)
-    return images
+        how = (*how, treatment.seed)
+        made = lambda: binarized_blocks(images, (treatment.seed, part))
+    elif treatment.binarization == "threshold":
+        made = lambda: ((block > 127) * np.uint8(255) for block in blocks(images))
+    elif images.flags.c_contiguous:
+        return images
+    else:
+        made = lambda: blocks(images)
+    if cache is None or not is_large(images.nbytes):
+        return np.ascontiguousarray(np.concatenate(list(made())))
+    return cache.extended(*how).array("treated", images.shape[1:], np.uint8, made)
 
 
 def _pixels(treatment: Treatment) -> str:

@@ -1,13 +1,17 @@
 """Images from a folder of files, in the order of names: one subfolder per class, or no classes."""
 
+import contextlib
+import json
 import pathlib
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
 from dgm_jax.core import DataError, checks, require
 from dgm_jax.data.folder_layout import Files, find
 from dgm_jax.data.idx import MAX_EXPANSION
+from dgm_jax.data.mapped import Cache, fingerprint, is_large, rows_at_once
 from dgm_jax.data.paths import PathLike, folder, regular_file
 from dgm_jax.data.picture_file import REMARKS, Picture, decode
 
@@ -62,10 +66,16 @@ def read_folder(
     classes = sorted({kind for files in layout.splits.values() for kind, _ in files})
     paths = [path for files in layout.splits.values() for _, path in files]
     budget = Budget(paths, image_size)
+    cache = _cache_if_large(root, paths, image_size, (image_size, channels, bad_files))
+    found = None if cache is None else _cached(cache)
+    if found is not None:
+        return found
     decoded = {}
     counts = Counter()
     for split, files in layout.splits.items():
-        decoded[split] = _decode_all(files, root.resolve(), image_size, bad_files, budget, counts)
+        decoded[split] = _decode_all(
+            files, root.resolve(), image_size, bad_files, budget, counts, keep=cache is None
+        )
         require(
             bool(decoded[split]),
             f"{layout.bases[split]}: none of {len(files)} image files can be used",
@@ -77,9 +87,16 @@ def read_folder(
     for split, rows in decoded.items():
         counts.update(_recolored(rows, depth))
         out[f"{split}_labels"] = np.array([classes.index(kind) for kind, _, _ in rows], np.int32)
-        out[f"{split}_images"] = _stack(rows, depth)
+        out[f"{split}_images"] = (
+            _stack(rows, depth)
+            if cache is None
+            else _stack_in_file(cache, split, rows, depth, root.resolve(), image_size)
+        )
     resized = (f"resized to {image_size}x{image_size}",) if image_size else ()
-    return out, tuple(classes), (*resized, *_counted(counts), *layout.notes)
+    notes = (*resized, *_counted(counts), *layout.notes)
+    if cache is None:
+        return out, tuple(classes), notes
+    return _recorded(cache, out, tuple(classes), notes)
 
 
 class Budget:
@@ -152,8 +169,10 @@ def _decode_all(
     bad_files: str,
     budget: Budget,
     counts: Counter,
+    *,
+    keep: bool,
 ) -> list[Row]:
-    """The images of one split; what was done to them is added to `counts`."""
+    """The images of one split, or only their shapes; what was done to them goes to `counts`."""
     rows = []
     for kind, path in files:
         try:
@@ -168,7 +187,10 @@ def _decode_all(
             continue
         budget.spend(picture)
         counts.update(picture.remarks)
-        rows.append((kind, path, picture.values))
+        values = picture.values
+        if not keep:
+            values = np.broadcast_to(np.uint8(0), values.shape)  # takes no memory
+        rows.append((kind, path, values))
     return rows
 
 
@@ -190,6 +212,65 @@ def _stack(rows: list[Row], depth: int) -> np.ndarray:
     for index in reversed(range(len(rows))):
         out[index] = _with_channels(rows.pop()[2], depth)
     return out
+
+
+def _cache_if_large(
+    root: pathlib.Path, paths: list[pathlib.Path], image_size: int | None, options: tuple
+) -> Cache | None:
+    """Where the images are kept if they are large, taking the first one to be as large as all."""
+    size = 0
+    for path in paths:
+        with contextlib.suppress(DataError):
+            size = decode(path, root.resolve(), image_size).values.size
+            break
+    if not is_large(size * len(paths)):
+        return None
+    existing = [path for path in paths if path.exists()]
+    return Cache(f"folder {root.resolve()} {options}\n{fingerprint(*existing)}")
+
+
+def _stack_in_file(
+    cache: Cache,
+    split: str,
+    rows: list[Row],
+    depth: int,
+    root: pathlib.Path,
+    image_size: int | None,
+) -> np.ndarray:
+    """The images of `rows`, which have shapes only: decoded again, block by block, into a file."""
+    shape = (*rows[0][2].shape[:2], depth)
+    size = rows_at_once(shape)
+
+    def decoded() -> Iterator[np.ndarray]:
+        for start in range(0, len(rows), size):
+            pictures = [decode(path, root, image_size) for _, path, _ in rows[start : start + size]]
+            yield np.stack([_with_channels(picture.values, depth) for picture in pictures])
+
+    return cache.array(f"folder_{split}_images", shape, np.uint8, decoded)
+
+
+def _recorded(cache: Cache, out: dict, classes: tuple[str, ...], notes: tuple[str, ...]):
+    """The same with labels and notes in files too, so that nothing is decoded again."""
+    for name, array in out.items():
+        if name.endswith("labels") and array is not None:
+            out[name] = cache.array(f"folder_{name}", (), np.int32, lambda array=array: [array])
+    text = json.dumps([classes, notes, [name for name in out if out[name] is not None]])
+    content = np.frombuffer(text.encode(), np.uint8)
+    cache.array("folder_notes", (), np.uint8, lambda: [content])
+    return out, classes, notes
+
+
+def _cached(cache: Cache):
+    """What `_recorded` returned for these files before; None if any of it is missing."""
+    content = cache.get("folder_notes")
+    if content is None:
+        return None
+    classes, notes, names = json.loads(content.tobytes())
+    out: dict[str, np.ndarray | None] = {"test_images": None, "test_labels": None}
+    out |= {name: cache.get(f"folder_{name}") for name in names}
+    if any(out[name] is None for name in names):
+        return None
+    return out, tuple(classes), tuple(notes)
 
 
 def _recolored(rows: list[Row], depth: int) -> Counter:

@@ -8,12 +8,14 @@ import gzip
 import math
 import pathlib
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 import numpy as np
 
 from dgm_jax.core import DataError, DgmError, require
 from dgm_jax.data.idx_names import FILES, IdxFiles, find
+from dgm_jax.data.mapped import Cache, fingerprint, is_large, map_file, rows_at_once
 from dgm_jax.data.paths import PathLike, regular_file
 
 MAX_EXPANSION = 100
@@ -50,7 +52,8 @@ def read_idx(path: PathLike, rank: int) -> np.ndarray:
         rank: expected number of axes.
 
     Returns:
-        uint8 array of that rank.
+        uint8 array of that rank; one of more than `mapped.MAPPED_BYTES` stays in its file, or is
+        unpacked once into another one (`mapped`).
 
     Raises:
         DataError: if the file cannot be read, or holds anything else; the message names it.
@@ -63,19 +66,49 @@ def read_idx(path: PathLike, rank: int) -> np.ndarray:
             shape = _shape(header, rank, file)
             num_bytes = math.prod(shape)
             check_expansion(str(file), num_bytes, packed_bytes)
+            if is_large(num_bytes):
+                return _large(file, stream, shape)
             body = stream.read(num_bytes + 1)
     except DgmError:
         raise
     except Exception as error:  # whatever gzip and zlib raise
         raise DataError(f"{file}: cannot be read as an IDX file: {error}") from error
-    got = f"{len(body)}" if len(body) <= num_bytes else f"more than {num_bytes}"
+    _require_whole(len(body), shape, file)
+    require(num_bytes > 0, f"{file}: an empty array of shape {shape}", DataError)
+    return np.frombuffer(body, np.uint8).reshape(shape)
+
+
+def _large(file: pathlib.Path, stream: BinaryIO, shape: tuple[int, ...]) -> np.ndarray:
+    """An array that stays in a file; the stream stands at its first value."""
+    num_bytes = math.prod(shape)
+    start = 4 + 4 * len(shape)
+    if not isinstance(stream, gzip.GzipFile):
+        _require_whole(min(file.stat().st_size - start, num_bytes + 1), shape, file)
+        return map_file(file, shape, start)
+
+    def unpacked() -> Iterator[np.ndarray]:
+        count = 0
+        row = math.prod(shape[1:])
+        size = rows_at_once(shape[1:]) * row
+        while body := stream.read(min(size, num_bytes + 1 - count)):
+            count += len(body)
+            if count <= num_bytes:
+                values = np.frombuffer(body, np.uint8)
+                yield values[: len(values) // row * row].reshape(-1, *shape[1:])
+        _require_whole(count, shape, file)
+
+    return Cache(fingerprint(file)).array("idx", shape[1:], np.uint8, unpacked)
+
+
+def _require_whole(num_found: int, shape: tuple[int, ...], file: pathlib.Path) -> None:
+    """Require as many bytes as a header says; one more stands for any number more."""
+    num_bytes = math.prod(shape)
+    got = f"{num_found}" if num_found <= num_bytes else f"more than {num_bytes}"
     require(
-        len(body) == num_bytes,
+        num_found == num_bytes,
         f"{file}: the header says {shape}, {num_bytes} bytes; found {got}",
         DataError,
     )
-    require(num_bytes > 0, f"{file}: an empty array of shape {shape}", DataError)
-    return np.frombuffer(body, np.uint8).reshape(shape)
 
 
 def write_idx(path: PathLike, array: np.ndarray) -> None:

@@ -4,12 +4,14 @@ import math
 import pathlib
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
 
 from dgm_jax.core import DataError, DgmError, require
 from dgm_jax.data.idx import check_expansion
+from dgm_jax.data.mapped import Cache, is_large, rows_at_once
 from dgm_jax.data.named_arrays import choose
 from dgm_jax.data.paths import PathLike, listed, regular_file
 
@@ -84,10 +86,39 @@ def _member(archive: zipfile.ZipFile, name: str, path: pathlib.Path, num_bytes: 
             f"found {info.file_size - header_bytes}",
             DataError,
         )
+        if is_large(size) and not fortran:
+            return _large(stream, info, shape, dtype, what)
         body = stream.read(size)
     require(len(body) == size, f"{what}: truncated after {len(body)} of {size} bytes", DataError)
     values = np.frombuffer(body, dtype)
     return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+
+
+def _large(
+    stream: IO[bytes],
+    info: zipfile.ZipInfo,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    what: str,
+) -> np.ndarray:
+    """A member that is unpacked once into a file, whose name goes by the checksum of the member."""
+    size = math.prod(shape) * dtype.itemsize
+
+    def unpacked() -> Iterator[np.ndarray]:
+        count = 0
+        row = math.prod(shape[1:]) * dtype.itemsize
+        while body := stream.read(rows_at_once(shape[1:], dtype.itemsize) * row):
+            count += len(body)
+            require(
+                len(body) % row == 0,
+                f"{what}: truncated after {count} of {size} bytes",
+                DataError,
+            )
+            yield np.frombuffer(body, dtype).reshape(-1, *shape[1:])
+        require(count == size, f"{what}: truncated after {count} of {size} bytes", DataError)
+
+    described = f"npz {info.filename} {info.file_size} {info.CRC:08x} {shape} {dtype.str}"
+    return Cache(described).array("npz", shape[1:], dtype, unpacked)
 
 
 def _check_dtype(dtype: np.dtype, shape: tuple[int, ...], what: str) -> None:

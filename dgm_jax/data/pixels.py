@@ -1,5 +1,7 @@
 """Pixel values: ranges, binarization and dequantization, as pure functions."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,15 +68,29 @@ def static_binarize(images: np.ndarray, seed: int | tuple[int, ...]) -> np.ndarr
     Raises:
         ConfigError: for another dtype.
     """
+    return np.concatenate(list(binarized_blocks(images, seed)))
+
+
+def binarized_blocks(images: np.ndarray, seed: int | tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Make the blocks of `static_binarize` one after the other.
+
+    Args:
+        images: uint8[N, ...].
+        seed: of NumPy's generator.
+
+    Yields:
+        uint8[n, ...] of 4096 images each, but for the last.
+
+    Raises:
+        ConfigError: for another dtype.
+    """
     _check_uint8(images)
     rng = np.random.default_rng(seed)
-    blocks = []
     for start in range(0, len(images), 4096):
         block = images[start : start + 4096]
         # u is one of 0..254 with equal probability, so P(u < x) = x / 255 exactly.
         u = rng.integers(0, 255, block.shape, np.uint8)
-        blocks.append((u < block) * np.uint8(255))
-    return np.concatenate(blocks)
+        yield (u < block) * np.uint8(255)
 
 
 def dynamic_binarize(key: Key, x: Array) -> Array:

@@ -2,19 +2,23 @@
 
 Only `data_source` over files in the array_record format works without tensorflow. (The parquet
 format of tfds 4.9.10 loses rows, and tfrecord, the default, needs tensorflow; neither is accepted.)
-Images are decoded once into one uint8 array.
+Images are decoded once into one uint8 array, which for a large set is a file (`mapped`).
 """
 
+import functools
 import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from dgm_jax.core import ConfigError, DataError, DgmError, did_you_mean, require
 from dgm_jax.data.folder import check_image_size
+from dgm_jax.data.mapped import Cache, is_large
 from dgm_jax.data.packages import OFFLINE, optional
 from dgm_jax.data.paths import PathLike
+from dgm_jax.data.tfds_files import files_of, kept, require_one_size
 
 DATA_VARIABLE = "DGM_JAX_DATA"
 PREPARE = "python -m dgm_jax.data.tfds_idx --source FOLDER_OF_IDX_FILES --data_dir FOLDER"
@@ -205,7 +209,13 @@ def _read_split(
     )
     try:
         require(builder.info.splits[split].num_examples > 0, f"tfds {split}: no examples in it")
-        labels, images = _records(builder.as_data_source(split=split), image_key, label_key)
+        source = builder.as_data_source(split=split)
+        first = _resized(np.asarray(source[0][image_key]), image_size)
+        records = functools.partial(_records, source, image_key, label_key, image_size)
+        if is_large(first.nbytes * len(source)):
+            what = (builder.info.full_name, split, image_key, label_key, image_size)
+            return kept(Cache(f"tfds {what}\n{files_of(builder, split)}"), first, records)
+        labels, images = zip(*records(1024), strict=True)
     except DgmError:
         raise
     except Exception as error:  # the syntax of splits, or files that are damaged
@@ -213,27 +223,20 @@ def _read_split(
             f"tfds set {builder.info.full_name} in {builder.data_path}: {split} cannot be read"
             f" ({type(error).__name__}: {str(error)[:300]})"
         ) from error
-    images = [_resized(image, image_size) for image in images]
-    shapes = {image.shape for image in images}
-    require(
-        len(shapes) == 1,
-        f"tfds {split} images have mixed sizes, e.g. {sorted(shapes)[:3]}; give the option "
-        "image_size (in a name: tfds:NAME?image_size=32)",
-        DataError,
-    )
-    return np.stack(images), labels
+    images = [image for part in images for image in part]
+    require_one_size(images, split)
+    return np.stack(images), np.concatenate(labels)
 
 
-def _records(source: Any, image_key: str, label_key: str) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Labels and images of a data source, read 1,024 at a time."""
-    labels = np.zeros(len(source), np.int64)
-    images = []
-    for start in range(0, len(source), 1024):
-        rows = range(start, min(start + 1024, len(source)))
-        for i, record in zip(rows, source.__getitems__(rows), strict=True):
-            labels[i] = record[label_key]
-            images.append(np.asarray(record[image_key]))
-    return labels, images
+def _records(
+    source: Any, image_key: str, label_key: str, image_size: int | None, at_once: int
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Labels and images of some records at a time, by random access."""
+    for start in range(0, len(source), at_once):
+        rows = range(start, min(start + at_once, len(source)))
+        found = source.__getitems__(rows)
+        labels = np.array([record[label_key] for record in found], np.int64)
+        yield labels, [_resized(np.asarray(record[image_key]), image_size) for record in found]
 
 
 def _in_both(builder: Any, train_split: str, test_split: str) -> int:

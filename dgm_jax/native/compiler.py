@@ -1,7 +1,7 @@
 """Compilation of one C++ file at its first use: the compiler, the cache folder and the lock.
 
-The object is kept in `$DGM_JAX_CACHE_DIR`, by default `$XDG_CACHE_HOME/dgm_jax` or
-`~/.cache/dgm_jax`, under a name that changes with everything it was made from. Of several processes
+The object is kept in the cache folder (`dgm_jax._cache`), under a name that changes with everything
+it was made from. Of several processes
 that start at once, one compiles and the others wait; the result is moved into place whole.
 """
 
@@ -14,7 +14,7 @@ import tempfile
 
 import filelock
 
-from dgm_jax import _cache
+from dgm_jax._cache import cache_folder
 
 _SECONDS = 300  # limit for the compiler, and for waiting for that of another process
 

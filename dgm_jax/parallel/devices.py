@@ -28,12 +28,14 @@ from dgm_jax.core import (
     Metrics,
     PyTree,
     Replica,
+    Stream,
     Sums,
     checks,
     lookup,
     require,
 )
 from dgm_jax.parallel import platforms
+from dgm_jax.parallel.feeding import examples_sharding, no_sums_over, part_over
 from dgm_jax.parallel.mesh import (
     DATA,
     SEED,
@@ -68,10 +70,13 @@ class Distributed(NamedTuple):
         lower_evaluate_final: `(lanes, data)` to the lowered program of the evaluation after the
             last step (its `.compile()` is a function as above), or None if the task has none.
         trace: `(lanes, data) -> shapes` of one step; runs nothing, and raises errors of tracing.
+        trace_evaluate: `(lanes, data) -> shapes` of both evaluations.
         place_data: `data -> data` on the devices.
         abstract_data: `data` to shapes with the shardings of `place_data`; moves nothing.
         abstract: `(keys, hyper) -> Lane` of shapes with the shardings of `init`, to compile for, or
             to restore a checkpoint into.
+        stream: `hyper -> Stream` of a lane (`LaneProgram.stream`).
+        examples_sharding: of `Fed.examples`, which `data` of the steps may be in place of arrays.
         strategy: "vmap" or "map".
         layout: "jit" or "pmap".
         platform: name of the platform that the programs are for.
@@ -83,9 +88,12 @@ class Distributed(NamedTuple):
     compile_evaluate: Callable[[Lane, PyTree], Callable[..., Metrics]]
     lower_evaluate_final: Callable[[Lane, PyTree], jax.stages.Lowered | None]
     trace: Callable[[Lane, PyTree], PyTree]
+    trace_evaluate: Callable[[Lane, PyTree], PyTree]
     place_data: Callable[[PyTree], PyTree]
     abstract_data: Callable[[PyTree], PyTree]
     abstract: Callable[[Key, dict[str, Array]], Lane]
+    stream: Callable[[dict[str, Array]], Stream] | None
+    examples_sharding: Sharding
     strategy: str
     layout: str
     platform: str
@@ -156,9 +164,9 @@ def _sharded_jit(
 
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=by_lane)
     def advance(lanes: Lane, sums: Sums, *rest: Any) -> tuple[Lane, Sums, Metrics]:
-        return over(_part(program, replica))((lanes, sums), rest)
+        return part_over(over, program, replica)(lanes, sums, *rest)
 
-    first = functools.partial(first_part, over(program.no_sums), by_lane)
+    first = functools.partial(first_part, no_sums_over(over, program), by_lane)
     evaluate = jax.jit(over(program.evaluate), out_shardings=by_lane)
     evaluate_final = jax.jit(over(program.evaluate_final), out_shardings=by_lane)
     return Distributed(
@@ -166,11 +174,14 @@ def _sharded_jit(
         compile_advance=compiling(first, functools.partial(platforms.compiled, target, advance)),
         lower_advance=lambda *of: platforms.lower(target, advance, *first(*of)),
         compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
-        lower_evaluate_final=functools.partial(_lowered_if_any, target, evaluate_final),
+        lower_evaluate_final=functools.partial(platforms.lower_if_any, target, evaluate_final),
         trace=lambda *of: jax.eval_shape(advance, *first(*of)),
+        trace_evaluate=functools.partial(platforms.shapes, (evaluate, evaluate_final)),
         place_data=lambda data: jax.device_put(data, everywhere),
         abstract_data=functools.partial(_abstract, lambda data: data, everywhere),
         abstract=functools.partial(_abstract, init, by_lane),
+        stream=program.stream,
+        examples_sharding=examples_sharding(mesh),
         strategy=strategy,
         layout="jit",
         platform=target.platform,
@@ -227,6 +238,8 @@ def _pmapped(
         splits_batch=True,
     )
 
+    over = functools.partial(over_seeds, strategy=strategy)
+
     @functools.partial(
         jax.pmap,
         axis_name=DATA,
@@ -236,13 +249,13 @@ def _pmapped(
     )
     def advance(index: Array, lanes: Lane, sums: Sums, *rest: Any) -> tuple[Lane, Sums, Metrics]:
         del index  # pmap needs one argument with an axis of devices
-        return over_seeds(_part(program, replica), strategy)((lanes, sums), rest)
+        return part_over(over, program, replica)(lanes, sums, *rest)
 
     index = jnp.arange(num_devices)
-    evaluate = jax.jit(over_seeds(program.evaluate, strategy))
-    evaluate_final = jax.jit(over_seeds(program.evaluate_final, strategy))
+    evaluate = jax.jit(over(program.evaluate))
+    evaluate_final = jax.jit(over(program.evaluate_final))
     everywhere = replicated(mesh)
-    first = functools.partial(first_part, over_seeds(program.no_sums, strategy), everywhere)
+    first = functools.partial(first_part, no_sums_over(over, program), everywhere)
     build = functools.partial(platforms.compiled, target, advance)
     init = jax.jit(jax.vmap(program.init), out_shardings=everywhere)
     return Distributed(
@@ -250,32 +263,18 @@ def _pmapped(
         compile_advance=compiling(first, build, index),
         lower_advance=lambda *of: platforms.lower(target, advance, index, *first(*of)),
         compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
-        lower_evaluate_final=functools.partial(_lowered_if_any, target, evaluate_final),
+        lower_evaluate_final=functools.partial(platforms.lower_if_any, target, evaluate_final),
         trace=lambda *of: jax.eval_shape(advance, index, *first(*of)),
+        trace_evaluate=functools.partial(platforms.shapes, (evaluate, evaluate_final)),
         place_data=lambda data: jax.device_put(data, everywhere),
         abstract_data=functools.partial(_abstract, lambda data: data, everywhere),
         abstract=functools.partial(_abstract, init, everywhere),
+        stream=program.stream,
+        examples_sharding=everywhere,
         strategy=strategy,
         layout="pmap",
         platform=target.platform,
     )
-
-
-def _part(program: LaneProgram, replica: Replica) -> Callable[[PyTree, PyTree], PyTree]:
-    """Return `program.advance_part` of (what differs between lanes, what they share)."""
-
-    def part(of_lane: PyTree, shared: PyTree) -> tuple[Lane, Sums, Metrics]:
-        lane, sums = of_lane
-        data, num_steps, last = shared
-        return program.advance_part(lane, sums, data, num_steps, last, replica)
-
-    return part
-
-
-def _lowered_if_any(target: Target, function: Any, *of: Any) -> jax.stages.Lowered | None:
-    """Return the lowered function, or None where it returns nothing."""
-    lowered = platforms.lower(target, function, *of)
-    return lowered if jax.tree.leaves(lowered.out_info) else None
 
 
 def _device_key(key: Key) -> Key:

@@ -84,6 +84,34 @@ def lower(to: Target, function: Any, *arguments: Any) -> jax.stages.Lowered:
     return function.trace(*arguments).lower(lowering_platforms=(to.elsewhere,))
 
 
+def lower_if_any(to: Target, function: Any, *arguments: Any) -> jax.stages.Lowered | None:
+    """Lower a jitted function for a target, unless it returns nothing.
+
+    Args:
+        to: what the program is for.
+        function: from `jax.jit`.
+        *arguments: its arguments, or their shapes.
+
+    Returns:
+        The lowered program, or None.
+    """
+    lowered = lower(to, function, *arguments)
+    return lowered if jax.tree.leaves(lowered.out_info) else None
+
+
+def shapes(functions: Sequence[Any], *arguments: Any) -> list[Any]:
+    """Trace functions of the same arguments.
+
+    Args:
+        functions: what is traced.
+        *arguments: their arguments, or shapes.
+
+    Returns:
+        The shapes of each one's results.
+    """
+    return [jax.eval_shape(function, *arguments) for function in functions]
+
+
 def compiled(to: Target, function: Any, *arguments: Any) -> jax.stages.Compiled:
     """Compile a jitted function for a target.
 

@@ -16,14 +16,16 @@ from dgm_jax.core import Lane, on_host
 from dgm_jax.run import estimate, logged, memory, models, outcomes
 from dgm_jax.run.cells import Group
 from dgm_jax.run.context import Run
+from dgm_jax.run.feeding import feed_of
 from dgm_jax.run.identity import convolutions_of
-from dgm_jax.run.lanes import distribute_group, lanes_of
+from dgm_jax.run.lanes import distribute_group, lanes_of, placement_in
 from dgm_jax.run.live import LiveReport
 from dgm_jax.run.outcomes import ArmOutcome
 from dgm_jax.run.programs import Programs
 from dgm_jax.store import records
 from dgm_jax.terminal import signals
 from dgm_jax.training.checkpoint import Checkpoints
+from dgm_jax.training.feeding import Feed
 
 
 def train_all(run: Run, found: list[Group], stop: signals.Stop) -> list[ArmOutcome]:
@@ -50,7 +52,14 @@ def train_all(run: Run, found: list[Group], stop: signals.Stop) -> list[ArmOutco
     ]
     run.progress.plan([(len(g.arms), len(keys)) for g, (keys, _) in zip(found, lanes, strict=True)])
     programs = [
-        Programs(g, d, start, run.inputs.arrays, run.compiling)
+        Programs(
+            g,
+            d,
+            start,
+            run.inputs.arrays,
+            run.compiling,
+            placement_in(run.launch, g, d, run.inputs, start),
+        )
         for g, d, start in zip(found, distributed, lanes, strict=True)
     ]
     if not run.directory.resumed:
@@ -78,7 +87,7 @@ def _train(
     config = run.config
     group = programs.group
     compiled = programs.distributed
-    arrays = compiled.place_data(run.inputs.arrays)
+    arrays = compiled.place_data(programs.placement.resident)
     folder = run.directory.checkpoints / records.safe_name(group.name)
     shapes = programs.shapes
     convolutions = convolutions_of(compiled, shapes)
@@ -96,10 +105,13 @@ def _train(
         if run.directory.resumed and start < end:
             estimate.require_fits(programs, run.config, run.launch, fresh=False)
         evaluate = _evaluation(run, programs)
-        advance = _timed_advance(run, programs, stop)
         evaluated = None
         at = start
-        with run.progress.training(group.name, config.num_steps, programs.num_lanes, start):
+        with (
+            run.progress.training(group.name, config.num_steps, programs.num_lanes, start),
+            feed_of(run, programs, lanes, (start, end), stop.check) as feed,
+        ):
+            advance = _timed_advance(run, programs, stop, feed)
             for chunk in training.run(
                 advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
             ):
@@ -146,8 +158,10 @@ def _evaluation(run: Run, programs: Programs):
     return evaluated
 
 
-def _timed_advance(run: Run, programs: Programs, stop: signals.Stop):
+def _timed_advance(run: Run, programs: Programs, stop: signals.Stop, feed: Feed | None):
     """`advance(lanes, data, length)`, whose seconds count as training.
+
+    With a feed the steps read what it has in place of the data.
 
     A signal ends it within a part of the chunk; the last checkpoint stays valid.
     """
@@ -161,7 +175,8 @@ def _timed_advance(run: Run, programs: Programs, stop: signals.Stop):
     def advance(lanes, data, length):
         nonlocal parts
         if parts is None:
-            parts = training.in_parts(programs.advance, between=between)
+            take = None if feed is None else feed.take
+            parts = training.in_parts(programs.advance, between=between, take=take)
         else:
             run.profile.between_parts()
         start = time.monotonic()

@@ -11,7 +11,7 @@ from dgm_jax.run import estimate, memory
 from dgm_jax.run.ablation import shared_inputs, variants
 from dgm_jax.run.cells import Arm, groups
 from dgm_jax.run.experiment import Need
-from dgm_jax.run.lanes import distribute_group, lanes_of
+from dgm_jax.run.lanes import distribute_group, lanes_of, placement_in
 from dgm_jax.run.launch import Job, folders_of
 from dgm_jax.run.needs import finished_folder
 from dgm_jax.run.programs import Programs
@@ -60,12 +60,15 @@ def _check(job: Job, cells: list[Arm], compiles: bool) -> None:
             part: tree_size(tree) // lanes.failed_at.size
             for part, tree in lanes.train_state.params.items()
         }
-        compiled.trace(lanes, inputs.arrays)
+        placement = placement_in(job.launch, group, compiled, inputs, start_from)
+        compiled.trace(lanes, placement.steps_read)
         parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
         where = f"{lanes.failed_at.size} lanes by {compiled.strategy}, {compiled.layout}"
         print(f"{group.name}: {where}; parameters: {parameters}")
+        if placement.on == "host":
+            print(f"{group.name}: {placement}")
         silent = lambda what: contextlib.nullcontext()
-        programs.append(Programs(group, compiled, start_from, inputs.arrays, silent))
+        programs.append(Programs(group, compiled, start_from, inputs.arrays, silent, placement))
     if compiles:
         print(f"memory: {estimate.require_all_fit(programs, job.config, job.launch)}")
 

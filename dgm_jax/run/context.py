@@ -25,12 +25,14 @@ class Clock:
         compile_seconds: spent on compilation.
         train_seconds: spent on training.
         seed_steps: steps made, summed over lanes.
+        feeding: of each group of arms with data on the host, how it waited for them.
     """
 
     start: float
     compile_seconds: float = 0.0
     train_seconds: float = 0.0
     seed_steps: int = 0
+    feeding: dict[str, dict] = dataclasses.field(default_factory=dict)
 
 
 class Run(NamedTuple):

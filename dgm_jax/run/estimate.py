@@ -146,8 +146,10 @@ def moments(
         The moments.
     """
     data = (Part("data on the device", tree_bytes(programs.data_shapes), by_lane=False),)
+    fed = Part("batches on the way", programs.placement.fed_bytes, by_lane=False)
     best = (Part("the best models so far", _model_bytes(programs)),) if keeps_best else ()
     lasting = (*_state(programs), *data) if fresh else ()
+    lasting += (fed,) if fed.num_bytes else ()
     lasting += best if on_host else ()
     results = _evaluated(programs) if on_host else ()
     listed = [

@@ -9,6 +9,7 @@ from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run import memory
 from dgm_jax.run.cells import Group
 from dgm_jax.run.experiment import Experiment, Inputs
+from dgm_jax.run.placement import Placement, placement_of
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 
 
@@ -34,8 +35,8 @@ def distribute_group(
         The program, not compiled.
 
     Raises:
-        ConfigError: the program cannot be built or its batches cannot be shared, or the state of
-            its lanes does not fit into memory.
+        ConfigError: the program cannot be built or its batches cannot be shared, its data cannot be
+            where they are wanted, or the state of its lanes does not fit into memory.
     """
     config, fixed = experiment.build_view(group.arms[0].config)
     build = experiment.functions.build
@@ -43,8 +44,41 @@ def distribute_group(
     options = {"strategy": launch.strategy, "devices": launch.devices}
     devices = devices_of(launch)
     compiled = parallel.distribute(program, keys, hyper, only=devices, **options)
-    memory.require_fits(compiled.abstract(keys, hyper), inputs.arrays, devices)
+    placement = placement_in(launch, group, compiled, inputs, (keys, hyper))
+    memory.require_fits(compiled.abstract(keys, hyper), placement.resident, devices)
     return compiled
+
+
+def placement_in(
+    launch: LaunchConfig,
+    group: Group,
+    compiled: Distributed,
+    inputs: Inputs,
+    start_from: tuple[Key, dict[str, Array]],
+) -> Placement:
+    """Decides where the data of a group are.
+
+    Args:
+        launch: how the run is launched.
+        group: the arms.
+        compiled: their program.
+        inputs: the data.
+        start_from: keys [L] and hyper-parameters {name: [L]} of the lanes.
+
+    Returns:
+        The placement.
+
+    Raises:
+        ConfigError: the data cannot be where they are wanted.
+    """
+    return placement_of(
+        compiled,
+        start_from,
+        inputs.arrays,
+        num_steps=group.arms[0].config.num_steps,
+        data_on=launch.data_on,
+        devices=devices_of(launch),
+    )
 
 
 def devices_of(launch: LaunchConfig) -> list:

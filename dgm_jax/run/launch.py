@@ -283,6 +283,7 @@ def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
         "wall_seconds": time.monotonic() - clock.start,
         "compile_seconds": clock.compile_seconds,
         "seed_steps_per_second": rate,
+        **({"feeding": clock.feeding} if clock.feeding else {}),
         "strategy": {r.arm_result.name: r.strategy for r in results},
         "layout": results[0].layout,
         "failed_seeds": [row for r in results for row in _failed_seeds(r)],

@@ -11,6 +11,7 @@ from typing import Any
 from dgm_jax.core import Lane, PyTree
 from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run.cells import Group
+from dgm_jax.run.placement import Placement
 
 
 class Programs:
@@ -20,7 +21,9 @@ class Programs:
         group: the arms.
         distributed: their program over lanes, not compiled.
         shapes: of its lanes, with shardings.
-        data_shapes: of what the programs read, with shardings.
+        placement: where the data are.
+        data_shapes: of what the evaluations read, with shardings.
+        steps_read: the same of what the steps read.
     """
 
     def __init__(
@@ -30,6 +33,7 @@ class Programs:
         start_from: tuple[Any, dict],
         data: PyTree,
         compiling: Callable[[str], AbstractContextManager],
+        placement: Placement | None = None,
     ):
         """Determines the shapes; compiles nothing.
 
@@ -39,13 +43,17 @@ class Programs:
             start_from: keys [L] and hyper-parameters {name: [L]}.
             data: what the programs read, on any device.
             compiling: returns the context of a compilation, given what is compiled.
+            placement: where the data are; None for the devices.
         """
         self.group = group
         self.distributed = distributed
         self._start_from = start_from
         self._compiling = compiling
         self.shapes = distributed.abstract(*start_from)
-        self.data_shapes = distributed.abstract_data(data)
+        self.placement = Placement("device", data, data) if placement is None else placement
+        self.data_shapes = distributed.abstract_data(self.placement.resident)
+        on_host = self.placement.blocks is not None
+        self.steps_read = self.placement.steps_read if on_host else self.data_shapes
 
     @property
     def num_lanes(self) -> int:
@@ -78,7 +86,7 @@ class Programs:
         """Any number of steps, as `parallel.Distributed.compile_advance` makes it."""
         by = self.distributed.strategy
         with self._compiling(f"steps of {self.group.name} ({self.num_lanes} lanes by {by})"):
-            return self.distributed.compile_advance(self.shapes, self.data_shapes)
+            return self.distributed.compile_advance(self.shapes, self.steps_read)
 
     def first_lanes(self) -> Lane:
         """Returns the lanes before the first step."""

@@ -39,6 +39,9 @@ class LaunchConfig:
     """How seeds share a device: vmap, map (one after the other) or auto."""
     convolutions: Literal["auto", "onednn", "plain", "lax"] = "auto"
     """On CPU: onednn, plain or lax (`dgm_jax.native`); auto takes onednn if it can be built."""
+    data_on: Literal["auto", "device", "host"] = "auto"
+    """Where training data are: device (whole, on each), host (sent ahead of the steps that read
+    them) or auto (host if all data take more than a quarter of a device's memory)."""
     keep_best: str = ""
     """A metric of metrics.jsonl, METRIC (less is better) or METRIC:max: keep also the model of each
     seed's best evaluation."""

@@ -64,7 +64,7 @@ def averaged(
         average = jax.tree.map(mix, train_state.state[AVERAGE], new)
         return moved._replace(state={**moved.state, AVERAGE: average}), info
 
-    return Algorithm(init=init, step=step)
+    return Algorithm(init=init, step=step, num_batches=algorithm.num_batches)
 
 
 def with_average(model: Model, parts: tuple[str, ...]) -> Model:

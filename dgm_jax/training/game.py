@@ -257,12 +257,13 @@ def step_info(moves: dict[str, Move]) -> StepInfo:
     )
 
 
-def as_algorithm(game: Game, step: AlgorithmStep) -> Algorithm:
+def as_algorithm(game: Game, step: AlgorithmStep, num_batches: int = 1) -> Algorithm:
     """Make an `Algorithm` of a step function.
 
     Args:
         game: players and optimizers.
         step: `(train_state, draw) -> (train_state, StepInfo)`.
+        num_batches: how many batches it draws.
 
     Returns:
         The algorithm.
@@ -271,4 +272,4 @@ def as_algorithm(game: Game, step: AlgorithmStep) -> Algorithm:
     def init(key: Key, params: Params, state: State) -> TrainState:
         return init_state(game, key, params, state)
 
-    return Algorithm(init=init, step=step)
+    return Algorithm(init=init, step=step, num_batches=num_batches)

@@ -43,6 +43,6 @@ def gathering_moments(measure: Callable[[PyTree], Array]) -> Callable[[Replica],
 
     def algorithm(replica: Replica) -> Algorithm:
         del replica
-        return Algorithm(init, step)
+        return Algorithm(init, step, num_batches=1)
 
     return algorithm

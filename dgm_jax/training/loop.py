@@ -22,6 +22,7 @@ from dgm_jax.core import (
     Metrics,
     PyTree,
     Replica,
+    Stream,
     Sums,
     Task,
     TrainState,
@@ -86,6 +87,10 @@ def lane_program(task_of: TaskOf) -> LaneProgram:
             return {}
         return task.evaluate_final(lane.train_state, data, lane.eval_key)
 
+    def stream(hyper: dict[str, Array]) -> Stream:
+        task = task_of(hyper)
+        return Stream(task.draw, task.algorithm(SOLO).num_batches)
+
     return LaneProgram(
         init=lambda key, hyper: _init_lane(task_of(hyper), key, hyper),
         advance=advance,
@@ -93,6 +98,7 @@ def lane_program(task_of: TaskOf) -> LaneProgram:
         no_sums=no_sums,
         evaluate=lambda lane, data: _evaluate(task_of(lane.hyper), lane, data),
         evaluate_final=evaluate_final,
+        stream=stream,
     )
 
 

@@ -21,6 +21,7 @@ def in_parts(
     between: Callable[[int], None] | None = None,
     seconds: float = PART_SECONDS,
     clock: Callable[[], float] = time.monotonic,
+    take: Callable[[int], tuple[PyTree, int]] | None = None,
 ) -> Callable[[Lane, PyTree, int], tuple[Lane, Metrics]]:
     """Make an `advance` for `training.run` that makes a chunk part by part.
 
@@ -32,6 +33,8 @@ def in_parts(
             checkpoint is the newest state.
         seconds: longest duration of a part.
         clock: returns the time in seconds.
+        take: `at most so many steps -> (their data, number of steps)`, in the order of the run,
+            such as `Feed.take`: what the steps read in place of the data of `advance`.
 
     Returns:
         `advance(lanes, data, num_steps) -> (lanes, metrics)`.
@@ -44,8 +47,9 @@ def in_parts(
         remaining = num_steps
         while remaining > 0:
             size = min(longest, remaining)
+            read, size = (data, size) if take is None else take(size)
             start = clock()
-            results = program(lanes, data, size, sums, size == remaining)
+            results = program(lanes, read, size, sums, size == remaining)
             lanes, sums, metrics = jax.block_until_ready(results)
             duration = clock() - start
             fitting = int(seconds * size / duration) if duration > 0 else _GROWTH * size

@@ -84,7 +84,7 @@ def alternating(players: Players, optimizers: Optimizers, replica: Replica = SOL
             index = index + player.num_updates
         return moved._replace(step=train_state.step + 1), step_info(moves)
 
-    return as_algorithm(game, step)
+    return as_algorithm(game, step, updates_per_step)
 
 
 def _updates(

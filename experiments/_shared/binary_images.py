@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from dgm_jax import data, plotting
-from dgm_jax.core import Array, Draw, require
+from dgm_jax.core import Array, Draw, draw_from, require
 from dgm_jax.run import ArmResult, Inputs
 
 SHOWN = 64  # images of each seed in the plots
@@ -64,12 +64,11 @@ def draw_with_step(inputs: Inputs, batch_size: int) -> Draw:
     Returns:
         `(arrays, data_key, index) -> batch`.
     """
-    draw_images = data.draws(inputs.context, batch_size)
-
-    def draw(arrays, data_key, index):
-        return {"x": draw_images(arrays["train"], data_key, index)["x"], "step": index}
-
-    return draw
+    return draw_from(
+        data.draws(inputs.context, batch_size),
+        "train",
+        lambda batch, data_key, index: {"x": batch["x"], "step": index},
+    )
 
 
 def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:

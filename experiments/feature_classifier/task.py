@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax import data, training
-from dgm_jax.core import Model, Task, chunked, require, require_at_least, require_positive
+from dgm_jax.core import (
+    Model,
+    Task,
+    chunked,
+    draw_from,
+    require,
+    require_at_least,
+    require_positive,
+)
 from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments._shared.feature_classifier import CHUNK, network_of
 from dgm_jax.experiments.feature_classifier import Config
@@ -74,7 +82,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     info = inputs.context.info
     net = network_of(inputs.identity)
     game = model(config, hyper, inputs.identity)
-    draw = data.draws(inputs.context, config.batch_size)
+    draw = draw_from(data.draws(inputs.context, config.batch_size), "train")
     schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
 
     def evaluate(train_state, arrays, key):
@@ -98,7 +106,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     )
     return Task(
         game.init,
-        lambda arrays, key, index: draw(arrays["train"], key, index),
+        draw,
         algorithm,
         evaluate,
     )

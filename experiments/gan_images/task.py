@@ -191,12 +191,18 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     dataset = inputs.context["dataset"]
     extract = inputs.context["extract"]
     game = model(config, hyper, inputs.identity)
-    draw_images = data.draws(dataset, config.batch_size)
 
-    def draw(arrays, data_key, index):
-        key_x, key_z = jax.random.split(data_key)
+    def with_latents(batch, data_key, index):
+        _, key_z = jax.random.split(data_key)
         z = core.normal(jax.random.fold_in(key_z, index), (config.batch_size, config.latent_size))
-        return {"x": draw_images(arrays["train"], key_x, index)["x"], "z": z}
+        return {"x": batch["x"], "z": z}
+
+    draw = core.draw_from(
+        data.draws(dataset, config.batch_size),
+        "train",
+        with_latents,
+        stream=lambda data_key: jax.random.split(data_key)[0],
+    )
 
     def evaluate(train_state, arrays, key):
         z = core.normal(key, (len(inputs.context["real"]), config.latent_size))

@@ -283,10 +283,8 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
 
 def _draw(config: Config, dataset: data.Dataset) -> Draw:
     """Draws images with one of their captions each; a tenth of the captions is blank."""
-    draw_images = data.draws(dataset, config.batch_size)
 
-    def draw(arrays, data_key, index):
-        batch = draw_images(arrays["train"], data_key, index)
+    def with_text(batch, data_key, index):
         key_text = jax.random.fold_in(jax.random.fold_in(data_key, 2), index)
         key_which, key_blank = jax.random.split(key_text)
         which = jax.random.randint(key_which, (config.batch_size,), 0, NUM_TEXTS)
@@ -294,4 +292,4 @@ def _draw(config: Config, dataset: data.Dataset) -> Draw:
         blank = core.uniform(key_blank, (config.batch_size,)) < NULL_SHARE
         return {"x": batch["x"], "text": jnp.where(blank[:, None], 0, text), "step": index}
 
-    return draw
+    return core.draw_from(data.draws(dataset, config.batch_size), "train", with_text)

@@ -14,6 +14,7 @@ from dgm_jax.core import (
     Model,
     Quantizer,
     Task,
+    draw_from,
     lookup,
     require,
     require_at_least,
@@ -204,10 +205,11 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     vae = recipe(config, hyper, shape)
     images = first_images(config, inputs, math.prod(vae.grid))
     game = model(config, hyper, inputs.identity, images)
-    draw_images = data.draws(inputs.context, config.batch_size)
-
-    def draw(arrays, data_key, index):
-        return {"x": draw_images(arrays["train"], data_key, index)["x"]}
+    draw = draw_from(
+        data.draws(inputs.context, config.batch_size),
+        "train",
+        lambda batch, data_key, index: {"x": batch["x"]},
+    )
 
     def evaluate(train_state, arrays, key):
         return evaluate_images(vae, game, scaling, train_state, arrays["test"]["image"], key)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from dgm_jax import data
 from dgm_jax.core import ConfigError, DataError
-from dgm_jax.data import idx, tfds_idx
+from dgm_jax.data import idx, mapped, tfds_idx
 
 RNG = np.random.default_rng(2)
 PICTURES = RNG.integers(0, 256, (30, 6, 5, 3), dtype=np.uint8)
@@ -77,6 +77,21 @@ def test_a_prepared_set_is_read_exactly(data_dir):
         dataset.info.identity == "tfds:tiny_shapes[train 20, test 10, symmetric, no dequantization]"
     )
     assert "tiny_shapes/1.0.0" in dataset.info.source
+
+
+def test_a_large_set_is_decoded_once_into_files(data_dir, tmp_path, monkeypatch):
+    name = "tfds:tiny_shapes"
+    in_memory = data.load(name, data_dir=data_dir)
+    monkeypatch.setenv("DGM_JAX_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(mapped, "MAPPED_BYTES", 100)
+    monkeypatch.setattr(mapped, "BLOCK_BYTES", 300)  # three images
+    for _ in range(2):
+        found = data.load(name, data_dir=data_dir)
+        assert found.info == in_memory.info
+        np.testing.assert_array_equal(found.train["image"], in_memory.train["image"])
+        assert isinstance(mapped._root(found.train["image"]), np.memmap)
+    with pytest.raises(DataError, match="mixed sizes.*image_size"):
+        data.load("tfds:mixed_shapes", data_dir=data_dir)
 
 
 def test_the_folder_named_by_the_environment(data_dir, monkeypatch):

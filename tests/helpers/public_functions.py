@@ -538,6 +538,7 @@ DRAWS |= {
 
 EXCEPTIONS = {
     "core.did_you_mean": "texts",
+    "core.draw_from": "composes functions; tests/training/test_training_feeding.py",
     "core.by_name": "names",
     "core.described": "texts",
     "core.differences": "texts",
