@@ -34,7 +34,8 @@ class Wandb:
         self._wandb = importlib.import_module("wandb")
         self._mark = Mark(run.folder / FOLDER)
         last = self._mark.read()
-        mode = None if "WANDB_MODE" in os.environ or _has_key() else "offline"
+        address = os.environ.get("WANDB_BASE_URL") or self._wandb.Settings().base_url
+        mode = None if "WANDB_MODE" in os.environ or _has_key(address) else "offline"
         if mode:
             command = f"wandb sync {run.folder / FOLDER}/offline-run-*"
             notify(f"there is no key of Weights & Biases, so it works offline; later: {command}")
@@ -83,11 +84,10 @@ class Wandb:
         self._run.finish(exit_code=STATUS[status])
 
 
-def _has_key() -> bool:
-    """Whether the tool finds a key without asking for it."""
+def _has_key(address: str) -> bool:
+    """Whether the tool finds a key for a server without asking for it."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    address = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     host = urllib.parse.urlsplit(address).hostname or ""
     file = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
     try:

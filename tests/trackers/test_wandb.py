@@ -42,7 +42,13 @@ def history(items):
 
 @pytest.fixture
 def without_key(tmp_path, monkeypatch):
-    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE", "WANDB_PROJECT"):
+    for name in (
+        "WANDB_API_KEY",
+        "WANDB_IDENTITY_TOKEN_FILE",
+        "WANDB_MODE",
+        "WANDB_PROJECT",
+        "WANDB_BASE_URL",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
@@ -87,10 +93,10 @@ def test_a_key_of_another_server_is_none(tmp_path, without_key, monkeypatch):
 
     (tmp_path / ".netrc").write_text("machine other.example login user password secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    assert not wandb._has_key()
-    monkeypatch.setenv("WANDB_BASE_URL", "https://other.example")
-    assert wandb._has_key()
+    address = "https://other.example"
+    assert not wandb._has_key("https://api.example")
+    assert wandb._has_key(address)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    assert not wandb._has_key()
+    assert not wandb._has_key(address)
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    assert wandb._has_key()
+    assert wandb._has_key(address)
