@@ -45,7 +45,7 @@ def compiled(
     described = "\n".join([version, *versions]).encode()
     key = hashlib.sha256(source + described).hexdigest()[:16]
     try:
-        folder = _cache.folder()
+        folder = cache_folder()
     except RuntimeError as error:  # no home folder
         raise Unavailable(f"compiled code has no place: {error}") from error
     target = folder / f"onednn-{key}.so"
