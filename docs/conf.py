@@ -33,7 +33,7 @@ suppress_warnings = ["misc.highlighting_failure", "myst.xref_missing"]
 
 # Pages with code cells are executed at every build, and a cell that fails fails the build.
 nb_execution_mode = "force"
-nb_execution_timeout = 300
+nb_execution_timeout = 1200  # seconds a cell, of which a busy machine needs hundreds
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 # "https://github.com/OWNER/NAME" puts a link to Colab on each page with code; see notebooks.py.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTHS = (400, 1000, 1400)
-HEIGHT = 900
+HEIGHT = 800
 SERIOUS = ("serious", "critical")
 
 # Elements that reach beyond the window, unless a scrolling element holds them.
