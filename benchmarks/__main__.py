@@ -114,11 +114,10 @@ def measure_command(arguments: argparse.Namespace, benchmarks: list[Benchmark]) 
     peaks, known = measuring.Peaks(start, plan), {}
     try:
         if not arguments.quick:
-            num = len(benchmarks)
+            total = len(benchmarks)
             benchmarks = to_do(benchmarks, arguments.out, peaks.environment, arguments.again)
-            print(
-                f"{num - len(benchmarks)} of {num} have results here already, {len(benchmarks)} to do"
-            )
+            done = total - len(benchmarks)
+            print(f"{done} of {total} have results here already, {len(benchmarks)} to do")
         keep = (lambda record: None) if plan.quick else lambda r: records.write(arguments.out, r)
         measure = lambda benchmark: measuring.measure(benchmark, plan, peaks, start, known)
         failed = run_all(benchmarks, measure, keep, arguments.minutes)
