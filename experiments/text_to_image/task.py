@@ -84,6 +84,11 @@ def validate(config: Config) -> None:
         )
     require_at_least(0, config, "beta", "guidance")
     require_positive(config, "learning_rate")
+    require(
+        config.warmup_steps == 0 or config.warmup_steps < _num_tokenizer(config),
+        f"warmup_steps must be less than the {_num_tokenizer(config)} steps of the autoencoder"
+        f" (autoencoder_share of num_steps), got {config.warmup_steps}",
+    )
 
 
 def _dataset(settings: SettingsView) -> data.Dataset:

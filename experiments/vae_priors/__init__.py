@@ -56,14 +56,13 @@ class Config(vae.VaeConfig):
     """Priors of a VAE, by test likelihood and surgery."""
 
     prior: tuple[Prior, ...] = (
-        """Priors on z, each an arm (dgm_jax.priors.PRIORS)."""
         "standard_normal",
         "mixture",
         "vamp",
         "coupling_flow",
         "autoregressive_flow",
     )
-    """Arms."""
+    """Priors on z, each an arm (dgm_jax.priors.PRIORS)."""
     num_components: int = 200
     """Components of the mixture prior, and pseudo-inputs of the VampPrior."""
     bound: Bound = "analytic"

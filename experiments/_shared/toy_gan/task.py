@@ -29,7 +29,12 @@ def validate(config: ToyGanConfig) -> None:
     """
     lookup(PROTOCOLS, config.protocol, "protocol")
     for name in config.method:
-        lookup(METHODS, name, "method")
+        unrolling = lookup(METHODS, name, "method").unrolling
+        core.require(
+            not unrolling or config.optimizer != "lion",
+            f"{name} differentiates the discriminator's updates, and those of lion, which are signs,"
+            " have no derivative: choose another optimizer",
+        )
     if config.loss:
         lookup(LOSSES, config.loss, "GAN loss")
     core.require_at_least(1, config, "num_eval", "batch_size")
@@ -127,8 +132,9 @@ def _algorithm(
     # Adam has no derivative at a second moment of zero.
     eps_root = 1e-16 if method.unrolling else 0.0
     own = functools.partial(optimizer_of, config, hyper, b1=protocol.b1, b2=protocol.b2)
+    num_updates = game.players["discriminator"].num_updates
     optimizers = {
-        "discriminator": own(rate, eps_root=eps_root),
+        "discriminator": own(rate, eps_root=eps_root, num_updates=num_updates),
         "generator": own(rate * ratio),
     }
     name = method.dynamics or protocol.dynamics
