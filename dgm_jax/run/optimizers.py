@@ -28,8 +28,9 @@ def optimizer_of(
         learning_rate: the player's, at its peak; may be traced.
         name: the experiment's own optimizer, of `training.OPTIMIZERS`.
         schedule: its own schedule, of `training.SCHEDULES`; None for a plain number.
-        b1: its own decay of the mean of gradients; None for the optimizer's default.
-        b2: its own decay of the mean of squared gradients; None for the optimizer's default.
+        b1: its own decay of the mean of gradients; None for the optimizer's default. A chosen
+            optimizer that has none ignores it: `OPTIMIZER_READ_WHERE` says where it is read.
+        b2: the same of squared gradients.
         eps_root: as of `training.optimizer`.
         num_updates: updates of the player in a step.
         num_steps: steps after which the player's rate is zero; None for all of the run.
@@ -41,6 +42,11 @@ def optimizer_of(
         name = config.optimizer
         b1 = None
         b2 = None
+    decays = {
+        decay: own if hyper[decay] is None else hyper[decay]
+        for decay, own in (("b1", b1), ("b2", b2))
+        if getattr(lookup(training.OPTIMIZERS, name, "optimizer"), decay) is not None
+    }
     scheduled = schedule if config.schedule == "auto" else config.schedule
     if scheduled is not None or config.warmup_steps:
         learning_rate = training.learning_rate(
@@ -52,8 +58,7 @@ def optimizer_of(
     return training.optimizer(
         name,
         learning_rate,
-        b1=b1 if hyper["b1"] is None else hyper["b1"],
-        b2=b2 if hyper["b2"] is None else hyper["b2"],
+        **decays,
         weight_decay=hyper["weight_decay"],
         clip_norm=hyper["clip_norm"],
         eps_root=eps_root,

@@ -13,8 +13,7 @@ class StudyConfig:
     twenty in all. They are a run's identity: one with other values is another run."""
 
     seed: int = 0
-    """Root of all randomness, 0 to 2**32 - 1: seed i of the run has the key fold_in(seed,
-    i)."""
+    """Root of all randomness, 0 to 2**32 - 1. Seed i of the run uses fold_in(seed, i)."""
     num_seeds: int = 5
     """Independent repetitions, trained at once; the report's intervals are over them."""
     num_steps: int = 10_000

@@ -115,6 +115,23 @@ def test_optimizers_are_cells_of_a_grid(installed, tmp_path):
     assert len(set(summary_of(tmp_path / "a")["final_params_sha256"].values())) == 3
 
 
+def test_a_cell_ignores_a_decay_that_its_optimizer_lacks(tmp_path):
+    """And the run says so; the values of another cell are those of momentum, by hand."""
+    grid = {"optimizer": ("sgd", "momentum"), "b1": (0.5, 0.8)}
+    assert run(tmp_path / "a", "--num_steps", "20", experiment=chosen(), grid=grid) == 0
+    summary = summary_of(tmp_path / "a")
+    for decay in grid["b1"]:
+        arms_of = {name: f"plain, optimizer={name}, b1={decay}/w" for name in grid["optimizer"]}
+        found = {n: summary["metrics"][arm]["per_seed"][0] for n, arm in arms_of.items()}
+        assert found["sgd"] == pytest.approx(by_hand(20), abs=1e-5)
+        w, velocity = tiny_game.first_number(0), 0.0
+        for mean in tiny_game.batch_means(0, 20):
+            velocity = decay * velocity + w - mean
+            w -= RATE * velocity
+        assert found["momentum"] == pytest.approx(w, abs=1e-4)
+    assert any("these settings made no difference" in note for note in summary["notes"])
+
+
 # Folders of before there were these settings.
 
 

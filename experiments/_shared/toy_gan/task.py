@@ -32,8 +32,8 @@ def validate(config: ToyGanConfig) -> None:
         unrolling = lookup(METHODS, name, "method").unrolling
         core.require(
             not unrolling or config.optimizer != "lion",
-            f"{name} differentiates the discriminator's updates, and those of lion, which are signs,"
-            " have no derivative: choose another optimizer",
+            f"{name} differentiates the discriminator's updates, and those of lion, which are"
+            " signs, have no derivative: choose another optimizer",
         )
     if config.loss:
         lookup(LOSSES, config.loss, "GAN loss")
