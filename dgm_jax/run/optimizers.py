@@ -45,7 +45,7 @@ def optimizer_of(
     decays = {
         decay: own if hyper[decay] is None else hyper[decay]
         for decay, own in (("b1", b1), ("b2", b2))
-        if getattr(lookup(training.OPTIMIZERS, name, "optimizer"), decay) is not None
+        if getattr(training.OPTIMIZERS[name], decay) is not None
     }
     scheduled = schedule if config.schedule == "auto" else config.schedule
     if scheduled is not None or config.warmup_steps:

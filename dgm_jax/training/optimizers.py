@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax.core import Array, lookup, require
+from dgm_jax.core import Array, Registry, require
 
 Number = float | Array
 Optimizer = optax.GradientTransformationExtraArgs
@@ -31,20 +31,23 @@ def _adam(b1, b2, eps_root):
     return optax.scale_by_adam(b1, b2, eps_root=eps_root)
 
 
-OPTIMIZERS = {
-    "sgd": Rule(lambda b1, b2, eps_root: optax.identity(), None, None),
-    "momentum": Rule(lambda b1, b2, eps_root: optax.trace(b1), 0.9, None),
-    "rmsprop": Rule(lambda b1, b2, eps_root: optax.scale_by_rms(b2), None, 0.9),
-    "adam": Rule(_adam, 0.9, 0.999),
-    "adamw": Rule(_adam, 0.9, 0.999),
-    "nadam": Rule(
-        lambda b1, b2, eps_root: optax.scale_by_adam(b1, b2, eps_root=eps_root, nesterov=True),
-        0.9,
-        0.999,
-    ),
-    "adabelief": Rule(lambda b1, b2, eps_root: optax.scale_by_belief(b1, b2), 0.9, 0.999),
-    "lion": Rule(lambda b1, b2, eps_root: optax.scale_by_lion(b1, b2), 0.9, 0.99),
-}
+OPTIMIZERS: Registry[Rule] = Registry(
+    "optimizer",
+    {
+        "sgd": Rule(lambda b1, b2, eps_root: optax.identity(), None, None),
+        "momentum": Rule(lambda b1, b2, eps_root: optax.trace(b1), 0.9, None),
+        "rmsprop": Rule(lambda b1, b2, eps_root: optax.scale_by_rms(b2), None, 0.9),
+        "adam": Rule(_adam, 0.9, 0.999),
+        "adamw": Rule(_adam, 0.9, 0.999),
+        "nadam": Rule(
+            lambda b1, b2, eps_root: optax.scale_by_adam(b1, b2, eps_root=eps_root, nesterov=True),
+            0.9,
+            0.999,
+        ),
+        "adabelief": Rule(lambda b1, b2, eps_root: optax.scale_by_belief(b1, b2), 0.9, 0.999),
+        "lion": Rule(lambda b1, b2, eps_root: optax.scale_by_lion(b1, b2), 0.9, 0.99),
+    },
+)
 
 
 def optimizer(
@@ -82,7 +85,7 @@ def optimizer(
     Raises:
         ConfigError: for another name, or for `b1` or `b2` of an optimizer that has none.
     """
-    rule = lookup(OPTIMIZERS, name, "optimizer")
+    rule = OPTIMIZERS[name]
     require(b1 is None or rule.b1 is not None, f"{name} keeps no mean of gradients: leave out b1")
     require(
         b2 is None or rule.b2 is not None,

@@ -2,13 +2,16 @@
 
 import optax
 
-from dgm_jax.core import Array, lookup, require
+from dgm_jax.core import Array, Registry, require
 
-SCHEDULES = {
-    "constant": lambda peak, num_steps: optax.constant_schedule(peak),
-    "cosine": lambda peak, num_steps: optax.cosine_decay_schedule(peak, num_steps),
-    "linear": lambda peak, num_steps: optax.linear_schedule(peak, 0.0, num_steps),
-}
+SCHEDULES = Registry(
+    "schedule",
+    {
+        "constant": lambda peak, num_steps: optax.constant_schedule(peak),
+        "cosine": lambda peak, num_steps: optax.cosine_decay_schedule(peak, num_steps),
+        "linear": lambda peak, num_steps: optax.linear_schedule(peak, 0.0, num_steps),
+    },
+)
 
 
 def learning_rate(
@@ -32,7 +35,7 @@ def learning_rate(
     Raises:
         ConfigError: for another name, or if the warm-up is as long as the schedule or longer.
     """
-    schedule = lookup(SCHEDULES, name, "schedule")
+    schedule = SCHEDULES[name]
     require(
         warmup_steps == 0 or 0 < warmup_steps < num_steps,
         f"warmup_steps must be at least 0 and less than {num_steps}, the steps of the schedule,"
