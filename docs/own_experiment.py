@@ -15,26 +15,26 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from dgm_jax import core, evaluation, models, networks, plotting, training
 from dgm_jax.objectives import gan
-from dgm_jax.run import Experiment, Inputs, StudyConfig, main
+from dgm_jax.run import Experiment, Inputs, OptimizerConfig, main, optimizer_of
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE
 
 LATENT_SIZE = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(OptimizerConfig):
     """A GAN on points: how near do its samples come?"""
 
     num_steps: int = 3_000
     file: str = ""
     """An npy file of float32 [N, D]; by default two moons of 2,000 points."""
     width: int = 64
-    """Of both hidden layers of both networks."""
+    """Width of both hidden layers of both networks."""
     learning_rate: float = 1e-3
-    """Adam's, of both players."""
+    """Learning rate of both players."""
 
 
 def load(settings: Config, needed) -> Inputs:
@@ -91,8 +91,10 @@ def build(config: Config, hyper, inputs: Inputs) -> core.Task:
         distance = evaluation.sliced_wasserstein(key_directions, real=real, fake=samples)
         return {"sliced_wasserstein": distance, "samples": samples}
 
-    optimizers = {name: optax.adam(hyper["learning_rate"], 0.5) for name in game.players}
-    rule = functools.partial(training.alternating, game.players, optimizers)
+    # Adam with b1 = 0.5, unless --optimizer, --weight_decay, ... say otherwise. Any optimizer of
+    # optax would do, but without those flags.
+    optimizer = optimizer_of(config, hyper, hyper["learning_rate"], b1=0.5)
+    rule = functools.partial(training.alternating, game.players, optimizer)
     return core.Task(game.init, draw, rule, evaluate)
 
 
@@ -110,7 +112,8 @@ def plots(results, inputs: Inputs) -> dict:
 EXPERIMENT = Experiment(
     name="own_experiment",
     config=Config,
-    sweepable=("learning_rate",),
+    sweepable=("learning_rate", *OPTIMIZER_SWEEPABLE),
+    read_where=OPTIMIZER_READ_WHERE,
     data_settings=("file",),
     headline=("sliced_wasserstein",),
     explanations={"sliced_wasserstein": "Sliced 2-Wasserstein distance to the points; 0 is best."},

@@ -114,10 +114,11 @@ def test_the_changelog_lists_versions_and_kinds_of_change():
 
 
 def looks_like_a_path(word):
-    """`core/types.py`, `tests/` or `LICENSE`; not a folder of a run."""
+    """`core/types.py`, `tests/` or `LICENSE`; not a folder of a run, not `FOLDER/name`."""
     if not re.fullmatch(r"[\w.\-]+(/[\w.\-]+)*/?", word):
         return False
-    if word.split("/")[0] in (*FOLDERS, "runs"):
+    first, *rest = word.split("/")
+    if first in (*FOLDERS, "runs") or (first.isupper() and rest):
         return False
     return "/" in word or word.endswith(PATH_ENDINGS) or word in ("LICENSE", "Makefile")
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dgm_jax.run.experiment import ArmResult, Experiment, Inputs, Need
     from dgm_jax.run.loading import Trained, load
-    from dgm_jax.run.settings import LaunchConfig, StudyConfig
+    from dgm_jax.run.optimizers import optimizer_of
+    from dgm_jax.run.settings import LaunchConfig, OptimizerConfig, StudyConfig
     from dgm_jax.run.start import check, main
 
 _HOME = {
@@ -22,11 +23,13 @@ _HOME = {
     "Inputs": "experiment",
     "LaunchConfig": "settings",
     "Need": "experiment",
+    "OptimizerConfig": "settings",
     "StudyConfig": "settings",
     "Trained": "loading",
     "check": "start",
     "load": "loading",
     "main": "start",
+    "optimizer_of": "optimizers",
 }
 _GONE = {
     "Data": "it is Inputs now (dataset -> context)",
@@ -53,11 +56,13 @@ __all__ = [
     "Inputs",
     "LaunchConfig",
     "Need",
+    "OptimizerConfig",
     "StudyConfig",
     "Trained",
     "check",
     "load",
     "main",
+    "optimizer_of",
 ]
 
 

@@ -10,8 +10,9 @@ import math
 from typing import Any, NamedTuple
 
 from dgm_jax.core import did_you_mean, require
+from dgm_jax.run import optimizers
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import StudyConfig, names_of
+from dgm_jax.run.settings import OptimizerConfig, StudyConfig, names_of
 
 
 class Arm(NamedTuple):
@@ -71,6 +72,8 @@ def validate(
     for cell in (Arm("", config), *arms(experiment, config, grid)):
         _require_numbers(cell.config)
     for cell in arms(experiment, config, grid):
+        if isinstance(cell.config, OptimizerConfig):
+            optimizers.validate(cell.config)
         experiment.functions.validate(cell.config)
 
 

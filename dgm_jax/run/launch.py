@@ -27,7 +27,7 @@ from dgm_jax.run.models import criterion
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.outcomes import ArmOutcome
 from dgm_jax.run.profile import Profile
-from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig
+from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, as_recorded
 from dgm_jax.run.tracking import Tracking, tracked
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import CONFIG, METRICS, read_environment, read_summary
@@ -73,7 +73,7 @@ class Job(NamedTuple):
     def settings(self) -> dict:
         """Returns the settings as config.json has them."""
         grid = {"grid": {k: list(v) for k, v in self.grid.items()}} if self.grid else {}
-        return dataclasses.asdict(self.config) | grid
+        return as_recorded(self.config) | grid
 
     def inputs(self, progress: Progress) -> Inputs:
         """Loads the data of all cells; runs of other experiments that it needs come first."""
@@ -275,7 +275,7 @@ def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
     rate = clock.seed_steps / clock.train_seconds if clock.train_seconds else None
     return {
         "experiment": run.experiment.name,
-        "config": dataclasses.asdict(config),
+        "config": as_recorded(config),
         "arms": list(metrics),
         "num_seeds": config.num_seeds,
         "num_steps": config.num_steps,

@@ -3,7 +3,6 @@
 Markdown with a YAML header, as model hubs read it.
 """
 
-import dataclasses
 import html
 import json
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from dgm_jax.core import json_values
 from dgm_jax.report import text
 from dgm_jax.report.summaries import nested
 from dgm_jax.run.loading import Trained
+from dgm_jax.run.settings import as_recorded
 from dgm_jax.store.reading import PathLike, read_config, read_summary
 
 USE = """```python
@@ -38,7 +38,7 @@ def model_card(folder: PathLike, trained: Trained, about: Mapping[str, Any], lic
         Markdown.
     """
     head = {"license": license, "library_name": "dgm_jax", "tags": ["jax", "stablehlo"]}
-    settings = json_values.plain(dataclasses.asdict(trained.config), "settings")
+    settings = json_values.plain(as_recorded(trained.config), "settings")
     samples = about["samples"]
     program = (
         f"The program was made by JAX {about['jax']} (calling convention"

@@ -3,7 +3,6 @@
 For each arm these are the last one and, if asked for, the best by a metric, both for all seeds.
 """
 
-import dataclasses
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +21,7 @@ from dgm_jax.core import (
     require,
 )
 from dgm_jax.run.cells import Arm, Group
+from dgm_jax.run.settings import as_recorded
 from dgm_jax.store import records, weights
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import read_environment
@@ -60,7 +60,7 @@ def identity_of(experiment: str, arm: Arm) -> dict[str, Any]:
     Returns:
         A dictionary of JSON values.
     """
-    settings = json_values.plain(dataclasses.asdict(arm.config), "settings")
+    settings = json_values.plain(as_recorded(arm.config), "settings")
     return {"experiment": experiment, "arm": arm.name, "settings": settings}
 
 

@@ -1,6 +1,5 @@
 """A run as its folder records it: its experiment, its settings and how it was launched."""
 
-import dataclasses
 import pathlib
 import typing
 from typing import Any, NamedTuple
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 from dgm_jax.core import ConfigError, RunDirectoryError, lookup, require
 from dgm_jax.run import catalogue
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import LaunchConfig, StudyConfig, names_of
+from dgm_jax.run.settings import LaunchConfig, StudyConfig, may_lack, names_of
 from dgm_jax.store.reading import CONFIG, PathLike, read_config, read_environment
 from dgm_jax.terminal import signals
 
@@ -127,7 +126,7 @@ def _settings(file: pathlib.Path, kind: type, values: dict[str, Any]) -> Any:
     require(
         not unknown, f"{file} has settings that {kind.__name__} lacks: {unknown}", RunDirectoryError
     )
-    missing = sorted(field.name for field in dataclasses.fields(kind) if field.name not in values)
+    missing = sorted(set(known) - set(values) - set(may_lack(kind)))
     require(not missing, f"{file} lacks settings: {missing}", RunDirectoryError)
     typed: dict[str, Any] = {name: _typed(value, hints[name]) for name, value in values.items()}
     return kind(**typed)

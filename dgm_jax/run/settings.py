@@ -14,13 +14,53 @@ class StudyConfig:
     twenty in all. They are a run's identity: one with other values is another run."""
 
     seed: int = 0
-    """Root of all randomness; seed i of the run uses fold_in(seed, i)."""
+    """Root of all randomness, 0 to 2**32 - 1. Seed i of the run uses fold_in(seed, i)."""
     num_seeds: int = 5
-    """Seeds trained at once."""
+    """Independent repetitions, trained at once; the report's intervals are over them."""
     num_steps: int = 10_000
-    """Training steps."""
+    """Training steps of each seed."""
     log_every: int = 500
-    """Steps between two rows of metrics.jsonl; evaluation and checkpoint happen there too."""
+    """Steps between two evaluations; each writes a row of metrics.jsonl and a checkpoint."""
+
+
+Optimizer = Literal["sgd", "momentum", "rmsprop", "adam", "adamw", "nadam", "adabelief", "lion"]
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig(StudyConfig):
+    """Settings of an experiment whose optimizers may be chosen (`run.optimizer_of`).
+
+    The defaults are the experiment's own optimizers, without weight decay and clipping.
+    """
+
+    optimizer: Literal["auto", Optimizer] = "auto"
+    """Optimizer of every player; auto is the one that the experiment was made with, with its own
+    b1 and b2. Learning rates stay as they are: another optimizer may need another."""
+    b1: float | None = None
+    """Decay of the mean of gradients, in [0, 1): Adam's b1, or momentum. None for the experiment's
+    (auto) or the optimizer's usual one (0.9)."""
+    b2: float | None = None
+    """Decay of the mean of squared gradients, in [0, 1): Adam's b2. None for the experiment's
+    (auto) or the optimizer's usual one (0.999; rmsprop 0.9, lion 0.99)."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay, as AdamW's: an update also subtracts learning rate x weight_decay x
+    parameter, from all parameters; adam with it is adamw. 0 for none."""
+    clip_norm: float = 0.0
+    """Largest Euclidean norm of a player's gradient, which is scaled down to it; 0 for no limit."""
+    schedule: Literal["auto", Schedule] = "auto"
+    """Learning rate after the warm-up: constant, or falling to zero at the last step, linear or
+    along a cosine; auto is the experiment's own."""
+    warmup_steps: int = 0
+    """First steps, in which the learning rate rises linearly from zero; 0 for none."""
+
+
+# What a grid may sweep in one program, and which optimizers read b1 and b2.
+OPTIMIZER_SWEEPABLE = ("b1", "b2", "weight_decay", "clip_norm")
+OPTIMIZER_READ_WHERE = {
+    "b1": {"optimizer": ("auto", "momentum", "adam", "adamw", "nadam", "adabelief", "lion")},
+    "b2": {"optimizer": ("auto", "rmsprop", "adam", "adamw", "nadam", "adabelief", "lion")},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +105,44 @@ def names_of(config: Any) -> tuple[str, ...]:
         Names.
     """
     return tuple(field.name for field in dataclasses.fields(config))
+
+
+def as_recorded(config: StudyConfig) -> dict[str, Any]:
+    """The settings as files of a run have them.
+
+    Settings of the optimizer were added when there were run folders already. They are recorded
+    where they differ from their defaults, which are what all runs had before, so that folders of
+    both kinds say the same of the same run.
+
+    Args:
+        config: a configuration.
+
+    Returns:
+        {setting: value}.
+    """
+    lacking = may_lack(type(config))
+    return {
+        name: value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in lacking or value != lacking[name]
+    }
+
+
+def may_lack(kind: type) -> dict[str, Any]:
+    """The settings that files of a run lack if they have their defaults.
+
+    Args:
+        kind: the class of the settings.
+
+    Returns:
+        {setting: default}.
+    """
+    if not issubclass(kind, OptimizerConfig):
+        return {}
+    of_all = names_of(StudyConfig)
+    usual = {f.name: f.default for f in dataclasses.fields(OptimizerConfig) if f.name not in of_all}
+    own = {field.name: field.default for field in dataclasses.fields(kind)}
+    return {name: default for name, default in usual.items() if own[name] == default}
 
 
 class SettingsView:

@@ -5,24 +5,26 @@ from dgm_jax.training.averaging import average_of, averaged, with_average
 from dgm_jax.training.game import look_ahead, move
 from dgm_jax.training.gathering import gathering_moments
 from dgm_jax.training.loop import Chunk, advance_lane, lane_program, run
+from dgm_jax.training.optimizers import OPTIMIZERS, Optimizer, optimizer
 from dgm_jax.training.parts import in_parts
-from dgm_jax.training.players import alternating, consensus, extragradient, optimistic, simultaneous
+from dgm_jax.training.players import (
+    DYNAMICS,
+    alternating,
+    consensus,
+    extragradient,
+    optimistic,
+    simultaneous,
+)
 from dgm_jax.training.schedules import SCHEDULES, learning_rate
 from dgm_jax.training.setup import Game, make_game
 
-DYNAMICS = {
-    "alternating": alternating,
-    "consensus": consensus,
-    "extragradient": extragradient,
-    "optimistic": optimistic,
-    "simultaneous": simultaneous,
-}
-
 __all__ = [
     "DYNAMICS",
+    "OPTIMIZERS",
     "SCHEDULES",
     "Chunk",
     "Game",
+    "Optimizer",
     "TrainResult",
     "advance_lane",
     "alternating",
@@ -38,6 +40,7 @@ __all__ = [
     "make_game",
     "move",
     "optimistic",
+    "optimizer",
     "run",
     "simultaneous",
     "train",

@@ -25,6 +25,7 @@ from dgm_jax.core import (
     require,
 )
 from dgm_jax.core.types import AlgorithmStep
+from dgm_jax.training.reports import kinds
 from dgm_jax.training.setup import Game, parts_of
 
 # split(key)[i] equals fold_in(key, i), so the keys of virtual updates are folded with this first.
@@ -156,9 +157,9 @@ def _loss(name: str, player: Player, *arguments: Any) -> tuple[Array, Aux]:
     """The player's loss with its `Aux`; ConfigError if it returns anything else."""
     result = player.loss(*arguments)
     fits = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Aux)
-    kind = [type(x).__name__ for x in result] if type(result) is tuple else type(result).__name__
     require(
-        fits, f"player {name!r}: the loss must return (scalar, Aux(state, metrics)), got {kind}"
+        fits,
+        f"player {name!r}: the loss must return (scalar, Aux(state, metrics)), got {kinds(result)}",
     )
     require(
         jnp.shape(result[0]) == (),

@@ -35,6 +35,7 @@ from dgm_jax.core import (
     Metrics,
     Params,
     PyTree,
+    Registry,
     Replica,
     StepInfo,
     TrainState,
@@ -278,3 +279,15 @@ def _advance(
         loss = loss_of_parts(game, name, train_state, batch, keys[name])
         moved = apply(game, name, moved, player_move, value_of_parts(game, loss))
     return moved._replace(step=train_state.step + 1), step_info(moves)
+
+
+DYNAMICS = Registry(
+    "dynamics",
+    {
+        "alternating": alternating,
+        "consensus": consensus,
+        "extragradient": extragradient,
+        "optimistic": optimistic,
+        "simultaneous": simultaneous,
+    },
+)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dgm_jax.core import Metrics, StepInfo, TrainState, require
+from dgm_jax.core import Metrics, StepInfo, TrainState, described, require
 
 LOSS = "loss"  # the name of a player's loss among its metrics
 
@@ -52,14 +52,14 @@ def recorded(info: StepInfo) -> Metrics:
 
 
 def kinds(value: Any) -> str:
-    """Name a value's type, for messages; for a tuple, those of its items.
+    """Describe a value for messages; for a tuple, its items.
 
     Args:
         value: any value.
 
     Returns:
-        The name.
+        Dtype and shape of an array, the type of most other things (`core.described`).
     """
     if type(value) is tuple:
-        return f"({', '.join(type(item).__name__ for item in value)})"
-    return type(value).__name__
+        return f"({', '.join(map(described, value))})"
+    return described(value)

@@ -30,24 +30,26 @@ import dataclasses
 from typing import Literal
 
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(OptimizerConfig):
     """VAE and AVB on four points, side by side."""
 
     model: tuple[Literal["vae", "avb"], ...] = ("vae", "avb")
-    """Arms: vae (Gaussian posteriors) and avb (implicit posteriors)."""
+    """Arms: vae (Gaussian posteriors) and avb (adversarial variational Bayes, implicit
+    posteriors)."""
     preset: Literal["fast", "paper"] = "fast"
-    """fast (high learning rates) or paper (for an accelerator: give --num_steps 100000)."""
+    """Learning rates, schedule and batch size: fast, or those of the paper, which need an
+    accelerator and --num_steps 100000."""
     num_seeds: int = 8
     num_steps: int = 3_000
     log_every: int = 1_000
     num_critic_updates: int = 2
-    """Of AVB, in a step, each on fresh draws."""
+    """Critic updates in a step of AVB, each on fresh draws."""
     critic_width: int = 256
-    """Of the critic's residual blocks."""
+    """Width of the critic's residual blocks."""
 
 
 EXPERIMENT = Experiment(
@@ -55,6 +57,7 @@ EXPERIMENT = Experiment(
     chapter="Implicit posteriors",
     config=Config,
     task=f"{__name__}.task",
+    sweepable=OPTIMIZER_SWEEPABLE,
     headline=(
         "log_likelihood",
         "reconstruction_error",
@@ -90,5 +93,8 @@ EXPERIMENT = Experiment(
         "outside": "Share of posterior draws beyond [-8, 8]^2.",
     },
     arm_field="model",
-    read_where=dict.fromkeys(("num_critic_updates", "critic_width"), {"model": ("avb",)}),
+    read_where={
+        **OPTIMIZER_READ_WHERE,
+        **dict.fromkeys(("num_critic_updates", "critic_width"), {"model": ("avb",)}),
+    },
 )

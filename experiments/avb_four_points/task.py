@@ -5,7 +5,6 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
-import optax
 
 from dgm_jax import priors, training
 from dgm_jax.core import Model, Task, lookup, require_at_least, require_at_most
@@ -16,7 +15,7 @@ from dgm_jax.models import AdversarialVae, Vae
 from dgm_jax.models import adversarial_variational_bayes as avb_recipe
 from dgm_jax.models import vae as vae_recipe
 from dgm_jax.networks import MLP, NoiseEncoder, ResidualCritic, from_flax, reshaped
-from dgm_jax.run import Inputs
+from dgm_jax.run import Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "load", "model", "plots", "references", "snapshots", "validate"]
@@ -150,12 +149,17 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
 
     if isinstance(recipe, Vae):
         evaluate = functools.partial(evaluate_vae, recipe)
-        rate = training.learning_rate(preset.vae_schedule, preset.vae_rate, config.num_steps)
-        optimizers = {"vae": optax.adam(rate)}
+        own = optimizer_of(config, hyper, preset.vae_rate, schedule=preset.vae_schedule)
+        optimizers = {"vae": own}
     else:
         evaluate = functools.partial(evaluate_avb, recipe)
         rates = {"vae": preset.rate, "critic": preset.critic_rate}
-        optimizers = {name: optax.adam(rate, preset.b1) for name, rate in rates.items()}
+        optimizers = {
+            name: optimizer_of(
+                config, hyper, rate, b1=preset.b1, num_updates=game.players[name].num_updates
+            )
+            for name, rate in rates.items()
+        }
     algorithm = functools.partial(training.alternating, game.players, optimizers)
     return Task(game.init, draw, algorithm, evaluate)
 

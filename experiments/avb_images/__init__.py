@@ -31,6 +31,7 @@ from typing import Literal
 
 from dgm_jax.experiments._shared import vae
 from dgm_jax.run.experiment import Experiment
+from dgm_jax.run.settings import OPTIMIZER_SWEEPABLE
 
 Model = Literal["vae", "avb", "avb_adaptive_contrast"]
 
@@ -40,25 +41,28 @@ class Config(vae.VaeConfig):
     """AVB, with and without adaptive contrast, and a VAE."""
 
     model: tuple[Model, ...] = typing.get_args(Model)
-    """Arms."""
+    """Arms: a VAE with Gaussian posteriors, and adversarial variational Bayes (implicit
+    posteriors) without and with adaptive contrast."""
     latent_size: int = 8
     """Dimensions of z."""
     noise_size: int = 32
-    """Standard normal numbers for one draw of an implicit posterior; a multiple of 8."""
+    """Standard normal numbers that the encoder turns into one draw of z; a multiple of 8."""
     num_steps: int = 5_000
     log_every: int = 1_250
     learning_rate: float = 5e-4
-    """Of encoder and decoder, Adam with b1 = .5, falling to zero along a cosine."""
+    """Learning rate of encoder and decoder at the start; by default it falls to zero along a
+    cosine. The experiment's Adam has b1 = 0.5."""
     critic_rate: float = 1e-3
-    """Of the critic, the same way."""
+    """Learning rate of the critic at the start; it falls in the same way."""
     num_critic_updates: int = 1
     """Critic updates in a step, each on fresh draws."""
     num_ais: int = 100
-    """Test images behind the bound and annealed importance sampling."""
+    """Test images whose log p(x) is estimated by annealed importance sampling, and compared
+    with the bound."""
     ais_steps: int = 300
-    """Distributions of the annealing."""
+    """Intermediate distributions of the annealing: more are slower and tighter."""
     num_chains: int = 8
-    """Chains of the annealing for each image."""
+    """Annealing chains for each image."""
 
 
 EXPERIMENT = Experiment(
@@ -66,7 +70,7 @@ EXPERIMENT = Experiment(
     chapter="Implicit posteriors",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("learning_rate", "critic_rate"),
+    sweepable=("learning_rate", "critic_rate", *OPTIMIZER_SWEEPABLE),
     data_settings=(*vae.DATA_SETTINGS, "num_ais"),
     headline=("adversarial_bound", "annealed_log_prob", "gap", "alarm", "claimed_elbo", "test_kl"),
     better={"adversarial_bound": "higher", "annealed_log_prob": "higher", "alarm": "lower"},

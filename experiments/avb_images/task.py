@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from dgm_jax import data, likelihood, priors, training
 from dgm_jax.core import (
@@ -35,7 +34,7 @@ from dgm_jax.models import avb_terms as adversarial_terms
 from dgm_jax.models import vae as vae_recipe
 from dgm_jax.models.latent import terms
 from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
-from dgm_jax.run import Inputs
+from dgm_jax.run import Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "load", "model", "plots", "resolve", "validate"]
@@ -126,13 +125,11 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     """
     recipe = _recipe(config, inputs.identity)
     game = model(config, hyper, inputs.identity)
-    rate = functools.partial(training.learning_rate, "cosine")
-    optimizers = {"vae": optax.adam(rate(hyper["learning_rate"], config.num_steps), b1=0.5)}
+    own = functools.partial(optimizer_of, config, hyper, schedule="cosine", b1=0.5)
+    optimizers = {"vae": own(hyper["learning_rate"])}
     coupling = None
     if isinstance(recipe, AdversarialVae):
-        # A schedule counts a player's own updates.
-        critic_rate = rate(hyper["critic_rate"], config.num_steps * config.num_critic_updates)
-        optimizers["critic"] = optax.adam(critic_rate, b1=0.5)
+        optimizers["critic"] = own(hyper["critic_rate"], num_updates=config.num_critic_updates)
         coupling = AVB_BATCH_COUPLING if recipe.adaptive_contrast else None
     algorithm = functools.partial(training.alternating, game.players, optimizers)
     bound = terms if isinstance(recipe, Vae) else adversarial_terms

@@ -35,7 +35,7 @@ import typing
 from typing import Literal
 
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
 ArmName = Literal[
     "rosenbrock/mean_field",
@@ -54,31 +54,35 @@ ArmName = Literal[
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(OptimizerConfig):
     """Gaussians and an implicit sampler on known posteriors."""
 
     arm: tuple[ArmName, ...] = typing.get_args(ArmName)[:9]
-    """POSTERIOR/FAMILY; all but those of eight_schools_signed."""
+    """POSTERIOR/FAMILY, each an arm: a known posterior, and what approximates it: a Gaussian
+    (mean_field, full_rank) or an implicit sampler (avb). By default all but
+    eight_schools_signed."""
     num_seeds: int = 3
     num_steps: int = 4_000
     log_every: int = 2_000
     batch_size: int = 256
-    """Draws of q in one update."""
+    """Draws of the approximation in an update."""
     gaussian_learning_rate: float = 2e-2
-    """Of the Gaussians, Adam; all learning rates fall to zero along a cosine."""
+    """Learning rate of the Gaussians at the start; by default all rates fall to zero along a
+    cosine."""
     learning_rate: float = 5e-4
-    """Of the sampler, Adam with b1 = .5."""
+    """Learning rate of the sampler at the start. The experiment's Adam has b1 = 0.5 for sampler
+    and critic."""
     critic_learning_rate: float = 2e-3
-    """Of the critic, Adam with b1 = .5."""
+    """Learning rate of the critic at the start."""
     num_critic_updates: int = 2
     """Critic updates in a step, each on fresh draws."""
     noise_size: int = 64
-    """Standard normal numbers for one draw of the sampler. With few of them its draws lie near a
-    thin sheet, which the critic takes for spread: eight schools end too wide."""
+    """Standard normal numbers that the sampler turns into one draw. With few of them the draws
+    lie near a thin sheet, which the critic takes for spread: eight schools end too wide."""
     hidden: tuple[int, ...] = (128, 128)
     """Widths of the sampler's hidden layers."""
     critic_width: int = 64
-    """Of the critic's residual blocks."""
+    """Width of the critic's residual blocks."""
     critic_blocks: int = 2
     """Residual blocks of the critic."""
 
@@ -98,7 +102,12 @@ EXPERIMENT = Experiment(
     chapter="Implicit posteriors",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("gaussian_learning_rate", "learning_rate", "critic_learning_rate"),
+    sweepable=(
+        "gaussian_learning_rate",
+        "learning_rate",
+        "critic_learning_rate",
+        *OPTIMIZER_SWEEPABLE,
+    ),
     data_settings=("arm",),
     headline=(
         "kl",
@@ -145,6 +154,7 @@ EXPERIMENT = Experiment(
     },
     arm_field="arm",
     read_where={
+        **OPTIMIZER_READ_WHERE,
         "gaussian_learning_rate": {"arm": ("*/mean_field", "*/full_rank")},
         **dict.fromkeys(OF_THE_SAMPLER, {"arm": ("*/avb",)}),
     },

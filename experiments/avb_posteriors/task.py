@@ -4,8 +4,6 @@ import functools
 import pathlib
 from typing import Any
 
-import optax
-
 from dgm_jax import training
 from dgm_jax.core import Model, Task, require, require_at_least, require_at_most, require_positive
 from dgm_jax.densities.posteriors import POSTERIORS
@@ -20,7 +18,7 @@ from dgm_jax.experiments.avb_posteriors.measure import (
 from dgm_jax.experiments.avb_posteriors.plots import plots, snapshots
 from dgm_jax.models.posterior_families import Family, gaussian_family, implicit_family
 from dgm_jax.networks import ResidualCritic, from_flax
-from dgm_jax.run import Inputs
+from dgm_jax.run import Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "load", "model", "plots", "snapshots", "validate"]
@@ -122,12 +120,17 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     rates = {"q": hyper["gaussian_learning_rate"]}
     if name == "avb":
         rates = {"q": hyper["learning_rate"], "critic": hyper["critic_learning_rate"]}
-    optimizers = {}
-    for player, rate in rates.items():
-        # A schedule counts the updates of its player.
-        num_updates = config.num_steps * game.players[player].num_updates
-        schedule = training.learning_rate("cosine", rate, num_updates)
-        optimizers[player] = optax.adam(schedule, b1=0.5 if name == "avb" else 0.9)
+    optimizers = {
+        player: optimizer_of(
+            config,
+            hyper,
+            rate,
+            schedule="cosine",
+            b1=0.5 if name == "avb" else None,
+            num_updates=game.players[player].num_updates,
+        )
+        for player, rate in rates.items()
+    }
 
     def evaluate(train_state, arrays, key):
         return evaluate_family(key, family, target, train_state.params, Truth(**arrays[posterior]))

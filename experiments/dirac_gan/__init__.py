@@ -45,15 +45,18 @@ ArmName = Literal[
 
 @dataclasses.dataclass(frozen=True)
 class Config(StudyConfig):
-    """Distances and spectra of the Dirac-GAN."""
+    """Distances and spectra of the Dirac-GAN. The theory is about plain gradient steps, so there is
+    no choice of optimizer or schedule: step_size is all."""
 
     arm: tuple[ArmName, ...] = typing.get_args(ArmName)
-    """Game and dynamics: gan, r1_1, wgan_clip_alternating, gan_consensus, ..."""
+    """GAME or GAME_DYNAMICS, each an arm: the loss or regularization of the two players, and
+    how they move if not at the same time (alternating, consensus, extragradient,
+    optimistic)."""
     num_seeds: int = 1
     num_steps: int = 500
     log_every: int = 250
     step_size: float = 0.2
-    """Of plain gradient descent, for both players."""
+    """Step size of both players' gradient descent."""
 
 
 EXPERIMENT = Experiment(

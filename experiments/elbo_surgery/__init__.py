@@ -32,6 +32,7 @@ import dataclasses
 
 from dgm_jax.experiments._shared import vae
 from dgm_jax.run.experiment import Experiment
+from dgm_jax.run.settings import OPTIMIZER_SWEEPABLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +40,13 @@ class Config(vae.VaeConfig):
     """ELBO surgery for several latent sizes."""
 
     latent: tuple[int, ...] = (2, 10, 50)
-    """Arms: numbers of latents."""
+    """Numbers of latent dimensions, each an arm."""
     num_steps: int = 10_000
     log_every: int = 2_500
     num_surgery: int = 0
-    """Training images in the surgery; 0 for all."""
+    """Training images over which the average KL is taken apart; 0 for all."""
     latent_size: int = 0
-    """Set by each arm: give latent."""
+    """Not used here: --latent has the sizes."""
 
 
 EXPERIMENT = Experiment(
@@ -53,7 +54,7 @@ EXPERIMENT = Experiment(
     chapter="Priors and ELBO surgery",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("learning_rate",),
+    sweepable=("learning_rate", *OPTIMIZER_SWEEPABLE),
     data_settings=(*vae.DATA_SETTINGS, "num_surgery"),
     headline=(
         "test_elbo",

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from dgm_jax import data, plotting, priors, sampling, training
 from dgm_jax.core import Key, Metrics, Model, Task, TrainState, chunked, require
@@ -19,7 +18,7 @@ from dgm_jax.experiments.elbo_surgery import Config
 from dgm_jax.models import posteriors, vae
 from dgm_jax.models.latent import log_prior, terms
 from dgm_jax.objectives import elbo_surgery
-from dgm_jax.run import ArmResult, Inputs
+from dgm_jax.run import ArmResult, Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 SHOWN = 2_000  # codes in the plot
@@ -85,8 +84,8 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     """
     recipe = study.recipe(config, inputs.identity, config.latent[0])
     game = model(config, hyper, inputs.identity)
-    rate = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
-    algorithm = functools.partial(training.alternating, game.players, {"vae": optax.adam(rate)})
+    optimizers = {"vae": optimizer_of(config, hyper, hyper["learning_rate"], schedule="cosine")}
+    algorithm = functools.partial(training.alternating, game.players, optimizers)
     draw = binary_images.draw_with_step(inputs, config.batch_size)
     evaluate_final = functools.partial(_evaluate_final, config, recipe)
     evaluate = functools.partial(_evaluate, recipe)

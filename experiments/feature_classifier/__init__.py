@@ -11,23 +11,24 @@ models/feature_classifier.safetensors in the run folder.
 import dataclasses
 
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(OptimizerConfig):
     """Train a small image classifier; its last hidden layer gives the features of image metrics."""
 
     data: str = "auto"
-    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
-    fashion_mnist, mnist_5k and digits."""
+    """Images by name: fashion_mnist, mnist, digits, ..., or the path of a folder
+    (dgm_jax.data.load); auto takes the first of fashion_mnist, mnist_5k and digits that is
+    installed."""
     num_seeds: int = 1
     num_steps: int = 1_400
     log_every: int = 350
     batch_size: int = 128
     """Images in a step."""
     learning_rate: float = 1e-3
-    """Adam's, at the start; it falls to zero along a cosine."""
+    """Learning rate at the start; by default it falls to zero along a cosine (schedule)."""
 
 
 EXPERIMENT = Experiment(
@@ -35,8 +36,9 @@ EXPERIMENT = Experiment(
     chapter="Image metrics",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("learning_rate",),
+    sweepable=("learning_rate", *OPTIMIZER_SWEEPABLE),
     data_settings=("data",),
+    read_where=OPTIMIZER_READ_WHERE,
     headline=("test_accuracy", "test_cross_entropy"),
     better={"test_accuracy": "higher", "test_cross_entropy": "lower"},
     ranges={"test_accuracy": (0, 1), "test_cross_entropy": (0, None)},

@@ -5,7 +5,6 @@ import pathlib
 from typing import Any
 
 import jax.numpy as jnp
-import optax
 
 from dgm_jax import data, training
 from dgm_jax.core import (
@@ -21,7 +20,7 @@ from dgm_jax.experiments._shared.available import resolve as resolve
 from dgm_jax.experiments._shared.feature_classifier import CHUNK, network_of
 from dgm_jax.experiments.feature_classifier import Config
 from dgm_jax.models.classifier import CLASSIFIER, class_probabilities, image_classifier
-from dgm_jax.run import Inputs
+from dgm_jax.run import Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 
@@ -83,7 +82,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     net = network_of(inputs.identity)
     game = model(config, hyper, inputs.identity)
     draw = draw_from(data.draws(inputs.context, config.batch_size), "train")
-    schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
+    optimizer = optimizer_of(config, hyper, hyper["learning_rate"], schedule="cosine")
 
     def evaluate(train_state, arrays, key):
         del key
@@ -101,9 +100,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
             "test_cross_entropy": -jnp.mean(log_p),
         }
 
-    algorithm = functools.partial(
-        training.alternating, game.players, {CLASSIFIER: optax.adam(schedule)}
-    )
+    algorithm = functools.partial(training.alternating, game.players, {CLASSIFIER: optimizer})
     return Task(
         game.init,
         draw,

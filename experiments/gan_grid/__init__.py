@@ -30,7 +30,7 @@ class Config(toy_gan.ToyGanConfig):
     num_steps: int = 50_000
     log_every: int = 5_000
     side: int = 5
-    """Modes along each side of the square."""
+    """Modes along each side of the square: side x side in all."""
 
 
 EXPERIMENT = Experiment(

@@ -27,55 +27,62 @@ from typing import Literal
 
 from dgm_jax.experiments._shared.choices import FeatureExtractor, GanLoss, Penalty
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(OptimizerConfig):
     """A GAN on images: do Fréchet and kernel distance fall, are garments recognisable?"""
 
     data: str = "auto"
-    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
-    fashion_mnist, mnist_5k and digits."""
+    """Images by name: fashion_mnist, mnist, digits, ..., or the path of a folder
+    (dgm_jax.data.load); auto takes the first of fashion_mnist, mnist_5k and digits that is
+    installed."""
     num_seeds: int = 3
     num_steps: int = 2_345
     log_every: int = 469
-    """One epoch of 60,000 images in batches of 128."""
+    """Steps between two evaluations; 469 are one epoch of 60,000 images in batches of 128."""
     loss: GanLoss = "non_saturating"
-    """A name of objectives.gan.LOSSES."""
+    """GAN loss of both players (dgm_jax.objectives.gan.LOSSES)."""
     label_smoothing: float = 0.0
-    """One-sided: real images have the label 1 less this; for minimax and non_saturating."""
+    """One-sided label smoothing: real images have the label 1 less this, in [0, 1). For the
+    losses minimax and non_saturating."""
     penalty: Literal["", Penalty] = ""
-    """A name of models.PENALTIES, or empty for none."""
+    """Gradient penalty on the discriminator (dgm_jax.models.PENALTIES); empty for none."""
     penalty_weight: float = 1.0
     """Factor on the penalty."""
     spectral: bool = False
-    """Spectral normalisation of the discriminator."""
+    """Spectral normalization of the discriminator's weights."""
     batch_size: int = 128
-    """Real images, and as many generated ones, in a step."""
+    """Real images in a step, and as many generated ones."""
     latent_size: int = 100
-    """Dimensions of z."""
+    """Dimensions of the generator's normal input z."""
     features: int = 64
-    """Channels at the highest resolution; twice as many at each lower one."""
+    """Channels of both networks at the highest resolution; twice as many at each lower one."""
     learning_rate: float = 2e-4
-    """Adam's, of both players, with b1 = .5."""
+    """Learning rate of both players. The experiment's Adam has b1 = 0.5."""
     average_decay: float = 0.995
-    """Samples come from a moving average of the generator; 0 follows the newest weights."""
+    """Samples come from a moving average of the generator's weights with this decay a step, in
+    [0, 1); 0 for the newest weights."""
     num_eval: int | None = None
-    """Generated images against as many real test images, at each evaluation; by default 5,000, or
-    all there are."""
+    """Generated images in an evaluation, and as many real test images. None for 5,000, or all
+    there are if fewer."""
     generator_normalization: str = "batch"
-    """Of its hidden layers: none, batch, layer, or group_N for N groups of channels."""
+    """Normalization of the generator's hidden layers: none, batch, layer, or group_N for N
+    groups of channels."""
     discriminator_normalization: str = "none"
-    """The same for the discriminator's; batch norm goes badly with gradient penalties."""
+    """The same for the discriminator; batch goes badly with gradient penalties, which are of
+    single images."""
     feature_extractor: FeatureExtractor = "classifier"
-    """What distances are measured on: a classifier of the same images, the FID network, or pixels.
-    Images without classes need one of the other two, or a classifier of your own."""
+    """What distances between images are measured on: features of a classifier of the same
+    images, of the Inception network of FID, or pixels. Images without classes need one of the
+    last two, or a classifier of yours."""
     classifier: str = ""
-    """Run folder of `feature_classifier`; by default one under runs/, trained if it is missing."""
+    """Run folder of a finished feature_classifier. Empty for one under runs/, which is trained
+    first if it is missing."""
     inception_weights: str = ""
-    """An npz file of the FID network's tensors (dgm_jax.evaluation.inception says how to write
-    it)."""
+    """File (npz) with the weights of the Inception network; dgm_jax.evaluation.inception says
+    how to write it."""
 
 
 EXPERIMENT = Experiment(
@@ -83,8 +90,9 @@ EXPERIMENT = Experiment(
     chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("penalty_weight", "learning_rate", "average_decay"),
+    sweepable=("penalty_weight", "learning_rate", "average_decay", *OPTIMIZER_SWEEPABLE),
     read_where={
+        **OPTIMIZER_READ_WHERE,
         "penalty_weight": {"penalty": ("?*",)},
         "classifier": {"feature_extractor": ("classifier",)},
         "inception_weights": {"feature_extractor": ("inception",)},

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 from dgm_jax import core, data, evaluation, training
 from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
@@ -24,7 +23,7 @@ from dgm_jax.experiments.gan_images.plots import SHOWN, plots, snapshots
 from dgm_jax.models import PENALTIES, Penalty, gan
 from dgm_jax.networks import Discriminator, Generator, from_flax, require_normalization
 from dgm_jax.objectives.gan import LOSSES, GanLoss, label_smoothed
-from dgm_jax.run import Inputs, Need
+from dgm_jax.run import Inputs, Need, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 __all__ = [
@@ -212,7 +211,8 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
             "images": generate(z[:SHOWN]),
         }
 
-    optimizers = {name: optax.adam(hyper["learning_rate"], 0.5, 0.999) for name in game.players}
+    optimizer = optimizer_of(config, hyper, hyper["learning_rate"], b1=0.5, b2=0.999)
+    optimizers = dict.fromkeys(game.players, optimizer)
     rule = functools.partial(training.alternating, game.players, optimizers)
 
     def averaged(replica):

@@ -18,7 +18,7 @@ import typing
 from typing import Literal
 
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
 PairName = Literal["mixture_1d", "mixture_2d", "ring"]
 Activation = Literal[
@@ -27,21 +27,22 @@ Activation = Literal[
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(OptimizerConfig):
     """Does the trained discriminator reach log p / q?"""
 
     arm: tuple[PairName, ...] = typing.get_args(PairName)
-    """Data and generator: mixture_1d, mixture_2d or ring, each against a Gaussian."""
+    """Pairs of a data distribution (mixture_1d, mixture_2d, ring) and a fixed Gaussian
+    generator, each an arm."""
     num_steps: int = 4_000
     log_every: int = 400
     batch_size: int = 512
-    """Samples of p, and as many of q, in each step; all of them fresh."""
+    """Points of the data, and as many of the generator, in a step; all fresh."""
     hidden: int = 64
-    """Width of the two hidden layers."""
+    """Width of both hidden layers of the discriminator."""
     activation: Activation = "leaky_relu"
-    """A name of networks.activations."""
+    """Activation of the hidden layers (dgm_jax.networks.ACTIVATIONS)."""
     learning_rate: float = 1e-2
-    """Adam's, at the start; it falls to zero along a cosine."""
+    """Learning rate at the start; by default it falls to zero along a cosine (schedule)."""
 
 
 EXPERIMENT = Experiment(
@@ -49,8 +50,9 @@ EXPERIMENT = Experiment(
     chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("learning_rate",),
+    sweepable=("learning_rate", *OPTIMIZER_SWEEPABLE),
     data_settings=("arm",),
+    read_where=OPTIMIZER_READ_WHERE,
     headline=(
         "value",
         "gap",

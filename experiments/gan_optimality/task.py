@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from dgm_jax import plotting, training
 from dgm_jax.core import Aux, Player, Task, lookup, require_at_least, require_positive
@@ -16,7 +15,7 @@ from dgm_jax.experiments.gan_optimality import Config
 from dgm_jax.experiments.gan_optimality.pairs import PAIRS, tabulate
 from dgm_jax.networks import ACTIVATIONS, MLP, from_flax
 from dgm_jax.objectives import gan
-from dgm_jax.run import ArmResult, Inputs
+from dgm_jax.run import ArmResult, Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 SOURCE = (
@@ -99,9 +98,9 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
         return {**discriminator_distances(on_grid, arrays[arm], pair.cell), "logits": on_grid}
 
     players = {"discriminator": Player(("discriminator",), loss)}
-    schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
-    optimizers = {"discriminator": optax.adam(schedule)}
-    return Task(init, draw, functools.partial(training.simultaneous, players, optimizers), evaluate)
+    optimizer = optimizer_of(config, hyper, hyper["learning_rate"], schedule="cosine")
+    algorithm = functools.partial(training.simultaneous, players, {"discriminator": optimizer})
+    return Task(init, draw, algorithm, evaluate)
 
 
 def references(config: Config) -> list[dict[str, Any]]:

@@ -23,24 +23,24 @@ from dgm_jax.run.settings import StudyConfig
 @dataclasses.dataclass(frozen=True)
 class Config(StudyConfig):
     """Gradient estimators side by side: which is unbiased, which is quiet, which is worth its
-    cost?"""
+    cost? Nothing is trained, so there is no learning rate and no optimizer."""
 
     estimator: tuple[Estimator, ...] = typing.get_args(Estimator)
-    """Names of sampling.estimators.ESTIMATORS."""
+    """Gradient estimators, each an arm (dgm_jax.sampling.estimators.ESTIMATORS)."""
     target: float = 0.499
-    """t of the objective (b - t)^2."""
+    """t of the objective (b - t)^2, whose expectation is differentiated."""
     probability: tuple[float, ...] = (0.5, 0.2)
-    """Of b = 1: cells of the table."""
+    """Probabilities that b = 1, in (0, 1); each is a part of the table."""
     temperature: tuple[float, ...] = (1.0, 0.5, 0.1)
-    """Of the relaxed estimators: cells of the table."""
+    """Temperatures of the relaxed estimators, each a part of the table."""
     num_seeds: int = 8
     num_steps: int = 100
-    """Batches of estimates."""
+    """Batches of estimates; nothing is trained."""
     log_every: int = 50
     batch_size: int = 1_000
-    """Estimates a step, in every cell."""
+    """Estimates in a batch, for every part of the table."""
     budget: int = 100
-    """Evaluations of the objective that rmse_at_budget may spend."""
+    """Evaluations of the objective that rmse_at_budget may spend, at least 4."""
 
 
 _RELAXED = (

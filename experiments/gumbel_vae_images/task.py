@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from dgm_jax import data, likelihood, sampling, training
 from dgm_jax.core import Model, Task, lookup, require, require_at_least, require_positive
@@ -17,7 +16,7 @@ from dgm_jax.experiments.gumbel_vae_images import Config
 from dgm_jax.models import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
 from dgm_jax.models.latent import log_weights
 from dgm_jax.networks import MLP, from_flax, reshaped
-from dgm_jax.run import Inputs
+from dgm_jax.run import Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 from dgm_jax.sampling.estimators import ESTIMATORS
 
@@ -47,7 +46,6 @@ def validate(config: Config) -> None:
     """
     for name in config.estimator:
         lookup(ESTIMATORS, name, "gradient estimator")
-    lookup(OPTIMIZERS, config.optimizer, "optimizer")
     require_at_least(1, config, "num_variables", "batch_size", "num_importance", "num_eval")
     require_at_least(2, config, "num_classes")
     require(
@@ -71,9 +69,6 @@ def validate(config: Config) -> None:
 def _enumerable(config: Config) -> bool:
     """Whether the latents are few enough to enumerate; the exponent is capped as 2^32 are not."""
     return config.num_classes ** min(config.num_variables, 32) <= MAX_CONFIGURATIONS
-
-
-OPTIMIZERS = {"momentum": lambda rate: optax.sgd(rate, momentum=0.9), "adam": optax.adam}
 
 
 def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
@@ -171,7 +166,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
             "images": game.sample(params, state, key_sample, binary_images.SHOWN),
         }
 
-    optimizers = {"vae": lookup(OPTIMIZERS, config.optimizer, "optimizer")(hyper["learning_rate"])}
+    optimizers = {"vae": optimizer_of(config, hyper, hyper["learning_rate"], name="momentum")}
     return Task(
         game.init,
         draw,

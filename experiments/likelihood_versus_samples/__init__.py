@@ -21,25 +21,28 @@ against -.314 for the truth and 97.1 % valid.
 import dataclasses
 
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(OptimizerConfig):
     """How far apart can likelihood and samples be?"""
 
     arm: tuple[str, ...] = ("junk_2", "junk_32", "junk_512", "kernels_2", "memorised_2")
-    """FAMILY_DIMENSIONS: junk, kernels or memorised, and the number of dimensions."""
+    """FAMILY_DIMENSIONS, each an arm: junk (the true density with a share of noise), kernels (a
+    Gaussian on each training point, its width fitted to fresh points) or memorised (its width
+    fitted to the training points), as in junk_32."""
     num_steps: int = 400
     log_every: int = 100
     num_kernels: int = 1_000
-    """Training points, drawn afresh for each seed."""
+    """Training points, drawn anew for each seed."""
     num_eval: int = 1_000
-    """Test points, and samples of the model, at each evaluation."""
+    """Test points, and samples of the model, in each evaluation."""
     batch_size: int = 200
     """Fresh points in a step."""
     learning_rate: float = 0.02
-    """Adam's, for the logit of w or the logarithm of the width."""
+    """Learning rate of the one parameter: the logit of the junk's share, or the logarithm of
+    the width."""
 
 
 EXPERIMENT = Experiment(
@@ -47,7 +50,8 @@ EXPERIMENT = Experiment(
     chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("learning_rate",),
+    sweepable=("learning_rate", *OPTIMIZER_SWEEPABLE),
+    read_where=OPTIMIZER_READ_WHERE,
     headline=(
         "extreme_cost",
         "extreme_cost_per_dim",

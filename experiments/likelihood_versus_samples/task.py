@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from dgm_jax import training
 from dgm_jax.core import (
@@ -32,7 +31,7 @@ from dgm_jax.experiments.likelihood_versus_samples.arms import (
 from dgm_jax.experiments.likelihood_versus_samples.plots import plots
 from dgm_jax.experiments.likelihood_versus_samples.problem import measure, truth
 from dgm_jax.models.one_parameter import noise, pick
-from dgm_jax.run import Inputs
+from dgm_jax.run import Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "load", "model", "plots", "references", "summarize", "validate"]
@@ -143,7 +142,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
             "perfect_valid": data.valid(drawn.exact),
         }
 
-    optimizers = {"fit": optax.adam(hyper["learning_rate"])}
+    optimizers = {"fit": optimizer_of(config, hyper, hyper["learning_rate"])}
     algorithm = functools.partial(training.simultaneous, game.players, optimizers)
     return Task(game.init, draw, algorithm, evaluate)
 

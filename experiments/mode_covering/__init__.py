@@ -16,20 +16,21 @@ minima to four digits; of the Jensen-Shannon seeds 65 % end between the modes at
 import dataclasses
 
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(OptimizerConfig):
     """Which Gaussian is nearest to two of them?"""
 
     arm: tuple[str, ...] = ("kl_2", "reverse_kl_2", "js_2", "kl_3", "reverse_kl_3", "js_3")
-    """DIVERGENCE_D: kl, reverse_kl or js, and half the distance of the modes, as in js_2.5."""
+    """DIVERGENCE_HALF, each an arm: kl, reverse_kl or js, and half the distance between the two
+    modes in their standard deviations, as in js_2.5."""
     num_seeds: int = 20
     num_steps: int = 4_000
     log_every: int = 1_000
     learning_rate: float = 0.05
-    """Adam's, at the start; it falls to zero along a cosine."""
+    """Learning rate at the start; by default it falls to zero along a cosine (schedule)."""
 
 
 EXPERIMENT = Experiment(
@@ -37,7 +38,8 @@ EXPERIMENT = Experiment(
     chapter="Likelihood-free learning",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("learning_rate",),
+    sweepable=("learning_rate", *OPTIMIZER_SWEEPABLE),
+    read_where=OPTIMIZER_READ_WHERE,
     headline=("global_abs_mu", "global_sigma", "global_value", "covers", "reaches_global"),
     ranges={
         "global_abs_mu": (0, None),

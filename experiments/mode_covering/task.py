@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from dgm_jax import plotting, training
 from dgm_jax.core import (
@@ -28,7 +27,7 @@ from dgm_jax.core import (
 from dgm_jax.densities import gaussian, mixture
 from dgm_jax.experiments.mode_covering import Config
 from dgm_jax.objectives import divergences
-from dgm_jax.run import ArmResult, Inputs
+from dgm_jax.run import ArmResult, Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 SCALE = 0.5  # of both modes
@@ -211,8 +210,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
             "value": _value(arm, train_state.params),
         }
 
-    schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
-    optimizers = {"fit": optax.adam(schedule)}
+    optimizers = {"fit": optimizer_of(config, hyper, hyper["learning_rate"], schedule="cosine")}
     algorithm = functools.partial(training.simultaneous, game.players, optimizers)
     return Task(game.init, lambda arrays, data_key, index: {}, algorithm, evaluate)
 

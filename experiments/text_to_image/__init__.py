@@ -23,48 +23,53 @@ import dataclasses
 from typing import Literal
 
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
 Relaxation = Literal["soft", "straight_through"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(OptimizerConfig):
     """Captions to images: does the picture show what the words say?"""
 
     data: str = "auto"
-    """A labelled set of images by name (dgm_jax.data.load); auto takes the first that is here of
-    fashion_mnist, mnist_5k and digits."""
+    """Labelled images by name: fashion_mnist, mnist, digits, ..., or the path of a folder
+    (dgm_jax.data.load); auto takes the first of fashion_mnist, mnist_5k and digits that is
+    installed."""
     num_seeds: int = 1
     num_steps: int = 6_000
     log_every: int = 1_500
     batch_size: int = 64
     """Captioned images in a step."""
     num_codes: int = 128
-    """Entries of the codebook: image tokens."""
+    """Entries of the codebook, the image tokens."""
     width: int = 64
     """Channels of the autoencoder."""
     learning_rate: float = 1e-3
-    """Adam's, of both models, at the start; it falls to zero along a cosine."""
+    """Learning rate of autoencoder and transformer at the start; by default each falls to zero
+    along a cosine (schedule)."""
     autoencoder_share: float = 0.5
-    """Of the steps, after which the autoencoder's learning rate is zero and its tokens are
-    fixed."""
+    """Share of the steps, 0 to 1, over which the autoencoder's learning rate falls to zero;
+    after that its tokens are fixed."""
     final_temperature: float = 0.0625
-    """Of the relaxed codes, at the end of the autoencoder's training."""
+    """Temperature of the relaxed codes at the end of the autoencoder's training; it starts at
+    1."""
     beta: float = 1.0
-    """Of the KL to the uniform prior, after a warm-up."""
+    """Factor on the KL of the codes to the uniform prior, after a warm-up."""
     relaxation: Relaxation = "soft"
-    """soft (the relaxed codes are decoded) or straight_through."""
+    """What is decoded in training: soft, the relaxed codes, or straight_through, one-hot codes
+    with the gradient of the relaxed ones."""
     prior_width: int = 128
-    """Of the transformer; a multiple of 4, its heads."""
+    """Width of the transformer over words and tokens; a multiple of 4, its attention heads."""
     prior_layers: int = 3
-    """Of the transformer."""
+    """Layers of the transformer."""
     guidance: float = 2.0
-    """Scale of classifier-free guidance; 1 is none."""
+    """Scale of classifier-free guidance when images are drawn; 1 for none."""
     num_prompts: int = 200
-    """Images drawn at each evaluation, evenly over the classes."""
+    """Captions for which an image is drawn at each evaluation, evenly over the classes."""
     classifier: str = ""
-    """Run folder of `feature_classifier`; by default one under runs/, trained if it is missing."""
+    """Run folder of a finished feature_classifier. Empty for one under runs/, which is trained
+    first if it is missing."""
 
 
 EXPERIMENT = Experiment(
@@ -72,8 +77,9 @@ EXPERIMENT = Experiment(
     chapter="Discrete latents",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("learning_rate", "final_temperature", "beta"),
+    sweepable=("learning_rate", "final_temperature", "beta", *OPTIMIZER_SWEEPABLE),
     data_settings=("data", "classifier"),
+    read_where=OPTIMIZER_READ_WHERE,
     headline=(
         "agreement",
         "reconstruction_agreement",

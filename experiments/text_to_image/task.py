@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from dgm_jax import core, data, sampling, training
 from dgm_jax.core import (
@@ -49,7 +48,7 @@ from dgm_jax.networks import (
     from_transformer,
 )
 from dgm_jax.objectives.elbo import warm_up
-from dgm_jax.run import Inputs, Need
+from dgm_jax.run import Inputs, Need, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "load", "model", "needs", "plots", "prompt", "snapshots", "validate"]
@@ -85,6 +84,11 @@ def validate(config: Config) -> None:
         )
     require_at_least(0, config, "beta", "guidance")
     require_positive(config, "learning_rate")
+    require(
+        config.warmup_steps == 0 or config.warmup_steps < _num_tokenizer(config),
+        f"warmup_steps must be less than the {_num_tokenizer(config)} steps of the autoencoder"
+        f" (autoencoder_share of num_steps), got {config.warmup_steps}",
+    )
 
 
 def _dataset(settings: SettingsView) -> data.Dataset:
@@ -268,11 +272,8 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     dataset = inputs.context["set"]
     reader = inputs.context["reader"]
     game = model(config, hyper, inputs.identity)
-    schedule = functools.partial(training.learning_rate, "cosine", hyper["learning_rate"])
-    optimizers = {
-        AUTOENCODER: optax.adam(schedule(_num_tokenizer(config))),
-        AUTOREGRESSIVE: optax.adam(schedule(config.num_steps)),
-    }
+    own = functools.partial(optimizer_of, config, hyper, hyper["learning_rate"], schedule="cosine")
+    optimizers = {AUTOENCODER: own(num_steps=_num_tokenizer(config)), AUTOREGRESSIVE: own()}
     algorithm = functools.partial(training.simultaneous, game.players, optimizers)
     parts = (game, *recipe(config, dataset.info.shape, reader))
     evaluate = functools.partial(

@@ -37,6 +37,7 @@ from typing import Literal
 
 from dgm_jax.experiments._shared import vae
 from dgm_jax.run.experiment import Experiment
+from dgm_jax.run.settings import OPTIMIZER_SWEEPABLE
 
 Prior = Literal[
     "standard_normal", "mixture", "vamp", "coupling_flow", "spline_flow", "autoregressive_flow"
@@ -61,28 +62,29 @@ class Config(vae.VaeConfig):
         "coupling_flow",
         "autoregressive_flow",
     )
-    """Arms."""
+    """Priors on z, each an arm (dgm_jax.priors.PRIORS)."""
     num_components: int = 200
-    """Of the mixture and of the VampPrior."""
+    """Components of the mixture prior, and pseudo-inputs of the VampPrior."""
     bound: Bound = "analytic"
-    """What is maximised: the ELBO with the entropy of q in closed form (analytic), or a bound of
-    objectives.path_derivatives."""
+    """What is maximized: the ELBO with KL or entropy of q in closed form (analytic) or from
+    draws (elbo), or another gradient or bound of dgm_jax.objectives.path_derivatives."""
     num_samples: int = 1
-    """Draws of z for each image in a step."""
+    """Draws of z for each image in a training step."""
     free_bits: float = 0.0
-    """Nats of the KL that cost nothing, of the analytic bound only."""
+    """Nats of the KL that cost nothing; for the analytic bound only. 0 for the ELBO as it
+    is."""
     num_importance: int = 5_000
-    """Draws of z behind each importance-weighted bound."""
+    """Draws of z for each test image in the importance-weighted estimate of log p(x)."""
     num_eval: int = 500
-    """Test images behind the importance-weighted bound."""
+    """Test images whose log p(x) is estimated by importance weighting."""
     num_ais: int = 100
-    """Test images behind annealed importance sampling."""
+    """Test images whose log p(x) is also estimated by annealed importance sampling."""
     ais_steps: int = 300
-    """Distributions between posterior and joint."""
+    """Intermediate distributions of the annealing: more are slower and tighter."""
     num_chains: int = 8
-    """Chains of the annealing for each image."""
+    """Annealing chains for each image."""
     num_surgery: int = 10_000
-    """Training images in the surgery."""
+    """Training images over which the average KL is taken apart (ELBO surgery)."""
 
 
 EXPERIMENT = Experiment(
@@ -90,7 +92,7 @@ EXPERIMENT = Experiment(
     chapter="Priors and ELBO surgery",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("learning_rate",),
+    sweepable=("learning_rate", *OPTIMIZER_SWEEPABLE),
     data_settings=(*vae.DATA_SETTINGS, "num_eval", "num_ais", "num_surgery"),
     headline=(
         "negative_log_prob",

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from dgm_jax import data, likelihood, training
 from dgm_jax.core import (
@@ -31,7 +30,7 @@ from dgm_jax.experiments.vae_priors import Config
 from dgm_jax.models import Vae, latent, vae
 from dgm_jax.models.latent import log_weights, terms
 from dgm_jax.models.posteriors import annealing_start
-from dgm_jax.run import Inputs
+from dgm_jax.run import Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "load", "model", "plots", "references", "resolve", "validate"]
@@ -146,8 +145,8 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     images = inputs.context.train["image"]
     recipe = _recipe(config, inputs.identity, images)
     game = model(config, hyper, inputs.identity, images)
-    rate = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
-    algorithm = functools.partial(training.alternating, game.players, {"vae": optax.adam(rate)})
+    optimizers = {"vae": optimizer_of(config, hyper, hyper["learning_rate"], schedule="cosine")}
+    algorithm = functools.partial(training.alternating, game.players, optimizers)
     draw = binary_images.draw_with_step(inputs, config.batch_size)
     evaluate_final = functools.partial(_evaluate_final, config, recipe)
     evaluate = functools.partial(_evaluate, recipe, game)

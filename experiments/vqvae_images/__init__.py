@@ -26,7 +26,7 @@ import dataclasses
 from typing import Literal
 
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
 Gradient = Literal["straight_through", "rotation"]
 QuantizerName = Literal[
@@ -39,47 +39,54 @@ QuantizerName = Literal[
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(OptimizerConfig):
     """VQ-VAE and its prior on images: how many bits, how much of the codebook, which samples?"""
 
     data: str = "auto"
-    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
-    fashion_mnist, mnist_5k and digits."""
+    """Images by name: fashion_mnist, mnist, digits, ..., or the path of a folder
+    (dgm_jax.data.load); auto takes the first of fashion_mnist, mnist_5k and digits that is
+    installed."""
     num_seeds: int = 3
     num_steps: int = 2_000
     log_every: int = 500
     batch_size: int = 64
     """Images in a step."""
     num_codes: int = 256
-    """Entries of the codebook."""
+    """Entries of a codebook."""
     code_width: int = 32
-    """Dimensions of a code."""
+    """Dimensions of a code vector."""
     width: int = 64
     """Channels of the autoencoder."""
     quantizer: QuantizerName = "moving_average"
-    """What makes codes of vectors (quantization.QUANTIZERS)."""
+    """How vectors become codes (dgm_jax.quantization.QUANTIZERS): a codebook that follows
+    moving averages, or its gradient (codebook_loss); rounding (finite_scalar); several
+    codebooks, one after the other (residual) or for parts of the vector (product)."""
     num_levels: int = 4
-    """Codes a vector: codebooks of residual, parts of product."""
+    """Codes for a vector: codebooks of residual, parts of product."""
     levels: tuple[int, ...] = (8, 6, 5)
-    """Of finite_scalar: values of each dimension of a code; num_codes and code_width follow."""
+    """Of finite_scalar: number of values in each dimension. Their product is the number of
+    codes, so num_codes and code_width play no part."""
     start: Literal["normal", "kmeans"] = "normal"
-    """Of the codebooks: normal, or kmeans on the encoder's output for the first images."""
+    """Where codebooks start: normal (random), or kmeans of the encoder's output for the first
+    images."""
     decay: float = 0.99
-    """Of the moving averages (all but codebook_loss and finite_scalar), in [0, 1)."""
+    """Decay of the codebook's moving averages a step, in [0, 1); for all but codebook_loss and
+    finite_scalar."""
     threshold: float = 0.05
-    """Codes with fewer vectors a batch are put on random vectors; 0 for never."""
+    """Codes that on average get fewer vectors a batch than this are moved onto random vectors
+    of the batch; 0 for never."""
     gradient: Gradient = "straight_through"
-    """Through the quantizer (quantization.GRADIENTS)."""
+    """Gradient through the quantizer (dgm_jax.quantization.GRADIENTS)."""
     cosine: bool = False
-    """Unit-length vectors and codes; needs --quantizer codebook_loss."""
+    """Compare directions: vectors and codes have length 1. Needs --quantizer codebook_loss."""
     commitment_weight: float = 0.25
-    """beta of van den Oord et al. 2017."""
+    """Factor on the commitment loss, beta of van den Oord et al. 2017."""
     learning_rate: float = 1e-3
-    """Adam's, at the start; it falls to zero along a cosine."""
+    """Learning rate at the start; by default it falls to zero along a cosine (schedule)."""
     prior_width: int = 96
-    """Of the transformer over codes; a multiple of 4, its heads."""
+    """Width of the transformer over codes; a multiple of 4, its attention heads."""
     prior_layers: int = 2
-    """Of the transformer over codes."""
+    """Layers of the transformer over codes."""
 
 
 _CODEBOOKS = ("moving_average", "codebook_loss", "residual", "product")
@@ -90,9 +97,10 @@ EXPERIMENT = Experiment(
     chapter="Discrete latents",
     config=Config,
     task=f"{__name__}.task",
-    sweepable=("decay", "commitment_weight", "learning_rate"),
+    sweepable=("decay", "commitment_weight", "learning_rate", *OPTIMIZER_SWEEPABLE),
     data_settings=("data",),
     read_where={
+        **OPTIMIZER_READ_WHERE,
         **dict.fromkeys(
             ("num_codes", "code_width", "start", "gradient"), {"quantizer": _CODEBOOKS}
         ),

@@ -6,7 +6,6 @@ import pathlib
 from typing import Any
 
 import jax.numpy as jnp
-import optax
 
 from dgm_jax import data, training
 from dgm_jax.core import (
@@ -38,7 +37,7 @@ from dgm_jax.networks import (
     from_transformer,
 )
 from dgm_jax.quantization import QUANTIZERS
-from dgm_jax.run import Inputs
+from dgm_jax.run import Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
 __all__ = ["build", "load", "model", "plots", "snapshots", "validate"]
@@ -214,8 +213,8 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     def evaluate(train_state, arrays, key):
         return evaluate_images(vae, game, scaling, train_state, arrays["test"]["image"], key)
 
-    schedule = training.learning_rate("cosine", hyper["learning_rate"], config.num_steps)
-    optimizers = {name: optax.adam(schedule) for name in game.players}
+    optimizer = optimizer_of(config, hyper, hyper["learning_rate"], schedule="cosine")
+    optimizers = dict.fromkeys(game.players, optimizer)
     return Task(
         game.init,
         draw,

@@ -14,7 +14,7 @@ from experiment_parts import inputs_of
 from dgm_jax import training
 from dgm_jax.core import SOLO
 from dgm_jax.run import catalogue
-from dgm_jax.run.settings import StudyConfig, names_of
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OptimizerConfig, StudyConfig, names_of
 
 EXPERIMENTS = {name: entry.load() for name, entry in catalogue.experiments().items()}
 SMALL = {
@@ -109,6 +109,7 @@ DECLARED = [
     for name, experiment in EXPERIMENTS.items()
     for setting in experiment.read_where
     if setting not in NOT_BUILT
+    if setting not in OPTIMIZER_READ_WHERE or name in ("gumbel_vae_images", "mode_covering")
     for reads, cell in cells(name, setting)
     if (name, setting, reads) != TIMES_ZERO
 ]
@@ -157,11 +158,14 @@ def test_every_setting_is_read_where_it_is_said(name, setting, reads, cell):
 
 # What acts on the host (a table's column), and what decides how there are data.
 ELSEWHERE = {"budget", "data", "binarization", "protocol", "side", "feature_extractor"}
+# Where this one is read all others of the optimizer are (`run.optimizer_of`).
+ONE_OF_THE_OPTIMIZER = {"clip_norm"}
 
 
 def _undeclared(name):
     experiment = EXPERIMENTS[name]
-    hidden = {*names_of(StudyConfig), *experiment.read_where, experiment.arm_field, *ELSEWHERE}
+    shared = {*names_of(StudyConfig), *names_of(OptimizerConfig)} - ONE_OF_THE_OPTIMIZER
+    hidden = {*shared, *experiment.read_where, experiment.arm_field, *ELSEWHERE}
     return [s for s in names_of(experiment.config) if s not in hidden | NOT_BUILT]
 
 

@@ -15,7 +15,7 @@ import typing
 
 import pytest
 
-from dgm_jax import cli, models, native, networks, objectives, parallel
+from dgm_jax import cli, models, native, networks, objectives, parallel, training
 from dgm_jax.core import ConfigError
 from dgm_jax.data.dataset import BINARIZATIONS
 from dgm_jax.experiments._shared.vae.task import NETWORKS
@@ -25,13 +25,13 @@ from dgm_jax.experiments.avb_posteriors.measure import FAMILIES, POSTERIORS
 from dgm_jax.experiments.dirac_gan.steps import ARMS
 from dgm_jax.experiments.gan_images.task import EXTRACTORS
 from dgm_jax.experiments.gan_optimality.pairs import PAIRS
-from dgm_jax.experiments.gumbel_vae_images.task import OPTIMIZERS
 from dgm_jax.models import RELAXATIONS, latent
 from dgm_jax.parallel.devices import LAYOUTS
 from dgm_jax.priors import FROM_DIM
 from dgm_jax.quantization import GRADIENTS, QUANTIZERS
-from dgm_jax.run import LaunchConfig, catalogue, main
+from dgm_jax.run import LaunchConfig, OptimizerConfig, catalogue, main
 from dgm_jax.run.cells import validate
+from dgm_jax.run.settings import OPTIMIZER_SWEEPABLE
 from dgm_jax.sampling.estimators import ESTIMATORS
 from dgm_jax.terminal.displays import DISPLAYS
 from dgm_jax.terminal.progress import Progress
@@ -53,7 +53,6 @@ REGISTRIES = {
     ("gan_optimality", "arm"): PAIRS,
     ("gradient_estimators", "estimator"): ESTIMATORS,
     ("gumbel_vae_images", "estimator"): ESTIMATORS,
-    ("gumbel_vae_images", "optimizer"): OPTIMIZERS,
     ("launch", "convolutions"): native.CONVOLUTIONS,
     ("launch", "devices"): LAYOUTS,
     ("launch", "progress"): DISPLAYS,
@@ -65,6 +64,12 @@ REGISTRIES = {
     ("vqvae_images", "quantizer"): QUANTIZERS,
     ("vqvae_images", "start"): ("normal", "kmeans"),
 }
+for _name, _experiment in EXPERIMENTS.items():
+    if issubclass(_experiment.config, OptimizerConfig):
+        REGISTRIES |= {
+            (_name, "optimizer"): training.OPTIMIZERS,
+            (_name, "schedule"): training.SCHEDULES,
+        }
 for _name in ("gan_grid", "gan_ring"):
     REGISTRIES |= {
         (_name, "loss"): objectives.gan.LOSSES,
@@ -322,6 +327,11 @@ def reader_of(experiment, setting) -> list[str]:
 CHANGES_THE_DATA = ("gradient_estimators", "target")
 
 
+def is_the_same_everywhere(name, setting) -> bool:
+    """Whether another experiment tests a setting of the optimizer, all of which go one way."""
+    return setting in OPTIMIZER_SWEEPABLE and name != "mode_covering"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name, setting",
@@ -329,7 +339,9 @@ CHANGES_THE_DATA = ("gradient_estimators", "target")
         (n, s)
         for n, e in EXPERIMENTS.items()
         for s in numbers(e)
-        if "float" in str(typing.get_type_hints(e.config)[s]) and (n, s) != CHANGES_THE_DATA
+        if "float" in str(typing.get_type_hints(e.config)[s])
+        and (n, s) != CHANGES_THE_DATA
+        and not is_the_same_everywhere(n, s)
     ],
 )
 def test_every_number_can_be_swept(name, setting, tmp_path, monkeypatch, capsys):

@@ -321,7 +321,7 @@ MISTAKES = {
     ),
     "an evaluation that is a number": (
         lambda: train(evaluate=lambda train_state, data, key: 1.0),
-        "Task.evaluate must return a dictionary by metric; got float",
+        "Task.evaluate must return a dictionary by metric; got 1.0",
     ),
     # data
     "an array for load": (

@@ -57,11 +57,11 @@ def test_the_contract_kept():
         ),
         (
             {"loss": lambda p, s, b, k: p["x"] ** 2},
-            r"'p': the loss must return \(scalar, Aux.*, got \w*Tracer",
+            r"'p': the loss must return \(scalar, Aux.*, got float32\[\]",
         ),
         (
             {"loss": lambda p, s, b, k: (p["x"] ** 2, (s, {}))},
-            r"\(scalar, Aux.*, got \['\w*Tracer', 'tuple'\]",
+            r"\(scalar, Aux.*, got \(float32\[\], tuple\)",
         ),
         (
             {"loss": lambda p, s, b, k: (p["x"] * jnp.ones(3), Aux(s, {}))},
@@ -75,14 +75,14 @@ def test_the_contract_kept():
             {"init": lambda key: {"x": jnp.float32(1.0)}},
             r"Task.init must return \(params, state\).*; got dict",
         ),
-        ({"init": lambda key: ({"x": jnp.float32(1.0)}, None)}, r"; got \(dict, NoneType\)"),
+        ({"init": lambda key: ({"x": jnp.float32(1.0)}, None)}, r"; got \(dict, None\)"),
         (
             {"init": lambda key: ({"x": jnp.int32(1)}, {})},
             "'p': parameters must be floating-point numbers, got int32",
         ),
         (
             {"evaluate": lambda state, data, key: state.params["x"]},
-            r"Task.evaluate must return a dictionary .* got \w*Tracer",
+            r"Task.evaluate must return a dictionary .* got float32\[\]",
         ),
     ],
 )

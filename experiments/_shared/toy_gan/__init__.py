@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from dgm_jax.experiments._shared.choices import GanLoss
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
 Protocol = Literal["pacgan", "sandlund", "unrolled"]
 Method = Literal[
@@ -29,8 +29,9 @@ Method = Literal[
     "optimistic",
     "consensus",
 ]
-SWEEPABLE = ("learning_rate", "penalty_weight", "noise_scale")
+SWEEPABLE = ("learning_rate", "penalty_weight", "noise_scale", *OPTIMIZER_SWEEPABLE)
 READ_WHERE = {
+    **OPTIMIZER_READ_WHERE,
     "penalty_weight": {"method": ("r1", "dragan", "wgan_gp")},
     "noise_scale": {"method": ("instance_noise",)},
 }
@@ -85,22 +86,28 @@ HEADLINE = ("modes", "valid", "mode_tv", "reverse_kl", "perfect_valid", "perfect
 
 
 @dataclasses.dataclass(frozen=True)
-class ToyGanConfig(StudyConfig):
+class ToyGanConfig(OptimizerConfig):
     """Settings of a GAN on a mixture in the plane."""
 
     method: tuple[Method, ...] = ("vanilla",)
-    """Arms (dgm_jax.models.METHODS)."""
+    """Training methods, each an arm: vanilla is the protocol as published; packedN shows the
+    discriminator N samples at once, unrolledN lets the generator look N of its updates ahead;
+    the others add what they are named for (dgm_jax.models.METHODS)."""
     protocol: Protocol = "sandlund"
-    """Networks, optimizer and batch (dgm_jax.models.PROTOCOLS)."""
+    """Whose networks, learning rates, Adam and batch size: sandlund (a public repository),
+    pacgan (Lin et al. 2018) or unrolled (Metz et al. 2017); see dgm_jax.models.PROTOCOLS."""
     loss: Literal["", GanLoss] = ""
-    """Overrides the loss of every method."""
+    """GAN loss of every arm; empty for each method's own."""
     learning_rate: float | None = None
-    """Adam's, for the discriminator; None for the protocol's."""
+    """Learning rate of the discriminator; the generator's is the protocol's multiple of it.
+    None for the protocol's."""
     penalty_weight: float | None = None
-    """Factor of a gradient penalty; None for the method's."""
+    """Factor on the gradient penalty of r1, dragan and wgan_gp; None for the method's."""
     noise_scale: float | None = None
-    """Standard deviation of instance noise; None for the method's."""
+    """Standard deviation of the noise that instance_noise adds to real and generated points;
+    None for the method's, 0.1."""
     batch_size: int | None = None
-    """Packs in a batch; None for the protocol's."""
+    """Inputs of the discriminator in a batch, of real points and of generated ones each; an
+    input of packedN is N points. None for the protocol's."""
     num_eval: int = 10_000
-    """Samples drawn at each evaluation, at fixed latents."""
+    """Points drawn from the generator for each evaluation, from the same latents every time."""

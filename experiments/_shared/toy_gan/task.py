@@ -6,14 +6,13 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 from dgm_jax import core, data, evaluation, plotting, training
 from dgm_jax.core import Algorithm, Model, Replica, Task, lookup
 from dgm_jax.experiments._shared.toy_gan import ToyGanConfig
-from dgm_jax.models import METHODS, PROTOCOLS, Method, ToyProtocol, toy_gan
+from dgm_jax.models import METHODS, PROTOCOLS, Method, toy_gan
 from dgm_jax.objectives.gan import LOSSES
-from dgm_jax.run import ArmResult, Inputs
+from dgm_jax.run import ArmResult, Inputs, optimizer_of
 
 SHOWN = 2500  # samples of each seed in the plot
 AVERAGED = ("generator",)  # parts, by the method `averaged`
@@ -30,7 +29,12 @@ def validate(config: ToyGanConfig) -> None:
     """
     lookup(PROTOCOLS, config.protocol, "protocol")
     for name in config.method:
-        lookup(METHODS, name, "method")
+        unrolling = lookup(METHODS, name, "method").unrolling
+        core.require(
+            not unrolling or config.optimizer != "lion",
+            f"{name} differentiates the discriminator's updates, and those of lion, which are"
+            " signs, have no derivative: choose another optimizer",
+        )
     if config.loss:
         lookup(LOSSES, config.loss, "GAN loss")
     core.require_at_least(1, config, "num_eval", "batch_size")
@@ -111,24 +115,27 @@ def build(config: ToyGanConfig, hyper: dict[str, Any], inputs: Inputs) -> Task:
     return Task(
         game.init,
         draw,
-        _algorithm(hyper, protocol, method, game),
+        _algorithm(config, hyper, method, game),
         evaluate,
         protocol.batch_coupling,
     )
 
 
 def _algorithm(
-    hyper: dict[str, Any], protocol: ToyProtocol, method: Method, game: Model
+    config: ToyGanConfig, hyper: dict[str, Any], method: Method, game: Model
 ) -> Callable[[Replica], Algorithm]:
-    """The dynamics with an Adam for each player, and an average if the method has one."""
+    """The dynamics with an optimizer for each player, and an average if the method has one."""
+    protocol = PROTOCOLS[config.protocol]
     rate = hyper["learning_rate"]
     rate = protocol.learning_rate if rate is None else rate
     ratio = protocol.generator_ratio if method.generator_ratio is None else method.generator_ratio
     # Adam has no derivative at a second moment of zero.
     eps_root = 1e-16 if method.unrolling else 0.0
+    own = functools.partial(optimizer_of, config, hyper, b1=protocol.b1, b2=protocol.b2)
+    num_updates = game.players["discriminator"].num_updates
     optimizers = {
-        "discriminator": optax.adam(rate, protocol.b1, protocol.b2, eps_root=eps_root),
-        "generator": optax.adam(rate * ratio, protocol.b1, protocol.b2),
+        "discriminator": own(rate, eps_root=eps_root, num_updates=num_updates),
+        "generator": own(rate * ratio),
     }
     name = method.dynamics or protocol.dynamics
     rule = lookup(training.DYNAMICS, name, "dynamics")

@@ -7,35 +7,37 @@ import dataclasses
 from typing import Literal
 
 from dgm_jax.experiments._shared.choices import Binarization
-from dgm_jax.run.settings import StudyConfig
+from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OptimizerConfig
 
 Network = Literal["convolutional", "dense"]
 DATA_SETTINGS = ("data", "binarization")
-READ_WHERE = {"hidden": {"network": ("dense",)}}
+READ_WHERE = {**OPTIMIZER_READ_WHERE, "hidden": {"network": ("dense",)}}
 
 
 @dataclasses.dataclass(frozen=True)
-class VaeConfig(StudyConfig):
+class VaeConfig(OptimizerConfig):
     """Settings of a VAE on binarised images."""
 
     data: str = "auto"
-    """A set of images by name (dgm_jax.data.load); auto takes the first that is here of
-    fashion_mnist, mnist_5k and digits."""
+    """Images by name: fashion_mnist, mnist, digits, ..., or the path of a folder
+    (dgm_jax.data.load); auto takes the first of fashion_mnist, mnist_5k and digits that is
+    installed."""
     binarization: Binarization = "static"
-    """static (each pixel drawn once with probability x / 255), dynamic (anew in each training
-    batch) or threshold."""
+    """How pixels become 0 or 1: static (drawn once, 1 with probability x / 255), dynamic (drawn
+    anew for each training batch) or threshold (1 above one half)."""
     num_seeds: int = 3
     num_steps: int = 20_000
     log_every: int = 5_000
     batch_size: int = 100
     """Images in a step."""
     learning_rate: float = 1e-3
-    """Adam's; falls to zero along a cosine."""
+    """Learning rate at the start; by default it falls to zero along a cosine (schedule)."""
     latent_size: int = 40
     """Dimensions of z."""
     network: Network = "dense"
-    """dense (two hidden layers each way) or convolutional."""
+    """Encoder and decoder: dense, with the layers of hidden, or convolutional."""
     hidden: tuple[int, ...] = (300, 300)
-    """Widths of the dense encoder; the decoder has them in reverse."""
+    """Widths of the hidden layers of the dense encoder; the decoder has them in reverse."""
     warm_up_share: float = 0.1
-    """Of the steps, over which the factor on the KL rises linearly to 1."""
+    """Share of the steps, 0 to 1, over which the factor on the KL rises linearly from 0 to
+    1."""
