@@ -116,9 +116,7 @@ def measure_command(arguments: argparse.Namespace, benchmarks: list[Benchmark]) 
         if not arguments.quick:
             num = len(benchmarks)
             benchmarks = to_do(benchmarks, arguments.out, peaks.environment, arguments.again)
-            print(
-                f"{num - len(benchmarks)} of {num} have results here already, {len(benchmarks)} to do"
-            )
+            print(f"{len(benchmarks)} to measure, of {num}; the others have results here")
         keep = (lambda record: None) if plan.quick else lambda r: records.write(arguments.out, r)
         measure = lambda benchmark: measuring.measure(benchmark, plan, peaks, start, known)
         failed = run_all(benchmarks, measure, keep, arguments.minutes)
