@@ -1,8 +1,7 @@
 """Which trackers there are, and whether their packages are installed."""
 
-import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from dgm_jax.core import lookup, require
@@ -13,29 +12,43 @@ class Entry(NamedTuple):
     """A tracker that can be chosen.
 
     Attributes:
-        package: what it imports.
-        module: where its adapter is.
-        adapter: name of the adapter's class.
+        package: what it imports when it starts.
+        make: returns a tracker that has not started.
     """
 
     package: str
-    module: str
-    adapter: str
+    make: Callable[[], Tracker]
 
-    def make(self) -> Tracker:
-        """Import the adapter; its package is imported when it starts.
 
-        Returns:
-            A tracker that has not started.
-        """
-        return getattr(importlib.import_module(self.module), self.adapter)()
+def _tensorboard() -> Tracker:
+    from dgm_jax.trackers.tensorboard import TensorBoard
+
+    return TensorBoard()
+
+
+def _wandb() -> Tracker:
+    from dgm_jax.trackers.wandb import Wandb
+
+    return Wandb()
+
+
+def _mlflow() -> Tracker:
+    from dgm_jax.trackers.mlflow import Mlflow
+
+    return Mlflow()
+
+
+def _trackio() -> Tracker:
+    from dgm_jax.trackers.trackio import Trackio
+
+    return Trackio()
 
 
 TRACKERS = {
-    "tensorboard": Entry("tensorboardX", "dgm_jax.trackers.tensorboard", "TensorBoard"),
-    "wandb": Entry("wandb", "dgm_jax.trackers.wandb", "Wandb"),
-    "mlflow": Entry("mlflow", "dgm_jax.trackers.mlflow", "Mlflow"),
-    "trackio": Entry("trackio", "dgm_jax.trackers.trackio", "Trackio"),
+    "tensorboard": Entry("tensorboardX", _tensorboard),
+    "wandb": Entry("wandb", _wandb),
+    "mlflow": Entry("mlflow", _mlflow),
+    "trackio": Entry("trackio", _trackio),
 }
 
 

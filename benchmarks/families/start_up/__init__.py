@@ -6,7 +6,7 @@ from benchmarks.contract import PEER, Benchmark, Side
 
 ROOMS = ("data", "models", "objectives", "training")
 FOUNDATION = ["jax", "flax.linen", "optax"]
-EXPERIMENTS = ("gan_ring", "vae_priors")
+EXPERIMENTS = ("gan_ring", "vqvae_images")
 
 
 def _import(room: str) -> Benchmark:

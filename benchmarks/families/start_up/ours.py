@@ -9,7 +9,7 @@ import tempfile
 from benchmarks.contract import Case
 
 _FLAGS = ("--num_steps", "1", "--log_every", "1", "--num_seeds", "1", "--progress", "quiet")
-_DATA = {"vae_priors": ("--data", "digits")}
+_DATA = {"vqvae_images": ("--data", "digits")}
 _FOLDERS: list[tempfile.TemporaryDirectory] = []  # live as long as this process
 
 
