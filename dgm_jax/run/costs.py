@@ -165,13 +165,15 @@ class ProgramCost(NamedTuple):
         moved: bytes read and written in one step; None likewise.
         state_bytes: of the lanes, which the program takes and gives back.
         working_bytes: temporaries.
-        exchanged: {(axis, kind): bytes} of collectives in one step.
+        mesh: devices along "seed" and along "data".
+        exchanged: {(axis, kind): bytes} of collectives in one step, on one device.
     """
 
     operations: float | None
     moved: float | None
     state_bytes: int
     working_bytes: int
+    mesh: tuple[int, int]
     exchanged: dict[tuple[str, str], int]
 
 
@@ -208,5 +210,6 @@ def program_cost(
         moved=said.get("bytes accessed"),
         state_bytes=tree_bytes(lanes),
         working_bytes=sizes.temp_size_in_bytes if sizes else 0,
+        mesh=shape,
         exchanged=dict(exchanged),
     )

@@ -5,8 +5,9 @@ import jax
 from dgm_jax.core import DgmError, require
 from dgm_jax.parallel import KINDS, Kind
 from dgm_jax.run.ablation import shared_inputs, variants
-from dgm_jax.run.cells import groups
+from dgm_jax.run.cells import Group, groups
 from dgm_jax.run.costs import ProgramCost, StepCost, program_cost, step_cost
+from dgm_jax.run.experiment import Inputs
 from dgm_jax.run.launch import Job, folders_of
 from dgm_jax.run.memory import memory_of
 from dgm_jax.run.needs import finished_folder
@@ -39,22 +40,35 @@ def plan(job: Job, settings: PlanConfig) -> int:
         kind = kind_of(settings.kind)
         for number in settings.devices:
             require(1 <= number <= 2**20, f"devices must be from 1 to 2**20, got {number}")
-        job, cells = job.resolved().cells(say=print)
-        experiment = job.experiment
-        listed = variants(experiment, job.config, job.grid)
-        needed = [folders_of(experiment, v.settings, finished_folder) for v in listed]
-        inputs = shared_inputs(experiment, listed, needed)
+        found, inputs = untrained(job)
         print(described(kind))
-        for group in groups(experiment, cells):
-            cost = step_cost(experiment, group, inputs)
+        for group in found:
+            cost = step_cost(job.experiment, group, inputs)
             print("\n".join(["", *cost_lines(cost), *spread_lines(cost, kind, settings)]))
             if settings.compile:
-                found = program_cost(experiment, group, inputs, jax.devices()[:1])
-                print("\n".join(program_lines(cost, found)))
+                program = program_cost(job.experiment, group, inputs, jax.devices()[:1])
+                print("\n".join(program_lines(cost, program)))
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code
     return 0
+
+
+def untrained(job: Job) -> tuple[list[Group], Inputs]:
+    """Loads the data of a run without training what it needs.
+
+    Args:
+        job: the run.
+
+    Returns:
+        Its groups of arms, and its data; where a run that it needs is not there, something
+        untrained of the same shapes.
+    """
+    job, cells = job.resolved().cells()
+    experiment = job.experiment
+    listed = variants(experiment, job.config, job.grid)
+    needed = [folders_of(experiment, v.settings, finished_folder) for v in listed]
+    return groups(experiment, cells), shared_inputs(experiment, listed, needed)
 
 
 def kind_of(name: str) -> Kind:
@@ -71,11 +85,7 @@ def kind_of(name: str) -> Kind:
     """
     if name == HERE:
         return this_machine(memory_of(jax.devices()[0]).num_bytes)
-    require(
-        name in KINDS or HERE not in name.split(),
-        f"unknown kind of device {name!r}",
-    )
-    return KINDS[name.lower().removeprefix("tpu-").removeprefix("tpu_")]
+    return KINDS[name]
 
 
 def described(kind: Kind) -> str:
@@ -150,8 +160,9 @@ def spread_lines(cost: StepCost, kind: Kind, settings: PlanConfig) -> list[str]:
         Lines.
     """
     lines = [
+        f"  a step takes at least, at the published peaks of {kind.name.split(' (')[0]}:",
         "  devices  seed x data  arithmetic     memory   exchange       step  bound by"
-        "      seed-steps/s"
+        "      seed-steps/s",
     ]
     for number in settings.devices:
         lines.append(_row(cost, spread(cost, kind, number, settings.precision)))
