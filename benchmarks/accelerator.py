@@ -2,18 +2,20 @@
 
     python -m benchmarks.accelerator [--minutes 9] [--quick]
 
-Three parts, in this order, until the minutes are used up; what had no time is named in the result.
+Three parts, in this order. Each case has a process and a time of its own, so that one that hangs or
+crashes does not take the others with it; what had no time is named in the result.
 
 1. rates: what the device computes and moves, beside its published figures where it is a known kind.
 2. steps: seed-steps/s of the engine by number of seeds, for a GAN on a ring, a VQ-VAE on images and
    a DCGAN (the last also in bfloat16 products), beside the least time that `dgm-jax plan` gives.
    On a GPU with PyTorch: the ring GAN there, one seed, eagerly.
-3. tests: the files of `TESTS`, on the device, each in a process of its own.
+3. tests: the files of `TESTS`, on the device.
 
 The result is benchmarks/results/accelerator_<device>.json. On a CPU everything is smaller.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import subprocess
@@ -39,14 +41,19 @@ TESTS = (
     "tests/parallel/test_parallel_seeds.py",
     "tests/parallel/test_parallel_catalogue.py",
     "tests/test_backend.py",
-    "tests/networks/layers/test_convolution.py",
-    "tests/quantization/test_quantization_nearest.py",
+    "tests/networks/test_networks_convolution.py",
+    "tests/quantization/test_nearest_code.py",
     "tests/run/test_launch.py",
 )
 CASES = {
     "gan_ring": "",
     "vqvae_images": "--data digits",
     "gan_images": "--data digits --feature_extractor pixels",
+}
+SMALL = {
+    "gan_ring": "",
+    "vqvae_images": "--batch_size 16 --width 16 --code_width 8 --num_codes 32",
+    "gan_images": "--batch_size 16 --features 8",
 }
 SEEDS = {"cpu": (1, 4), "other": (1, 16, 256)}
 STEPS = {"cpu": 2, "other": 200}
@@ -62,16 +69,21 @@ def published() -> parallel.Kind | None:
 
 
 def rates() -> dict:
-    """Measured and published figures of one device."""
+    """Measured and published figures of one device, and what JAX calls its platform."""
     measured = this_machine(memory.memory_of(jax.devices()[0]).num_bytes)
     known = published()
-    return {"measured": measured._asdict(), "published": known._asdict() if known else None}
+    return {
+        "platform": jax.default_backend(),
+        "measured": measured._asdict(),
+        "published": known._asdict() if known else None,
+    }
 
 
 def step_case(name: str, num_seeds: int, precision: str, num_steps: int) -> dict:
     """Seconds of a step of an experiment's first arm, all seeds at once, beside the plan's."""
     experiment = catalogue.load_experiment(name)
-    settings = start.parse(experiment, [*CASES[name].split(), "--num_seeds", str(num_seeds)])
+    flags = CASES[name] + (f" {SMALL[name]}" if jax.default_backend() == "cpu" else "")
+    settings = start.parse(experiment, [*flags.split(), "--num_seeds", str(num_seeds)])
     groups, inputs = untrained(Job(experiment, settings.study, settings.launch, {}))
     arm = groups[0]._replace(arms=groups[0].arms[:1], swept=())
     keys, hyper = lanes_of(arm, arm.arms[0].config)
@@ -111,44 +123,81 @@ def torch_case() -> dict | None:
     return {"seed_steps_per_second": case.count / min(samples), "checks": checks}
 
 
-def run_tests(file: str, seconds: float) -> dict:
-    """The outcome of a file of tests on the device; products are computed in float32."""
-    backend = jax.default_backend()
-    platforms = "cpu" if backend == "cpu" else f"{'cuda' if backend == 'gpu' else backend},cpu"
-    env = os.environ | {
-        "JAX_PLATFORMS": platforms,
-        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-    }
-    quick = ["--quick-compile"] if backend == "cpu" else []
-    command = [sys.executable, "-m", "pytest", file, "-m", "not slow", *quick]
+def in_a_process(command: list[str], seconds: float, env: dict | None = None):
+    """(exit code or None after so many seconds, lines of its output, seconds that it took)."""
     begin = time.monotonic()
+    options = {"cwd": ROOT, "env": os.environ | (env or {}), "text": True, "check": False}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=seconds, check=False
-        )
+        done = subprocess.run([sys.executable, "-m", *command], timeout=seconds, **options, **pipes)
     except subprocess.TimeoutExpired:
-        return {"outcome": f"stopped after {seconds:.0f} s"}
-    said = done.stdout.strip().splitlines() or ["nothing was printed"]
-    failed = [line for line in said if line.startswith(("FAILED", "ERROR"))]
-    outcome = {"outcome": said[-1], "failed": failed, "seconds": time.monotonic() - begin}
-    return outcome | {"exit_code": done.returncode}
+        return None, [f"stopped after {seconds:.0f} s"], seconds
+    lines = done.stdout.strip().splitlines() or ["nothing was printed"]
+    return done.returncode, lines, time.monotonic() - begin
 
 
-def steps(left) -> dict:
-    """All cases of steps that there is time for."""
-    on_cpu = jax.default_backend() == "cpu"
-    kind = "cpu" if on_cpu else "other"
-    found: dict = {}
-    for name in CASES:
-        for num_seeds in SEEDS[kind]:
-            for precision in ("default", "bfloat16") if name == "gan_images" else ("default",):
-                label = f"{name}, {num_seeds} seeds, {precision}"
-                if left() < 60:
-                    found[label] = "no time"
-                    continue
-                print(label, flush=True)
-                found[label] = step_case(name, num_seeds, precision, STEPS[kind])
+def one(words: list[str], seconds: float) -> object:
+    """What a role returns, from a process of its own, or the last line of its error."""
+    if seconds < 5:
+        return "no time"
+    print(" ".join(words), flush=True)
+    code, lines, _ = in_a_process(["benchmarks.accelerator", "--role", *words], seconds)
+    return json.loads(lines[-1]) if code == 0 else lines[-1]
+
+
+def run_tests(file: str, platform: str, seconds: float) -> dict:
+    """The outcome of a file of tests on the device; products are computed in float32."""
+    if seconds < 10:
+        return {"outcome": "no time"}
+    print(file, flush=True)
+    names = {"cpu": "cpu", "gpu": "cuda,cpu"}
+    env = {
+        "JAX_PLATFORMS": names.get(platform, f"{platform},cpu"),
+        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+    }
+    quick = ["--quick-compile"] if platform == "cpu" else []
+    code, lines, took = in_a_process(["pytest", file, "-m", "not slow", *quick], seconds, env)
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    return {"outcome": lines[-1], "failed": failed, "seconds": took, "exit_code": code}
+
+
+ROLES = {
+    "rates": rates,
+    "step": lambda name, seeds, precision, steps: step_case(
+        name, int(seeds), precision, int(steps)
+    ),
+    "torch": torch_case,
+}
+
+
+def step_cases(platform: str) -> list[list[str]]:
+    """The words of the roles of all cases."""
+    kind = "cpu" if platform == "cpu" else "other"
+    return [
+        ["step", name, str(num_seeds), precision, str(STEPS[kind])]
+        for num_seeds in SEEDS[kind]
+        for name in CASES
+        for precision in (("default", "bfloat16") if name == "gan_images" else ("default",))
+    ]
+
+
+def all_parts(minutes: float) -> dict:
+    """Everything, in so many minutes: half of them for steps, the rest for tests."""
+    end = time.monotonic() + 60 * minutes
+    left = lambda: end - time.monotonic()
+    found: dict = {"rates": one(["rates"], 60)}
+    known = isinstance(found["rates"], dict)
+    platform = found["rates"]["platform"] if known else "cpu"
+    reserved = 30 * minutes
+    found["steps"] = {}
+    for words in step_cases(platform):
+        seconds = min(120.0, left() - reserved)
+        found["steps"][", ".join(words[1:])] = one(words, seconds)
+    found["torch"] = one(["torch"], min(60.0, left() - reserved))
+    found["tests"] = {}
+    for index, file in enumerate(TESTS):
+        share = left() / min(3, len(TESTS) - index)  # what one leaves the next ones may use
+        found["tests"][file] = run_tests(file, platform, share)
     return found
 
 
@@ -157,27 +206,19 @@ def main() -> int:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     made.add_argument("--minutes", type=float, default=9.0, help="all that it may take")
     made.add_argument("--quick", action="store_true", help="one case, no test; nothing is written")
+    made.add_argument("--role", nargs="+", metavar="WORD", help="one case, in this process")
     arguments = made.parse_args()
-    end = time.monotonic() + 60 * arguments.minutes
-    left = lambda: end - time.monotonic()
-    if arguments.quick:
-        print(step_case("gan_ring", 1, "default", 1))
+    if arguments.role or arguments.quick:
+        role, *words = arguments.role or ["step", "gan_ring", "1", "default", "1"]
+        print(json.dumps(ROLES[role](*words)))
         return 0
-    content: dict = {"benchmark": "accelerator", "environment": harness.surroundings()}
-    content["rates"] = rates()
-    content["steps"] = steps(lambda: left() / 2)  # the other half is for tests
-    content["torch"] = torch_case() if left() > 120 else "no time"
-    content["tests"] = {}
-    for file in TESTS:
-        print(file, flush=True)
-        enough = left() > 20
-        content["tests"][file] = run_tests(file, left() - 5) if enough else {"outcome": "no time"}
-    path = harness.write("accelerator", content)
-    codes = [found.get("exit_code", 0) for found in content["tests"].values()]
+    # This process asks for the device last: a TPU, and the memory of a GPU, has one owner.
+    content: dict = {"benchmark": "accelerator", **all_parts(arguments.minutes)}
+    content["environment"] = harness.surroundings()
     for file, found in content["tests"].items():
         print(f"{file}: {found['outcome']}")
-    print(f"written: benchmarks/results/{path.name}")
-    return int(any(codes))
+    print(f"written: benchmarks/results/{harness.write('accelerator', content).name}")
+    return int(any(found.get("exit_code") for found in content["tests"].values()))
 
 
 if __name__ == "__main__":

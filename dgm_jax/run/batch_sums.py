@@ -8,7 +8,7 @@ joined batch has to be spread anew.
 
 from typing import Any, NamedTuple
 
-from dgm_jax.run.operations import Node, aval_bytes, live_nodes
+from dgm_jax.run.equations import Node, aval_bytes, live_nodes
 
 GRADIENTS, STATISTICS, SCALARS, JOINED = "gradients", "statistics", "scalars", "joined batches"
 

@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax import native, parallel
@@ -121,7 +122,7 @@ def _batch_size(experiment: Experiment, config: StudyConfig, inputs: Inputs, lan
 
     def drawn(lane):
         task = experiment.functions.build(visible, fixed | lane.hyper, inputs)
-        return task.draw(inputs.arrays, lane.train_state.data_key, 0)
+        return task.draw(inputs.arrays, lane.train_state.data_key, jnp.int32(0))
 
     shapes = [x.shape for x in jax.tree.leaves(jax.eval_shape(drawn, lane)) if x.shape]
     return min(shape[0] for shape in shapes)
@@ -151,10 +152,10 @@ def _by_kind(small: Any, large: Any, params: PyTree) -> dict[str, float] | None:
     found = batch_sums(small, large, {x.shape for x in jax.tree.leaves(params)})
     if found is None:
         return None
-    totals: collections.Counter = collections.Counter()
+    totals: dict[str, float] = {}
     for one in found:
-        totals[one.what] += one.num_bytes * one.times
-    return dict(totals)
+        totals[one.what] = totals.get(one.what, 0.0) + one.num_bytes * one.times
+    return totals
 
 
 class ProgramCost(NamedTuple):
@@ -203,7 +204,7 @@ def program_cost(
     sizes = compiled.memory_analysis()
     exchanged: collections.Counter = collections.Counter()
     shape = parallel.split_devices(len(keys), len(devices))
-    for one in parallel.collectives(compiled.as_text(), shape):
+    for one in parallel.collectives(compiled.as_text() or "", shape):
         exchanged[one.axis, one.kind] += one.num_bytes
     return ProgramCost(
         operations=said.get("flops"),

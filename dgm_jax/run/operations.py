@@ -10,15 +10,17 @@ Nothing is compiled or run: a step is traced to a jaxpr, and each equation is co
   steps of a chunk that is one step. Of the branches of a condition the dearest counts.
 - Bytes: XLA computes chains of elementwise operations without writing what lies between. What is
   read and written are the operands and results of products, convolutions, sorts, gathers and
-  scatters, the results of reductions, and what a loop carries.
+  scatters, the results of reductions, what is used before and after one of those, and what a loop
+  carries.
 """
 
 import collections
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from dgm_jax.run.equations import REDUCES, Node, aval_bytes, aval_size, live_nodes
 
 # Primitives that move or relabel data without arithmetic.
 _MOVES = frozenset(
@@ -28,18 +30,8 @@ _MOVES = frozenset(
     " sharding_constraint optimization_barrier create_token pvary select_and_gather_add"
     " empty full_like".split()
 )
-_REDUCES = frozenset(
-    "reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or reduce_xor argmax argmin"
-    " reduce_precision cumsum cumlogsumexp cummax cummin cumprod scatter-add scatter scatter_add"
-    " reduce reduce_window reduce_window_sum reduce_window_max select_and_scatter_add".split()
-)
 _PRODUCTS = frozenset(("dot_general", "conv_general_dilated"))
 _OPAQUE = frozenset(("sort", "gather", "scatter", "scatter-add", "top_k", "cholesky", "eigh"))
-# What XLA computes once and writes where several chains use it, rather than again in each.
-_DEAR = frozenset(
-    "div exp exp2 log log1p expm1 tanh logistic pow integer_pow sqrt rsqrt cbrt sin cos tan erf"
-    " erf_inv erfc lgamma digamma rem random_bits threefry2x32 atan2".split()
-)
 # Threefry makes two words of 32 bits by 20 rounds of an addition, a rotation (three operations) and
 # an exclusive or, with a key schedule of 15 additions.
 _THREEFRY = (20 * 5 + 15) / 2
@@ -79,28 +71,6 @@ class Work(NamedTuple):
         return Work(*(a + times * b for a, b in zip(self, other, strict=True)))
 
 
-class Node(NamedTuple):
-    """An equation of a jaxpr after calls were inlined.
-
-    Attributes:
-        name: of its primitive.
-        params: of its primitive.
-        ins: what its operands are called; None for literals.
-        in_avals: shapes and types of the operands.
-        outs: what its results are called.
-        out_avals: shapes and types of the results.
-        inner: jaxprs of a loop or condition, and how often each runs.
-    """
-
-    name: str
-    params: dict
-    ins: tuple
-    in_avals: tuple
-    outs: tuple
-    out_avals: tuple
-    inner: tuple = ()
-
-
 def count(jaxpr: Any) -> Work:
     """Counts the work of a jaxpr.
 
@@ -123,85 +93,12 @@ def count(jaxpr: Any) -> Work:
     return done
 
 
-def live_nodes(jaxpr: Any) -> tuple[list[Node], set]:
-    """Inlines calls, and leaves out what no result depends on.
-
-    Args:
-        jaxpr: closed or open.
-
-    Returns:
-        The nodes in order, and what the results are called.
-    """
-    jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
-    named: dict[Any, Any] = {v: v for v in (*jaxpr.invars, *jaxpr.constvars)}
-    nodes: list[Node] = []
-    _inline(jaxpr, named, nodes, ())
-    results = {_name(v, named) for v in jaxpr.outvars} - {None}
-    needed, kept = set(results), []
-    for node in reversed(nodes):
-        if needed.intersection(node.outs) or (node.inner and not node.outs):
-            needed.update(name for name in node.ins if name is not None)
-            kept.append(node)
-    return kept[::-1], results
-
-
-def _inline(jaxpr: Any, named: dict, nodes: list[Node], path: tuple) -> None:
-    """Appends the nodes of a jaxpr whose inputs are named already; `path` keeps names apart."""
-    for index, equation in enumerate(jaxpr.eqns):
-        place = (*path, index)
-        ins = tuple(_name(v, named) for v in equation.invars)
-        called = _called(equation)
-        if called is not None:
-            inside = getattr(called, "jaxpr", called)
-            inner = dict(zip(inside.invars, ins[len(ins) - len(inside.invars) :], strict=True))
-            inner |= {v: (place, "constant", i) for i, v in enumerate(inside.constvars)}
-            _inline(inside, inner, nodes, place)
-            outs = [_name(v, inner) for v in inside.outvars]
-            named.update(zip(equation.outvars, outs, strict=True))
-            continue
-        outs = tuple((place, i) for i in range(len(equation.outvars)))
-        named.update(zip(equation.outvars, outs, strict=True))
-        in_avals, out_avals = (
-            tuple(v.aval for v in of) for of in (equation.invars, equation.outvars)
-        )
-        name, params = equation.primitive.name, equation.params
-        inner_of = tuple(_loops(name, params))
-        nodes.append(Node(name, params, ins, in_avals, outs, out_avals, inner_of))
-
-
-def _name(atom: Any, named: dict) -> Any:
-    return None if hasattr(atom, "val") else named[atom]
-
-
-def _called(equation: Any) -> Any:
-    """The jaxpr of a call (jit, custom derivatives, rematerialization); None for anything else."""
-    if equation.primitive.name in _REDUCES or equation.primitive.name in ("scan", "while", "cond"):
-        return None
-    for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        value = equation.params.get(key)
-        if hasattr(value, "eqns"):
-            return value
-    return None
-
-
-def _loops(name: str, params: dict) -> Iterator[tuple[Any, float]]:
-    """The jaxprs of a loop or a condition, and how often each runs."""
-    if name == "scan":
-        yield params["jaxpr"], float(params["length"])
-    elif name == "while":
-        yield params["cond_jaxpr"], 1.0
-        yield params["body_jaxpr"], 1.0
-    elif name == "cond":
-        for branch in params["branches"]:
-            yield branch, 1.0
-
-
 def _arithmetic(node: Node) -> tuple[float, float]:
     """(operations of products, other operations) of a node that is no loop."""
     name = node.name
     if name in _MOVES or not node.out_avals:
         return 0.0, 0.0
-    size = float(_size(node.out_avals[0]))
+    size = float(aval_size(node.out_avals[0]))
     if name == "dot_general":
         (contracted, _), _ = node.params["dimension_numbers"]
         return 2 * size * math.prod(node.in_avals[0].shape[d] for d in contracted), 0.0
@@ -209,8 +106,8 @@ def _arithmetic(node: Node) -> tuple[float, float]:
         return 2.0 * _taps(node), 0.0
     if name in ("random_bits", "threefry2x32", "random_split", "random_fold_in"):
         return 0.0, _THREEFRY * sum(map(aval_bytes, node.out_avals)) / 4
-    if name in _REDUCES:
-        return 0.0, float(max(map(_size, node.in_avals)))
+    if name in REDUCES:
+        return 0.0, float(max(map(aval_size, node.in_avals)))
     if name == "sort":
         return 0.0, size * math.log2(max(2.0, size))
     return 0.0, size
@@ -263,17 +160,28 @@ def _traffic(nodes: list[Node], results: set) -> tuple[float, float]:
 
 
 def _written(nodes: list[Node], results: set) -> set:
-    """What is written to memory."""
+    """What is written to memory.
+
+    Results; operands and results of what fuses with nothing; results of reductions; and what is
+    used on both sides of one of those, since a chain that has to wait for a reduction cannot be
+    computed together with one that feeds it.
+    """
     written = set(results)
-    users = collections.Counter(name for node in nodes for name in set(node.ins))
+    stages: dict[Any, int] = {}  # of a name: how many of those come before it, at most
+    used: dict[Any, set] = collections.defaultdict(set)  # in which stages
     for node in nodes:
+        stage = max((stages.get(name, 0) for name in node.ins), default=0)
+        for name in node.ins:
+            used[name].add(stage)
+        ends = not _fuses(node) or node.name in REDUCES
+        stages.update(dict.fromkeys(node.outs, stage + ends))
         if not _fuses(node):
             written.update(name for name in node.ins if name is not None)
+        if ends:
             written.update(node.outs)
-        elif node.name in _REDUCES:
-            written.update(node.outs)
-        elif node.name in _DEAR:
-            written.update(name for name in node.outs if users[name] > 1)
+    for node in nodes:
+        if node.name not in _MOVES:
+            written.update(name for name in node.outs if len(used[name]) > 1)
     return written
 
 
@@ -297,20 +205,3 @@ def _sources(node: Node, made: dict, written: set) -> set:
 def _fuses(node: Node) -> bool:
     """Whether XLA can compute a node together with its operands."""
     return not node.inner and node.name not in _PRODUCTS and node.name not in _OPAQUE
-
-
-def _size(aval: Any) -> int:
-    return math.prod(getattr(aval, "shape", ()))
-
-
-def aval_bytes(aval: Any) -> float:
-    """Returns the bytes of an array.
-
-    Args:
-        aval: its shape and type; a typed key has those of its words.
-
-    Returns:
-        Bytes; 0 for what is no array.
-    """
-    dtype = getattr(aval, "dtype", None)
-    return _size(aval) * float(getattr(dtype, "itemsize", 0))
