@@ -68,6 +68,20 @@ class StepCost(NamedTuple):
         """Bytes of batches that are joined, and so spread anew, in a step."""
         return (self.sums or {}).get(JOINED, 0.0)
 
+    def with_batch(self, batch_size: int) -> "StepCost":
+        """Returns the cost with another batch.
+
+        Args:
+            batch_size: its number of examples.
+
+        Returns:
+            The cost: joined batches grow with it, sums do not.
+        """
+        sums = None if self.sums is None else dict(self.sums)
+        if sums and JOINED in sums and self.batch_size:
+            sums[JOINED] *= batch_size / self.batch_size
+        return self._replace(batch_size=batch_size, sums=sums)
+
 
 def step_cost(experiment: Experiment, group: Group, inputs: Inputs) -> StepCost:
     """Traces a step of a group of arms.

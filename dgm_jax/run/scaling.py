@@ -146,12 +146,7 @@ def paying_batch(cost: StepCost, kind: Kind, precision: Precision) -> float | No
         The number of examples; None if no power of 2 up to 2^30 is enough.
     """
     for power in range(1, 31):
-        larger = cost._replace(batch_size=2**power)
-        grown = {
-            k: v * 2**power / max(1, cost.batch_size) if k == "joined batches" else v
-            for k, v in (cost.sums or {}).items()
-        }
-        larger = larger._replace(sums=grown if cost.sums is not None else None)
+        larger = cost.with_batch(2**power)
         one = step_times(larger, kind, 1, 1, precision).step
         if step_times(larger, kind, 1, 2, precision).step < one:
             return float(2**power)
@@ -181,11 +176,12 @@ def this_machine(memory: float, rounds: int = 3) -> Kind:
         rounds: of each measurement; the fastest counts.
 
     Returns:
-        The kind: rates of a product of matrices [2048, 2048] and of an elementwise function of
-        2^24 numbers that stay in registers, bandwidth of a copy of 2^26 bytes. CPU devices of one
-        process share their memory, so what they exchange passes at that bandwidth.
+        The kind: rates of a product of square matrices (of 1,024 rows on a CPU, 8,192 elsewhere)
+        and of a polynomial of degree 32 of 2^24 numbers, bandwidth of adding one to them. CPU
+        devices of one process share their memory, so what they exchange passes at that bandwidth.
     """
-    size = 2048
+    device = jax.devices()[0]
+    size = 1024 if device.platform == "cpu" else 8192
     matrix = jnp.ones((size, size), jnp.float32)
     product = 2.0 * size**3 / _fastest(lambda x: x @ x, matrix, rounds)
     half = 2.0 * size**3 / _fastest(lambda x: x @ x, matrix.astype(jnp.bfloat16), rounds)
@@ -193,7 +189,6 @@ def this_machine(memory: float, rounds: int = 3) -> Kind:
     bandwidth = 2 * vector.nbytes / _fastest(lambda x: x + 1, vector, rounds)
     polynomial = lambda x: jnp.polyval(jnp.full(33, 0.5, jnp.float32), x, unroll=32)
     others = 64.0 * vector.size / _fastest(polynomial, vector, rounds)
-    device = jax.devices()[0]
     return Kind(
         f"this machine, {len(jax.devices())} x {device.device_kind}",
         others,
