@@ -45,6 +45,7 @@ TESTS = (
     "tests/quantization/test_nearest_code.py",
     "tests/run/test_launch.py",
 )
+TESTS_ON_CPU = ("tests/quantization/test_nearest_code.py", "tests/parallel/test_parallel_seeds.py")
 CASES = {
     "gan_ring": "",
     "vqvae_images": "--data digits",
@@ -195,8 +196,9 @@ def all_parts(minutes: float) -> dict:
         found["steps"][", ".join(words[1:])] = one(words, seconds)
     found["torch"] = one(["torch"], min(60.0, left() - reserved))
     found["tests"] = {}
-    for index, file in enumerate(TESTS):
-        share = left() / min(3, len(TESTS) - index)  # what one leaves the next ones may use
+    files = TESTS_ON_CPU if platform == "cpu" else TESTS
+    for index, file in enumerate(files):
+        share = left() / min(3, len(files) - index)  # what one leaves the next ones may use
         found["tests"][file] = run_tests(file, platform, share)
     return found
 

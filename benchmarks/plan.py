@@ -108,13 +108,16 @@ def main() -> int:
     if arguments.quick:
         family("gan_ring", FAMILIES["gan_ring"][0])
         return 0
-    content = {
-        "benchmark": "plan",
-        "environment": harness.surroundings(),
-        "families": {n: [family(n, flags) for flags in FAMILIES[n]] for n in arguments.families},
-        "collectives": {name: exchanged(name) for name in arguments.collectives},
-    }
-    print(f"written: benchmarks/results/{harness.write('plan', content).name}")
+    halves = {"families": {}, "collectives": {}}
+    for name in arguments.families:
+        halves["families"][name] = [family(name, flags) for flags in FAMILIES[name]]
+    for name in arguments.collectives:
+        halves["collectives"][name] = exchanged(name)
+    for half, found in halves.items():
+        if found:
+            content = {"benchmark": f"plan, {half}", "environment": harness.surroundings()}
+            path = harness.write(f"plan_{half}", content | {half: found})
+            print(f"written: benchmarks/results/{path.name}")
     return 0
 
 

@@ -11,6 +11,7 @@ from dgm_jax.run import catalogue
 
 def test_the_files_of_tests_and_the_experiments_exist():
     assert [file for file in accelerator.TESTS if not (accelerator.ROOT / file).is_file()] == []
+    assert set(accelerator.TESTS_ON_CPU) <= set(accelerator.TESTS)
     assert set(accelerator.CASES) <= set(catalogue.experiments())
 
 
