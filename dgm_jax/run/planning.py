@@ -40,6 +40,9 @@ def plan(job: Job, settings: PlanConfig) -> int:
         kind = kind_of(settings.kind)
         for number in settings.devices:
             require(1 <= number <= 2**20, f"devices must be from 1 to 2**20, got {number}")
+        job = job.resolved()
+        for sentence in job.chosen:
+            print(sentence)
         found, inputs = untrained(job)
         print(described(kind))
         for group in found:

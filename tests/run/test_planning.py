@@ -50,7 +50,7 @@ def test_the_ring_gan_by_hand():
 
 SIZES = {
     "gan_ring": ("--method", "vanilla", "--num_seeds", "2", "--batch_size", "64"),
-    "avb_images": ("--num_seeds", "1"),
+    "avb_images": ("--num_seeds", "1", "--batch_size", "64", "--hidden", "64"),
 }
 
 
