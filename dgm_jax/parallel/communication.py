@@ -22,6 +22,9 @@ _CALL = re.compile(rf"= (.+?) ({'|'.join(_KINDS)})(?:-start)?\(")
 _SHAPE = re.compile(r"\b([a-z]+)(\d*)(?:e\dm\d\w*)?\[([\d,]*)\]")
 _EXPLICIT = re.compile(r"replica_groups=\{(\{[\d,{} ]*\})\}")
 _IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
+_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}")
+_AXIS = re.compile(r"'([^']*)'=(\d+)")
+_PART = re.compile(r"'([^']*)'(?::\((\d+)\)(\d+))?")
 _PAIRS = re.compile(r"source_target_pairs=\{(\{[\d,{} ]*\})\}")
 _OPERATION = re.compile(r'op_name="([^"]*)"')
 
@@ -54,6 +57,9 @@ def collectives(hlo: str, mesh_shape: tuple[int, int]) -> list[Collective]:
 
     Returns:
         The collectives, in the order of the text.
+
+    Raises:
+        ValueError: the groups of devices are written in a way that is not known here.
     """
     found = []
     for line in hlo.splitlines():
@@ -96,10 +102,32 @@ def _groups(line: str, num_devices: int) -> list[list[int]]:
         shape, source, order = (_numbers(part) for part in iota.groups())
         devices = np.arange(num_devices).reshape(source)
         return (devices.transpose(order) if order else devices).reshape(shape).tolist()
+    named = _MESH.search(line)
+    if named:
+        return _groups_of_mesh(named.group(1), named.group(2), num_devices)
     listed = _EXPLICIT.search(line) or _PAIRS.search(line)
     if listed:
         return [_numbers(group) for group in re.findall(r"\{([\d, ]*)\}", listed.group(1))]
+    if "replica_groups=" in line and "replica_groups={}" not in line:
+        raise ValueError(f"cannot read the groups of devices in {line.strip()[:200]!r}")
     return [list(range(num_devices))]
+
+
+def _groups_of_mesh(axes: str, along: str, num_devices: int) -> list[list[int]]:
+    """The groups along some axes of a mesh; `'x':(2)4` is a part of an axis, of 4 after 2."""
+    parts = {name: (before, size) for name, before, size in _PART.findall(along)}
+    shape, chosen = [], []
+    for name, size in _AXIS.findall(axes):
+        before, middle = (int(n or 1) for n in parts.get(name, (size, 1)))
+        if name in parts and not parts[name][1]:
+            before, middle = 1, int(size)
+        shape += [before, middle, int(size) // (before * middle)]
+        chosen += [False, name in parts, False]
+    order = [i for i, is_in in enumerate(chosen) if not is_in]
+    order += [i for i, is_in in enumerate(chosen) if is_in]
+    length = math.prod(n for n, is_in in zip(shape, chosen, strict=True) if is_in)
+    devices = np.arange(num_devices).reshape(shape).transpose(order)
+    return devices.reshape(-1, length).tolist()
 
 
 def _numbers(text: str | None) -> list[int]:

@@ -40,6 +40,31 @@ def test_collectives_of_known_programs():
 
 
 @pytest.mark.parametrize(
+    "groups, axis",
+    [
+        ("{{0,1,2,3},{4,5,6,7}}", "data"),
+        ("{{0,4},{1,5},{2,6},{3,7}}", "seed"),
+        ("[2,4]<=[8]", "data"),
+        ("[4,2]<=[2,4]T(1,0)", "seed"),
+        ("mesh['a'=2,'b'=4] {'b'}", "data"),
+        ("mesh['a'=2,'b'=4] {'a'}", "seed"),
+        ("mesh['a'=8] {'a':(2)4}", "data"),
+        ("mesh['a'=8] {'a':(1)2}", "seed"),
+        ("{}", "seed and data"),
+        ("[8,1]<=[8]", "none"),
+    ],
+)
+def test_every_way_of_writing_groups(groups, axis):
+    line = f"  %x = f32[2]{{0}} all-reduce(%y), channel_id=1, replica_groups={groups}, to_apply=%z"
+    assert [one.axis for one in parallel.collectives(line, (2, 4))] == [axis]
+
+
+def test_an_unknown_way_of_writing_groups_is_refused():
+    with pytest.raises(ValueError, match="cannot read the groups of devices in '%x"):
+        parallel.collectives("%x = f32[2] all-reduce(%y), replica_groups=v9:01", (2, 4))
+
+
+@pytest.mark.parametrize(
     "shape, size", [("f32[2,128]", 1024), ("bf16[3]", 6), ("pred[]", 1), ("f8e4m3fn[4]", 4)]
 )
 def test_bytes_of_a_shape(shape, size):
