@@ -163,7 +163,7 @@ def spread_lines(cost: StepCost, kind: Kind, settings: PlanConfig) -> list[str]:
         Lines.
     """
     lines = [
-        f"  a step takes at least, at the published peaks of {kind.name.split(' (')[0]}:",
+        f"  a step takes at least, at the peaks of {kind.name.split(' (')[0]}:",
         "  devices  seed x data  arithmetic     memory   exchange       step  bound by"
         "      seed-steps/s",
     ]
