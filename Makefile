@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?=
 
-.PHONY: demo docs study lint format test test-quick test-optimized test-plain test-newest test-slow test-faults setup setup-docs setup-lint setup-test benchmark clean
+.PHONY: demo docs study lint format test test-quick test-optimized test-plain test-newest test-slow test-faults setup setup-docs setup-lint setup-test accelerator benchmark clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
@@ -82,6 +82,13 @@ test-faults: setup-test
 NEWEST ?= python3.13
 test-newest:
 	$(MAKE) test VENV=.venv-newest PYTHON=$(NEWEST)
+
+# The first look at a machine with a GPU or TPU (a smaller one on a CPU): rates, steps and tests, in nine
+# minutes after the installation; one file, benchmarks/results/DEVICE/jaxlib_VERSION/accelerator.json.
+JAX_EXTRA ?= $(if $(shell command -v nvidia-smi),cuda12,$(if $(wildcard /dev/accel*),tpu))
+accelerator: setup-test
+	$(if $(JAX_EXTRA),$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "jax[$(JAX_EXTRA)]")
+	$(BIN)/python -m benchmarks.accelerator
 
 # Goes on where the last call stopped: make benchmark MINUTES=20.
 MINUTES ?=

@@ -141,15 +141,12 @@ def main() -> int:
         print("a quick run is no measurement: nothing is written")
         return 0
     content = {
-        "name": "memory",
         "benchmark": "memory",
         "unit": "bytes",
-        "device": before.pop("device"),
-        "environment": before,
         "load_average": {"start": load, "end": machine.load_average()},
         "cases": found,
     }
-    print(f"written: {records.write(records.RESULTS, content)}")
+    print(f"written: {records.write_other('memory', before, content)}")
     return 0
 
 

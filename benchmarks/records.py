@@ -33,6 +33,16 @@ def write(folder: pathlib.Path, record: Record) -> pathlib.Path:
     return path
 
 
+def write_other(name: str, surroundings: Record, content: Record) -> pathlib.Path:
+    """Writes what is no row of the table, such as the figures of a plan, in the same place.
+
+    `surroundings` is what `machine.surroundings` returned.
+    """
+    rest = {key: value for key, value in surroundings.items() if key != "device"}
+    record = {"name": name, "device": surroundings["device"], "environment": rest, **content}
+    return write(RESULTS, record)
+
+
 def read(path: pathlib.Path) -> Iterator[Record]:
     """The records of a file or, in the order of their names, of a folder and all below it."""
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path] if path.exists() else []

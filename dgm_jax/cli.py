@@ -1,6 +1,6 @@
 """The command `dgm-jax`, with its flags parsed by tyro.
 
-    dgm-jax list | run | ablate | resume | sample | export | report | compare | check
+    dgm-jax list | run | ablate | resume | sample | export | report | compare | check | plan
 
 Experiments are found by their entry points (group `dgm_jax.experiments`), so that any package can
 add its own; one in a file or module is named by its path or by the module (`./mine.py`,
@@ -127,6 +127,11 @@ def check(name: Name) -> int:
     return start.check(_experiment(name), [], command=console.typed(("check", name), []))
 
 
+def plan(name: Name) -> int:
+    """Say what a run would need on so many accelerators, --devices N --kind KIND; runs nothing."""
+    return start.plan(_experiment(name), [], console.typed(("plan", name), []))
+
+
 def resume(settings: tyro.conf.OmitArgPrefixes[Resume]) -> int:
     """Continue a run as it was started, or train a finished one on, in a new folder."""
     _require_folder(settings.folder)
@@ -173,6 +178,7 @@ COMMANDS: dict[str, Callable] = {
     "report": report,
     "compare": compare,
     "check": check,
+    "plan": plan,
 }
 # With the name of an experiment, its flags determine how the rest of the line is parsed; without a
 # name, and for help, the functions of the same names above are enough.
@@ -180,6 +186,7 @@ STUDIES: dict[str, Callable] = {
     "run": lambda experiment, flags, command: start.main(experiment, flags, command=command),
     "ablate": start.ablate,
     "check": lambda experiment, flags, command: start.check(experiment, flags, command=command),
+    "plan": start.plan,
 }
 
 if __name__ == "__main__":

@@ -27,10 +27,24 @@ def make_mesh(num_lanes: int, devices: Devices | None = None) -> Mesh:
         A mesh of shape (gcd(L, D), D / gcd(L, D)) with the axes ("seed", "data").
     """
     device_array = np.asarray(jax.devices() if devices is None else devices)
-    num_seed = math.gcd(num_lanes, device_array.size)
+    shape = split_devices(num_lanes, device_array.size)
     return Mesh(
-        device_array.reshape(num_seed, -1), (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto)
+        device_array.reshape(shape), (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto)
     )
+
+
+def split_devices(num_lanes: int, num_devices: int) -> tuple[int, int]:
+    """Determine the shape of the mesh.
+
+    Args:
+        num_lanes: L, the number of lanes that share the mesh.
+        num_devices: D.
+
+    Returns:
+        Devices along "seed", gcd(L, D), and along "data", D / gcd(L, D).
+    """
+    num_seed = math.gcd(num_lanes, num_devices)
+    return num_seed, num_devices // num_seed
 
 
 def lane_sharding(mesh: Mesh) -> NamedSharding:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax import parallel, training
-from dgm_jax.core import Array, Key, require
+from dgm_jax.core import Array, Key, LaneProgram, require
 from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run import memory
 from dgm_jax.run.cells import Group
@@ -38,9 +38,7 @@ def distribute_group(
         ConfigError: the program cannot be built or its batches cannot be shared, its data cannot be
             where they are wanted, or the state of its lanes does not fit into memory.
     """
-    config, fixed = experiment.build_view(group.arms[0].config)
-    build = experiment.functions.build
-    program = training.lane_program(lambda lane: build(config, fixed | lane, inputs))
+    program = program_of(experiment, group.arms[0].config, inputs)
     options = {"strategy": launch.strategy, "devices": launch.devices}
     devices = devices_of(launch)
     compiled = parallel.distribute(program, keys, hyper, only=devices, **options)
@@ -79,6 +77,22 @@ def placement_in(
         data_on=launch.data_on,
         devices=devices_of(launch),
     )
+
+
+def program_of(experiment: Experiment, config: StudyConfig, inputs: Inputs) -> LaneProgram:
+    """The run of one lane.
+
+    Args:
+        experiment: of the run.
+        config: settings of one of the group's arms.
+        inputs: the data.
+
+    Returns:
+        Its pure functions.
+    """
+    visible, fixed = experiment.build_view(config)
+    build = experiment.functions.build
+    return training.lane_program(lambda lane: build(visible, fixed | lane, inputs))
 
 
 def devices_of(launch: LaunchConfig) -> list:

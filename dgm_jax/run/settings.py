@@ -95,6 +95,20 @@ class LaunchConfig:
     """Show values and plots in these tools too; each is an extra of the package."""
 
 
+@dataclasses.dataclass(frozen=True)
+class PlanConfig:
+    """What a run is planned for."""
+
+    devices: tuple[int, ...] = (1, 8, 64, 512)
+    """Numbers of devices."""
+    kind: str = "h100"
+    """a100, h100, h200, b200, v4, v5e, v5p or v6e; here is this machine, measured."""
+    precision: Literal["default", "float32", "bfloat16"] = "default"
+    """Of products: default is TF32 on GPUs and one pass of bfloat16 on TPUs, as JAX takes them."""
+    compile: bool = False
+    """Compile the steps for this machine, and set the formulas beside what XLA says."""
+
+
 def names_of(config: Any) -> tuple[str, ...]:
     """The names of settings, in their order.
 

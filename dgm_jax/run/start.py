@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 from dgm_jax import _cache
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import LaunchConfig
+from dgm_jax.run.settings import LaunchConfig, PlanConfig, names_of
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
@@ -26,13 +26,13 @@ class Settings(NamedTuple):
 
     Attributes:
         study: what is computed.
-        launch: how it is launched.
+        launch: how it is launched; a `PlanConfig` for a plan.
         grid: the cells of --grid as they were typed.
         compile: whether a check compiles.
     """
 
     study: Any
-    launch: LaunchConfig
+    launch: Any
     grid: tuple[str, ...] = ()
     compile: bool = True
 
@@ -125,6 +125,31 @@ def check(
     return MISTAKE if job is None else check_job(job, settings.compile)
 
 
+def plan(experiment: Experiment, argv: Sequence[str], command: Command | None = None) -> int:
+    """Prints what a run would need on accelerators; trains and, unless asked, compiles nothing.
+
+    Args:
+        experiment: what to plan.
+        argv: the flags: settings of the experiment, and those of `PlanConfig`.
+        command: what was typed.
+
+    Returns:
+        The exit code, as of `main`.
+    """
+    taken = set(names_of(PlanConfig)) & set(names_of(experiment.config))
+    if taken:
+        name = min(taken)
+        console.tell(f"error: {experiment.name} has a setting {name!r} as dgm-jax plan has")
+        return MISTAKE
+    settings = parse(experiment, argv, command, how=PlanConfig)
+    with signals.importing():
+        from dgm_jax.run.launch import Job
+        from dgm_jax.run.planning import plan as plan_job
+
+    launch = LaunchConfig(num_devices=1)
+    return plan_job(Job(experiment, settings.study, launch, {}), settings.launch)
+
+
 def _with_grid(job, cells: tuple[str, ...]):
     """The job with the cells of --grid; None after an error, which is printed."""
     with signals.importing():
@@ -144,6 +169,7 @@ def parse(
     command: Command | None = None,
     with_grid: bool = False,
     is_check: bool = False,
+    how: type = LaunchConfig,
 ) -> Settings:
     """Parses flags into settings of the experiment and of its launch.
 
@@ -153,6 +179,7 @@ def parse(
         command: what was typed, for help texts.
         with_grid: whether there is a flag --grid.
         is_check: whether there is a flag --compile.
+        how: the class of the settings that say how it is launched.
 
     Returns:
         The settings.
@@ -164,13 +191,12 @@ def parse(
     import tyro
 
     _require_one_grid(argv)
-    _require_no_values_of_switches(experiment, argv)
+    _require_no_values_of_switches((experiment.config, how), argv)
     flat = tyro.conf.OmitArgPrefixes
     study = experiment.config
-    launch = LaunchConfig
     fields = [
         ("study", flat[study], dataclasses.field(default_factory=study)),
-        ("launch", flat[launch], dataclasses.field(default_factory=launch)),
+        ("launch", flat[how], dataclasses.field(default_factory=how)),
     ]
     if with_grid:
         about = tyro.conf.arg(help=GRID_HELP)
@@ -202,9 +228,8 @@ def _require_one_grid(argv: Sequence[str]) -> None:
         raise SystemExit(MISTAKE)
 
 
-def _require_no_values_of_switches(experiment: Experiment, argv: Sequence[str]) -> None:
+def _require_no_values_of_switches(kinds: tuple[type, ...], argv: Sequence[str]) -> None:
     """Refuses `--spectral True`, which would be a switch and a stray word."""
-    kinds = (experiment.config, LaunchConfig)
     names = [f.name for kind in kinds for f in dataclasses.fields(kind) if f.type in (bool, "bool")]
     switches = {f"--{before}{name}": name for name in names for before in ("", "no_")}
     for word, after in itertools.zip_longest(argv, argv[1:], fillvalue="-"):

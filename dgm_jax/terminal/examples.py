@@ -33,6 +33,10 @@ EXAMPLES = {
         "dgm-jax check {name}",
         "dgm-jax check gan_ring --grid learning_rate=1e-4,1e-3",
     ),
+    "plan": (
+        "dgm-jax plan {name} --devices 1 8 64 512 --kind h100",
+        "dgm-jax plan gan_ring --num_seeds 64 --devices 64 --kind v5e --compile",
+    ),
 }
 
 

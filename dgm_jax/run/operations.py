@@ -1,0 +1,207 @@
+"""Counts what a traced step does: its arithmetic, the bytes it moves, its sums over a batch.
+
+Nothing is compiled or run: a step is traced to a jaxpr, and each equation is counted by a formula.
+
+- A product of matrices [m, k] and [k, n] is 2 m k n operations; a convolution 2 for each pair of an
+  output and a kernel tap that lies on an input, padding excluded.
+- Any other arithmetic is one operation for each element of its result, a reduction one for each
+  element of its operand. Elementary functions (exp, log, tanh) count as one too.
+- A loop of known length counts that often, one of unknown length as one turn: for the loop over
+  steps of a chunk that is one step. Of the branches of a condition the dearest counts.
+- Bytes: XLA computes chains of elementwise operations without writing what lies between. What is
+  read and written are the operands and results of products, convolutions, sorts, gathers and
+  scatters, the results of reductions, what is used before and after one of those, and what a loop
+  carries.
+"""
+
+import collections
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dgm_jax.run.equations import REDUCES, Node, aval_bytes, aval_size, live_nodes
+
+# Primitives that move or relabel data without arithmetic.
+_MOVES = frozenset(
+    "broadcast_in_dim reshape transpose squeeze expand_dims convert_element_type copy copy_p slice"
+    " dynamic_slice dynamic_update_slice concatenate pad rev gather iota stop_gradient"
+    " bitcast_convert_type random_wrap random_unwrap random_seed split device_put"
+    " sharding_constraint optimization_barrier create_token pvary select_and_gather_add"
+    " empty full_like".split()
+)
+_PRODUCTS = frozenset(("dot_general", "conv_general_dilated"))
+_OPAQUE = frozenset(("sort", "gather", "scatter", "scatter-add", "top_k", "cholesky", "eigh"))
+# Threefry makes two words of 32 bits by 20 rounds of an addition, a rotation (three operations) and
+# an exclusive or, with a key schedule of 15 additions.
+_THREEFRY = (20 * 5 + 15) / 2
+
+
+class Work(NamedTuple):
+    """What a program does.
+
+    Attributes:
+        products: floating-point operations of matrix products and convolutions.
+        others: all other operations.
+        moved: bytes read and written.
+        kept: bytes of the intermediate results that are written, each counted once: at most so much
+            working memory is needed.
+    """
+
+    products: float = 0.0
+    others: float = 0.0
+    moved: float = 0.0
+    kept: float = 0.0
+
+    @property
+    def operations(self) -> float:
+        """All operations."""
+        return self.products + self.others
+
+    def plus(self, other: "Work", times: float = 1.0) -> "Work":
+        """Adds other work, so many times.
+
+        Args:
+            other: what is added.
+            times: how often.
+
+        Returns:
+            The sum.
+        """
+        return Work(*(a + times * b for a, b in zip(self, other, strict=True)))
+
+
+def count(jaxpr: Any) -> Work:
+    """Counts the work of a jaxpr.
+
+    Args:
+        jaxpr: as `jax.make_jaxpr` returns it, closed or open.
+
+    Returns:
+        The work.
+    """
+    nodes, results = live_nodes(jaxpr)
+    done = Work(0.0, 0.0, *_traffic(nodes, results))
+    for node in nodes:
+        inner = [(count(inside), times) for inside, times in node.inner]
+        if node.name == "cond":
+            inner = [max(inner, key=lambda pair: pair[0].operations)]
+        for work, times in inner:
+            done = done.plus(work, times)
+        if not inner:
+            done = done.plus(Work(*_arithmetic(node)))
+    return done
+
+
+def _arithmetic(node: Node) -> tuple[float, float]:
+    """(operations of products, other operations) of a node that is no loop."""
+    name = node.name
+    if name in _MOVES or not node.out_avals:
+        return 0.0, 0.0
+    size = float(aval_size(node.out_avals[0]))
+    if name == "dot_general":
+        (contracted, _), _ = node.params["dimension_numbers"]
+        return 2 * size * math.prod(node.in_avals[0].shape[d] for d in contracted), 0.0
+    if name == "conv_general_dilated":
+        return 2.0 * _taps(node), 0.0
+    if name in ("random_bits", "threefry2x32", "random_split", "random_fold_in"):
+        return 0.0, _THREEFRY * sum(map(aval_bytes, node.out_avals)) / 4
+    if name in REDUCES:
+        return 0.0, float(max(map(aval_size, node.in_avals)))
+    if name == "sort":
+        return 0.0, size * math.log2(max(2.0, size))
+    return 0.0, size
+
+
+def _taps(node: Node) -> float:
+    """Pairs of an output of a convolution and a kernel tap on an input, over all channels."""
+    params = node.params
+    lhs, rhs = (aval.shape for aval in node.in_avals[:2])
+    out = node.out_avals[0].shape
+    dims = params["dimension_numbers"]
+    pairs = 1.0
+    for axis in range(len(dims.lhs_spec) - 2):
+        size, taps = lhs[dims.lhs_spec[2 + axis]], rhs[dims.rhs_spec[2 + axis]]
+        outs = np.arange(out[dims.out_spec[2 + axis]])[:, None]
+        dilation = params["lhs_dilation"][axis]
+        at = outs * params["window_strides"][axis] - params["padding"][axis][0]
+        at = at + np.arange(taps) * params["rhs_dilation"][axis]
+        inside = (at >= 0) & (at < (size - 1) * dilation + 1) & (at % dilation == 0)
+        pairs *= float(inside.sum())
+    batch, channels = out[dims.out_spec[0]], out[dims.out_spec[1]]
+    return pairs * batch / params["batch_group_count"] * channels * rhs[dims.rhs_spec[1]]
+
+
+def _traffic(nodes: list[Node], results: set) -> tuple[float, float]:
+    """(bytes read and written, bytes of intermediate results) of the nodes of one level.
+
+    The turns of loops count their own.
+    """
+    made = {name: node for node in nodes for name in node.outs}
+    sizes = {
+        name: aval_bytes(a)
+        for node in nodes
+        for name, a in zip(node.outs, node.out_avals, strict=True)
+    }
+    sizes |= {
+        name: aval_bytes(a)
+        for node in nodes
+        for name, a in zip(node.ins, node.in_avals, strict=True)
+    }
+    written = _written(nodes, results)
+    moved = kept = 0.0
+    for node in nodes:
+        own = [name for name in node.outs if name in written]
+        if own and not node.inner:
+            read = _sources(node, made, written)
+            moved += sum(sizes[name] for name in own) + sum(sizes[name] for name in read)
+            kept += sum(sizes[name] for name in own if name not in results)
+    return moved, kept
+
+
+def _written(nodes: list[Node], results: set) -> set:
+    """What is written to memory.
+
+    Results; operands and results of what fuses with nothing; results of reductions; and what is
+    used on both sides of one of those, since a chain that has to wait for a reduction cannot be
+    computed together with one that feeds it.
+    """
+    written = set(results)
+    stages: dict[Any, int] = {}  # of a name: how many of those come before it, at most
+    used: dict[Any, set] = collections.defaultdict(set)  # in which stages
+    for node in nodes:
+        stage = max((stages.get(name, 0) for name in node.ins), default=0)
+        for name in node.ins:
+            used[name].add(stage)
+        ends = not _fuses(node) or node.name in REDUCES
+        stages.update(dict.fromkeys(node.outs, stage + ends))
+        if not _fuses(node):
+            written.update(name for name in node.ins if name is not None)
+        if ends:
+            written.update(node.outs)
+    for node in nodes:
+        if node.name not in _MOVES:
+            written.update(name for name in node.outs if len(used[name]) > 1)
+    return written
+
+
+def _sources(node: Node, made: dict, written: set) -> set:
+    """What has to be read for a node's results: written arrays at the ends of its chains."""
+    found: set = set()
+    seen: set = set()
+    pending = list(node.ins)
+    while pending:
+        name = pending.pop()
+        if name is None or name in seen:
+            continue
+        seen.add(name)
+        if name in written or name not in made:
+            found.add(name)
+        else:
+            pending += made[name].ins
+    return found
+
+
+def _fuses(node: Node) -> bool:
+    """Whether XLA can compute a node together with its operands."""
+    return not node.inner and node.name not in _PRODUCTS and node.name not in _OPAQUE
