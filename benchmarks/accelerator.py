@@ -11,7 +11,8 @@ crashes does not take the others with it; what had no time is named in the resul
    On a GPU with PyTorch: the ring GAN there, one seed, eagerly.
 3. tests: the files of `TESTS`, on the device.
 
-The result is benchmarks/results/DEVICE/jaxlib_VERSION/accelerator.json. On a CPU everything is smaller.
+The result is benchmarks/results/DEVICE/jaxlib_VERSION/accelerator.json. On a CPU everything is
+smaller.
 """
 
 import argparse
