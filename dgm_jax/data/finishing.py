@@ -11,7 +11,7 @@ from dgm_jax.data.dataset import Dataset, DatasetInfo
 from dgm_jax.data.images import Decoded
 from dgm_jax.data.mapped import Cache, blocks, cache_of, is_large, release, rows_at_once
 from dgm_jax.data.paths import SHOWN_NAMES
-from dgm_jax.data.pixels import binarized_blocks
+from dgm_jax.data.pixels import binarized_blocks, static_binarize
 
 IMAGE_OPTIONS = {"num_train": int, "num_test": int, "num_classes": int, "allow_constant": bool}
 MAX_CLASSES = 2**20  # more than any labeled set has; a name is made for each of them
@@ -217,19 +217,24 @@ def _treated(
     images: np.ndarray, treatment: Treatment, part: int, cache: Cache | None
 ) -> np.ndarray:
     """Images in C order, binarized once if that is asked for; in a file where they are large."""
-    how = (treatment.binarization, part)
-    if treatment.binarization == "static":
-        how = (*how, treatment.seed)
-        made = lambda: binarized_blocks(images, (treatment.seed, part))
-    elif treatment.binarization == "threshold":
-        made = lambda: ((block > 127) * np.uint8(255) for block in blocks(images))
-    elif images.flags.c_contiguous:
+    kind = treatment.binarization
+    seed = (treatment.seed, part)
+    if kind == "none" and images.flags.c_contiguous:
         return images
-    else:
-        made = lambda: blocks(images)
     if cache is None or not is_large(images.nbytes):
-        return np.ascontiguousarray(np.concatenate(list(made())))
-    return cache.extended(*how).array("treated", images.shape[1:], np.uint8, made)
+        if kind == "static":
+            return static_binarize(images, seed)
+        return _on_or_off(images) if kind == "threshold" else np.ascontiguousarray(images)
+    made = {
+        "static": lambda: binarized_blocks(images, seed),
+        "threshold": lambda: map(_on_or_off, blocks(images)),
+    }.get(kind, lambda: blocks(images))
+    kept = cache.extended(kind, part, *(seed if kind == "static" else ()))
+    return kept.array("treated", images.shape[1:], np.uint8, made)
+
+
+def _on_or_off(images: np.ndarray) -> np.ndarray:
+    return (images > 127) * np.uint8(255)
 
 
 def _pixels(treatment: Treatment) -> str:

@@ -30,7 +30,7 @@ class Withheld:
     def _refuse(self, *_: Any) -> Any:
         raise ConfigError(
             f"the evaluation reads {self.name} whole, so these data cannot stay on the host:"
-            " choose --data_on device, or another setting of the evaluation"
+            " choose --data_on device"
         )
 
     __getitem__ = __len__ = __iter__ = __array__ = keys = values = items = get = _refuse

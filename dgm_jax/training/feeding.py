@@ -10,7 +10,7 @@ or is cut, its steps see the same examples as with the data on the device.
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core import Array, Fed, Gather, Lane, PyTree, Stream, require
+from dgm_jax.training.positions import bounds, positions_by_lanes
 from dgm_jax.training.rows import Rows
 
 BLOCK_BYTES = 2**26
@@ -146,7 +147,9 @@ class Feed:
         self._num_lanes = lanes.failed_at.shape[0]
         named, self._tree = jax.tree_util.tree_flatten_with_path(examples)
         self._rows = [Rows(x, f"training data {jax.tree_util.keystr(at)}") for at, x in named]
-        self._positions = _positions_by_lanes(stream_of, lanes, blocks)
+        self._positions = positions_by_lanes(
+            stream_of, lanes, blocks.num_steps * blocks.num_batches
+        )
         self._ready: queue.Queue[Fed | BaseException] = queue.Queue(maxsize=1)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="feed", daemon=True)
@@ -239,7 +242,7 @@ class Feed:
         num_batches = blocks.num_steps * blocks.num_batches
         leading = (self._num_lanes, num_batches, blocks.batch_size)
         shards = {
-            device: _bounds(index or (), leading)
+            device: bounds(index or (), leading)
             for device, index in self._sharding.addressable_devices_indices_map(leading).items()
         }
         wanted = {
@@ -266,13 +269,6 @@ class Feed:
         return jax.make_array_from_single_device_arrays(shape, self._sharding, arrays)
 
 
-def _bounds(index: Sequence[Any], shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """(start, stop) of each axis."""
-    whole = (slice(None),) * (len(shape) - len(index))
-    slices = (*index, *whole)
-    return tuple(s.indices(n)[:2] for s, n in zip(slices, shape, strict=True))
-
-
 def _padded(rows: np.ndarray, num_batches: int) -> np.ndarray:
     """Rows [l, n, B, ...] with zeros after them up to `num_batches`."""
     if rows.shape[1] == num_batches:
@@ -280,59 +276,3 @@ def _padded(rows: np.ndarray, num_batches: int) -> np.ndarray:
     out = np.zeros((rows.shape[0], num_batches, *rows.shape[2:]), rows.dtype)
     out[:, : rows.shape[1]] = rows
     return out
-
-
-def _positions_by_lanes(
-    stream_of: Callable[[dict[str, Array]], Stream], lanes: Lane, blocks: Blocks
-) -> Callable[[tuple[int, int], int], np.ndarray]:
-    """`(lanes from and to, first batch) -> positions [l, n, B]` of the lanes of this process.
-
-    Compiled here, for a CPU where there is one, which does not have to wait for the steps under
-    way. What keys give there they give on every platform, if they are of JAX's default kind.
-    """
-    keys = lanes.train_state.data_key
-    impl = jax.random.key_impl(keys)
-    device = _host_device() if str(impl) == "threefry2x32" else None
-    numbers = np.arange(blocks.num_steps * blocks.num_batches, dtype=np.int32)
-
-    def of_lane(key_data: Array, hyper: dict[str, Array], first: Array) -> Array:
-        draw = stream_of(hyper).draw
-        assert isinstance(draw, Gather)
-        key = jax.random.wrap_key_data(key_data, impl=impl)
-        return jax.vmap(lambda i: draw.positions(key, first + i))(jnp.asarray(numbers))
-
-    of_lanes = jax.jit(jax.vmap(of_lane, in_axes=(0, 0, None)))
-    programs = {}
-    for bounds, own in _own(jax.random.key_data(keys), lanes.hyper).items():
-        own = jax.device_put(own, device)
-        first = jax.device_put(np.int32(0), device)
-        programs[bounds] = (of_lanes.lower(*own, first).compile(), own)
-
-    def positions(bounds: tuple[int, int], first: int) -> np.ndarray:
-        program, own = programs[bounds]
-        return np.asarray(program(*own, jax.device_put(np.int32(first), device)))
-
-    return positions
-
-
-def _own(key_data: Array, hyper: dict[str, Array]) -> dict[tuple[int, int], tuple]:
-    """(from, to) -> keys and hyper-parameters, on the host, of the lanes that are here."""
-    found: dict[tuple[int, int], tuple] = {}
-    values = {
-        name: {_bounds(s.index, x.shape)[0]: np.array(s.data) for s in x.addressable_shards}
-        for name, x in hyper.items()
-    }
-    for shard in key_data.addressable_shards:
-        lanes = _bounds(shard.index, key_data.shape)[0]
-        found[lanes] = (
-            np.array(shard.data),  # a copy: the lanes' memory will be reused
-            {name: by_lanes[lanes] for name, by_lanes in values.items()},
-        )
-    return found
-
-
-def _host_device() -> Any:
-    try:
-        return jax.local_devices(backend="cpu")[0]
-    except RuntimeError:  # JAX was told to use another platform only
-        return None
