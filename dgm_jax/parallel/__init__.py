@@ -2,6 +2,7 @@
 
 from dgm_jax.parallel.devices import Distributed, distribute
 from dgm_jax.parallel.mesh import batch_sharding, lane_sharding, make_mesh, replicated
+from dgm_jax.parallel.processes import fetched
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "batch_sharding",
     "choose_strategy",
     "distribute",
+    "fetched",
     "lane_sharding",
     "make_mesh",
     "over_seeds",

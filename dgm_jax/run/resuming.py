@@ -12,7 +12,8 @@ import tyro
 
 from dgm_jax.run import catalogue
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import Display, names_of
+from dgm_jax.run.settings import Display, LaunchConfig, names_of
+from dgm_jax.run.watching import watched
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
@@ -37,6 +38,18 @@ class Resume:
     """The run's experiment if `dgm-jax list` does not have it: ./FILE.py or PACKAGE.MODULE."""
     progress: Display | None = None
     """How progress is shown; by default as before."""
+    coordinator: str = ""
+    """As of `dgm-jax run`; the number of processes may be another than before."""
+    num_processes: int = 0
+    """As of `dgm-jax run`."""
+    process_id: int = -1
+    """As of `dgm-jax run`."""
+
+    @property
+    def processes(self) -> dict[str, Any]:
+        """The launch settings that say which processes the run consists of."""
+        names = ("coordinator", "num_processes", "process_id")
+        return {name: getattr(self, name) for name in names}
 
 
 def resume(asked: Resume) -> int:
@@ -48,6 +61,9 @@ def resume(asked: Resume) -> int:
     Returns:
         The exit code.
     """
+    code = watched(LaunchConfig(**asked.processes))
+    if code is not None:
+        return code
     with signals.importing():
         from dgm_jax.core import ConfigError, DgmError, require
         from dgm_jax.run import launch, longer
@@ -77,7 +93,7 @@ def _job(asked: Resume) -> "Job":
     run = recorded(asked.folder, given(asked.experiment))
     changes: dict[str, Any] = {"progress": asked.progress} if asked.progress else {}
     launch = dataclasses.replace(
-        run.launch, out=asked.folder, resume=True, profile=False, **changes
+        run.launch, out=asked.folder, resume=True, profile=False, **asked.processes, **changes
     )
     return Job(run.experiment, run.config, launch, run.grid)
 

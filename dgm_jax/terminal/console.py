@@ -102,7 +102,7 @@ def guarded(work: Callable[[], int], ends_process: bool = False) -> int:
                 raise
             code = 128 + stop.number
         with stop.hold():
-            tell(stop.sentence())
+            stop.tell(stop.sentence())
         return code
 
 
