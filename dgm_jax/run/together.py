@@ -4,11 +4,11 @@ All processes do the same work on their parts of the arrays. Process 0 owns the 
 others have a `store.witness.Witness` of it, and speak only of errors.
 """
 
+import contextlib
 import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import jax
 
@@ -36,7 +36,21 @@ def connect(launch: LaunchConfig) -> None:
     except launchers.NotConnected as error:
         raise ConfigError(str(error)) from error
     if asked is not None and not jax.distributed.is_initialized():
+        _keep_standard_output()
         processes.start(*asked)
+
+
+def _keep_standard_output() -> None:
+    """Leave standard output to Python: gloo prints a line there for each connection it makes."""
+    if sys.stdout is None:
+        return
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as null:
+        sys.stdout.flush()
+        number = sys.stdout.fileno()
+        sys.stdout = os.fdopen(
+            os.dup(number), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors
+        )
+        os.dup2(null.fileno(), number)
 
 
 def _answer_alike(stop: signals.Stop) -> None:
@@ -88,7 +102,7 @@ def opened(
     return created[0] if created else Witness(folder, experiment, settings, told)
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(stop: signals.Stop) -> Iterator[None]:
     """Stop where one of all processes has heard a signal, and end where another one has ended.
 
