@@ -15,10 +15,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import dgm_jax  # noqa: F401 sets flags that XLA reads once
 
 VICTIM = "VICTIM"
+DEVICES = "--xla_force_host_platform_device_count"
 
 
 class Group:
@@ -29,9 +31,11 @@ class Group:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         flags = os.environ.get("XLA_FLAGS", "")
+        if DEVICES not in flags:
+            flags = f"{flags} {DEVICES}=2"
         environment = {
             **os.environ,
-            "XLA_FLAGS": re.sub(r"(device_count=)\d+", r"\g<1>2", flags),
+            "XLA_FLAGS": re.sub(rf"{DEVICES}=\d+", f"{DEVICES}=2", flags),
             "PYTHONPATH": os.pathsep.join([str(pathlib.Path(__file__).parents[2]), *sys.path]),
             VICTIM: "" if victim is None else str(victim),
         }
@@ -46,6 +50,16 @@ class Group:
             )
             for index in range(count)
         ]
+
+    def moments(self):
+        """When each process has ended, by the monotonic clock; they must print little."""
+        ends = [None] * len(self.processes)
+        while None in ends:
+            for index, process in enumerate(self.processes):
+                if ends[index] is None and process.poll() is not None:
+                    ends[index] = time.monotonic()
+            time.sleep(0.05)
+        return ends
 
     def ended(self):
         """(exit code, standard output, standard error) of each process."""
@@ -93,7 +107,9 @@ def trained(num_lanes, num_steps, only=None):
 
     keys = jax.random.split(jax.random.key(3), num_lanes)
     data = np.random.default_rng(5).normal(size=(64, 5)).astype(np.float32)
-    program = parallel.distribute(training.lane_program(game()), keys, {}, strategy="map", only=only)
+    program = parallel.distribute(
+        training.lane_program(game()), keys, {}, strategy="map", only=only
+    )
     data = program.place_data(data)
     lanes = program.init(*program.place_data((keys, {})))
     start = parallel.fetched(lanes.train_state.params["p"]["w"])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from process_group import Group, trained
 
-
 pytestmark = pytest.mark.optimized
 
 

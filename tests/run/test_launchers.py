@@ -1,4 +1,4 @@
-"""Which processes a run has, by flags and by a launcher's variables; what is half set is refused."""
+"""The processes of a run, by flags and by a launcher's variables; what is half set is refused."""
 
 import pytest
 
@@ -22,9 +22,7 @@ POD = {"TPU_WORKER_HOSTNAMES": "t0,t1,t2", "TPU_WORKER_ID": "0"}
 
 
 def flags(coordinator="", num_processes=0, process_id=-1):
-    return LaunchConfig(
-        coordinator=coordinator, num_processes=num_processes, process_id=process_id
-    )
+    return LaunchConfig(coordinator=coordinator, num_processes=num_processes, process_id=process_id)
 
 
 @pytest.mark.parametrize(
