@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -103,7 +104,7 @@ def _whole(leaf: Any) -> Any:
 
 def is_key(leaf: Any) -> bool:
     """Return whether an array holds random keys."""
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def agreed(value: int) -> int:

@@ -4,13 +4,14 @@ A finished run has nothing left to do; `run.longer` makes it the beginning of a 
 """
 
 import dataclasses
+import os
 import pathlib
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from dgm_jax.run import catalogue
+from dgm_jax.run import catalogue, launchers
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import Display, LaunchConfig, names_of
 from dgm_jax.run.watching import watched
@@ -71,6 +72,8 @@ def resume(asked: Resume) -> int:
     try:
         job = _job(asked)
         if asked.num_steps is not None:
+            alone = launchers.asked(job.launch, os.environ) is None
+            require(alone, "--num_steps is for one process: give --num_processes 1")
             return longer.run(job, asked.num_steps, asked.out, asked.stretch_schedule)
         words = "--out and --stretch_schedule belong to --num_steps: more steps in a new folder"
         require(not (asked.out or asked.stretch_schedule), words, ConfigError)

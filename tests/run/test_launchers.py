@@ -1,6 +1,7 @@
 """The processes of a run, by flags and by a launcher's variables; what is half set is refused."""
 
 import pytest
+from tiny_game import run
 
 from dgm_jax.run.launchers import LAUNCHERS, NotConnected, Processes, asked
 from dgm_jax.run.settings import LaunchConfig
@@ -84,3 +85,14 @@ def test_contradicting_variables():
         asked(LaunchConfig(), SLURM | {"SLURM_PROCID": "4"})
     with pytest.raises(NotConnected, match="SLURM_NTASKS must be a number, got 'many'"):
         asked(LaunchConfig(), SLURM | {"SLURM_NTASKS": "many"})
+
+
+def test_a_command_that_is_half_set_ends_with_2(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    assert run(out, "--coordinator", "here:1234", "--num_processes", "2") == 2
+    assert "several processes need --process_id I as well" in capsys.readouterr().err
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    assert run(out) == 2
+    assert "SLURM_PROCID" in capsys.readouterr().err
+    assert not out.exists()
+    assert run(out, "--num_processes", "1") == 0
