@@ -95,4 +95,3 @@ def test_a_command_that_is_half_set_ends_with_2(tmp_path, capsys, monkeypatch):
     assert run(out) == 2
     assert "SLURM_PROCID" in capsys.readouterr().err
     assert not out.exists()
-    assert run(out, "--num_processes", "1") == 0
