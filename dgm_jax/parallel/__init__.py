@@ -10,6 +10,7 @@ from dgm_jax.parallel.mesh import (
     replicated,
     split_devices,
 )
+from dgm_jax.parallel.processes import fetched
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "choose_strategy",
     "collectives",
     "distribute",
+    "fetched",
     "lane_sharding",
     "make_mesh",
     "over_seeds",

@@ -34,13 +34,14 @@ from dgm_jax.core import (
     lookup,
     require,
 )
-from dgm_jax.parallel import platforms
+from dgm_jax.parallel import platforms, processes
 from dgm_jax.parallel.feeding import examples_sharding, no_sums_over, part_over
 from dgm_jax.parallel.mesh import (
     DATA,
     SEED,
     lane_sharding,
     make_mesh,
+    place,
     replicated,
     require_divisible,
     shard_batch,
@@ -142,6 +143,7 @@ def distribute(
         f"hyper must hold arrays [L, ...] with L = {len(keys)}, as many as keys; got {wrong}",
     )
     present = jax.devices() if only is None else list(only)
+    processes.require_all_present(present)
     target = platforms.target(platform, present)
     _backend.check_once(platforms.platform_of(present))
     shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
@@ -177,7 +179,7 @@ def _sharded_jit(
         lower_evaluate_final=functools.partial(platforms.lower_if_any, target, evaluate_final),
         trace=lambda *of: jax.eval_shape(advance, *first(*of)),
         trace_evaluate=functools.partial(platforms.shapes, (evaluate, evaluate_final)),
-        place_data=lambda data: jax.device_put(data, everywhere),
+        place_data=lambda data: place(data, everywhere),
         abstract_data=functools.partial(_abstract, lambda data: data, everywhere),
         abstract=functools.partial(_abstract, init, by_lane),
         stream=program.stream,
@@ -214,6 +216,7 @@ def _pmapped(
     program: LaneProgram, num_lanes: int, strategy: str, devices: Devices, target: Target
 ) -> Distributed:
     del num_lanes  # every device works on all lanes
+    require(not processes.several(), "several processes share a run by devices='jit' only")
     require(
         target.elsewhere is None,
         f"JAX lowers pmap for the devices at hand only, not for {target.elsewhere}: use 'jit'",
@@ -221,7 +224,7 @@ def _pmapped(
     num_devices = len(devices)
     mesh = make_mesh(1, devices)
 
-    def place(batch: PyTree) -> PyTree:
+    def place_batch(batch: PyTree) -> PyTree:
         def part(x: Array) -> Array:
             if x.ndim == 0:
                 return x
@@ -232,7 +235,7 @@ def _pmapped(
         return jax.tree.map(part, batch)
 
     replica = Replica(
-        place=place,
+        place=place_batch,
         average=functools.partial(jax.tree.map, _mean_over_devices),
         fold_key=_device_key if num_devices > 1 else SOLO.fold_key,
         splits_batch=True,
@@ -266,7 +269,7 @@ def _pmapped(
         lower_evaluate_final=functools.partial(platforms.lower_if_any, target, evaluate_final),
         trace=lambda *of: jax.eval_shape(advance, index, *first(*of)),
         trace_evaluate=functools.partial(platforms.shapes, (evaluate, evaluate_final)),
-        place_data=lambda data: jax.device_put(data, everywhere),
+        place_data=lambda data: place(data, everywhere),
         abstract_data=functools.partial(_abstract, lambda data: data, everywhere),
         abstract=functools.partial(_abstract, init, everywhere),
         stream=program.stream,

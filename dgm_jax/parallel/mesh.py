@@ -1,8 +1,10 @@
 """Meshes with the axes ("seed", "data"), and shardings along them."""
 
 import math
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -81,6 +83,30 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
         The sharding.
     """
     return NamedSharding(mesh, PartitionSpec(DATA))
+
+
+def place(tree: PyTree, sharding: NamedSharding) -> PyTree:
+    """Put arrays that every process holds whole on devices, by a sharding.
+
+    Args:
+        tree: arrays.
+        sharding: over the devices of one process or of several, of which each places its part.
+
+    Returns:
+        The tree on the devices.
+    """
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(lambda leaf: _placed(leaf, sharding), tree)
+
+
+def _placed(leaf: Any, sharding: NamedSharding) -> Array:
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        words = _placed(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
+    whole = np.asarray(leaf, jax.dtypes.canonicalize_dtype(dtype or np.asarray(leaf).dtype))
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
 def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core import Lane, Metrics, PyTree, Sums, checks
+from dgm_jax.parallel.mesh import place
 
 PartArguments = tuple[Lane, Sums, PyTree, np.int32, np.bool_]
 
 
 def first_part(
     no_sums: Callable[[Lane, PyTree], Sums],
-    sharding: jax.sharding.Sharding,
+    sharding: jax.sharding.NamedSharding,
     lanes: Lane,
     data: PyTree,
 ) -> PartArguments:
@@ -31,7 +32,7 @@ def first_part(
         Lanes, sums (zeros), data, number of steps (1) and whether they are the last (true).
     """
     shapes = jax.eval_shape(no_sums, lanes, data)
-    sums = jax.device_put(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), sharding)
+    sums = place(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), sharding)
     return lanes, sums, data, np.int32(1), np.bool_(True)
 
 

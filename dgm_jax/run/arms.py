@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from dgm_jax import training
-from dgm_jax.core import Lane, on_host
+from dgm_jax.core import Lane
+from dgm_jax.parallel import fetched
 from dgm_jax.run import estimate, logged, memory, models, outcomes
 from dgm_jax.run.cells import Group
 from dgm_jax.run.context import Run
@@ -26,6 +27,7 @@ from dgm_jax.store import records
 from dgm_jax.terminal import signals
 from dgm_jax.training.checkpoint import Checkpoints
 from dgm_jax.training.feeding import Feed
+from dgm_jax.training.shared_checkpoints import SharedCheckpoints, checkpoints_of
 
 
 def train_all(run: Run, found: list[Group], stop: signals.Stop) -> list[ArmOutcome]:
@@ -95,13 +97,13 @@ def _train(
     if convolutions is None and run.launch.convolutions != "auto":
         asked = f"convolutions={run.launch.convolutions}"
         run.progress.notice(f"{asked} has no effect: {group.name} has no convolutions")
-    checkpoints = Checkpoints(folder, run.identity.of_group(group, compiled, shapes))
+    checkpoints = checkpoints_of(folder, run.identity.of_group(group, compiled, shapes))
     try:
         start, lanes, rows = _start(run, programs, checkpoints)
         run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)
         best = models.Best(run, group, lanes, start)
         # all failed: nothing to do
-        end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start
+        end = config.num_steps if np.any(fetched(lanes.failed_at) < 0) else start
         if run.directory.resumed and start < end:
             estimate.require_fits(programs, run.config, run.launch, fresh=False)
         evaluate = _evaluation(run, programs)
@@ -123,9 +125,7 @@ def _train(
                 best.save(chunk.step, lanes)
                 checkpoints.save(chunk.step, lanes, rows)
                 run.tracking.log(rows)
-                failed = {
-                    i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0
-                }
+                failed = {i: int(at) for i, at in enumerate(fetched(lanes.failed_at)) if at >= 0}
                 run.progress.update(chunk.step, outcomes.shown(run, rows[0]), failed)
                 live.update(chunk.step)
                 stop.check()
@@ -149,11 +149,11 @@ def _evaluation(run: Run, programs: Programs):
     evaluate_final = programs.evaluate_final
 
     def evaluated(lanes, arrays, step):
-        values = on_host(evaluate(lanes, arrays))
+        values = fetched(evaluate(lanes, arrays))
         if evaluate_final is None or step < run.config.num_steps:
             return values
         with run.progress.phase(f"final evaluation of {programs.group.name}"):
-            return values | on_host(evaluate_final(lanes, arrays))
+            return values | fetched(evaluate_final(lanes, arrays))
 
     return evaluated
 
@@ -188,7 +188,9 @@ def _timed_advance(run: Run, programs: Programs, stop: signals.Stop, feed: Feed 
     return advance
 
 
-def _start(run: Run, programs: Programs, checkpoints: Checkpoints) -> tuple[int, Lane, list[dict]]:
+def _start(
+    run: Run, programs: Programs, checkpoints: Checkpoints | SharedCheckpoints
+) -> tuple[int, Lane, list[dict]]:
     """The newest checkpoint with its rows, or fresh lanes; drops later rows of metrics.jsonl."""
     group = programs.group
     step = 0

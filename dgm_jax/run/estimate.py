@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 
 from dgm_jax.core import require
+from dgm_jax.parallel import processes
 from dgm_jax.run.lanes import devices_of
 from dgm_jax.run.memory import Memory, advice, in_units, memory_of, taken_of, tree_bytes
 from dgm_jax.run.programs import Programs
@@ -123,6 +124,7 @@ def estimate(
     Returns:
         The estimate.
     """
+    devices = processes.own(devices)
     on_cpu = devices[0].platform == "cpu"
     copies = len(devices) if on_cpu else 1
     candidates = moments(programs, fresh=fresh, on_host=on_cpu, keeps_best=keeps_best)

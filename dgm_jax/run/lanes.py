@@ -128,7 +128,7 @@ def lanes_of(group: Group, config: StudyConfig) -> tuple[Key, dict[str, Array]]:
     Raises:
         ConfigError: there are so many lanes that their keys alone do not fit into memory.
     """
-    memory.require_keys_fit(len(group.arms) * config.num_seeds, jax.devices()[0])
+    memory.require_keys_fit(len(group.arms) * config.num_seeds, jax.local_devices()[0])
     root = jax.random.key(config.seed)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(config.num_seeds))
     keys = jnp.tile(keys, len(group.arms))

@@ -3,20 +3,20 @@
 A run that was killed continues at its newest checkpoint and ends with the same bits.
 """
 
-import contextlib
 import dataclasses
 import datetime
+import functools
 import pathlib
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from dgm_jax import native
-from dgm_jax.core import DgmError, RunDirectoryError, require
+from dgm_jax.core import DgmError, require
+from dgm_jax.parallel import processes
 from dgm_jax.report import statistics, summaries
 from dgm_jax.report.page import write_report
-from dgm_jax.report.table import format_sweep, format_table
-from dgm_jax.run import memory, outcomes, stopped, unread
+from dgm_jax.run import memory, outcomes, showing, stopped, together, unread
 from dgm_jax.run.ablation import shared_inputs, variants, without_effect
 from dgm_jax.run.arms import train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
@@ -30,9 +30,9 @@ from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, as_recorded
 from dgm_jax.run.tracking import Tracking, tracked
 from dgm_jax.store.directory import RunDirectory
-from dgm_jax.store.reading import CONFIG, METRICS, read_environment, read_summary
+from dgm_jax.store.reading import CONFIG, read_environment
 from dgm_jax.store.records import safe_name
-from dgm_jax.terminal import console, signals
+from dgm_jax.terminal import signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.terminal.signals import Interrupted, watch_signals
@@ -96,8 +96,10 @@ def run(job: Job, command: Command | None) -> int:
     """
     folder = _folder(job.experiment, job.launch)
     try:
+        together.connect(job.launch)
         convolutions = native.use_convolutions(job.launch.convolutions)
-        with watch_signals() as stop, convolutions, Progress(job.launch.progress) as progress:
+        progress = together.progress_of(job.launch)
+        with watch_signals() as stop, convolutions, progress, together.running(stop):
             stop.outlook = lambda: stopped.outlook(job.experiment, folder, command)
             stop.notify = progress.notice
             stop.close = progress.close
@@ -109,11 +111,10 @@ def run(job: Job, command: Command | None) -> int:
         # by the disk, which may have room again, or for want of memory, which may have so too
         refused = isinstance(error.__cause__, OSError) or memory.is_exhaustion(error.__cause__)
         how = f"; {stopped.outlook(job.experiment, folder, command)}" if refused else ""
-        console.tell(f"error: {error}{how}")
-        return error.exit_code
+        return together.failed(f"error: {error}{how}", error)
     except OSError as error:
-        console.tell(f"error: {error}; {stopped.outlook(job.experiment, folder, command)}")
-        return RunDirectoryError.exit_code
+        how = stopped.outlook(job.experiment, folder, command)
+        return together.failed(f"error: {error}; {how}", error)
 
 
 def folders_of(
@@ -132,8 +133,8 @@ def folders_of(
 def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.Path:
     """The folder of a finished run, which is trained first if it is missing."""
     finished = finished_folder(need)
-    if finished is not None:
-        return finished
+    if processes.agreed(finished is not None):
+        return finished or pathlib.Path(need.folder)
     experiment = needed_experiment(need)
     config = experiment.config(**(need.settings or {}))
     folder = pathlib.Path(need.folder)
@@ -156,32 +157,32 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
     job, cells = job.cells(say=progress.notice)
     experiment = job.experiment
     with signals.held():
-        directory = RunDirectory.create(
-            folder,
-            experiment.name,
-            job.settings(),
-            job.launch.resume,
-            notify=progress.notice,
-            launch=dataclasses.asdict(job.launch) | ({"chosen": job.chosen} if job.chosen else {}),
+        start = folder, experiment.name, job.settings()
+        launch = dataclasses.asdict(job.launch) | ({"chosen": job.chosen} if job.chosen else {})
+        directory = together.opened(
+            *start,
+            functools.partial(
+                RunDirectory.create,
+                *start,
+                job.launch.resume,
+                notify=progress.notice,
+                launch=launch,
+            ),
         )
     with directory:
         if directory.finished:
-            if not (folder / METRICS).is_file():
-                progress.notice(f"{folder} has lost its {METRICS}: the report has no curves")
-            progress.notice(
-                f"{folder} is finished; its report: {write_report(folder, experiment.display())}"
-            )
-            return summaries.nested(read_summary(folder) or {})
+            return processes.from_first(lambda: showing.report_again(folder, experiment, progress))
         steps = job.config.num_steps
         order = groups(experiment, cells)
-        with tracked(job.launch.trackers, order, steps, directory, progress.notice) as tracking:
+        trackers = job.launch.trackers if directory.writes else ()
+        with tracked(trackers, order, steps, directory, progress.notice) as tracking:
             summary = _trained(job, cells, directory, progress, tracking)
             with signals.held():  # what is left is short, and the run is done then
                 # last: a folder with a summary is finished
                 directory.write_summary(summaries.flattened(summary))
-                report = write_report(folder)
-                if show:
-                    _show(job, summary, report)
+                report = pathlib.Path(processes.from_first(lambda: str(write_report(folder))))
+                if show and directory.writes:
+                    showing.show(experiment, summary, report, is_sweep=bool(job.grid))
             tracking.finish(summary, diverged=_exit_code(summary) == DIVERGED)
     return summary
 
@@ -199,24 +200,6 @@ def _trained(job: Job, cells, directory, progress, tracking: Tracking) -> dict:
     return _summarize(run, results)
 
 
-def _show(job: Job, summary: dict, report: pathlib.Path) -> None:
-    """Prints the headline. If it cannot be written, the run is finished all the same."""
-    experiment = job.experiment
-    text = [
-        format_sweep(summary, experiment.display())
-        if job.grid
-        else format_table(summary, experiment.headline),
-        *summary["notes"],
-        f"report: {report}",
-    ]
-    try:
-        with contextlib.suppress(BrokenPipeError):  # nobody reads it
-            print(*text, sep="\n", flush=True)
-    except (OSError, ValueError) as error:
-        console.tell(f"the run is finished, but its result cannot be shown ({error}): {report}")
-    console.silence_what_is_broken()
-
-
 def _exit_code(summary: dict) -> int:
     """6 if every seed of every arm has failed, else 0."""
     total = len(summary.get("arms", ())) * summary.get("num_seeds", 0)
@@ -231,7 +214,8 @@ def _train_all(
     inputs = job.inputs(progress)
     directory.compare(dataset=inputs.identity)
     names = tuple(cell.name for cell in cells)
-    profile = Profile(directory.path if job.launch.profile else None, progress.notice)
+    is_traced = job.launch.profile and directory.writes
+    profile = Profile(directory.path if is_traced else None, progress.notice)
     run = Run(
         experiment,
         job.config,

@@ -51,7 +51,7 @@ class LiveReport:
             step: number of steps made.
         """
         count, rest = divmod(step, self._config.log_every)
-        due = self._every and not rest and count % self._every == 0
+        due = self._every and not rest and count % self._every == 0 and self._directory.writes
         if not due or step >= self._config.num_steps:
             return
         try:

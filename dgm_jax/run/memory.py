@@ -15,6 +15,7 @@ import jax
 import psutil
 
 from dgm_jax.core import ConfigError, DgmError, PyTree, require
+from dgm_jax.parallel import processes
 from dgm_jax.terminal.texts import in_units
 
 _SIZES = ("num_seeds", "batch_size", "num_eval")  # settings that many experiments have
@@ -106,6 +107,7 @@ def in_use(devices: list) -> int | None:
     Returns:
         Bytes on the fullest device, or of the process for CPUs; None if no device reports it.
     """
+    devices = processes.own(devices)
     if devices[0].platform == "cpu":
         return psutil.Process().memory_info().rss
     used = [(device.memory_stats() or {}).get("bytes_in_use") for device in devices]
@@ -159,13 +161,15 @@ def require_fits(lanes: PyTree, data: PyTree, devices: list) -> None:
     Args:
         lanes: arrays or shapes [L, ...], placed as they will be.
         data: what the programs read.
-        devices: CPUs share one memory, other devices have their own.
+        devices: of all processes, of which each looks after its own. CPUs share one memory, other
+            devices have their own.
 
     Raises:
         ConfigError: they do not; the message has both sizes, and how many lanes would fit.
     """
     state = tree_bytes(lanes)
     read = tree_bytes(data)
+    devices = processes.own(devices)
     memory = memory_of(devices[0])
     taken = taken_of(devices[0])
     on_cpu = devices[0].platform == "cpu"
@@ -219,7 +223,7 @@ def exhaustion_told(remedy: str) -> Iterator[None]:
     except Exception as error:  # JAX, NumPy and orbax have a kind each
         if not is_exhaustion(error):
             raise
-        device = jax.devices()[0]
+        device = jax.local_devices()[0]
         memory = memory_of(device)
         taken = taken_of(device)
         asked = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")

@@ -20,6 +20,7 @@ from dgm_jax.core import (
     on_host,
     require,
 )
+from dgm_jax.parallel import processes
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.settings import as_recorded
 from dgm_jax.store import records, weights
@@ -77,7 +78,10 @@ def tree_of(lanes: Lane, index: int, num_seeds: int) -> PyTree:
     """
     state = lanes.train_state
     of_arm = operator.itemgetter(slice(index * num_seeds, (index + 1) * num_seeds))
-    return on_host(jax.tree.map(of_arm, {"params": state.params, "state": state.state}))
+    model = {"params": state.params, "state": state.state}
+    if processes.several():  # no process can slice what it does not hold
+        return jax.tree.map(of_arm, processes.fetched(model))
+    return on_host(jax.tree.map(of_arm, model))
 
 
 def save(run: "Run", arm: Arm, which: str, tree: PyTree, **more: Any) -> None:
@@ -90,6 +94,8 @@ def save(run: "Run", arm: Arm, which: str, tree: PyTree, **more: Any) -> None:
         tree: as `tree_of` returns it.
         more: entries of the manifest.
     """
+    if not run.directory.writes:
+        return
     about = {
         **identity_of(run.experiment.name, arm),
         "seeds": run.config.num_seeds,
@@ -145,7 +151,7 @@ def require_as_started(directory: RunDirectory, keep_best: str) -> None:
     Raises:
         RunDirectoryError: it differs.
     """
-    launch = read_environment(directory.path).get("launch")
+    launch = read_environment(directory.path).get("launch") if directory.writes else None
     if not directory.resumed or not isinstance(launch, dict):
         return
     before = launch.get("keep_best", "")
@@ -210,7 +216,7 @@ class Best:
         self._criterion = criterion(run.launch.keep_best)
         self._kept = [_Kept(self._seeds) for _ in group.arms]
         self._now: dict[str, np.ndarray] = {}
-        if self._criterion is not None and start > 0:
+        if self._criterion is not None and start > 0 and run.directory.writes:
             for index, arm in enumerate(group.arms):
                 like = tree_of(lanes, index, self._seeds)
                 self._read(self._kept[index], arm, like, self._criterion)
@@ -263,7 +269,7 @@ class Best:
         for index, (arm, kept) in enumerate(zip(self._group.arms, self._kept, strict=True)):
             value = self._now[arm.name]
             better = kept.better(value, self._criterion.less)
-            if better.any() or kept.tree is None:
+            if processes.agreed(bool(better.any()) or kept.tree is None):
                 kept.take(better, value, step, tree_of(lanes, index, self._seeds))
                 about = {**self._criterion._asdict(), "value": kept.value}
                 at = [None if step < 0 else step for step in kept.step.tolist()]

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from dgm_jax import training
 from dgm_jax.core import Lane, json_values, tree_sha256, tree_size
+from dgm_jax.parallel import fetched
 from dgm_jax.run import models
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.context import Run
@@ -65,7 +65,7 @@ def log(run: Run, group: Group, chunk: training.Chunk, evaluated, best: models.B
     Returns:
         The rows, one for each arm.
     """
-    trained_values = jax.device_get({"failed_at": chunk.lanes.failed_at, **chunk.metrics})
+    trained_values = fetched({"failed_at": chunk.lanes.failed_at, **chunk.metrics})
     training_arms = _split(group, run.config.num_seeds, trained_values)
     evaluated_arms = _split(group, run.config.num_seeds, evaluated)
     rows = []
@@ -96,6 +96,8 @@ def draw(run: Run, results: list[ArmOutcome]) -> None:
         run: what was trained.
         results: of all its arms.
     """
+    if not run.directory.writes:
+        return
     arm_results = [result.arm_result for result in results]
     pictures = run.experiment.functions.plots(arm_results, run.inputs)
     for name, (figure, caption) in pictures.items():
@@ -139,9 +141,7 @@ def outcomes_of(
         The outcome of each arm.
     """
     last = {row["arm"]: row for row in rows}
-    failed, steps = (
-        np.asarray(jax.device_get(x)) for x in (lanes.failed_at, lanes.train_state.step)
-    )
+    failed, steps = fetched((lanes.failed_at, lanes.train_state.step))
     outcomes = []
     for i, (arm, arrays) in enumerate(_split(group, run.config.num_seeds, evaluated)):
         of_arm = slice(i * run.config.num_seeds, (i + 1) * run.config.num_seeds)

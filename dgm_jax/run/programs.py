@@ -47,7 +47,7 @@ class Programs:
         """
         self.group = group
         self.distributed = distributed
-        self._start_from = start_from
+        self._start_from = distributed.place_data(start_from)
         self._compiling = compiling
         self.shapes = distributed.abstract(*start_from)
         self.placement = Placement("device", data, data) if placement is None else placement

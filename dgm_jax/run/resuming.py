@@ -4,15 +4,17 @@ A finished run has nothing left to do; `run.longer` makes it the beginning of a 
 """
 
 import dataclasses
+import os
 import pathlib
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from dgm_jax.run import catalogue
+from dgm_jax.run import catalogue, launchers
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import Display, Tracker, names_of
+from dgm_jax.run.settings import Display, LaunchConfig, Tracker, names_of
+from dgm_jax.run.watching import watched
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
@@ -39,6 +41,18 @@ class Resume:
     """How progress is shown; by default as before."""
     trackers: tuple[Tracker, ...] | None = None
     """Show values and plots in these tools; by default as before. Without a name: in none."""
+    coordinator: str = ""
+    """As of `dgm-jax run`; the number of processes may be another than before."""
+    num_processes: int = 0
+    """As of `dgm-jax run`."""
+    process_id: int = -1
+    """As of `dgm-jax run`."""
+
+    @property
+    def processes(self) -> dict[str, Any]:
+        """The launch settings that say which processes the run consists of."""
+        names = ("coordinator", "num_processes", "process_id")
+        return {name: getattr(self, name) for name in names}
 
 
 def resume(asked: Resume) -> int:
@@ -50,6 +64,9 @@ def resume(asked: Resume) -> int:
     Returns:
         The exit code.
     """
+    code = watched(LaunchConfig(**asked.processes))
+    if code is not None:
+        return code
     with signals.importing():
         from dgm_jax.core import ConfigError, DgmError, require
         from dgm_jax.run import launch, longer
@@ -57,6 +74,8 @@ def resume(asked: Resume) -> int:
     try:
         job = _job(asked)
         if asked.num_steps is not None:
+            alone = launchers.asked(job.launch, os.environ) is None
+            require(alone, "--num_steps is for one process: give --num_processes 1")
             return longer.run(job, asked.num_steps, asked.out, asked.stretch_schedule)
         words = "--out and --stretch_schedule belong to --num_steps: more steps in a new folder"
         require(not (asked.out or asked.stretch_schedule), words, ConfigError)
@@ -80,7 +99,7 @@ def _job(asked: Resume) -> "Job":
     changes: dict[str, Any] = {"progress": asked.progress} if asked.progress else {}
     changes |= {} if asked.trackers is None else {"trackers": asked.trackers}
     launch = dataclasses.replace(
-        run.launch, out=asked.folder, resume=True, profile=False, **changes
+        run.launch, out=asked.folder, resume=True, profile=False, **asked.processes, **changes
     )
     return Job(run.experiment, run.config, launch, run.grid)
 

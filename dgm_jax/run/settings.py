@@ -75,6 +75,13 @@ class LaunchConfig:
     """auto, jit (lanes and batches sharded over all devices) or pmap (per-device batches)."""
     num_devices: int = 0
     """Number of devices, the first ones; 0 for all."""
+    coordinator: str = ""
+    """HOST:PORT of process 0 for a run in several processes, or auto for what JAX finds; left out
+    under SLURM, Open MPI and on TPU pods."""
+    num_processes: int = 0
+    """Number of processes; 0 for what a launcher says, 1 to ignore it."""
+    process_id: int = -1
+    """Number of this process, from 0; -1 for what a launcher says."""
     strategy: Literal["auto", "vmap", "map"] = "auto"
     """How seeds share a device: vmap, map (one after the other) or auto."""
     convolutions: Literal["auto", "onednn", "plain", "lax"] = "auto"

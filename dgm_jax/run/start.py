@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from dgm_jax import _cache
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import LaunchConfig, PlanConfig, names_of
+from dgm_jax.run.watching import watched
 from dgm_jax.terminal import console, signals
 from dgm_jax.terminal.console import Command
 
@@ -66,6 +67,9 @@ def main(
 
 def _main(experiment: Experiment, argv: Sequence[str], grid, command: Command | None) -> int:
     settings = parse(experiment, argv, command)
+    code = watched(settings.launch)
+    if code is not None:
+        return code
     with signals.importing():
         from dgm_jax.run.launch import Job, run
 
@@ -87,6 +91,9 @@ def ablate(experiment: Experiment, argv: Sequence[str], command: Command | None 
     if not settings.grid:
         console.tell("error: ablate needs --grid FIELD=VALUE,VALUE ...")
         return MISTAKE
+    code = watched(settings.launch)
+    if code is not None:
+        return code
     with signals.importing():
         from dgm_jax.run.launch import Job, run
 

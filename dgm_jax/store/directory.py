@@ -57,10 +57,13 @@ class RunDirectory:
         parent: the run that this one continues, or None.
         resumed: the folder held an unfinished run of this configuration.
         finished: it held a finished one, so there is nothing to do.
+        writes: whether this process writes the folder; not so in a `store.witness.Witness`.
         figures: folder of the plots.
         checkpoints: folder of the checkpoints.
         models: folder of the trained models.
     """
+
+    writes = True
 
     def __init__(self, asked: Asked, opened: Opened, lock: filelock.BaseFileLock) -> None:
         """Use `RunDirectory.create`."""

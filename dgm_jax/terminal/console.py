@@ -111,7 +111,7 @@ def _guarded(work: Callable[[], int], ends_process: bool) -> int:
                 raise
             code = 128 + stop.number
         with stop.hold():
-            tell(stop.sentence())
+            stop.tell(stop.sentence())
         return code
 
 

@@ -51,6 +51,8 @@ class Stop:
         tell: shows the last sentence.
         notify: shows a sentence while the work continues.
         close: restores the terminal before the process is ended.
+        agree: `check` gives it the signal of this process and takes that of all processes.
+        ends_process: whether the process runs nothing but the command.
     """
 
     def __init__(self, notify: Callable[[str], None]) -> None:
@@ -60,6 +62,8 @@ class Stop:
         self.tell = notify
         self.notify = notify
         self.close: Callable[[], None] = lambda: None
+        self.agree: Callable[[int | None], int | None] = lambda number: number
+        self.ends_process = False
         self._holds = 0
 
     def __call__(self, number: int, frame: types.FrameType | None) -> None:
@@ -96,6 +100,7 @@ class Stop:
         Raises:
             Interrupted: a signal has arrived.
         """
+        self.number = self.agree(self.number)
         if self.number is not None:
             self.raised = True  # so that no later signal is raised while this one is handled
             raise Interrupted(self.number)
@@ -149,6 +154,11 @@ def check() -> None:
         _current.check()
 
 
+def ends_process() -> bool:
+    """Return whether the process runs nothing but the present command."""
+    return _current is not None and _current.ends_process
+
+
 @contextlib.contextmanager
 def watch_signals(
     notify: Callable[[str], None] = lambda text: None, ends_process: bool = False
@@ -169,6 +179,7 @@ def watch_signals(
         yield _current
         return
     stop = Stop(notify)
+    stop.ends_process = ends_process
     try:
         previous = {number: signal.signal(number, stop) for number in SIGNALS}
     except ValueError:  # not in the main thread, where Python delivers no signals

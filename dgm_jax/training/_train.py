@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
 from dgm_jax import parallel
@@ -19,7 +18,6 @@ from dgm_jax.core import (
     Task,
     checks,
     described,
-    on_host,
     require,
 )
 from dgm_jax.training.loop import Chunk, lane_program, run
@@ -115,7 +113,7 @@ class _Shown:
 
     def chunk(self, chunk: Chunk, metrics: dict[str, np.ndarray]) -> None:
         """Show a chunk's metrics, and which lanes have diverged."""
-        failed_at = np.asarray(chunk.lanes.failed_at)
+        failed_at = parallel.fetched(chunk.lanes.failed_at)
         self._failed = {int(lane): int(failed_at[lane]) for lane in np.flatnonzero(failed_at >= 0)}
         self._metrics = metrics
         self.between()
@@ -172,15 +170,15 @@ def train(
     # Compiled before training, which may take long, so that mistakes in them show at once.
     evaluate = program.compile_evaluate(shapes, data)
     evaluate_final = program.lower_evaluate_final(shapes, data)
-    lanes = program.init(keys, hyper)
+    lanes = program.init(*program.place_data((keys, hyper)))
     shown = _Shown(progress, num_steps, len(keys))
     counted = shown.counting(program.compile_advance(lanes, data))
     advance = in_parts(counted, between=lambda made: shown.between())
     chunks = run(advance, lanes, data, start=0, num_steps=num_steps, chunk_steps=chunk_steps)
     lanes, metrics = _over_chunks(chunks, shown, callback)
-    evaluation = on_host(evaluate(lanes, data))
+    evaluation = parallel.fetched(evaluate(lanes, data))
     if evaluate_final is not None:
-        evaluation |= on_host(evaluate_final.compile()(lanes, data))
+        evaluation |= parallel.fetched(evaluate_final.compile()(lanes, data))
     return TrainResult(lanes, metrics, evaluation)
 
 
@@ -192,7 +190,7 @@ def _over_chunks(
     with shown.training():
         for chunk in chunks:
             lanes = chunk.lanes
-            metrics_of_chunks.append(jax.device_get(chunk.metrics))
+            metrics_of_chunks.append(parallel.fetched(chunk.metrics))
             shown.chunk(chunk, metrics_of_chunks[-1])
             if callback is not None:
                 callback(chunk)

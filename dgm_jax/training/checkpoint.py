@@ -4,12 +4,10 @@ Saving is atomic. Each checkpoint is sealed with the identity of its run and the
 run resumes from the newest sound one, and the newest few are kept.
 """
 
-import contextlib
 import hashlib
 import itertools
 import json
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dgm_jax.core import Lane, PyTree, RunDirectoryError, differences, require, tree_sha256
+from dgm_jax.training._orbax import alone, without_messages
 from dgm_jax.training.lanes_file import RestoreLanes, SaveLanes
 
 LANES = "lanes"  # the item that holds the arrays
@@ -52,15 +51,18 @@ class Checkpoints:
     ) -> None:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
-            create=not read_only,
+            create=False,
             read_only=read_only,
             enable_async_checkpointing=False,
             cleanup_tmp_directories=not read_only,
+            multiprocessing_options=alone(),
         )
         self._folder = Path(folder).resolve()
         self._identity = json.loads(json.dumps(identity))  # as read from JSON: lists, no tuples
         self._read_only = read_only
-        with _without_orbax_messages():
+        if not read_only:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        with without_messages():
             self._manager = ocp.CheckpointManager(
                 self._folder, options=options, item_names=(LANES, SEAL)
             )
@@ -92,7 +94,7 @@ class Checkpoints:
         seal = {**content, "seal_sha256": _sha256(content)}
         items = ocp.args.Composite(**{LANES: SaveLanes(lanes), SEAL: ocp.args.JsonSave(seal)})
         try:
-            with _without_orbax_messages():
+            with without_messages():
                 written = self._manager.save(step, args=items, force=True)
         except (OSError, ValueError) as error:  # tensorstore's errors of the disk are ValueErrors
             reason = f"checkpoint {step} cannot be written to {self._folder}: {str(error)[:200]}"
@@ -123,7 +125,7 @@ class Checkpoints:
         notices = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                with _without_orbax_messages():
+                with without_messages():
                     lanes = self._restore(step, abstract)
             except (RunDirectoryError, MemoryError, jax.errors.JaxRuntimeError):
                 raise
@@ -153,7 +155,7 @@ class Checkpoints:
             RunDirectoryError: if the checkpoint belongs to another run.
             ValueError: if it is damaged.
         """
-        with _without_orbax_messages():
+        with without_messages():
             return self._seal(step)["rows"]
 
     def _seal(self, step: int) -> dict[str, Any]:
@@ -213,25 +215,6 @@ class Checkpoints:
     def close(self) -> None:
         """Release orbax's threads."""
         self._manager.close()
-
-
-@contextlib.contextmanager
-def _without_orbax_messages() -> Iterator[None]:
-    """Suppress what orbax logs through absl.
-
-    Its warnings do not help a user, and its errors are raised as well and reported from there.
-    """
-    logger = logging.getLogger("absl")
-
-    def silent(record: logging.LogRecord) -> bool:
-        del record
-        return False
-
-    logger.addFilter(silent)
-    try:
-        yield
-    finally:
-        logger.removeFilter(silent)
 
 
 def _leaves(tree: PyTree) -> dict[str, str]:

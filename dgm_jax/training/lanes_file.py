@@ -146,8 +146,15 @@ def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _implementation(leaf: jax.ShapeDtypeStruct) -> str:
-    """The name of a key's generator, which JAX tells of arrays only, so of one that it traces."""
+def key_generator(leaf: jax.ShapeDtypeStruct) -> str:
+    """The name of a key's generator, which JAX tells of arrays only, so of one that it traces.
+
+    Args:
+        leaf: shape and dtype of keys.
+
+    Returns:
+        The name.
+    """
     names = []
     jax.eval_shape(lambda key: names.append(jax.random.key_impl(key)), leaf)
     return names[0]
@@ -158,9 +165,9 @@ def _num_bytes(shape: jax.ShapeDtypeStruct) -> int:
     return size * np.dtype(shape.dtype).itemsize
 
 
-def _read(file: BinaryIO, leaf: jax.ShapeDtypeStruct, shape: jax.ShapeDtypeStruct) -> jax.Array:
-    """The next leaf of the file, on its devices."""
+def _read(file: BinaryIO, leaf: jax.ShapeDtypeStruct, shape: jax.ShapeDtypeStruct) -> Any:
+    """The next leaf of the file, on its devices; on the host for a leaf without sharding."""
     array = _next(file, shape)
     if _is_key(leaf):
-        array = jax.random.wrap_key_data(jnp.asarray(array), impl=_implementation(leaf))
-    return jax.device_put(array, leaf.sharding)
+        array = jax.random.wrap_key_data(jnp.asarray(array), impl=key_generator(leaf))
+    return array if leaf.sharding is None else jax.device_put(array, leaf.sharding)

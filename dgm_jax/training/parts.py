@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 
 from dgm_jax.core import Lane, Metrics, PyTree, Sums
+from dgm_jax.parallel import processes
 
 PART_SECONDS = 2.0  # duration of a part, once that of a step is known
 _GROWTH = 16  # a part has at most this many times the steps of the one before
@@ -31,7 +32,7 @@ def in_parts(
         between: called between two parts of a chunk with the number of the chunk's steps made so
             far. An exception that it raises ends the chunk; its lanes are lost then, and the last
             checkpoint is the newest state.
-        seconds: longest duration of a part.
+        seconds: longest duration of a part, by the clock of process 0.
         clock: returns the time in seconds.
         take: `at most so many steps -> (their data, number of steps)`, in the order of the run,
             such as `Feed.take`: what the steps read in place of the data of `advance`.
@@ -53,6 +54,7 @@ def in_parts(
             lanes, sums, metrics = jax.block_until_ready(results)
             duration = clock() - start
             fitting = int(seconds * size / duration) if duration > 0 else _GROWTH * size
+            fitting = processes.agreed(min(fitting, 2**30))
             longest = max(1, min(fitting, _GROWTH * max(size, longest)))
             remaining -= size
             if remaining and between is not None:

@@ -28,6 +28,8 @@ pages       60 hostile texts, numbers and depths in run folders, whose reports a
             Survived: no script ran, no request left; and without escaping both are noticed.
 settings    Command lines with one wrong setting, over all experiments. Survived: exit code 2 and a
             sentence, nothing compiled or written; 95 % of them name the setting that is wrong.
+processes   SIGKILL of one of two or four processes of a run. Survived: the others end within 30 s
+            with 7 and a sentence, and `--resume` in the same number or another as above.
 
 Each line has a fault's name, how many were tried and how many survived; those that did not follow
 in full. Exit code: 0 all survived, 1 some did not, 2 a name or number that cannot be. Choices come
@@ -73,6 +75,7 @@ FAULTS = {  # of weights and edits, in full all that there are: more than 60, mo
     "readers": Fault("readers", 300, 0),  # a few of them are in tests/data/test_hostile_files.py
     "pages": Fault("pages", 60, 3),
     "settings": Fault("wrong_settings", 300, 6),
+    "processes": Fault("of_several", 4, 0),
 }
 
 
