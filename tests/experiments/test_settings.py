@@ -32,6 +32,7 @@ from dgm_jax.priors import FROM_DIM
 from dgm_jax.quantization import GRADIENTS, QUANTIZERS
 from dgm_jax.run import LaunchConfig, catalogue, main
 from dgm_jax.run.cells import validate
+from dgm_jax.run.placement import PLACES
 from dgm_jax.sampling.estimators import ESTIMATORS
 from dgm_jax.terminal.displays import DISPLAYS
 from dgm_jax.terminal.progress import Progress
@@ -55,6 +56,7 @@ REGISTRIES = {
     ("gumbel_vae_images", "estimator"): ESTIMATORS,
     ("gumbel_vae_images", "optimizer"): OPTIMIZERS,
     ("launch", "convolutions"): native.CONVOLUTIONS,
+    ("launch", "data_on"): PLACES,
     ("launch", "devices"): LAYOUTS,
     ("launch", "progress"): DISPLAYS,
     ("launch", "strategy"): parallel.STRATEGIES,
