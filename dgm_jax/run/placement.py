@@ -16,6 +16,7 @@ from dgm_jax.run import memory
 from dgm_jax.terminal.texts import in_units
 from dgm_jax.training.feeding import BLOCKS_HELD, Blocks, blocks_of, refusal
 
+PLACES = ("device", "host")
 DEVICE_SHARE = 0.25
 """With `auto`, data that take at most this share of a device's memory are put on it."""
 
@@ -105,8 +106,13 @@ def placement_of(
         The placement.
 
     Raises:
-        ConfigError: "host" for data that cannot be there; the message has the reason.
+        ConfigError: an unknown place, or "host" for data that cannot be there; the message has the
+            reason.
     """
+    require(
+        data_on in ("auto", *PLACES),
+        f"data_on is auto, {' or '.join(PLACES)}, got {data_on!r}",
+    )
     on_device = Placement("device", data, data)
     if data_on == "device":
         return on_device

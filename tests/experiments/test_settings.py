@@ -31,6 +31,7 @@ from dgm_jax.priors import FROM_DIM
 from dgm_jax.quantization import GRADIENTS, QUANTIZERS
 from dgm_jax.run import LaunchConfig, OptimizerConfig, catalogue, main
 from dgm_jax.run.cells import validate
+from dgm_jax.run.placement import PLACES
 from dgm_jax.run.settings import OPTIMIZER_SWEEPABLE
 from dgm_jax.sampling.estimators import ESTIMATORS
 from dgm_jax.terminal.displays import DISPLAYS
@@ -54,6 +55,7 @@ REGISTRIES = {
     ("gradient_estimators", "estimator"): ESTIMATORS,
     ("gumbel_vae_images", "estimator"): ESTIMATORS,
     ("launch", "convolutions"): native.CONVOLUTIONS,
+    ("launch", "data_on"): PLACES,
     ("launch", "devices"): LAYOUTS,
     ("launch", "progress"): DISPLAYS,
     ("launch", "strategy"): parallel.STRATEGIES,
