@@ -2,6 +2,7 @@
 
 from dgm_jax.parallel.devices import Distributed, distribute
 from dgm_jax.parallel.mesh import batch_sharding, lane_sharding, make_mesh, replicated
+from dgm_jax.parallel.places import trim
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "make_mesh",
     "over_seeds",
     "replicated",
+    "trim",
 ]

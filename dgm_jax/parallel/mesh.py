@@ -13,24 +13,38 @@ SEED = "seed"
 DATA = "data"
 
 
-def make_mesh(num_lanes: int, devices: Devices | None = None) -> Mesh:
-    """Make a mesh of devices: as many as divide the lanes along "seed", the rest along "data".
+def make_mesh(num_lanes: int, devices: Devices | None = None, *, share_lanes: bool = False) -> Mesh:
+    """Make a mesh of devices: as many along "seed" as lanes can use well, the rest along "data".
 
-    Lanes never communicate, so devices along "seed" need no communication. The axes are of type
-    Auto: with Explicit axes, JAX's default, vmapped convolutions do not trace.
+    Lanes never communicate, so devices along "seed" need no communication, while those along "data"
+    share each batch, and average gradients in every step. Where L divides D or D divides L, there
+    are min(L, D) devices along "seed", and all of them are busy. Otherwise a device along "seed"
+    has ceil(L / s) places for lanes, some of which stay empty, and s is the largest divisor of D
+    for which at most a quarter of the places does: 5 lanes on 8 devices make (2, 4) with 6 places,
+    7 make (8, 1) with 8. s = 1 leaves none empty. The axes are of type Auto: with Explicit axes,
+    JAX's default, vmapped convolutions do not trace.
 
     Args:
         num_lanes: L, the number of lanes that share the mesh.
         devices: the devices to use, D of them; None for all.
+        share_lanes: whether all devices shall share every lane.
 
     Returns:
-        A mesh of shape (gcd(L, D), D / gcd(L, D)) with the axes ("seed", "data").
+        A mesh of shape (s, D / s) with the axes ("seed", "data"); (1, D) with `share_lanes`.
     """
     device_array = np.asarray(jax.devices() if devices is None else devices)
-    num_seed = math.gcd(num_lanes, device_array.size)
+    num_seed = 1 if share_lanes else _along_seed(num_lanes, device_array.size)
     return Mesh(
         device_array.reshape(num_seed, -1), (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto)
     )
+
+
+def _along_seed(num_lanes: int, num_devices: int) -> int:
+    """Return the number of devices along "seed" by the rule of `make_mesh`."""
+    if num_lanes % num_devices == 0 or num_devices % num_lanes == 0:
+        return min(num_lanes, num_devices)
+    divisors = [s for s in range(1, num_devices + 1) if num_devices % s == 0]
+    return max(s for s in divisors if 4 * num_lanes >= 3 * s * math.ceil(num_lanes / s))
 
 
 def lane_sharding(mesh: Mesh) -> NamedSharding:
@@ -69,46 +83,76 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA))
 
 
-def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
+def shard_batch(mesh: Mesh, batch: PyTree, microbatches: int = 1) -> PyTree:
     """Shard the leading axes of a batch over "data".
 
     Args:
         mesh: from `make_mesh`.
         batch: a tree of arrays [B, ...]; a scalar in it applies to every example.
+        microbatches: into how many the batch will be divided.
 
     Returns:
         The batch with constraints on its sharding.
 
     Raises:
-        ConfigError: the devices along "data" cannot share B examples evenly.
+        ConfigError: the devices along "data" cannot share the examples evenly, or the microbatches
+            not be equally large.
     """
     num_parts = mesh.shape[DATA]
-    if num_parts == 1:
-        return batch
 
     def shard(x: Array) -> Array:
         if x.ndim == 0:
             return x
-        require_divisible(x.shape[0], num_parts)
+        require_divisible(x.shape[0], num_parts, microbatches)
+        if num_parts == 1:
+            return x
         return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
     return jax.tree.map(shard, batch)
 
 
-def require_divisible(batch_size: int, num_devices: int) -> None:
-    """Check that devices can share a batch evenly.
+def take_microbatch(microbatches: int, batch: PyTree, index: Array | int) -> PyTree:
+    """Take one of the N microbatches of a batch: examples i, i + N, i + 2 N, ...
+
+    Devices that share the batch in contiguous parts so have an equal share of each microbatch, and
+    none of it moves.
+
+    Args:
+        microbatches: N.
+        batch: a tree of arrays [B, ...] with N dividing B; a scalar applies to every example.
+        index: i, from 0 to N - 1.
+
+    Returns:
+        A tree of arrays [B / N, ...].
+    """
+
+    def take(x: Array) -> Array:
+        if x.ndim == 0:
+            return x
+        rows = x.reshape(x.shape[0] // microbatches, microbatches, *x.shape[1:])
+        return jax.lax.dynamic_index_in_dim(rows, index, axis=1, keepdims=False)
+
+    return jax.tree.map(take, batch)
+
+
+def require_divisible(batch_size: int, num_devices: int, microbatches: int = 1) -> None:
+    """Check that devices can share a batch evenly, each in equal microbatches.
 
     Args:
         batch_size: number of examples.
         num_devices: number of devices that share them.
+        microbatches: number of microbatches.
 
     Raises:
         ConfigError: they cannot; the message names the nearest batch sizes that fit.
     """
-    if batch_size % num_devices:
-        below = batch_size // num_devices * num_devices
-        nearest = [size for size in (below, below + num_devices) if size]
+    unit = num_devices * microbatches
+    if batch_size % unit:
+        below = batch_size // unit * unit
+        nearest = ", ".join(str(size) for size in (below, below + unit) if size)
+        shared = f"be shared by {num_devices} devices" if num_devices > 1 else ""
+        divided = f"be divided into {microbatches} microbatches" if microbatches > 1 else ""
+        verb = " and ".join(filter(None, (shared, divided)))
         raise ConfigError(
-            f"a batch of {batch_size} cannot be shared by {num_devices} devices; "
-            f"nearest batch sizes that can: {', '.join(map(str, nearest))}"
+            f"a batch of {batch_size} cannot {verb}; nearest batch sizes that can: {nearest}"
         )

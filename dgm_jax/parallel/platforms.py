@@ -84,6 +84,21 @@ def lower(to: Target, function: Any, *arguments: Any) -> jax.stages.Lowered:
     return function.trace(*arguments).lower(lowering_platforms=(to.elsewhere,))
 
 
+def lower_if_any(to: Target, function: Any, *arguments: Any) -> jax.stages.Lowered | None:
+    """Lower a jitted function for a target, unless it returns nothing.
+
+    Args:
+        to: what the program is for.
+        function: from `jax.jit`.
+        *arguments: its arguments, or their shapes.
+
+    Returns:
+        The lowered program, or None.
+    """
+    lowered = lower(to, function, *arguments)
+    return lowered if jax.tree.leaves(lowered.out_info) else None
+
+
 def compiled(to: Target, function: Any, *arguments: Any) -> jax.stages.Compiled:
     """Compile a jitted function for a target.
 

@@ -59,6 +59,9 @@ class Config(StudyConfig):
     """Of the transformer; a multiple of 4, its heads."""
     prior_layers: int = 3
     """Of the transformer."""
+    remat: bool = False
+    """Compute the inside of residual blocks and of the transformer's layers anew in the backward
+    pass instead of keeping it: less memory for a second forward pass, the same model."""
     guidance: float = 2.0
     """Scale of classifier-free guidance; 1 is none."""
     num_prompts: int = 200

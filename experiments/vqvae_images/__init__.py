@@ -80,6 +80,9 @@ class Config(StudyConfig):
     """Of the transformer over codes; a multiple of 4, its heads."""
     prior_layers: int = 2
     """Of the transformer over codes."""
+    remat: bool = False
+    """Compute the inside of residual blocks and of the transformer's layers anew in the backward
+    pass instead of keeping it: less memory for a second forward pass, the same model."""
 
 
 _CODEBOOKS = ("moving_average", "codebook_loss", "residual", "product")

@@ -112,10 +112,7 @@ def fresh_lanes(num_lanes):
 
 def place(compiled, num_lanes):
     """Copies of the fresh lanes where the compiled program wants them; it may take their memory."""
-    shapes = compiled.abstract(keys(num_lanes), hyper(num_lanes))
-    return jax.tree.map(
-        lambda x, like: jax.device_put(x.copy(), like.sharding), fresh_lanes(num_lanes), shapes
-    )
+    return compiled.place_lanes(jax.tree.map(lambda x: x.copy(), fresh_lanes(num_lanes)))
 
 
 def play(num_devices, num_lanes, num_steps=4, *, devices="jit", strategy="vmap", **task):
@@ -132,9 +129,10 @@ def play(num_devices, num_lanes, num_steps=4, *, devices="jit", strategy="vmap",
     lanes, data = compiled.init(keys(num_lanes), hyper(num_lanes)), compiled.place_data(DATA)
     lanes, _, metrics = compiled.compile_advance(lanes, data)(lanes, data, num_steps)
     evaluated = compiled.compile_evaluate(lanes, data)(lanes, data)
-    assert lanes.failed_at.tolist() == [-1] * num_lanes
+    assert lanes.failed_at.tolist() == [-1] * compiled.num_places
     state = lanes.train_state
-    return jax.device_get(((state.params, state.state, state.opt_state), metrics, evaluated))
+    results = (state.params, state.state, state.opt_state), metrics, evaluated
+    return jax.device_get(parallel.trim(results, num_lanes))
 
 
 def assert_same_bits(a, b):
@@ -152,7 +150,7 @@ def assert_close(a, b, tolerance=1e-6):
 
 
 @functools.cache
-def gradients(num_devices, num_lanes, name, strategy="vmap", devices="jit"):
+def gradients(num_devices, num_lanes, name, strategy="vmap", devices="jit", **options):
     """What one step of SGD with rate 1 takes from the parameters; also the new state and the
     losses."""
     program = training.lane_program(lambda hyper: task_of({"learning_rate": 1.0}, **TASKS[name]))
@@ -163,14 +161,14 @@ def gradients(num_devices, num_lanes, name, strategy="vmap", devices="jit"):
         strategy=strategy,
         devices=devices,
         only=jax.devices()[:num_devices],
+        **options,
     )
     lanes, data = place(compiled, num_lanes), compiled.place_data(DATA)
     before = jax.device_get(lanes.train_state.params)
     lanes, _, metrics = compiled.compile_advance(lanes, data)(lanes, data, 1)
     after = jax.device_get(lanes.train_state.params)
-    return jax.tree.map(np.subtract, before, after), jax.device_get(
-        (lanes.train_state.state, metrics)
-    )
+    taken = jax.tree.map(np.subtract, before, after)
+    return parallel.trim((taken, jax.device_get((lanes.train_state.state, metrics))), num_lanes)
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +201,7 @@ TASKS = {
 
 
 @pytest.mark.parametrize(
-    "num_lanes, num_devices, strategy", [(1, 8, "vmap"), (2, 4, "map"), (3, 2, "vmap")]
+    "num_lanes, num_devices, strategy", [(1, 8, "vmap"), (2, 4, "map"), (3, 8, "vmap")]
 )
 def test_gradients_of_a_sharded_batch(num_lanes, num_devices, strategy):
     """Fewer lanes than devices: the rest of the devices shares each batch, and it keeps its
@@ -329,7 +327,11 @@ def test_trace_finds_errors_without_running():
 
 @pytest.mark.parametrize(
     "num_lanes, num_devices, shape",
-    [(8, 8, (8, 1)), (1, 8, (1, 8)), (6, 8, (2, 4)), (3, 2, (1, 2))],
+    [
+        *((8, 8, (8, 1)), (16, 8, (8, 1)), (1, 8, (1, 8)), (4, 8, (4, 2)), (3, 12, (3, 4))),
+        *((5, 8, (2, 4)), (7, 8, (8, 1)), (6, 8, (8, 1)), (3, 2, (2, 1)), (9, 8, (4, 2))),
+        *((100, 8, (8, 1)), (3, 7, (1, 7))),
+    ],
 )
 def test_mesh_places_lanes_first(num_lanes, num_devices, shape):
     mesh = parallel.make_mesh(num_lanes, jax.devices()[:num_devices])
