@@ -75,7 +75,9 @@ class Distributed(NamedTuple):
         strategy: "vmap" or "map".
         layout: "jit" or "pmap".
         platform: name of the platform that the programs are for.
+        num_lanes: L.
         num_places: P.
+        microbatches: N of `distribute`.
         place_lanes: `lanes -> lanes` from [n, ...] anywhere, n <= P, to [P, ...] on the devices.
     """
 
@@ -91,7 +93,9 @@ class Distributed(NamedTuple):
     strategy: str
     layout: str
     platform: str
+    num_lanes: int
     num_places: int
+    microbatches: int
     place_lanes: Callable[[Lane], Lane]
 
 
@@ -203,7 +207,9 @@ def _sharded_jit(
         strategy=strategy,
         layout="jit",
         platform=target.platform,
+        num_lanes=len(shapes.failed_at),
         num_places=num_places,
+        microbatches=options.microbatches,
         place_lanes=functools.partial(places.place, of_lanes, num_places),
     )
 
@@ -261,7 +267,9 @@ def _pmapped(
         strategy=strategy,
         layout="pmap",
         platform=target.platform,
+        num_lanes=num_lanes,
         num_places=num_lanes,
+        microbatches=options.microbatches,
         place_lanes=functools.partial(places.place, everywhere, num_lanes),
     )
 

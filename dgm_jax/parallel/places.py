@@ -61,15 +61,29 @@ def trim(tree: PyTree, num_lanes: int) -> PyTree:
         Tree of arrays [L, ...]; the tree itself where L = P, and otherwise copies on the host.
     """
 
-    def kept(x: Any) -> Any:
-        if len(x) == num_lanes:
-            return x
+    padded = any(len(x) != num_lanes for x in jax.tree.leaves(tree))
+    return fetch(tree, num_lanes) if padded else tree
+
+
+def fetch(tree: PyTree, num_lanes: int) -> PyTree:
+    """Copy what belongs to lanes to the host, without what belongs to padding.
+
+    Args:
+        tree: arrays [P, ...] with P >= num_lanes; typed keys are allowed.
+        num_lanes: L.
+
+    Returns:
+        Tree of NumPy arrays [L, ...], and typed keys on the default device.
+    """
+
+    def copied(x: Any) -> Any:
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             words = on_host(jax.random.key_data(x))[:num_lanes]
             return jax.random.wrap_key_data(jnp.asarray(words), impl=jax.random.key_impl(x))
-        return on_host(x)[:num_lanes].copy()  # a view would keep the whole array
+        x = on_host(x)
+        return x if len(x) == num_lanes else x[:num_lanes].copy()  # a view would keep all of it
 
-    return jax.tree.map(kept, tree)
+    return jax.tree.map(copied, tree)
 
 
 def place(shardings: PyTree, places: int, lanes: PyTree) -> PyTree:

@@ -92,7 +92,7 @@ def _train(
         run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)
         best = models.Best(run, group, lanes, start)
         # all failed: nothing to do
-        end = config.num_steps if np.any(jax.device_get(lanes.failed_at) < 0) else start
+        end = config.num_steps if np.any(_failed_at(programs, lanes) < 0) else start
         if run.directory.resumed and start < end:
             estimate.require_fits(programs, run.config, run.launch, fresh=False)
         evaluate = _evaluation(run, programs)
@@ -109,10 +109,9 @@ def _train(
                 rows = outcomes.log(run, group, chunk, evaluated, best)
                 at = chunk.step
                 best.save(chunk.step, lanes)
-                checkpoints.save(chunk.step, lanes, rows)
-                failed = {
-                    i: int(at) for i, at in enumerate(jax.device_get(lanes.failed_at)) if at >= 0
-                }
+                checkpoints.save(chunk.step, programs.turns.whole(lanes), rows)
+                failed_at = _failed_at(programs, lanes)
+                failed = {i: int(at) for i, at in enumerate(failed_at) if at >= 0}
                 run.progress.update(chunk.step, outcomes.shown(run, rows[0]), failed)
                 live.update(chunk.step)
                 stop.check()
@@ -127,20 +126,27 @@ def _train(
     return outcomes.outcomes_of(run, group, lanes, evaluated, compiled, rows), at, rows
 
 
+def _failed_at(programs: Programs, lanes: Lane) -> np.ndarray:
+    """The step at which each lane failed, or -1; without padding."""
+    return jax.device_get(lanes.failed_at)[: programs.num_lanes]
+
+
 def _evaluation(run: Run, programs: Programs):
     """`(lanes, data, step) -> {name: [L, ...]}` on the host.
 
     After the last step the result includes the task's final evaluation.
     """
+    each = programs.turns.each
     evaluate = programs.evaluate
     evaluate_final = programs.evaluate_final
 
     def evaluated(lanes, arrays, step):
-        values = on_host(evaluate(lanes, arrays))
+        values = on_host(each(lambda lanes, turn: evaluate(lanes, arrays), lanes))
         if evaluate_final is None or step < run.config.num_steps:
             return values
         with run.progress.phase(f"final evaluation of {programs.group.name}"):
-            return values | on_host(evaluate_final(lanes, arrays))
+            final = each(lambda lanes, turn: evaluate_final(lanes, arrays), lanes)
+            return values | on_host(final)
 
     return evaluated
 
@@ -151,20 +157,28 @@ def _timed_advance(run: Run, programs: Programs, stop: signals.Stop):
     A signal ends it within a part of the chunk; the last checkpoint stays valid.
     """
     parts = None
+    turns = programs.turns
+    before = 0  # steps of a chunk that earlier turns have made
 
     def between(made):
         stop.check()
-        run.progress.running(made)
+        run.progress.running((before + made) // turns.count)
         run.profile.between_parts()
 
     def advance(lanes, data, length):
         nonlocal parts
+
+        def of_turn(lanes, turn):
+            nonlocal before
+            before = turn * length
+            return parts(lanes, data, length)
+
         if parts is None:
             parts = training.in_parts(programs.advance, between=between)
         else:
             run.profile.between_parts()
         start = time.monotonic()
-        out = parts(lanes, data, length)
+        out = turns.each(of_turn, lanes)
         run.clock.train_seconds += time.monotonic() - start
         run.clock.seed_steps += length * programs.num_lanes
         return out
@@ -179,11 +193,12 @@ def _start(run: Run, programs: Programs, checkpoints: Checkpoints) -> tuple[int,
     lanes = None
     rows = []
     if run.directory.resumed:
-        step, lanes, notices = checkpoints.restore_newest(programs.shapes)
+        step, lanes, notices = checkpoints.restore_newest(programs.saved_shapes)
         if lanes is None:
             logged.require_hardly_begun(run.directory, run.config, group)
             notices = [f"{group.name}: no checkpoint yet"]
         else:
+            lanes = programs.turns.placed(lanes)
             rows = checkpoints.rows_at(step)
             notices.append(f"{group.name}: continuing at step {step}")
         for notice in notices:
@@ -192,7 +207,7 @@ def _start(run: Run, programs: Programs, checkpoints: Checkpoints) -> tuple[int,
         if lanes is None:
             estimate.require_fits(programs, run.config, run.launch, fresh=True)
     if lanes is None:
-        lanes = jax.block_until_ready(programs.first_lanes())
+        lanes = programs.first_lanes()
     return step, lanes, rows
 
 

@@ -20,7 +20,7 @@ def distribute_group(
     keys: Key,
     hyper: dict[str, Array],
 ) -> Distributed:
-    """Builds a group's program over all its lanes.
+    """Builds a group's program over its lanes, or over those that are on the devices at once.
 
     Args:
         experiment: of the run.
@@ -31,7 +31,7 @@ def distribute_group(
         hyper: {name: float32[L]} of the settings in which lanes differ.
 
     Returns:
-        The program, not compiled.
+        The program over the first `lanes_at_once` of the lanes, not compiled.
 
     Raises:
         ConfigError: the program cannot be built or its batches cannot be shared, or the state of
@@ -40,11 +40,45 @@ def distribute_group(
     config, fixed = experiment.build_view(group.arms[0].config)
     build = experiment.functions.build
     program = training.lane_program(lambda lane: build(config, fixed | lane, inputs))
-    options = {"strategy": launch.strategy, "devices": launch.devices}
     devices = devices_of(launch)
-    compiled = parallel.distribute(program, keys, hyper, only=devices, **options)
-    memory.require_fits(compiled.abstract(keys, hyper), inputs.arrays, devices)
+    at_once = launch.lanes_at_once or len(keys)
+    keys, hyper = jax.tree.map(lambda x: x[:at_once], (keys, hyper))
+    compiled = parallel.distribute(
+        program,
+        keys,
+        hyper,
+        strategy=launch.strategy,
+        devices=launch.devices,
+        only=devices,
+        microbatches=launch.microbatches,
+        shard_parameters=launch.shard_parameters,
+    )
+    memory.require_fits(compiled.abstract(keys, hyper), inputs.arrays, devices, len(keys))
     return compiled
+
+
+def require_launchable(launch: LaunchConfig) -> None:
+    """Checks what can be said of a launch without data.
+
+    Args:
+        launch: how a run is launched.
+
+    Raises:
+        ConfigError: a setting that no run could have on this machine.
+    """
+    devices_of(launch)
+    require(
+        0 <= launch.lanes_at_once < 2**31,
+        f"lanes_at_once must be 0 (all) or more, got {launch.lanes_at_once}",
+    )
+    require(
+        1 <= launch.microbatches < 2**31,
+        f"microbatches must be at least 1, got {launch.microbatches}",
+    )
+    require(
+        not (launch.shard_parameters and launch.devices == "pmap"),
+        "shard_parameters needs devices=jit: under pmap every device has all parameters",
+    )
 
 
 def devices_of(launch: LaunchConfig) -> list:

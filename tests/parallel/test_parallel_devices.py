@@ -217,6 +217,90 @@ def test_one_step_is_the_same_by_jit_and_by_pmap(name, devices):
     assert_close(gradients(8, 2, name, devices=devices), gradients(1, 2, name))
 
 
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        *((name, {"num_devices": 1, "microbatches": 4}) for name in TASKS),
+        ("simultaneous", {"num_devices": 1, "microbatches": 2}),
+        ("simultaneous", {"num_devices": 4, "microbatches": 2}),
+        ("simultaneous", {"num_devices": 8, "microbatches": 2, "devices": "pmap"}),
+    ],
+)
+def test_gradients_of_microbatches_are_those_of_the_batch(name, options):
+    """Every rule, on one device and where devices share the batch: gradients, states, metrics."""
+    assert_close(gradients(num_lanes=2, name=name, **options), gradients(1, 2, name))
+
+
+def test_microbatches_draw_noise_of_their_own():
+    """And a mean over them is the mean of both noises: those of fold_in(key, 0) and (key, 1)."""
+
+    def loss(params, state, batch, key):
+        noise = jax.random.normal(key)
+        return params["w"] * jnp.mean(batch) * noise, Aux(state, {"noise": noise, "one": True})
+
+    rule = partial(training.simultaneous, {"p": Player(("w",), loss)}, optax.sgd(1.0))
+    task = Task(
+        lambda key: ({"w": jnp.float32(0)}, {}), lambda *_: jnp.ones(6), rule, lambda *_: {}
+    )
+    program = training.lane_program(lambda hyper: task)
+    only = jax.devices()[:1]
+    compiled = parallel.distribute(program, keys(1), {}, only=only, microbatches=2)
+    lanes = compiled.init(keys(1), {})
+    key = jax.random.fold_in(jax.random.fold_in(lanes.train_state.key[0], 0), 0)
+    noises = [float(jax.random.normal(jax.random.fold_in(key, i))) for i in (0, 1)]
+    lanes, _, metrics = compiled.compile_advance(lanes, {})(lanes, {}, 1)
+    assert metrics["p.noise"][0] == pytest.approx(np.mean(noises), rel=1e-6)
+    assert metrics["p.one"][0] == 1
+    assert lanes.train_state.params["w"][0] == pytest.approx(-np.mean(noises), rel=1e-6)
+
+
+def test_parameters_that_devices_share():
+    """Each of eight devices holds an eighth of what has an axis that they divide: the critic's
+    parameters here, but not the generator's [4, 3]. One step is that of one device."""
+    program = training.lane_program(task_of)
+    of = lambda **options: parallel.distribute(program, keys(2), hyper(2), **options)
+    compiled = of(shard_parameters=True)
+    shapes = compiled.abstract(keys(2), hyper(2)).train_state.params
+    shards = jax.tree.map(lambda x: x.sharding.shard_shape(x.shape), shapes)
+    assert shards == {"critic": {"w": (2, 3, 2), "v": (2, 2)}, "generator": {"w": (2, 4, 3)}}
+    lanes = compiled.init(keys(2), hyper(2))
+    assert lanes.train_state.params["critic"]["w"].addressable_shards[0].data.shape == (2, 3, 2)
+    for strategy in parallel.STRATEGIES:
+        found = gradients(8, 2, "simultaneous", strategy, shard_parameters=True)
+        assert_close(found, gradients(1, 2, "simultaneous"))
+    with pytest.raises(ConfigError, match="pmap.*every device holds all parameters"):
+        of(devices="pmap", shard_parameters=True)
+
+
+def test_padded_lanes():
+    """Three lanes on two devices: four places, of which nobody sees the last. By map the bits are
+    those of one device."""
+    program = training.lane_program(task_of)
+    compiled = parallel.distribute(program, keys(3), hyper(3), only=jax.devices()[:2])
+    assert (compiled.num_lanes, compiled.num_places) == (3, 4)
+    lanes = compiled.init(keys(3), hyper(3))
+    kept = parallel.trim(lanes, 3)
+    assert {len(x) for x in jax.tree.leaves(kept)} == {3} and len(lanes.failed_at) == 4
+    assert jnp.array_equal(kept.train_state.key, lanes.train_state.key[:3])
+    jax.tree.map(np.testing.assert_array_equal, compiled.place_lanes(kept), lanes)
+    assert_same_bits(play(2, 3, strategy="map"), play(1, 3, strategy="map"))
+
+
+def test_vmapped_lanes_keep_their_bits_where_devices_have_as_many_each():
+    """Four lanes on two devices, and the same four on one device in two halves."""
+    program = training.lane_program(task_of)
+    half = lambda i, tree: jax.tree.map(lambda x: x[2 * i : 2 * i + 2], tree)
+    starts = [half(i, (keys(4), hyper(4))) for i in (0, 1)]
+    compiled = parallel.distribute(program, *starts[0], strategy="vmap", only=jax.devices()[:1])
+    data = compiled.place_data(DATA)
+    advance = compiled.compile_advance(compiled.abstract(*starts[0]), data)
+    found, _, _ = play(2, 4, strategy="vmap")
+    for i, start in enumerate(starts):
+        lanes, _, _ = advance(compiled.init(*start), data, 4)
+        state = lanes.train_state
+        assert_same_bits((state.params, state.state, state.opt_state), half(i, found))
+
+
 def test_pmap_over_several_steps_with_adam():
     assert_close(
         play(8, 2, 10, devices="pmap", optimizer="adam"), play(1, 2, 10, optimizer="adam"), 2e-5
@@ -260,6 +344,21 @@ def test_a_batch_that_cannot_be_shared(devices, num_lanes, parts):
     ) and nearest in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "num_devices, sentence",
+    [
+        (1, "cannot be divided into 4 microbatches; nearest batch sizes that can: 28, 32"),
+        (2, "cannot be shared by 2 devices and be divided into 4 microbatches; .*: 24, 32"),
+    ],
+)
+def test_a_batch_that_cannot_be_divided(num_devices, sentence):
+    program = training.lane_program(lambda hyper: task_of(hyper, batch=30))
+    only = jax.devices()[:num_devices]
+    compiled = parallel.distribute(program, keys(1), hyper(1), only=only, microbatches=4)
+    with pytest.raises(ConfigError, match=f"a batch of 30 {sentence}"):
+        compiled.trace(place(compiled, 1), DATA)
+
+
 def test_a_batch_need_not_divide_where_it_is_not_shared():
     _, metrics, _ = play(8, 8, 1, batch=30)
     assert metrics["critic.loss"].shape == (8,) and np.isfinite(metrics["critic.loss"]).all()
@@ -272,6 +371,9 @@ def test_pmap_refuses_an_objective_that_couples_its_batch():
         ConfigError, match="pmap.*couples its batch.*batch normalisation.*devices='jit'"
     ):
         compiled.compile_advance(place(compiled, 1), DATA)
+    compiled = parallel.distribute(program, keys(1), hyper(1), microbatches=2)
+    with pytest.raises(ConfigError, match="microbatches=2.*couples its batch.*microbatches=1"):
+        compiled.trace(place(compiled, 1), DATA)
     play(8, 1, 1, devices="jit", coupling="batch normalisation")
 
 
