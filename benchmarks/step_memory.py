@@ -20,8 +20,7 @@ from dgm_jax.run.programs import Programs
 from dgm_jax.terminal.progress import Progress
 
 BASE = (
-    "--data fashion_mnist --quantizer codebook_loss --num_seeds 1 --batch_size 256"
-    " --prior_layers 8"
+    "--data fashion_mnist --quantizer codebook_loss --num_seeds 1 --batch_size 256 --prior_layers 8"
 )
 ONE_DEVICE = (
     "",
@@ -67,7 +66,9 @@ def main() -> None:
     if not arguments.quick:
         content = {"base": base, "devices": arguments.devices, "bytes": results}
         about = harness.surroundings()
-        harness.write(f"step_memory_{arguments.devices}_devices", {"surroundings": about, **content})
+        harness.write(
+            f"step_memory_{arguments.devices}_devices", {"surroundings": about, **content}
+        )
 
 
 if __name__ == "__main__":

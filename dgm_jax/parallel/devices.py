@@ -38,7 +38,6 @@ from dgm_jax.parallel.mesh import (
     lane_sharding,
     make_mesh,
     replicated,
-    shard_batch,
 )
 from dgm_jax.parallel.parts import compiling, first_part
 from dgm_jax.parallel.platforms import Devices, Target
@@ -180,7 +179,7 @@ def _sharded_jit(
     by_lane = lane_sharding(mesh)
     of_lanes = places.sharded_lanes(mesh, shapes) if options.shard_parameters else by_lane
     everywhere = replicated(mesh)
-    replica = replicas.whole(options.microbatches, functools.partial(shard_batch, mesh))
+    replica = replicas.whole(mesh, options.microbatches)
     over = functools.partial(places.over_mesh, mesh=mesh, strategy=strategy)
     init_lanes = places.over_mesh(lambda start, _: program.init(*start), mesh=mesh, strategy="map")
     init = jax.jit(

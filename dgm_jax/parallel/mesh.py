@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dgm_jax.core import Array, ConfigError, PyTree
+from dgm_jax.core import Array, ConfigError, PyTree, require
 from dgm_jax.parallel.platforms import Devices
 
 SEED = "seed"
@@ -95,10 +95,11 @@ def shard_batch(mesh: Mesh, batch: PyTree, microbatches: int = 1) -> PyTree:
         The batch with constraints on its sharding.
 
     Raises:
-        ConfigError: the devices along "data" cannot share the examples evenly, or the microbatches
-            not be equally large.
+        ConfigError: the devices along "data" cannot share the examples evenly, the microbatches not
+            be equally large, or there is nothing to divide.
     """
     num_parts = mesh.shape[DATA]
+    require_examples(batch, microbatches)
 
     def shard(x: Array) -> Array:
         if x.ndim == 0:
@@ -111,15 +112,19 @@ def shard_batch(mesh: Mesh, batch: PyTree, microbatches: int = 1) -> PyTree:
     return jax.tree.map(shard, batch)
 
 
-def take_microbatch(microbatches: int, batch: PyTree, index: Array | int) -> PyTree:
-    """Take one of the N microbatches of a batch: examples i, i + N, i + 2 N, ...
+def take_microbatch(
+    microbatches: int, num_devices: int, batch: PyTree, index: Array | int
+) -> PyTree:
+    """Take one of the N microbatches of a batch: the i-th of N runs of examples of each device.
 
-    Devices that share the batch in contiguous parts so have an equal share of each microbatch, and
-    none of it moves.
+    So devices that share the batch have an equal share of each microbatch, nothing moves between
+    them, and neighbours stay together, such as examples that a discriminator sees in packs.
 
     Args:
         microbatches: N.
-        batch: a tree of arrays [B, ...] with N dividing B; a scalar applies to every example.
+        num_devices: how many share the batch, each a run of examples.
+        batch: a tree of arrays [B, ...], where B is a multiple of N times the devices; a scalar in
+            it applies to every example.
         index: i, from 0 to N - 1.
 
     Returns:
@@ -129,10 +134,30 @@ def take_microbatch(microbatches: int, batch: PyTree, index: Array | int) -> PyT
     def take(x: Array) -> Array:
         if x.ndim == 0:
             return x
-        rows = x.reshape(x.shape[0] // microbatches, microbatches, *x.shape[1:])
-        return jax.lax.dynamic_index_in_dim(rows, index, axis=1, keepdims=False)
+        size = x.shape[0] // microbatches
+        runs = x.reshape(num_devices, microbatches, size // num_devices, *x.shape[1:])
+        taken = jax.lax.dynamic_index_in_dim(runs, index, axis=1, keepdims=False)
+        return taken.reshape(size, *x.shape[1:])
 
     return jax.tree.map(take, batch)
+
+
+def require_examples(batch: PyTree, microbatches: int) -> None:
+    """Check that there is something to divide, since noise alone would only be drawn more often.
+
+    Args:
+        batch: tree of arrays.
+        microbatches: number of microbatches.
+
+    Raises:
+        ConfigError: several microbatches, and no array with an axis of examples.
+    """
+    divisible = microbatches == 1 or any(x.ndim > 0 for x in jax.tree.leaves(batch))
+    require(
+        divisible,
+        f"microbatches={microbatches} divides the examples of a batch, but this task's batches hold"
+        " no array of examples: use microbatches=1",
+    )
 
 
 def require_divisible(batch_size: int, num_devices: int, microbatches: int = 1) -> None:

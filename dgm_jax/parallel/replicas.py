@@ -1,29 +1,35 @@
 """How devices work on their parts of a batch, as a `core.Replica`."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from dgm_jax.core import SOLO, Array, Key, PyTree, Replica
-from dgm_jax.parallel.mesh import DATA, require_divisible, take_microbatch
+from dgm_jax.parallel.mesh import (
+    DATA,
+    require_divisible,
+    require_examples,
+    shard_batch,
+    take_microbatch,
+)
 
 
-def whole(microbatches: int, place: Callable[[PyTree, int], PyTree]) -> Replica:
-    """Make the replica of a program that sees whole batches.
+def whole(mesh: Mesh, microbatches: int) -> Replica:
+    """Make the replica of a program that sees whole batches, which devices may share.
 
     Args:
+        mesh: from `make_mesh`.
         microbatches: N.
-        place: `(batch, N) -> batch`, where the batch lies on the devices.
 
     Returns:
         The replica.
     """
     return SOLO._replace(
-        place=lambda batch: place(batch, microbatches),
+        place=lambda batch: shard_batch(mesh, batch, microbatches),
         microbatches=microbatches,
-        take=functools.partial(take_microbatch, microbatches),
+        take=functools.partial(take_microbatch, microbatches, mesh.shape[DATA]),
     )
 
 
@@ -45,10 +51,17 @@ def per_device(num_devices: int, microbatches: int) -> Replica:
         size = x.shape[0] // num_devices
         return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(DATA) * size, size)
 
-    return whole(microbatches, lambda batch, _: jax.tree.map(part, batch))._replace(
+    def place(batch: PyTree) -> PyTree:
+        require_examples(batch, microbatches)
+        return jax.tree.map(part, batch)
+
+    return Replica(
+        place=place,
         average=functools.partial(jax.tree.map, _mean_over_devices),
         fold_key=_device_key if num_devices > 1 else SOLO.fold_key,
         splits_batch=True,
+        microbatches=microbatches,
+        take=functools.partial(take_microbatch, microbatches, 1),
     )
 
 

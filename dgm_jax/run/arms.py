@@ -141,12 +141,12 @@ def _evaluation(run: Run, programs: Programs):
     evaluate_final = programs.evaluate_final
 
     def evaluated(lanes, arrays, step):
-        values = on_host(each(lambda lanes, turn: evaluate(lanes, arrays), lanes))
+        of = lambda program: on_host(each(lambda lanes, turn: program(lanes, arrays), lanes))
+        values = of(evaluate)
         if evaluate_final is None or step < run.config.num_steps:
             return values
         with run.progress.phase(f"final evaluation of {programs.group.name}"):
-            final = each(lambda lanes, turn: evaluate_final(lanes, arrays), lanes)
-            return values | on_host(final)
+            return values | of(evaluate_final)
 
     return evaluated
 

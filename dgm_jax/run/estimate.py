@@ -200,12 +200,12 @@ def _running(programs: Programs, what: str, compiled, held: Sequence[Part]) -> M
 
 def _evaluated(programs: Programs) -> tuple[Part, ...]:
     sizes = programs.evaluate.memory_analysis()
-    num_bytes = 0 if sizes is None else sizes.output_size_in_bytes
+    num_bytes = 0 if sizes is None else programs.turns.count * sizes.output_size_in_bytes
     return (Part("what the last evaluation returned", num_bytes),)
 
 
 def _model_bytes(programs: Programs) -> int:
-    state = programs.shapes.train_state
+    state = programs.saved_shapes.train_state
     return tree_bytes((state.params, state.state))
 
 

@@ -153,9 +153,7 @@ def require_keys_fit(num_lanes: int, device: Any) -> None:
     )
 
 
-def require_fits(
-    lanes: PyTree, data: PyTree, devices: list, num_lanes: int | None = None
-) -> None:
+def require_fits(lanes: PyTree, data: PyTree, devices: list, num_lanes: int | None = None) -> None:
     """Requires that the state of the lanes and the data fit into memory.
 
     Args:

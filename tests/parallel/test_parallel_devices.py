@@ -359,6 +359,15 @@ def test_a_batch_that_cannot_be_divided(num_devices, sentence):
         compiled.trace(place(compiled, 1), DATA)
 
 
+def test_a_batch_without_examples_is_not_divided():
+    """Its noise would be drawn twice, for another estimate in as much memory."""
+    task = task_of(hyper(1))._replace(draw=lambda data, key, index: {"step": index})
+    program = training.lane_program(lambda hyper: task)
+    compiled = parallel.distribute(program, keys(1), hyper(1), microbatches=2)
+    with pytest.raises(ConfigError, match="microbatches=2 .* no array of examples"):
+        compiled.trace(place(compiled, 1), DATA)
+
+
 def test_a_batch_need_not_divide_where_it_is_not_shared():
     _, metrics, _ = play(8, 8, 1, batch=30)
     assert metrics["critic.loss"].shape == (8,) and np.isfinite(metrics["critic.loss"]).all()

@@ -72,4 +72,4 @@ def test_checkpoints_of_other_microbatches_are_refused(tmp_path, capfd):
 def test_what_no_run_could_have(tmp_path, capfd, flags, sentence):
     assert run(tmp_path / "a", *flags) == 2
     assert sentence in capfd.readouterr().err
-    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "a" / "config.json").exists()
