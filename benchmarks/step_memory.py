@@ -20,14 +20,13 @@ from dgm_jax.run.programs import Programs
 from dgm_jax.terminal.progress import Progress
 
 BASE = (
-    "--data fashion_mnist --quantizer codebook_loss --num_seeds 1 --batch_size 256 --prior_layers 8"
+    "--data fashion_mnist --quantizer codebook_loss --num_seeds 1 --batch_size 256 --prior_layers 4"
 )
 ONE_DEVICE = (
     "",
     "--microbatches 2",
     "--microbatches 4",
     "--remat",
-    "--remat --microbatches 2",
     "--remat --microbatches 4",
 )
 SEVERAL = ("", "--shard_parameters")

@@ -177,5 +177,28 @@ def shaped(function: Callable[..., Any], shardings: PyTree, *arguments: Any) -> 
     return jax.tree.map(functools.partial(_with_sharding, sharding=shardings), shapes)
 
 
+def shapes_on_host(shapes: PyTree, num_lanes: int) -> PyTree:
+    """Change the number of lanes and the place of shapes.
+
+    Args:
+        shapes: tree of shapes [P, ...].
+        num_lanes: L.
+
+    Returns:
+        Tree of `jax.ShapeDtypeStruct` [L, ...] in the memory of the host, or on the first device
+        where JAX has no CPU backend.
+    """
+    try:
+        device = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        device = jax.local_devices()[0]
+    host = jax.sharding.SingleDeviceSharding(device)
+
+    def moved(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((num_lanes, *x.shape[1:]), x.dtype, sharding=host)
+
+    return jax.tree.map(moved, shapes)
+
+
 def _with_sharding(x: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding, weak_type=x.weak_type)

@@ -14,7 +14,7 @@ import numpy as np
 from dgm_jax import parallel
 from dgm_jax.core import Key, Lane, PyTree
 from dgm_jax.parallel.devices import Distributed
-from dgm_jax.parallel.places import fetch, pad
+from dgm_jax.parallel.places import fetch, pad, shapes_on_host
 
 
 class Turns:
@@ -113,14 +113,7 @@ class Turns:
         Returns:
             Those of all lanes; on the host where they are not the lanes of one turn.
         """
-        if self._as_saved:
-            return shapes
-        host = jax.sharding.SingleDeviceSharding(_host_device())
-
-        def saved(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct((self.num_lanes, *x.shape[1:]), x.dtype, sharding=host)
-
-        return jax.tree.map(saved, shapes)
+        return shapes if self._as_saved else shapes_on_host(shapes, self.num_lanes)
 
     @property
     def _as_saved(self) -> bool:
@@ -136,11 +129,3 @@ def _joined(*parts: Any) -> Any:
     """Arrays, or keys, one behind the other."""
     is_key = jnp.issubdtype(parts[0].dtype, jax.dtypes.prng_key)
     return jnp.concatenate(parts) if is_key else np.concatenate(parts)
-
-
-def _host_device() -> Any:
-    """A device in the memory of the host, or the first device where JAX has none."""
-    try:
-        return jax.local_devices(backend="cpu")[0]
-    except RuntimeError:
-        return jax.local_devices()[0]

@@ -114,7 +114,7 @@ def _averaged_move(game: Game, loss: Loss, parts: Params) -> Move:
             aux = aux._replace(metrics=jax.tree.map(at_least_float32, aux.metrics))
         return gradient, aux, value
 
-    move_of_device = mean_over_microbatches(game.replica, of_batch, loss.batch, loss.key)
+    move_of_device = mean_over_microbatches(game.replica, of_batch, loss)
     return Move(*game.replica.average(move_of_device))
 
 
@@ -158,7 +158,7 @@ def value_of_parts(game: Game, loss: Loss) -> ValueFn:
 
     def value(parts: Params) -> Array:
         of_batch = lambda batch, key: loss.of(parts, batch, key)[0]
-        value = mean_over_microbatches(game.replica, of_batch, loss.batch, loss.key)
+        value = mean_over_microbatches(game.replica, of_batch, loss)
         return game.replica.average(value)
 
     return value

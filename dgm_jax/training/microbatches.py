@@ -25,9 +25,9 @@ class Loss(NamedTuple):
 
 
 def mean_over_microbatches(
-    replica: Replica, function: Callable[[PyTree, Key], PyTree], batch: PyTree, key: Key
+    replica: Replica, function: Callable[[PyTree, Key], PyTree], at: Loss
 ) -> PyTree:
-    """Compute the mean of a function over the microbatches of a batch.
+    """Compute the mean of a function over the microbatches of a loss's batch.
 
     1/N sum_i f(batch_i, fold_in(key, i)), one microbatch after the other. Where f is a mean over
     examples, this is f of the whole batch but for the noise that it draws, and in memory there are
@@ -37,8 +37,7 @@ def mean_over_microbatches(
     Args:
         replica: for N and for how a batch is divided.
         function: f, `(batch, key) -> tree`.
-        batch: this device's part of the batch.
-        key: random key.
+        at: its batch and its key.
 
     Returns:
         The tree. Floating-point numbers are summed in at least float32. What is no floating-point
@@ -46,11 +45,11 @@ def mean_over_microbatches(
     """
     num = replica.microbatches
     if num == 1:
-        return function(batch, key)
+        return function(at.batch, at.key)
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def of_part(index: Array) -> PyTree:
-        return function(replica.take(batch, index), jax.random.fold_in(key, index))
+        return function(replica.take(at.batch, index), jax.random.fold_in(at.key, index))
 
     leaves, structure = jax.tree.flatten(jax.eval_shape(of_part, jnp.int32(0)))
     is_summed = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
