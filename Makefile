@@ -97,6 +97,7 @@ benchmark: setup
 	$(BIN)/python -m benchmarks.annealing
 	$(BIN)/python -m benchmarks.chunks
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.step_memory
 
 clean:
 	rm -rf .venv .venv-newest .jax_cache .pytest_cache .ruff_cache build *.egg-info

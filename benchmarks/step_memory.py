@@ -1,73 +1,86 @@
 """Memory of a training step with rematerialization, microbatches and shared parameters.
 
-    python -m benchmarks.step_memory
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m benchmarks.step_memory --devices 8
+    XLA_FLAGS=--xla_backend_optimization_level=0 python -m benchmarks.step_memory
+    XLA_FLAGS="--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8" \
+        python -m benchmarks.step_memory --devices 8
 
-Compiles the steps of `vqvae_images` with a codebook that is trained by gradient (its batch is not
-coupled) and a deep prior, and prints what the compiler says of them: bytes of state on one device,
-and of working memory. Nothing runs. With several devices, what they hold each.
+Compiles steps of Adam on a transformer over sequences of tokens, and prints what the compiler says
+of them: bytes of state on one device, and of working memory. Nothing runs, so that the optimization
+of machine code, which the flag turns off, does not matter. With several devices they share one
+seed: its batches, and with `shard_parameters` its parameters and the state of Adam.
 """
 
 import argparse
-import contextlib
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
 
 from benchmarks import harness
-from dgm_jax.run import catalogue, memory, start
-from dgm_jax.run.cells import groups
-from dgm_jax.run.lanes import distribute_group, lanes_of
-from dgm_jax.run.launch import Job
-from dgm_jax.run.programs import Programs
-from dgm_jax.terminal.progress import Progress
+from dgm_jax import networks, parallel, training
+from dgm_jax.core import Aux, Player, Task
+from dgm_jax.run import memory
 
-BASE = (
-    "--data fashion_mnist --quantizer codebook_loss --num_seeds 1 --batch_size 256 --prior_layers 4"
-)
-ONE_DEVICE = (
-    "",
-    "--microbatches 2",
-    "--microbatches 4",
-    "--remat",
-    "--remat --microbatches 4",
-)
-SEVERAL = ("", "--shard_parameters")
-QUICK = "--data digits --quantizer codebook_loss --num_seeds 1 --batch_size 8"
+SIZES = {"vocab_size": 64, "context_length": 128, "width": 64, "num_layers": 4, "num_heads": 4}
+BATCH = 64
+ONE_DEVICE = {
+    "none": {},
+    "2 microbatches": {"microbatches": 2},
+    "4 microbatches": {"microbatches": 4},
+    "remat": {"remat": True},
+    "remat, 4 microbatches": {"remat": True, "microbatches": 4},
+}
+SEVERAL = {"none": {}, "shard_parameters": {"shard_parameters": True}}
 
 
-def sizes(flags: str, num_devices: int) -> dict[str, int]:
-    """Bytes on one device: state of the lanes, and working memory of the steps."""
-    experiment = catalogue.load_experiment("vqvae_images")
-    settings = start.parse(experiment, [*flags.split(), "--num_devices", str(num_devices)])
-    job, cells = Job(experiment, settings.study, settings.launch, {}).resolved().cells()
-    inputs = job.inputs(Progress("quiet"))
-    (group,) = groups(experiment, cells)
-    start_from = lanes_of(group, job.config)
-    distributed = distribute_group(experiment, job.launch, group, inputs, *start_from)
-    silent = lambda what: contextlib.nullcontext()
-    programs = Programs(group, distributed, start_from, inputs.arrays, silent)
-    working = programs.advance.compiled.memory_analysis().temp_size_in_bytes
-    return {"state": memory.tree_bytes(programs.shapes), "working": working}
+def task(remat: bool) -> Task:
+    """One seed: a transformer on random tokens."""
+    network = networks.from_transformer(networks.Transformer(**SIZES, remat=remat))
+
+    def loss(params, state, batch, key):
+        logits = network.logits(params["transformer"], batch)
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch)
+        return jnp.mean(nats), Aux(state, {})
+
+    def draw(data, data_key, index):
+        shape = (BATCH, SIZES["context_length"])
+        return jax.random.randint(jax.random.fold_in(data_key, index), shape, 0, 64)
+
+    players = {"transformer": Player(("transformer",), loss)}
+    rule = functools.partial(training.alternating, players, optax.adam(1e-3))
+    init = lambda key: ({"transformer": network.init(key)}, {})
+    return Task(init, draw, rule, lambda *_: {})
+
+
+def sizes(num_devices: int, remat: bool = False, **options) -> dict[str, int]:
+    """Bytes on one device: state of the lane, and working memory of its steps."""
+    keys = jax.random.split(jax.random.key(0), 1)
+    program = training.lane_program(lambda hyper: task(remat))
+    devices = jax.devices()[:num_devices]
+    compiled = parallel.distribute(program, keys, {}, only=devices, **options)
+    lanes = compiled.abstract(keys, {})
+    working = compiled.lower_advance(lanes, ()).compile().memory_analysis().temp_size_in_bytes
+    return {"state": memory.tree_bytes(lanes), "working": working}
 
 
 def main() -> None:
     """Prints a line for each case, and writes the file of results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--devices", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="tiny, and only the first case")
+    parser.add_argument("--quick", action="store_true", help="the first case; nothing is written")
     arguments = parser.parse_args()
     cases = ONE_DEVICE if arguments.devices == 1 else SEVERAL
-    base = QUICK if arguments.quick else BASE
     results = {}
-    for flags in cases[:1] if arguments.quick else cases:
-        found = sizes(f"{base} {flags}", arguments.devices)
-        results[flags or "none"] = found
-        megabytes = {name: f"{num_bytes / 1e6:,.1f} MB" for name, num_bytes in found.items()}
-        print(f"{flags or 'none':30} {megabytes}", flush=True)
+    for name, options in list(cases.items())[: 1 if arguments.quick else None]:
+        found = sizes(arguments.devices, **options)
+        results[name] = found
+        shown = ", ".join(f"{what} {size / 1e6:,.2f} MB" for what, size in found.items())
+        print(f"{name:24} {shown}", flush=True)
     if not arguments.quick:
-        content = {"base": base, "devices": arguments.devices, "bytes": results}
-        about = harness.surroundings()
-        harness.write(
-            f"step_memory_{arguments.devices}_devices", {"surroundings": about, **content}
-        )
+        content = {"environment": harness.surroundings(), "devices": arguments.devices}
+        name = f"step_memory_{arguments.devices}"
+        harness.write(name, {**content, "sizes": SIZES, "batch": BATCH, "bytes": results})
 
 
 if __name__ == "__main__":

@@ -167,16 +167,17 @@ def _timed_advance(run: Run, programs: Programs, stop: signals.Stop):
 
     def advance(lanes, data, length):
         nonlocal parts
-
-        def of_turn(lanes, turn):
-            nonlocal before
-            before = turn * length
-            return parts(lanes, data, length)
-
         if parts is None:
             parts = training.in_parts(programs.advance, between=between)
         else:
             run.profile.between_parts()
+        chunk = parts
+
+        def of_turn(lanes, turn):
+            nonlocal before
+            before = turn * length
+            return chunk(lanes, data, length)
+
         start = time.monotonic()
         out = turns.each(of_turn, lanes)
         run.clock.train_seconds += time.monotonic() - start
