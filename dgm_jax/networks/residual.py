@@ -50,8 +50,9 @@ class ResidualEncoder(nn.Module):
         num_blocks: residual blocks.
         backend: of the convolutions; None for what was asked for.
         remat: whether the backward pass computes the inside of each block anew instead of keeping
-            it (Chen et al. 2016, "Training deep nets with sublinear memory cost"): less memory for
-            a second forward pass, with the same parameters, values and gradients.
+            it (Chen et al. 2016, "Training deep nets with sublinear memory cost"): memory for a
+            second forward pass, with the same parameters, values and gradients. XLA on CPUs saves
+            next to nothing by it.
     """
 
     features: int
@@ -82,8 +83,9 @@ class ResidualDecoder(nn.Module):
         num_blocks: residual blocks.
         backend: of the convolutions; None for what was asked for.
         remat: whether the backward pass computes the inside of each block anew instead of keeping
-            it (Chen et al. 2016, "Training deep nets with sublinear memory cost"): less memory for
-            a second forward pass, with the same parameters, values and gradients.
+            it (Chen et al. 2016, "Training deep nets with sublinear memory cost"): memory for a
+            second forward pass, with the same parameters, values and gradients. XLA on CPUs saves
+            next to nothing by it.
     """
 
     features: int

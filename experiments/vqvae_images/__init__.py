@@ -82,7 +82,7 @@ class Config(StudyConfig):
     """Of the transformer over codes."""
     remat: bool = False
     """Compute the inside of residual blocks and of the transformer's layers anew in the backward
-    pass instead of keeping it: less memory for a second forward pass, the same model."""
+    pass instead of keeping it: memory for time, the same model; on CPU it saves next to nothing."""
 
 
 _CODEBOOKS = ("moving_average", "codebook_loss", "residual", "product")
