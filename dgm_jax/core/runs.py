@@ -12,19 +12,27 @@ from dgm_jax.core.types import Algorithm, Array, Init, Key, Metrics, PyTree, Tra
 
 
 class Replica(NamedTuple):
-    """What one device of a data-parallel group does differently; `SOLO` changes nothing.
+    """How a device works on a batch: on which part, and in how many pieces.
+
+    `SOLO` works on the whole batch at once. An `Algorithm` of one's own has to use `average`,
+    `fold_key` and `take` where it takes gradients, as those of `dgm_jax.training` do.
 
     Attributes:
         place: `batch -> batch`, the part of a whole batch that this device works on.
         average: `tree -> tree`, the mean over devices of per-device means.
         fold_key: `key -> key`, different noise on each device.
         splits_batch: losses see this device's part of the batch, not the whole.
+        microbatches: N, the number of pieces into which the device divides its part of the batch.
+            Losses see one after the other; gradients, states and metrics are means over them.
+        take: `(batch, i) -> batch`, the i-th of the N pieces.
     """
 
     place: Callable[[PyTree], PyTree]
     average: Callable[[PyTree], PyTree]
     fold_key: Callable[[Key], Key]
     splits_batch: bool = False
+    microbatches: int = 1
+    take: Callable[[PyTree, Array], PyTree] = lambda batch, index: batch
 
 
 def _same(x: PyTree) -> PyTree:
@@ -180,7 +188,7 @@ class Task(NamedTuple):
             Samples are drawn at fixed noise. Where training has a metric of the same name, the
             evaluation's value wins.
         batch_coupling: None where the loss is a mean over examples; otherwise the reason why
-            per-device batches would change the objective (pmap refuses it).
+            parts of a batch would change the objective (pmap and microbatches refuse it).
         evaluate_final: called once, after the last step, for metrics too costly to compute at every
             evaluation; its result is merged into that of the last `evaluate`.
     """

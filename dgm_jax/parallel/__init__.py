@@ -10,6 +10,7 @@ from dgm_jax.parallel.mesh import (
     replicated,
     split_devices,
 )
+from dgm_jax.parallel.places import trim
 from dgm_jax.parallel.processes import fetched
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 
@@ -29,4 +30,5 @@ __all__ = [
     "over_seeds",
     "replicated",
     "split_devices",
+    "trim",
 ]

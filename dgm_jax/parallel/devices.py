@@ -4,7 +4,8 @@
 
 "jit"  One program in the global view on a mesh ("seed", "data"): lanes are placed along
        "seed" without communication, each batch is sharded along "data" and keeps its
-       whole-batch meaning, so that statistics over the batch stay right.
+       whole-batch meaning, so that statistics over the batch stay right. Lanes that the devices
+       along "seed" do not divide are padded (`parallel.places`).
 "pmap" The same step on every device with its part of each batch, gradients averaged. Right
        for losses that are means over examples only; a task that couples its batch is refused.
        JAX keeps pmap in maintenance; prefer "jit".
@@ -16,35 +17,30 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec, Sharding
+from jax.sharding import Sharding
 
 from dgm_jax import _backend
 from dgm_jax.core import (
-    SOLO,
     Array,
     Key,
     Lane,
     LaneProgram,
     Metrics,
     PyTree,
-    Replica,
     Stream,
     Sums,
     checks,
     lookup,
     require,
 )
-from dgm_jax.parallel import platforms, processes
+from dgm_jax.parallel import places, platforms, processes, replicas
 from dgm_jax.parallel.feeding import examples_sharding, no_sums_over, part_over
 from dgm_jax.parallel.mesh import (
     DATA,
-    SEED,
     lane_sharding,
     make_mesh,
     place,
     replicated,
-    require_divisible,
-    shard_batch,
 )
 from dgm_jax.parallel.parts import compiling, first_part
 from dgm_jax.parallel.platforms import Devices, Target
@@ -54,8 +50,11 @@ from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
 class Distributed(NamedTuple):
     """A `LaneProgram` over all L lanes.
 
+    What the programs take and return has a leading axis of P >= L places for lanes; behind the L
+    lanes there is padding, which `places.trim` drops.
+
     Attributes:
-        init: `(keys [L], hyper {name: [L]}) -> Lane` with a leading axis of lanes.
+        init: `(keys [L], hyper {name: [L]}) -> Lane` with a leading axis of places.
         compile_advance: `(lanes, data) -> advance`, one program for any number of steps, compiled
             ahead of time and called as
             `advance(lanes, data, num_steps, sums=None, last=True) -> (lanes, sums, metrics)` with
@@ -81,6 +80,10 @@ class Distributed(NamedTuple):
         strategy: "vmap" or "map".
         layout: "jit" or "pmap".
         platform: name of the platform that the programs are for.
+        num_lanes: L.
+        num_places: P.
+        microbatches: N of `distribute`.
+        place_lanes: `lanes -> lanes` from [n, ...] anywhere, n <= P, to [P, ...] on the devices.
     """
 
     init: Callable[[Key, dict[str, Array]], Lane]
@@ -98,6 +101,17 @@ class Distributed(NamedTuple):
     strategy: str
     layout: str
     platform: str
+    num_lanes: int
+    num_places: int
+    microbatches: int
+    place_lanes: Callable[[Lane], Lane]
+
+
+class Options(NamedTuple):
+    """`microbatches` and `shard_parameters` of `distribute`."""
+
+    microbatches: int
+    shard_parameters: bool
 
 
 def distribute(
@@ -109,6 +123,8 @@ def distribute(
     devices: str = "auto",
     only: Devices | None = None,
     platform: str | None = None,
+    microbatches: int = 1,
+    shard_parameters: bool = False,
 ) -> Distributed:
     """Compile a lane program for many lanes.
 
@@ -122,14 +138,20 @@ def distribute(
         platform: None for that of the devices. "cpu", "cuda", "rocm" or "tpu" for programs of
             another platform, with every choice made as on that platform: `lower_advance` lowers
             them for inspection, and the devices stand in for as many of that platform.
+        microbatches: N, the number of pieces of a batch whose gradients are taken one after the
+            other and averaged: less memory, the same meaning (`core.Replica`).
+        shard_parameters: whether all devices lie along "data" and share the parameters and the
+            optimizers' state of every lane, each holding a part (`places.sharded_lanes`), for
+            models that do not fit on one of them.
 
     Returns:
         The program over all lanes.
 
     Raises:
         ConfigError: an unknown name, keys and hyper of different lengths, pmap for a platform that
-            is not available, or compiling for such a platform. While tracing: a batch that the
-            devices cannot share, or pmap with an objective that couples its batch.
+            is not available or with parameters that are shared, or compiling for such a platform.
+            While tracing: a batch that the devices cannot share or that microbatches do not divide,
+            or pmap or microbatches with an objective that couples its batch.
     """
     require(
         devices in ("auto", *LAYOUTS),
@@ -150,21 +172,31 @@ def distribute(
     lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
     strategy = choose_strategy(strategy, lane.train_state.params, platform=target.platform)
     lookup(STRATEGIES, strategy, "seed strategy")
-    return LAYOUTS[layout](program, keys.shape[0], strategy, present, target)
+    options = Options(checks.whole(microbatches, "microbatches"), shard_parameters)
+    return LAYOUTS[layout](program, shapes, strategy, present, target, options)
 
 
 def _sharded_jit(
-    program: LaneProgram, num_lanes: int, strategy: str, devices: Devices, target: Target
+    program: LaneProgram,
+    shapes: Lane,
+    strategy: str,
+    devices: Devices,
+    target: Target,
+    options: Options,
 ) -> Distributed:
-    mesh = make_mesh(num_lanes, devices)
+    mesh = make_mesh(len(shapes.failed_at), devices, share_lanes=options.shard_parameters)
+    num_places = places.num_places(len(shapes.failed_at), mesh)
     by_lane = lane_sharding(mesh)
+    of_lanes = places.sharded_lanes(mesh, shapes) if options.shard_parameters else by_lane
     everywhere = replicated(mesh)
-    replica = SOLO._replace(place=functools.partial(shard_batch, mesh)) if mesh.size > 1 else SOLO
-    over = functools.partial(_over_mesh, mesh=mesh, strategy=strategy)
-    init_lane_by_lane = _over_mesh(lambda start, _: program.init(*start), mesh=mesh, strategy="map")
-    init = jax.jit(lambda keys, hyper: init_lane_by_lane((keys, hyper), ()), out_shardings=by_lane)
+    replica = replicas.whole(mesh, options.microbatches)
+    over = functools.partial(places.over_mesh, mesh=mesh, strategy=strategy)
+    init_lanes = places.over_mesh(lambda start, _: program.init(*start), mesh=mesh, strategy="map")
+    init = jax.jit(
+        lambda *start: init_lanes(places.pad(start, num_places), ()), out_shardings=of_lanes
+    )
 
-    @functools.partial(jax.jit, donate_argnums=0, out_shardings=by_lane)
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=(of_lanes, by_lane, by_lane))
     def advance(lanes: Lane, sums: Sums, *rest: Any) -> tuple[Lane, Sums, Metrics]:
         return part_over(over, program, replica)(lanes, sums, *rest)
 
@@ -180,43 +212,34 @@ def _sharded_jit(
         trace=lambda *of: jax.eval_shape(advance, *first(*of)),
         trace_evaluate=functools.partial(platforms.shapes, (evaluate, evaluate_final)),
         place_data=lambda data: place(data, everywhere),
-        abstract_data=functools.partial(_abstract, lambda data: data, everywhere),
-        abstract=functools.partial(_abstract, init, by_lane),
+        abstract_data=functools.partial(places.shaped, lambda data: data, everywhere),
+        abstract=functools.partial(places.shaped, init, of_lanes),
         stream=program.stream,
         examples_sharding=examples_sharding(mesh),
         strategy=strategy,
         layout="jit",
         platform=target.platform,
-    )
-
-
-def _over_mesh(function: Callable[..., Any], *, mesh: Mesh, strategy: str) -> Callable[..., Any]:
-    """Let each device along "seed" run its own lanes by a strategy, without communication.
-
-    Where only lanes are spread, every axis is manual. By "map" a lane then computes the same bits
-    on any number of devices; by "vmap" it may not: XLA may choose other kernels for other numbers
-    of lanes. Where batches are shared too, "data" stays automatic, and batches keep their meaning.
-    """
-    spread = over_seeds(function, strategy)
-    if mesh.shape[SEED] == 1:
-        return spread
-    by_lane = PartitionSpec(SEED)
-    manual = {SEED, DATA} if mesh.shape[DATA] == 1 else {SEED}
-    return jax.shard_map(
-        spread,
-        mesh=mesh,
-        in_specs=(by_lane, PartitionSpec()),
-        out_specs=by_lane,
-        axis_names=manual,
-        check_vma=False,
+        num_lanes=len(shapes.failed_at),
+        num_places=num_places,
+        microbatches=options.microbatches,
+        place_lanes=functools.partial(places.place, of_lanes, num_places),
     )
 
 
 def _pmapped(
-    program: LaneProgram, num_lanes: int, strategy: str, devices: Devices, target: Target
+    program: LaneProgram,
+    shapes: Lane,
+    strategy: str,
+    devices: Devices,
+    target: Target,
+    options: Options,
 ) -> Distributed:
-    del num_lanes  # every device works on all lanes
+    num_lanes = len(shapes.failed_at)  # every device works on all of them
     require(not processes.several(), "several processes share a run by devices='jit' only")
+    require(
+        not options.shard_parameters,
+        "with devices='pmap' every device holds all parameters: use 'jit' to shard them",
+    )
     require(
         target.elsewhere is None,
         f"JAX lowers pmap for the devices at hand only, not for {target.elsewhere}: use 'jit'",
@@ -224,22 +247,7 @@ def _pmapped(
     num_devices = len(devices)
     mesh = make_mesh(1, devices)
 
-    def place_batch(batch: PyTree) -> PyTree:
-        def part(x: Array) -> Array:
-            if x.ndim == 0:
-                return x
-            require_divisible(x.shape[0], num_devices)
-            size = x.shape[0] // num_devices
-            return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(DATA) * size, size)
-
-        return jax.tree.map(part, batch)
-
-    replica = Replica(
-        place=place_batch,
-        average=functools.partial(jax.tree.map, _mean_over_devices),
-        fold_key=_device_key if num_devices > 1 else SOLO.fold_key,
-        splits_batch=True,
-    )
+    replica = replicas.per_device(num_devices, options.microbatches)
 
     over = functools.partial(over_seeds, strategy=strategy)
 
@@ -270,32 +278,18 @@ def _pmapped(
         trace=lambda *of: jax.eval_shape(advance, index, *first(*of)),
         trace_evaluate=functools.partial(platforms.shapes, (evaluate, evaluate_final)),
         place_data=lambda data: place(data, everywhere),
-        abstract_data=functools.partial(_abstract, lambda data: data, everywhere),
-        abstract=functools.partial(_abstract, init, everywhere),
+        abstract_data=functools.partial(places.shaped, lambda data: data, everywhere),
+        abstract=functools.partial(places.shaped, init, everywhere),
         stream=program.stream,
         examples_sharding=everywhere,
         strategy=strategy,
         layout="pmap",
         platform=target.platform,
+        num_lanes=num_lanes,
+        num_places=num_lanes,
+        microbatches=options.microbatches,
+        place_lanes=functools.partial(places.place, everywhere, num_lanes),
     )
-
-
-def _device_key(key: Key) -> Key:
-    """Return another key on each device."""
-    return jax.random.fold_in(key, jax.lax.axis_index(DATA))
-
-
-def _mean_over_devices(x: Array) -> Array:
-    return jax.lax.pmean(x, DATA) if jnp.issubdtype(x.dtype, jnp.inexact) else x
-
-
-def _abstract(function: Callable[..., Any], sharding: Sharding, *arguments: Any) -> PyTree:
-    """Return the shapes of what a function returns, all with one sharding."""
-
-    def placed(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding, weak_type=x.weak_type)
-
-    return jax.tree.map(placed, jax.eval_shape(function, *arguments))
 
 
 LAYOUTS = {"jit": _sharded_jit, "pmap": _pmapped}

@@ -101,13 +101,13 @@ def no_sums_over(
 
 
 def abstract_examples(
-    examples: PyTree, num_lanes: int, num_batches: int, batch_size: int, sharding: Any
+    examples: PyTree, num_places: int, num_batches: int, batch_size: int, sharding: Any
 ) -> PyTree:
     """Return the shapes of fed examples, to compile for.
 
     Args:
         examples: tree of arrays [N, ...] on the host.
-        num_lanes: L.
+        num_places: L, the lanes with their padding.
         num_batches: n.
         batch_size: B.
         sharding: of the fed examples.
@@ -115,7 +115,7 @@ def abstract_examples(
     Returns:
         Tree of shapes [L, n, B, ...].
     """
-    leading = (num_lanes, num_batches, batch_size)
+    leading = (num_places, num_batches, batch_size)
 
     def placed(x: Any) -> jax.ShapeDtypeStruct:
         dtype = jax.dtypes.canonicalize_dtype(x.dtype)

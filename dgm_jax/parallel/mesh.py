@@ -8,44 +8,54 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dgm_jax.core import Array, ConfigError, PyTree
+from dgm_jax.core import Array, ConfigError, PyTree, require
 from dgm_jax.parallel.platforms import Devices
 
 SEED = "seed"
 DATA = "data"
 
 
-def make_mesh(num_lanes: int, devices: Devices | None = None) -> Mesh:
-    """Make a mesh of devices: as many as divide the lanes along "seed", the rest along "data".
+def make_mesh(num_lanes: int, devices: Devices | None = None, *, share_lanes: bool = False) -> Mesh:
+    """Make a mesh of devices: as many along "seed" as lanes can use well, the rest along "data".
 
-    Lanes never communicate, so devices along "seed" need no communication. The axes are of type
-    Auto: with Explicit axes, JAX's default, vmapped convolutions do not trace.
+    Lanes never communicate, so devices along "seed" need no communication, while those along "data"
+    share each batch, and average gradients in every step. Where L divides D or D divides L, there
+    are min(L, D) devices along "seed", and all of them are busy. Otherwise a device along "seed"
+    has ceil(L / s) places for lanes, some of which stay empty, and s is the largest divisor of D
+    for which at most a quarter of the places does: 5 lanes on 8 devices make (2, 4) with 6 places,
+    7 make (8, 1) with 8. s = 1 leaves none empty. The axes are of type Auto: with Explicit axes,
+    JAX's default, vmapped convolutions do not trace.
 
     Args:
         num_lanes: L, the number of lanes that share the mesh.
         devices: the devices to use, D of them; None for all.
+        share_lanes: whether all devices shall share every lane.
 
     Returns:
-        A mesh of shape (gcd(L, D), D / gcd(L, D)) with the axes ("seed", "data").
+        A mesh of shape (s, D / s) with the axes ("seed", "data"); (1, D) with `share_lanes`.
     """
     device_array = np.asarray(jax.devices() if devices is None else devices)
-    shape = split_devices(num_lanes, device_array.size)
+    shape = (1, device_array.size) if share_lanes else split_devices(num_lanes, device_array.size)
     return Mesh(
         device_array.reshape(shape), (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto)
     )
 
 
 def split_devices(num_lanes: int, num_devices: int) -> tuple[int, int]:
-    """Determine the shape of the mesh.
+    """Determine the shape of the mesh, by the rule of `make_mesh`.
 
     Args:
         num_lanes: L, the number of lanes that share the mesh.
         num_devices: D.
 
     Returns:
-        Devices along "seed", gcd(L, D), and along "data", D / gcd(L, D).
+        Devices along "seed", s, and along "data", D / s.
     """
-    num_seed = math.gcd(num_lanes, num_devices)
+    if num_lanes % num_devices == 0 or num_devices % num_lanes == 0:
+        num_seed = min(num_lanes, num_devices)
+        return num_seed, num_devices // num_seed
+    divisors = [s for s in range(1, num_devices + 1) if num_devices % s == 0]
+    num_seed = max(s for s in divisors if 4 * num_lanes >= 3 * s * math.ceil(num_lanes / s))
     return num_seed, num_devices // num_seed
 
 
@@ -85,22 +95,25 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA))
 
 
-def place(tree: PyTree, sharding: NamedSharding) -> PyTree:
-    """Put arrays that every process holds whole on devices, by a sharding.
+def place(tree: PyTree, shardings: PyTree) -> PyTree:
+    """Put arrays that every process holds whole on devices.
 
     Args:
         tree: arrays.
-        sharding: over the devices of one process or of several, of which each places its part.
+        shardings: one for each array, or one for all, over the devices of one process or of
+            several, of which each places its part.
 
     Returns:
         The tree on the devices.
     """
+    if isinstance(shardings, jax.sharding.Sharding):
+        shardings = jax.tree.map(lambda leaf: shardings, tree)
+    return jax.tree.map(_placed, tree, shardings)
+
+
+def _placed(leaf: Any, sharding: jax.sharding.Sharding) -> Array:
     if sharding.is_fully_addressable:
-        return jax.device_put(tree, sharding)
-    return jax.tree.map(lambda leaf: _placed(leaf, sharding), tree)
-
-
-def _placed(leaf: Any, sharding: NamedSharding) -> Array:
+        return jax.device_put(leaf, sharding)
     dtype = getattr(leaf, "dtype", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         words = _placed(jax.random.key_data(leaf), sharding)
@@ -109,46 +122,101 @@ def _placed(leaf: Any, sharding: NamedSharding) -> Array:
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
-def shard_batch(mesh: Mesh, batch: PyTree) -> PyTree:
+def shard_batch(mesh: Mesh, batch: PyTree, microbatches: int = 1) -> PyTree:
     """Shard the leading axes of a batch over "data".
 
     Args:
         mesh: from `make_mesh`.
         batch: a tree of arrays [B, ...]; a scalar in it applies to every example.
+        microbatches: into how many the batch will be divided.
 
     Returns:
         The batch with constraints on its sharding.
 
     Raises:
-        ConfigError: the devices along "data" cannot share B examples evenly.
+        ConfigError: the devices along "data" cannot share the examples evenly, the microbatches not
+            be equally large, or there is nothing to divide.
     """
     num_parts = mesh.shape[DATA]
-    if num_parts == 1:
-        return batch
+    require_examples(batch, microbatches)
 
     def shard(x: Array) -> Array:
         if x.ndim == 0:
             return x
-        require_divisible(x.shape[0], num_parts)
+        require_divisible(x.shape[0], num_parts, microbatches)
+        if num_parts == 1:
+            return x
         return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
     return jax.tree.map(shard, batch)
 
 
-def require_divisible(batch_size: int, num_devices: int) -> None:
-    """Check that devices can share a batch evenly.
+def take_microbatch(
+    microbatches: int, num_devices: int, batch: PyTree, index: Array | int
+) -> PyTree:
+    """Take one of the N microbatches of a batch: the i-th of N runs of examples of each device.
+
+    So devices that share the batch have an equal share of each microbatch, nothing moves between
+    them, and neighbours stay together, such as examples that a discriminator sees in packs.
+
+    Args:
+        microbatches: N.
+        num_devices: how many share the batch, each a run of examples.
+        batch: a tree of arrays [B, ...], where B is a multiple of N times the devices; a scalar in
+            it applies to every example.
+        index: i, from 0 to N - 1.
+
+    Returns:
+        A tree of arrays [B / N, ...].
+    """
+
+    def take(x: Array) -> Array:
+        if x.ndim == 0:
+            return x
+        size = x.shape[0] // microbatches
+        runs = x.reshape(num_devices, microbatches, size // num_devices, *x.shape[1:])
+        taken = jax.lax.dynamic_index_in_dim(runs, index, axis=1, keepdims=False)
+        return taken.reshape(size, *x.shape[1:])
+
+    return jax.tree.map(take, batch)
+
+
+def require_examples(batch: PyTree, microbatches: int) -> None:
+    """Check that there is something to divide, since noise alone would only be drawn more often.
+
+    Args:
+        batch: tree of arrays.
+        microbatches: number of microbatches.
+
+    Raises:
+        ConfigError: several microbatches, and no array with an axis of examples.
+    """
+    divisible = microbatches == 1 or any(x.ndim > 0 for x in jax.tree.leaves(batch))
+    require(
+        divisible,
+        f"microbatches={microbatches} divides the examples of a batch, but this task's batches hold"
+        " no array of examples: use microbatches=1",
+    )
+
+
+def require_divisible(batch_size: int, num_devices: int, microbatches: int = 1) -> None:
+    """Check that devices can share a batch evenly, each in equal microbatches.
 
     Args:
         batch_size: number of examples.
         num_devices: number of devices that share them.
+        microbatches: number of microbatches.
 
     Raises:
         ConfigError: they cannot; the message names the nearest batch sizes that fit.
     """
-    if batch_size % num_devices:
-        below = batch_size // num_devices * num_devices
-        nearest = [size for size in (below, below + num_devices) if size]
+    unit = num_devices * microbatches
+    if batch_size % unit:
+        below = batch_size // unit * unit
+        nearest = ", ".join(str(size) for size in (below, below + unit) if size)
+        shared = f"be shared by {num_devices} devices" if num_devices > 1 else ""
+        divided = f"be divided into {microbatches} microbatches" if microbatches > 1 else ""
+        verb = " and ".join(filter(None, (shared, divided)))
         raise ConfigError(
-            f"a batch of {batch_size} cannot be shared by {num_devices} devices; "
-            f"nearest batch sizes that can: {', '.join(map(str, nearest))}"
+            f"a batch of {batch_size} cannot {verb}; nearest batch sizes that can: {nearest}"
         )

@@ -8,7 +8,6 @@ the row of its step, so metrics.jsonl is for readers only: no run depends on it.
 
 import time
 
-import jax
 import numpy as np
 
 from dgm_jax import training
@@ -103,7 +102,7 @@ def _train(
         run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)
         best = models.Best(run, group, lanes, start)
         # all failed: nothing to do
-        end = config.num_steps if np.any(fetched(lanes.failed_at) < 0) else start
+        end = config.num_steps if np.any(_failed_at(programs, lanes) < 0) else start
         if run.directory.resumed and start < end:
             estimate.require_fits(programs, run.config, run.launch, fresh=False)
         evaluate = _evaluation(run, programs)
@@ -123,9 +122,10 @@ def _train(
                 rows = outcomes.log(run, group, chunk, evaluated, best)
                 at = chunk.step
                 best.save(chunk.step, lanes)
-                checkpoints.save(chunk.step, lanes, rows)
+                checkpoints.save(chunk.step, programs.turns.whole(lanes), rows)
                 run.tracking.log(rows)
-                failed = {i: int(at) for i, at in enumerate(fetched(lanes.failed_at)) if at >= 0}
+                failed_at = _failed_at(programs, lanes)
+                failed = {i: int(at) for i, at in enumerate(failed_at) if at >= 0}
                 run.progress.update(chunk.step, outcomes.shown(run, rows[0]), failed)
                 live.update(chunk.step)
                 stop.check()
@@ -140,20 +140,27 @@ def _train(
     return outcomes.outcomes_of(run, group, lanes, evaluated, compiled, rows), at, rows
 
 
+def _failed_at(programs: Programs, lanes: Lane) -> np.ndarray:
+    """The step at which each lane failed, or -1; without padding."""
+    return fetched(lanes.failed_at)[: programs.num_lanes]
+
+
 def _evaluation(run: Run, programs: Programs):
     """`(lanes, data, step) -> {name: [L, ...]}` on the host.
 
     After the last step the result includes the task's final evaluation.
     """
+    each = programs.turns.each
     evaluate = programs.evaluate
     evaluate_final = programs.evaluate_final
 
     def evaluated(lanes, arrays, step):
-        values = fetched(evaluate(lanes, arrays))
+        of = lambda program: fetched(each(lambda lanes, turn: program(lanes, arrays), lanes))
+        values = of(evaluate)
         if evaluate_final is None or step < run.config.num_steps:
             return values
         with run.progress.phase(f"final evaluation of {programs.group.name}"):
-            return values | fetched(evaluate_final(lanes, arrays))
+            return values | of(evaluate_final)
 
     return evaluated
 
@@ -166,10 +173,12 @@ def _timed_advance(run: Run, programs: Programs, stop: signals.Stop, feed: Feed 
     A signal ends it within a part of the chunk; the last checkpoint stays valid.
     """
     parts = None
+    turns = programs.turns
+    before = 0  # steps of a chunk that earlier turns have made
 
     def between(made):
         stop.check()
-        run.progress.running(made)
+        run.progress.running((before + made) // turns.count)
         run.profile.between_parts()
 
     def advance(lanes, data, length):
@@ -179,8 +188,15 @@ def _timed_advance(run: Run, programs: Programs, stop: signals.Stop, feed: Feed 
             parts = training.in_parts(programs.advance, between=between, take=take)
         else:
             run.profile.between_parts()
+        chunk = parts
+
+        def of_turn(lanes, turn):
+            nonlocal before
+            before = turn * length
+            return chunk(lanes, data, length)
+
         start = time.monotonic()
-        out = parts(lanes, data, length)
+        out = turns.each(of_turn, lanes)
         run.clock.train_seconds += time.monotonic() - start
         run.clock.seed_steps += length * programs.num_lanes
         return out
@@ -197,11 +213,12 @@ def _start(
     lanes = None
     rows = []
     if run.directory.resumed:
-        step, lanes, notices = checkpoints.restore_newest(programs.shapes)
+        step, lanes, notices = checkpoints.restore_newest(programs.saved_shapes)
         if lanes is None:
             logged.require_hardly_begun(run.directory, run.config, group)
             notices = [f"{group.name}: no checkpoint yet"]
         else:
+            lanes = programs.turns.placed(lanes)
             rows = checkpoints.rows_at(step)
             notices.append(f"{group.name}: continuing at step {step}")
         for notice in notices:
@@ -210,7 +227,7 @@ def _start(
         if lanes is None:
             estimate.require_fits(programs, run.config, run.launch, fresh=True)
     if lanes is None:
-        lanes = jax.block_until_ready(programs.first_lanes())
+        lanes = programs.first_lanes()
     return step, lanes, rows
 
 

@@ -55,22 +55,31 @@ def _check(job: Job, cells: list[Arm], compiles: bool) -> None:
     for group in groups(experiment, cells):
         start_from = lanes_of(group, job.config)
         compiled = distribute_group(experiment, job.launch, group, inputs, *start_from)
-        lanes = compiled.abstract(*start_from)
+        silent = lambda what: contextlib.nullcontext()
+        placement = placement_in(job.launch, group, compiled, inputs, start_from)
+        programs.append(Programs(group, compiled, start_from, inputs.arrays, silent, placement))
+        lanes = programs[-1].shapes
         sizes = {
-            part: tree_size(tree) // lanes.failed_at.size
+            part: tree_size(tree) // compiled.num_places
             for part, tree in lanes.train_state.params.items()
         }
-        placement = placement_in(job.launch, group, compiled, inputs, start_from)
         compiled.trace(lanes, placement.steps_read)
         parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-        where = f"{lanes.failed_at.size} lanes by {compiled.strategy}, {compiled.layout}"
+        where = f"{_lanes(programs[-1])} by {compiled.strategy}, {compiled.layout}"
         print(f"{group.name}: {where}; parameters: {parameters}")
         if placement.on == "host":
             print(f"{group.name}: {placement}")
-        silent = lambda what: contextlib.nullcontext()
-        programs.append(Programs(group, compiled, start_from, inputs.arrays, silent, placement))
     if compiles:
         print(f"memory: {estimate.require_all_fit(programs, job.config, job.launch)}")
+
+
+def _lanes(programs: Programs) -> str:
+    """How many lanes there are, at once and as padding."""
+    turns = programs.turns
+    padding = programs.distributed.num_places - turns.at_once
+    at_once = f", {turns.at_once} at once" if turns.count > 1 else ""
+    behind = f" (and {padding} of padding)" if padding else ""
+    return f"{programs.num_lanes} lanes{at_once}{behind}"
 
 
 def _or_say_so(need: Need) -> pathlib.Path | None:

@@ -41,7 +41,7 @@ class Moment(NamedTuple):
     Attributes:
         name: of the moment.
         parts: what is held.
-        num_lanes: of the group.
+        num_lanes: on the devices at once, with padding.
     """
 
     name: str
@@ -165,11 +165,28 @@ def moments(
         listed.append(_running(programs, "the initialisation", programs.init, data))
     if on_host:
         listed.append(_saving(programs, (*lasting, *results)))
+        waiting = _waiting(programs)
+        listed = [moment._replace(parts=(*moment.parts, *waiting)) for moment in listed]
     return listed
 
 
+def _waiting(programs: Programs) -> tuple[Part, ...]:
+    """Lanes that take turns: all are on the host, and once more while a turn's are put together."""
+    if programs.turns.count == 1:
+        return ()
+    num_bytes = 2 * tree_bytes(programs.saved_shapes)
+    return (Part("lanes that wait for their turn", num_bytes, by_lane=False),)
+
+
+def _places(programs: Programs) -> int:
+    return programs.distributed.num_places
+
+
 def _state(programs: Programs) -> tuple[Part, ...]:
-    many = "1 lane" if programs.num_lanes == 1 else f"{programs.num_lanes:,} lanes"
+    lanes = programs.turns.at_once
+    many = "1 lane" if lanes == 1 else f"{lanes:,} lanes"
+    padding = _places(programs) - lanes
+    many += f" and {padding:,} of padding" if padding else ""
     return (Part(f"state of {many}", tree_bytes(programs.shapes)),)
 
 
@@ -177,22 +194,22 @@ def _running(programs: Programs, what: str, compiled, held: Sequence[Part]) -> M
     sizes = compiled.memory_analysis()
     name = f"{what} of {programs.group.name}"
     if sizes is None:  # this backend does not tell
-        return Moment(name, tuple(held), programs.num_lanes)
+        return Moment(name, tuple(held), _places(programs))
     at_once = programs.distributed.strategy == "vmap"
     temporaries = Part(f"working memory of {what}", sizes.temp_size_in_bytes, by_lane=at_once)
     new = max(0, sizes.output_size_in_bytes - sizes.alias_size_in_bytes)
     results = Part(f"results of {what}", new)
-    return Moment(name, (*held, temporaries, results), programs.num_lanes)
+    return Moment(name, (*held, temporaries, results), _places(programs))
 
 
 def _evaluated(programs: Programs) -> tuple[Part, ...]:
     sizes = programs.evaluate.memory_analysis()
-    num_bytes = 0 if sizes is None else sizes.output_size_in_bytes
+    num_bytes = 0 if sizes is None else programs.turns.count * sizes.output_size_in_bytes
     return (Part("what the last evaluation returned", num_bytes),)
 
 
 def _model_bytes(programs: Programs) -> int:
-    state = programs.shapes.train_state
+    state = programs.saved_shapes.train_state
     return tree_bytes((state.params, state.state))
 
 
@@ -202,10 +219,12 @@ def _saving(programs: Programs, held: Sequence[Part]) -> Moment:
     A checkpoint copies one array at a time, to hash it. A model is sliced from the lanes of an arm
     and serialized as a whole.
     """
-    largest = max(map(tree_bytes, jax.tree.leaves(programs.shapes)))
+    copied = max(map(tree_bytes, jax.tree.leaves(programs.shapes)))
+    if _places(programs) > programs.num_lanes:  # a checkpoint is copied whole, without padding
+        copied = tree_bytes(programs.saved_shapes)
     model = 2 * _model_bytes(programs) // len(programs.group.arms)
-    copy = Part("copies for checkpoints and models", max(largest, model))
-    return Moment(f"the saving of {programs.group.name}", (*held, copy), programs.num_lanes)
+    copy = Part("copies for checkpoints and models", max(copied, model))
+    return Moment(f"the saving of {programs.group.name}", (*held, copy), _places(programs))
 
 
 def require_all_fit(

@@ -41,6 +41,8 @@ class RunIdentity(NamedTuple):
             "layout": compiled.layout,
             "jax_settings": environment.jax_settings(),
         }
+        if compiled.microbatches > 1:  # other rounding and, in most losses, other noise
+            identity |= {"microbatches": compiled.microbatches}
         convolutions = convolutions_of(compiled, lanes)
         identity |= {"convolutions": convolutions} if convolutions else {}
         return json_values.plain(identity, "identity")

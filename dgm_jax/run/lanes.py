@@ -21,7 +21,7 @@ def distribute_group(
     keys: Key,
     hyper: dict[str, Array],
 ) -> Distributed:
-    """Builds a group's program over all its lanes.
+    """Builds a group's program over its lanes, or over those that are on the devices at once.
 
     Args:
         experiment: of the run.
@@ -32,18 +32,28 @@ def distribute_group(
         hyper: {name: float32[L]} of the settings in which lanes differ.
 
     Returns:
-        The program, not compiled.
+        The program over the first `lanes_at_once` of the lanes, not compiled.
 
     Raises:
         ConfigError: the program cannot be built or its batches cannot be shared, its data cannot be
             where they are wanted, or the state of its lanes does not fit into memory.
     """
     program = program_of(experiment, group.arms[0].config, inputs)
-    options = {"strategy": launch.strategy, "devices": launch.devices}
     devices = devices_of(launch)
-    compiled = parallel.distribute(program, keys, hyper, only=devices, **options)
+    at_once = launch.lanes_at_once or len(keys)
+    first = jax.tree.map(lambda x: x[:at_once], (keys, hyper))
+    compiled = parallel.distribute(
+        program,
+        *first,
+        strategy=launch.strategy,
+        devices=launch.devices,
+        only=devices,
+        microbatches=launch.microbatches,
+        shard_parameters=launch.shard_parameters,
+    )
     placement = placement_in(launch, group, compiled, inputs, (keys, hyper))
-    memory.require_fits(compiled.abstract(keys, hyper), placement.resident, devices)
+    state = compiled.abstract(*first)
+    memory.require_fits(state, placement.resident, devices, len(first[0]))
     return compiled
 
 
@@ -93,6 +103,30 @@ def program_of(experiment: Experiment, config: StudyConfig, inputs: Inputs) -> L
     visible, fixed = experiment.build_view(config)
     build = experiment.functions.build
     return training.lane_program(lambda lane: build(visible, fixed | lane, inputs))
+
+
+def require_launchable(launch: LaunchConfig) -> None:
+    """Checks what can be said of a launch without data.
+
+    Args:
+        launch: how a run is launched.
+
+    Raises:
+        ConfigError: a setting that no run could have on this machine.
+    """
+    devices_of(launch)
+    require(
+        0 <= launch.lanes_at_once < 2**31,
+        f"lanes_at_once must be 0 (all) or more, got {launch.lanes_at_once}",
+    )
+    require(
+        1 <= launch.microbatches < 2**31,
+        f"microbatches must be at least 1, got {launch.microbatches}",
+    )
+    require(
+        not (launch.shard_parameters and launch.devices == "pmap"),
+        "shard_parameters needs devices=jit: under pmap every device has all parameters",
+    )
 
 
 def devices_of(launch: LaunchConfig) -> list:

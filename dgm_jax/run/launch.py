@@ -22,7 +22,7 @@ from dgm_jax.run.arms import train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.context import Clock, Run
 from dgm_jax.run.experiment import Experiment, Inputs, Need
-from dgm_jax.run.lanes import devices_of
+from dgm_jax.run.lanes import devices_of, require_launchable
 from dgm_jax.run.models import criterion
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.outcomes import ArmOutcome
@@ -65,7 +65,7 @@ class Job(NamedTuple):
         validate(self.experiment, config, grid)
         require_installed(self.launch.trackers)
         criterion(self.launch.keep_best)
-        devices_of(self.launch)
+        require_launchable(self.launch)
         cells = arms(self.experiment, config, grid)
         unread.tell(self.experiment, config, grid, cells, say, refuse=not self.launch.resume)
         return self._replace(config=config, grid=grid), cells

@@ -23,6 +23,7 @@ from dgm_jax.run.experiment import Inputs
 from dgm_jax.run.identity import RunIdentity, convolutions_of
 from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.launch import Job
+from dgm_jax.run.turns import Turns
 from dgm_jax.store import reading, records
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.terminal.progress import Progress
@@ -140,7 +141,8 @@ def _ends(
         if not stretch_schedule:
             with progress.phase(f"comparing the steps of {before.name} under both numbers"):
                 _require_same_steps(short, long, before, keys, hyper, inputs, longer)
-        shapes = short.abstract(keys, hyper)
+        turns = Turns(short, len(keys))
+        shapes = turns.saved_shapes(short.abstract(*_of_one_turn(short, keys, hyper)))
         folder = pathlib.Path(job.launch.out) / reading.CHECKPOINTS
         sealed = identity.of_group(before, short, shapes)
         step, lanes, rows = _last(folder / records.safe_name(before.name), sealed, shapes)
@@ -171,10 +173,11 @@ def _require_same_steps(short, long, group: Group, keys, hyper, inputs: Inputs, 
 
     The programs are compared as text.
     """
+    start = _of_one_turn(short, keys, hyper)
     texts = [
         (
-            compiled.init.lower(keys, hyper).as_text(),
-            compiled.lower_advance(compiled.abstract(keys, hyper), inputs.arrays).as_text(),
+            compiled.init.lower(*start).as_text(),
+            compiled.lower_advance(compiled.abstract(*start), inputs.arrays).as_text(),
         )
         for compiled in (short, long)
     ]
@@ -185,6 +188,11 @@ def _require_same_steps(short, long, group: Group, keys, hyper, inputs: Inputs, 
         f" {longer.config.num_steps} steps would have made others. Train it from step 0, or go on"
         " by the schedule of the new length from here on with --stretch_schedule",
     )
+
+
+def _of_one_turn(compiled, keys, hyper) -> tuple:
+    """Keys and hyper-parameters of the lanes for which a program is made."""
+    return jax.tree.map(lambda x: x[: compiled.num_lanes], (keys, hyper))
 
 
 def _begin(

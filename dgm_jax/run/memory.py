@@ -155,14 +155,15 @@ def require_keys_fit(num_lanes: int, device: Any) -> None:
     )
 
 
-def require_fits(lanes: PyTree, data: PyTree, devices: list) -> None:
+def require_fits(lanes: PyTree, data: PyTree, devices: list, num_lanes: int | None = None) -> None:
     """Requires that the state of the lanes and the data fit into memory.
 
     Args:
-        lanes: arrays or shapes [L, ...], placed as they will be.
+        lanes: arrays or shapes [P, ...], placed as they will be, with padding.
         data: what the programs read.
         devices: of all processes, of which each looks after its own. CPUs share one memory, other
             devices have their own.
+        num_lanes: how many of them are no padding; None for all.
 
     Raises:
         ConfigError: they do not; the message has both sizes, and how many lanes would fit.
@@ -177,13 +178,15 @@ def require_fits(lanes: PyTree, data: PyTree, devices: list) -> None:
     free = memory.num_bytes - taken
     if copies * (state + read) <= free:
         return
-    num_lanes = len(lanes.failed_at)
-    fitting = max(0, int((free / copies - read) * num_lanes / state))
+    places = len(lanes.failed_at)
+    num_lanes = num_lanes or places
+    padding = f" and {places - num_lanes:,} of padding" if places > num_lanes else ""
+    fitting = max(0, int((free / copies - read) * places / state))
     held = f", of which {in_units(taken)} are taken" if taken else ""
     most = f"at most {fitting:,} lanes would fit, so lower --num_seeds"
     raise ConfigError(
-        f"this run cannot fit: the state of its {num_lanes:,} lanes (seeds times arms) takes"
-        f" {in_units(copies * state)} and its data {in_units(copies * read)}, beside what its"
+        f"this run cannot fit: the state of its {num_lanes:,} lanes (seeds times arms){padding}"
+        f" takes {in_units(copies * state)} and its data {in_units(copies * read)}, beside what its"
         f" programs need; {memory.owner} has {in_units(memory.num_bytes)}{held}:"
         f" {most if fitting else 'not one lane would fit, so make the model or its data smaller'}"
     )
@@ -201,8 +204,8 @@ def advice(config: Any, strategy: str = "map") -> str:
     """
     *more, last = [f"--{name}" for name in _SIZES if hasattr(config, name)]
     lower = f"lower {', '.join(more)} or {last}" if more else f"lower {last}"
-    one_by_one = ", or train the seeds one after the other with --strategy map"
-    return lower + (one_by_one if strategy != "map" else "")
+    fewer = ", or train fewer seeds at once with --lanes_at_once N, or one with --strategy map"
+    return lower + (fewer if strategy != "map" else "")
 
 
 @contextlib.contextmanager

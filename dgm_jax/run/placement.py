@@ -132,6 +132,12 @@ def placement_of(
 def _on_host(
     compiled: Distributed, start_from: tuple[Key, dict], data: PyTree, num_steps: int
 ) -> Placement:
+    num_lanes = len(start_from[0])
+    require(
+        num_lanes == compiled.num_lanes,
+        f"--data_on host cannot be had: {num_lanes} lanes take turns by --lanes_at_once"
+        f" {compiled.num_lanes}, and each turn would read the data again; choose --data_on device",
+    )
     keys, hyper = start_from
     of_lane = {name: values[0] for name, values in hyper.items()}
     stream = None if compiled.stream is None else compiled.stream(of_lane)
@@ -144,7 +150,7 @@ def _on_host(
     blocks = blocks_of(stream, lanes.train_state.data_key, examples, num_steps)
     num_batches = blocks.num_steps * blocks.num_batches
     shapes = abstract_examples(
-        examples, len(keys), num_batches, blocks.batch_size, compiled.examples_sharding
+        examples, compiled.num_places, num_batches, blocks.batch_size, compiled.examples_sharding
     )
     steps_read = Fed(shapes, np.int32(0))
     resident = _without(data, part, Withheld("/".join(part) or "the data"))

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import jax
+
 from dgm_jax.core import Lane, PyTree
 from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run.cells import Group
 from dgm_jax.run.placement import Placement
+from dgm_jax.run.turns import Turns
 
 
 class Programs:
@@ -19,8 +22,9 @@ class Programs:
 
     Attributes:
         group: the arms.
-        distributed: their program over lanes, not compiled.
-        shapes: of its lanes, with shardings.
+        distributed: their program over the lanes of one turn, not compiled.
+        turns: which lanes are on the devices at once.
+        shapes: of the lanes of one turn with their padding, with shardings.
         placement: where the data are.
         data_shapes: of what the evaluations read, with shardings.
         steps_read: the same of what the steps read.
@@ -40,16 +44,19 @@ class Programs:
         Args:
             group: the arms.
             distributed: what `lanes.distribute_group` returned.
-            start_from: keys [L] and hyper-parameters {name: [L]}.
+            start_from: keys [L] and hyper-parameters {name: [L]} of all lanes.
             data: what the programs read, on any device.
             compiling: returns the context of a compilation, given what is compiled.
             placement: where the data are; None for the devices.
         """
         self.group = group
         self.distributed = distributed
-        self._start_from = distributed.place_data(start_from)
+        self._start_from = start_from
         self._compiling = compiling
-        self.shapes = distributed.abstract(*start_from)
+        self.turns = Turns(distributed, len(start_from[0]))
+        of_one_turn = jax.tree.map(lambda x: x[: distributed.num_lanes], start_from)
+        self._of_one_turn = distributed.place_data(of_one_turn)
+        self.shapes = distributed.abstract(*of_one_turn)
         self.placement = Placement("device", data, data) if placement is None else placement
         self.data_shapes = distributed.abstract_data(self.placement.resident)
         on_host = self.placement.blocks is not None
@@ -58,13 +65,18 @@ class Programs:
     @property
     def num_lanes(self) -> int:
         """Seeds times arms."""
-        return self.shapes.failed_at.size
+        return self.turns.num_lanes
+
+    @property
+    def saved_shapes(self) -> Lane:
+        """Shapes of all lanes as checkpoints have them, with shardings."""
+        return self.turns.saved_shapes(self.shapes)
 
     @functools.cached_property
     def init(self) -> Any:
         """`(keys, hyper) -> lanes`."""
         with self._compiling(f"initialisation of {self.group.name}"):
-            return self.distributed.init.lower(*self._start_from).compile()
+            return self.distributed.init.lower(*self._of_one_turn).compile()
 
     @functools.cached_property
     def evaluate(self) -> Any:
@@ -85,9 +97,10 @@ class Programs:
     def advance(self) -> Any:
         """Any number of steps, as `parallel.Distributed.compile_advance` makes it."""
         by = self.distributed.strategy
-        with self._compiling(f"steps of {self.group.name} ({self.num_lanes} lanes by {by})"):
+        lanes = self.turns.at_once
+        with self._compiling(f"steps of {self.group.name} ({lanes} lanes by {by})"):
             return self.distributed.compile_advance(self.shapes, self.steps_read)
 
     def first_lanes(self) -> Lane:
         """Returns the lanes before the first step."""
-        return self.init(*self._start_from)
+        return self.turns.first(self.init, *self._start_from)

@@ -84,6 +84,15 @@ class LaunchConfig:
     """Number of this process, from 0; -1 for what a launcher says."""
     strategy: Literal["auto", "vmap", "map"] = "auto"
     """How seeds share a device: vmap, map (one after the other) or auto."""
+    lanes_at_once: int = 0
+    """Seeds times arms on the devices at once; the others wait on the host for their turn. 0 for
+    all."""
+    microbatches: int = 1
+    """Pieces of each batch whose gradients are taken one after the other and averaged: less memory,
+    the same batch. Refused where the loss couples the examples of a batch."""
+    shard_parameters: bool = False
+    """Each device holds a part of every seed's parameters and of its optimizers' state, and all
+    share each batch: for models that one device cannot hold."""
     convolutions: Literal["auto", "onednn", "plain", "lax"] = "auto"
     """On CPU: onednn, plain or lax (`dgm_jax.native`); auto takes onednn if it can be built."""
     data_on: Literal["auto", "device", "host"] = "auto"

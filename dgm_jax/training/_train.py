@@ -131,6 +131,8 @@ def train(
     progress: Progress | None = None,
     strategy: str = "auto",
     devices: str = "auto",
+    microbatches: int = 1,
+    shard_parameters: bool = False,
 ) -> TrainResult:
     """Train a task over many seeds, and over numeric hyper-parameters that differ between them.
 
@@ -148,6 +150,8 @@ def train(
             after each chunk: a `terminal.progress.Progress()`.
         strategy: "vmap", "map" or "auto", as in `parallel.over_seeds`.
         devices: "auto", "jit" or "pmap", as in `parallel.distribute`.
+        microbatches: pieces of a batch whose gradients are averaged, as there.
+        shard_parameters: whether each device holds a part of all parameters, as there.
 
     Returns:
         A `TrainResult`: the last state, the metrics of every chunk [L, chunks] by name, and what
@@ -164,7 +168,15 @@ def train(
     hyper = {} if hyper is None else hyper
     require(isinstance(hyper, dict), f"hyper must be arrays by name; got {described(hyper)}")
     lanes_of_task = lane_program(task_of)
-    program = parallel.distribute(lanes_of_task, keys, hyper, strategy=strategy, devices=devices)
+    program = parallel.distribute(
+        lanes_of_task,
+        keys,
+        hyper,
+        strategy=strategy,
+        devices=devices,
+        microbatches=microbatches,
+        shard_parameters=shard_parameters,
+    )
     data = program.place_data(data)
     shapes = program.abstract(keys, hyper)
     # Compiled before training, which may take long, so that mistakes in them show at once.
@@ -175,21 +187,25 @@ def train(
     counted = shown.counting(program.compile_advance(lanes, data))
     advance = in_parts(counted, between=lambda made: shown.between())
     chunks = run(advance, lanes, data, start=0, num_steps=num_steps, chunk_steps=chunk_steps)
-    lanes, metrics = _over_chunks(chunks, shown, callback)
+    lanes, metrics = _over_chunks(chunks, len(keys), shown, callback)
     evaluation = parallel.fetched(evaluate(lanes, data))
     if evaluate_final is not None:
         evaluation |= parallel.fetched(evaluate_final.compile()(lanes, data))
-    return TrainResult(lanes, metrics, evaluation)
+    return TrainResult(*parallel.trim((lanes, metrics, evaluation), len(keys)))
 
 
 def _over_chunks(
-    chunks: Iterator[Chunk], shown: _Shown, callback: Callable[[Chunk], None] | None
+    chunks: Iterator[Chunk],
+    num_lanes: int,
+    shown: _Shown,
+    callback: Callable[[Chunk], None] | None,
 ) -> tuple[Lane, dict[str, np.ndarray]]:
-    """Make the chunks; the last state, and the metrics [L, chunks] by name."""
+    """Make the chunks; the last state, and the metrics [lanes, chunks] by name."""
     metrics_of_chunks = []
     with shown.training():
-        for chunk in chunks:
-            lanes = chunk.lanes
+        for padded in chunks:
+            lanes = padded.lanes
+            chunk = Chunk(padded.step, *parallel.trim(padded[1:], num_lanes))
             metrics_of_chunks.append(parallel.fetched(chunk.metrics))
             shown.chunk(chunk, metrics_of_chunks[-1])
             if callback is not None:

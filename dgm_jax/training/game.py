@@ -22,17 +22,18 @@ from dgm_jax.core import (
     State,
     StepInfo,
     TrainState,
+    at_least_float32,
     require,
 )
 from dgm_jax.core.types import AlgorithmStep
+from dgm_jax.training.microbatches import Loss, mean_over_microbatches
 from dgm_jax.training.reports import kinds
 from dgm_jax.training.setup import Game, parts_of
 
 # split(key)[i] equals fold_in(key, i), so the keys of virtual updates are folded with this first.
 LOOK_AHEAD = 0x6C6F6F6B
 
-Loss = Callable[[Params], tuple[Array, Aux]]  # of a player's own parts
-ValueFn = Callable[[Params], Array]  # the same without `Aux`
+ValueFn = Callable[[Params], Array]  # of a player's own parts
 
 
 class Move(NamedTuple):
@@ -86,7 +87,9 @@ def init_state(game: Game, key: Key, params: Params, state: State) -> TrainState
 
 
 def move(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key) -> Move:
-    """Compute a player's gradient with respect to its own parts, averaged over devices.
+    """Compute a player's gradient with respect to its own parts.
+
+    It is averaged over microbatches and devices.
 
     Args:
         game: players and optimizers.
@@ -104,9 +107,16 @@ def move(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key
 
 
 def _averaged_move(game: Game, loss: Loss, parts: Params) -> Move:
-    """Gradient, `Aux` and value of a loss, averaged over devices."""
-    (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(parts)
-    return Move(*game.replica.average((gradient, aux, value)))
+    """Gradient, `Aux` and value of a loss, averaged over microbatches and devices."""
+
+    def of_batch(batch: PyTree, key: Key) -> tuple[Params, Aux, Array]:
+        (value, aux), gradient = jax.value_and_grad(loss.of, has_aux=True)(parts, batch, key)
+        if game.replica.microbatches > 1:  # counts have means too
+            aux = aux._replace(metrics=jax.tree.map(at_least_float32, aux.metrics))
+        return gradient, aux, value
+
+    move_of_device = mean_over_microbatches(game.replica, of_batch, loss)
+    return Move(*game.replica.average(move_of_device))
 
 
 def loss_of_parts(game: Game, name: str, train_state: TrainState, batch: PyTree, key: Key) -> Loss:
@@ -116,38 +126,40 @@ def loss_of_parts(game: Game, name: str, train_state: TrainState, batch: PyTree,
         game: players and optimizers.
         name: of the player.
         train_state: parameters of the other players, and the model state.
-        batch: the batch.
+        batch: the batch. Where the player looks ahead, its opponents' updates use all of it, also
+            for the loss on one of its microbatches.
         key: random key of the loss.
 
     Returns:
-        `parts -> (loss, Aux)`.
+        The loss.
     """
     player = game.players[name]
 
-    def loss(parts: Params) -> tuple[Array, Aux]:
+    def loss(parts: Params, part_of_batch: PyTree, key_loss: Key) -> tuple[Array, Aux]:
         params = {**train_state.params, **parts}
         for opponent, num_steps in player.lookahead:
             params = look_ahead(
                 game, opponent, num_steps, train_state._replace(params=params), batch, key
             )
-        return _loss(name, player, params, train_state.state, batch, game.replica.fold_key(key))
+        return _loss(name, player, params, train_state.state, part_of_batch, key_loss)
 
-    return loss
+    return Loss(loss, batch, game.replica.fold_key(key))
 
 
 def value_of_parts(game: Game, loss: Loss) -> ValueFn:
-    """Make optax's `value_fn` of a player's loss, averaged over devices.
+    """Make optax's `value_fn` of a player's loss, averaged over microbatches and devices.
 
     Args:
         game: for its replica.
-        loss: `parts -> (loss, Aux)`.
+        loss: of the player.
 
     Returns:
         `parts -> loss`.
     """
 
     def value(parts: Params) -> Array:
-        value, _ = loss(parts)
+        of_batch = lambda batch, key: loss.of(parts, batch, key)[0]
+        value = mean_over_microbatches(game.replica, of_batch, loss)
         return game.replica.average(value)
 
     return value
@@ -193,11 +205,11 @@ def look_ahead(
     key_ahead = jax.random.fold_in(game.replica.fold_key(key), LOOK_AHEAD)
 
     def update(now: TrainState, index: Array) -> tuple[TrainState, None]:
-        def loss(parts: Params) -> tuple[Array, Aux]:
+        def loss_of(parts: Params, part_of_batch: PyTree, key_loss: Key) -> tuple[Array, Aux]:
             params = {**now.params, **parts}
-            key_loss = jax.random.fold_in(key_ahead, index)
-            return _loss(name, player, params, now.state, batch, key_loss)
+            return _loss(name, player, params, now.state, part_of_batch, key_loss)
 
+        loss = Loss(loss_of, batch, jax.random.fold_in(key_ahead, index))
         virtual = _averaged_move(game, loss, parts_of(player, now.params))
         return apply(game, name, now, virtual, value_of_parts(game, loss)), None
 

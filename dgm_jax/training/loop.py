@@ -198,10 +198,15 @@ def _no_sums(step: GuardedStep, lane: Lane) -> Sums:
 
 def _one_step(task: Task, data: PyTree, replica: Replica) -> GuardedStep:
     """One step of a task's algorithm."""
+    coupled = f"but this objective couples its batch ({task.batch_coupling})"
     require(
         not (replica.splits_batch and task.batch_coupling),
-        "devices='pmap' averages gradients of per-device batches, but this objective couples its"
-        f" batch ({task.batch_coupling}); use devices='jit'",
+        f"devices='pmap' averages gradients of per-device batches, {coupled}; use devices='jit'",
+    )
+    require(
+        replica.microbatches == 1 or not task.batch_coupling,
+        f"microbatches={replica.microbatches} averages gradients of parts of a batch, {coupled};"
+        " use microbatches=1",
     )
     algorithm = task.algorithm(replica)
 

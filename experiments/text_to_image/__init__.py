@@ -63,6 +63,9 @@ class Config(OptimizerConfig):
     """Width of the transformer over words and tokens; a multiple of 4, its attention heads."""
     prior_layers: int = 3
     """Layers of the transformer."""
+    remat: bool = False
+    """Compute the inside of residual blocks and of the transformer's layers anew in the backward
+    pass instead of keeping it: memory for time, the same model; on CPU it saves next to nothing."""
     guidance: float = 2.0
     """Scale of classifier-free guidance when images are drawn; 1 for none."""
     num_prompts: int = 200

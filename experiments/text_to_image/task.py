@@ -161,8 +161,8 @@ def recipe(
     """
     grid = (shape[0] // 4, shape[1] // 4)
     vae = GumbelVae(
-        from_flax(ResidualEncoder(config.num_codes, config.width)),
-        from_flax(ResidualDecoder(2 * shape[2], config.width)),
+        from_flax(ResidualEncoder(config.num_codes, config.width, remat=config.remat)),
+        from_flax(ResidualDecoder(2 * shape[2], config.width, remat=config.remat)),
         grid,
         config.num_codes,
         "logit_laplace",
@@ -173,6 +173,7 @@ def recipe(
         stream.text_length + stream.image_length,
         width=config.prior_width,
         num_layers=config.prior_layers,
+        remat=config.remat,
         num_prefix=stream.text_length,
         grid=grid,
         pad_id=0,

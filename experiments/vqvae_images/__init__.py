@@ -87,6 +87,9 @@ class Config(OptimizerConfig):
     """Width of the transformer over codes; a multiple of 4, its attention heads."""
     prior_layers: int = 2
     """Layers of the transformer over codes."""
+    remat: bool = False
+    """Compute the inside of residual blocks and of the transformer's layers anew in the backward
+    pass instead of keeping it: memory for time, the same model; on CPU it saves next to nothing."""
 
 
 _CODEBOOKS = ("moving_average", "codebook_loss", "residual", "product")

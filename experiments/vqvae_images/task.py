@@ -125,8 +125,8 @@ def recipe(config: Config, hyper: dict[str, Any], shape: tuple[int, int, int]) -
     """
     quantizer = quantizer_of(config, hyper["decay"])
     vae = VqVae(
-        from_flax(ResidualEncoder(quantizer.width, config.width)),
-        from_flax(ResidualDecoder(2 * shape[2], config.width)),
+        from_flax(ResidualEncoder(quantizer.width, config.width, remat=config.remat)),
+        from_flax(ResidualDecoder(2 * shape[2], config.width, remat=config.remat)),
         (shape[0] // 4, shape[1] // 4),
         quantizer,
         commitment_weight=hyper["commitment_weight"],
@@ -137,6 +137,7 @@ def recipe(config: Config, hyper: dict[str, Any], shape: tuple[int, int, int]) -
         math.prod(vae.code_grid),
         width=config.prior_width,
         num_layers=config.prior_layers,
+        remat=config.remat,
         grid=(rows, math.prod(columns)),
     )
     return vae._replace(prior=code_prior(from_transformer(transformer), vae.code_grid))

@@ -246,6 +246,8 @@ def _of_the_launch(experiment, others, rng):
             ("num_devices", "-1", "negative"),
             ("num_devices", "100000", "more than any machine has"),
             ("num_devices", "two", "no integer"),
+            ("lanes_at_once", "-1", "negative"),
+            ("microbatches", "0", "not even one"),
             ("keep_best", "error:least", "neither min nor max"),
             ("keep_best", ":max", "no metric"),
         ]

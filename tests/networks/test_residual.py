@@ -50,3 +50,18 @@ def test_a_block_adds_to_its_input():
 def test_a_size_that_cannot_be_halved_twice():
     with pytest.raises(ConfigError, match=r"divisible by 4, got \(6, 8\)"):
         ResidualEncoder(5).init(jax.random.key(0), jnp.zeros((2, 6, 8, 1)))
+
+
+@pytest.mark.parametrize("make", [ResidualEncoder, ResidualDecoder])
+def test_rematerialization_changes_no_parameter_and_no_gradient(make):
+    plain, remat = (make(5, width=6, residual_width=4, backend="lax", remat=r) for r in (0, 1))
+    params = plain.init(jax.random.key(1), X)
+    for ours, theirs in zip(
+        jax.tree_util.tree_leaves_with_path(remat.init(jax.random.key(1), X)),
+        jax.tree_util.tree_leaves_with_path(params),
+        strict=True,
+    ):
+        assert ours[0] == theirs[0]
+        np.testing.assert_array_equal(ours[1], theirs[1])
+    of = lambda module: jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(module.apply(p, X)))))(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), of(remat), of(plain))

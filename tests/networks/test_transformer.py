@@ -215,3 +215,19 @@ def test_a_known_position_beyond_the_context_is_refused():
     net, params = network()
     with pytest.raises(DataError, match="outside the context"):
         net.step(params, net.init_cache(1), jnp.zeros((1,), jnp.int32), LENGTH)
+
+
+def test_rematerialization_changes_no_parameter_and_no_gradient():
+    """With dropout, whose draws have to be repeated; `step` works with the same parameters."""
+    tokens = tokens_of()
+    nets = [network(remat=r, dropout=0.2, num_layers=1) for r in (False, True)]
+    (plain, params), (remat, others) = nets
+    assert jax.tree.structure(params) == jax.tree.structure(others)
+    jax.tree.map(np.testing.assert_array_equal, params, others)
+
+    def gradient(net):
+        loss = lambda p: jnp.sum(jnp.sin(net.logits(p, tokens, jax.random.key(3))))
+        return jax.jit(jax.grad(loss))(params)
+
+    a, b = gradient(plain), gradient(remat)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), a, b)

@@ -112,10 +112,7 @@ def fresh_lanes(num_lanes):
 
 def place(compiled, num_lanes):
     """Copies of the fresh lanes where the compiled program wants them; it may take their memory."""
-    shapes = compiled.abstract(keys(num_lanes), hyper(num_lanes))
-    return jax.tree.map(
-        lambda x, like: jax.device_put(x.copy(), like.sharding), fresh_lanes(num_lanes), shapes
-    )
+    return compiled.place_lanes(jax.tree.map(lambda x: x.copy(), fresh_lanes(num_lanes)))
 
 
 def play(num_devices, num_lanes, num_steps=4, *, devices="jit", strategy="vmap", **task):
@@ -132,9 +129,10 @@ def play(num_devices, num_lanes, num_steps=4, *, devices="jit", strategy="vmap",
     lanes, data = compiled.init(keys(num_lanes), hyper(num_lanes)), compiled.place_data(DATA)
     lanes, _, metrics = compiled.compile_advance(lanes, data)(lanes, data, num_steps)
     evaluated = compiled.compile_evaluate(lanes, data)(lanes, data)
-    assert lanes.failed_at.tolist() == [-1] * num_lanes
+    assert lanes.failed_at.tolist() == [-1] * compiled.num_places
     state = lanes.train_state
-    return jax.device_get(((state.params, state.state, state.opt_state), metrics, evaluated))
+    results = (state.params, state.state, state.opt_state), metrics, evaluated
+    return jax.device_get(parallel.trim(results, num_lanes))
 
 
 def assert_same_bits(a, b):
@@ -152,7 +150,7 @@ def assert_close(a, b, tolerance=1e-6):
 
 
 @functools.cache
-def gradients(num_devices, num_lanes, name, strategy="vmap", devices="jit"):
+def gradients(num_devices, num_lanes, name, strategy="vmap", devices="jit", **options):
     """What one step of SGD with rate 1 takes from the parameters; also the new state and the
     losses."""
     program = training.lane_program(lambda hyper: task_of({"learning_rate": 1.0}, **TASKS[name]))
@@ -163,14 +161,14 @@ def gradients(num_devices, num_lanes, name, strategy="vmap", devices="jit"):
         strategy=strategy,
         devices=devices,
         only=jax.devices()[:num_devices],
+        **options,
     )
     lanes, data = place(compiled, num_lanes), compiled.place_data(DATA)
     before = jax.device_get(lanes.train_state.params)
     lanes, _, metrics = compiled.compile_advance(lanes, data)(lanes, data, 1)
     after = jax.device_get(lanes.train_state.params)
-    return jax.tree.map(np.subtract, before, after), jax.device_get(
-        (lanes.train_state.state, metrics)
-    )
+    taken = jax.tree.map(np.subtract, before, after)
+    return parallel.trim((taken, jax.device_get((lanes.train_state.state, metrics))), num_lanes)
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +201,7 @@ TASKS = {
 
 
 @pytest.mark.parametrize(
-    "num_lanes, num_devices, strategy", [(1, 8, "vmap"), (2, 4, "map"), (3, 2, "vmap")]
+    "num_lanes, num_devices, strategy", [(1, 8, "vmap"), (2, 4, "map"), (3, 8, "vmap")]
 )
 def test_gradients_of_a_sharded_batch(num_lanes, num_devices, strategy):
     """Fewer lanes than devices: the rest of the devices shares each batch, and it keeps its
@@ -217,6 +215,92 @@ def test_gradients_of_a_sharded_batch(num_lanes, num_devices, strategy):
 def test_one_step_is_the_same_by_jit_and_by_pmap(name, devices):
     """Every rule, with eight devices sharing the batch, takes the step of one device."""
     assert_close(gradients(8, 2, name, devices=devices), gradients(1, 2, name))
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        *((name, {"num_devices": 1, "microbatches": 4}) for name in TASKS),
+        ("simultaneous", {"num_devices": 1, "microbatches": 2}),
+        ("simultaneous", {"num_devices": 4, "microbatches": 2}),
+        ("simultaneous", {"num_devices": 8, "microbatches": 2, "devices": "pmap"}),
+    ],
+)
+def test_gradients_of_microbatches_are_those_of_the_batch(name, options):
+    """Every rule, on one device and where devices share the batch: gradients, states, metrics."""
+    assert_close(gradients(num_lanes=2, name=name, **options), gradients(1, 2, name))
+
+
+def test_microbatches_draw_noise_of_their_own():
+    """And a mean over them is the mean of both noises: those of fold_in(key, 0) and (key, 1)."""
+
+    def loss(params, state, batch, key):
+        noise = jax.random.normal(key)
+        return params["w"] * jnp.mean(batch) * noise, Aux(state, {"noise": noise, "one": True})
+
+    rule = partial(training.simultaneous, {"p": Player(("w",), loss)}, optax.sgd(1.0))
+    task = Task(
+        lambda key: ({"w": jnp.float32(0)}, {}), lambda *_: jnp.ones(6), rule, lambda *_: {}
+    )
+    program = training.lane_program(lambda hyper: task)
+    only = jax.devices()[:1]
+    compiled = parallel.distribute(program, keys(1), {}, only=only, microbatches=2)
+    lanes = compiled.init(keys(1), {})
+    key = jax.random.fold_in(jax.random.fold_in(lanes.train_state.key[0], 0), 0)
+    noises = [float(jax.random.normal(jax.random.fold_in(key, i))) for i in (0, 1)]
+    lanes, _, metrics = compiled.compile_advance(lanes, {})(lanes, {}, 1)
+    assert metrics["p.noise"][0] == pytest.approx(np.mean(noises), rel=1e-6)
+    assert metrics["p.one"][0] == 1
+    assert lanes.train_state.params["w"][0] == pytest.approx(-np.mean(noises), rel=1e-6)
+
+
+def test_parameters_that_devices_share():
+    """Each of eight devices holds an eighth of what has an axis that they divide: the critic's
+    parameters here, but not the generator's [4, 3]. One step is that of one device."""
+    program = training.lane_program(task_of)
+    of = lambda **options: parallel.distribute(program, keys(2), hyper(2), **options)
+    compiled = of(shard_parameters=True)
+    shapes = compiled.abstract(keys(2), hyper(2)).train_state.params
+    shards = jax.tree.map(lambda x: x.sharding.shard_shape(x.shape), shapes)
+    assert shards == {"critic": {"w": (2, 3, 2), "v": (2, 2)}, "generator": {"w": (2, 4, 3)}}
+    lanes = compiled.init(keys(2), hyper(2))
+    assert lanes.train_state.params["critic"]["w"].addressable_shards[0].data.shape == (2, 3, 2)
+    for strategy in parallel.STRATEGIES:
+        found = gradients(8, 2, "simultaneous", strategy, shard_parameters=True)
+        assert_close(found, gradients(1, 2, "simultaneous"))
+    with pytest.raises(ConfigError, match="pmap.*every device holds all parameters"):
+        of(devices="pmap", shard_parameters=True)
+
+
+def test_padded_lanes():
+    """Three lanes on two devices: four places, of which nobody sees the last. By map the bits are
+    those of one device."""
+    program = training.lane_program(task_of)
+    compiled = parallel.distribute(program, keys(3), hyper(3), only=jax.devices()[:2])
+    assert (compiled.num_lanes, compiled.num_places) == (3, 4)
+    lanes = compiled.init(keys(3), hyper(3))
+    kept = parallel.trim(lanes, 3)
+    assert {len(x) for x in jax.tree.leaves(kept)} == {3} and len(lanes.failed_at) == 4
+    assert jnp.array_equal(kept.train_state.key, lanes.train_state.key[:3])
+    again = compiled.place_lanes(kept)
+    assert core.tree_sha256(again) == core.tree_sha256(lanes)
+    assert again.train_state.step.sharding.is_equivalent_to(lanes.train_state.step.sharding, 1)
+    assert_same_bits(play(2, 3, strategy="map"), play(1, 3, strategy="map"))
+
+
+def test_vmapped_lanes_keep_their_bits_where_devices_have_as_many_each():
+    """Four lanes on two devices, and the same four on one device in two halves."""
+    program = training.lane_program(task_of)
+    half = lambda i, tree: jax.tree.map(lambda x: x[2 * i : 2 * i + 2], tree)
+    starts = [half(i, (keys(4), hyper(4))) for i in (0, 1)]
+    compiled = parallel.distribute(program, *starts[0], strategy="vmap", only=jax.devices()[:1])
+    data = compiled.place_data(DATA)
+    advance = compiled.compile_advance(compiled.abstract(*starts[0]), data)
+    found, _, _ = play(2, 4, strategy="vmap")
+    for i, start in enumerate(starts):
+        lanes, _, _ = advance(compiled.init(*start), data, 4)
+        state = lanes.train_state
+        assert_same_bits((state.params, state.state, state.opt_state), half(i, found))
 
 
 def test_pmap_over_several_steps_with_adam():
@@ -262,6 +346,33 @@ def test_a_batch_that_cannot_be_shared(devices, num_lanes, parts):
     ) and nearest in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "num_devices, sentence",
+    [
+        (1, "cannot be divided into 4 microbatches; nearest batch sizes that can: 28, 32"),
+        (2, "cannot be shared by 2 devices and be divided into 4 microbatches; .*: 24, 32"),
+    ],
+)
+def test_a_batch_that_cannot_be_divided(num_devices, sentence):
+    program = training.lane_program(lambda hyper: task_of(hyper, batch=30))
+    only = jax.devices()[:num_devices]
+    compiled = parallel.distribute(program, keys(1), hyper(1), only=only, microbatches=4)
+    with pytest.raises(ConfigError, match=f"a batch of 30 {sentence}"):
+        compiled.trace(place(compiled, 1), DATA)
+
+
+def test_a_batch_without_examples_is_not_divided():
+    """Its noise would be drawn twice, for another estimate in as much memory."""
+    loss = lambda params, state, batch, key: (params["w"] * batch["step"], Aux(state, {}))
+    rule = partial(training.simultaneous, {"p": Player(("w",), loss)}, optax.sgd(1.0))
+    draw = lambda data, key, index: {"step": jnp.float32(index)}
+    task = Task(lambda key: ({"w": jnp.float32(0)}, {}), draw, rule, lambda *_: {})
+    program = training.lane_program(lambda hyper: task)
+    compiled = parallel.distribute(program, keys(1), {}, microbatches=2)
+    with pytest.raises(ConfigError, match="microbatches=2 .* no array of examples"):
+        compiled.trace(compiled.abstract(keys(1), {}), {})
+
+
 def test_a_batch_need_not_divide_where_it_is_not_shared():
     _, metrics, _ = play(8, 8, 1, batch=30)
     assert metrics["critic.loss"].shape == (8,) and np.isfinite(metrics["critic.loss"]).all()
@@ -274,6 +385,9 @@ def test_pmap_refuses_an_objective_that_couples_its_batch():
         ConfigError, match="pmap.*couples its batch.*batch normalisation.*devices='jit'"
     ):
         compiled.compile_advance(place(compiled, 1), DATA)
+    compiled = parallel.distribute(program, keys(1), hyper(1), microbatches=2)
+    with pytest.raises(ConfigError, match="microbatches=2.*couples its batch.*microbatches=1"):
+        compiled.trace(place(compiled, 1), DATA)
     play(8, 1, 1, devices="jit", coupling="batch normalisation")
 
 
@@ -329,7 +443,11 @@ def test_trace_finds_errors_without_running():
 
 @pytest.mark.parametrize(
     "num_lanes, num_devices, shape",
-    [(8, 8, (8, 1)), (1, 8, (1, 8)), (6, 8, (2, 4)), (3, 2, (1, 2))],
+    [
+        *((8, 8, (8, 1)), (16, 8, (8, 1)), (1, 8, (1, 8)), (4, 8, (4, 2)), (3, 6, (3, 2))),
+        *((5, 8, (2, 4)), (7, 8, (8, 1)), (6, 8, (8, 1)), (3, 2, (2, 1)), (9, 8, (4, 2))),
+        *((100, 8, (8, 1)), (3, 7, (1, 7))),
+    ],
 )
 def test_mesh_places_lanes_first(num_lanes, num_devices, shape):
     mesh = parallel.make_mesh(num_lanes, jax.devices()[:num_devices])

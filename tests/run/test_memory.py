@@ -148,7 +148,7 @@ def test_advice_names_the_settings_that_there_are():
     named = types.SimpleNamespace(num_seeds=1, batch_size=2, num_eval=None)
     assert memory.advice(named, "map") == "lower --num_seeds, --batch_size or --num_eval"
     assert memory.advice(Tiny()) == "lower --num_seeds"
-    assert memory.advice(Tiny(), "vmap").endswith("one after the other with --strategy map")
+    assert memory.advice(Tiny(), "vmap").endswith("N, or one with --strategy map")
 
 
 def test_what_is_held_grows_with_an_array():

@@ -111,14 +111,18 @@ def test_lanes_need_typed_keys_and_as_many_numbers(keys, hyper, message):
 
 
 def test_progress_hears_of_steps_and_chunks():
-    """A `Progress` that writes JSON: the last step of each chunk with its metrics."""
+    """A `Progress` that writes JSON: the last step of each chunk with its metrics, of three lanes
+    that several devices have to pad."""
     stream = io.StringIO()
+    keys = jax.random.split(jax.random.key(0), 3)
     with Progress("json", stream) as progress:
-        training.train(task(), KEYS, (), 6, chunk_steps=3, progress=progress)
+        result = training.train(task(), keys, (), 6, chunk_steps=3, progress=progress)
+    assert result.metrics["p.loss"].shape == (3, 2)
+    assert {len(x) for x in jax.tree.leaves((result.lanes, result.evaluation))} == {3}
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
     steps = {event["step"]: event["metrics"] for event in events if event["event"] == "progress"}
     assert {3, 6} <= set(steps) and max(steps) == 6
     losses = [0.8 ** (2 * step) for step in range(6)]  # x -> .8 x, and the loss is x^2
-    np.testing.assert_allclose(steps[3]["p.loss"], [np.mean(losses[:3])] * 2, rtol=1e-4)
-    np.testing.assert_allclose(steps[6]["p.loss"], [np.mean(losses[3:])] * 2, rtol=1e-4)
+    np.testing.assert_allclose(steps[3]["p.loss"], [np.mean(losses[:3])] * 3, rtol=1e-4)
+    np.testing.assert_allclose(steps[6]["p.loss"], [np.mean(losses[3:])] * 3, rtol=1e-4)
     assert events[0]["event"] == "training_start" and events[-1]["event"] == "training_end"
