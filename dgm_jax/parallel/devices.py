@@ -165,8 +165,8 @@ def distribute(
         f"hyper must hold arrays [L, ...] with L = {len(keys)}, as many as keys; got {wrong}",
     )
     present = jax.devices() if only is None else list(only)
-    processes.require_all_present(present)
     target = platforms.target(platform, present)
+    processes.require_all_present(present)
     _backend.check_once(platforms.platform_of(present))
     shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
     lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
