@@ -158,6 +158,10 @@ def as_recorded(config: StudyConfig) -> dict[str, Any]:
     }
 
 
+# Settings that experiments have got after runs were recorded without them.
+_ADDED_LATER = {"remat": False}
+
+
 def may_lack(kind: type) -> dict[str, Any]:
     """The settings that files of a run lack if they have their defaults.
 
@@ -167,12 +171,13 @@ def may_lack(kind: type) -> dict[str, Any]:
     Returns:
         {setting: default}.
     """
-    if not issubclass(kind, OptimizerConfig):
-        return {}
-    of_all = names_of(StudyConfig)
-    usual = {f.name: f.default for f in dataclasses.fields(OptimizerConfig) if f.name not in of_all}
+    usual = dict(_ADDED_LATER)
+    if issubclass(kind, OptimizerConfig):
+        of_all = names_of(StudyConfig)
+        added = (f for f in dataclasses.fields(OptimizerConfig) if f.name not in of_all)
+        usual |= {field.name: field.default for field in added}
     own = {field.name: field.default for field in dataclasses.fields(kind)}
-    return {name: default for name, default in usual.items() if own[name] == default}
+    return {name: value for name, value in usual.items() if name in own and own[name] == value}
 
 
 class SettingsView:
