@@ -59,6 +59,7 @@ from dgm_jax.core.runs import (
 from dgm_jax.core.trees import (
     all_finite,
     has_kernels,
+    is_key,
     on_host,
     select_tree,
     sha256_of,
@@ -147,6 +148,7 @@ __all__ = [
     "exp_remainder",
     "float_type",
     "has_kernels",
+    "is_key",
     "json_values",
     "log_mean_exp",
     "lookup",

@@ -8,7 +8,6 @@ who accepts that wait asks `is_concrete` instead of `is_known`.
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -26,6 +25,7 @@ from dgm_jax.core._number_checks import (
     within,
 )
 from dgm_jax.core.errors import described, require
+from dgm_jax.core.trees import is_key
 from dgm_jax.core.types import Key
 
 __all__ = [
@@ -97,7 +97,7 @@ def one_key(value: Any, name: str = "key") -> Key:
         dgm_jax.core.errors.ConfigError: key must be one key, such as jax.random.key(0); got...
     """
     dtype = getattr(value, "dtype", None)
-    is_typed = _is_typed_key(value)
+    is_typed = is_key(value)
     is_raw = dtype == jnp.uint32 and np.ndim(value) == 1
     hint = ""
     if is_typed and value.ndim > 0:
@@ -126,7 +126,7 @@ def lane_keys(value: Any) -> Key:
         (3,)
     """
     require(
-        _is_typed_key(value) and value.ndim == 1,
+        is_key(value) and value.ndim == 1,
         "keys must be typed keys [L], such as jax.random.split(jax.random.key(0), L); got"
         f" {described(value)}",
     )
@@ -262,8 +262,3 @@ def require_positive(settings: Any, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         require(value > 0, f"{name} must be positive, got {value}")
-
-
-def _is_typed_key(value: Any) -> bool:
-    dtype = getattr(value, "dtype", None)
-    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)

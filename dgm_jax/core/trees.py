@@ -54,6 +54,23 @@ def select_tree(
     return jax.tree.map(lambda a, b: jax.lax.select(condition, a, b), on_true, on_false)
 
 
+def is_key(leaf: Any) -> bool:
+    """Return whether something is an array of typed random keys.
+
+    Args:
+        leaf: an array, its shape, or anything else.
+
+    Returns:
+        True for typed keys and their shapes.
+
+    Example:
+        >>> core.is_key(jax.random.key(0)), core.is_key(jax.random.PRNGKey(0))
+        (True, False)
+    """
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
 def on_host(tree: PyTree) -> PyTree:
     """Copy a tree to the host, once its arrays are computed.
 
@@ -137,7 +154,7 @@ def sha256_of(leaves: Mapping[str, Any]) -> str:
     """
     digest = hashlib.sha256()
     for path, leaf in leaves.items():
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if is_key(leaf):
             leaf = jax.random.key_data(leaf)
         array = np.asarray(jax.device_get(leaf))
         digest.update(f"{path}|{array.dtype}|{array.shape}|".encode())

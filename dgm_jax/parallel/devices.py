@@ -222,7 +222,7 @@ def _sharded_jit(
         num_lanes=len(shapes.failed_at),
         num_places=num_places,
         microbatches=options.microbatches,
-        place_lanes=functools.partial(places.place, of_lanes, num_places),
+        place_lanes=functools.partial(places.place_lanes, of_lanes, num_places),
     )
 
 
@@ -288,7 +288,7 @@ def _pmapped(
         num_lanes=num_lanes,
         num_places=num_lanes,
         microbatches=options.microbatches,
-        place_lanes=functools.partial(places.place, everywhere, num_lanes),
+        place_lanes=functools.partial(places.place_lanes, everywhere, num_lanes),
     )
 
 

@@ -4,11 +4,10 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dgm_jax.core import Array, ConfigError, PyTree, require
+from dgm_jax.core import Array, ConfigError, PyTree, is_key, require
 from dgm_jax.parallel.platforms import Devices
 
 SEED = "seed"
@@ -114,11 +113,11 @@ def place(tree: PyTree, shardings: PyTree) -> PyTree:
 def _placed(leaf: Any, sharding: jax.sharding.Sharding) -> Array:
     if sharding.is_fully_addressable:
         return jax.device_put(leaf, sharding)
-    dtype = getattr(leaf, "dtype", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+    if is_key(leaf):
         words = _placed(jax.random.key_data(leaf), sharding)
         return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
-    whole = np.asarray(leaf, jax.dtypes.canonicalize_dtype(dtype or np.asarray(leaf).dtype))
+    dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
+    whole = np.asarray(leaf, jax.dtypes.canonicalize_dtype(dtype))
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 

@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dgm_jax.core import PyTree
-from dgm_jax.parallel.mesh import DATA, SEED
-from dgm_jax.parallel.mesh import place as placed
+from dgm_jax.core import PyTree, is_key
+from dgm_jax.parallel.mesh import DATA, SEED, place
 from dgm_jax.parallel.processes import fetched
 from dgm_jax.parallel.seeds import over_seeds
 
@@ -81,7 +80,7 @@ def fetch(tree: PyTree, num_lanes: int) -> PyTree:
     """
 
     def copied(x: Any) -> Any:
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if is_key(x):
             words = fetched(jax.random.key_data(x))[:num_lanes]
             return jax.random.wrap_key_data(jnp.asarray(words), impl=jax.random.key_impl(x))
         x = fetched(x)
@@ -90,7 +89,7 @@ def fetch(tree: PyTree, num_lanes: int) -> PyTree:
     return jax.tree.map(copied, tree)
 
 
-def place(shardings: PyTree, places: int, lanes: PyTree) -> PyTree:
+def place_lanes(shardings: PyTree, places: int, lanes: PyTree) -> PyTree:
     """Put lanes on the devices, with padding behind them.
 
     Args:
@@ -101,7 +100,7 @@ def place(shardings: PyTree, places: int, lanes: PyTree) -> PyTree:
     Returns:
         Tree of arrays [P, ...].
     """
-    return placed(pad(lanes, places), shardings)
+    return place(pad(lanes, places), shardings)
 
 
 def over_mesh(function: Callable[..., Any], *, mesh: Mesh, strategy: str) -> Callable[..., Any]:

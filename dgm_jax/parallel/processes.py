@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from dgm_jax.core import ConfigError, DgmError, PyTree, on_host, require
+from dgm_jax.core import ConfigError, DgmError, PyTree, is_key, on_host, require
 
 HEARTBEAT_SECONDS = 15  # without a sign of life after which JAX takes a process for dead
 GOODBYE_SECONDS = 10  # for which a process that is done waits for the others
@@ -100,11 +99,6 @@ def _whole(leaf: Any) -> Any:
     if not isinstance(leaf, jax.Array) or leaf.is_fully_replicated or leaf.is_fully_addressable:
         return np.asarray(leaf)
     return multihost_utils.process_allgather(leaf, tiled=True)
-
-
-def is_key(leaf: Any) -> bool:
-    """Return whether an array holds random keys."""
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def agreed(value: int) -> int:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax import parallel
-from dgm_jax.core import Key, Lane, PyTree
+from dgm_jax.core import Key, Lane, PyTree, is_key
 from dgm_jax.parallel.devices import Distributed
 from dgm_jax.parallel.places import fetch, pad, shapes_on_host
 
@@ -128,5 +128,4 @@ class Turns:
 
 def _joined(*parts: Any) -> Any:
     """Arrays, or keys, one behind the other."""
-    is_key = jnp.issubdtype(parts[0].dtype, jax.dtypes.prng_key)
-    return jnp.concatenate(parts) if is_key else np.concatenate(parts)
+    return jnp.concatenate(parts) if is_key(parts[0]) else np.concatenate(parts)

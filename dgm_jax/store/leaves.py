@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import PyTree, RunDirectoryError, require
+from dgm_jax.core import PyTree, RunDirectoryError, is_key, require
 
 PathLike = str | os.PathLike[str]
 
@@ -104,18 +104,6 @@ def stored_shape(leaf: Any) -> jax.ShapeDtypeStruct:
     if is_key(leaf):
         return jax.eval_shape(jax.random.key_data, leaf)
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether an array holds random keys.
-
-    Args:
-        leaf: an array or shape.
-
-    Returns:
-        True for typed keys.
-    """
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _impl(expected: Any) -> str:

@@ -22,13 +22,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from dgm_jax.core import ConfigError, PyTree, RunDirectoryError, json_values, require
+from dgm_jax.core import ConfigError, PyTree, RunDirectoryError, is_key, json_values, require
 from dgm_jax.store import records
 from dgm_jax.store.leaves import (
     PathLike,
     assembled,
     describe,
-    is_key,
     kind_of,
     named_leaves,
     refuse,

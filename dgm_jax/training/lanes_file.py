@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dgm_jax.core import PyTree
+from dgm_jax.core import PyTree, is_key
 
 FILE = "lanes.bin"
 
@@ -139,11 +139,7 @@ def _next(file: BinaryIO, shape: jax.ShapeDtypeStruct) -> np.ndarray:
 
 def _plain(leaf: Any) -> Any:
     """The words of a random key, or any other array as it is."""
-    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if is_key(leaf) else leaf
 
 
 def key_generator(leaf: jax.ShapeDtypeStruct) -> str:
@@ -168,6 +164,6 @@ def _num_bytes(shape: jax.ShapeDtypeStruct) -> int:
 def _read(file: BinaryIO, leaf: jax.ShapeDtypeStruct, shape: jax.ShapeDtypeStruct) -> Any:
     """The next leaf of the file, on its devices; on the host for a leaf without sharding."""
     array = _next(file, shape)
-    if _is_key(leaf):
+    if is_key(leaf):
         array = jax.random.wrap_key_data(jnp.asarray(array), impl=key_generator(leaf))
     return array if leaf.sharding is None else jax.device_put(array, leaf.sharding)

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from dgm_jax.core import Lane, PyTree
+from dgm_jax.core import Lane, PyTree, is_key
 from dgm_jax.parallel import mesh, processes
 from dgm_jax.training.checkpoint import Checkpoints
 from dgm_jax.training.lanes_file import key_generator
@@ -95,7 +95,7 @@ class SharedCheckpoints:
 
 def _placed(words: Any, like: jax.ShapeDtypeStruct) -> jax.Array:
     """An array, or an array of keys by their words, on the devices of all processes."""
-    if not processes.is_key(like):
+    if not is_key(like):
         return mesh.place(words, like.sharding)
     return jax.random.wrap_key_data(mesh.place(words, like.sharding), impl=key_generator(like))
 

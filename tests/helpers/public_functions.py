@@ -544,6 +544,7 @@ EXCEPTIONS = {
     "core.differences": "texts",
     "core.float_type": "types; at_least_float32 and widened use it",
     "core.has_kernels": "shapes",
+    "core.is_key": "types",
     "core.lookup": "names",
     "core.named_key": "keys",
     "core.on_host": "copies",
