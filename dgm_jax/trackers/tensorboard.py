@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -85,5 +86,6 @@ class TensorBoard:
         """The writer of an arm, or of the run for ""."""
         if arm not in self._writers:
             folder = self._root / safe_name(arm) if arm else self._root
-            self._writers[arm] = self._writer_of(str(folder))
+            suffix = f".{time.time_ns()}"  # two files of one second would have one name
+            self._writers[arm] = self._writer_of(str(folder), filename_suffix=suffix)
         return self._writers[arm]

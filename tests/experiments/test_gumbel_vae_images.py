@@ -67,7 +67,6 @@ def test_bounds_are_in_order(tmp_path):
     [
         ({"estimator": ("exact",)}, "exact needs at most"),
         ({"estimator": ("reinforce",)}, "gradient estimator"),
-        ({"optimizer": "sgd"}, "optimizer"),
         ({"num_importance": 1001}, "multiple of 10"),
         ({"num_classes": 1}, "num_classes"),
         ({"anneal_rate": -1.0}, "anneal_rate"),

@@ -36,6 +36,7 @@ from dgm_jax.run.settings import OPTIMIZER_SWEEPABLE
 from dgm_jax.sampling.estimators import ESTIMATORS
 from dgm_jax.terminal.displays import DISPLAYS
 from dgm_jax.terminal.progress import Progress
+from dgm_jax.trackers import TRACKERS
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXPERIMENTS = {name: entry.load() for name, entry in catalogue.experiments().items()}
@@ -59,6 +60,7 @@ REGISTRIES = {
     ("launch", "devices"): LAYOUTS,
     ("launch", "progress"): DISPLAYS,
     ("launch", "strategy"): parallel.STRATEGIES,
+    ("launch", "trackers"): TRACKERS,
     ("text_to_image", "relaxation"): RELAXATIONS,
     ("vae_priors", "prior"): {*FROM_DIM, "vamp"},
     ("vae_priors", "bound"): latent.BOUNDS,

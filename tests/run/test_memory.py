@@ -160,6 +160,7 @@ def test_what_is_held_grows_with_an_array():
 def test_a_device_says_what_it_holds():
     class Device:
         platform = "gpu"
+        process_index = 0
 
         def __init__(self, held):
             self.held = held

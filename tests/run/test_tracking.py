@@ -70,11 +70,8 @@ def installed_tracker(monkeypatch):
     """Puts a tracker in the place of wandb."""
 
     def install(tracker):
-        class Entry(registry.Entry):
-            def make(self):
-                return tracker
-
-        monkeypatch.setitem(trackers.TRACKERS, "wandb", Entry("json", "", ""))
+        entry = registry.Entry("json", lambda: tracker)
+        monkeypatch.setitem(trackers.TRACKERS, "wandb", entry)
         return tracker
 
     return install
@@ -193,7 +190,7 @@ def test_a_run_without_rows_is_not_tracked(tmp_path, installed_tracker):
 
 
 def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch, capfd):
-    monkeypatch.setitem(trackers.TRACKERS, "mlflow", registry.Entry("no_such_package", "", ""))
+    monkeypatch.setitem(trackers.TRACKERS, "mlflow", registry.Entry("no_such_package", Listener))
     assert run(tmp_path / "a", "--trackers", "mlflow") == 2
     assert 'pip install "dgm_jax[mlflow]"' in capfd.readouterr().err
     assert not (tmp_path / "a").exists()
