@@ -16,7 +16,6 @@ COMMANDS = (("dgm_jax.cli", "main"),)
 
 # Reached by no code of the repository, and of use to users all the same -> why.
 FOR_USERS = {
-    "data.pixels.static_binarize": "for arrays of one's own; loading does it block by block",
     "data.density_sets.density": "a density of the plane by name; experiments load its samples too",
     "models.latent.bound": "a bound of any name for a trained model; training takes `latent.loss`",
     "training.averaging.average_of": "a training state's average; models show theirs themselves",
