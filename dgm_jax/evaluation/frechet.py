@@ -98,23 +98,23 @@ def frechet_from_moments(
     dim = np.size(mean_r)
     roots = []
     for name, mean, cov in (("real", mean_r, cov_r), ("fake", mean_f, cov_f)):
+        fits = np.shape(mean) == (dim,) and np.shape(cov) == (dim, dim)
         require(
-            np.shape(mean) == (dim,) and np.shape(cov) == (dim, dim),
+            fits,
             f"moments must be [D] and [D, D] with D = {dim} for both; {name} has {np.shape(mean)}"
             f" and {np.shape(cov)}",
             DataError,
         )
-        require(
-            bool(np.isfinite(mean).all() and np.isfinite(cov).all()),
-            f"{name} moments have NaN or infinity",
-            DataError,
-        )
+        finite = bool(np.isfinite(mean).all() and np.isfinite(cov).all())
+        require(finite, f"{name} moments have NaN or infinity", DataError)
         roots.append(_covariance_root(name, np.asarray(cov, np.float64)))
     root_r, root_f = roots
     gap = np.asarray(mean_r, np.float64) - np.asarray(mean_f, np.float64)
+    between_means = np.square(gap).sum()
     traces = np.square(root_r).sum() + np.square(root_f).sum()
     fidelity = np.linalg.svd(root_r @ root_f.T, compute_uv=False).sum()
-    return max(float(np.square(gap).sum() + traces - 2 * fidelity), 0.0)
+    distance = between_means + traces - 2 * fidelity
+    return max(float(distance), 0.0)
 
 
 def frechet_distance_on_device(*, real: Array, fake: Array) -> Array:
@@ -189,7 +189,8 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
         1.0
     """
     total = _sums(a).join(_sums(b), product=lambda shift: jnp.outer(shift, shift))
-    return Moments(total.count, total.mean, total.squares / jnp.maximum(total.count - 1, 1))
+    covariance = total.squares / jnp.maximum(total.count - 1, 1)
+    return Moments(total.count, total.mean, covariance)
 
 
 def _host_moments(x: np.ndarray, chunk_size: int = 4096) -> tuple[np.ndarray, np.ndarray]:
@@ -212,7 +213,8 @@ def _covariance_root(name: str, cov: np.ndarray) -> np.ndarray:
         f" {values[0]:.3g}, the largest {values[-1]:.3g}",
         DataError,
     )
-    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    deviations = np.sqrt(np.maximum(values, 0.0))
+    return deviations[:, None] * vectors.T
 
 
 @jax.jit

@@ -159,9 +159,10 @@ def _inside(
         tile, radii, row = tile_radii_row
         is_row = (row < num_fake)[:, None]
         squares, rounding = _squared_distances(tile.centered, real_set.centered)
-        doubtful = jnp.abs(squares - real_radii) <= rounding
-        doubtful |= jnp.abs(squares - radii[:, None]) <= rounding
-        squares = _settle(squares, doubtful & is_row, tile.given, real_set.given)
+        real_doubtful = jnp.abs(squares - real_radii) <= rounding
+        fake_doubtful = jnp.abs(squares - radii[:, None]) <= rounding
+        doubtful = (real_doubtful | fake_doubtful) & is_row
+        squares = _settle(squares, doubtful, tile.given, real_set.given)
         at_least = squares * (1 - _TIE * jnp.finfo(squares.dtype).eps)
         inside_real = (at_least <= real_radii) & is_row
         inside_fake = (at_least <= radii[:, None]) & is_row
@@ -196,7 +197,8 @@ def _squared_radii(x: _Rows, nearest_k: int, tile_size: int) -> Array:
         squares = jnp.where(is_self, jnp.inf, squares)
         # None of the k nearest neighbors is farther than this.
         bound = kth_smallest(squares + rounding)[:, None]
-        doubtful = (squares - rounding <= bound) & ~is_self & (index < num_rows)[:, None]
+        is_row = (index < num_rows)[:, None]
+        doubtful = (squares - rounding <= bound) & ~is_self & is_row
         settled = _settle(squares, doubtful, tile.given, x.given)
         return kth_smallest(jnp.where(is_self, jnp.inf, settled))
 
@@ -216,9 +218,12 @@ def _settle(squares: Array, doubtful: Array, x: Array, y: Array) -> Array:
     num_runs = -(-num_columns // _RUN)
     padding = -num_columns % _RUN
     in_runs = (num_rows, num_runs, _RUN)
-    columns = jnp.pad(y, ((0, padding), (0, 0))).reshape(num_runs, _RUN, dim)
-    grid = jnp.pad(squares, ((0, 0), (0, padding))).reshape(in_runs)
-    marked = jnp.pad(doubtful, ((0, 0), (0, padding))).reshape(in_runs).any(-1)
+    columns = jnp.pad(y, ((0, padding), (0, 0)))
+    columns = columns.reshape(num_runs, _RUN, dim)
+    grid = jnp.pad(squares, ((0, 0), (0, padding)))
+    grid = grid.reshape(in_runs)
+    marked = jnp.pad(doubtful, ((0, 0), (0, padding)))
+    marked = marked.reshape(in_runs).any(-1)
     num_at_once = max(_AT_ONCE // (_RUN * dim), 1)
     count = jnp.sum(marked, dtype=jnp.int32)
     (places,) = jnp.nonzero(marked.reshape(-1), size=marked.size, fill_value=marked.size)
@@ -229,7 +234,8 @@ def _settle(squares: Array, doubtful: Array, x: Array, y: Array) -> Array:
         place = lax.dynamic_slice(places, (done,), (num_at_once,))
         row = place // num_runs
         run = place % num_runs
-        exact = jnp.sum(jnp.square(x[row][:, None] - columns[run]), axis=-1)
+        differences = x[row][:, None] - columns[run]
+        exact = jnp.sum(jnp.square(differences), axis=-1)
         # The fill value is a row that does not exist, so it is dropped.
         return done + num_at_once, grid.at[row, run].set(exact, mode="drop")
 
@@ -241,9 +247,11 @@ def _squared_distances(x: Array, y: Array) -> tuple[Array, Array]:
     """|x_i - y_j|^2 [R, N] and a bound on its rounding error."""
     epsilon = jnp.finfo(x.dtype).eps
     if x.shape[-1] <= _FEW_FEATURES:
-        squares = jnp.sum(jnp.square(x[:, None, :] - y), axis=-1)
+        differences = x[:, None, :] - y
+        squares = jnp.sum(jnp.square(differences), axis=-1)
         return squares, 4 * epsilon * squares
-    parts = [(x[:, a:b], y[:, a:b]) for a, b in itertools.pairwise(_borders(x.shape[-1]))]
+    borders = _borders(x.shape[-1])
+    parts = [(x[:, a:b], y[:, a:b]) for a, b in itertools.pairwise(borders)]
     x_sizes = functools.reduce(jnp.add, [jnp.sum(a * a, axis=-1) for a, _ in parts])
     y_sizes = functools.reduce(jnp.add, [jnp.sum(b * b, axis=-1) for _, b in parts])
     products = sum(jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST) for a, b in parts)

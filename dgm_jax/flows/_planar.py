@@ -52,14 +52,16 @@ def planar(dim: int) -> Bijection:
         x = event(x, dim)
         params = wide(params)
         direction, strength = _constrained(params["u"], params["w"])
-        bend = jnp.tanh(_dot(x, params["w"]) + params["b"])
+        along = _dot(x, params["w"]) + params["b"]
+        bend = jnp.tanh(along)
         return x + direction * bend[..., None], _log_slope(bend, strength)
 
     def inverse(params: PyTree, y: Array) -> tuple[Array, Array]:
         y = event(y, dim)
         params = wide(params)
         direction, strength = _constrained(params["u"], params["w"])
-        bend = jnp.tanh(_solve(_dot(y, params["w"]) + params["b"], strength))
+        target = _dot(y, params["w"]) + params["b"]
+        bend = jnp.tanh(_solve(target, strength))
         return y - direction * bend[..., None], -_log_slope(bend, strength)
 
     return Bijection(init, forward, inverse)
@@ -73,9 +75,11 @@ def _constrained(u: Array, w: Array) -> tuple[Array, Array]:
     """(u', w.u') with w.u' > -1."""
     along = _dot(u, w)
     squared_norm = _dot(w, w)
-    strength = MIN_SLOPE - 1 + jax.nn.softplus(along + math.log(math.expm1(1 - MIN_SLOPE)))
+    offset = math.log(math.expm1(1 - MIN_SLOPE))  # c, so that m(0) = 0
+    strength = MIN_SLOPE - 1 + jax.nn.softplus(along + offset)
     squared_norm = jnp.where(squared_norm > 0, squared_norm, 1)  # w = 0 bends nothing
-    return u + (strength - along) * w / squared_norm, strength
+    correction = (strength - along) * w / squared_norm
+    return u + correction, strength
 
 
 def _log_slope(bend: Array, strength: Array) -> Array:
@@ -98,11 +102,13 @@ def _solve(target: Array, strength: Array) -> Array:
         above = middle + slope * jnp.tanh(middle) > fixed_target
         return jnp.where(above, low, middle), jnp.where(above, middle, high)
 
-    bracket = (fixed_target - jnp.abs(slope), fixed_target + jnp.abs(slope))
+    reach = jnp.abs(slope)
+    bracket = (fixed_target - reach, fixed_target + reach)
     low, high = lax.fori_loop(0, num_halvings, halve, bracket)
     v = (low + high) / 2
     for _ in range(2):
         bend = jnp.tanh(v)
         residual = v + strength * bend - target
-        v = v - residual / (1 + strength * (1 - bend**2))
+        derivative = 1 + strength * (1 - bend**2)
+        v = v - residual / derivative
     return v

@@ -152,10 +152,16 @@ def _evaluate(xi: Array, bins: Bins) -> tuple[Array, Array]:
     """(y, log dy/dx) at the relative position xi in [0, 1] of a bin: eq. 4 and 5 of the paper."""
     slope = bins.height / bins.width
     across = xi * (1 - xi)
-    denominator = slope + (bins.next_slope + bins.slope - 2 * slope) * across
-    y = bins.y + bins.height * (slope * xi**2 + bins.slope * across) / denominator
-    numerator = bins.next_slope * xi**2 + 2 * slope * across + bins.slope * (1 - xi) ** 2
-    return y, 2 * jnp.log(slope) + jnp.log(numerator) - 2 * jnp.log(denominator)
+    curvature = bins.next_slope + bins.slope - 2 * slope
+    denominator = slope + curvature * across
+    rise = slope * xi**2 + bins.slope * across
+    y = bins.y + bins.height * rise / denominator
+    at_right = bins.next_slope * xi**2
+    between = 2 * slope * across
+    at_left = bins.slope * (1 - xi) ** 2
+    numerator = at_right + between + at_left
+    log_slope = 2 * jnp.log(slope) + jnp.log(numerator)
+    return y, log_slope - 2 * jnp.log(denominator)
 
 
 def _find_bins(value: Array, raw: Array, bound: float, by_height: bool) -> Bins:
@@ -167,9 +173,12 @@ def _find_bins(value: Array, raw: Array, bound: float, by_height: bool) -> Bins:
     message = f"raw must be [*B, 3 K - 1] for K bins; got {width} numbers"
     require(width >= 2 and (width + 1) % 3 == 0, message)
     num_bins = (width + 1) // 3
-    x = _knots(raw[..., :num_bins], bound)
-    y = _knots(raw[..., num_bins : 2 * num_bins], bound)
-    slopes = _slopes(raw[..., 2 * num_bins :])
+    raw_widths = raw[..., :num_bins]
+    raw_heights = raw[..., num_bins : 2 * num_bins]
+    raw_slopes = raw[..., 2 * num_bins :]
+    x = _knots(raw_widths, bound)
+    y = _knots(raw_heights, bound)
+    slopes = _slopes(raw_slopes)
     # The number of inner knots at or below the value is the index of its bin.
     inner = (y if by_height else x)[..., 1:-1]
     index = jnp.sum(value[..., None] >= inner, -1)
@@ -201,7 +210,9 @@ def _slopes(raw: Array) -> Array:
 def _knots(logits: Array, bound: float) -> Array:
     """[*B, K] -> K + 1 increasing knots from -bound to bound, both met exactly."""
     num_bins = logits.shape[-1]
-    shares = MIN_BIN + (1 - MIN_BIN * num_bins) * jax.nn.softmax(logits, -1)
-    inner = -bound + 2 * bound * jnp.cumsum(shares, -1)[..., :-1]
+    shared = 1 - MIN_BIN * num_bins  # what is left when every bin has its minimum
+    shares = MIN_BIN + shared * jax.nn.softmax(logits, -1)
+    below = jnp.cumsum(shares, -1)[..., :-1]
+    inner = -bound + 2 * bound * below
     ends = jnp.full((*logits.shape[:-1], 1), bound, inner.dtype)
     return jnp.concatenate([-ends, inner, ends], -1)

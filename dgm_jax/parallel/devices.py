@@ -1,15 +1,4 @@
-"""Programs over many lanes and many devices.
-
-`distribute` compiles a `LaneProgram` in one of two layouts:
-
-"jit"  One program in the global view on a mesh ("seed", "data"): lanes are placed along
-       "seed" without communication, each batch is sharded along "data" and keeps its
-       whole-batch meaning, so that statistics over the batch stay right. Lanes that the devices
-       along "seed" do not divide are padded (`parallel.places`).
-"pmap" The same step on every device with its part of each batch, gradients averaged. Right
-       for losses that are means over examples only; a task that couples its batch is refused.
-       JAX keeps pmap in maintenance; prefer "jit".
-"""
+"""`distribute`: a `LaneProgram` over many lanes and many devices."""
 
 import functools
 from collections.abc import Callable
@@ -28,23 +17,16 @@ from dgm_jax.core import (
     Metrics,
     PyTree,
     Stream,
-    Sums,
     checks,
     lookup,
     require,
 )
-from dgm_jax.parallel import places, platforms, processes, replicas
-from dgm_jax.parallel.feeding import examples_sharding, no_sums_over, part_over
-from dgm_jax.parallel.mesh import (
-    DATA,
-    lane_sharding,
-    make_mesh,
-    place,
-    replicated,
-)
-from dgm_jax.parallel.parts import compiling, first_part
+from dgm_jax.parallel import places, platforms, processes
+from dgm_jax.parallel.layouts import LAYOUTS, Layout, Options
+from dgm_jax.parallel.mesh import place
+from dgm_jax.parallel.parts import compiling
 from dgm_jax.parallel.platforms import Devices, Target
-from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy, over_seeds
+from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy
 
 
 class Distributed(NamedTuple):
@@ -107,13 +89,6 @@ class Distributed(NamedTuple):
     place_lanes: Callable[[Lane], Lane]
 
 
-class Options(NamedTuple):
-    """`microbatches` and `shard_parameters` of `distribute`."""
-
-    microbatches: int
-    shard_parameters: bool
-
-
 def distribute(
     program: LaneProgram,
     keys: Key,
@@ -173,68 +148,49 @@ def distribute(
     strategy = choose_strategy(strategy, lane.train_state.params, platform=target.platform)
     lookup(STRATEGIES, strategy, "seed strategy")
     options = Options(checks.whole(microbatches, "microbatches"), shard_parameters)
-    return LAYOUTS[layout](program, shapes, strategy, present, target, options)
+    if layout == "pmap":
+        _require_pmap(options, target)
+    programs = LAYOUTS[layout](program, shapes, strategy, present, options)
+    return _distributed(program, programs, len(keys), strategy, target, options)
 
 
-def _sharded_jit(
+def _distributed(
     program: LaneProgram,
-    shapes: Lane,
+    layout: Layout,
+    num_lanes: int,
     strategy: str,
-    devices: Devices,
     target: Target,
     options: Options,
 ) -> Distributed:
-    mesh = make_mesh(len(shapes.failed_at), devices, share_lanes=options.shard_parameters)
-    num_places = places.num_places(len(shapes.failed_at), mesh)
-    by_lane = lane_sharding(mesh)
-    of_lanes = places.sharded_lanes(mesh, shapes) if options.shard_parameters else by_lane
-    everywhere = replicated(mesh)
-    replica = replicas.whole(mesh, options.microbatches)
-    over = functools.partial(places.over_mesh, mesh=mesh, strategy=strategy)
-    init_lanes = places.over_mesh(lambda start, _: program.init(*start), mesh=mesh, strategy="map")
-    init = jax.jit(
-        lambda *start: init_lanes(places.pad(start, num_places), ()), out_shardings=of_lanes
-    )
-
-    @functools.partial(jax.jit, donate_argnums=0, out_shardings=(of_lanes, by_lane, by_lane))
-    def advance(lanes: Lane, sums: Sums, *rest: Any) -> tuple[Lane, Sums, Metrics]:
-        return part_over(over, program, replica)(lanes, sums, *rest)
-
-    first = functools.partial(first_part, no_sums_over(over, program), by_lane)
-    evaluate = jax.jit(over(program.evaluate), out_shardings=by_lane)
-    evaluate_final = jax.jit(over(program.evaluate_final), out_shardings=by_lane)
+    """Give the programs of a layout the form of `Distributed`."""
+    advance, first, before = layout.advance, layout.first, layout.before
+    evaluate = jax.jit(layout.over(program.evaluate), out_shardings=layout.of_results)
+    evaluate_final = jax.jit(layout.over(program.evaluate_final), out_shardings=layout.of_results)
+    build = functools.partial(platforms.compiled, target, advance)
     return Distributed(
-        init=init,
-        compile_advance=compiling(first, functools.partial(platforms.compiled, target, advance)),
-        lower_advance=lambda *of: platforms.lower(target, advance, *first(*of)),
+        init=layout.init,
+        compile_advance=compiling(first, build, *before),
+        lower_advance=lambda *of: platforms.lower(target, advance, *before, *first(*of)),
         compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
         lower_evaluate_final=functools.partial(platforms.lower_if_any, target, evaluate_final),
-        trace=lambda *of: jax.eval_shape(advance, *first(*of)),
+        trace=lambda *of: jax.eval_shape(advance, *before, *first(*of)),
         trace_evaluate=functools.partial(platforms.shapes, (evaluate, evaluate_final)),
-        place_data=lambda data: place(data, everywhere),
-        abstract_data=functools.partial(places.shaped, lambda data: data, everywhere),
-        abstract=functools.partial(places.shaped, init, of_lanes),
+        place_data=lambda data: place(data, layout.everywhere),
+        abstract_data=functools.partial(places.shaped, lambda data: data, layout.everywhere),
+        abstract=functools.partial(places.shaped, layout.init, layout.of_lanes),
         stream=program.stream,
-        examples_sharding=examples_sharding(mesh),
+        examples_sharding=layout.of_examples,
         strategy=strategy,
-        layout="jit",
+        layout=layout.name,
         platform=target.platform,
-        num_lanes=len(shapes.failed_at),
-        num_places=num_places,
+        num_lanes=num_lanes,
+        num_places=layout.num_places,
         microbatches=options.microbatches,
-        place_lanes=functools.partial(places.place_lanes, of_lanes, num_places),
+        place_lanes=functools.partial(places.place_lanes, layout.of_lanes, layout.num_places),
     )
 
 
-def _pmapped(
-    program: LaneProgram,
-    shapes: Lane,
-    strategy: str,
-    devices: Devices,
-    target: Target,
-    options: Options,
-) -> Distributed:
-    num_lanes = len(shapes.failed_at)  # every device works on all of them
+def _require_pmap(options: Options, target: Target) -> None:
     require(not processes.several(), "several processes share a run by devices='jit' only")
     require(
         not options.shard_parameters,
@@ -244,52 +200,3 @@ def _pmapped(
         target.elsewhere is None,
         f"JAX lowers pmap for the devices at hand only, not for {target.elsewhere}: use 'jit'",
     )
-    num_devices = len(devices)
-    mesh = make_mesh(1, devices)
-
-    replica = replicas.per_device(num_devices, options.microbatches)
-
-    over = functools.partial(over_seeds, strategy=strategy)
-
-    @functools.partial(
-        jax.pmap,
-        axis_name=DATA,
-        in_axes=(0, None, None, None, None, None),
-        out_axes=None,
-        devices=devices,
-    )
-    def advance(index: Array, lanes: Lane, sums: Sums, *rest: Any) -> tuple[Lane, Sums, Metrics]:
-        del index  # pmap needs one argument with an axis of devices
-        return part_over(over, program, replica)(lanes, sums, *rest)
-
-    index = jnp.arange(num_devices)
-    evaluate = jax.jit(over(program.evaluate))
-    evaluate_final = jax.jit(over(program.evaluate_final))
-    everywhere = replicated(mesh)
-    first = functools.partial(first_part, no_sums_over(over, program), everywhere)
-    build = functools.partial(platforms.compiled, target, advance)
-    init = jax.jit(jax.vmap(program.init), out_shardings=everywhere)
-    return Distributed(
-        init=init,
-        compile_advance=compiling(first, build, index),
-        lower_advance=lambda *of: platforms.lower(target, advance, index, *first(*of)),
-        compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
-        lower_evaluate_final=functools.partial(platforms.lower_if_any, target, evaluate_final),
-        trace=lambda *of: jax.eval_shape(advance, index, *first(*of)),
-        trace_evaluate=functools.partial(platforms.shapes, (evaluate, evaluate_final)),
-        place_data=lambda data: place(data, everywhere),
-        abstract_data=functools.partial(places.shaped, lambda data: data, everywhere),
-        abstract=functools.partial(places.shaped, init, everywhere),
-        stream=program.stream,
-        examples_sharding=everywhere,
-        strategy=strategy,
-        layout="pmap",
-        platform=target.platform,
-        num_lanes=num_lanes,
-        num_places=num_lanes,
-        microbatches=options.microbatches,
-        place_lanes=functools.partial(places.place_lanes, everywhere, num_lanes),
-    )
-
-
-LAYOUTS = {"jit": _sharded_jit, "pmap": _pmapped}

@@ -78,7 +78,8 @@ def matrix(metrics: Nested, display: Display, published: Iterable[dict] = ()) ->
         return None
     by_place: dict[tuple[str, str], list[dict]] = {}
     for row in published:
-        by_place.setdefault((str(row.get("arm")), str(row.get("metric"))), []).append(row)
+        place = (str(row.get("arm")), str(row.get("metric")))
+        by_place.setdefault(place, []).append(row)
     best = {name: _best(metrics, name, display.better.get(name)) for name in names}
     rank, _ = display.ranking(metrics)
     rows = []
@@ -160,10 +161,10 @@ def format_matrix(found: Matrix) -> str:
         lines.append([arm, *map(_cell_text, cells)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     lines[1] = ["-" * width for width in widths]
-    text = [
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-        for line in lines
-    ]
+    text = []
+    for name, *values in lines:
+        aligned = [name.ljust(widths[0]), *map(str.rjust, values, widths[1:])]
+        text.append("  ".join(aligned).rstrip())
     if found.marked:
         text.append("* best mean of its column")
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in text)
@@ -173,5 +174,7 @@ def _cell_text(cell: Cell | None) -> str:
     if cell is None:
         return "-"
     spread = interval(cell.interval, "-")
-    text = f"{number(cell.mean, '-')} {'' if spread == '-' else spread}".rstrip()
+    text = number(cell.mean, "-")
+    if spread != "-":
+        text += f" {spread}"
     return f"* {text}" if cell.best else text

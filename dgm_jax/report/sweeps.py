@@ -45,12 +45,17 @@ def sweep_of(grid: Any, arms: Sequence[str]) -> Sweep | None:
     texts = {name: _texts(name, values) for name, values in grid.items()}
     cells = {}
     for arm in arms:
-        parts = arm.split(", ")
-        chosen = {n: texts[n][part] for n in texts for part in parts if part in texts[n]}
+        chosen = {}
+        rest = []
+        for part in arm.split(", "):
+            owners = [name for name in texts if part in texts[name]]
+            chosen |= {name: texts[name][part] for name in owners}
+            if not owners:
+                rest.append(part)
         if len(chosen) < len(grid):
             return None
-        rest = ", ".join(part for part in parts if not any(part in t for t in texts.values()))
-        cells[arm] = (chosen, rest)
+        in_order = {name: chosen[name] for name in grid}
+        cells[arm] = (in_order, ", ".join(rest))
     settings = {}
     for name, values in grid.items():
         if len(values) > 1:
@@ -130,11 +135,13 @@ def best_and_others(
         return None, []
     best = (max if higher else min)(means, key=means.__getitem__)
     summary = metrics[best][rank]
+    of_best = summary.get("per_seed")
     rows = []
     for arm in sorted(means, key=means.__getitem__, reverse=higher):
-        pair = (metrics[arm][rank].get("per_seed"), summary.get("per_seed"))
-        if arm != best and all(isinstance(p, list) for p in pair) and len(pair[0]) == len(pair[1]):
-            rows.append({"arm": arm, **paired_difference(*pair)})
+        of_arm = metrics[arm][rank].get("per_seed")
+        are_lists = isinstance(of_arm, list) and isinstance(of_best, list)
+        if arm != best and are_lists and len(of_arm) == len(of_best):
+            rows.append({"arm": arm, **paired_difference(of_arm, of_best)})
     shown = {k: summary.get(k) for k in ("mean", "interval_95")}
     return {"arm": best, "metric": rank, "higher": higher, **shown}, rows
 
@@ -147,10 +154,14 @@ def _chart(sweep: Sweep, metrics: Nested, display: Display, setting: str, name: 
     groups: dict[str, dict] = {}
     several = len({rest for _, rest in sweep.cells.values()}) > 1
     for arm, (chosen, rest) in sweep.cells.items():
-        others = [f"{k}={v}" for k, v in chosen.items() if k != setting and k in sweep.settings]
-        place = groups.setdefault(", ".join(filter(None, [rest if several else "", *others])), {})
-        place[chosen[setting]] = _seeds(metrics, arm, name)
-    tables = {group: _table(cells, values) for group, cells in list(groups.items())[:_MAX_GROUPS]}
+        others = [k for k in chosen if k != setting and k in sweep.settings]
+        parts = [f"{k}={chosen[k]}" for k in others]
+        if several and rest:
+            parts.insert(0, rest)
+        group = groups.setdefault(", ".join(parts), {})
+        group[chosen[setting]] = _seeds(metrics, arm, name)
+    first = list(groups.items())[:_MAX_GROUPS]
+    tables = {group: _table(cells, values) for group, cells in first}
     if len(tables) == 1:
         tables = {"": next(iter(tables.values()))}
     numeric = all(is_number(v) for v in values)
@@ -175,19 +186,26 @@ def _heatmaps(sweep: Sweep, metrics: Nested, name: str) -> list[dict]:
     from dgm_jax import plotting
 
     across, down = sweep.settings
+    columns = sweep.settings[across]
+    rows = sweep.settings[down]
     charts = []
     bases = list(dict.fromkeys(rest for _, rest in sweep.cells.values()))
     for rest in bases[:_MAX_HEATMAPS]:
-        table = np.full((len(sweep.settings[down]), len(sweep.settings[across])), np.nan)
+        table = np.full((len(rows), len(columns)), np.nan)
         for arm, (chosen, other) in sweep.cells.items():
             mean = metrics.get(arm, {}).get(name, {}).get("mean")
             if other == rest and is_number(mean):
-                place = (sweep.settings[down].index(chosen[down]),)
-                table[(*place, sweep.settings[across].index(chosen[across]))] = mean
-        texts = {field: [clean(v) for v in sweep.settings[field]] for field in (across, down)}
+                row = rows.index(chosen[down])
+                column = columns.index(chosen[across])
+                table[row, column] = mean
         title = f"{name}, mean over seeds" + (f": {rest}" if bases[1:] else "")
         figure = plotting.heatmap_of_settings(
-            table, texts[across], texts[down], title=title, xlabel=across, ylabel=down
+            table,
+            [clean(value) for value in columns],
+            [clean(value) for value in rows],
+            title=title,
+            xlabel=across,
+            ylabel=down,
         )
         alt = _sentence(sweep, metrics, name, f"{across} and {down}")
         charts.append(drawn(title, alt, figure, keep_colors=True))

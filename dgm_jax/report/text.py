@@ -6,7 +6,7 @@ from typing import Any
 MAX_TEXT = 4000  # characters of one text on the page
 MAX_DEPTH = 12  # of nested settings; what is deeper is cut
 MAX_LEAVES = 2000
-_MARKS = {"\n", "\t"}
+_MARKS = {"\n", "\t", "\xa0"}
 
 
 def clean(value: Any) -> str:
@@ -25,10 +25,11 @@ def clean(value: Any) -> str:
         text = str(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits; deep nesting
         text = f"a {type(value).__name__} too large to show"
-    text = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+    if len(text) > MAX_TEXT:
+        text = text[:MAX_TEXT] + "…"
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in _MARKS or c == "\xa0" else "\ufffd" for c in text)
+    return "".join(c if c.isprintable() or c in _MARKS else "\ufffd" for c in text)
 
 
 def number(value: Any, missing: str = "–") -> str:
@@ -47,8 +48,11 @@ def number(value: Any, missing: str = "–") -> str:
         return clean(value) if value else "0"
     if not math.isfinite(value):
         return missing
-    digits = max(0, 3 - math.floor(math.log10(abs(value))))
-    return f"{value:.{digits}f}" if 1e-4 <= abs(value) < 1e7 else f"{value:.3e}"
+    size = abs(value)
+    if not 1e-4 <= size < 1e7:
+        return f"{value:.3e}"
+    digits = max(0, 3 - math.floor(math.log10(size)))
+    return f"{value:.{digits}f}"
 
 
 def given(value: Any) -> str:
@@ -121,11 +125,10 @@ def duration(seconds: Any) -> str:
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
     minutes, rest = divmod(whole, 60)
-    return (
-        f"{minutes} min {rest:02d} s"
-        if minutes < 60
-        else f"{minutes // 60} h {minutes % 60:02d} min"
-    )
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
 
 
 def failed_seed_text(entry: Any) -> str:

@@ -14,10 +14,10 @@ from typing import NamedTuple
 from dgm_jax import native
 from dgm_jax.core import DgmError, require
 from dgm_jax.parallel import processes
-from dgm_jax.report import statistics, summaries
+from dgm_jax.report import summaries
 from dgm_jax.report.page import write_report
 from dgm_jax.run import memory, outcomes, showing, stopped, together, unread
-from dgm_jax.run.ablation import shared_inputs, variants, without_effect
+from dgm_jax.run.ablation import shared_inputs, variants
 from dgm_jax.run.arms import train_all
 from dgm_jax.run.cells import Arm, arms, groups, validate
 from dgm_jax.run.context import Clock, Run
@@ -28,17 +28,16 @@ from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.outcomes import ArmOutcome
 from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, as_recorded
+from dgm_jax.run.summing_up import DIVERGED, exit_code, summary_of
 from dgm_jax.run.tracking import Tracking, tracked
 from dgm_jax.store.directory import RunDirectory
-from dgm_jax.store.reading import CONFIG, read_environment
+from dgm_jax.store.reading import CONFIG
 from dgm_jax.store.records import safe_name
 from dgm_jax.terminal import signals
 from dgm_jax.terminal.console import Command
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.terminal.signals import Interrupted, watch_signals
 from dgm_jax.trackers import require_installed
-
-DIVERGED = 6
 
 
 class Job(NamedTuple):
@@ -106,7 +105,7 @@ def run(job: Job, command: Command | None) -> int:
             job = job.resolved()
             for sentence in job.chosen:
                 progress.notice(sentence)
-            return _exit_code(_complete(job, folder, progress, show=True))
+            return exit_code(_complete(job, folder, progress, show=True))
     except DgmError as error:
         # by the disk, which may have room again, or for want of memory, which may have so too
         refused = isinstance(error.__cause__, OSError) or memory.is_exhaustion(error.__cause__)
@@ -148,7 +147,7 @@ def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.P
     progress.notice(f"first, since this run needs it: {need.experiment} in {folder}")
     summary = _complete(Job(experiment, config, own_launch, {}), folder, progress)
     signals.check()
-    require(_exit_code(summary) == 0, f"{need.experiment} in {folder}: every seed diverged")
+    require(exit_code(summary) == 0, f"{need.experiment} in {folder}: every seed diverged")
     return folder
 
 
@@ -183,7 +182,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
                 report = pathlib.Path(processes.from_first(lambda: str(write_report(folder))))
                 if show and directory.writes:
                     showing.show(experiment, summary, report, is_sweep=bool(job.grid))
-            tracking.finish(summary, diverged=_exit_code(summary) == DIVERGED)
+            tracking.finish(summary, diverged=exit_code(summary) == DIVERGED)
     return summary
 
 
@@ -197,13 +196,7 @@ def _trained(job: Job, cells, directory, progress, tracking: Tracking) -> dict:
     except (DgmError, Interrupted):
         directory.forget()
         raise
-    return _summarize(run, results)
-
-
-def _exit_code(summary: dict) -> int:
-    """6 if every seed of every arm has failed, else 0."""
-    total = len(summary.get("arms", ())) * summary.get("num_seeds", 0)
-    return DIVERGED if total and len(summary.get("failed_seeds", ())) == total else 0
+    return summary_of(run, results)
 
 
 def _train_all(
@@ -243,59 +236,3 @@ def _folder(experiment: Experiment, launch: LaunchConfig) -> pathlib.Path:
     if launch.resume and unfinished:
         return unfinished[-1]
     return parent / datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
-
-
-def _summarize(run: Run, results: list[ArmOutcome]) -> dict:
-    """The content of summary.json, with metrics by arm."""
-    clock = run.clock
-    config = run.config
-    rank = run.experiment.rank_by
-    metrics = {r.arm_result.name: _over_seeds(r.metrics) for r in results}
-    reference = [
-        {**row, "arm": r.arm_result.name}
-        for r in results
-        for row in run.experiment.functions.references(r.arm_result.config)
-    ]
-    rate = clock.seed_steps / clock.train_seconds if clock.train_seconds else None
-    return {
-        "experiment": run.experiment.name,
-        "config": as_recorded(config),
-        "arms": list(metrics),
-        "num_seeds": config.num_seeds,
-        "num_steps": config.num_steps,
-        **({"parent": run.directory.parent} if run.directory.parent else {}),
-        "wall_seconds": time.monotonic() - clock.start,
-        "compile_seconds": clock.compile_seconds,
-        "seed_steps_per_second": rate,
-        **({"feeding": clock.feeding} if clock.feeding else {}),
-        "strategy": {r.arm_result.name: r.strategy for r in results},
-        "layout": results[0].layout,
-        "failed_seeds": [row for r in results for row in _failed_seeds(r)],
-        "metrics": metrics,
-        "reference": statistics.compare_with_reference(metrics, reference),
-        "differences": statistics.differences_between_arms(metrics),
-        "notes": [
-            *read_environment(run.directory.path).get("launch", {}).get("chosen", ()),
-            *([statistics.ranking(metrics, rank)] if len(metrics) > 1 and rank else []),
-            *without_effect(results, run.experiment.arm_field),
-        ],
-        "explanations": run.experiment.explanations,
-        "display": run.experiment.display(),
-        "num_parameters": {r.arm_result.name: r.num_parameters for r in results},
-        "dataset": run.inputs.identity,
-        "final_params_sha256": {r.arm_result.name: r.params_sha256 for r in results},
-        "final_model_sha256": {r.arm_result.name: r.model_sha256 for r in results},
-    }
-
-
-def _over_seeds(metrics: dict[str, list]) -> dict[str, dict]:
-    return {name: statistics.summarize(v) | statistics.robust(v) for name, v in metrics.items()}
-
-
-def _failed_seeds(result: ArmOutcome) -> list[dict]:
-    reason = "not finite; frozen at its last state"
-    return [
-        {"seed": seed, "arm": result.arm_result.name, "step": int(at), "reason": reason}
-        for seed, at in enumerate(result.failed_at)
-        if at >= 0
-    ]

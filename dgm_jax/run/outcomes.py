@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dgm_jax import training
-from dgm_jax.core import Lane, json_values, tree_sha256, tree_size
+from dgm_jax.core import Lane, Metrics, json_values, tree_sha256, tree_size
 from dgm_jax.parallel import fetched
+from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run import models
 from dgm_jax.run.cells import Arm, Group
 from dgm_jax.run.context import Run
@@ -52,7 +53,9 @@ def _split(group: Group, num_seeds: int, arrays) -> list[tuple[Arm, dict[str, np
     ]
 
 
-def log(run: Run, group: Group, chunk: training.Chunk, evaluated, best: models.Best) -> list[dict]:
+def log(
+    run: Run, group: Group, chunk: training.Chunk, evaluated: Metrics, best: models.Best
+) -> list[dict]:
     """Writes one row for each arm: one number for each seed, null for a seed that has failed.
 
     Args:
@@ -125,7 +128,12 @@ def shown(run: Run, row: dict) -> dict[str, np.ndarray]:
 
 
 def outcomes_of(
-    run: Run, group: Group, lanes: Lane, evaluated, compiled, rows: list[dict]
+    run: Run,
+    group: Group,
+    lanes: Lane,
+    evaluated: Metrics,
+    compiled: Distributed,
+    rows: list[dict],
 ) -> list[ArmOutcome]:
     """Saves the trained models of a group.
 

@@ -199,19 +199,7 @@ def parse(
 
     _require_one_grid(argv)
     _require_no_values_of_switches((experiment.config, how), argv)
-    flat = tyro.conf.OmitArgPrefixes
-    study = experiment.config
-    fields = [
-        ("study", flat[study], dataclasses.field(default_factory=study)),
-        ("launch", flat[how], dataclasses.field(default_factory=how)),
-    ]
-    if with_grid:
-        about = tyro.conf.arg(help=GRID_HELP)
-        fields.append(("grid", Annotated[tuple[str, ...], about], dataclasses.field(default=())))
-    if is_check:
-        about = tyro.conf.arg(help="Compile the programs and say how much memory a run needs.")
-        fields.append(("compile", Annotated[bool, about], dataclasses.field(default=True)))
-    kind = dataclasses.make_dataclass("Flags", fields)
+    kind = _flags(experiment.config, how, with_grid, is_check)
     program = shlex.join(command.program) if command else experiment.name
     try:
         flags = tyro.cli(kind, args=argv, prog=program, description="")
@@ -222,6 +210,24 @@ def parse(
     grid = getattr(flags, "grid", ())
     compiles = getattr(flags, "compile", True)
     return Settings(flags.study, flags.launch, grid, compiles)
+
+
+def _flags(study: type, how: type, with_grid: bool, is_check: bool) -> type:
+    """The dataclass of all flags, with the names of the fields of `Settings`."""
+    import tyro
+
+    flat = tyro.conf.OmitArgPrefixes
+    fields = [
+        ("study", flat[study], dataclasses.field(default_factory=study)),
+        ("launch", flat[how], dataclasses.field(default_factory=how)),
+    ]
+    if with_grid:
+        about = tyro.conf.arg(help=GRID_HELP)
+        fields.append(("grid", Annotated[tuple[str, ...], about], dataclasses.field(default=())))
+    if is_check:
+        about = tyro.conf.arg(help="Compile the programs and say how much memory a run needs.")
+        fields.append(("compile", Annotated[bool, about], dataclasses.field(default=True)))
+    return dataclasses.make_dataclass("Flags", fields)
 
 
 def _require_one_grid(argv: Sequence[str]) -> None:

@@ -23,11 +23,10 @@ def clock_text(seconds: float | None) -> str:
     minutes, rest = divmod(whole, 60)
     if minutes == 0:
         return f"{rest} s"
-    return (
-        f"{minutes}:{rest:02d}"
-        if minutes < 60
-        else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-    )
+    if minutes < 60:
+        return f"{minutes}:{rest:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
 def seeds_text(num_seeds: int, failed: dict[int, int]) -> str:

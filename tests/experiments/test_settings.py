@@ -26,7 +26,7 @@ from dgm_jax.experiments.dirac_gan.steps import ARMS
 from dgm_jax.experiments.gan_images.task import EXTRACTORS
 from dgm_jax.experiments.gan_optimality.pairs import PAIRS
 from dgm_jax.models import RELAXATIONS, latent
-from dgm_jax.parallel.devices import LAYOUTS
+from dgm_jax.parallel.layouts import LAYOUTS
 from dgm_jax.priors import FROM_DIM
 from dgm_jax.quantization import GRADIENTS, QUANTIZERS
 from dgm_jax.run import LaunchConfig, OptimizerConfig, catalogue, main

@@ -17,7 +17,7 @@ from tiny_game import build, rows_of, run, summary_of, tiny
 
 from dgm_jax import cli
 from dgm_jax.run import launch
-from dgm_jax.terminal import console, signals
+from dgm_jax.terminal import console, listening, signals
 
 pytestmark = pytest.mark.optimized
 
@@ -136,8 +136,8 @@ def test_other_threads_have_no_signals_and_run_all_the_same():
 
 def test_a_command_of_a_program_is_never_ended_from_outside(monkeypatch):
     """In a notebook, say, the process has other things to do: only a notice, however long."""
-    monkeypatch.setattr(signals, "NOTICE_SECONDS", 0.05)
-    monkeypatch.setattr(signals, "LIMIT_SECONDS", 0.1)
+    monkeypatch.setattr(listening, "NOTICE_SECONDS", 0.05)
+    monkeypatch.setattr(listening, "LIMIT_SECONDS", 0.1)
     said = []
 
     def work():

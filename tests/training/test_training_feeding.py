@@ -102,6 +102,7 @@ def test_fed_steps_have_the_bits_of_resident_data(layout, monkeypatch, tmp_path)
     of_step = LANES * 3 * BATCH * (6 + 4)
     for block_bytes in (of_step, 4 * of_step):  # blocks of one step, and across chunks
         found = trained(monkeypatch, block_bytes, [5, 6], mapped=mapped, **layout)
+        assert jax.tree.structure(found) == jax.tree.structure(expected)
         jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 

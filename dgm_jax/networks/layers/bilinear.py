@@ -120,12 +120,15 @@ def _without_padding_taps(gradient: Array, geometry: Geometry) -> Array:
     (observed on a processor with AVX-512 and bfloat16 instructions, with stride 2 or 3 and few
     columns).
     """
-    rows, columns = (
-        np.array(
-            [any(0 <= step * i + u - before < size for i in range(out)) for u in range(taps)], bool
-        )
-        for step, before, size, taps, out in zip(*geometry, strict=True)
-    )
+
+    def sees(step: int, before: int, size: int, taps: int, out: int) -> np.ndarray:
+        """bool[taps], along one axis."""
+        rows = [
+            [0 <= step * place + tap - before < size for place in range(out)] for tap in range(taps)
+        ]
+        return np.array([any(row) for row in rows], bool)
+
+    rows, columns = (sees(*sizes) for sizes in zip(*geometry, strict=True))
     sees_images = rows[:, None] & columns
     if sees_images.all():
         return gradient
@@ -182,15 +185,16 @@ def lax_forward(x: Array, w: Array, geometry: Geometry, precision: Any = None) -
     Returns:
         y [B, H', W', N].
     """
-    after = [
-        (out - 1) * stride + taps - size - before
-        for stride, before, size, taps, out in zip(*geometry, strict=True)
-    ]
+    after = []
+    for stride, before, size, taps, out in zip(*geometry, strict=True):
+        seen = (out - 1) * stride + taps
+        after.append(seen - size - before)
+    padding = list(zip(geometry.before, after, strict=True))
     return jax.lax.conv_general_dilated(
         x,
         w,
         geometry.stride,
-        list(zip(geometry.before, after, strict=True)),
+        padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision=precision,
     )
@@ -242,7 +246,8 @@ def _batch(operands: tuple, axes: tuple, **settings: Any) -> tuple[Array, int]:
         result = convolution_p.bind(folded, b, **settings)
         return result.reshape(lanes, size, images, *result.shape[2:]), 1
     pairs = list(zip((a, b), axes, strict=True))
-    lanes = max(operand.shape[0 if axis is None else 1] for operand, axis in pairs)
+    of_lanes = [0 if axis is None else 1 for axis in axes]
+    lanes = max(a.shape[of_lanes[0]], b.shape[of_lanes[1]])
     merged = [_merge_lanes(operand, axis, size, lanes) for operand, axis in pairs]
     result = convolution_p.bind(*merged, **settings)
     return result.reshape(size, lanes, *result.shape[1:]), 0

@@ -67,12 +67,14 @@ def input_gradient(y: Array, w: Array, geometry: Geometry) -> Array:
     above = w.shape[0] - 1
     left = w.shape[1] - 1
     y = jnp.pad(y, ((0, 0), (above, above), (left, left), (0, 0)))
-    blocks = _convolve(y, w[::-1, ::-1].transpose(0, 1, 3, 2))
+    flipped = w[::-1, ::-1].transpose(0, 1, 3, 2)
+    blocks = _convolve(y, flipped)
     # Each block of the stride is spread over its rows and columns again.
     sh, sw = geometry.stride
     batch, rows, columns, width = blocks.shape
     channels = width // (sh * sw)
-    x = blocks.reshape(batch, rows, columns, sh, sw, channels).transpose(0, 1, 3, 2, 4, 5)
+    x = blocks.reshape(batch, rows, columns, sh, sw, channels)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
     x = x.reshape(batch, rows * sh, columns * sw, channels)
     return _shift(x, [-before for before in geometry.before], geometry.size)
 
@@ -91,13 +93,18 @@ def kernel_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
     # Without the barrier XLA merges the zeros around the images into the convolution, finds y
     # larger than the images, exchanges the two, and falls back to its slowest loop.
     x = jax.lax.optimization_barrier(_blocks_of_images(x, geometry))
-    w = _convolve(x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)).transpose(1, 2, 0, 3)
+    images = x.transpose(3, 1, 2, 0)  # channels as the batch, the batch as channels
+    kernel = y.transpose(1, 2, 0, 3)
+    w = _convolve(images, kernel)
+    w = w.transpose(1, 2, 0, 3)
     sh, sw = geometry.stride
     rows, columns, width, features = w.shape
     channels = width // (sh * sw)
-    w = w.reshape(rows, columns, sh, sw, channels, features).transpose(0, 2, 1, 3, 4, 5)
+    w = w.reshape(rows, columns, sh, sw, channels, features)
+    w = w.transpose(0, 2, 1, 3, 4, 5)
+    w = w.reshape(rows * sh, columns * sw, channels, features)
     kh, kw = geometry.kernel
-    return w.reshape(rows * sh, columns * sw, channels, features)[:kh, :kw]
+    return w[:kh, :kw]
 
 
 MAPS = (forward, input_gradient, kernel_gradient)
@@ -128,7 +135,8 @@ def _blocks_of_images(x: Array, geometry: Geometry) -> Array:
         for out, taps, stride in zip(geometry.out, geometry.kernel, geometry.stride, strict=True)
     )
     x = _shift(x, geometry.before, (rows * sh, columns * sw))
-    x = x.reshape(batch, rows, sh, columns, sw, channels).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(batch, rows, sh, columns, sw, channels)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(batch, rows, columns, sh * sw * channels)
 
 
@@ -140,5 +148,6 @@ def _blocks_of_kernel(w: Array, geometry: Geometry) -> Array:
     rows = -(-kh // sh)
     columns = -(-kw // sw)
     w = jnp.pad(w, ((0, rows * sh - kh), (0, columns * sw - kw), (0, 0), (0, 0)))
-    w = w.reshape(rows, sh, columns, sw, channels, features).transpose(0, 2, 1, 3, 4, 5)
+    w = w.reshape(rows, sh, columns, sw, channels, features)
+    w = w.transpose(0, 2, 1, 3, 4, 5)
     return w.reshape(rows, columns, sh * sw * channels, features)
