@@ -57,13 +57,13 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
 
 
 def several() -> bool:
-    """Return whether this process is one of several."""
-    return jax.process_count() > 1
+    """Return whether this process is one of several; starts no backend if it is alone."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def is_first() -> bool:
     """Return whether this is process 0, which writes the files of a run."""
-    return jax.process_index() == 0
+    return not several() or jax.process_index() == 0
 
 
 def own(devices: Any) -> list[Any]:
