@@ -127,13 +127,20 @@ def estimate(
     devices = processes.own(devices)
     on_cpu = devices[0].platform == "cpu"
     copies = len(devices) if on_cpu else 1
-    candidates = moments(programs, fresh=fresh, on_host=on_cpu, keeps_best=keeps_best)
+    candidates = moments(
+        programs, fresh=fresh, on_host=on_cpu, keeps_best=keeps_best, copies=copies
+    )
     largest = max(candidates, key=lambda moment: moment.num_bytes)
     return Estimate(largest, memory_of(devices[0]), taken_of(devices[0]), copies)
 
 
 def moments(
-    programs: Programs, *, fresh: bool = True, on_host: bool = False, keeps_best: bool = False
+    programs: Programs,
+    *,
+    fresh: bool = True,
+    on_host: bool = False,
+    keeps_best: bool = False,
+    copies: int = 1,
 ) -> list[Moment]:
     """Lists the moments at which a device may hold most: it has lanes and data, and runs a program.
 
@@ -143,6 +150,7 @@ def moments(
         on_host: whether the device's memory is also the host's, and so holds the results of the
             last evaluation, until the next one begins, and the best models.
         keeps_best: whether there are best models.
+        copies: devices that share the host's memory; lanes on the host are there once.
 
     Returns:
         The moments.
@@ -165,16 +173,16 @@ def moments(
         listed.append(_running(programs, "the initialisation", programs.init, data))
     if on_host:
         listed.append(_saving(programs, (*lasting, *results)))
-        waiting = _waiting(programs)
+        waiting = _waiting(programs, copies)
         listed = [moment._replace(parts=(*moment.parts, *waiting)) for moment in listed]
     return listed
 
 
-def _waiting(programs: Programs) -> tuple[Part, ...]:
+def _waiting(programs: Programs, copies: int) -> tuple[Part, ...]:
     """Lanes that take turns: all are on the host, and once more while a turn's are put together."""
     if programs.turns.count == 1:
         return ()
-    num_bytes = 2 * tree_bytes(programs.saved_shapes)
+    num_bytes = 2 * tree_bytes(programs.saved_shapes) // copies
     return (Part("lanes that wait for their turn", num_bytes, by_lane=False),)
 
 

@@ -1,8 +1,8 @@
 """More steps than a finished run had: a new run that begins at the end of the other one.
 
 Its folder gets the rows and, under its own identity, the last checkpoint of the finished run:
-parameters, model state, state of the optimizers and keys. After that it does not need the other
-folder.
+parameters, model state, state of the optimizers and keys. Best models, if they are kept, go along.
+After that it does not need the other folder.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ import numpy as np
 
 from dgm_jax import native
 from dgm_jax.core import Lane, RunDirectoryError, require, tree_sha256
-from dgm_jax.run import launch, logged
+from dgm_jax.run import launch, logged, models
 from dgm_jax.run.cells import Group, groups
 from dgm_jax.run.experiment import Inputs
 from dgm_jax.run.identity import RunIdentity, convolutions_of
 from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.launch import Job
 from dgm_jax.run.turns import Turns
-from dgm_jax.store import reading, records
+from dgm_jax.store import reading, records, weights
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.terminal.progress import Progress
 from dgm_jax.training.checkpoint import Checkpoints
@@ -216,6 +216,8 @@ def _begin(
             _copy_rows(pathlib.Path(parent["folder"]), part)
             for end in ended:
                 _save(directory, inputs, end)
+                if longer.launch.keep_best:
+                    _copy_best(pathlib.Path(parent["folder"]), directory, longer, end)
                 wrong = logged.settle(directory, config, end.group, names, end.step, end.rows)
                 for sentence in wrong:
                     progress.notice(sentence)
@@ -232,6 +234,17 @@ def _copy_rows(folder: pathlib.Path, part: pathlib.Path) -> None:
     rows = folder / reading.METRICS
     if rows.is_file():
         shutil.copyfile(rows, part / reading.METRICS)
+
+
+def _copy_best(folder: pathlib.Path, directory: RunDirectory, longer: Job, end: Ended) -> None:
+    """Copies the best models so far, as models of the longer run."""
+    for index, arm in enumerate(end.group.arms):
+        name = models.file_name(arm.name, models.BEST)
+        manifest = weights.read_manifest(folder / directory.models.name, name)
+        like = models.tree_of(end.lanes, index, longer.config.num_seeds)
+        tree = weights.read_weights(manifest, like)
+        about = {**manifest.about, **models.identity_of(longer.experiment.name, arm)}
+        weights.write_weights(directory.models, name, tree, about)
 
 
 def _save(directory: RunDirectory, inputs: Inputs, end: Ended) -> None:

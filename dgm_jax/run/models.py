@@ -3,6 +3,7 @@
 For each arm these are the last one and, if asked for, the best by a metric, both for all seeds.
 """
 
+import functools
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -149,18 +150,21 @@ def require_as_started(directory: RunDirectory, keep_best: str) -> None:
         keep_best: as given now.
 
     Raises:
-        RunDirectoryError: it differs.
+        RunDirectoryError: it differs; in every process.
     """
-    launch = read_environment(directory.path).get("launch") if directory.writes else None
-    if not directory.resumed or not isinstance(launch, dict):
-        return
-    before = launch.get("keep_best", "")
-    require(
-        before == keep_best,
-        f"{directory.path} was started with keep_best={before!r}, not {keep_best!r}: go on with"
-        " that, or choose another folder with --out",
-        RunDirectoryError,
-    )
+
+    def check() -> None:
+        launch = read_environment(directory.path).get("launch")
+        before = launch.get("keep_best", "") if isinstance(launch, dict) else keep_best
+        require(
+            before == keep_best,
+            f"{directory.path} was started with keep_best={before!r}, not {keep_best!r}: go on with"
+            " that, or choose another folder with --out",
+            RunDirectoryError,
+        )
+
+    if directory.resumed:
+        processes.from_first(check)
 
 
 class _Kept:
@@ -216,24 +220,23 @@ class Best:
         self._criterion = criterion(run.launch.keep_best)
         self._kept = [_Kept(self._seeds) for _ in group.arms]
         self._now: dict[str, np.ndarray] = {}
-        if self._criterion is not None and start > 0 and run.directory.writes:
-            for index, arm in enumerate(group.arms):
-                like = tree_of(lanes, index, self._seeds)
-                self._read(self._kept[index], arm, like, self._criterion)
+        if self._criterion is not None and start > 0:
+            state = lanes.train_state  # its shapes are enough, so nothing has to be fetched
+            shape = lambda x: jax.ShapeDtypeStruct((self._seeds, *x.shape[1:]), x.dtype)
+            like = jax.tree.map(shape, {"params": state.params, "state": state.state})
+            processes.from_first(functools.partial(self._read, like, self._criterion))
 
-    def _read(self, kept: _Kept, arm: Arm, like: PyTree, wanted: Criterion) -> None:
+    def _read(self, like: PyTree, wanted: Criterion) -> None:
         models = self._run.directory.models
-        try:
-            manifest = weights.read_manifest(models, file_name(arm.name, BEST))
-            value, step = _columns(manifest.about, wanted, self._seeds)
-            kept.tree = weights.read_weights(manifest, like)
-            kept.value = value
-            kept.step = step
-        except RunDirectoryError as error:
-            again = f"remove {self._run.directory.checkpoints} to train again from step 0"
-            raise RunDirectoryError(
-                f"the best model of {arm.name} is lost: {error}; {again}"
-            ) from error
+        for kept, arm in zip(self._kept, self._group.arms, strict=True):
+            try:
+                manifest = weights.read_manifest(models, file_name(arm.name, BEST))
+                kept.value, kept.step = _columns(manifest.about, wanted, self._seeds)
+                kept.tree = weights.read_weights(manifest, like)
+            except RunDirectoryError as error:
+                lost = f"the best model of {arm.name} is lost: {error}"
+                again = f"remove {self._run.directory.checkpoints} to train again from step 0"
+                raise RunDirectoryError(f"{lost}; {again}") from error
 
     def observe(self, arm: str, metrics: dict[str, np.ndarray]) -> None:
         """Notes an arm's metrics before their row is written.

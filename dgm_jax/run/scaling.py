@@ -4,6 +4,7 @@ A roofline: a device computes at its published rates while it reads and writes a
 bandwidth, whichever takes longer, and then exchanges what the batch's devices have to sum.
 """
 
+import math
 import time
 from typing import Literal, NamedTuple
 
@@ -67,12 +68,13 @@ def spread(cost: StepCost, kind: Kind, num_devices: int, precision: Precision) -
         precision: of products.
 
     Returns:
-        The mesh and the times.
+        The mesh and the times of a device all of whose places have lanes or padding.
     """
     mesh = split_devices(cost.num_lanes, num_devices)
+    on_each = math.ceil(cost.num_lanes / mesh[0])
     if mesh[1] > 1 and (not cost.batch_size or cost.batch_size % mesh[1]):
         return Spread(num_devices, mesh, None, 0.0)
-    times = step_times(cost, kind, cost.num_lanes // mesh[0], mesh[1], precision)
+    times = step_times(cost, kind, on_each, mesh[1], precision)
     return Spread(num_devices, mesh, times, cost.num_lanes / times.step)
 
 

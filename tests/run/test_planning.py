@@ -101,6 +101,14 @@ def test_devices_go_to_seeds_first():
     assert spread(COST, KIND, 4 * 32, "default").times is None  # 16 examples for 32 devices
 
 
+def test_padding_takes_the_time_of_lanes():
+    few = spread(COST._replace(num_lanes=3), KIND, 4, "default")
+    assert few.mesh == (4, 1) and few.times == step_times(COST, KIND, 1, 1, "default")
+    assert few.seeds_per_second == pytest.approx(3 / few.times.step)  # padding is no seed
+    more = spread(COST._replace(num_lanes=5), KIND, 8, "default")
+    assert more.mesh == (2, 4) and more.times == step_times(COST, KIND, 3, 4, "default")
+
+
 def test_where_the_data_axis_stops_paying():
     """Products alone, 1 s an example, and sums of 1 s for two devices, 1.5 s for four, ...:
     16 + 0, 8 + 1, 4 + 1.5, 2 + 1.75, 1 + 1.875 s."""

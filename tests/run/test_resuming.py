@@ -126,6 +126,16 @@ def test_more_steps_end_with_the_bits_of_a_run_of_that_length(
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
+def test_more_steps_keep_the_best_of_all(installed, tmp_path):
+    flags = ["--keep_best", "error:max", "--num_steps"]  # the error falls: the first is the best
+    assert run(tmp_path / "a", *flags, "10") == 0
+    assert run(tmp_path / "whole", *flags, "20") == 0
+    assert resume(tmp_path / "a", "--num_steps", "20", "--out", tmp_path / "b") == 0
+    for name in ("plain.best.json", "plain.best.safetensors"):
+        got, expected = (tmp_path / out / "models" / name for out in ("b", "whole"))
+        assert got.read_bytes() == expected.read_bytes(), name
+
+
 def test_a_longer_run_goes_on_by_itself(undisturbed, longer, installed, tmp_path):
     """Stopped on its way, it needs the first run's folder no more; and it can be trained on too."""
     shutil.copytree(undisturbed, tmp_path / "a")
