@@ -85,7 +85,7 @@ test-newest:
 
 # The first look at a machine with a GPU or TPU (a smaller one on a CPU): rates, steps and tests, in nine
 # minutes after the installation; one file, benchmarks/results/DEVICE/jaxlib_VERSION/accelerator.json.
-JAX_EXTRA ?= $(if $(shell command -v nvidia-smi),cuda12,$(if $(wildcard /dev/accel*),tpu))
+JAX_EXTRA ?= $(if $(shell command -v nvidia-smi),cuda13,$(if $(wildcard /dev/accel*),tpu))
 accelerator: setup-test
 	$(if $(JAX_EXTRA),$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "jax[$(JAX_EXTRA)]")
 	$(BIN)/python -m benchmarks.accelerator
