@@ -60,8 +60,9 @@ format: setup-lint
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 test: test-quick test-optimized
 
+# LEFT_OUT: flags such as --ignore=tests/data.
 test-quick: setup-test
-	$(PYTEST) -m "not slow and not optimized" --quick-compile
+	$(PYTEST) $(LEFT_OUT) -m "not slow and not optimized" --quick-compile
 
 test-optimized: setup-test
 	$(PYTEST) -m "not slow and optimized"
