@@ -30,12 +30,12 @@ $(VENV)/.installed-lint: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[lint]"
 	touch $@ $(VENV)/.installed
 
-# docs/gan_ring.png: make demo OUT=runs/demo, then .venv/bin/dgm-jax sample runs/demo --out docs/gan_ring.png
 $(VENV)/.installed-docs: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs,onednn]"
 	touch $@ $(VENV)/.installed
 
+# docs/gan_ring.png: make demo OUT=runs/demo, then .venv/bin/dgm-jax sample runs/demo --out docs/gan_ring.png
 demo: setup
 	$(BIN)/dgm-jax run gan_ring --num_seeds 4 --num_steps 2000 --log_every 250 --learning_rate 1e-3 $(if $(OUT),--out $(OUT))
 
