@@ -41,6 +41,6 @@ BENCHMARKS = declaring.training(
     },
     flops,
     num_bytes,
-    steps={"small": 10, "large": 2},
+    steps={"small": 10, "large": 10},
     peers={"torch eager": {}, "torch compile": {"compiled": True, "slow": True}},
 )

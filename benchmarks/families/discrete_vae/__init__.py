@@ -33,7 +33,7 @@ BENCHMARKS = declaring.training(
     },
     flops,
     num_bytes,
-    steps={"small": 4, "large": 1},
+    steps={"small": 20, "large": 10},
     ours={"ours, plain convolutions": {"convolutions": "plain"}},
     peers=vqvae.TORCH,
 )

@@ -32,6 +32,6 @@ BENCHMARKS = declaring.training(
     {"small": {"width": 300, "batch": 100}, "large": {"width": 1_200, "batch": 256}},
     flops,
     num_bytes,
-    steps={"small": 20, "large": 4},
+    steps={"small": 20, "large": 20},
     peers={"torch eager": {}, "torch compile": {"compiled": True, "slow": True}},
 )

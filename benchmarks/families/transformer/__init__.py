@@ -27,6 +27,6 @@ BENCHMARKS = declaring.training(
     },
     flops,
     num_bytes,
-    steps={"small": 4, "large": 1},
+    steps={"small": 20, "large": 10},
     peers={"torch eager": {}, "torch compile": {"compiled": True, "slow": True}},
 )

@@ -33,7 +33,7 @@ BENCHMARKS = declaring.training(
     },
     flops,
     num_bytes,
-    steps={"small": 20, "large": 4},
+    steps={"small": 20, "large": 20},
     peers={
         "torch eager": {},
         "torch pythae": {"pythae": True},

@@ -105,7 +105,8 @@ def _compute(
     """The map on CPU, where float32 has one precision."""
     del precision
     implementation = for_platform("cpu") if implementation == AUTO else implementation
-    if implementation == "onednn" and onednn.computes(a.dtype):
+    few_channels = which == INPUT_GRADIENT and b.shape[3] <= plain.FEW_CHANNELS
+    if implementation == "onednn" and onednn.computes(a.dtype) and not few_channels:
         lanes = max(a.shape[0], b.shape[0])
         shape = (lanes, *_shape(which, a.shape[1:], b.shape[1:], geometry))
         result = onednn.convolution(a, b, shape, which, geometry.stride, geometry.before)

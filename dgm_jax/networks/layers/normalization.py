@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dgm_jax import core
 from dgm_jax.core import Array
+from dgm_jax.networks.layers import channels
 
 
 class BatchNorm(nn.Module):
@@ -44,9 +45,10 @@ class BatchNorm(nn.Module):
         factor = jax.lax.rsqrt(var + self.epsilon)
         if self.use_scale:
             factor = factor * self.param("scale", nn.initializers.ones, shape, jnp.float32)
-        y = (x - mean) * factor
+        y = (x - channels.spread(mean, x.shape)) * channels.spread(factor, x.shape)
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+            bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+            y = y + channels.spread(bias, x.shape)
         return y
 
     def _statistics(self, x: Array, train: bool) -> tuple[Array, Array]:
@@ -56,9 +58,8 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", lambda: jnp.ones(shape, jnp.float32))
         if not train:
             return running_mean.value, running_var.value
-        axes = tuple(range(x.ndim - 1))
-        mean = jnp.mean(x, axes)
-        var = jnp.mean(jnp.square(x - mean), axes)
+        mean = channels.mean(x)
+        var = channels.mean(jnp.square(x - channels.spread(mean, x.shape)))
         if not self.is_initializing():
             for average, value in ((running_mean, mean), (running_var, var)):
                 new = (1 - self.momentum) * jax.lax.stop_gradient(value)

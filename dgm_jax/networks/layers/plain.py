@@ -19,6 +19,9 @@ import jax.numpy as jnp
 
 from dgm_jax.core import Array
 
+# Up to so many channels of images, `input_gradient` is computed by taps, also instead of oneDNN.
+FEW_CHANNELS = 4
+
 
 class Geometry(NamedTuple):
     """The sizes of a convolution that do not follow from its operands.
@@ -63,12 +66,9 @@ def input_gradient(y: Array, w: Array, geometry: Geometry) -> Array:
     Returns:
         x [B, H, W, C].
     """
+    few_channels = w.shape[2] <= FEW_CHANNELS
     w = _blocks_of_kernel(w, geometry)
-    above = w.shape[0] - 1
-    left = w.shape[1] - 1
-    y = jnp.pad(y, ((0, 0), (above, above), (left, left), (0, 0)))
-    flipped = w[::-1, ::-1].transpose(0, 1, 3, 2)
-    blocks = _convolve(y, flipped)
+    blocks = _blocks_by_taps(y, w) if few_channels else _blocks_by_convolution(y, w)
     # Each block of the stride is spread over its rows and columns again.
     sh, sw = geometry.stride
     batch, rows, columns, width = blocks.shape
@@ -77,6 +77,34 @@ def input_gradient(y: Array, w: Array, geometry: Geometry) -> Array:
     x = x.transpose(0, 1, 3, 2, 4, 5)
     x = x.reshape(batch, rows * sh, columns * sw, channels)
     return _shift(x, [-before for before in geometry.before], geometry.size)
+
+
+def _blocks_by_convolution(y: Array, w: Array) -> Array:
+    """The blocks of images that see y: y with zeros around it, convolved with the flipped kernel.
+
+    y [B, H', W', N] and the kernel's blocks [rows, columns, sh sw C, N] give
+    [B, H' + rows - 1, W' + columns - 1, sh sw C].
+    """
+    above = w.shape[0] - 1
+    left = w.shape[1] - 1
+    y = jnp.pad(y, ((0, 0), (above, above), (left, left), (0, 0)))
+    return _convolve(y, w[::-1, ::-1].transpose(0, 1, 3, 2))
+
+
+def _blocks_by_taps(y: Array, w: Array) -> Array:
+    """The same as one product for all taps of the kernel, whose results are shifted and added.
+
+    With few channels of images this is several times as fast as a convolution, whose inner loop
+    runs over them.
+    """
+    rows, columns = w.shape[:2]
+    products = jnp.einsum("bijn,rcwn->bijrcw", y, w)
+    blocks = []
+    for row in range(rows):
+        for column in range(columns):
+            pads = ((0, 0), (row, rows - 1 - row), (column, columns - 1 - column), (0, 0))
+            blocks.append(jnp.pad(products[:, :, :, row, column], pads))
+    return sum(blocks[1:], start=blocks[0])
 
 
 def kernel_gradient(x: Array, y: Array, geometry: Geometry) -> Array:

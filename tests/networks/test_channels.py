@@ -1,0 +1,137 @@
+"""Sums over the positions of images: against numpy in float64, and in everything that JAX does to a
+linear function."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from dgm_jax.networks.layers import channels
+
+SHAPES = [(6, 5), (7, 3, 5), (3, 4, 6, 5), (2, 1, 1, 3), (0, 4, 4, 3), (2, 3, 2, 2, 4)]
+
+
+def images(*shape, dtype=np.float32):
+    return np.random.default_rng(0).normal(2, 1, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("how", [jax.jit, lambda function: function])
+def test_total_is_the_sum(shape, how):
+    x = images(*shape)
+    expected = np.float64(x).sum(tuple(range(len(shape) - 1)))
+    np.testing.assert_allclose(how(channels.total)(x), expected, rtol=1e-6)
+    if x.size:
+        mean = expected / np.prod(shape[:-1])
+        np.testing.assert_allclose(how(channels.mean)(x), mean, rtol=1e-6)
+
+
+def test_a_long_sum_has_a_small_error():
+    x = images(128, 28, 28, 3)
+    expected = np.float64(x).sum((0, 1, 2))
+    np.testing.assert_allclose(jax.jit(channels.total)(x), expected, rtol=2e-7)
+
+
+def test_bfloat16_is_summed_in_float32():
+    x = jnp.ones((300, 10, 3), jnp.bfloat16)
+    total = jax.jit(channels.total)(x)
+    assert total.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(total, jnp.full(3, 3000, jnp.bfloat16))
+
+
+def test_float64_keeps_its_digits():
+    with jax.enable_x64(True):
+        x = images(4, 8, 8, 3, dtype=np.float64)
+        total = jax.jit(channels.total)(x)
+        np.testing.assert_allclose(total, x.sum((0, 1, 2)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_stays_in_its_channel(bad):
+    x = images(3, 4, 4, 2)
+    x[1, 2, 0, 1] = bad
+    total = jax.jit(channels.total)(x)
+    assert np.isfinite(total[0])
+    np.testing.assert_array_equal(total[1], bad)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_spread_is_its_broadcast(shape):
+    values = images(shape[-1])
+    expected = np.broadcast_to(values, shape)
+    np.testing.assert_array_equal(jax.jit(lambda v: channels.spread(v, shape))(values), expected)
+
+
+def derivatives():
+    """Each as function -> function of (bias, images)."""
+    return {
+        "gradient": functools.partial(jax.grad, argnums=(0, 1)),
+        "forward": lambda f: jax.jacfwd(f, argnums=(0, 1)),
+        "forward over reverse": lambda f: jax.jacfwd(jax.grad(f), argnums=0),
+        "reverse over reverse": lambda f: jax.jacrev(jax.grad(f), argnums=0),
+        "reverse over forward": lambda f: jax.jacrev(jax.jacfwd(f), argnums=0),
+    }
+
+
+@pytest.mark.parametrize("name", derivatives())
+def test_derivatives_are_those_of_the_sum_and_the_broadcast(name):
+    """Alone, and under vmap of the bias, of the images, and of both."""
+    x = jnp.asarray(images(2, 3, 2, 4))
+    bias = jnp.arange(4.0)
+
+    def ours(bias, x):
+        y = jnp.sin(x + channels.spread(bias, x.shape))
+        return jnp.sum(jnp.square(channels.mean(y) - channels.total(y**2)))
+
+    def plain(bias, x):
+        y = jnp.sin(x + bias)
+        return jnp.sum(jnp.square(jnp.mean(y, (0, 1, 2)) - jnp.sum(y**2, (0, 1, 2))))
+
+    derivative = derivatives()[name]
+    several = jnp.stack([bias, 2 * bias - 1]), jnp.stack([x, x**2])
+    for axes, operands in {
+        None: (bias, x),
+        (0, None): (several[0], x),
+        (None, 0): (bias, several[1]),
+        (0, 0): several,
+    }.items():
+        over = jax.vmap if axes else lambda function, axes: function
+        found = jax.jit(over(derivative(ours), axes))(*operands)
+        expected = over(derivative(plain), axes)(*operands)
+        compare = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
+        jax.tree.map(compare, found, expected)
+
+
+@pytest.mark.parametrize("way", ["shard_map", "jit"])
+def test_eight_devices_are_one(way):
+    x = images(16, 4, 4, 3)
+    bias = jnp.arange(3.0)
+    loss = lambda bias, x: jnp.mean(channels.mean(jnp.sin(x + channels.spread(bias, x.shape))))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    spec = PartitionSpec("data")
+    if way == "jit":
+        placed = jax.device_put(x, NamedSharding(mesh, spec))
+        found = jax.jit(jax.grad(loss))(bias, placed)
+    else:
+        mean = lambda bias, x: jax.lax.pmean(loss(bias, x), "data")
+        over = jax.shard_map(
+            jax.grad(mean), mesh=mesh, in_specs=(PartitionSpec(), spec), out_specs=PartitionSpec()
+        )
+        found = jax.jit(over)(bias, x)
+    np.testing.assert_allclose(found, jax.jit(jax.grad(loss))(bias, x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_other_platforms_sum_by_themselves(platform):
+    exported = jax.export.export(jax.jit(channels.total), platforms=[platform])(images(2, 3, 3, 4))
+    module = exported.mlir_module()
+    assert "stablehlo.reduce" in module and "dot_general" not in module
+
+
+def test_on_cpu_no_sum_runs_over_the_positions_of_an_image():
+    text = jax.jit(channels.total).lower(images(64, 28, 28, 8)).compile().as_text()
+    assert " dot(" in text and "f32[64,28,28,8]" in text
+    assert not any("784" in line and " reduce" in line for line in text.splitlines())
