@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core import Array, DataError, at_least_float32, checks, exp_remainder, require
+from dgm_jax.core.reductions import log_softmax
 
 
 def log_prob(x: Array, logits: Array) -> Array:
@@ -138,7 +139,7 @@ def require_classes(x: Array, num_classes: int) -> Array:
 
 
 def _log_softmax(logits: Array) -> Array:
-    return jax.nn.log_softmax(at_least_float32(logits), axis=-1)
+    return log_softmax(at_least_float32(logits))
 
 
 def _kl(log_q: Array, log_p: Array) -> Array:

@@ -10,6 +10,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from dgm_jax.core import Array, even_chunks, float_type, require
+from dgm_jax.core.reductions import row_min
 
 # (rows, codes) of a tile of scores. On the CPU a tile and its running minima stay in the cache; an
 # accelerator wants fewer and larger products.
@@ -190,23 +191,11 @@ def _best_two(
     score = jnp.where(is_lane_of_best, score_2, score_1)
     index = jnp.where(is_lane_of_best, tile_2, tile_1) * lanes + lane
     # With a single code, or scores that are not finite, there is no second.
-    second = jnp.where(jnp.isfinite(_minimum(score)), _lowest(score, index), best)
+    second = jnp.where(jnp.isfinite(row_min(score)), _lowest(score, index), best)
     return best, second
 
 
 def _lowest(score: Array, index: Array) -> Array:
     """The lowest index among those of the minimum along the last axis; 0 if all scores are NaN."""
-    at_minimum = score == _minimum(score)[:, None]
-    return _minimum(jnp.where(at_minimum, index, jnp.iinfo(jnp.int32).max))
-
-
-def _minimum(x: Array) -> Array:
-    """The minimum along the last axis of x [N, L].
-
-    Halves are compared elementwise, which vectorizes, down to a few lanes: XLA's CPU backend
-    reduces along the last axis number by number.
-    """
-    while x.shape[1] > 16 and x.shape[1] % 2 == 0:
-        half = x.shape[1] // 2
-        x = jnp.minimum(x[:, :half], x[:, half:])
-    return jnp.min(x, axis=1)
+    at_minimum = score == row_min(score)[:, None]
+    return row_min(jnp.where(at_minimum, index, jnp.iinfo(jnp.int32).max))

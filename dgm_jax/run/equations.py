@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 REDUCES = frozenset(
     "reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or reduce_xor argmax argmin"
     " reduce_precision cumsum cumlogsumexp cummax cummin cumprod scatter-add scatter scatter_add"
-    " reduce reduce_window reduce_window_sum reduce_window_max select_and_scatter_add".split()
+    " reduce reduce_window reduce_window_sum reduce_window_max select_and_scatter_add"
+    " dgm_jax_total dgm_jax_row_total".split()
 )
 
 

@@ -28,7 +28,7 @@ _MOVES = frozenset(
     " dynamic_slice dynamic_update_slice concatenate pad rev gather iota stop_gradient"
     " bitcast_convert_type random_wrap random_unwrap random_seed split device_put"
     " sharding_constraint optimization_barrier create_token pvary select_and_gather_add"
-    " empty full_like".split()
+    " empty full_like dgm_jax_spread".split()
 )
 _PRODUCTS = frozenset(("dot_general", "conv_general_dilated"))
 _OPAQUE = frozenset(("sort", "gather", "scatter", "scatter-add", "top_k", "cholesky", "eigh"))

@@ -2,8 +2,7 @@
 values, spectral normalization of parameters and quantizing layers.
 
 `convolution` holds the one convolution and the one upsampling of every image model, which
-`bilinear` and `plain` compute; `channels` holds sums over the positions of images; `quantize` holds
-layers for any `core.Quantizer`.
+`bilinear` and `plain` compute; `quantize` holds layers for any `core.Quantizer`.
 """
 
 from dgm_jax.networks.layers import convolution, initializers, normalization, spectral_norm

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from dgm_jax import core
 from dgm_jax.core import Array
 from dgm_jax.native import asked
-from dgm_jax.networks.layers import bilinear, channels, initializers
+from dgm_jax.networks.layers import bilinear, initializers
 
 # "SAME", "VALID" or ((top, bottom), (left, right))
 Padding = str | tuple
@@ -265,4 +265,4 @@ def _add_bias(module: Conv | ConvTranspose, y: Array) -> Array:
     if not module.use_bias:
         return y
     bias = module.param("bias", module.bias_init, (module.features,), jnp.float32)
-    return y + channels.spread(bias, y.shape)
+    return y + core.reductions.spread(bias, y.shape)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from dgm_jax import core
 from dgm_jax.core import Array
-from dgm_jax.networks.layers import channels
+from dgm_jax.core.reductions import channel_mean, row_mean, spread
 
 
 class BatchNorm(nn.Module):
@@ -45,10 +45,10 @@ class BatchNorm(nn.Module):
         factor = jax.lax.rsqrt(var + self.epsilon)
         if self.use_scale:
             factor = factor * self.param("scale", nn.initializers.ones, shape, jnp.float32)
-        y = (x - channels.spread(mean, x.shape)) * channels.spread(factor, x.shape)
+        y = (x - spread(mean, x.shape)) * spread(factor, x.shape)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
-            y = y + channels.spread(bias, x.shape)
+            y = y + spread(bias, x.shape)
         return y
 
     def _statistics(self, x: Array, train: bool) -> tuple[Array, Array]:
@@ -58,14 +58,41 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", lambda: jnp.ones(shape, jnp.float32))
         if not train:
             return running_mean.value, running_var.value
-        mean = channels.mean(x)
-        var = channels.mean(jnp.square(x - channels.spread(mean, x.shape)))
+        mean = channel_mean(x)
+        var = channel_mean(jnp.square(x - spread(mean, x.shape)))
         if not self.is_initializing():
             for average, value in ((running_mean, mean), (running_var, var)):
                 new = (1 - self.momentum) * jax.lax.stop_gradient(value)
                 moved = self.momentum * average.value + new
                 average.value = moved.astype(average.value.dtype)
         return mean, var
+
+
+class LayerNorm(nn.Module):
+    """Layer normalization (Ba et al. 2016) of the last axis, in float32.
+
+    (x - mean) / sqrt(var + epsilon) * scale + bias
+
+    with the mean and the biased variance of each row. Parameters `scale` and `bias` are those of
+    `flax.linen.LayerNorm`.
+
+    Attributes:
+        epsilon: added to the variance.
+    """
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Normalize x [*B, C]."""
+        shape = (x.shape[-1],)
+        x = core.at_least_float32(x)
+        centered = x - row_mean(x)[..., None]
+        var = row_mean(jnp.square(centered))[..., None]
+        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        standardized = centered * jax.lax.rsqrt(var + self.epsilon)
+        return standardized * spread(scale, x.shape) + spread(bias, x.shape)
 
 
 class GroupNorm(nn.Module):

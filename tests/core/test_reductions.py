@@ -1,5 +1,5 @@
-"""Sums over the positions of images: against numpy in float64, and in everything that JAX does to a
-linear function."""
+"""Reductions that are fast on CPU: against numpy in float64, and in everything that JAX does to
+them."""
 
 import functools
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from dgm_jax.networks.layers import channels
+from dgm_jax.core import reductions
 
 SHAPES = [(6, 5), (7, 3, 5), (3, 4, 6, 5), (2, 1, 1, 3), (0, 4, 4, 3), (2, 3, 2, 2, 4)]
 
@@ -23,21 +23,21 @@ def images(*shape, dtype=np.float32):
 def test_total_is_the_sum(shape, how):
     x = images(*shape)
     expected = np.float64(x).sum(tuple(range(len(shape) - 1)))
-    np.testing.assert_allclose(how(channels.total)(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(how(reductions.total)(x), expected, rtol=1e-6)
     if x.size:
         mean = expected / np.prod(shape[:-1])
-        np.testing.assert_allclose(how(channels.mean)(x), mean, rtol=1e-6)
+        np.testing.assert_allclose(how(reductions.channel_mean)(x), mean, rtol=1e-6)
 
 
 def test_a_long_sum_has_a_small_error():
     x = images(128, 28, 28, 3)
     expected = np.float64(x).sum((0, 1, 2))
-    np.testing.assert_allclose(jax.jit(channels.total)(x), expected, rtol=2e-7)
+    np.testing.assert_allclose(jax.jit(reductions.total)(x), expected, rtol=2e-7)
 
 
 def test_bfloat16_is_summed_in_float32():
     x = jnp.ones((300, 10, 3), jnp.bfloat16)
-    total = jax.jit(channels.total)(x)
+    total = jax.jit(reductions.total)(x)
     assert total.dtype == jnp.bfloat16
     np.testing.assert_array_equal(total, jnp.full(3, 3000, jnp.bfloat16))
 
@@ -45,7 +45,7 @@ def test_bfloat16_is_summed_in_float32():
 def test_float64_keeps_its_digits():
     with jax.enable_x64(True):
         x = images(4, 8, 8, 3, dtype=np.float64)
-        total = jax.jit(channels.total)(x)
+        total = jax.jit(reductions.total)(x)
         np.testing.assert_allclose(total, x.sum((0, 1, 2)), rtol=1e-14)
 
 
@@ -53,7 +53,7 @@ def test_float64_keeps_its_digits():
 def test_what_is_not_finite_stays_in_its_channel(bad):
     x = images(3, 4, 4, 2)
     x[1, 2, 0, 1] = bad
-    total = jax.jit(channels.total)(x)
+    total = jax.jit(reductions.total)(x)
     assert np.isfinite(total[0])
     np.testing.assert_array_equal(total[1], bad)
 
@@ -62,7 +62,7 @@ def test_what_is_not_finite_stays_in_its_channel(bad):
 def test_spread_is_its_broadcast(shape):
     values = images(shape[-1])
     expected = np.broadcast_to(values, shape)
-    np.testing.assert_array_equal(jax.jit(lambda v: channels.spread(v, shape))(values), expected)
+    np.testing.assert_array_equal(jax.jit(lambda v: reductions.spread(v, shape))(values), expected)
 
 
 def derivatives():
@@ -83,8 +83,8 @@ def test_derivatives_are_those_of_the_sum_and_the_broadcast(name):
     bias = jnp.arange(4.0)
 
     def ours(bias, x):
-        y = jnp.sin(x + channels.spread(bias, x.shape))
-        return jnp.sum(jnp.square(channels.mean(y) - channels.total(y**2)))
+        y = jnp.sin(x + reductions.spread(bias, x.shape))
+        return jnp.sum(jnp.square(reductions.channel_mean(y) - reductions.total(y**2)))
 
     def plain(bias, x):
         y = jnp.sin(x + bias)
@@ -109,7 +109,9 @@ def test_derivatives_are_those_of_the_sum_and_the_broadcast(name):
 def test_eight_devices_are_one(way):
     x = images(16, 4, 4, 3)
     bias = jnp.arange(3.0)
-    loss = lambda bias, x: jnp.mean(channels.mean(jnp.sin(x + channels.spread(bias, x.shape))))
+    loss = lambda bias, x: jnp.mean(
+        reductions.channel_mean(jnp.sin(x + reductions.spread(bias, x.shape)))
+    )
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     spec = PartitionSpec("data")
     if way == "jit":
@@ -126,12 +128,72 @@ def test_eight_devices_are_one(way):
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_other_platforms_sum_by_themselves(platform):
-    exported = jax.export.export(jax.jit(channels.total), platforms=[platform])(images(2, 3, 3, 4))
+    exported = jax.export.export(jax.jit(reductions.total), platforms=[platform])(
+        images(2, 3, 3, 4)
+    )
     module = exported.mlir_module()
     assert "stablehlo.reduce" in module and "dot_general" not in module
 
 
 def test_on_cpu_no_sum_runs_over_the_positions_of_an_image():
-    text = jax.jit(channels.total).lower(images(64, 28, 28, 8)).compile().as_text()
+    text = jax.jit(reductions.total).lower(images(64, 28, 28, 8)).compile().as_text()
     assert " dot(" in text and "f32[64,28,28,8]" in text
     assert not any("784" in line and " reduce" in line for line in text.splitlines())
+
+
+ROWS = [(5,), (3, 1), (2, 3, 33), (4, 64), (2, 40), (3, 1000), (0, 50)]
+
+
+@pytest.mark.parametrize("shape", ROWS)
+@pytest.mark.parametrize("how", [jax.jit, lambda function: function])
+def test_rows_are_numpys(shape, how):
+    x = images(*shape)
+    wide = np.float64(x)
+    np.testing.assert_allclose(how(reductions.row_total)(x), wide.sum(-1), rtol=1e-6)
+    np.testing.assert_allclose(how(reductions.row_mean)(x), wide.mean(-1), rtol=1e-6)
+    np.testing.assert_array_equal(how(reductions.row_max)(x), x.max(-1))
+    np.testing.assert_array_equal(how(reductions.row_min)(x), x.min(-1))
+
+
+@pytest.mark.parametrize("columns", [7, 48, 64])
+def test_a_row_with_nan_has_no_maximum(columns):
+    x = images(3, columns)
+    x[1, columns // 2] = np.nan
+    for function in (reductions.row_max, reductions.row_min, reductions.row_total):
+        found = np.isnan(jax.jit(function)(x))
+        np.testing.assert_array_equal(found, [False, True, False])
+
+
+@pytest.mark.parametrize("columns", [5, 48, 64])
+def test_softmax_and_its_derivatives_are_those_of_float64(columns):
+    """With logits of -inf, large ones, and ties, against JAX's own functions in float64."""
+    x = 10 * images(4, columns)
+    x[0, 1] = -np.inf
+    x[1, :3] = 500
+    weights = images(4, columns)
+    pairs = {
+        reductions.softmax: jax.nn.softmax,
+        reductions.log_softmax: lambda x: jnp.where(jnp.isinf(x), 0, jax.nn.log_softmax(x)),
+    }
+    for ours, theirs in pairs.items():
+        finite = lambda x, of=ours: jnp.where(jnp.isinf(x), 0, of(x))
+        loss = lambda x, of=finite: jnp.sum(weights * jnp.square(of(x)))
+        with jax.enable_x64(True):
+            wide = jnp.asarray(x, jnp.float64)
+            expected = theirs(wide)
+            gradient = jax.grad(lambda x, of=theirs: jnp.sum(weights * jnp.square(of(x))))(wide)
+        scale = float(np.abs(expected).max())
+        np.testing.assert_allclose(
+            jax.jit(finite)(x), np.where(np.isinf(x), 0, expected), atol=2e-6 * scale
+        )
+        largest = float(np.abs(gradient).max())
+        np.testing.assert_allclose(jax.jit(jax.grad(loss))(x), gradient, atol=1e-5 * largest)
+        np.testing.assert_allclose(
+            jax.jit(jax.jacfwd(loss))(x), jax.jit(jax.grad(loss))(x), atol=1e-5 * largest
+        )
+
+
+def test_vmap_of_rows_is_rows_of_vmap():
+    x = images(3, 4, 64)
+    each = jax.jit(jax.vmap(reductions.row_total, in_axes=1, out_axes=1))(x)
+    np.testing.assert_allclose(each, np.float64(x).sum(-1), rtol=1e-6)
