@@ -242,10 +242,7 @@ def _batch_row_total(operands, axes):
 
 def _define(primitive, transpose, batch, elsewhere, on_cpu) -> None:
     """Registers the rules of a primitive."""
-    settings = ("lanes", "positions")
-    primitive.def_impl(
-        jax.jit(lambda x, **params: primitive.bind(x, **params), static_argnames=settings)
-    )
+    primitive.def_impl(elsewhere)
     ad.deflinear2(primitive, transpose)
     batching.primitive_batchers[primitive] = batch
     mlir.register_lowering(primitive, mlir.lower_fun(elsewhere, multiple_results=False))
