@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core import Array, DataError, at_least_float32, checks, exp_remainder, require
-from dgm_jax.core.reductions import log_softmax
 
 
 def log_prob(x: Array, logits: Array) -> Array:
@@ -139,7 +138,7 @@ def require_classes(x: Array, num_classes: int) -> Array:
 
 
 def _log_softmax(logits: Array) -> Array:
-    return log_softmax(at_least_float32(logits))
+    return jax.nn.log_softmax(at_least_float32(logits), axis=-1)
 
 
 def _kl(log_q: Array, log_p: Array) -> Array:

@@ -22,8 +22,7 @@ from dgm_jax import core
 from dgm_jax.core import Array, Key, PyTree
 from dgm_jax.networks.causal import CausalNetwork, require_tokens
 from dgm_jax.networks.layers import initializers
-from dgm_jax.networks.layers.normalization import LayerNorm
-from dgm_jax.networks.transformer_block import Block, Projection
+from dgm_jax.networks.transformer_block import Block
 
 
 class Cache(NamedTuple):
@@ -112,8 +111,8 @@ class Transformer(nn.Module):
             block(self.width, self.num_heads, self.dropout, self.dtype, self.init_name, gain)
             for layer in range(self.num_layers)
         ]
-        self.norm = LayerNorm()
-        self.head = Projection(self.vocab_size, jnp.float32, draw)
+        self.norm = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32)
+        self.head = nn.Dense(self.vocab_size, dtype=jnp.float32, kernel_init=draw)
 
     def __call__(self, tokens: Array, train: bool = False) -> Array:
         """Compute the logits [B, T, V] of all positions at once."""

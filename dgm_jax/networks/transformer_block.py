@@ -2,7 +2,6 @@
 position."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -12,32 +11,8 @@ import numpy as np
 
 from dgm_jax import core
 from dgm_jax.core import Array
-from dgm_jax.core.reductions import softmax, spread
+from dgm_jax.core.reductions import softmax
 from dgm_jax.networks.layers import initializers
-from dgm_jax.networks.layers.normalization import LayerNorm
-
-
-class Projection(nn.Module):
-    """Compute x @ kernel + bias for a sequence, with the parameters of `flax.linen.Dense`.
-
-    Attributes:
-        features: output width.
-        dtype: of the product and of the output.
-        kernel_init: `(key, shape, dtype) -> kernel [in, features]`.
-    """
-
-    features: int
-    dtype: Any
-    kernel_init: Callable
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Map x [*B, in] to [*B, features]."""
-        shape = (x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
-        return y + spread(bias.astype(self.dtype), y.shape)
 
 
 class Block(nn.Module):
@@ -62,14 +37,14 @@ class Block(nn.Module):
     def setup(self) -> None:
         """Create the layers."""
 
-        def dense(features: int, gain: float = 1.0) -> Projection:
+        def dense(features: int, gain: float = 1.0) -> nn.Dense:
             kernel_init = initializers.weights(self.init_name, gain)
-            return Projection(features, self.dtype, kernel_init)
+            return nn.Dense(features, dtype=self.dtype, kernel_init=kernel_init)
 
-        self.norm_attention = LayerNorm()
+        self.norm_attention = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32)
         self.query_key_value = dense(3 * self.width)
         self.attention_out = dense(self.width, self.residual_gain)
-        self.norm_mlp = LayerNorm()
+        self.norm_mlp = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32)
         self.mlp_in = dense(4 * self.width)
         self.mlp_out = dense(self.width, self.residual_gain)
 

@@ -150,7 +150,6 @@ def test_rows_are_numpys(shape, how):
     x = images(*shape)
     wide = np.float64(x)
     np.testing.assert_allclose(how(reductions.row_total)(x), wide.sum(-1), rtol=1e-6)
-    np.testing.assert_allclose(how(reductions.row_mean)(x), wide.mean(-1), rtol=1e-6)
     np.testing.assert_array_equal(how(reductions.row_max)(x), x.max(-1))
     np.testing.assert_array_equal(how(reductions.row_min)(x), x.min(-1))
 
@@ -171,26 +170,15 @@ def test_softmax_and_its_derivatives_are_those_of_float64(columns):
     x[0, 1] = -np.inf
     x[1, :3] = 500
     weights = images(4, columns)
-    pairs = {
-        reductions.softmax: jax.nn.softmax,
-        reductions.log_softmax: lambda x: jnp.where(jnp.isinf(x), 0, jax.nn.log_softmax(x)),
-    }
-    for ours, theirs in pairs.items():
-        finite = lambda x, of=ours: jnp.where(jnp.isinf(x), 0, of(x))
-        loss = lambda x, of=finite: jnp.sum(weights * jnp.square(of(x)))
-        with jax.enable_x64(True):
-            wide = jnp.asarray(x, jnp.float64)
-            expected = theirs(wide)
-            gradient = jax.grad(lambda x, of=theirs: jnp.sum(weights * jnp.square(of(x))))(wide)
-        scale = float(np.abs(expected).max())
-        np.testing.assert_allclose(
-            jax.jit(finite)(x), np.where(np.isinf(x), 0, expected), atol=2e-6 * scale
-        )
-        largest = float(np.abs(gradient).max())
-        np.testing.assert_allclose(jax.jit(jax.grad(loss))(x), gradient, atol=1e-5 * largest)
-        np.testing.assert_allclose(
-            jax.jit(jax.jacfwd(loss))(x), jax.jit(jax.grad(loss))(x), atol=1e-5 * largest
-        )
+    loss = lambda x: jnp.sum(weights * jnp.square(reductions.softmax(x)))
+    with jax.enable_x64(True):
+        wide = jnp.asarray(x, jnp.float64)
+        expected = jax.nn.softmax(wide)
+        of_loss = jax.grad(lambda x: jnp.sum(weights * jnp.square(jax.nn.softmax(x))))(wide)
+    np.testing.assert_allclose(jax.jit(reductions.softmax)(x), expected, atol=1e-6)
+    assert np.abs(np.asarray(of_loss)).max() > 1e-3
+    for derivative in (jax.grad, jax.jacfwd):
+        np.testing.assert_allclose(jax.jit(derivative(loss))(x), of_loss, atol=1e-5)
 
 
 def test_vmap_of_rows_is_rows_of_vmap():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from dgm_jax import core
 from dgm_jax.core import Array
-from dgm_jax.core.reductions import channel_mean, row_mean, spread
+from dgm_jax.core.reductions import channel_mean, spread
 
 
 class BatchNorm(nn.Module):
@@ -66,33 +66,6 @@ class BatchNorm(nn.Module):
                 moved = self.momentum * average.value + new
                 average.value = moved.astype(average.value.dtype)
         return mean, var
-
-
-class LayerNorm(nn.Module):
-    """Layer normalization (Ba et al. 2016) of the last axis, in float32.
-
-    (x - mean) / sqrt(var + epsilon) * scale + bias
-
-    with the mean and the biased variance of each row. Parameters `scale` and `bias` are those of
-    `flax.linen.LayerNorm`.
-
-    Attributes:
-        epsilon: added to the variance.
-    """
-
-    epsilon: float = 1e-5
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Normalize x [*B, C]."""
-        shape = (x.shape[-1],)
-        x = core.at_least_float32(x)
-        centered = x - row_mean(x)[..., None]
-        var = row_mean(jnp.square(centered))[..., None]
-        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
-        standardized = centered * jax.lax.rsqrt(var + self.epsilon)
-        return standardized * spread(scale, x.shape) + spread(bias, x.shape)
 
 
 class GroupNorm(nn.Module):
