@@ -7,6 +7,7 @@ import functools
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from dgm_jax.parallel import processes
 from dgm_jax.terminal import signals
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class GroupCheckpoints:
-    """The checkpoints of a group.
+    """The checkpoints of a group, whose folder is made at once.
 
     Args:
         folder: as `training.checkpoint.Checkpoints`.
@@ -24,11 +25,13 @@ class GroupCheckpoints:
 
     def __init__(self, folder: pathlib.Path, identity: dict[str, Any]) -> None:
         self._start_from = folder, identity
+        if processes.is_first():
+            folder.mkdir(parents=True, exist_ok=True)
 
     @functools.cached_property
     def opened(self) -> "Checkpoints | SharedCheckpoints":
         """The checkpoints, of one process or of several."""
-        with signals.importing():
+        with signals.held():  # raised after the checkpoint is saved
             from dgm_jax.training.shared_checkpoints import checkpoints_of
 
         return checkpoints_of(*self._start_from)

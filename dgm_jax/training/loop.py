@@ -75,8 +75,8 @@ def lane_program(task_of: TaskOf) -> LaneProgram:
         return lambda now: traced_once(replica)(now, lane.hyper, data)
 
     def advance(lane: Lane, data: PyTree, num_steps: int, replica: Replica) -> tuple[Lane, Metrics]:
-        step = step_of(lane, data, replica)
-        lane, _, metrics = steps.make_steps(step, lane, num_steps, None, True)
+        task = task_of(lane.hyper)
+        lane, _, metrics = steps.advance_lane(task, lane, data, num_steps, replica)
         return lane, metrics
 
     def advance_part(
