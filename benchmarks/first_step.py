@@ -207,6 +207,29 @@ def row(name: str, side: str, found: dict, clock: int = 1) -> str:
     return f"{name:<26}{side:<5}{processor:>8.2f}{wall:>8.2f}  {programs}{parts}"
 
 
+def compare(names: list[str], quick: bool) -> dict[str, dict]:
+    """Measures experiments, all without names, and prints a line for each side."""
+    from dgm_jax.run import catalogue
+
+    found = {}
+    print(f"{'':<31}{'all':>8}{'clock':>8}  cached   {''.join(f'{c:>10}' for c in COLUMNS)}")
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        environment = environment_of(place / "cache")
+        fields = {
+            name: {f.name for f in dataclasses.fields(catalogue.load_experiment(name).config)}
+            for name in names or sorted(catalogue.experiments())
+        }
+        has_images = any("data" in of_one for of_one in fields.values())
+        classifier = prepare(place, environment) if has_images else None
+        for name, of_one in fields.items():
+            given = ["--classifier", str(classifier)] if "classifier" in of_one else []
+            found[name] = both(name, _QUICK if quick else given, place, environment)
+            print(*(row(name, side, found[name][side]) for side in found[name]), sep="\n")
+            sys.stdout.flush()
+    return found
+
+
 def main() -> int:
     """Measures, prints, writes."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -219,22 +242,9 @@ def main() -> int:
         print(json.dumps(measured(name, json.loads(flags), float(began))))
         return 0
     from benchmarks import machine
-    from dgm_jax.run import catalogue
 
-    names = ["gan_ring"] if arguments.quick else arguments.names or sorted(catalogue.experiments())
-    found, load = {}, machine.load_average()
-    print(f"{'':<31}{'all':>8}{'clock':>8}  cached   {''.join(f'{c:>10}' for c in COLUMNS)}")
-    with tempfile.TemporaryDirectory() as folder:
-        place = pathlib.Path(folder)
-        environment = environment_of(place / "cache")
-        classifier = None if arguments.quick else prepare(place, environment)
-        for name in names:
-            fields = {f.name for f in dataclasses.fields(catalogue.load_experiment(name).config)}
-            given = ["--classifier", str(classifier)] if "classifier" in fields else []
-            given = _QUICK if arguments.quick else given
-            found[name] = both(name, given, place, environment)
-            print(*(row(name, side, found[name][side]) for side in found[name]), sep="\n")
-            sys.stdout.flush()
+    load = machine.load_average()
+    found = compare(["gan_ring"] if arguments.quick else arguments.names, arguments.quick)
     if arguments.quick or arguments.names:
         print("nothing is written but by a measurement of all experiments")
         return 0
