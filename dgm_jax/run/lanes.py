@@ -168,7 +168,8 @@ def lanes_of(group: Group, config: StudyConfig) -> tuple[Key, dict[str, Array]]:
     keys = _keys(jax.random.key(config.seed), config.num_seeds, len(group.arms))
     values = {name: [getattr(arm.config, name) for arm in group.arms] for name in group.swept}
     return keys, {
-        name: jnp.asarray(np.repeat(np.float32(v), config.num_seeds)) for name, v in values.items()
+        name: jnp.asarray(np.repeat(np.asarray(v, np.float32), config.num_seeds))
+        for name, v in values.items()
     }
 
 
