@@ -251,7 +251,7 @@ class LaneProgram(NamedTuple):
         advance_part: `(lane, sums, data, num_steps, last, replica) -> (Lane, Sums, metrics)`: the
             next steps of a chunk, where `last` says whether they complete it; `num_steps` and
             `last` may be traced.
-        no_sums: `(lane, data) -> Sums` at the beginning of a chunk.
+        no_sums: `(lane, data, replica=SOLO) -> Sums` at the beginning of a chunk.
         evaluate: `(lane, data) -> {name: array}`.
         evaluate_final: the same, after the last step; `{}` where the task has nothing to add.
         stream: `hyper -> Stream`. Where its draw is a `Gather`, data may be `Fed`.
@@ -262,7 +262,7 @@ class LaneProgram(NamedTuple):
     advance_part: Callable[
         [Lane, Sums, PyTree, int | Array, bool | Array, Replica], tuple[Lane, Sums, Metrics]
     ]
-    no_sums: Callable[[Lane, PyTree], Sums]
+    no_sums: Callable[..., Sums]
     evaluate: Callable[[Lane, PyTree], Metrics]
     evaluate_final: Callable[[Lane, PyTree], Metrics] = lambda lane, data: {}
     stream: Callable[[dict[str, Array]], Stream] | None = None

@@ -15,9 +15,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax.scipy.special import xlogy
-from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  compiled
-from scipy.special import gammainc
 
 from dgm_jax.core import Array, DataError, Key, checks, float_type, require
 from dgm_jax.densities import mixture
@@ -167,7 +166,7 @@ def expected_valid(threshold_sigmas: float = 3.0, dim: int = 2) -> float:
         threshold_sigmas > 0 and dim >= 1,
         f"threshold {threshold_sigmas} must be positive, dim {dim} at least 1",
     )
-    return float(gammainc(dim / 2, threshold_sigmas**2 / 2))
+    return float(scipy.special.gammainc(dim / 2, threshold_sigmas**2 / 2))
 
 
 @functools.partial(jax.jit, static_argnames=("threshold_sigmas", "min_share"))
@@ -266,7 +265,7 @@ def _require_separate(means: Array | np.ndarray, scale: float) -> None:
         return
     means = np.asarray(means, np.float64)
     require(bool(np.isfinite(means).all()), "means must be finite")
-    distances, neighbors = cKDTree(means).query(means, k=2)
+    distances, neighbors = scipy.spatial.cKDTree(means).query(means, k=2)
     closest = int(np.argmin(distances[:, 1]))
     distance = distances[closest, 1]
     require(

@@ -24,7 +24,7 @@ from dgm_jax.core import (
 from dgm_jax.parallel import places, platforms, processes
 from dgm_jax.parallel.layouts import LAYOUTS, Layout, Options
 from dgm_jax.parallel.mesh import place
-from dgm_jax.parallel.parts import compiling
+from dgm_jax.parallel.parts import LoweredAdvance, compiling, lowering
 from dgm_jax.parallel.platforms import Devices, Target
 from dgm_jax.parallel.seeds import STRATEGIES, choose_strategy
 
@@ -45,10 +45,13 @@ class Distributed(NamedTuple):
             that completes the chunk is the `last`. With `num_steps` as a third argument the result
             makes a whole chunk of that many steps: `(lanes, data) -> (lanes, metrics)`.
             `advance.compiled` is the `jax.stages.Compiled`, which knows its sizes.
+        lower_parts: `(lanes, data) -> parts.LoweredAdvance`, for a caller that compiles in threads:
+            `part = lower_parts(lanes, data)`, `part.advance(part.lowered.compile())`.
         lower_advance: `(lanes, data) -> jax.stages.Lowered`, the same program lowered for arrays or
             shapes, to inspect or to compile: `.as_text()` is its StableHLO.
         compile_evaluate: `(lanes, data) -> function`, where the function maps `(lanes, data)` to
             {name: [L, ...]}.
+        lower_evaluate: `(lanes, data)` to the same program lowered.
         lower_evaluate_final: `(lanes, data)` to the lowered program of the evaluation after the
             last step (its `.compile()` is a function as above), or None if the task has none.
         trace: `(lanes, data) -> shapes` of one step; runs nothing, and raises errors of tracing.
@@ -70,8 +73,10 @@ class Distributed(NamedTuple):
 
     init: Callable[[Key, dict[str, Array]], Lane]
     compile_advance: Callable[..., Callable[..., Any]]
+    lower_parts: Callable[[Lane, PyTree], LoweredAdvance]
     lower_advance: Callable[[Lane, PyTree], jax.stages.Lowered]
     compile_evaluate: Callable[[Lane, PyTree], Callable[..., Metrics]]
+    lower_evaluate: Callable[[Lane, PyTree], jax.stages.Lowered]
     lower_evaluate_final: Callable[[Lane, PyTree], jax.stages.Lowered | None]
     trace: Callable[[Lane, PyTree], PyTree]
     trace_evaluate: Callable[[Lane, PyTree], PyTree]
@@ -143,6 +148,7 @@ def distribute(
     target = platforms.target(platform, present)
     processes.require_all_present(present)
     _backend.check_once(platforms.platform_of(present))
+    program = program._replace(init=jax.jit(program.init, inline=True))  # so that it is traced once
     shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
     lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
     strategy = choose_strategy(strategy, lane.train_state.params, platform=target.platform)
@@ -166,12 +172,16 @@ def _distributed(
     advance, first, before = layout.advance, layout.first, layout.before
     evaluate = jax.jit(layout.over(program.evaluate), out_shardings=layout.of_results)
     evaluate_final = jax.jit(layout.over(program.evaluate_final), out_shardings=layout.of_results)
-    build = functools.partial(platforms.compiled, target, advance)
+    lower = functools.partial(platforms.lower_to_compile, target)
+    lower_parts = lowering(first, functools.partial(lower, advance), *before)
+    lower_evaluate = functools.partial(lower, evaluate)
     return Distributed(
         init=layout.init,
-        compile_advance=compiling(first, build, *before),
+        compile_advance=compiling(lower_parts),
+        lower_parts=lower_parts,
         lower_advance=lambda *of: platforms.lower(target, advance, *before, *first(*of)),
-        compile_evaluate=functools.partial(platforms.compiled, target, evaluate),
+        compile_evaluate=lambda *of: lower_evaluate(*of).compile(),
+        lower_evaluate=lower_evaluate,
         lower_evaluate_final=functools.partial(platforms.lower_if_any, target, evaluate_final),
         trace=lambda *of: jax.eval_shape(advance, *before, *first(*of)),
         trace_evaluate=functools.partial(platforms.shapes, (evaluate, evaluate_final)),

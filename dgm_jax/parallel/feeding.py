@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dgm_jax.core import Fed, Lane, LaneProgram, Metrics, PyTree, Replica, Sums
+from dgm_jax.core import SOLO, Fed, Lane, LaneProgram, Metrics, PyTree, Replica, Sums
 from dgm_jax.parallel.mesh import DATA, SEED
 
 
@@ -77,13 +77,17 @@ def part_over(
 
 
 def no_sums_over(
-    over: Callable[[Callable[..., Any]], Callable[..., Any]], program: LaneProgram
+    over: Callable[[Callable[..., Any]], Callable[..., Any]],
+    program: LaneProgram,
+    replica: Replica = SOLO,
 ) -> Callable[[Lane, PyTree], Sums]:
     """Return `program.no_sums` over all lanes.
 
     Args:
         over: maps `(lane, shared) -> result` to the same over all lanes.
         program: of one lane.
+        replica: that of the steps, where it needs no axis of devices: then JAX traces the steps
+            once for both.
 
     Returns:
         `(lanes, data) -> Sums`.
@@ -91,7 +95,7 @@ def no_sums_over(
 
     def of_lane(own: PyTree, shared: PyTree) -> Sums:
         lane, examples = own
-        return program.no_sums(lane, joined(examples, shared))
+        return program.no_sums(lane, joined(examples, shared), replica)
 
     def no_sums(lanes: Lane, data: PyTree) -> Sums:
         examples, shared = split(data)

@@ -90,7 +90,7 @@ def _sharded_jit(
         name="jit",
         init=init,
         advance=advance,
-        first=functools.partial(first_part, no_sums_over(over, program), by_lane),
+        first=functools.partial(first_part, no_sums_over(over, program, replica), by_lane),
         over=over,
         of_lanes=of_lanes,
         of_results=by_lane,

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core import Lane, Metrics, PyTree, Sums, checks
@@ -32,7 +31,8 @@ def first_part(
         Lanes, sums (zeros), data, number of steps (1) and whether they are the last (true).
     """
     shapes = jax.eval_shape(no_sums, lanes, data)
-    sums = place(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), sharding)
+    # Zeros of the host: those of JAX would be a program for each shape.
+    sums = place(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes), sharding)
     return lanes, sums, data, np.int32(1), np.bool_(True)
 
 
@@ -74,17 +74,62 @@ class Advance(NamedTuple):
         return self.call(lanes, sums, data, np.int32(num_steps), np.bool_(last))
 
 
-def compiling(
+class LoweredAdvance(NamedTuple):
+    """The program of a part of a chunk, lowered.
+
+    Attributes:
+        lowered: the program.
+        before: its arguments that come before those of a part.
+        no_sums: the sums at the beginning of a chunk.
+    """
+
+    lowered: jax.stages.Lowered
+    before: tuple[Any, ...]
+    no_sums: Sums
+
+    def advance(self, compiled: Any) -> Advance:
+        """Return the compiled program as it is called.
+
+        Args:
+            compiled: what `lowered` was compiled to.
+
+        Returns:
+            The program.
+        """
+        call = functools.partial(compiled, *self.before) if self.before else compiled
+        return Advance(call, self.no_sums, compiled)
+
+
+def lowering(
     first: Callable[[Lane, PyTree], PartArguments],
-    compiled: Callable[..., Callable[..., Any]],
+    lower: Callable[..., jax.stages.Lowered],
     *before: Any,
+) -> Callable[[Lane, PyTree], LoweredAdvance]:
+    """Make `Distributed.lower_parts`.
+
+    Args:
+        first: maps `(lanes, data)` to the arguments of a part, see `first_part`.
+        lower: maps arguments to a program that is lowered for them.
+        *before: arguments of the program that come before those of a part.
+
+    Returns:
+        The function, described in `Distributed`.
+    """
+
+    def lower_parts(lanes: Lane, data: PyTree) -> LoweredAdvance:
+        arguments = first(lanes, data)
+        return LoweredAdvance(lower(*before, *arguments), before, arguments[1])
+
+    return lower_parts
+
+
+def compiling(
+    lower_parts: Callable[[Lane, PyTree], LoweredAdvance],
 ) -> Callable[..., Callable[..., Any]]:
     """Make `Distributed.compile_advance`.
 
     Args:
-        first: maps `(lanes, data)` to the arguments of a part, see `first_part`.
-        compiled: maps arguments to a program that is compiled for them.
-        *before: arguments of the program that come before those of a part.
+        lower_parts: from `lowering`.
 
     Returns:
         The function, described in `Distributed`.
@@ -95,10 +140,8 @@ def compiling(
     ) -> Callable[..., Any]:
         if num_steps is not None:
             checks.whole(num_steps, "num_steps")
-        arguments = first(lanes, data)
-        program = compiled(*before, *arguments)
-        call = functools.partial(program, *before) if before else program
-        advance = Advance(call, arguments[1], program)
+        part = lower_parts(lanes, data)
+        advance = part.advance(part.lowered.compile())
         if num_steps is None:
             return advance
 

@@ -112,8 +112,8 @@ def shapes(functions: Sequence[Any], *arguments: Any) -> list[Any]:
     return [jax.eval_shape(function, *arguments) for function in functions]
 
 
-def compiled(to: Target, function: Any, *arguments: Any) -> jax.stages.Compiled:
-    """Compile a jitted function for a target.
+def lower_to_compile(to: Target, function: Any, *arguments: Any) -> jax.stages.Lowered:
+    """Lower a jitted function that is to be compiled.
 
     Args:
         to: what the program is for.
@@ -121,7 +121,7 @@ def compiled(to: Target, function: Any, *arguments: Any) -> jax.stages.Compiled:
         *arguments: its arguments, or their shapes.
 
     Returns:
-        The compiled program.
+        The lowered program.
 
     Raises:
         ConfigError: there are no devices of the target's platform.
@@ -131,4 +131,4 @@ def compiled(to: Target, function: Any, *arguments: Any) -> jax.stages.Compiled:
         f"no {to.elsewhere} is at hand to compile for: `lower_advance` gives the lowered program,"
         " and without `platform` programs are for the devices",
     )
-    return function.lower(*arguments).compile()
+    return lower(to, function, *arguments)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
-import scipy.stats
+import scipy  # which imports its slow part `stats` when that is first used
 
 from dgm_jax.core import require
 from dgm_jax.report.summaries import Nested

@@ -15,6 +15,7 @@ from dgm_jax.core import Lane
 from dgm_jax.parallel import fetched
 from dgm_jax.run import estimate, logged, memory, models, outcomes
 from dgm_jax.run.cells import Group
+from dgm_jax.run.checkpoints import GroupCheckpoints
 from dgm_jax.run.context import Run
 from dgm_jax.run.feeding import feed_of
 from dgm_jax.run.identity import convolutions_of
@@ -24,9 +25,7 @@ from dgm_jax.run.outcomes import ArmOutcome
 from dgm_jax.run.programs import Programs
 from dgm_jax.store import records
 from dgm_jax.terminal import signals
-from dgm_jax.training.checkpoint import Checkpoints
 from dgm_jax.training.feeding import Feed
-from dgm_jax.training.shared_checkpoints import SharedCheckpoints, checkpoints_of
 
 
 def train_all(run: Run, found: list[Group], stop: signals.Stop) -> list[ArmOutcome]:
@@ -96,7 +95,7 @@ def _train(
     if convolutions is None and run.launch.convolutions != "auto":
         asked = f"convolutions={run.launch.convolutions}"
         run.progress.notice(f"{asked} has no effect: {group.name} has no convolutions")
-    checkpoints = checkpoints_of(folder, run.identity.of_group(group, compiled, shapes))
+    checkpoints = GroupCheckpoints(folder, run.identity.of_group(group, compiled, shapes))
     try:
         start, lanes, rows = _start(run, programs, checkpoints)
         run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)
@@ -122,7 +121,7 @@ def _train(
                 rows = outcomes.log(run, group, chunk, evaluated, best)
                 at = chunk.step
                 best.save(chunk.step, lanes)
-                checkpoints.save(chunk.step, programs.turns.whole(lanes), rows)
+                checkpoints.opened.save(chunk.step, programs.turns.whole(lanes), rows)
                 run.tracking.log(rows)
                 failed_at = _failed_at(programs, lanes)
                 failed = {i: int(at) for i, at in enumerate(failed_at) if at >= 0}
@@ -205,7 +204,7 @@ def _timed_advance(run: Run, programs: Programs, stop: signals.Stop, feed: Feed 
 
 
 def _start(
-    run: Run, programs: Programs, checkpoints: Checkpoints | SharedCheckpoints
+    run: Run, programs: Programs, checkpoints: GroupCheckpoints
 ) -> tuple[int, Lane, list[dict]]:
     """The newest checkpoint with its rows, or fresh lanes; drops later rows of metrics.jsonl."""
     group = programs.group
@@ -213,13 +212,13 @@ def _start(
     lanes = None
     rows = []
     if run.directory.resumed:
-        step, lanes, notices = checkpoints.restore_newest(programs.saved_shapes)
+        step, lanes, notices = checkpoints.opened.restore_newest(programs.saved_shapes)
         if lanes is None:
             logged.require_hardly_begun(run.directory, run.config, group)
             notices = [f"{group.name}: no checkpoint yet"]
         else:
             lanes = programs.turns.placed(lanes)
-            rows = checkpoints.rows_at(step)
+            rows = checkpoints.opened.rows_at(step)
             notices.append(f"{group.name}: continuing at step {step}")
         for notice in notices:
             run.progress.notice(notice)

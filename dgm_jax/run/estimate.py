@@ -17,7 +17,7 @@ from dgm_jax.core import require
 from dgm_jax.parallel import processes
 from dgm_jax.run.lanes import devices_of
 from dgm_jax.run.memory import Memory, advice, in_units, memory_of, taken_of, tree_bytes
-from dgm_jax.run.programs import Programs
+from dgm_jax.run.programs import Programs, compiled_ahead
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
 
 
@@ -252,8 +252,9 @@ def require_all_fit(
         ConfigError: there is not enough memory; the message has the largest parts, and what would
             fit.
     """
-    for programs in found:  # where one does not fit, the next ones need not be compiled
-        require_fits(programs, config, launch, fresh=True)
+    with compiled_ahead(found):
+        for programs in found:  # where one does not fit, the next ones need not be compiled
+            require_fits(programs, config, launch, fresh=True)
     compiled = [require_fits(programs, config, launch, fresh=True) for programs in found]
     return max(compiled, key=lambda estimated: estimated.num_bytes)
 

@@ -1,10 +1,13 @@
 """The lanes of a group of arms, and its program compiled for them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dgm_jax import parallel, training
-from dgm_jax.core import Array, Key, LaneProgram, require
+from dgm_jax.core import Array, Key, LaneProgram, PyTree, require
 from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run import memory
 from dgm_jax.run.cells import Group
@@ -40,8 +43,7 @@ def distribute_group(
     """
     program = program_of(experiment, group.arms[0].config, inputs)
     devices = devices_of(launch)
-    at_once = launch.lanes_at_once or len(keys)
-    first = jax.tree.map(lambda x: x[:at_once], (keys, hyper))
+    first = first_of((keys, hyper), launch.lanes_at_once or len(keys))
     compiled = parallel.distribute(
         program,
         *first,
@@ -163,10 +165,28 @@ def lanes_of(group: Group, config: StudyConfig) -> tuple[Key, dict[str, Array]]:
         ConfigError: there are so many lanes that their keys alone do not fit into memory.
     """
     memory.require_keys_fit(len(group.arms) * config.num_seeds, jax.local_devices()[0])
-    root = jax.random.key(config.seed)
-    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(config.num_seeds))
-    keys = jnp.tile(keys, len(group.arms))
+    keys = _keys(jax.random.key(config.seed), config.num_seeds, len(group.arms))
     values = {name: [getattr(arm.config, name) for arm in group.arms] for name in group.swept}
     return keys, {
-        name: jnp.repeat(jnp.float32(jnp.array(v)), config.num_seeds) for name, v in values.items()
+        name: jnp.asarray(np.repeat(np.asarray(v, np.float32), config.num_seeds))
+        for name, v in values.items()
     }
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))  # one program instead of one an operation
+def _keys(root: Key, num_seeds: int, num_arms: int) -> Key:
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(num_seeds))
+    return jnp.tile(keys, num_arms)
+
+
+def first_of(lanes: PyTree, at_once: int) -> PyTree:
+    """The lanes that are on the devices first.
+
+    Args:
+        lanes: tree of arrays [L, ...].
+        at_once: how many.
+
+    Returns:
+        Tree of arrays [at_once, ...]; the arrays themselves where these are all.
+    """
+    return jax.tree.map(lambda x: x if len(x) <= at_once else x[:at_once], lanes)

@@ -30,7 +30,7 @@ from dgm_jax.run.recorded import Recorded, recorded
 from dgm_jax.run.settings import StudyConfig
 from dgm_jax.store import records, weights
 from dgm_jax.store.reading import CHECKPOINTS, MODELS, PathLike, read_config
-from dgm_jax.training.stored import read_newest
+from dgm_jax.terminal import signals
 
 
 class Trained(NamedTuple):
@@ -117,7 +117,7 @@ def load(
     tree = record.read(like)
     step = record.step
     if seed is not None:
-        tree = jax.tree.map(lambda x: x[seed], tree)
+        tree = _of_seed(tree, seed)
         step = step[seed]
     return Trained(
         model=model,
@@ -129,6 +129,11 @@ def load(
         dataset=record.dataset,
         experiment=run.experiment,
     )
+
+
+@jax.jit
+def _of_seed(tree: PyTree, seed: int) -> PyTree:
+    return jax.tree.map(lambda x: x[seed], tree)
 
 
 def _cells(folder, run: Recorded) -> list[Arm]:
@@ -205,6 +210,9 @@ def _checkpointed(
     )
     group = next(g for g in groups(run.experiment, cells) if cell in g.arms)
     place = records.contained(folder, folder / CHECKPOINTS / records.safe_name(group.name))
+    with signals.importing():  # of orbax, which a finished run's model does without
+        from dgm_jax.training.stored import read_newest
+
     newest, notices = read_newest(place)
     if newest is None:
         why = "; ".join(notices) or f"neither in {MODELS}/ nor a checkpoint in {place}"

@@ -4,17 +4,20 @@ Each is compiled once, from shapes, so that their sizes are known before anythin
 """
 
 import functools
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import jax
-
 from dgm_jax.core import Lane, PyTree
+from dgm_jax.parallel import processes
 from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run.cells import Group
+from dgm_jax.run.lanes import first_of
 from dgm_jax.run.placement import Placement
 from dgm_jax.run.turns import Turns
+from dgm_jax.terminal import console
 
 
 class Programs:
@@ -53,8 +56,9 @@ class Programs:
         self.distributed = distributed
         self._start_from = start_from
         self._compiling = compiling
+        self._begun: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
         self.turns = Turns(distributed, len(start_from[0]))
-        of_one_turn = jax.tree.map(lambda x: x[: distributed.num_lanes], start_from)
+        of_one_turn = first_of(start_from, distributed.num_lanes)
         self._of_one_turn = distributed.place_data(of_one_turn)
         self.shapes = distributed.abstract(*of_one_turn)
         self.placement = Placement("device", data, data) if placement is None else placement
@@ -72,35 +76,92 @@ class Programs:
         """Shapes of all lanes as checkpoints have them, with shardings."""
         return self.turns.saved_shapes(self.shapes)
 
+    def begin(self, compilers: Executor) -> None:
+        """Lowers all programs, and lets other threads compile them meanwhile.
+
+        Args:
+            compilers: the threads.
+        """
+        with self._compiling(f"programs of {self.group.name}"):
+            for name in ("advance", "evaluate", "evaluate_final", "init"):
+                lowered, finish = self._lowered(name)
+                compiled = None if lowered is None else compilers.submit(lowered.compile).result
+                self._begun[name] = compiled, finish
+
+    def _lowered(self, name: str) -> tuple[Any, Callable[[Any], Any]]:
+        """The lowered program behind a property, or None, and what makes the property of it."""
+        made = self.distributed
+        if name == "advance":
+            part = made.lower_parts(self.shapes, self.steps_read)
+            return part.lowered, part.advance
+        if name == "init":
+            return made.init.lower(*self._of_one_turn), _same
+        lower = made.lower_evaluate if name == "evaluate" else made.lower_evaluate_final
+        return lower(self.shapes, self.data_shapes), _same
+
+    def _compiled(self, name: str, what: str) -> Any:
+        with self._compiling(f"{what} of {self.group.name}"):
+            if name in self._begun:
+                compiled, finish = self._begun.pop(name)
+            else:
+                lowered, finish = self._lowered(name)
+                compiled = None if lowered is None else lowered.compile
+            return None if compiled is None else finish(compiled())
+
     @functools.cached_property
     def init(self) -> Any:
         """`(keys, hyper) -> lanes`."""
-        with self._compiling(f"initialisation of {self.group.name}"):
-            return self.distributed.init.lower(*self._of_one_turn).compile()
+        return self._compiled("init", "initialisation")
 
     @functools.cached_property
     def evaluate(self) -> Any:
         """`(lanes, data) -> {name: [L, ...]}`."""
-        with self._compiling(f"evaluation of {self.group.name}"):
-            return self.distributed.compile_evaluate(self.shapes, self.data_shapes)
+        return self._compiled("evaluate", "evaluation")
 
     @functools.cached_property
     def evaluate_final(self) -> Any:
         """The same for what is evaluated only after the last step; None if there is nothing."""
-        lowered = self.distributed.lower_evaluate_final(self.shapes, self.data_shapes)
-        if lowered is None:
-            return None
-        with self._compiling(f"final evaluation of {self.group.name}"):
-            return lowered.compile()
+        return self._compiled("evaluate_final", "final evaluation")
 
     @functools.cached_property
     def advance(self) -> Any:
         """Any number of steps, as `parallel.Distributed.compile_advance` makes it."""
-        by = self.distributed.strategy
-        lanes = self.turns.at_once
-        with self._compiling(f"steps of {self.group.name} ({lanes} lanes by {by})"):
-            return self.distributed.compile_advance(self.shapes, self.steps_read)
+        how = f"{self.turns.at_once} lanes by {self.distributed.strategy}"
+        return self._compiled("advance", f"steps ({how})")
 
     def first_lanes(self) -> Lane:
         """Returns the lanes before the first step."""
         return self.turns.first(self.init, *self._start_from)
+
+
+def _same(compiled: Any) -> Any:
+    return compiled
+
+
+@contextmanager
+def compiled_ahead(found: Sequence[Programs]) -> Iterator[None]:
+    """Lets threads compile the programs of all groups while this one lowers them.
+
+    XLA compiles without Python, and one program alone does not keep all cores busy. Tracing and
+    lowering stay in the caller's thread, whose settings of JAX they depend on. Of several processes
+    each compiles one program after the other, all in the same order.
+
+    Args:
+        found: the programs of all groups.
+
+    Yields:
+        Nothing; inside of the context a program is ready when its property returns.
+    """
+    if processes.several():
+        yield
+        return
+    compilers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="compile")
+    try:
+        for programs in found:
+            programs.begin(compilers)
+        yield
+    except BaseException:  # a signal, or a run that cannot fit: what is left need not be compiled
+        console.leave_threads_behind()
+        compilers.shutdown(wait=False, cancel_futures=True)
+        raise
+    compilers.shutdown()

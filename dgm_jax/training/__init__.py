@@ -4,7 +4,7 @@ from dgm_jax.training._train import TrainResult, train
 from dgm_jax.training.averaging import average_of, averaged, with_average
 from dgm_jax.training.game import look_ahead, move
 from dgm_jax.training.gathering import gathering_moments
-from dgm_jax.training.loop import Chunk, advance_lane, lane_program, run
+from dgm_jax.training.loop import Chunk, lane_program, run
 from dgm_jax.training.optimizers import OPTIMIZERS, Optimizer, optimizer
 from dgm_jax.training.parts import in_parts
 from dgm_jax.training.players import (
@@ -17,6 +17,7 @@ from dgm_jax.training.players import (
 )
 from dgm_jax.training.schedules import SCHEDULES, learning_rate
 from dgm_jax.training.setup import Game, make_game
+from dgm_jax.training.steps import advance_lane
 
 __all__ = [
     "DYNAMICS",

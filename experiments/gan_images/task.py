@@ -108,7 +108,7 @@ def needs(settings: SettingsView) -> tuple[Need, ...]:
 
 
 def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
-    """Load real images, the feature extractor, and the features that samples are compared with.
+    """Load real images and the feature extractor.
 
     Args:
         settings: the settings that concern the data.
@@ -119,13 +119,36 @@ def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inp
     """
     dataset, count = _dataset(settings)
     extractor = _extractor(settings, dataset, needed)
-    real = real_features(extractor, dataset, "test", count)
-    floor = _distances(real, real_features(extractor, dataset, "train", count))
     identity = dataset.info.record()
     identity["feature_extractor"] = extractor.identity
     arrays = {"train": data.arrays(dataset), "extractor": extractor.weights}
-    context = {"dataset": dataset, "extract": extractor.apply, "real": real, "floor": floor}
+    real = Compared(extractor, dataset, count)
+    context = {"dataset": dataset, "extract": extractor.apply, "real": real}
     return Inputs(arrays, identity, context)
+
+
+class Compared:
+    """The real images that samples are compared with; computed at the first evaluation.
+
+    Args:
+        extractor: of the features.
+        dataset: the images.
+        count: number of test images, and of training images for the floor.
+    """
+
+    def __init__(self, extractor: Extractor, dataset: data.Dataset, count: int) -> None:
+        self.count = count
+        self._features_of = functools.partial(real_features, extractor, dataset, count=count)
+
+    @functools.cached_property
+    def features(self) -> np.ndarray:
+        """Features of test images [count, F]."""
+        return self._features_of("test")
+
+    @functools.cached_property
+    def floor(self) -> dict[str, float]:
+        """Distances of training images from them."""
+        return _distances(self.features, self._features_of("train"))
 
 
 def _extractor(
@@ -204,7 +227,7 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     )
 
     def evaluate(train_state, arrays, key):
-        z = core.normal(key, (len(inputs.context["real"]), config.latent_size))
+        z = core.normal(key, (inputs.context["real"].count, config.latent_size))
         generate = functools.partial(game.decode, train_state.params, train_state.state)
         return {
             "features": core.chunked(lambda z: extract(arrays["extractor"], generate(z)), z, 500),
@@ -251,11 +274,12 @@ def summarize(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[st
         {metric: [num_seeds]}.
     """
     del config
-    real = inputs.context["real"]
-    floor = {f"floor_{name}": value for name, value in inputs.context["floor"].items()}
+    real = inputs.context["real"].features
+    distances = inputs.context["real"].floor
+    floor = {f"floor_{name}": value for name, value in distances.items()}
     rows = [
         _distances(real, fake) | floor if np.isfinite(fake).all() else {}
         for fake in arrays["features"]
     ]
-    names = [*inputs.context["floor"], *floor]
+    names = [*distances, *floor]
     return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 
 from dgm_jax import evaluation
 from dgm_jax.core import Array, Key, require
@@ -89,7 +89,7 @@ def truth(dim: int) -> RingData:
     angles = 2 * np.pi * np.arange(NUM_MODES) / NUM_MODES
     means = np.zeros((NUM_MODES, dim), np.float32)
     means[:, :2] = RADIUS * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    threshold = math.sqrt(scipy.stats.chi2.ppf(evaluation.expected_valid(3.0, 2), dim))
+    threshold = math.sqrt(2 * scipy.special.gammaincinv(dim / 2, evaluation.expected_valid(3.0, 2)))
     return RingData(dim, jnp.asarray(means), threshold)
 
 

@@ -1,6 +1,7 @@
 """The DCGAN on folders without classes, on every kind of features, under every normalisation."""
 
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def test_a_folder_without_classes_is_measured_by_a_classifier_of_other_images(
     inputs = load(settings, (labelled_run,))
     record = inputs.identity["feature_extractor"]
     assert record["trained_on"].startswith("folder:") and record["sha256"]
-    assert inputs.context["real"].shape == (12, 128)
+    assert inputs.context["real"].features.shape == (12, 128)
 
 
 def test_a_classifier_of_images_of_another_shape_is_refused(labelled_run):
@@ -161,7 +162,8 @@ def test_the_sliced_wasserstein_distance_of_one_feature_is_the_mean_gap_of_quant
     fake = np.random.default_rng(1).normal(2.0, 3.0, size=(30, 1)).astype(np.float32)
     gaps = np.sort(real[:, 0]).astype(np.float64) - np.sort(fake[:, 0])
     diverged = np.full_like(fake, np.nan)
-    inputs = Inputs({}, {}, {"real": real, "floor": {"sliced_wasserstein": 0.5}})
+    compared = types.SimpleNamespace(features=real, floor={"sliced_wasserstein": 0.5})
+    inputs = Inputs({}, {}, {"real": compared})
     found = summarize({"features": np.stack([fake, diverged])}, Config(), inputs)
     expected = [np.sqrt(np.mean(np.square(gaps))), np.nan]
     np.testing.assert_allclose(found["sliced_wasserstein"], expected, rtol=1e-5)

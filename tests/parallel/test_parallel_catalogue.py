@@ -75,7 +75,7 @@ def counting_program(speaks):
         new = lane._replace(train_state=state._replace(step=state.step + num_steps))
         return new, Sums(sums.totals, sums.count + num_steps), {"loss": data * last}
 
-    no_sums = lambda lane, data: Sums({"loss": jnp.float32(0)}, jnp.int32(0))
+    no_sums = lambda lane, data, replica: Sums({"loss": jnp.float32(0)}, jnp.int32(0))
     nothing = lambda *_: {}
     return LaneProgram(init, nothing, part, no_sums, nothing)
 

@@ -214,7 +214,7 @@ def test_a_run_killed_between_its_first_row_and_checkpoint_goes_on(tmp_path, mon
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("dgm_jax.run.arms.Checkpoints.save", killed)
+        patch.setattr("dgm_jax.training.checkpoint.Checkpoints.save", killed)
         with pytest.raises(Killed):
             run(tmp_path / "a", *flags)
     first = 30 if "50" in flags else 10
