@@ -18,7 +18,7 @@ def kernel(params) -> HMC:
     network = annealed.network()
 
     def model(x):
-        prior = distributions.Normal(0.0, 1.0).expand((WIDTHS[0],)).to_event(1)
+        prior = distributions.Normal(jnp.zeros(WIDTHS[0]), 1.0).to_event(1)
         logits = network.apply(params, {}, numpyro.sample("z", prior)[None], train=False)[0][0]
         numpyro.sample("x", distributions.Bernoulli(logits=logits).to_event(1), obs=x)
 

@@ -24,7 +24,7 @@ def inference(width: int, latent: int, batch: int) -> SVI:
     def model(x):
         decode = flax_module(DECODER, decoder, input_shape=(1, latent))
         with numpyro.handlers.scale(scale=1 / batch), numpyro.plate("examples", batch):
-            prior = distributions.Normal(0.0, 1.0).expand((latent,)).to_event(1)
+            prior = distributions.Normal(jnp.zeros(latent), 1.0).to_event(1)
             logits = decode(numpyro.sample("z", prior))
             numpyro.sample("x", distributions.Bernoulli(logits=logits).to_event(1), obs=x)
 
