@@ -23,7 +23,6 @@ _TIMED = {  # by the names of their modules
     "numpyro": "numpyro",
     "flowjax": "flowjax",
     "prdc": "prdc",
-    "torch_fidelity": "torch-fidelity",
 }
 
 

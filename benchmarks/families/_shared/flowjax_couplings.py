@@ -103,11 +103,11 @@ def _coupling(params: tuple, dim: int, hidden: tuple[int, ...], bins: int) -> An
         nn_depth=len(hidden),
         nn_activation=jnp.tanh,
     )
-    layers = [(layer["kernel"].T, layer["bias"]) for layer in params]
+    weights = [array for layer in params for array in (layer["kernel"].T, layer["bias"])]
     if not bins:  # flowjax has the shift first
-        layers[-1] = tuple(_swapped(array) for array in layers[-1])
-    where = lambda made: [(layer.weight, layer.bias) for layer in made.conditioner.layers]
-    return eqx.tree_at(where, made, layers)
+        weights[-2:] = map(_swapped, weights[-2:])
+    layers = lambda made: [w for own in made.conditioner.layers for w in (own.weight, own.bias)]
+    return eqx.tree_at(layers, made, weights)
 
 
 def _swapped(array: jax.Array) -> jax.Array:

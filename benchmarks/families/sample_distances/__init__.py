@@ -1,7 +1,5 @@
 """Distances of two sets of features: the kernel distance beside the definition by scikit-learn's
-polynomial kernel, and the Frechet distance beside scipy's square root of a matrix; both beside the
-functions of torch-fidelity that take features, so that no network is read. Its kernel distance is a
-mean over random subsets; here it has one subset of all rows."""
+polynomial kernel, and the Frechet distance beside scipy's square root of a matrix."""
 
 from benchmarks import arithmetic
 from benchmarks.contract import PEER, Benchmark, Side
@@ -21,7 +19,6 @@ def _benchmark(size: str, kind: str) -> Benchmark:
         sides={
             "ours": Side(f"sample_distances.ours:{kind}", options),
             "scikit-learn and scipy": Side(f"sample_distances.peer:{kind}", options, PEER),
-            "torch-fidelity": Side(f"sample_distances.fidelity:{kind}", options, PEER),
         },
         flops=pairs if kind == "kernel" else None,
         check=Side("sample_distances.check:check", {"kind": kind, **options}),
