@@ -1,5 +1,6 @@
-"""All sides have the same density and gradient; from the same momentum ours and numpyro's accept with
-the same probability and end at the same place. PyTorch's transitions are checked in `annealing`."""
+"""All sides have the same density and gradient; from the same momentum ours and numpyro's accept
+with the same probability and end at the same place. PyTorch's transitions are checked in
+`annealing`."""
 
 import importlib.util
 
