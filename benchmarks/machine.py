@@ -3,6 +3,7 @@
 JAX is imported only by what needs it: the command that starts the processes does without.
 """
 
+import importlib.metadata
 import os
 import pathlib
 import platform
@@ -11,6 +12,18 @@ import sys
 
 _CPUINFO = pathlib.Path("/proc/cpuinfo")
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS", "NPROC", "DGM_JAX_CONVOLUTIONS")
+_TIMED = {  # by the names of their modules
+    "jax": "jax",
+    "torch": "torch",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "pythae": "pythae",
+    "vector_quantize_pytorch": "vector-quantize-pytorch",
+    "numpyro": "numpyro",
+    "flowjax": "flowjax",
+    "prdc": "prdc",
+}
 
 
 def status_bytes(name: str) -> int | None:
@@ -72,6 +85,8 @@ def surroundings() -> dict:
 
 def loaded_versions() -> dict[str, str]:
     """Versions of the packages that this process has imported, of those that a side may time."""
-    names = ("jax", "torch", "numpy", "scipy", "sklearn", "pythae", "vector_quantize_pytorch")
-    modules = {name: sys.modules[name] for name in names if name in sys.modules}
-    return {name: str(getattr(module, "__version__", "")) for name, module in modules.items()}
+    return {
+        module: importlib.metadata.version(package)
+        for module, package in _TIMED.items()
+        if module in sys.modules
+    }

@@ -16,7 +16,7 @@ def all_benchmarks() -> dict[str, Benchmark]:
         if not name.startswith("_")
         for benchmark in importlib.import_module(f"{FAMILIES}.{name}").BENCHMARKS
     ]
-    found.sort(key=lambda benchmark: (benchmark.seeds, benchmark.size == "large"))
+    found.sort(key=lambda benchmark: (benchmark.seeds, benchmark.size.endswith("large")))
     by_name = {benchmark.name: benchmark for benchmark in found}
     if len(by_name) < len(found):
         raise ValueError("two benchmarks have the same name")

@@ -12,6 +12,7 @@ from jax.extend.core import jaxprs_in_params
 
 import dgm_jax  # noqa: F401 - before the first computation
 from benchmarks import arithmetic, contract, registry
+from benchmarks.families import flows, hmc
 
 ROOT = pathlib.Path(__file__).parents[2]
 EVERYTHING = registry.all_benchmarks()
@@ -59,7 +60,7 @@ def test_the_step_of_every_family_is_measured_at_two_sizes_and_several_seeds():
     for family in TRAINED:
         own = [b for b in EVERYTHING.values() if b.family == family]
         assert sorted({b.seeds for b in own}) == [1, 8, 32]
-        assert len({b.size for b in own}) == 2
+        assert len({b.size for b in own}) >= 2
 
 
 def test_a_peer_is_checked_or_it_is_said_why_not():
@@ -109,14 +110,15 @@ def count(jaxpr):
     return total
 
 
-SHAPES = {
-    "gan_ring": {"width": 24, "batch": 6},
-    "vae": {"width": 20, "latent": 6, "batch": 4},
-    "adversarial_variational_bayes": {"hidden": 20, "critic": 12, "batch": 4},
-    "gumbel_vae": {"width": 20, "batch": 4},
-    "transformer": {"width": 16, "layers": 2, "length": 9, "batch": 3},
-    "flow_density": {"dim": 6, "hidden": 20, "batch": 4},
-}
+SHAPES = [
+    ("gan_ring", {"width": 24, "batch": 6}),
+    ("vae", {"width": 20, "latent": 6, "batch": 4}),
+    ("adversarial_variational_bayes", {"hidden": 20, "critic": 12, "batch": 4}),
+    ("gumbel_vae", {"width": 20, "batch": 4}),
+    ("transformer", {"width": 16, "layers": 2, "length": 9, "batch": 3}),
+    ("flow_density", {"dim": 6, "hidden": 20, "batch": 4}),
+    ("flow_density", {"dim": 6, "hidden": 20, "batch": 4, "bins": 5}),
+]
 # What a program has besides the work that its formula counts, for each example.
 EXTRA = {
     # a pass over real examples that only some losses read; the compiler removes it
@@ -126,9 +128,8 @@ EXTRA = {
 }
 
 
-@pytest.mark.parametrize("family", SHAPES)
-def test_the_step_of_a_family_has_the_operations_of_its_formula(family):
-    shape = SHAPES[family]
+@pytest.mark.parametrize("family, shape", SHAPES)
+def test_the_step_of_a_family_has_the_operations_of_its_formula(family, shape):
     ours = importlib.import_module(f"{contract.FAMILIES}.{family}.ours")
     formula = importlib.import_module(f"{contract.FAMILIES}.{family}").flops
     task = ours.task(shape) if family == "gan_ring" else ours.task(**shape)
@@ -147,3 +148,46 @@ def event(family, shape):
     return {"transformer": (shape.get("length"),), "flow_density": (shape.get("dim"),)}.get(
         family, (28, 28, 1)
     )
+
+
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+@pytest.mark.parametrize("kind", flows.KINDS)
+def test_a_flow_has_the_operations_of_its_formula(kind, direction):
+    ours = importlib.import_module(f"{contract.FAMILIES}.flows.ours")
+    run, params = ours.run(kind, direction, 6), ours.moved_params(kind, 6)
+    traced = count(jax.make_jaxpr(run)(params, jnp.ones((3, 6))).jaxpr)
+    assert traced == 3 * flows.flops(kind, direction, 6)
+
+
+def test_a_transition_of_a_chain_has_the_operations_of_its_formula():
+    from benchmarks.families.annealing import ours as annealed
+    from benchmarks.families.hmc import ours
+
+    params, (x, z) = annealed.decoder_params(), ours.start(images=2, chains=3)
+
+    def operations(steps):
+        run = lambda key: ours.moved(params, key, x, z, steps)
+        return count(jax.make_jaxpr(run)(jax.random.key(0)).jaxpr)
+
+    assert operations(2) - operations(1) == 2 * 3 * hmc.flops()
+
+
+def test_a_peer_in_jax_makes_the_steps_of_all_seeds():
+    from benchmarks.families._shared import engine
+
+    step = lambda data, state: (state + data, 10 * state)  # counts by the datum
+    start = jnp.array([0.0, 100.0])
+    case = engine.repeated(step, start, jnp.array(2.0), seeds=2, steps=3)
+    assert case.count == 6
+    case.call()
+    states, losses = case.call()  # goes on where the first call ended
+    assert states.tolist() == [12.0, 112.0]
+    assert losses.tolist() == [[60.0, 80.0, 100.0], [1060.0, 1080.0, 1100.0]]
+
+
+def test_peers_are_declared_with_what_their_options_mark():
+    of = lambda seeds: EVERYTHING[f"vae_small_{seeds}_seeds"].sides
+    assert of(8)["torch eager"].options == of(1)["torch eager"].options  # one seed in any case
+    assert of(8)["numpyro"].options["seeds"] == 8
+    assert of(8)["numpyro"].target == "vae.numpyro_peer:train"
+    assert [name for name, side in of(1).items() if side.slow] == ["torch compile"]

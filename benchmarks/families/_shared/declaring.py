@@ -21,16 +21,17 @@ def training(
     unchecked: str = "",
     seeds: Sequence[int] = SEEDS,
 ) -> list[Benchmark]:
-    """Benchmarks of a family with `ours:engine`, `peer:eager` and `check:check` in its folder.
+    """Benchmarks of a family with `ours:engine`, `check:check` and its peers in its folder.
 
     Args:
         family: name of the folder.
-        shapes: by size, the keyword `shape` of all three functions.
+        shapes: by size, the keyword `shape` of all these functions.
         flops: of a seed's step, from a shape's entries.
         num_bytes: that a seed's step must move, from a shape's entries.
         steps: of one call, by size.
-        peers: options of `peer:eager` by name of the side; None without a peer. "slow" marks a side
-            that a quick run leaves out.
+        peers: options of the peers by name of the side; None without a peer. "target" is the
+            function, in place of `peer:eager`; "batched" marks one that trains all seeds at once,
+            whose keyword `seeds` is their number; "slow" one that a quick run leaves out.
         ours: further sides of ours for one seed, by name, with their options.
         unchecked: why there is no check.
         seeds: numbers of seeds.
@@ -48,7 +49,7 @@ def training(
             for name, more in (ours or {}).items() if number == 1 else ():
                 sides[name] = Side(f"{family}.ours:engine", {**options, **more})
             for name, more in (peers or {}).items():
-                sides[name] = _peer(family, {**common, **more})
+                sides[name] = _peer(family, {**common, **more}, number)
             found.append(
                 Benchmark(
                     name=f"{family}_{size}_{number}_seeds",
@@ -66,6 +67,8 @@ def training(
     return found
 
 
-def _peer(family: str, options: dict[str, Any]) -> Side:
-    slow = options.pop("slow", False)
-    return Side(f"{family}.peer:eager", options, PEER, slow=slow)
+def _peer(family: str, options: dict[str, Any], seeds: int) -> Side:
+    target, slow = options.pop("target", "peer:eager"), options.pop("slow", False)
+    if options.pop("batched", False):
+        options["seeds"] = seeds
+    return Side(f"{family}.{target}", options, PEER, slow=slow)

@@ -1,4 +1,4 @@
-"""Cases of the library: steps on its engine, and compiled functions."""
+"""Cases in JAX: steps on the library's engine, steps of a peer, and compiled functions."""
 
 import contextlib
 from collections.abc import Callable
@@ -46,6 +46,31 @@ def compiled(function: Callable[..., Any], *operands: Any, count: float = 1.0) -
     """A function of fixed operands, compiled ahead of time; a call does `count` units."""
     run = jax.jit(function).lower(*operands).compile()
     return Case(lambda: run(*operands), count)
+
+
+def repeated(
+    step: Callable[[Any, Any], tuple[Any, Any]], start: Any, data: Any, *, seeds: int, steps: int
+) -> Case:
+    """The steps of a peer that is in JAX, on the same terms as ours: `steps` steps of all seeds in
+    one compiled call, which takes over the memory of its state.
+
+    Args:
+        step: `(data, state) -> (state, loss)` of one seed.
+        start: the states of all seeds, stacked.
+        data: of all seeds.
+        seeds: their number.
+        steps: of one call.
+    """
+    moved = lambda data, state: jax.lax.scan(lambda now, _: step(data, now), state, length=steps)
+    advance = jax.jit(jax.vmap(moved, (None, 0)), donate_argnums=1).lower(data, start).compile()
+    holder = [start]
+
+    def call():
+        results = advance(data, holder[0])
+        holder[0] = results[0]
+        return results
+
+    return Case(call, seeds * steps)
 
 
 def random_batches(num: int, batch: int, convert: Callable[[Any], Any]) -> Callable[..., Any]:

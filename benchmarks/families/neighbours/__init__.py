@@ -1,5 +1,6 @@
 """Precision, recall, density and coverage of two sets of features, beside scikit-learn's exact
-neighbours by brute force in the definition of the paper."""
+neighbours by brute force in the definition of the paper, and beside the paper's own package, prdc.
+That one compares distances with `<` in place of `<=`, which are the same for features of noise."""
 
 from benchmarks import arithmetic
 from benchmarks.contract import PEER, Benchmark, Side
@@ -18,6 +19,7 @@ def _benchmark(size: str, rows: int, features: int) -> Benchmark:
         sides={
             "ours": Side("neighbours.ours:scores", options),
             "scikit-learn": Side("neighbours.peer:scores", options, PEER),
+            "prdc": Side("neighbours.peer:scores_by_prdc", options, PEER),
         },
         # the distances within both sets, and between them
         flops=3 * arithmetic.product(rows, features, rows) / rows,

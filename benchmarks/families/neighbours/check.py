@@ -1,4 +1,6 @@
-"""Both sides give the same scores."""
+"""All sides give the same scores."""
+
+import importlib.util
 
 from benchmarks.contract import require_close
 from benchmarks.families._shared.features import operands
@@ -10,6 +12,12 @@ TOLERANCE, MOST_ROWS = 2e-3, 1_000  # two rows of a thousand may lie on a border
 def check(rows: int, features: int) -> dict:
     """Differences, on the first rows."""
     real, fake = operands(min(rows, MOST_ROWS), features)
-    mine, theirs = ours.evaluate(real, fake), peer.evaluate(real, fake)
-    differences = {name: abs(float(getattr(mine, name)) - v) for name, v in theirs.items()}
+    mine, peers = ours.evaluate(real, fake), {"scikit-learn": peer.evaluate(real, fake)}
+    if importlib.util.find_spec("prdc") is not None:
+        peers["prdc"] = peer.evaluate_by_prdc(real, fake)
+    differences = {
+        f"{name}, {score}": abs(float(getattr(mine, score)) - value)
+        for name, theirs in peers.items()
+        for score, value in theirs.items()
+    }
     return {"difference_of_scores": require_close(differences, TOLERANCE)}

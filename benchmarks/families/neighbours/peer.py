@@ -1,4 +1,7 @@
-"""The scores by scikit-learn's neighbours."""
+"""The scores by scikit-learn's neighbours, and by prdc."""
+
+import contextlib
+import io
 
 import numpy as np
 from sklearn.metrics import pairwise_distances
@@ -32,3 +35,18 @@ def scores(rows: int, features: int) -> Case:
     """Of both sets."""
     real, fake = operands(rows, features)
     return Case(lambda: evaluate(real, fake), rows)
+
+
+def evaluate_by_prdc(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
+    """All four scores; that package prints the numbers of rows at every call."""
+    from prdc import compute_prdc
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = compute_prdc(real_features=real, fake_features=fake, nearest_k=NEAREST)
+    return {name: float(value) for name, value in found.items()}
+
+
+def scores_by_prdc(rows: int, features: int) -> Case:
+    """Of both sets."""
+    real, fake = operands(rows, features)
+    return Case(lambda: evaluate_by_prdc(real, fake), rows)

@@ -1,6 +1,8 @@
 """A dense VAE on binary 28x28 images under N(0, I): 784-w-w-z and back, ReLU, Bernoulli pixels,
 Adam 1e-3, batches drawn from uint8. "torch pythae" is that library's `VAE` with these networks
-inside, which takes the cross-entropy of probabilities and the KL in closed form."""
+inside, which takes the cross-entropy of probabilities and the KL in closed form. "numpyro" is an
+update of its SVI on a model and a guide with these networks, as many steps in one compiled program
+and as many seeds at once, by `jax.vmap`, as ours."""
 
 from benchmarks import arithmetic
 from benchmarks.families._shared import declaring
@@ -38,5 +40,6 @@ BENCHMARKS = declaring.training(
         "torch eager": {},
         "torch pythae": {"pythae": True},
         "torch compile": {"compiled": True, "slow": True},
+        "numpyro": {"target": "numpyro_peer:train", "batched": True},
     },
 )

@@ -20,7 +20,7 @@ TOLERANCE = 1e-5  # relative
 
 
 def check(shape: dict[str, int]) -> dict:
-    """Relative differences of the reconstruction and of the KL."""
+    """Relative differences of the reconstruction and of the KL; of numpyro, of their sum."""
     parts, batch = ours.recipe(shape["width"], shape["latent"]), shape["batch"]
     params, state = vae(parts, ours.IMAGE).init(jax.random.key(0))
     x = jnp.asarray(binary_images(batch), jnp.float32)
@@ -41,4 +41,9 @@ def check(shape: dict[str, int]) -> dict:
             theirs = peer.terms(tensor(x).reshape(batch, -1), tensor(noise))
         for name, a, b in zip(("reconstruction", "KL"), mine, theirs, strict=True):
             differences[f"{peer_class.__name__}, {name}"] = abs(a / float(b) - 1)
+    if importlib.util.find_spec("numpyro") is not None:
+        from benchmarks.families.vae import numpyro_peer
+
+        bound = numpyro_peer.loss(params, x.reshape(batch, -1), noise)
+        differences["numpyro, both"] = abs(sum(mine) / float(bound) - 1)
     return {"relative_difference_of_terms": require_close(differences, TOLERANCE)}

@@ -1,0 +1,30 @@
+"""Hamiltonian Monte Carlo on p(z | x) of binary 28x28 images under the decoder of `annealing`:
+transitions of ten leapfrog steps at a given step size, every chain of every image with its own
+acceptance. numpyro has its kernel `HMC` on a model of one image, mapped by `jax.vmap` over chains
+and images, as it maps chains itself. Annealing has no such peer: a kernel of numpyro keeps one
+density and its gradient, so a step of the schedule would cost it an eleventh gradient."""
+
+from benchmarks.contract import PEER, Benchmark, Side
+from benchmarks.families.annealing import flops
+
+SIZES = {
+    "small": {"images": 5, "chains": 4, "steps": 20},
+    "large": {"images": 20, "chains": 16, "steps": 20},
+}
+
+BENCHMARKS = [
+    Benchmark(
+        name=f"hmc_{size}",
+        family="hmc",
+        size="{images} images, {chains} chains, {steps} transitions".format(**options),
+        unit="chain-steps",
+        sides={
+            "ours": Side("hmc.ours:transitions", options),
+            "torch eager": Side("hmc.peer:transitions", options, PEER),
+            "numpyro": Side("hmc.numpyro_peer:transitions", options, PEER),
+        },
+        flops=flops(),
+        check=Side("hmc.check:check", {"images": options["images"]}),
+    )
+    for size, options in SIZES.items()
+]
