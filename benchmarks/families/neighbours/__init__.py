@@ -4,7 +4,8 @@ neighbours by brute force in the definition of the paper."""
 from benchmarks import arithmetic
 from benchmarks.contract import PEER, Benchmark, Side
 
-SIZES = {"small": (1_000, 64), "large": (10_000, 256)}
+# the last: features of the Inception network
+SIZES = {"small": (1_000, 64), "large": (10_000, 256), "inception": (5_000, 2_048)}
 NEAREST = 5
 
 
