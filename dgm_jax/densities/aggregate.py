@@ -1,6 +1,7 @@
 """The average of N diagonal Gaussians, such as the aggregated posterior of N data points.
 
-q(x) = 1/N sum_j N(x; m_j, diag(s_j)^2), in nats, summed over all N in tiles, without an N x N matrix.
+q(x) = 1/N sum_j N(x; m_j, diag(s_j)^2), in nats, summed over all N in tiles, so that memory is
+linear in N.
 
 With w = 1 / s^2, and x and m relative to the mean of all m, the log-densities of a tile are two
 matrix products,
