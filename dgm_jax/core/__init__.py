@@ -31,6 +31,7 @@ from dgm_jax.core.numerics import (
     float_type,
     named_key,
     normal,
+    product_parts,
     uniform,
     widened,
 )
@@ -156,6 +157,7 @@ __all__ = [
     "normal",
     "on_host",
     "platform_or_at_hand",
+    "product_parts",
     "reductions",
     "require",
     "require_at_least",

@@ -1,9 +1,10 @@
-"""Random draws that compile quickly, floating types and compensated sums.
+"""Random draws that compile quickly, floating types, and sums with little rounding.
 
 XLA's CPU compiler needs seconds for an N-dimensional threefry draw and milliseconds for a flat one;
 the values are the same bit for bit. So draws here are flat and then reshaped.
 """
 
+import itertools
 import math
 import zlib
 
@@ -13,6 +14,9 @@ from jax.typing import ArrayLike, DTypeLike
 
 from dgm_jax.core import checks
 from dgm_jax.core.types import Array, Key
+
+# Up to this many terms a product is one sum, beyond it a sum of several; see `product_parts`.
+_WHOLE_SUM = 64
 
 
 def named_key(key: Key, name: str) -> Key:
@@ -190,3 +194,28 @@ def compensated_add(
     term = term - lost
     new = total + term
     return new, jnp.where(jnp.isfinite(new), (new - total) - term, 0)
+
+
+def product_parts(num_terms: int) -> list[slice]:
+    """Cut a long inner product into sums whose rounding errors stay small.
+
+    A sequential sum of n terms of one sign is off by about sqrt(n) random roundings; m partial sums
+    of n / m terms each by about sqrt(n / m) / sqrt(m) of them, which is sqrt(64) for every n at
+    m = ceil(sqrt(n / 64)) (N. J. Higham and T. Mary 2019, "A new approach to probabilistic rounding
+    error analysis"). So eight times the machine epsilon of the sum of all sizes bounds the error in
+    whatever order a device sums a product, and the parts are few: 1 up to 64 terms, 4 at 784, 6 at
+    2,048.
+
+    Args:
+        num_terms: n, at least 1.
+
+    Returns:
+        The slices, of similar length, in order.
+
+    Example:
+        >>> core.product_parts(128)
+        [slice(0, 64, None), slice(64, 128, None)]
+    """
+    count = math.ceil(math.sqrt(num_terms / _WHOLE_SUM))
+    borders = [num_terms * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(borders)]

@@ -2,11 +2,12 @@
 
 One module for each family: `gaussian`, `bernoulli`, `discretized_logistic` and `logit_laplace` work
 elementwise; `categorical` and `concrete` over a last axis of categories; `mixture` holds mixtures
-of Gaussians over vectors, `kernel_density` kernel density estimates, `posteriors` densities known
-up to a constant.
+of Gaussians over vectors, `aggregate` the average of very many of them, `kernel_density` kernel
+density estimates, `posteriors` densities known up to a constant.
 """
 
 from dgm_jax.densities import (
+    aggregate,
     bernoulli,
     categorical,
     concrete,
@@ -19,6 +20,7 @@ from dgm_jax.densities import (
 )
 
 __all__ = [
+    "aggregate",
     "bernoulli",
     "categorical",
     "concrete",

@@ -9,15 +9,13 @@ coverage 1, where public code with `<` gives less, even 0 with duplicates.
 """
 
 import functools
-import itertools
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dgm_jax.core import Array, at_least_float32, require
+from dgm_jax.core import Array, at_least_float32, product_parts, require
 from dgm_jax.evaluation.features import require_pair, row_tiles
 
 # Up to this many features a squared distance is a sum of squared differences, which is exact for
@@ -33,9 +31,6 @@ _AT_ONCE = 1 << 21
 
 # Distances that differ by at most this many units of rounding count as equal.
 _TIE = 8
-
-# Up to this many features a product is one sum, beyond it a sum of several; see `_borders`.
-_WHOLE_SUM = 64
 
 
 class _Rows(NamedTuple):
@@ -250,24 +245,10 @@ def _squared_distances(x: Array, y: Array) -> tuple[Array, Array]:
         differences = x[:, None, :] - y
         squares = jnp.sum(jnp.square(differences), axis=-1)
         return squares, 4 * epsilon * squares
-    borders = _borders(x.shape[-1])
-    parts = [(x[:, a:b], y[:, a:b]) for a, b in itertools.pairwise(borders)]
+    parts = [(x[:, part], y[:, part]) for part in product_parts(x.shape[-1])]
     x_sizes = functools.reduce(jnp.add, [jnp.sum(a * a, axis=-1) for a, _ in parts])
     y_sizes = functools.reduce(jnp.add, [jnp.sum(b * b, axis=-1) for _, b in parts])
     products = sum(jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST) for a, b in parts)
     sizes = x_sizes[:, None] + y_sizes
     squares = jnp.maximum(sizes - 2 * products, 0.0)
     return squares, 8 * epsilon * sizes
-
-
-def _borders(num_features: int) -> list[int]:
-    """Where sums over features are cut: borders of ceil(sqrt(D / 64)) chunks of similar size.
-
-    A sequential sum of n terms of one sign is off by about sqrt(n) random roundings; m partial sums
-    of D / m terms each by about sqrt(D / m) / sqrt(m) of them, which is sqrt(64) for every D at
-    this m (N. J. Higham and T. Mary 2019, "A new approach to probabilistic rounding error
-    analysis"). So the bound holds in whatever order a device sums a product, and the chunks are
-    few: 4 at 784 features, 6 at 2,048.
-    """
-    count = math.ceil(math.sqrt(num_features / _WHOLE_SUM))
-    return [num_features * i // count for i in range(count + 1)]

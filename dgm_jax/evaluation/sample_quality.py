@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from dgm_jax.core import (
@@ -23,6 +24,9 @@ from dgm_jax.core import (
     require,
 )
 from dgm_jax.evaluation.features import require_pair, row_tiles
+
+Tile = tuple[Array, Array]  # rows [R, D], and their numbers int32[R]
+Total = tuple[Array, Array]  # a compensated sum
 
 
 class KernelDistance(NamedTuple):
@@ -163,50 +167,71 @@ def _squared_mmd(real: Array, fake: Array, tile_size: int) -> Array:
     # rounding error.
     product_of_means = jnp.mean(real, axis=0) * jnp.mean(fake, axis=0)
     typical = (jnp.mean(product_of_means) + 1) ** 3
-    mean_kernel = functools.partial(_mean_kernel, typical=typical, tile_size=tile_size)
-    within_real = mean_kernel(real, real, leave_diagonal=True)
-    within_fake = mean_kernel(fake, fake, leave_diagonal=True)
-    between = mean_kernel(real, fake, leave_diagonal=False)
+    within_real = _mean_kernel_within(real, typical, tile_size)
+    within_fake = _mean_kernel_within(fake, typical, tile_size)
+    between = _mean_kernel_between(real, fake, typical, tile_size)
     return within_real + within_fake - 2 * between
 
 
-def _mean_kernel(
-    x: Array,
-    y: Array,
-    *,
-    typical: Array,
-    leave_diagonal: bool,
-    tile_size: int,
-) -> Array:
-    """Mean of (x_i . y_j / D + 1)^3 - typical over pairs, without i = j if leave_diagonal."""
+def _mean_kernel_within(x: Array, typical: Array, tile_size: int) -> Array:
+    """Mean of (x_i . x_j / D + 1)^3 - typical over pairs i != j.
+
+    The kernel is symmetric: tile t meets the tiles t, t + 1, ... up to half of the way round, and
+    a tile that it does not meet meets it.
+    """
+    tiles, rows = row_tiles(x, tile_size)
+    num_tiles = len(tiles)
+    twice = jax.tree.map(lambda a: jnp.concatenate([a, a]), (tiles, rows))
+    shifts = np.arange(num_tiles // 2 + 1)
+    weights = np.where((shifts == 0) | (2 * shifts == num_tiles), 1, 2)
+
+    def add_shift(total: Total, inputs: tuple[Array, Array]) -> tuple[Total, None]:
+        shift, weight = inputs
+        partners = jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, shift, num_tiles), twice)
+
+        def add(total: Total, pair: tuple[Tile, Tile]) -> tuple[Total, None]:
+            (a, i), (b, j) = pair
+            is_pair = (i < len(x))[:, None] & (j < len(x)) & (i[:, None] != j)
+            value = weight * _sum_of_tile(a, b, is_pair, typical)
+            return compensated_add(*total, value), None
+
+        return lax.scan(add, total, ((tiles, rows), partners))[0], None
+
+    zero = jnp.zeros((), x.dtype)
+    inputs = jnp.asarray(shifts, jnp.int32), jnp.asarray(weights, x.dtype)
+    (total, _), _ = lax.scan(add_shift, (zero, zero), inputs)
+    return total / len(x) / (len(x) - 1)
+
+
+def _mean_kernel_between(x: Array, y: Array, typical: Array, tile_size: int) -> Array:
+    """Mean of (x_i . y_j / D + 1)^3 - typical over all pairs."""
     x_tiles = row_tiles(x, tile_size)
     y_tiles = row_tiles(y, tile_size)
 
-    def add_tile(
-        total: tuple[Array, Array], x_tile: tuple[Array, Array], y_tile: tuple[Array, Array]
-    ) -> tuple[Array, Array]:
+    def add_row(total: Total, x_tile: Tile) -> tuple[Total, None]:
         a, i = x_tile
-        b, j = y_tile
-        products = jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST) / x.shape[1] + 1
-        is_pair = (i < len(x))[:, None] & (j < len(y))
-        if leave_diagonal:
-            is_pair &= i[:, None] != j
-        kernel = jnp.where(is_pair, products**3 - typical, 0.0)
-        value = jnp.sum(jnp.sum(kernel, axis=1))
-        # Compensated: thousands of tiles are added in float32, and the distance is a small
-        # difference of such means.
-        return compensated_add(total[0], total[1], value)
 
-    def add_row(
-        total: tuple[Array, Array], x_tile: tuple[Array, Array]
-    ) -> tuple[tuple[Array, Array], None]:
-        total, _ = lax.scan(lambda t, y_tile: (add_tile(t, x_tile, y_tile), None), total, y_tiles)
-        return total, None
+        def add(total: Total, y_tile: Tile) -> tuple[Total, None]:
+            b, j = y_tile
+            is_pair = (i < len(x))[:, None] & (j < len(y))
+            return compensated_add(*total, _sum_of_tile(a, b, is_pair, typical)), None
+
+        return lax.scan(add, total, y_tiles)
 
     zero = jnp.zeros((), x.dtype)
     (total, _), _ = lax.scan(add_row, (zero, zero), x_tiles)
-    num_partners = len(y) - 1 if leave_diagonal else len(y)
-    return total / len(x) / num_partners
+    return total / len(x) / len(y)
+
+
+def _sum_of_tile(a: Array, b: Array, is_pair: Array, typical: Array) -> Array:
+    """Sum of the kernel minus `typical` over the pairs of two tiles.
+
+    The sums of tiles are added by compensated sums: there are thousands, and the distance is a
+    small difference of such means.
+    """
+    products = jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST) / a.shape[1] + 1
+    kernel = jnp.where(is_pair, products**3 - typical, 0.0)
+    return jnp.sum(jnp.sum(kernel, axis=1))
 
 
 @functools.partial(jax.jit, static_argnames=("subset_size", "num_subsets", "tile_size"))

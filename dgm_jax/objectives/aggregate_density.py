@@ -10,15 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import (
-    Array,
-    at_least_float32,
-    even_chunks,
-    require,
-    streamed_log_sum_exp,
-    widened,
-)
-from dgm_jax.densities import gaussian
+from dgm_jax.core import Array, at_least_float32, require, widened
+from dgm_jax.densities import aggregate, gaussian
 
 
 class LogDensities(NamedTuple):
@@ -43,15 +36,14 @@ def log_densities(
 ) -> LogDensities:
     """Densities of draws under their own posterior N(loc_i, scale_i^2) and the average of all N.
 
-    Log-sum-exps are accumulated over chunks of posteriors, for a chunk of draws at a time, so at
-    most [chunk_size, chunk_size, D] numbers exist at once; gradients recompute a chunk instead of
-    storing it.
+    By `densities.aggregate`, in tiles: `joint` as matrix products within 1e-3 nats, or from squared
+    differences where the error of products could be larger.
 
     Args:
         z: draws [*S, N, D], z[..., i, :] from posterior i.
         loc: [N, D].
         scale: standard deviations [N, D].
-        chunk_size: number of draws, and of posteriors, that are combined at once.
+        chunk_size: number of draws, and of posteriors, in a tile.
 
     Returns:
         The log-densities.
@@ -69,27 +61,12 @@ def log_densities(
     _require_posteriors(z, loc, scale)
     require(chunk_size >= 1, f"chunk_size must be at least 1; got {chunk_size}")
     z, loc, scale = widened(z, loc, scale)
-    num, dim = loc.shape
-    if z.size == 0:
-        nothing = jnp.zeros(z.shape[:-1], z.dtype)
-        return LogDensities(nothing, nothing, jnp.zeros(z.shape, z.dtype))
     log_posterior = jnp.sum(gaussian.log_prob(z, loc, scale), axis=-1)
-    # Chunks of posteriors, each with a flag that is False for the rows of padding.
-    posteriors = (
-        even_chunks(loc, chunk_size, 0.0),
-        even_chunks(scale, chunk_size, 1.0),
-        even_chunks(jnp.ones(num, bool), chunk_size, False),
-    )
-    points = even_chunks(jnp.reshape(z, (-1, dim)), chunk_size, 0.0)
-
-    joint, by_dimension = jax.lax.map(lambda chunk: _streamed(chunk, posteriors), points)
-    joint = joint.reshape(-1)[: log_posterior.size]  # without the rows of padding
-    by_dimension = by_dimension.reshape(-1, dim)[: log_posterior.size]
-    log_num = math.log(num)
+    points = jnp.reshape(z, (-1, loc.shape[1]))
+    joint = aggregate.log_prob(points, loc, scale, paired=True, chunk_size=chunk_size)
+    by_dimension = aggregate.log_marginals(points, loc, scale, chunk_size=chunk_size)
     return LogDensities(
-        log_posterior,
-        joint.reshape(log_posterior.shape) - log_num,
-        by_dimension.reshape(z.shape) - log_num,
+        log_posterior, joint.reshape(log_posterior.shape), by_dimension.reshape(z.shape)
     )
 
 
@@ -175,22 +152,6 @@ def stratified_weights(batch_size: int, num_data: int) -> Array:
     """
     others = (num_data - 1) / (num_data * max(batch_size - 1, 1))
     return jnp.where(jnp.eye(batch_size, dtype=bool), 1 / num_data, others)
-
-
-def _streamed(points: Array, posteriors: tuple[Array, ...]) -> tuple[Array, Array]:
-    """Log of the sum of densities at points [P, D]: jointly [P] and for each dimension [P, D]."""
-
-    def of_chunk(chunk: tuple[Array, ...]) -> tuple[Array, Array]:
-        loc, scale, is_real = chunk
-        elementwise = gaussian.log_prob(points[:, None], loc, scale)
-        elementwise = jnp.where(is_real[:, None], elementwise, -jnp.inf)
-        joint = jax.nn.logsumexp(jnp.sum(elementwise, axis=-1), axis=1)
-        return joint, jax.nn.logsumexp(elementwise, axis=1)
-
-    # A finite start adds exactly nothing, and unlike -inf it has a gradient.
-    dtype = jnp.result_type(points, posteriors[0])
-    lowest = jnp.full(points.shape, jnp.finfo(dtype).min / 4, dtype)
-    return streamed_log_sum_exp(of_chunk, posteriors, start=(lowest[:, 0], lowest))
 
 
 def _require_posteriors(z: Array, loc: Array, scale: Array) -> None:

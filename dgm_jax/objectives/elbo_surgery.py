@@ -136,7 +136,9 @@ def decompose_gaussian(
 ) -> SurgeryTerms:
     """All terms for diagonal Gaussian posteriors N(loc_i, diag(scale_i)^2) of N data points.
 
-    The work is O(N^2 D).
+    The work is O(N^2 D): matrix products for the joint density, with a bounded error (at most 1e-3
+    nats a point), and N^2 D exponentials for the total correlation and `dimension_kl`, which a
+    compiled program leaves out where neither is used.
 
     Args:
         z: [*S, N, D] with z[..., i, :] ~ q(. | x_i); the leading axes are further draws, averaged
@@ -147,8 +149,8 @@ def decompose_gaussian(
         log_likelihood: log p(x_i | z), [*S, N]; adds the reconstruction.
         log_prior_by_dimension: log p(z_d) of a prior that factorizes, [*S, N, D]; adds
             `dimension_kl`.
-        chunk_size: number of draws, and of posteriors, that are combined at once:
-            [chunk, chunk, D] numbers in memory.
+        chunk_size: number of draws, and of posteriors, in a tile
+            (`densities.aggregate.log_prob`).
 
     Returns:
         The terms, in nats, with their standard errors.

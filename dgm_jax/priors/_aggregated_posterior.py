@@ -4,9 +4,8 @@ import math
 
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, Prior, PyTree, float_type, require
-from dgm_jax.densities import mixture
-from dgm_jax.priors.streaming import streamed_log_prob
+from dgm_jax.core import Array, Key, Prior, PyTree, checks, float_type, require
+from dgm_jax.densities import aggregate, mixture
 
 
 def aggregated_posterior(loc: Array, scale: Array, chunk_size: int = 256) -> Prior:
@@ -14,7 +13,8 @@ def aggregated_posterior(loc: Array, scale: Array, chunk_size: int = 256) -> Pri
 
     q(z) = 1/N sum_i N(z; loc_i, diag(scale_i)^2).
 
-    Exact but expensive: O(N D) per evaluation, streamed over the points. Averaged over the data,
+    Expensive: O(N D) per evaluation, in tiles of points, as matrix products within 1e-3 nats where
+    there are more than 8 dimensions (`densities.aggregate.log_prob`). Averaged over the data,
     the KL term of the ELBO is KL(q || p) + mutual information, so no other prior has a better ELBO
     on these data (Hoffman and Johnson 2016, "ELBO surgery"; Tomczak and Welling 2018, "VAE with a
     VampPrior"); it overfits to them just as easily.
@@ -22,7 +22,7 @@ def aggregated_posterior(loc: Array, scale: Array, chunk_size: int = 256) -> Pri
     Args:
         loc: [N, D], means of the posteriors of all N training points.
         scale: [N, D], their standard deviations.
-        chunk_size: points evaluated at once.
+        chunk_size: points, and rows of z, evaluated at once.
 
     Returns:
         A prior over z [*B, D], in nats. Its params are {"loc": [N, D], "scale": [N, D]}, and init
@@ -55,7 +55,10 @@ def aggregated_posterior(loc: Array, scale: Array, chunk_size: int = 256) -> Pri
         return mixture.sample(key, n, *components(params)).x
 
     def log_prob(params: PyTree, z: Array) -> Array:
-        return streamed_log_prob(z, *components(params), chunk_size)
+        z = checks.vectors(z, "z", params["loc"].shape[1])
+        rows = z.reshape(-1, z.shape[-1])
+        values = aggregate.log_prob(rows, params["loc"], params["scale"], chunk_size=chunk_size)
+        return values.reshape(z.shape[:-1])
 
     return Prior(init, sample, log_prob)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax import data, plotting, priors, sampling, training
-from dgm_jax.core import Key, Metrics, Model, Task, TrainState, chunked, require
+from dgm_jax.core import Key, Metrics, Model, Task, TrainState, require
 from dgm_jax.densities import gaussian
 from dgm_jax.experiments._shared import binary_images
 from dgm_jax.experiments._shared.available import resolve as resolve
@@ -119,9 +119,7 @@ def _evaluate_final(
         key_test, *study.posteriors(recipe, params, state, arrays["test"]["image"])
     )
     aggregate = priors.aggregated_posterior(loc, scale)
-    log_aggregate = chunked(
-        lambda z: aggregate.log_prob({"loc": loc, "scale": scale}, z), test_z, 256
-    )
+    log_aggregate = aggregate.log_prob({"loc": loc, "scale": scale}, test_z)
     bound = elbo_surgery.mutual_information_bound(len(images))
     analytic = jnp.sum(gaussian.kl(loc, scale, 0.0, 1.0), axis=-1)
     return {

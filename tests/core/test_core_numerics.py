@@ -81,3 +81,23 @@ def test_a_compensated_sum_keeps_what_single_additions_lose():
     assert not np.isnan(
         core.compensated_add(jnp.float32(1), jnp.float32(0), jnp.float32(np.inf))[1]
     )
+
+
+@pytest.mark.parametrize("num_terms", [1, 17, 64, 65, 300, 784, 2048, 12_288])
+def test_sums_of_parts_added_one_after_the_other_keep_their_bound(num_terms):
+    """In the slowest order a device may take, by NumPy in float32: parts keep the error of long
+    sums within the bound, and one sum of 2,048 terms leaves it."""
+    rng = np.random.default_rng(num_terms)
+    x, y = ((rng.normal(size=(500, num_terms)) + 50).astype(np.float32) for _ in range(2))
+    terms, exact = x * y, np.sum(x.astype(np.float64) * y, axis=-1)
+    sequential = lambda terms: np.add.accumulate(terms, axis=-1)[:, -1]
+    parts = core.product_parts(num_terms)
+    assert np.array_equal(
+        np.concatenate([np.arange(num_terms)[p] for p in parts]), range(num_terms)
+    )
+    total = sequential(np.stack([sequential(terms[:, part]) for part in parts], -1))
+    sizes = np.square(x.astype(np.float64)).sum(-1) + np.square(y.astype(np.float64)).sum(-1)
+    bound = 8 * np.finfo(np.float32).eps * sizes
+    assert np.all(2 * np.abs(total - exact) <= bound)
+    if num_terms >= 2048:
+        assert np.any(2 * np.abs(sequential(terms) - exact) > bound)

@@ -1,8 +1,6 @@
 """Precision, recall, density and coverage against SciPy's distances, their laws, and their
 directions."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,25 +146,6 @@ def test_distances_keep_their_bound_on_rounding(dim, num_rows):
     settled = jax.jit(neighbours._settle)(squares, doubted, x, y)
     np.testing.assert_allclose(settled[doubted], exact[doubted], rtol=4e-6)
     assert np.all(rounding <= 1e-5 * (np.square(x).sum(-1)[:, None] + np.square(y).sum(-1)))
-
-
-@pytest.mark.parametrize("dim", [17, 64, 65, 300, 784, 2048, 12_288])
-def test_sums_over_features_added_one_after_the_other_keep_the_bound(dim):
-    """In the slowest order a device may take, by NumPy in float32: chunks keep the error of long
-    sums within the bound, and one sum of 2,048 terms leaves it."""
-    rng = np.random.default_rng(dim)
-    x, y = ((rng.normal(size=(500, dim)) + 50).astype(np.float32) for _ in range(2))
-    terms, exact = x * y, np.sum(x.astype(np.float64) * y, axis=-1)
-    sequential = lambda terms: np.add.accumulate(terms, axis=-1)[:, -1]
-    borders = neighbours._borders(dim)
-    assert borders[0] == 0 and borders[-1] == dim and np.all(np.diff(borders) > 0)
-    parts = [sequential(terms[:, a:b]) for a, b in itertools.pairwise(borders)]
-    sizes = np.square(x.astype(np.float64)).sum(-1) + np.square(y.astype(np.float64)).sum(-1)
-    bound = 8 * np.finfo(np.float32).eps * sizes
-    error = lambda found: 2 * np.abs(found - exact)
-    assert np.all(error(sequential(np.stack(parts, -1))) <= bound)
-    if dim >= 2048:
-        assert np.any(error(sequential(terms)) > bound)
 
 
 def test_directions():

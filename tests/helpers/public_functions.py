@@ -172,6 +172,10 @@ CALLS = {
     "densities.bernoulli.log_prob": lambda a: d.bernoulli.log_prob(BITS, a.logits),
     "densities.bernoulli.entropy": lambda a: d.bernoulli.entropy(a.logits),
     "densities.bernoulli.kl": lambda a: d.bernoulli.kl(a.logits, a.other),
+    "densities.aggregate.log_prob": lambda a: d.aggregate.log_prob(a.wide, a.x, a.scale),
+    "densities.aggregate.log_marginals": (
+        lambda a: d.aggregate.log_marginals(a.wide, a.x, a.scale)
+    ),
     "densities.categorical.log_prob": lambda a: d.categorical.log_prob(CODES, a.logits),
     "densities.categorical.entropy": lambda a: d.categorical.entropy(a.logits),
     "densities.categorical.kl": lambda a: d.categorical.kl(a.logits, a.other),
@@ -558,6 +562,7 @@ EXCEPTIONS = {
     "core.tree_size": "shapes",
     "core.checks": "looks at values, computes none; tests/core/test_core_checks.py",
     "core.json_values": "texts",
+    "core.product_parts": "of an integer",
     "densities.categorical.require_classes": "integers",
     "evaluation.expected_valid": "of two Python numbers",
     "evaluation.frechet_distance": "NumPy in float64 on the host",

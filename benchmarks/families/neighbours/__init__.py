@@ -5,7 +5,8 @@ That one compares distances with `<` in place of `<=`, which are the same for fe
 from benchmarks import arithmetic
 from benchmarks.contract import PEER, Benchmark, Side
 
-SIZES = {"small": (1_000, 64), "large": (10_000, 256)}
+# the last: features of the Inception network
+SIZES = {"small": (1_000, 64), "large": (10_000, 256), "inception": (5_000, 2_048)}
 NEAREST = 5
 
 

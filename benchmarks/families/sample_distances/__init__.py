@@ -4,7 +4,8 @@ polynomial kernel, and the Frechet distance beside scipy's square root of a matr
 from benchmarks import arithmetic
 from benchmarks.contract import PEER, Benchmark, Side
 
-SIZES = {"small": (1_000, 64), "large": (5_000, 512)}
+# the last: features of the Inception network
+SIZES = {"small": (1_000, 64), "large": (5_000, 512), "inception": (5_000, 2_048)}
 
 
 def _benchmark(size: str, kind: str) -> Benchmark:

@@ -16,13 +16,22 @@ def operands(points: int, latents: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     return loc + scale * noise, loc, scale
 
 
-def terms(z, loc, scale) -> elbo_surgery.SurgeryTerms:
-    """All terms under N(0, I)."""
+def terms(z, loc, scale) -> dict:
+    """Means of all terms under N(0, I)."""
     log_prior = jnp.sum(gaussian.log_prob(z, 0.0, 1.0), axis=-1)
-    return elbo_surgery.decompose_gaussian(z, loc, scale, log_prior)
+    found = elbo_surgery.decompose_gaussian(z, loc, scale, log_prior)._asdict()
+    return {name: term.mean for name, term in found.items() if term is not None}
 
 
-def decompose(points: int, latents: int) -> Case:
+def joint_terms(z, loc, scale) -> dict:
+    """Without the total correlation, for which nothing is then computed."""
+    found = terms(z, loc, scale)
+    del found["total_correlation"]
+    return found
+
+
+def decompose(points: int, latents: int, joint: bool) -> Case:
     """Of all points; a unit is a pair of them."""
     inputs = map(jnp.asarray, operands(points, latents))
-    return shared.compiled(terms, *inputs, count=float(points) ** 2)
+    function = joint_terms if joint else terms
+    return shared.compiled(function, *inputs, count=float(points) ** 2)
