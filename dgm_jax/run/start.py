@@ -161,7 +161,7 @@ def _with_grid(job, cells: tuple[str, ...]):
     """The job with the cells of --grid; None after an error, which is printed."""
     with signals.importing():
         from dgm_jax.core import DgmError
-        from dgm_jax.run.ablation import parse_grid
+        from dgm_jax.run.cells import parse_grid
 
     try:
         return job._replace(grid=job.grid | parse_grid(job.experiment, list(cells)))
