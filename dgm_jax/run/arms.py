@@ -17,7 +17,7 @@ from dgm_jax.run import estimate, logged, memory, models, outcomes
 from dgm_jax.run.cells import Group
 from dgm_jax.run.context import Run
 from dgm_jax.run.feeding import feed_of
-from dgm_jax.run.identity import convolutions_of
+from dgm_jax.run.identity import convolutions_of, usual_of
 from dgm_jax.run.lanes import distribute_group, lanes_of, placement_in
 from dgm_jax.run.live import LiveReport
 from dgm_jax.run.outcomes import ArmOutcome
@@ -96,7 +96,8 @@ def _train(
     if convolutions is None and run.launch.convolutions != "auto":
         asked = f"convolutions={run.launch.convolutions}"
         run.progress.notice(f"{asked} has no effect: {group.name} has no convolutions")
-    checkpoints = checkpoints_of(folder, run.identity.of_group(group, compiled, shapes))
+    identity = run.identity.of_group(group, compiled, shapes)
+    checkpoints = checkpoints_of(folder, identity, usual_of(config))
     try:
         start, lanes, rows = _start(run, programs, checkpoints)
         run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)

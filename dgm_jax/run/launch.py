@@ -27,7 +27,13 @@ from dgm_jax.run.models import criterion
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.outcomes import ArmOutcome
 from dgm_jax.run.profile import Profile
-from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, as_recorded
+from dgm_jax.run.settings import (
+    LaunchConfig,
+    SettingsView,
+    StudyConfig,
+    as_recorded,
+    may_lack,
+)
 from dgm_jax.run.summing_up import DIVERGED, exit_code, summary_of
 from dgm_jax.run.tracking import Tracking, tracked
 from dgm_jax.store.directory import RunDirectory
@@ -165,6 +171,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
                 *start,
                 job.launch.resume,
                 notify=progress.notice,
+                usual=may_lack(type(job.config)),
                 launch=launch,
             ),
         )
