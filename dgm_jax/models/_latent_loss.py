@@ -121,6 +121,6 @@ def _require_options(
         f"num_samples must be at least 1, or None for one draw; got {num_samples}",
     )
     require_free_bits(free_bits, bound)
-    lookup(dict.fromkeys(FREE_BITS_BY), free_bits_by, "group of latents (free_bits_by)")
+    lookup(FREE_BITS_BY, free_bits_by, "group of latents (free_bits_by)")
     if free_bits > 0 and free_bits_by == "latent":
         needed(densities, "rate", "free_bits_by='latent'")

@@ -105,7 +105,7 @@ def _kind(hint):
 def _convert(name: str, text: str, hint):
     """`text` as a float, int, bool, str or choice."""
     if typing.get_origin(hint) is typing.Literal:
-        return lookup({choice: choice for choice in typing.get_args(hint)}, text, name)
+        return lookup(typing.get_args(hint), text, name)
     if hint is bool:
         require(text in ("True", "False"), f"{name} takes True or False, got {text!r}")
         return text == "True"

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax.core import Array, Registry, require
+from dgm_jax.core import Array, Registry, at_least_float32, require
 from dgm_jax.training import schedules
 
 Number = float | Array
@@ -188,14 +188,10 @@ def _clip(limit: Number) -> optax.GradientTransformation:
 
     def clip(updates, params):
         del params
-        squares = sum(jnp.sum(jnp.square(_widened(g))) for g in jax.tree.leaves(updates))
+        squares = sum(jnp.sum(jnp.square(at_least_float32(g))) for g in jax.tree.leaves(updates))
         is_long = (limit > 0) & (squares > limit**2)
         norm = jnp.sqrt(jnp.where(is_long, squares, 1.0))
         scale = jnp.where(is_long, limit / norm, 1.0)
-        return jax.tree.map(lambda g: (scale * _widened(g)).astype(g.dtype), updates)
+        return jax.tree.map(lambda g: (scale * at_least_float32(g)).astype(g.dtype), updates)
 
     return optax.stateless(clip)
-
-
-def _widened(g: Array) -> Array:
-    return g.astype(jnp.promote_types(g.dtype, jnp.float32))
