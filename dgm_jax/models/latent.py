@@ -17,8 +17,6 @@ KL(q || p) where it has that in closed form. Surgery and annealing are in `model
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
-
 from dgm_jax.core import Array, Key, LatentModel, Model, Params, Player, PyTree, State, checks
 from dgm_jax.models._latent_loss import FREE_BITS_BY, FREE_BITS_COUPLING, loss, require_free_bits
 from dgm_jax.models._latent_terms import (
