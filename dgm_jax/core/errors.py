@@ -59,7 +59,7 @@ class Registry(dict[str, Value]):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest the nearest known name.
+    """Suggest the nearest known name, or the one whose words have these initials.
 
     Args:
         name: what was given.
@@ -71,15 +71,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     Example:
         >>> core.did_you_mean("hing", ["hinge", "minimax"])
         " (did you mean 'hinge'?)"
+        >>> core.did_you_mean("lr", ["log_every", "learning_rate"])
+        " (did you mean 'learning_rate'?)"
     """
-    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    names = [str(k) for k in known]
+    short = [k for k in names if "_" in k and _initials(k) == str(name)]
+    near = short or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _initials(name: str) -> str:
+    return "".join(word[:1] for word in name.split("_"))
 
 
 def differences(
     before: dict,
     now: dict,
     prefix: str = "",
+    *,
+    usual: dict | None = None,
 ) -> list[str]:
     """List the leaves in which two JSON objects differ.
 
@@ -87,6 +97,7 @@ def differences(
         before: the recorded object.
         now: the present object.
         prefix: path of both objects, put in front of every key.
+        usual: values of leaves that an object leaves out, nested as the objects are.
 
     Returns:
         `key: old there, new here` for each differing leaf, sorted by key.
@@ -94,13 +105,17 @@ def differences(
     Example:
         >>> core.differences({"seed": 1, "data": {"name": "ring"}}, {"seed": 2})
         ["data: {'name': 'ring'} there, '(absent)' here", 'seed: 1 there, 2 here']
+        >>> core.differences({}, {"microbatches": 2}, usual={"microbatches": 1})
+        ['microbatches: 1 there, 2 here']
     """
+    usual = {} if usual is None else usual
     rows = []
     for key in sorted({*before, *now}):
-        old = before.get(key, "(absent)")
-        new = now.get(key, "(absent)")
+        left_out = usual.get(key, "(absent)")
+        old = before.get(key, left_out)
+        new = now.get(key, left_out)
         if isinstance(old, dict) and isinstance(new, dict):
-            rows += differences(old, new, f"{prefix}{key}.")
+            rows += differences(old, new, f"{prefix}{key}.", usual=usual.get(key))
         elif _differ(old, new):
             rows.append(f"{prefix}{key}: {old!r} there, {new!r} here")
     return rows

@@ -30,4 +30,4 @@ def platform_or_at_hand(platform: str | None) -> str:
     default = jax.default_backend()  # a plugin may have any name
     if platform in (None, default):
         return default
-    return lookup(dict.fromkeys(PLATFORMS, ""), platform, "platform")
+    return lookup(PLATFORMS, str(platform), "platform")

@@ -55,7 +55,7 @@ def load_density(name: str, seed: int, options: dict[str, Any]) -> Dataset:
     for key, value in sizes.items():
         checks.whole(value, key)
         require(value <= MAX_POINTS, f"{key} must be at most {MAX_POINTS}, got {value}")
-    density = DENSITIES[name](**options)
+    exact = density(name, **options)
     parameters = inspect.signature(DENSITIES[name]).parameters
     settings = {key: parameter.default for key, parameter in parameters.items()} | options
     notes = tuple(f"{key}={value}" for key, value in settings.items())
@@ -63,7 +63,7 @@ def load_density(name: str, seed: int, options: dict[str, Any]) -> Dataset:
     # is fold_in(key, i).
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), FIXED_SAMPLES_TAG))
     train, test = (
-        {"x": np.asarray(density.sample(key, size), np.float32)}
+        {"x": np.asarray(exact.sample(key, size), np.float32)}
         for key, size in zip(keys, sizes.values(), strict=True)
     )
     splits = " ".join(f"{key.removeprefix('num_')} {size}" for key, size in sizes.items())
@@ -84,4 +84,4 @@ def load_density(name: str, seed: int, options: dict[str, Any]) -> Dataset:
         seed=seed,
         notes=notes,
     )
-    return Dataset(train, test, info, density)
+    return Dataset(train, test, info, exact)

@@ -113,7 +113,7 @@ def fit_for(model: Latent, bound: str) -> LatentModel:
     Raises:
         ConfigError: no bound has the name, or the family lacks what it needs.
     """
-    lookup(dict.fromkeys(BOUNDS), bound, "bound")
+    lookup(BOUNDS, bound, "bound")
     densities = densities_of(model)
     if bound == ANALYTIC:
         require(

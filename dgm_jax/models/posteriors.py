@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from dgm_jax import sampling
 from dgm_jax.core import Array, Key, Params, PyTree, State, chunked, log_mean_exp
-from dgm_jax.models.latent import Latent, densities_of, log_joint, needed, posterior
+from dgm_jax.models._latent_terms import Latent, densities_of, needed
+from dgm_jax.models.latent import log_joint, posterior
 from dgm_jax.objectives import adversarial_variational_bayes, elbo_surgery
 from dgm_jax.objectives.elbo_surgery import SurgeryTerms
 from dgm_jax.objectives.path_derivatives import gaussian_log_q

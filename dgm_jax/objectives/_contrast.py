@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, at_least_float32, checks, normal, require
+from dgm_jax import sampling
+from dgm_jax.core import Array, Key, at_least_float32, checks, require
 from dgm_jax.densities import gaussian
 
 
@@ -120,4 +121,4 @@ def contrast_sample(
     """
     require(num_samples >= 1, f"num_samples must be at least 1; got {num_samples}")
     loc, scale = jax.lax.stop_gradient(contrast)
-    return loc + scale * normal(key, (num_samples, *jnp.shape(loc)), jnp.result_type(loc))
+    return sampling.gaussian(key, jnp.broadcast_to(loc, (num_samples, *jnp.shape(loc))), scale)

@@ -58,7 +58,7 @@ def target(platform: str | None, devices: Devices) -> Target:
     available = platform_of(devices)
     if platform in (None, available) or (available == "gpu" and platform == _maker(devices)):
         return Target(available, None)
-    lookup(dict.fromkeys(PLATFORMS), platform, "platform")
+    lookup(PLATFORMS, platform, "platform")
     require(platform != "gpu", "programs for gpu are of two kinds: ask for 'cuda' or for 'rocm'")
     return Target(platform, platform)
 

@@ -20,7 +20,7 @@ GOODBYE_SECONDS = 10  # for which a process that is done waits for the others
 
 
 class ElsewhereError(DgmError):
-    """An error of process 0, raised in the other processes as well."""
+    """An error of one process, raised in the other processes as well."""
 
 
 def start(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
@@ -159,12 +159,39 @@ def from_first(work: Callable[[], Any]) -> Any:
     return value
 
 
-def _text(content: bytes) -> bytes:
-    """Return process 0's bytes in every process."""
-    size = agreed(len(content))
+def require_everywhere(condition: bool, message: str) -> None:
+    """Check what may hold in one process and not in another, such as that there is enough memory.
+
+    All processes have to ask, and all are refused where one is.
+
+    Args:
+        condition: as this process sees it.
+        message: what was expected and what was given here.
+
+    Raises:
+        ConfigError: in the first process in which the condition does not hold; in the others an
+            ElsewhereError with its message.
+    """
+    if not several():
+        require(condition, message)
+        return
+    count = jax.process_count()
+    first = count - largest(0 if condition else count - jax.process_index())
+    if first == count:
+        return
+    told = _text(message.encode(), first).decode()
+    require(first != jax.process_index(), message)
+    raise ElsewhereError(told)
+
+
+def _text(content: bytes, source: int = 0) -> bytes:
+    """Return the bytes of one process in every process."""
+    is_source = jax.process_index() == source
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content)), is_source))
     padded = np.zeros(size, np.uint8)
-    padded[: len(content)] = np.frombuffer(content, np.uint8)[:size]
-    return multihost_utils.broadcast_one_to_all(padded).astype(np.uint8).tobytes()
+    own = np.frombuffer(content, np.uint8)[:size]
+    padded[: len(own)] = own
+    return multihost_utils.broadcast_one_to_all(padded, is_source).astype(np.uint8).tobytes()
 
 
 def broadcast(tree: PyTree, like: PyTree) -> PyTree:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from dgm_jax.report.display import Display
 from dgm_jax.report.summaries import Nested
-from dgm_jax.report.text import interval, is_number, number
+from dgm_jax.report.text import aligned, interval, is_number, number
 
 
 class Cell(NamedTuple):
@@ -155,19 +155,11 @@ def format_matrix(found: Matrix) -> str:
     Returns:
         A line for each arm, with the mean and the interval of each headline value.
     """
-    head = ["arm", *(column.name for column in found.columns)]
-    lines = [head, ["-" * len(text) for text in head]]
+    rows = [["arm", *(column.name for column in found.columns)]]
     for arm, cells in found.rows:
-        lines.append([arm, *map(_cell_text, cells)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    lines[1] = ["-" * width for width in widths]
-    text = []
-    for name, *values in lines:
-        aligned = [name.ljust(widths[0]), *map(str.rjust, values, widths[1:])]
-        text.append("  ".join(aligned).rstrip())
-    if found.marked:
-        text.append("* best mean of its column")
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in text)
+        rows.append([arm, *map(_cell_text, cells)])
+    note = "\n* best mean of its column" if found.marked else ""
+    return aligned(rows) + note
 
 
 def _cell_text(cell: Cell | None) -> str:

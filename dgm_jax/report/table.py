@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dgm_jax.report.display import display_of
 from dgm_jax.report.headline import format_matrix, matrix
 from dgm_jax.report.summaries import flat_name
-from dgm_jax.report.text import failed_seed_text, given, interval, number
+from dgm_jax.report.text import aligned, failed_seed_text, given, interval, number, printed
 
 
 def format_table(summary: dict, headline: Sequence[str] = ()) -> str:
@@ -50,19 +50,7 @@ def format_table(summary: dict, headline: Sequence[str] = ()) -> str:
         )
     if not published:
         rows = [row[:5] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    rows.insert(1, tuple("-" * w for w in widths))
-    table = [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in rows
-    ]
-    table += [f"failed: {failed_seed_text(entry)}" for entry in summary.get("failed_seeds", [])]
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in table)
+    return "\n".join([aligned(rows), *_failed(summary)])
 
 
 def format_sweep(summary: dict, display: dict) -> str:
@@ -78,5 +66,10 @@ def format_sweep(summary: dict, display: dict) -> str:
     """
     headline = matrix(summary["metrics"], display_of(display, display.get("explanations")))
     lines = [format_matrix(headline)] if headline else []
-    failed = [f"failed: {failed_seed_text(entry)}" for entry in summary.get("failed_seeds", [])]
-    return "\n".join([*lines, *failed])
+    return "\n".join([*lines, *_failed(summary)])
+
+
+def _failed(summary: dict) -> list[str]:
+    """A line for each seed that failed."""
+    entries = summary.get("failed_seeds", [])
+    return [printed(f"failed: {failed_seed_text(entry)}") for entry in entries]

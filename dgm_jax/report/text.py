@@ -1,6 +1,7 @@
 """Numbers, intervals and settings as text for a reader: on the page and in the terminal."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 MAX_TEXT = 4000  # characters of one text on the page
@@ -30,6 +31,36 @@ def clean(value: Any) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in _MARKS else "\ufffd" for c in text)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Lines up the columns of a table, the first by its left edge and the others by their right.
+
+    Args:
+        rows: as many texts in each; the first row is the heading, and a rule follows it.
+
+    Returns:
+        A line for each row and the rule, without characters that cannot be printed.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * width for width in widths]
+    lines = []
+    for name, *values in (rows[0], rule, *rows[1:]):
+        texts = [name.ljust(widths[0]), *map(str.rjust, values, widths[1:])]
+        lines.append(printed("  ".join(texts).rstrip()))
+    return "\n".join(lines)
+
+
+def printed(line: str) -> str:
+    """Puts a question mark in the place of each character that a terminal cannot print.
+
+    Args:
+        line: without ends of lines.
+
+    Returns:
+        Text of the same length.
+    """
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def number(value: Any, missing: str = "–") -> str:

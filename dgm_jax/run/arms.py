@@ -18,7 +18,7 @@ from dgm_jax.run.cells import Group
 from dgm_jax.run.checkpoints import GroupCheckpoints
 from dgm_jax.run.context import Run
 from dgm_jax.run.feeding import feed_of
-from dgm_jax.run.identity import convolutions_of
+from dgm_jax.run.identity import convolutions_of, usual_of
 from dgm_jax.run.lanes import distribute_group, lanes_of, placement_in
 from dgm_jax.run.live import LiveReport
 from dgm_jax.run.outcomes import ArmOutcome
@@ -95,7 +95,8 @@ def _train(
     if convolutions is None and run.launch.convolutions != "auto":
         asked = f"convolutions={run.launch.convolutions}"
         run.progress.notice(f"{asked} has no effect: {group.name} has no convolutions")
-    checkpoints = GroupCheckpoints(folder, run.identity.of_group(group, compiled, shapes))
+    identity = run.identity.of_group(group, compiled, shapes)
+    checkpoints = GroupCheckpoints(folder, identity, usual_of(config))
     try:
         start, lanes, rows = _start(run, programs, checkpoints)
         run.directory.record(dataset=run.inputs.identity, convolutions=convolutions)

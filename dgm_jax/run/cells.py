@@ -1,4 +1,4 @@
-"""The cells of a run: its settings expanded into arms, and arms into groups that share a program.
+"""The cells of a run: the grid of the command line, arms, and groups of arms that share a program.
 
 An *arm* is a method or a cell of an ablation, trained with the same seeds as every other arm. Arms
 that differ only in sweepable numbers share one program: their lanes lie on one axis.
@@ -7,12 +7,14 @@ that differ only in sweepable numbers share one program: their lanes lie on one 
 import dataclasses
 import itertools
 import math
+import types
+import typing
 from typing import Any, NamedTuple
 
-from dgm_jax.core import did_you_mean, require
-from dgm_jax.run import optimizers
+from dgm_jax.core import ConfigError, did_you_mean, lookup, require
+from dgm_jax.run import optimizers, ranges
 from dgm_jax.run.experiment import Experiment
-from dgm_jax.run.settings import OptimizerConfig, StudyConfig, names_of
+from dgm_jax.run.settings import LaunchConfig, OptimizerConfig, StudyConfig, names_of
 
 
 class Arm(NamedTuple):
@@ -46,6 +48,71 @@ class Group(NamedTuple):
             if len(self.arms) == 1
             else f"{self.arms[0].name} and {len(self.arms) - 1} more"
         )
+
+
+def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
+    """Parses the flag --grid into values of the settings' types.
+
+    A number may be a range (`run.ranges`): `learning_rate=log:1e-5..1e-2:6`. A setting that is a
+    list gets a list of one item in each cell.
+
+    Args:
+        experiment: whose settings they are.
+        cells: such as `["learning_rate=1e-4,2e-4", "method=vanilla,packed2"]`.
+
+    Returns:
+        {setting: values}.
+
+    Raises:
+        ConfigError: a setting does not exist, a value does not fit, or a setting belongs to the run
+            as a whole (`StudyConfig` and `LaunchConfig`: seeds, steps, folders), so that all cells
+            share it.
+    """
+    hints = typing.get_type_hints(experiment.config)
+    shared = names_of(StudyConfig) + names_of(LaunchConfig)
+    grid = {}
+    for cell in cells:
+        name, equals, values = cell.partition("=")
+        require(bool(equals and values), f"--grid takes FIELD=VALUE,VALUE, got {cell!r}")
+        require(name not in shared, f"{name} belongs to the run as a whole and cannot be ablated")
+        require(name in hints, _unknown(experiment, name, [n for n in hints if n not in shared]))
+        require(name not in grid, f"--grid names {name} twice")
+        parsed = [_values(name, value, hints[name]) for value in values.split(",")]
+        grid[name] = tuple(itertools.chain.from_iterable(parsed))
+    return grid
+
+
+def _unknown(experiment: Experiment, name: str, known: list[str]) -> str:
+    near = did_you_mean(name, known)
+    return f"{experiment.name} has no setting {name!r}{near}; it has: {', '.join(known)}"
+
+
+def _values(name: str, text: str, hint) -> list:
+    """The values of one entry of a grid; several for a range of numbers."""
+    kind = _kind(hint)
+    if kind in (int, float) and ranges.is_range(text):
+        return ranges.values(name, text, kind)
+    return [_convert(name, text, kind)]
+
+
+def _kind(hint):
+    """The type of a setting's value, or of the items of a list; never None."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
+        return next(a for a in typing.get_args(hint) if a not in (type(None), ...))
+    return hint
+
+
+def _convert(name: str, text: str, hint):
+    """`text` as a float, int, bool, str or choice."""
+    if typing.get_origin(hint) is typing.Literal:
+        return lookup(typing.get_args(hint), text, name)
+    if hint is bool:
+        require(text in ("True", "False"), f"{name} takes True or False, got {text!r}")
+        return text == "True"
+    try:
+        return hint(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} takes a {hint.__name__}, got {text!r}") from error
 
 
 def validate(

@@ -21,10 +21,13 @@ class GroupCheckpoints:
     Args:
         folder: as `training.checkpoint.Checkpoints`.
         identity: as there.
+        usual: as there.
     """
 
-    def __init__(self, folder: pathlib.Path, identity: dict[str, Any]) -> None:
-        self._start_from = folder, identity
+    def __init__(
+        self, folder: pathlib.Path, identity: dict[str, Any], usual: dict[str, Any]
+    ) -> None:
+        self._start_from = folder, identity, usual
         if processes.is_first():
             folder.mkdir(parents=True, exist_ok=True)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from dgm_jax import native, parallel
 from dgm_jax.core import SOLO, Lane, LaneProgram, PyTree, tree_size
+from dgm_jax.parallel.replicas import whole
 from dgm_jax.run.batch_sums import JOINED, batch_sums
 from dgm_jax.run.cells import Group
 from dgm_jax.run.experiment import Experiment, Inputs
@@ -39,6 +40,7 @@ class StepCost(NamedTuple):
         example: work for each example.
         sums: bytes that are summed over devices along "data", by what they are; None where the
             batch cannot be followed through the step, and the parameters are taken.
+        microbatches: into which each batch is divided.
     """
 
     name: str
@@ -50,6 +52,7 @@ class StepCost(NamedTuple):
     fixed: Work
     example: Work
     sums: dict[str, float] | None
+    microbatches: int = 1
 
     @property
     def whole(self) -> Work:
@@ -83,34 +86,44 @@ class StepCost(NamedTuple):
         return self._replace(batch_size=batch_size, sums=sums)
 
 
-def step_cost(experiment: Experiment, group: Group, inputs: Inputs) -> StepCost:
+class _Formulas(NamedTuple):
+    """A step's work, `fixed + example B`, and what is summed over a batch."""
+
+    fixed: Work
+    example: Work
+    sums: dict[str, float] | None
+
+
+def step_cost(
+    experiment: Experiment, group: Group, inputs: Inputs, microbatches: int = 1
+) -> StepCost:
     """Traces a step of a group of arms.
 
     Args:
         experiment: of the run.
         group: the arms.
         inputs: the data.
+        microbatches: N, into which each batch is divided.
 
     Returns:
         Its cost.
+
+    Raises:
+        ConfigError: the batch cannot be divided.
     """
     config = group.arms[0].config
     one_seed = dataclasses.replace(config, num_seeds=1)
     keys, hyper = lanes_of(group, one_seed)
     program = program_of(experiment, config, inputs)
     lane = jax.eval_shape(program.init, keys[0], {name: x[0] for name, x in hyper.items()})
-    small = step_jaxpr(program, lane, inputs.arrays)
     size = _batch_size(experiment, config, inputs, lane)
-    fixed = count(small)
-    example = Work()
-    sums = None
-    if size:
-        twice = dataclasses.replace(config, **{BATCH: 2 * size})
-        large = step_jaxpr(program_of(experiment, twice, inputs), lane, inputs.arrays)
-        difference = count(large).plus(fixed, -1.0)
-        example = Work().plus(difference, 1.0 / size)
-        fixed = fixed.plus(difference, -1.0)
-        sums = _by_kind(small, large, lane.train_state.params)
+    fixed, example, sums = _formulas(experiment, config, inputs, lane, size, microbatches)
+    if microbatches > 1:
+        # In memory there is one microbatch at a time, and the sum of the gradients.
+        at_once = _formulas(experiment, config, inputs, lane, size, 1)
+        gradients = 4.0 * tree_size(lane.train_state.params)
+        fixed = fixed._replace(kept=at_once.fixed.kept + gradients)
+        example = example._replace(kept=at_once.example.kept / microbatches)
     return StepCost(
         name=group.name,
         num_lanes=len(group.arms) * config.num_seeds,
@@ -121,7 +134,33 @@ def step_cost(experiment: Experiment, group: Group, inputs: Inputs) -> StepCost:
         fixed=fixed,
         example=example,
         sums=sums,
+        microbatches=microbatches,
     )
+
+
+def _formulas(
+    experiment: Experiment,
+    config: StudyConfig,
+    inputs: Inputs,
+    lane: Lane,
+    size: int,
+    microbatches: int,
+) -> _Formulas:
+    """Traces a step with a batch of that size, and one with twice as many examples."""
+
+    def traced(config: StudyConfig) -> Any:
+        program = program_of(experiment, config, inputs)
+        return step_jaxpr(program, lane, inputs.arrays, microbatches)
+
+    small = traced(config)
+    fixed = count(small)
+    if not size:
+        return _Formulas(fixed, Work(), None)
+    large = traced(dataclasses.replace(config, **{BATCH: 2 * size}))
+    difference = count(large).plus(fixed, -1.0)
+    sums = _by_kind(small, large, lane.train_state.params)
+    example = Work().plus(difference, 1.0 / size)
+    return _Formulas(fixed.plus(difference, -1.0), example, sums)
 
 
 def _batch_size(experiment: Experiment, config: StudyConfig, inputs: Inputs, lane: Lane) -> int:
@@ -142,20 +181,24 @@ def _batch_size(experiment: Experiment, config: StudyConfig, inputs: Inputs, lan
     return min(shape[0] for shape in shapes)
 
 
-def step_jaxpr(program: LaneProgram, lane: PyTree, data: PyTree) -> Any:
+def step_jaxpr(program: LaneProgram, lane: PyTree, data: PyTree, microbatches: int = 1) -> Any:
     """Traces one step of one lane, with the guard around it.
 
     Args:
         program: of the lane.
         lane: its shapes.
         data: the data, or shapes.
+        microbatches: into which the batch is divided.
 
     Returns:
         The jaxpr; convolutions are lax's.
     """
+    replica = SOLO
+    if microbatches > 1:
+        replica = whole(parallel.make_mesh(1, jax.devices()[:1]), microbatches)
 
     def step(lane, sums, data, num_steps, last):
-        return program.advance_part(lane, sums, data, num_steps, last, SOLO)
+        return program.advance_part(lane, sums, data, num_steps, last, replica)
 
     with native.use_convolutions("lax"):
         sums = jax.eval_shape(program.no_sums, lane, data)
@@ -176,7 +219,8 @@ class ProgramCost(NamedTuple):
     """What XLA says of the compiled steps of all lanes, on one device of those it is for.
 
     Attributes:
-        operations: of one step; None where the backend does not tell.
+        operations: of one step; None where the backend does not tell, and for microbatches, which
+            are turns of a loop.
         moved: bytes read and written in one step; None likewise.
         state_bytes: of the lanes, which the program takes and gives back.
         working_bytes: temporaries.
@@ -193,7 +237,7 @@ class ProgramCost(NamedTuple):
 
 
 def program_cost(
-    experiment: Experiment, group: Group, inputs: Inputs, devices: list
+    experiment: Experiment, group: Group, inputs: Inputs, devices: list, microbatches: int = 1
 ) -> ProgramCost:
     """Compiles the steps of a group and reads what XLA says of them.
 
@@ -202,6 +246,7 @@ def program_cost(
         group: the arms.
         inputs: the data.
         devices: to compile for.
+        microbatches: into which each batch is divided.
 
     Returns:
         The cost. XLA counts one turn of a loop, so that of a chunk is that of a step, and no
@@ -211,10 +256,12 @@ def program_cost(
     keys, hyper = lanes_of(group, config)
     program = program_of(experiment, config, inputs)
     with native.use_convolutions("lax"):
-        spread = parallel.distribute(program, keys, hyper, strategy="vmap", only=devices)
+        spread = parallel.distribute(
+            program, keys, hyper, strategy="vmap", only=devices, microbatches=microbatches
+        )
         lanes = spread.abstract(keys, hyper)
         compiled = spread.lower_advance(lanes, spread.abstract_data(inputs.arrays)).compile()
-    said = compiled.cost_analysis() or {}
+    said = (compiled.cost_analysis() or {}) if microbatches == 1 else {}
     sizes = compiled.memory_analysis()
     exchanged: collections.Counter = collections.Counter()
     shape = parallel.split_devices(len(keys), len(devices))

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import jax
 
-from dgm_jax.core import require
 from dgm_jax.parallel import processes
 from dgm_jax.run.lanes import devices_of
 from dgm_jax.run.memory import Memory, advice, in_units, memory_of, taken_of, tree_bytes
@@ -262,7 +261,7 @@ def require_all_fit(
 def require_fits(
     programs: Programs, config: StudyConfig, launch: LaunchConfig, *, fresh: bool
 ) -> Estimate:
-    """Requires that a group fits into memory.
+    """Requires that a group fits into memory, in all processes of the run.
 
     Args:
         programs: of the group.
@@ -289,5 +288,6 @@ def require_fits(
         remedy = f"by this estimate {capacity}: {remedy}"
     else:
         remedy = f"go on where there is more, or begin again in another folder and {remedy}"
-    require(needed.fits, f"this run cannot fit: it would need {needed}; {remedy}")
+    message = f"this run cannot fit: it would need {needed}; {remedy}"
+    processes.require_everywhere(needed.fits, message)
     return needed

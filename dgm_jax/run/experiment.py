@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dgm_jax.core import Model, Task
+    from dgm_jax.trackers import Tracker
 
 
 Direction = Literal["higher", "lower"]
@@ -142,6 +143,8 @@ class Experiment:
             read the other settings. A setting that no cell of a run reads is refused.
         rank_by: a metric, smaller is better, by whose mean the arms are ranked at the end.
         chapter: the heading under which `dgm-jax list` shows the experiment.
+        trackers: {name: function that returns a `dgm_jax.trackers.Tracker`} of the experiment's own
+            for every run, beside those of `--trackers`.
         load, build, needs, model, prompt, resolve, validate, summarize, plots, snapshots,
             references: as in `Functions`.
     """
@@ -160,6 +163,7 @@ class Experiment:
     read_where: dict[str, dict[str, tuple[str, ...]]] = dataclasses.field(default_factory=dict)
     rank_by: str | None = None
     chapter: str = ""
+    trackers: "dict[str, Callable[[], Tracker]]" = dataclasses.field(default_factory=dict)
     load: Callable | None = None
     build: Callable | None = None
     needs: Callable | None = None

@@ -1,11 +1,12 @@
 """What the checkpoints of a run must match before the run continues from them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dgm_jax import native
 from dgm_jax.core import Lane, has_kernels, json_values
 from dgm_jax.parallel.devices import Distributed
 from dgm_jax.run.cells import Group
+from dgm_jax.run.settings import StudyConfig, may_lack
 from dgm_jax.store import environment
 
 
@@ -46,6 +47,18 @@ class RunIdentity(NamedTuple):
         convolutions = convolutions_of(compiled, lanes)
         identity |= {"convolutions": convolutions} if convolutions else {}
         return json_values.plain(identity, "identity")
+
+
+def usual_of(config: StudyConfig) -> dict[str, Any]:
+    """The values of what the identity of a program leaves out.
+
+    Args:
+        config: settings of the run.
+
+    Returns:
+        A dictionary of JSON values, nested as `RunIdentity.of_group`.
+    """
+    return {"microbatches": 1, "settings": may_lack(type(config))}
 
 
 def convolutions_of(compiled: Distributed, lanes: Lane) -> str | None:

@@ -27,9 +27,15 @@ from dgm_jax.run.models import criterion
 from dgm_jax.run.needs import finished_folder, needed_experiment
 from dgm_jax.run.outcomes import ArmOutcome
 from dgm_jax.run.profile import Profile
-from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, as_recorded
+from dgm_jax.run.settings import (
+    LaunchConfig,
+    SettingsView,
+    StudyConfig,
+    as_recorded,
+    may_lack,
+)
 from dgm_jax.run.summing_up import DIVERGED, exit_code, summary_of
-from dgm_jax.run.tracking import Tracking, tracked
+from dgm_jax.run.tracking import Tracking, makers_of, tracked
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.store.reading import CONFIG
 from dgm_jax.store.records import safe_name
@@ -155,6 +161,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
     """Trains what is left of a run; returns its summary."""
     job, cells = job.cells(say=progress.notice)
     experiment = job.experiment
+    makers = makers_of(experiment, job.launch.trackers)
     with signals.held():
         start = folder, experiment.name, job.settings()
         launch = dataclasses.asdict(job.launch) | ({"chosen": job.chosen} if job.chosen else {})
@@ -165,6 +172,7 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
                 *start,
                 job.launch.resume,
                 notify=progress.notice,
+                usual=may_lack(type(job.config)),
                 launch=launch,
             ),
         )
@@ -173,8 +181,8 @@ def _complete(job: Job, folder: pathlib.Path, progress: Progress, show: bool = F
             return processes.from_first(lambda: showing.report_again(folder, experiment, progress))
         steps = job.config.num_steps
         order = groups(experiment, cells)
-        trackers = job.launch.trackers if directory.writes else ()
-        with tracked(trackers, order, steps, directory, progress.notice) as tracking:
+        told = makers if directory.writes else {}
+        with tracked(told, order, steps, directory, progress.notice) as tracking:
             summary = _trained(job, cells, directory, progress, tracking)
             with signals.held():  # what is left is short, and the run is done then
                 # last: a folder with a summary is finished

@@ -20,7 +20,7 @@ from dgm_jax.core import Lane, RunDirectoryError, require, tree_sha256
 from dgm_jax.run import launch, logged, models
 from dgm_jax.run.cells import Group, groups
 from dgm_jax.run.experiment import Inputs
-from dgm_jax.run.identity import RunIdentity, convolutions_of
+from dgm_jax.run.identity import RunIdentity, convolutions_of, usual_of
 from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.launch import Job
 from dgm_jax.run.turns import Turns
@@ -145,7 +145,8 @@ def _ends(
         shapes = turns.saved_shapes(short.abstract(*_of_one_turn(short, keys, hyper)))
         folder = pathlib.Path(job.launch.out) / reading.CHECKPOINTS
         sealed = identity.of_group(before, short, shapes)
-        step, lanes, rows = _last(folder / records.safe_name(before.name), sealed, shapes)
+        place = folder / records.safe_name(before.name)
+        step, lanes, rows = _last(place, sealed, usual_of(job.config), shapes)
         failed = np.all(jax.device_get(lanes.failed_at) >= 0)
         require(
             step == job.config.num_steps or bool(failed),
@@ -157,11 +158,14 @@ def _ends(
     return ended
 
 
-def _last(folder: pathlib.Path, identity: dict, shapes: Lane) -> tuple[int, Lane, list[dict]]:
+def _last(
+    folder: pathlib.Path, identity: dict, usual: dict, shapes: Lane
+) -> tuple[int, Lane, list[dict]]:
     """(step, lanes, rows) of the newest checkpoint; leaves the folder unchanged."""
     missing = f"{folder} has no checkpoint, and without one there is nothing to go on from"
     require(folder.is_dir(), missing, RunDirectoryError)
-    with contextlib.closing(Checkpoints(folder, identity, read_only=True)) as checkpoints:
+    opened = Checkpoints(folder, identity, usual=usual, read_only=True)
+    with contextlib.closing(opened) as checkpoints:
         step, lanes, _ = checkpoints.restore_newest(shapes)
         if lanes is None:
             raise RunDirectoryError(missing)

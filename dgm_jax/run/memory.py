@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import psutil
 
-from dgm_jax.core import ConfigError, DgmError, PyTree, require
+from dgm_jax.core import ConfigError, DgmError, PyTree
 from dgm_jax.parallel import processes
 from dgm_jax.terminal.texts import in_units
 
@@ -148,7 +148,7 @@ def require_keys_fit(num_lanes: int, device: Any) -> None:
     """
     memory = memory_of(device)
     needed = num_lanes * (4 * 8 + 3 * 4)
-    require(
+    processes.require_everywhere(
         needed <= memory.num_bytes - taken_of(device),
         f"this run cannot fit: the keys alone of its {num_lanes:,} lanes (seeds times arms) take"
         f" {in_units(needed)}; {memory.owner} has {in_units(memory.num_bytes)}: lower --num_seeds",
@@ -176,19 +176,18 @@ def require_fits(lanes: PyTree, data: PyTree, devices: list, num_lanes: int | No
     on_cpu = devices[0].platform == "cpu"
     copies = len(devices) if on_cpu else 1
     free = memory.num_bytes - taken
-    if copies * (state + read) <= free:
-        return
     places = len(lanes.failed_at)
     num_lanes = num_lanes or places
     padding = f" and {places - num_lanes:,} of padding" if places > num_lanes else ""
     fitting = max(0, int((free / copies - read) * places / state))
     held = f", of which {in_units(taken)} are taken" if taken else ""
     most = f"at most {fitting:,} lanes would fit, so lower --num_seeds"
-    raise ConfigError(
+    processes.require_everywhere(
+        copies * (state + read) <= free,
         f"this run cannot fit: the state of its {num_lanes:,} lanes (seeds times arms){padding}"
         f" takes {in_units(copies * state)} and its data {in_units(copies * read)}, beside what its"
         f" programs need; {memory.owner} has {in_units(memory.num_bytes)}{held}:"
-        f" {most if fitting else 'not one lane would fit, so make the model or its data smaller'}"
+        f" {most if fitting else 'not one lane would fit, so make the model or its data smaller'}",
     )
 
 

@@ -44,12 +44,14 @@ def plan(job: Job, settings: PlanConfig) -> int:
         for sentence in job.chosen:
             print(sentence)
         found, inputs = untrained(job)
+        pieces = job.launch.microbatches
         print(described(kind))
         for group in found:
-            cost = step_cost(job.experiment, group, inputs)
+            cost = step_cost(job.experiment, group, inputs, pieces)
             print("\n".join(["", *cost_lines(cost), *spread_lines(cost, kind, settings)]))
             if settings.compile:
-                program = program_cost(job.experiment, group, inputs, jax.devices()[:1])
+                here = jax.devices()[:1]
+                program = program_cost(job.experiment, group, inputs, here, pieces)
                 print("\n".join(program_lines(cost, program)))
     except DgmError as error:
         console.tell(f"error: {error}")
@@ -140,7 +142,12 @@ def cost_lines(cost: StepCost) -> list[str]:
 
 
 def _batch(cost: StepCost) -> str:
-    return f"batch B = {cost.batch_size}" if cost.batch_size else "no setting batch_size"
+    return f"batch B = {_divided(cost)}" if cost.batch_size else "no setting batch_size"
+
+
+def _divided(cost: StepCost) -> str:
+    pieces = cost.microbatches
+    return f"{cost.batch_size} in {pieces} microbatches" if pieces > 1 else str(cost.batch_size)
 
 
 def _affine(cost: StepCost, part: str, text) -> str:
@@ -188,7 +195,7 @@ def _row(cost: StepCost, found: Spread) -> str:
     mesh = f"{found.mesh[0]} x {found.mesh[1]}"
     start = f"  {found.num_devices:7}  {mesh:>11}"
     if found.times is None:
-        why = "be followed" if not cost.batch_size else f"share a batch of {cost.batch_size}"
+        why = "be followed" if not cost.batch_size else f"share a batch of {_divided(cost)}"
         return f"{start}  {found.mesh[1]} devices cannot {why}: more seeds, or another batch"
     times = found.times
     columns = "  ".join(f"{_seconds(t):>9}" for t in (*times, times.step))

@@ -72,7 +72,7 @@ def spread(cost: StepCost, kind: Kind, num_devices: int, precision: Precision) -
     """
     mesh = split_devices(cost.num_lanes, num_devices)
     on_each = math.ceil(cost.num_lanes / mesh[0])
-    if mesh[1] > 1 and (not cost.batch_size or cost.batch_size % mesh[1]):
+    if mesh[1] > 1 and (not cost.batch_size or cost.batch_size % (mesh[1] * cost.microbatches)):
         return Spread(num_devices, mesh, None, 0.0)
     times = step_times(cost, kind, on_each, mesh[1], precision)
     return Spread(num_devices, mesh, times, cost.num_lanes / times.step)
@@ -123,12 +123,12 @@ def paying_devices(cost: StepCost, kind: Kind, precision: Precision) -> int:
         precision: of products.
 
     Returns:
-        The largest power of 2 that divides the batch for which the step is shorter than with half
-        as many; 1 where two devices take longer than one.
+        The largest power of 2 that divides each microbatch for which the step is shorter than with
+        half as many; 1 where two devices take longer than one.
     """
     sharing = 1
     before = step_times(cost, kind, 1, 1, precision).step
-    while cost.batch_size and cost.batch_size % (2 * sharing) == 0:
+    while cost.batch_size and cost.batch_size % (2 * sharing * cost.microbatches) == 0:
         after = step_times(cost, kind, 1, 2 * sharing, precision).step
         if after >= before:
             break
@@ -164,7 +164,7 @@ def fitting_seeds(cost: StepCost, kind: Kind) -> int:
 
     Returns:
         The memory that the data leave, over state and intermediate results of one lane with its
-        whole batch. XLA reuses memory, so more may fit.
+        whole batch, or one microbatch of it. XLA reuses memory, so more may fit.
     """
     each = cost.state_bytes + cost.whole.kept
     return max(0, int((kind.memory - cost.data_bytes) / each))

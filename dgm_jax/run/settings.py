@@ -121,6 +121,9 @@ class PlanConfig:
     """a100, h100, h200, b200, v4, v5e, v5p or v6e; here is this machine, measured."""
     precision: Literal["default", "float32", "bfloat16"] = "default"
     """Of products: default is TF32 on GPUs and one pass of bfloat16 on TPUs, as JAX takes them."""
+    microbatches: int = 1
+    """Pieces of each batch, as of a run. No other flag of a run's launch is planned: all lanes are
+    on the devices at once, and every device has whole parameters."""
     compile: bool = False
     """Compile the steps for this machine, and set the formulas beside what XLA says."""
 

@@ -153,7 +153,7 @@ def plan(experiment: Experiment, argv: Sequence[str], command: Command | None = 
         from dgm_jax.run.launch import Job
         from dgm_jax.run.planning import plan as plan_job
 
-    launch = LaunchConfig(num_devices=1)
+    launch = LaunchConfig(num_devices=1, microbatches=settings.launch.microbatches)
     return plan_job(Job(experiment, settings.study, launch, {}), settings.launch)
 
 
@@ -161,7 +161,7 @@ def _with_grid(job, cells: tuple[str, ...]):
     """The job with the cells of --grid; None after an error, which is printed."""
     with signals.importing():
         from dgm_jax.core import DgmError
-        from dgm_jax.run.ablation import parse_grid
+        from dgm_jax.run.cells import parse_grid
 
     try:
         return job._replace(grid=job.grid | parse_grid(job.experiment, list(cells)))
@@ -198,6 +198,7 @@ def parse(
     import tyro
 
     _require_one_grid(argv)
+    _require_no_initials((experiment.config, how), argv)
     _require_no_values_of_switches((experiment.config, how), argv)
     kind = _flags(experiment.config, how, with_grid, is_check)
     program = shlex.join(command.program) if command else experiment.name
@@ -239,6 +240,17 @@ def _require_one_grid(argv: Sequence[str]) -> None:
     if sum(word.split("=")[0] == "--grid" for word in argv) > 1:
         console.tell("error: give --grid once, with all its fields: --grid FIELD=A,B FIELD=A,B")
         raise SystemExit(MISTAKE)
+
+
+def _require_no_initials(kinds: tuple[type, ...], argv: Sequence[str]) -> None:
+    """Refuses `--lr` with the flag whose words begin so; tyro suggests what is spelt alike."""
+    names = [name for kind in kinds for name in names_of(kind)]
+    short = {"--" + "".join(word[:1] for word in n.split("_")): n for n in names if "_" in n}
+    for word in argv:
+        flag = word.partition("=")[0]
+        if flag in short and flag[2:] not in names:
+            console.tell(f"error: there is no flag {flag} (did you mean --{short[flag]}?)")
+            raise SystemExit(MISTAKE)
 
 
 def _require_no_values_of_switches(kinds: tuple[type, ...], argv: Sequence[str]) -> None:

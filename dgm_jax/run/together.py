@@ -135,7 +135,7 @@ def failed(sentence: str, error: Exception) -> int:
 
     Args:
         sentence: the reason.
-        error: what was raised; an `ElsewhereError` was told by process 0.
+        error: what was raised; an `ElsewhereError` is told by the process it comes from.
 
     Returns:
         The exit code.

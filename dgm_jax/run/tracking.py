@@ -1,14 +1,16 @@
-"""`--trackers`: what a run hands to trackers, which may fail, hang or be slow without effect."""
+"""What a run hands to trackers, which may fail, hang or be slow without effect."""
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from dgm_jax.core import require
 from dgm_jax.run.cells import Group
+from dgm_jax.run.experiment import Experiment
 from dgm_jax.store.directory import RunDirectory
 from dgm_jax.terminal import console
-from dgm_jax.trackers import TRACKERS, Picture, Record, TrackedRun, Trackers
+from dgm_jax.trackers import TRACKERS, Picture, Record, TrackedRun, Tracker, Trackers
 
 END_SECONDS = 30.0  # that a finished run waits for its trackers
 STOP_SECONDS = 2.0  # that a run waits which was stopped or has failed
@@ -18,7 +20,7 @@ class Tracking:
     """The trackers of a run.
 
     Args:
-        names: of `trackers.TRACKERS`; none for a run without trackers.
+        makers: as `makers_of` returns them.
         order: the groups of arms, in the order in which they are trained.
         num_steps: of each arm.
         directory: the run folder.
@@ -27,7 +29,7 @@ class Tracking:
 
     def __init__(
         self,
-        names: Sequence[str],
+        makers: Mapping[str, Callable[[], Tracker]],
         order: Sequence[Group],
         num_steps: int,
         directory: RunDirectory,
@@ -41,7 +43,6 @@ class Tracking:
         run = TrackedRun(
             directory.run_id, directory.experiment, folder.name, folder, dict(directory.config)
         )
-        makers = {name: TRACKERS[name].make for name in names}
         self._trackers = Trackers(makers, run, self._history, notify)
 
     def log(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -120,9 +121,27 @@ class Tracking:
         return [by_total[total] for total in sorted(by_total)]
 
 
+def makers_of(experiment: Experiment, names: Sequence[str]) -> dict[str, Callable[[], Tracker]]:
+    """Looks up the trackers of a run.
+
+    Args:
+        experiment: of the run, with its own trackers.
+        names: of `trackers.TRACKERS`.
+
+    Returns:
+        {name: function that returns a tracker}.
+
+    Raises:
+        ConfigError: one of the experiment's own has the name of another.
+    """
+    taken = sorted(set(experiment.trackers) & set(TRACKERS))
+    require(not taken, f"{experiment.name} has a tracker of its own named {taken}: rename it")
+    return {name: TRACKERS[name].make for name in names} | experiment.trackers
+
+
 @contextlib.contextmanager
 def tracked(
-    names: Sequence[str],
+    makers: Mapping[str, Callable[[], Tracker]],
     order: Sequence[Group],
     num_steps: int,
     directory: RunDirectory,
@@ -133,7 +152,7 @@ def tracked(
     Where a tracker was dropped, the process ends with its command without waiting for it.
 
     Args:
-        names: as of `Tracking`, like the other arguments.
+        makers: as of `Tracking`, like the other arguments.
         order: the groups of arms.
         num_steps: of each arm.
         directory: the run folder.
@@ -142,7 +161,7 @@ def tracked(
     Yields:
         The trackers.
     """
-    tracking = Tracking(names, order, num_steps, directory, notify)
+    tracking = Tracking(makers, order, num_steps, directory, notify)
     try:
         yield tracking
     except BaseException as error:

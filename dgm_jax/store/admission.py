@@ -83,13 +83,16 @@ def require_empty(root: pathlib.Path) -> None:
         )
 
 
-def require_same_run(root: pathlib.Path, experiment: str, config: dict[str, Any]) -> Stored:
+def require_same_run(
+    root: pathlib.Path, experiment: str, config: dict[str, Any], usual: dict[str, Any]
+) -> Stored:
     """Check that a folder holds this run.
 
     Args:
         root: the folder.
         experiment: name of the experiment.
         config: its settings.
+        usual: values of settings that a record leaves out.
 
     Returns:
         The content of config.json.
@@ -105,7 +108,7 @@ def require_same_run(root: pathlib.Path, experiment: str, config: dict[str, Any]
         "Choose another folder with --out",
         RunDirectoryError,
     )
-    changes = differences(stored.settings, config)
+    changes = differences(stored.settings, config, usual=usual)
     require(
         not changes,
         f"{root} holds another run of {experiment}: {'; '.join(changes)}. "

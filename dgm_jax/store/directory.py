@@ -93,6 +93,7 @@ class RunDirectory:
         resume: bool = False,
         *,
         notify: Callable[[str], None] = _to_stderr,
+        usual: dict[str, Any] | None = None,
         launch: dict[str, Any] | None = None,
         parent: dict[str, Any] | None = None,
     ) -> "RunDirectory":
@@ -110,6 +111,7 @@ class RunDirectory:
             resume: whether to continue an unfinished run.
             notify: called with a sentence if `resume` found nothing to continue, other versions
                 than before, or damage that the run can do without.
+            usual: values of settings that a record leaves out, for refusals.
             launch: how this start was asked for; it is written to environment.json and may differ
                 between starts.
             parent: the run that a new one continues; it is written to config.json.
@@ -130,7 +132,9 @@ class RunDirectory:
             before = json_values.plain(parent, "parent")
             rows = Rows(root / METRICS)
             notes = Notes(root, notify)
-            asked = Asked(root, experiment, config, launch or {}, before, rows, notes, notify)
+            asked = Asked(
+                root, experiment, config, usual or {}, launch or {}, before, rows, notes, notify
+            )
             return cls(asked, open_folder(asked, resume), lock)
         except BaseException:
             ownership.release(root, lock)

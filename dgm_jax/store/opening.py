@@ -19,6 +19,7 @@ class Asked(NamedTuple):
         path: the folder.
         experiment: name of the experiment.
         config: its settings, as JSON values.
+        usual: values of settings that a record leaves out.
         launch: how this start was asked for.
         parent: the run that a new one continues, or None.
         rows: of the folder.
@@ -29,6 +30,7 @@ class Asked(NamedTuple):
     path: pathlib.Path
     experiment: str
     config: dict[str, Any]
+    usual: dict[str, Any]
     launch: dict[str, Any]
     parent: dict[str, Any] | None
     rows: Rows
@@ -71,7 +73,7 @@ def open_folder(asked: Asked, resume: bool) -> Opened:
         if resume:
             asked.notify(f"nothing to resume in {path}: starting afresh")
         return _start(asked)
-    stored = admission.require_same_run(path, asked.experiment, asked.config)
+    stored = admission.require_same_run(path, asked.experiment, asked.config, asked.usual)
     finished, fault = _read_finished(path)
     if finished:
         require(

@@ -36,6 +36,7 @@ class Checkpoints:
         folder: folder of the checkpoints; it is created.
         identity: what distinguishes this program's run from every other, as JSON values: the run's
             random name, the experiment, the arms, the settings, the data.
+        usual: values of entries that an identity leaves out, for refusals.
         keep: number of checkpoints to keep.
         read_only: whether the folder, which must exist then, is left unchanged whatever it holds;
             nothing can be saved then.
@@ -47,6 +48,7 @@ class Checkpoints:
         identity: dict[str, Any],
         keep: int = 2,
         *,
+        usual: dict[str, Any] | None = None,
         read_only: bool = False,
     ) -> None:
         options = ocp.CheckpointManagerOptions(
@@ -59,6 +61,7 @@ class Checkpoints:
         )
         self._folder = Path(folder).resolve()
         self._identity = json.loads(json.dumps(identity))  # as read from JSON: lists, no tuples
+        self._usual = usual
         self._read_only = read_only
         if not read_only:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +190,7 @@ class Checkpoints:
             RunDirectoryError,
         )
         require_sound_seal(seal)
-        changes = differences(seal["identity"], self._identity)
+        changes = differences(seal["identity"], self._identity, usual=self._usual)
         require(
             not changes,
             f"{where} belongs to another run: {_first_five(changes)}. Put this run's own"

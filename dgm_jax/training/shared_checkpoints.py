@@ -26,10 +26,14 @@ class SharedCheckpoints:
     Args:
         folder: as `Checkpoints`.
         identity: as `Checkpoints`.
+        usual: as `Checkpoints`.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        self._own = Checkpoints(folder, identity) if processes.is_first() else None
+    def __init__(
+        self, folder: Path, identity: dict[str, Any], *, usual: dict[str, Any] | None = None
+    ) -> None:
+        is_first = processes.is_first()
+        self._own = Checkpoints(folder, identity, usual=usual) if is_first else None
 
     def save(self, step: int, lanes: Lane, rows: Sequence[dict[str, Any]] = ()) -> None:
         """Save lanes as `Checkpoints.save` does.
@@ -100,15 +104,18 @@ def _placed(words: Any, like: jax.ShapeDtypeStruct) -> jax.Array:
     return jax.random.wrap_key_data(mesh.place(words, like.sharding), impl=key_generator(like))
 
 
-def checkpoints_of(folder: Path, identity: dict[str, Any]) -> Checkpoints | SharedCheckpoints:
+def checkpoints_of(
+    folder: Path, identity: dict[str, Any], usual: dict[str, Any]
+) -> Checkpoints | SharedCheckpoints:
     """Open the checkpoints of a program, for one process or for several.
 
     Args:
         folder: as `Checkpoints`.
         identity: as `Checkpoints`.
+        usual: as `Checkpoints`.
 
     Returns:
         The checkpoints.
     """
     kind = SharedCheckpoints if processes.several() else Checkpoints
-    return kind(folder, identity)
+    return kind(folder, identity, usual=usual)

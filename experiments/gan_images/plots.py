@@ -29,7 +29,7 @@ def snapshots(result: ArmResult, inputs: Inputs, step: int) -> dict[str, tuple[A
     return {
         "images": (
             figure,
-            f"Images at fixed noise after {step} steps; each seed has one block of rows.",
+            f"Images at fixed noise after {step} steps; one row for each seed.",
         )
     }
 

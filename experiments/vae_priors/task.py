@@ -66,7 +66,7 @@ def validate(config: Config) -> None:
     )
     require_at_least(2, config, "num_surgery")
     require_at_most(1_000_000, config, "ais_steps")
-    lookup(dict.fromkeys(latent.BOUNDS), config.bound, "bound")
+    lookup(latent.BOUNDS, config.bound, "bound")
     latent.require_free_bits(config.free_bits, config.bound)
     require(
         config.num_ais <= config.num_eval,

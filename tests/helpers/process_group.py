@@ -130,6 +130,23 @@ def _train(out, coordinator, count, index):
     pathlib.Path(out).mkdir(exist_ok=True)
     plain = jax.tree.map(lambda x: x.tolist(), results)
     (pathlib.Path(out) / f"{index}.json").write_text(json.dumps(plain))
+    refusals = {name: _refusal(int(index), where) for name, where in REFUSING.items()}
+    (pathlib.Path(out) / f"refusals-{index}.json").write_text(json.dumps(refusals))
+
+
+REFUSING = {"nowhere": (), "in the second": (1,), "in both": (0, 1)}
+
+
+def _refusal(index, where):
+    """The error that this process raises where those of some numbers refuse, or None."""
+    from dgm_jax.core import DgmError
+    from dgm_jax.parallel import processes
+
+    try:
+        processes.require_everywhere(index not in where, f"too little memory in process {index}")
+    except DgmError as error:
+        return [type(error).__name__, str(error), error.exit_code]
+    return None
 
 
 def _run(flags):

@@ -11,12 +11,18 @@ pytestmark = pytest.mark.optimized
 
 
 @pytest.fixture(scope="module")
-def of_two(tmp_path_factory):
-    """What each of two processes holds in the end."""
+def written(tmp_path_factory):
+    """The folder in which two processes have left what they hold in the end."""
     out = tmp_path_factory.mktemp("two") / "results"
     ended = Group(2, "train", out).ended()
     assert [code for code, *_ in ended] == [0, 0], ended
-    return [json.loads((out / f"{index}.json").read_text()) for index in range(2)]
+    return out
+
+
+@pytest.fixture(scope="module")
+def of_two(written):
+    """What each of two processes holds in the end."""
+    return [json.loads((written / f"{index}.json").read_text()) for index in range(2)]
 
 
 def test_both_processes_fetch_the_same(of_two):
@@ -36,3 +42,21 @@ def test_lanes_by_map_have_the_same_bits(of_two):
     alone = trained(4, 5, jax.devices()[:1])
     for name, value in alone.items():
         np.testing.assert_array_equal(np.float32(of_two[0]["four"][name]), value, name)
+
+
+def test_what_one_process_refuses_all_refuse(written):
+    first, second = (
+        json.loads((written / f"refusals-{index}.json").read_text()) for index in range(2)
+    )
+    of_second = "too little memory in process 1"
+    of_first = "too little memory in process 0"
+    assert first == {
+        "nowhere": None,
+        "in the second": ["ElsewhereError", of_second, 2],
+        "in both": ["ConfigError", of_first, 2],
+    }
+    assert second == {
+        "nowhere": None,
+        "in the second": ["ConfigError", of_second, 2],
+        "in both": ["ElsewhereError", of_first, 2],
+    }

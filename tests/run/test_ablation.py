@@ -13,8 +13,8 @@ import pytest
 from dgm_jax import cli, training
 from dgm_jax.core import Aux, ConfigError, Player, Task, require
 from dgm_jax.run import Experiment, Inputs, StudyConfig, check, main
-from dgm_jax.run.ablation import parse_grid, shared_inputs, variants
-from dgm_jax.run.cells import arms, groups, validate
+from dgm_jax.run.ablation import shared_inputs, variants
+from dgm_jax.run.cells import arms, groups, parse_grid, validate
 
 pytestmark = pytest.mark.optimized
 

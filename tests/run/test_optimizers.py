@@ -156,7 +156,7 @@ def test_another_optimizer_is_another_run(tmp_path, capfd):
     capfd.readouterr()
     flags = ("--optimizer", "adam", "--resume")
     assert run(tmp_path / "a", *flags, experiment=chosen()) == 2
-    assert "optimizer: '(absent)' there, 'adam' here" in capfd.readouterr().err
+    assert "optimizer: 'auto' there, 'adam' here" in capfd.readouterr().err
 
 
 def test_a_chosen_schedule_to_the_end_cannot_be_longer(installed, tmp_path, capfd):

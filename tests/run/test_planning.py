@@ -48,6 +48,21 @@ def test_the_ring_gan_by_hand():
     assert cost.state_bytes == 4 * 3 * parameters + 2 * 4 + 4 + 3 * 8 + 4
 
 
+def test_microbatches_of_the_ring_gan():
+    """The same products and state. The scan over microbatches reads the parameters once for each of
+    them, and keeps the intermediate results of one."""
+    flags = ("--batch_size", "32", "--method", "vanilla", "--num_seeds", "3")
+    cost, of = cost_of("gan_ring", *flags)
+    pieces = step_cost(*of, microbatches=4)
+    assert pieces.microbatches == 4 and pieces.batch_size == 32
+    assert pieces.whole.products == cost.whole.products
+    assert pieces.state_bytes == cost.state_bytes
+    assert pieces.fixed.moved > cost.fixed.moved + 3 * 4 * cost.num_parameters
+    assert pieces.example.kept == cost.example.kept / 4
+    assert pieces.sums["gradients"] == 4 * cost.sums["gradients"]
+    assert spread(pieces, KINDS["h100"], 3 * 16, "default").times is None  # 2 examples a device
+
+
 SIZES = {
     "gan_ring": ("--method", "vanilla", "--num_seeds", "2", "--batch_size", "64"),
     "avb_images": ("--num_seeds", "1", "--batch_size", "64", "--hidden", "64"),
@@ -155,6 +170,14 @@ def test_the_command(capsys):
     assert "128 devices cannot share a batch of 64: more seeds, or another batch" in shown
 
 
+def code_of(argv):
+    """The exit code, whether a command returns it or the parser ends with it."""
+    try:
+        return cli.main(argv)
+    except SystemExit as stop:
+        return stop.code
+
+
 @pytest.mark.parametrize(
     "argv, words",
     [
@@ -162,10 +185,13 @@ def test_the_command(capsys):
         (["plan", "gan_rin"], "unknown experiment 'gan_rin' (did you mean 'gan_ring'?)"),
         ([*RING, "--devices", "0"], "devices must be from 1 to 2**20, got 0"),
         ([*RING, "--num_steps", "0"], "num_steps must be at least 1"),
+        ([*RING, "--microbatches", "0"], "microbatches must be at least 1, got 0"),
+        ([*RING, "--microbatches", "3"], "a batch of 64 cannot be divided into 3 microbatches"),
+        ([*RING, "--bs", "8"], "there is no flag --bs (did you mean --batch_size?)"),
     ],
 )
 def test_mistakes_are_explained(argv, words, capsys):
-    assert cli.main(argv) == 2
+    assert code_of(argv) == 2
     assert words in capsys.readouterr().err
 
 

@@ -116,6 +116,18 @@ def test_a_tracker_gets_every_row(tmp_path, installed_tracker):
     assert tracker.run.settings["rate"] == 0.1 and tracker.run.name == "a"
 
 
+def test_an_experiment_brings_a_tracker_of_its_own(tmp_path, installed_tracker, capfd):
+    """Beside another one; under the name of one that there is, it is refused."""
+    chosen = installed_tracker(Listener())
+    own = Listener()
+    experiment = tiny_game.tiny(trackers={"own": lambda: own})
+    assert run(tmp_path / "a", "--trackers", "wandb", experiment=experiment) == 0
+    assert own.records() == chosen.records() and len(own.records()) == 3
+    taken = tiny_game.tiny(trackers={"wandb": lambda: own})
+    assert run(tmp_path / "b", experiment=taken) == 2
+    assert "tracker of its own named ['wandb']" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("kind", [Raises, Hangs, Slow])
 def test_a_bad_tracker_changes_no_bit(
     kind, tmp_path, installed_tracker, undisturbed, brief, monkeypatch, capfd

@@ -56,7 +56,7 @@ def test_checkpoints_of_other_microbatches_are_refused(tmp_path, capfd):
     microbatches = "--microbatches", "2"
     assert run(tmp_path / "a", *microbatches, experiment=stopping(signal.SIGTERM, 1)) == 143
     assert run(tmp_path / "a", "--resume") == 2
-    assert "microbatches" in capfd.readouterr().err
+    assert "microbatches: 2 there, 1 here" in capfd.readouterr().err
     assert run(tmp_path / "a", *microbatches, "--resume") == 0
 
 
