@@ -1,0 +1,183 @@
+"""Matrix products and convolutions of a function in bfloat16, and all else as it is.
+
+The function is traced to a jaxpr. Each product of numbers wider than bfloat16 in it becomes
+
+    convert its operands to bfloat16, multiply, convert the result back,
+
+inside loops, conditions, `jit` and `jax.checkpoint` too. No other equation and no type of a variable
+changes, so the function may be any function of JAX. The multiplication accumulates in float32 (XLA,
+oneDNN) and rounds its result to bfloat16: a product of rounded factors has a relative error of
+2^-8 or so a term, and its gradients are products of bfloat16 as well, since derivatives of the
+conversions are conversions.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import (
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
+    Var,
+    jaxpr_as_fun,
+    new_jaxpr_eqn,
+    no_effects,
+)
+from jax.extend.core.primitives import convert_element_type_p
+
+from dgm_jax.core import PyTree
+from dgm_jax.networks.layers.bilinear import convolution_p
+
+NARROW = jnp.dtype(jnp.bfloat16)
+PRODUCTS = frozenset(("dot_general", "conv_general_dilated", convolution_p.name))
+# Equations whose inner jaxprs are rewritten. Others that have one keep it: a kernel, or a function
+# with derivatives of its own, to which its inner jaxpr would no longer belong.
+_CALLS = frozenset("jit pjit closed_call remat2 checkpoint scan while cond".split())
+# What an equation says when no precision was asked for; any other was asked for, and is kept.
+_ANY_PRECISION = (None, "default", "bfloat16", "fastest", jax.lax.Precision.DEFAULT)
+
+
+class Traced:
+    """A function on some arguments, as a jaxpr.
+
+    Args:
+        function: `(*arguments) -> tree`; it is traced once.
+        arguments: trees. Arrays are inputs of the jaxpr, anything else is constant.
+
+    Attributes:
+        shapes: tree of the results' shapes and types.
+    """
+
+    def __init__(self, function: Callable[..., PyTree], arguments: tuple):
+        leaves, structure = jax.tree.flatten(arguments)
+        self._places = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
+
+        def of_arrays(*arrays: Any) -> PyTree:
+            given = list(leaves)
+            for place, array in zip(self._places, arrays, strict=True):
+                given[place] = array
+            return function(*jax.tree.unflatten(structure, given))
+
+        arrays = [leaves[place] for place in self._places]
+        self._jaxpr, self.shapes = jax.make_jaxpr(of_arrays, return_shape=True)(*arrays)
+
+    def with_narrow_products(self, *arguments: PyTree) -> PyTree:
+        """Compute the function with its products in bfloat16.
+
+        Args:
+            *arguments: trees like those that it was traced with.
+
+        Returns:
+            The results, in the types of `shapes`.
+        """
+        leaves = jax.tree.leaves(arguments)
+        arrays = [leaves[place] for place in self._places]
+        results = jaxpr_as_fun(_rewritten(self._jaxpr))(*arrays)
+        return jax.tree.unflatten(jax.tree.structure(self.shapes), results)
+
+
+def narrow_products(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """Transform a function so that its products take operands of bfloat16.
+
+    A product that asks for a precision of its own, such as `jnp.dot(a, b, precision="highest")`,
+    is left alone, and so are those inside of `jax.custom_jvp`, `jax.custom_vjp` and kernels.
+
+    Args:
+        function: `(*arguments) -> tree`, traced anew at each call.
+
+    Returns:
+        `(*arguments) -> tree` with the same structure and types.
+    """
+
+    def narrowed(*arguments: PyTree) -> PyTree:
+        return Traced(function, arguments).with_narrow_products(*arguments)
+
+    return narrowed
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, (jax.Array, np.ndarray))
+
+
+def _rewritten(value: Any) -> Any:
+    """A jaxpr with narrow products, or the jaxprs of a tuple; the same object if it has none."""
+    if isinstance(value, tuple):
+        inner = tuple(map(_rewritten, value))
+        return inner if any(a is not b for a, b in zip(inner, value, strict=True)) else value
+    if isinstance(value, Jaxpr):  # in some versions of JAX closed ones are of this type, too
+        equations = [new for old in value.eqns for new in _of_equation(old)]
+        changed = len(equations) != len(value.eqns) or any(
+            a is not b for a, b in zip(equations, value.eqns, strict=True)
+        )
+        return value.replace(eqns=equations) if changed else value
+    if isinstance(value, ClosedJaxpr):
+        inner = _rewritten(value.jaxpr)
+        return value if inner is value.jaxpr else value.replace(jaxpr=inner)
+    return value
+
+
+def _of_equation(equation: JaxprEqn) -> Iterator[JaxprEqn]:
+    """What takes the place of an equation."""
+    if _is_wide_product(equation):
+        yield from _narrowed(equation)
+    elif equation.primitive.name in _CALLS:
+        params = {name: _rewritten(value) for name, value in equation.params.items()}
+        changed = any(params[name] is not equation.params[name] for name in params)
+        yield equation.replace(params=params) if changed else equation
+    else:
+        yield equation
+
+
+def _is_wide_product(equation: JaxprEqn) -> bool:
+    if equation.primitive.name not in PRODUCTS:
+        return False
+    precision = equation.params["precision"]
+    of_operands = precision if isinstance(precision, tuple) else (precision,)
+    types = [atom.aval.dtype for atom in (*equation.invars, *equation.outvars)]
+    return all(each in _ANY_PRECISION for each in of_operands) and all(map(is_wide, types))
+
+
+def is_wide(dtype: Any) -> bool:
+    """Return whether a type is floating and wider than bfloat16.
+
+    Args:
+        dtype: any type, typed keys' too.
+
+    Returns:
+        True for float32 and float64.
+    """
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits > jnp.finfo(NARROW).bits
+
+
+def _narrowed(equation: JaxprEqn) -> Iterator[JaxprEqn]:
+    """The conversions and the product."""
+
+    def conversion(source, target):
+        params = {"new_dtype": target.aval.dtype, "weak_type": target.aval.weak_type}
+        params["sharding"] = None
+        return new_jaxpr_eqn(
+            [source],
+            [target],
+            convert_element_type_p,
+            params,
+            no_effects,
+            equation.source_info,
+            equation.ctx,
+        )
+
+    def narrow(variable) -> Var:
+        return Var(variable.aval.update(dtype=NARROW, weak_type=False))
+
+    (wide,) = equation.outvars
+    result = narrow(wide)
+    operands = [narrow(atom) for atom in equation.invars]
+    for atom, operand in zip(equation.invars, operands, strict=True):
+        yield conversion(atom, operand)
+    params = dict(equation.params)
+    if params.get("preferred_element_type") is not None:
+        params["preferred_element_type"] = NARROW
+    yield equation.replace(invars=operands, outvars=[result], params=params)
+    yield conversion(result, wide)
