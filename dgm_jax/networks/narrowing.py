@@ -12,7 +12,7 @@ conversions are conversions.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,43 +40,57 @@ _CALLS = frozenset("jit pjit closed_call remat2 checkpoint scan while cond".spli
 _ANY_PRECISION = (None, "default", "bfloat16", "fastest", jax.lax.Precision.DEFAULT)
 
 
-class Traced:
+class Traced(NamedTuple):
     """A function on some arguments, as a jaxpr.
 
-    Args:
-        function: `(*arguments) -> tree`; it is traced once.
-        arguments: trees. Arrays are inputs of the jaxpr, anything else is constant.
-
     Attributes:
+        jaxpr: its inputs are the arrays among the leaves of the arguments.
         shapes: tree of the results' shapes and types.
+        places: which leaves are arrays; all others are constants of the jaxpr.
     """
 
-    def __init__(self, function: Callable[..., PyTree], arguments: tuple):
-        leaves, structure = jax.tree.flatten(arguments)
-        self._places = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
+    jaxpr: ClosedJaxpr
+    shapes: PyTree
+    places: tuple[int, ...]
 
-        def of_arrays(*arrays: Any) -> PyTree:
-            given = list(leaves)
-            for place, array in zip(self._places, arrays, strict=True):
-                given[place] = array
-            return function(*jax.tree.unflatten(structure, given))
 
-        arrays = [leaves[place] for place in self._places]
-        self._jaxpr, self.shapes = jax.make_jaxpr(of_arrays, return_shape=True)(*arrays)
+def trace(function: Callable[..., PyTree], *arguments: PyTree) -> Traced:
+    """Trace a function once.
 
-    def with_narrow_products(self, *arguments: PyTree) -> PyTree:
-        """Compute the function with its products in bfloat16.
+    Args:
+        function: `(*arguments) -> tree`.
+        *arguments: trees.
 
-        Args:
-            *arguments: trees like those that it was traced with.
+    Returns:
+        The function on arguments of these shapes.
+    """
+    leaves, structure = jax.tree.flatten(arguments)
+    places = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, (jax.Array, np.ndarray)))
 
-        Returns:
-            The results, in the types of `shapes`.
-        """
-        leaves = jax.tree.leaves(arguments)
-        arrays = [leaves[place] for place in self._places]
-        results = jaxpr_as_fun(_rewritten(self._jaxpr))(*arrays)
-        return jax.tree.unflatten(jax.tree.structure(self.shapes), results)
+    def of_arrays(*arrays: Any) -> PyTree:
+        given = list(leaves)
+        for place, array in zip(places, arrays, strict=True):
+            given[place] = array
+        return function(*jax.tree.unflatten(structure, given))
+
+    arrays = [leaves[place] for place in places]
+    return Traced(*jax.make_jaxpr(of_arrays, return_shape=True)(*arrays), places)
+
+
+def with_narrow_products(traced: Traced, *arguments: PyTree) -> PyTree:
+    """Compute a traced function with its products in bfloat16.
+
+    Args:
+        traced: the function.
+        *arguments: trees like those that it was traced with.
+
+    Returns:
+        The results, in the types of `traced.shapes`.
+    """
+    leaves = jax.tree.leaves(arguments)
+    arrays = [leaves[place] for place in traced.places]
+    results = jaxpr_as_fun(_rewritten(traced.jaxpr))(*arrays)
+    return jax.tree.unflatten(jax.tree.structure(traced.shapes), results)
 
 
 def narrow_products(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
@@ -93,13 +107,9 @@ def narrow_products(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     """
 
     def narrowed(*arguments: PyTree) -> PyTree:
-        return Traced(function, arguments).with_narrow_products(*arguments)
+        return with_narrow_products(trace(function, *arguments), *arguments)
 
     return narrowed
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, (jax.Array, np.ndarray))
 
 
 def _rewritten(value: Any) -> Any:

@@ -8,6 +8,7 @@ variances, softmax and losses. Micikevicius et al. 2018, "Mixed precision traini
 2019, "A study of BFLOAT16 for deep learning training".
 """
 
+import functools
 from typing import TypeVar, cast
 
 import jax
@@ -15,7 +16,13 @@ import jax.numpy as jnp
 
 from dgm_jax.core import ApplyNetwork, Array, Key, Network, PyTree, described, lookup, require
 from dgm_jax.networks.causal import CausalNetwork
-from dgm_jax.networks.narrowing import NARROW, Traced, is_wide, narrow_products
+from dgm_jax.networks.narrowing import (
+    NARROW,
+    is_wide,
+    narrow_products,
+    trace,
+    with_narrow_products,
+)
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -28,7 +35,7 @@ def in_precision(
     """Compute a network in a precision.
 
     Parameters, state, inputs and outputs keep their types, so that losses, gradients and optimizers
-    see float32. Inside,
+    see float32. The network is traced at each call: compile what calls it. Inside,
 
         elementwise="float32"    matrix products and convolutions take operands of bfloat16
                                  (`networks.narrow_products`), and all else is as before: sums,
@@ -105,14 +112,13 @@ def _apply(network: ApplyNetwork, elementwise: str | None) -> ApplyNetwork:
             return jax.tree.map(lambda leaf, shape: leaf.astype(shape.dtype), narrow, traced.shapes)
 
         arguments = (params, state, x, key)
-        traced = Traced(call, arguments)
+        traced = trace(call, *arguments)
+        products = functools.partial(with_narrow_products, traced)
         if elementwise == "float32":
-            return traced.with_narrow_products(*arguments)
+            return products(*arguments)
         if elementwise == "bfloat16":
             return everything(*arguments)
-        return jax.lax.platform_dependent(
-            *arguments, cpu=traced.with_narrow_products, default=everything
-        )
+        return jax.lax.platform_dependent(*arguments, cpu=products, default=everything)
 
     return apply
 
