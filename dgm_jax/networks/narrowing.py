@@ -1,14 +1,13 @@
 """Matrix products and convolutions of a function in bfloat16, and all else as it is.
 
-The function is traced to a jaxpr. Each product of numbers wider than bfloat16 in it becomes
+The function is traced to a jaxpr. In it each product of numbers wider than bfloat16 becomes
 
     convert its operands to bfloat16, multiply, convert the result back,
 
-inside loops, conditions, `jit` and `jax.checkpoint` too. No other equation and no type of a variable
-changes, so the function may be any function of JAX. The multiplication accumulates in float32 (XLA,
-oneDNN) and rounds its result to bfloat16: a product of rounded factors has a relative error of
-2^-8 or so a term, and its gradients are products of bfloat16 as well, since derivatives of the
-conversions are conversions.
+inside loops, conditions, `jit` and `jax.checkpoint` too. No other equation changes, and no type of
+a variable, so the function may be any function of JAX. The multiplication accumulates in float32
+(XLA, oneDNN). Each factor and the result are rounded by a share of at most 2^-9. Gradients are
+products of bfloat16 as well, since derivatives of the conversions are conversions.
 """
 
 from collections.abc import Callable, Iterator

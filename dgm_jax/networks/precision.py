@@ -41,17 +41,18 @@ def in_precision(
                                  (`networks.narrow_products`), and all else is as before: sums,
                                  normalizations, softmax, activations;
         elementwise="bfloat16"   parameters and inputs are converted to bfloat16 first, too, so that
-                                 the network's activations are bfloat16 from the first layer on: half
-                                 the memory. What a module computes in float32 by itself stays so:
-                                 statistics of `BatchNorm` and `GroupNorm`, scores and softmax of
-                                 attention, modules with `dtype=jnp.float32`.
+                                 activations are bfloat16 from the first layer on, in half the
+                                 memory. What a module computes in float32 by itself stays so:
+                                 statistics of `BatchNorm` and `GroupNorm`, softmax of attention,
+                                 modules with `dtype=jnp.float32`.
 
     Args:
-        network: a `Network`, also one of your own, or a `CausalNetwork`, whose sums stay in float32.
+        network: a `Network`, also one of your own, or a `CausalNetwork`, which computes all but its
+            products in float32.
         precision: "float32", which returns the network itself, or "bfloat16".
         elementwise: precision of all but products; None for "float32" on CPU, where XLA has no
-            arithmetic of bfloat16 and converts for each operation, and "bfloat16" elsewhere, decided
-            by the platform that a program is lowered for.
+            arithmetic of bfloat16 and converts for each operation, and "bfloat16" elsewhere, by
+            the platform that a program is lowered for.
 
     Returns:
         The network with the same `init`.

@@ -61,7 +61,7 @@ def plan(job: Job, settings: PlanConfig) -> int:
 
 
 def _with_own_precision(settings: PlanConfig, group: Group) -> PlanConfig:
-    """The settings, with products as the experiment's setting `precision` has them, if it has one."""
+    """The settings, with products in the precision that the experiment is set to."""
     own = getattr(group.arms[0].config, "precision", None)
     if settings.products == "default" and own == "bfloat16":
         return dataclasses.replace(settings, products=own)

@@ -1,5 +1,5 @@
-"""Products of any function in bfloat16: 257, which bfloat16 rounds to 256, goes in wherever a product
-may stand, and the numbers beside products stay as they are."""
+"""Products of any function in bfloat16: 257, which bfloat16 rounds to 256, goes in wherever a
+product may stand, and the numbers beside products stay as they are."""
 
 import jax
 import jax.numpy as jnp

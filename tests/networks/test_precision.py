@@ -77,7 +77,7 @@ def test_batch_statistics_are_of_float32(elementwise, in_float64):
     for found, right in zip(*map(jax.tree.leaves, (moved, in_float64[1])), strict=True):
         assert found.dtype == jnp.float32
         assert np.any(found != jnp.asarray(found, jnp.bfloat16))
-        np.testing.assert_allclose(found, right, atol=3e-4)
+        np.testing.assert_allclose(found, right, atol=1e-3)
 
 
 @pytest.mark.parametrize("layer", [networks.BatchNorm(), networks.GroupNorm(2)])
@@ -119,9 +119,7 @@ def test_a_game_keeps_parameters_moments_and_statistics_in_float32():
     optimizers = {name: optax.adam(1e-3) for name in game.players}
     algorithm = training.alternating(game.players, optimizers, SOLO)
     batch = {"x": jnp.ones((4, 8, 8, 1)), "z": jnp.ones((4, 3))}
-    start = jax.eval_shape(
-        lambda key: algorithm.init(key, *game.init(key)), jax.random.key(0)
-    )
+    start = jax.eval_shape(lambda key: algorithm.init(key, *game.init(key)), jax.random.key(0))
     after, info = jax.eval_shape(lambda s: algorithm.step(s, lambda index: batch), start)
     types = lambda tree: jax.tree.map(lambda leaf: leaf.dtype, tree)
     assert types(after) == types(start)
@@ -190,7 +188,8 @@ def test_networks_of_nnx_and_of_functions():
         jax.tree.map(np.testing.assert_array_equal, same, state)
     plain = networks.from_functions(lambda key, x: jnp.ones((2, 1)), lambda w, x: x @ w)
     half = in_precision(plain, "bfloat16")
-    assert float(half.apply(jnp.ones((1, 1)), {}, jnp.full((1, 1), 257.0), train=True)[0][0]) == 256
+    odd, _ = half.apply(jnp.ones((1, 1)), {}, jnp.full((1, 1), 257.0), train=True)
+    assert float(odd[0, 0]) == 256
 
 
 def test_a_transformer_with_and_without_its_cache():
