@@ -2,7 +2,7 @@
 
 `layers` holds their building blocks. `mlp`, `dcgan`, `residual`, `classifier`, `pixel_cnn` and
 `transformer` are the architectures. `from_flax`, `from_nnx` and `from_functions` make the pair of
-pure functions `core.Network`.
+pure functions `core.Network`, and `in_precision` computes one in bfloat16.
 """
 
 from dgm_jax.networks import classifier, dcgan, layers, mlp, pixel_cnn, residual, transformer
@@ -27,7 +27,9 @@ from dgm_jax.networks.layers.normalization import (
 from dgm_jax.networks.layers.quantize import NnxQuantize, Quantize, QuantizerState
 from dgm_jax.networks.layers.spectral_norm import spectral_init, spectral_normalize
 from dgm_jax.networks.mlp import MLP
+from dgm_jax.networks.narrowing import narrow_products
 from dgm_jax.networks.pixel_cnn import GatedPixelCNN, from_pixel_cnn
+from dgm_jax.networks.precision import PRECISIONS, in_precision
 from dgm_jax.networks.residual import ResidualBlock, ResidualDecoder, ResidualEncoder
 from dgm_jax.networks.transformer import Transformer, from_transformer
 
@@ -35,6 +37,7 @@ __all__ = [
     "ACTIVATIONS",
     "INITIALIZERS",
     "MLP",
+    "PRECISIONS",
     "AdditiveNoiseEncoder",
     "BatchNorm",
     "CausalNetwork",
@@ -68,10 +71,12 @@ __all__ = [
     "from_nnx",
     "from_pixel_cnn",
     "from_transformer",
+    "in_precision",
     "initializers",
     "layers",
     "leaky_relu",
     "mlp",
+    "narrow_products",
     "normalization",
     "normalize",
     "num_groups",

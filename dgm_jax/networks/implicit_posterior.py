@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, require
+from dgm_jax.core import Array, at_least_float32, require
 from dgm_jax.networks.layers.activations import activation
 from dgm_jax.networks.layers.dense import Dense
 from dgm_jax.networks.mlp import MLP
@@ -93,7 +93,7 @@ class AdditiveNoiseEncoder(nn.Module):
         )
         widths = (*self.base_features, size)
         bases = mlps(widths, self.activation, self.init_name, name="bases")
-        v = bases(noise.reshape(noise.shape[0], self.num_bases, -1))
+        v = at_least_float32(bases(noise.reshape(noise.shape[0], self.num_bases, -1)))
         z = center + jnp.sum(weights * v, axis=1)
         loc = center + jnp.sum(weights * jnp.mean(v, axis=0), axis=1)
         variance = jnp.sum(jnp.square(weights) * jnp.var(v, axis=0), axis=1) + self.epsilon

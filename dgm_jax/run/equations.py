@@ -86,7 +86,12 @@ def _name(atom: Any, named: dict) -> Any:
 
 
 def _called(equation: Any) -> Any:
-    """The jaxpr of a call (jit, custom derivatives, rematerialization); None for anything else."""
+    """The jaxpr of a call (jit, custom derivatives, rematerialization); None for anything else.
+
+    Of `jax.lax.platform_dependent` it is the last branch, that of the platforms without a name.
+    """
+    if equation.params.get("branches_platforms"):
+        return equation.params["branches"][-1]
     if equation.primitive.name in REDUCES or equation.primitive.name in ("scan", "while", "cond"):
         return None
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):

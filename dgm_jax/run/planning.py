@@ -1,5 +1,7 @@
 """`dgm-jax plan`: what a run would need on so many devices of a kind, before there are any."""
 
+import dataclasses
+
 import jax
 
 from dgm_jax.core import DgmError, require
@@ -48,7 +50,8 @@ def plan(job: Job, settings: PlanConfig) -> int:
         print(described(kind))
         for group in found:
             cost = step_cost(job.experiment, group, inputs, pieces)
-            print("\n".join(["", *cost_lines(cost), *spread_lines(cost, kind, settings)]))
+            own = _with_own_precision(settings, group)
+            print("\n".join(["", *cost_lines(cost), *spread_lines(cost, kind, own)]))
             if settings.compile:
                 here = jax.devices()[:1]
                 program = program_cost(job.experiment, group, inputs, here, pieces)
@@ -57,6 +60,14 @@ def plan(job: Job, settings: PlanConfig) -> int:
         console.tell(f"error: {error}")
         return error.exit_code
     return 0
+
+
+def _with_own_precision(settings: PlanConfig, group: Group) -> PlanConfig:
+    """The settings, with products in the precision that the experiment is set to."""
+    own = getattr(group.arms[0].config, "precision", None)
+    if settings.products == "default" and own == "bfloat16":
+        return dataclasses.replace(settings, products=own)
+    return settings
 
 
 def untrained(job: Job) -> tuple[list[Group], Inputs]:
@@ -164,7 +175,7 @@ def spread_lines(cost: StepCost, kind: Kind, settings: PlanConfig) -> list[str]:
     Args:
         cost: of one lane.
         kind: of the devices.
-        settings: how many, and the precision.
+        settings: how many, and the precision of products.
 
     Returns:
         Lines.
@@ -175,10 +186,10 @@ def spread_lines(cost: StepCost, kind: Kind, settings: PlanConfig) -> list[str]:
         "      seed-steps/s",
     ]
     for number in settings.devices:
-        lines.append(_row(cost, spread(cost, kind, number, settings.precision)))
+        lines.append(_row(cost, spread(cost, kind, number, settings.products)))
     seeds = fitting_seeds(cost, kind)
-    most = paying_devices(cost, kind, settings.precision)
-    least = paying_batch(cost, kind, settings.precision)
+    most = paying_devices(cost, kind, settings.products)
+    least = paying_batch(cost, kind, settings.products)
     lines.append(
         f"  at least {seeds:,} seeds fit on one device, {seeds * settings.devices[-1]:,} on"
         f" {settings.devices[-1]}"

@@ -119,8 +119,9 @@ class PlanConfig:
     """Numbers of devices."""
     kind: str = "h100"
     """a100, h100, h200, b200, v4, v5e, v5p or v6e; here is this machine, measured."""
-    precision: Literal["default", "float32", "bfloat16"] = "default"
-    """Of products: default is TF32 on GPUs and one pass of bfloat16 on TPUs, as JAX takes them."""
+    products: Literal["default", "float32", "bfloat16"] = "default"
+    """Precision of products: default is TF32 on GPUs and one pass of bfloat16 on TPUs, as JAX takes
+    them, or bfloat16 where the experiment is given --precision bfloat16."""
     microbatches: int = 1
     """Pieces of each batch, as of a run. No other flag of a run's launch is planned: all lanes are
     on the devices at once, and every device has whole parameters."""
@@ -162,7 +163,7 @@ def as_recorded(config: StudyConfig) -> dict[str, Any]:
 
 
 # Settings that experiments have got after runs were recorded without them.
-_ADDED_LATER = {"remat": False}
+_ADDED_LATER = {"remat": False, "precision": "float32"}
 
 
 def may_lack(kind: type) -> dict[str, Any]:

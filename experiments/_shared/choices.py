@@ -22,3 +22,4 @@ Estimator = Literal[
 FeatureExtractor = Literal["classifier", "inception", "pixels"]
 GanLoss = Literal["hinge", "least_squares", "minimax", "non_saturating", "wasserstein"]
 Penalty = Literal["dragan", "gradient_penalty", "r1", "r2"]
+Precision = Literal["float32", "bfloat16"]

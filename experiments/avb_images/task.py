@@ -33,7 +33,13 @@ from dgm_jax.models import adversarial_variational_bayes as avb_recipe
 from dgm_jax.models import avb_terms as adversarial_terms
 from dgm_jax.models import vae as vae_recipe
 from dgm_jax.models.latent import terms
-from dgm_jax.networks import AdditiveNoiseEncoder, NoiseEncoder, ResidualCritic, from_flax
+from dgm_jax.networks import (
+    AdditiveNoiseEncoder,
+    NoiseEncoder,
+    ResidualCritic,
+    from_flax,
+    in_precision,
+)
 from dgm_jax.run import Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 
@@ -158,9 +164,9 @@ def _adversarial(config: Config, shape: tuple[int, ...], adaptive_contrast: bool
     _, decoder = study.networks_of(config, shape, config.latent_size)
     prior = priors.standard_normal(config.latent_size)
     return AdversarialVae(
-        from_flax(encoder),
+        in_precision(from_flax(encoder), config.precision),
         decoder,
-        from_flax(ResidualCritic(256, 3)),
+        in_precision(from_flax(ResidualCritic(256, 3)), config.precision),
         prior,
         config.latent_size,
         config.noise_size,

@@ -25,7 +25,7 @@ Shirts, trousers, dresses, shoes and bags can be told apart in the grid.
 import dataclasses
 from typing import Literal
 
-from dgm_jax.experiments._shared.choices import FeatureExtractor, GanLoss, Penalty
+from dgm_jax.experiments._shared.choices import FeatureExtractor, GanLoss, Penalty, Precision
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
@@ -83,6 +83,9 @@ class Config(OptimizerConfig):
     inception_weights: str = ""
     """File (npz) with the weights of the Inception network; dgm_jax.evaluation.inception says
     how to write it."""
+    precision: Precision = "float32"
+    """Of products and convolutions in the networks: float32, or bfloat16, which accelerators and
+    some CPUs compute faster. Parameters, optimizer, statistics and losses are float32 with both."""
 
 
 EXPERIMENT = Experiment(

@@ -21,7 +21,14 @@ from dgm_jax.experiments.gan_images.extractors import (
 )
 from dgm_jax.experiments.gan_images.plots import SHOWN, plots, snapshots
 from dgm_jax.models import PENALTIES, Penalty, gan
-from dgm_jax.networks import Discriminator, Generator, from_flax, require_normalization
+from dgm_jax.networks import (
+    PRECISIONS,
+    Discriminator,
+    Generator,
+    from_flax,
+    in_precision,
+    require_normalization,
+)
 from dgm_jax.objectives.gan import LOSSES, GanLoss, label_smoothed
 from dgm_jax.run import Inputs, Need, optimizer_of
 from dgm_jax.run.settings import SettingsView
@@ -51,6 +58,7 @@ def validate(config: Config) -> None:
         ConfigError: for settings that no run could use.
     """
     lookup(LOSSES, config.loss, "GAN loss")
+    lookup(PRECISIONS, config.precision, "precision")
     if config.penalty:
         lookup(PENALTIES, config.penalty, "penalty")
     require_at_least(1, config, "batch_size", "latent_size", "features")
@@ -188,8 +196,8 @@ def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Mod
     if config.penalty:
         penalty = Penalty(PENALTIES[config.penalty], hyper["penalty_weight"])
     game = gan(
-        from_flax(generator),
-        from_flax(discriminator),
+        in_precision(from_flax(generator), config.precision),
+        in_precision(from_flax(discriminator), config.precision),
         _loss(config),
         latent_size=config.latent_size,
         example_shape=shape,

@@ -23,7 +23,7 @@ et al.
 
 import dataclasses
 
-from dgm_jax.experiments._shared.choices import Estimator
+from dgm_jax.experiments._shared.choices import Estimator, Precision
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import (
     OPTIMIZER_READ_WHERE,
@@ -71,6 +71,9 @@ class Config(OptimizerConfig):
     """Draws of z for each test image in the importance-weighted bound; a multiple of 10."""
     num_eval: int = 1_000
     """Test images on which the bounds are estimated."""
+    precision: Precision = "float32"
+    """Of products and convolutions in the networks: float32, or bfloat16, which accelerators and
+    some CPUs compute faster. Parameters, optimizer, statistics and losses are float32 with both."""
 
 
 # There is no "auto" here.

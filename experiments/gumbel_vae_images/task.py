@@ -15,7 +15,7 @@ from dgm_jax.experiments._shared.binary_images import plots
 from dgm_jax.experiments.gumbel_vae_images import Config
 from dgm_jax.models import GumbelVae, exact_log_prob, gumbel_bounds, gumbel_vae
 from dgm_jax.models.latent import log_weights
-from dgm_jax.networks import MLP, from_flax, reshaped
+from dgm_jax.networks import MLP, PRECISIONS, from_flax, in_precision, reshaped
 from dgm_jax.run import Inputs, optimizer_of
 from dgm_jax.run.settings import SettingsView
 from dgm_jax.sampling.estimators import ESTIMATORS
@@ -46,6 +46,7 @@ def validate(config: Config) -> None:
     """
     for name in config.estimator:
         lookup(ESTIMATORS, name, "gradient estimator")
+    lookup(PRECISIONS, config.precision, "precision")
     require_at_least(1, config, "num_variables", "batch_size", "num_importance", "num_eval")
     require_at_least(2, config, "num_classes")
     require(
@@ -97,7 +98,9 @@ def networks_of(config: Config, shape: tuple[int, int, int]) -> GumbelVae:
     latent = (config.num_variables, config.num_classes)
     encoder = from_flax(MLP((*config.hidden, latent[0] * latent[1]), "relu", "glorot"))
     decoder = from_flax(MLP((*reversed(config.hidden), math.prod(shape)), "relu", "glorot"))
-    return GumbelVae(reshaped(encoder, latent), reshaped(decoder, shape), latent[:1], latent[1])
+    encoder = in_precision(reshaped(encoder, latent), config.precision)
+    decoder = in_precision(reshaped(decoder, shape), config.precision)
+    return GumbelVae(encoder, decoder, latent[:1], latent[1])
 
 
 def _schedule(hyper: dict[str, Any]):

@@ -22,6 +22,7 @@ because of guidance: drawn images are typical of their class.
 import dataclasses
 from typing import Literal
 
+from dgm_jax.experiments._shared.choices import Precision
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
@@ -66,6 +67,9 @@ class Config(OptimizerConfig):
     remat: bool = False
     """Compute the inside of residual blocks and of the transformer's layers anew in the backward
     pass instead of keeping it: memory for time, the same model; on CPU it saves next to nothing."""
+    precision: Precision = "float32"
+    """Of products and convolutions in the networks: float32, or bfloat16, which accelerators and
+    some CPUs compute faster. Parameters, optimizer, statistics and losses are float32 with both."""
     guidance: float = 2.0
     """Scale of classifier-free guidance when images are drawn; 1 for none."""
     num_prompts: int = 200

@@ -41,11 +41,13 @@ from dgm_jax.models import (
     on_tokens,
 )
 from dgm_jax.networks import (
+    PRECISIONS,
     ResidualDecoder,
     ResidualEncoder,
     Transformer,
     from_flax,
     from_transformer,
+    in_precision,
 )
 from dgm_jax.objectives.elbo import warm_up
 from dgm_jax.run import Inputs, Need, optimizer_of
@@ -68,6 +70,7 @@ def validate(config: Config) -> None:
         ConfigError: for settings that no run could use.
     """
     lookup(RELAXATIONS, config.relaxation, "relaxation")
+    lookup(PRECISIONS, config.precision, "precision")
     require_at_least(
         1, config, "batch_size", "num_codes", "width", "prior_width", "prior_layers", "num_prompts"
     )
@@ -160,9 +163,11 @@ def recipe(
         The discrete VAE, the layout of text and image tokens, and the transformer.
     """
     grid = (shape[0] // 4, shape[1] // 4)
+    encoder = ResidualEncoder(config.num_codes, config.width, remat=config.remat)
+    decoder = ResidualDecoder(2 * shape[2], config.width, remat=config.remat)
     vae = GumbelVae(
-        from_flax(ResidualEncoder(config.num_codes, config.width, remat=config.remat)),
-        from_flax(ResidualDecoder(2 * shape[2], config.width, remat=config.remat)),
+        in_precision(from_flax(encoder), config.precision),
+        in_precision(from_flax(decoder), config.precision),
         grid,
         config.num_codes,
         "logit_laplace",
@@ -178,11 +183,8 @@ def recipe(
         grid=grid,
         pad_id=0,
     )
-    return (
-        vae,
-        stream,
-        autoregressive(from_transformer(transformer), stream=stream, text_weight=None),
-    )
+    network = in_precision(from_transformer(transformer), config.precision)
+    return vae, stream, autoregressive(network, stream=stream, text_weight=None)
 
 
 def _num_tokenizer(config: Config) -> int:

@@ -25,6 +25,7 @@ training (500, 1,000, 1,500, 2,000 steps) the bits were 3.80, 3.65, 3.58, 3.57.
 import dataclasses
 from typing import Literal
 
+from dgm_jax.experiments._shared.choices import Precision
 from dgm_jax.run.experiment import Experiment
 from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OPTIMIZER_SWEEPABLE, OptimizerConfig
 
@@ -90,6 +91,9 @@ class Config(OptimizerConfig):
     remat: bool = False
     """Compute the inside of residual blocks and of the transformer's layers anew in the backward
     pass instead of keeping it: memory for time, the same model; on CPU it saves next to nothing."""
+    precision: Precision = "float32"
+    """Of products and convolutions in the networks: float32, or bfloat16, which accelerators and
+    some CPUs compute faster. Parameters, optimizer, statistics and losses are float32 with both."""
 
 
 _CODEBOOKS = ("moving_average", "codebook_loss", "residual", "product")

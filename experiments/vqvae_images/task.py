@@ -30,11 +30,13 @@ from dgm_jax.models import (
 )
 from dgm_jax.models import vqvae as model_of
 from dgm_jax.networks import (
+    PRECISIONS,
     ResidualDecoder,
     ResidualEncoder,
     Transformer,
     from_flax,
     from_transformer,
+    in_precision,
 )
 from dgm_jax.quantization import QUANTIZERS
 from dgm_jax.run import Inputs, optimizer_of
@@ -69,6 +71,7 @@ def validate(config: Config) -> None:
         config.prior_width % 4 == 0,
         f"prior_width must be a multiple of 4 (heads), got {config.prior_width}",
     )
+    lookup(PRECISIONS, config.precision, "precision")
     quantizer_of(config, config.decay)
 
 
@@ -124,9 +127,11 @@ def recipe(config: Config, hyper: dict[str, Any], shape: tuple[int, int, int]) -
         The recipe of the VQ-VAE.
     """
     quantizer = quantizer_of(config, hyper["decay"])
+    encoder = ResidualEncoder(quantizer.width, config.width, remat=config.remat)
+    decoder = ResidualDecoder(2 * shape[2], config.width, remat=config.remat)
     vae = VqVae(
-        from_flax(ResidualEncoder(quantizer.width, config.width, remat=config.remat)),
-        from_flax(ResidualDecoder(2 * shape[2], config.width, remat=config.remat)),
+        in_precision(from_flax(encoder), config.precision),
+        in_precision(from_flax(decoder), config.precision),
         (shape[0] // 4, shape[1] // 4),
         quantizer,
         commitment_weight=hyper["commitment_weight"],
@@ -140,7 +145,8 @@ def recipe(config: Config, hyper: dict[str, Any], shape: tuple[int, int, int]) -
         remat=config.remat,
         grid=(rows, math.prod(columns)),
     )
-    return vae._replace(prior=code_prior(from_transformer(transformer), vae.code_grid))
+    network = in_precision(from_transformer(transformer), config.precision)
+    return vae._replace(prior=code_prior(network, vae.code_grid))
 
 
 def _num_first(config: Config, places: int) -> int:

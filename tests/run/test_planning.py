@@ -63,6 +63,17 @@ def test_microbatches_of_the_ring_gan():
     assert spread(pieces, KINDS["h100"], 3 * 16, "default").times is None  # 2 examples a device
 
 
+def test_products_in_bfloat16_move_fewer_bytes_for_the_same_operations():
+    """As a step on an accelerator: gradients of products are summed over devices as bfloat16."""
+    flags = ("--data", "digits", "--num_seeds", "1")
+    wide, _ = cost_of("gan_images", *flags)
+    half, _ = cost_of("gan_images", *flags, "--precision", "bfloat16")
+    assert half.whole.products == wide.whole.products
+    assert 0.5 * wide.whole.moved < half.whole.moved < wide.whole.moved
+    assert half.state_bytes == wide.state_bytes
+    assert 0.5 <= half.sums["gradients"] / wide.sums["gradients"] < 0.75
+
+
 SIZES = {
     "gan_ring": ("--method", "vanilla", "--num_seeds", "2", "--batch_size", "64"),
     "avb_images": ("--num_seeds", "1", "--batch_size", "64", "--hidden", "64"),
@@ -176,6 +187,19 @@ def code_of(argv):
         return cli.main(argv)
     except SystemExit as stop:
         return stop.code
+
+
+def test_the_products_of_an_experiment_in_bfloat16(capsys):
+    """At the rate of bfloat16, as if that were asked for."""
+    words = ["plan", "avb_images", "--data", "digits", "--model", "vae", "--devices", "1"]
+
+    def table(*flags):
+        assert cli.main([*words, "--batch_size", "4096", *flags]) == 0
+        return [row for row in capsys.readouterr().out.splitlines() if "1 x 1" in row]
+
+    half = table("--precision", "bfloat16")
+    assert half == table("--precision", "bfloat16", "--products", "bfloat16")
+    assert half != table("--precision", "bfloat16", "--products", "float32")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class BatchNorm(nn.Module):
     average <- momentum * average + (1 - momentum) * batch value.
     Without `train` the running averages are used and nothing changes. Parameters `scale`, `bias`
     and collection `batch_stats` (`mean`, `var`) carry flax's names; the running variance is the
-    biased one, as in flax.
+    biased one, as in flax. Half precision is normalized in float32 and comes back in its own type.
 
     Attributes:
         momentum: share of the average that is kept; 0.9 is PyTorch's 0.1.
@@ -40,6 +40,7 @@ class BatchNorm(nn.Module):
     def __call__(self, x: Array, train: bool = False) -> Array:
         """Normalize x [*B, C]."""
         shape = (x.shape[-1],)
+        own_type = _result_type(x)
         x = core.at_least_float32(x)
         mean, var = self._statistics(x, train)
         factor = jax.lax.rsqrt(var + self.epsilon)
@@ -49,7 +50,7 @@ class BatchNorm(nn.Module):
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
             y = y + spread(bias, x.shape)
-        return y
+        return y.astype(own_type)
 
     def _statistics(self, x: Array, train: bool) -> tuple[Array, Array]:
         """(mean, variance), [C] each, of the batch or the running ones; moves those in training."""
@@ -72,7 +73,8 @@ class GroupNorm(nn.Module):
     """Group normalization (Wu and He 2018) of each example.
 
     Mean and variance are those of the channels of a group at all positions. `num_groups=1` is layer
-    normalization over the whole image. Parameters `scale`, `bias` per channel.
+    normalization over the whole image. Parameters `scale`, `bias` per channel. Half precision is
+    normalized in float32 and comes back in its own type.
 
     Attributes:
         num_groups: groups of adjacent channels.
@@ -107,7 +109,12 @@ class GroupNorm(nn.Module):
         standardized = (grouped - mean) * jax.lax.rsqrt(var + self.epsilon)
         scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
         shift = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        return standardized.reshape(x.shape) * scale + shift
+        return (standardized.reshape(x.shape) * scale + shift).astype(_result_type(x))
+
+
+def _result_type(x: Array) -> jnp.dtype:
+    """The type of normalized images: their own, or float32 for integers."""
+    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(jnp.float32)
 
 
 def num_groups(normalization: str) -> int | None:

@@ -6,7 +6,7 @@ For `vae_priors`, `elbo_surgery` and `avb_images`.
 import dataclasses
 from typing import Literal
 
-from dgm_jax.experiments._shared.choices import Binarization
+from dgm_jax.experiments._shared.choices import Binarization, Precision
 from dgm_jax.run.settings import OPTIMIZER_READ_WHERE, OptimizerConfig
 
 Network = Literal["convolutional", "dense"]
@@ -41,3 +41,6 @@ class VaeConfig(OptimizerConfig):
     warm_up_share: float = 0.1
     """Share of the steps, 0 to 1, over which the factor on the KL rises linearly from 0 to
     1."""
+    precision: Precision = "float32"
+    """Of products and convolutions in the networks: float32, or bfloat16, which accelerators and
+    some CPUs compute faster. Parameters, optimizer, statistics and losses are float32 with both."""

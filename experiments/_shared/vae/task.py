@@ -33,7 +33,15 @@ from dgm_jax.models import Vae
 from dgm_jax.models.latent import posterior
 from dgm_jax.models.posteriors import AnnealingStart, Gaussian, sample_gaussian
 from dgm_jax.models.posteriors import surgery as decompose
-from dgm_jax.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, from_flax, reshaped
+from dgm_jax.networks import (
+    MLP,
+    PRECISIONS,
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    from_flax,
+    in_precision,
+    reshaped,
+)
 from dgm_jax.objectives import elbo_surgery
 from dgm_jax.objectives.elbo import warm_up
 from dgm_jax.run import Inputs
@@ -50,6 +58,7 @@ def validate(config: VaeConfig) -> None:
         ConfigError: for settings that no run could use.
     """
     lookup(NETWORKS, config.network, "network")
+    lookup(PRECISIONS, config.precision, "precision")
     require_at_least(1, config, "batch_size", "latent_size")
     require_positive(config, "learning_rate")
     require(
@@ -111,7 +120,8 @@ def networks_of(
     Returns:
         The encoder, to 2 D numbers, and the decoder, to logits of pixels.
     """
-    return NETWORKS[config.network](config, shape, latent_size)
+    encoder, decoder = NETWORKS[config.network](config, shape, latent_size)
+    return in_precision(encoder, config.precision), in_precision(decoder, config.precision)
 
 
 def _random_images(images: np.ndarray, num: int) -> Callable[[Key], Array]:
