@@ -274,4 +274,5 @@ def _checked(x: Array, loc: Array, scale: Array, chunk_size: int) -> tuple[Array
         f" {jnp.shape(x)}",
     )
     checks.whole(chunk_size, "chunk_size")
-    return widened(x, loc, checks.positive(scale, "scale"))
+    x, loc, scale = widened(x, loc, checks.positive(scale, "scale"))
+    return x, loc, scale
