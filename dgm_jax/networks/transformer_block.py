@@ -78,8 +78,14 @@ class Block(nn.Module):
             (new x [B, 1, width], keys and values with those of this position).
         """
         query, key, value = self._heads(x)
-        keys = jax.lax.dynamic_update_slice_in_dim(keys, key, position, axis=2)
-        values = jax.lax.dynamic_update_slice_in_dim(values, value, position, axis=2)
+        # Without the barrier XLA fuses the updates of a single sequence into the attention too, and
+        # then copies the whole cache at every position.
+        keys, values = jax.lax.optimization_barrier(
+            (
+                jax.lax.dynamic_update_slice_in_dim(keys, key, position, axis=2),
+                jax.lax.dynamic_update_slice_in_dim(values, value, position, axis=2),
+            )
+        )
         visible = jnp.arange(keys.shape[2])[None, :] <= position
         return self._finish(x, _attend(query, keys, values, visible), False), keys, values
 
