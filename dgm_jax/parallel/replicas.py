@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from dgm_jax.core import SOLO, Array, Key, PyTree, Replica
 from dgm_jax.parallel.mesh import (
     DATA,
+    make_mesh,
     require_divisible,
     require_examples,
     shard_batch,
@@ -31,6 +32,18 @@ def whole(mesh: Mesh, microbatches: int) -> Replica:
         microbatches=microbatches,
         take=functools.partial(take_microbatch, microbatches, mesh.shape[DATA]),
     )
+
+
+def alone(microbatches: int) -> Replica:
+    """Make the replica of one device that has whole batches.
+
+    Args:
+        microbatches: N.
+
+    Returns:
+        The replica.
+    """
+    return SOLO if microbatches == 1 else whole(make_mesh(1, jax.devices()[:1]), microbatches)
 
 
 def per_device(num_devices: int, microbatches: int) -> Replica:

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax import native, parallel
-from dgm_jax.core import SOLO, Lane, LaneProgram, PyTree, tree_size
-from dgm_jax.parallel.replicas import whole
+from dgm_jax.core import Lane, LaneProgram, PyTree, tree_size
+from dgm_jax.parallel.replicas import alone
 from dgm_jax.run.batch_sums import JOINED, batch_sums
 from dgm_jax.run.cells import Group
 from dgm_jax.run.experiment import Experiment, Inputs
@@ -193,9 +193,7 @@ def step_jaxpr(program: LaneProgram, lane: PyTree, data: PyTree, microbatches: i
     Returns:
         The jaxpr; convolutions are lax's.
     """
-    replica = SOLO
-    if microbatches > 1:
-        replica = whole(parallel.make_mesh(1, jax.devices()[:1]), microbatches)
+    replica = alone(microbatches)
 
     def step(lane, sums, data, num_steps, last):
         return program.advance_part(lane, sums, data, num_steps, last, replica)
