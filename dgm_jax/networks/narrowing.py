@@ -145,8 +145,10 @@ def _is_wide_product(equation: JaxprEqn) -> bool:
         return False
     precision = equation.params["precision"]
     of_operands = precision if isinstance(precision, tuple) else (precision,)
-    types = [atom.aval.dtype for atom in (*equation.invars, *equation.outvars)]
-    return all(each in _ANY_PRECISION for each in of_operands) and all(map(is_wide, types))
+    avals: list[Any] = [atom.aval for atom in (*equation.invars, *equation.outvars)]
+    return all(each in _ANY_PRECISION for each in of_operands) and all(
+        is_wide(aval.dtype) for aval in avals
+    )
 
 
 def is_wide(dtype: Any) -> bool:
@@ -182,7 +184,7 @@ def _narrowed(equation: JaxprEqn) -> Iterator[JaxprEqn]:
 
     (wide,) = equation.outvars
     result = narrow(wide)
-    operands = [narrow(atom) for atom in equation.invars]
+    operands: list[Any] = [narrow(atom) for atom in equation.invars]
     for atom, operand in zip(equation.invars, operands, strict=True):
         yield conversion(atom, operand)
     params = dict(equation.params)
