@@ -146,8 +146,9 @@ def _is_wide_product(equation: JaxprEqn) -> bool:
     precision = equation.params["precision"]
     of_operands = precision if isinstance(precision, tuple) else (precision,)
     avals: list[Any] = [atom.aval for atom in (*equation.invars, *equation.outvars)]
-    types = [aval.dtype for aval in avals]
-    return all(each in _ANY_PRECISION for each in of_operands) and all(map(is_wide, types))
+    return all(each in _ANY_PRECISION for each in of_operands) and all(
+        is_wide(aval.dtype) for aval in avals
+    )
 
 
 def is_wide(dtype: Any) -> bool:

@@ -84,8 +84,8 @@ class Config(OptimizerConfig):
     """File (npz) with the weights of the Inception network; dgm_jax.evaluation.inception says
     how to write it."""
     precision: Precision = "float32"
-    """Of products and convolutions in the networks: float32, or bfloat16, which accelerators and
-    some CPUs compute faster. Parameters, optimizer, statistics and losses are float32 with both."""
+    """Of products and convolutions in the networks: float32, or bfloat16, which is made for
+    accelerators. Parameters, optimizer, statistics and losses are float32 with both."""
 
 
 EXPERIMENT = Experiment(

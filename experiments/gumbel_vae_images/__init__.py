@@ -72,8 +72,8 @@ class Config(OptimizerConfig):
     num_eval: int = 1_000
     """Test images on which the bounds are estimated."""
     precision: Precision = "float32"
-    """Of products and convolutions in the networks: float32, or bfloat16, which accelerators and
-    some CPUs compute faster. Parameters, optimizer, statistics and losses are float32 with both."""
+    """Of products and convolutions in the networks: float32, or bfloat16, which is made for
+    accelerators. Parameters, optimizer, statistics and losses are float32 with both."""
 
 
 # There is no "auto" here.

@@ -92,8 +92,8 @@ class Config(OptimizerConfig):
     """Compute the inside of residual blocks and of the transformer's layers anew in the backward
     pass instead of keeping it: memory for time, the same model; on CPU it saves next to nothing."""
     precision: Precision = "float32"
-    """Of products and convolutions in the networks: float32, or bfloat16, which accelerators and
-    some CPUs compute faster. Parameters, optimizer, statistics and losses are float32 with both."""
+    """Of products and convolutions in the networks: float32, or bfloat16, which is made for
+    accelerators. Parameters, optimizer, statistics and losses are float32 with both."""
 
 
 _CODEBOOKS = ("moving_average", "codebook_loss", "residual", "product")

@@ -194,7 +194,7 @@ def test_the_products_of_an_experiment_in_bfloat16(capsys):
     words = ["plan", "avb_images", "--data", "digits", "--model", "vae", "--devices", "1"]
 
     def table(*flags):
-        assert cli.main([*words, "--batch_size", "4096", *flags]) == 0
+        assert cli.main([*words, "--batch_size", "512", *flags]) == 0
         return [row for row in capsys.readouterr().out.splitlines() if "1 x 1" in row]
 
     half = table("--precision", "bfloat16")

@@ -42,5 +42,5 @@ class VaeConfig(OptimizerConfig):
     """Share of the steps, 0 to 1, over which the factor on the KL rises linearly from 0 to
     1."""
     precision: Precision = "float32"
-    """Of products and convolutions in the networks: float32, or bfloat16, which accelerators and
-    some CPUs compute faster. Parameters, optimizer, statistics and losses are float32 with both."""
+    """Of products and convolutions in the networks: float32, or bfloat16, which is made for
+    accelerators. Parameters, optimizer, statistics and losses are float32 with both."""
