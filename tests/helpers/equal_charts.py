@@ -1,7 +1,7 @@
 """Curves in a report that equal those of an earlier one are drawn once.
 
 The tests of whole runs make the same few runs again and again; to draw their curves takes longer
-than to train them. `tests/report` and `tests/plotting`, whose subject the curves are, draw them all.
+than to train them. `tests/report` and `tests/plotting`, whose subject they are, draw them all.
 """
 
 import contextlib
