@@ -64,8 +64,9 @@ test: test-quick test-optimized
 test-quick: setup-test
 	$(PYTEST) $(LEFT_OUT) -m "not slow and not optimized" --quick-compile
 
+# Collects only files that have such tests.
 test-optimized: setup-test
-	$(PYTEST) -m "not slow and optimized"
+	$(PYTEST) -m "not slow and optimized" $(shell grep -rl --include="test_*.py" "mark\.optimized" tests)
 
 # The networks once more, without oneDNN.
 test-plain: setup-test

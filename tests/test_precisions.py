@@ -29,15 +29,15 @@ def _results(room, dtype):
 
 
 @pytest.fixture(scope="module")
-def in_float64():
-    """{room: results} in float64 of the same inputs, made when they are first asked for."""
+def results_in():
+    """The results of a room in one type, of the same inputs; compiled when first asked for."""
     found = {}
 
-    def results(room):
-        if room not in found:
-            with jax.enable_x64(True):
-                found[room] = jax.tree.map(np.asarray, _results(room, jnp.float64))
-        return found[room]
+    def results(room, dtype):
+        if (room, dtype) not in found:
+            with jax.enable_x64(dtype == jnp.float64):
+                found[room, dtype] = jax.tree.map(np.asarray, _results(room, dtype))
+        return found[room, dtype]
 
     return results
 
@@ -47,8 +47,8 @@ def _floating(x):
 
 
 @pytest.mark.parametrize("room", public.ROOMS)
-def test_float64_in_gives_float64_out(room, in_float64):
-    for name, tree in in_float64(room).items():
+def test_float64_in_gives_float64_out(room, results_in):
+    for name, tree in results_in(room, jnp.float64).items():
         if name in public.OF_INTEGERS or name == "sampling.gumbel_noise":  # takes no numbers
             continue
         types_found = {leaf.dtype for leaf in jax.tree.leaves(tree) if _floating(leaf)}
@@ -57,10 +57,10 @@ def test_float64_in_gives_float64_out(room, in_float64):
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 @pytest.mark.parametrize("room", public.ROOMS)
-def test_as_float64_within_the_precision(room, dtype, in_float64):
+def test_as_float64_within_the_precision(room, dtype, results_in):
     """Within what a result of its type can hold: sums in half precision would be far off."""
-    for name, tree in _results(room, dtype).items():
-        exact = jax.tree.leaves(in_float64(room)[name])
+    for name, tree in results_in(room, dtype).items():
+        exact = jax.tree.leaves(results_in(room, jnp.float64)[name])
         for got, right in zip(jax.tree.leaves(tree), exact, strict=True):
             assert got.shape == right.shape, name
             if not _floating(got):
@@ -84,11 +84,10 @@ def _require_close(name, got, right, dtype):
 
 
 @pytest.mark.parametrize("room", public.ROOMS)
-def test_no_nan_where_jax_looks_for_it(room, in_float64):
+def test_no_nan_where_jax_looks_for_it(room, results_in):
     """With every operation by itself, its result is looked at too: also of branches not taken."""
-    del in_float64
     arrays = types.SimpleNamespace(**_arguments(jnp.float32))
-    compiled = _results(room, jnp.float32)
+    compiled = results_in(room, jnp.float32)
     with jax.debug_nans(True), jax.disable_jit():
         for name in BY_ROOM[room]:
             eager = ALL[name](arrays)

@@ -4,6 +4,7 @@ A definition that only tests can reach is of no use to a user: it becomes an arg
 an experiment, is shown in a document whose blocks are run, or goes.
 """
 
+import functools
 import pathlib
 import re
 
@@ -49,6 +50,7 @@ def unreached(package, roots):
     )
 
 
+@functools.cache
 def the_package():
     package = Package({name: scope_of(text, name, is_pack) for name, text, is_pack in sources()})
     users = [(m, name) for m, scope in package.scopes.items() if is_user(m) for name in scope.own]

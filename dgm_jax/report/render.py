@@ -5,6 +5,7 @@ which `address` checks.
 """
 
 import base64
+import functools
 import hashlib
 import importlib.resources
 import re
@@ -37,8 +38,9 @@ def render(template: str, content: dict[str, Any]) -> str:
     return engine().get_template(template).render(**{"several_runs": False, **head, **content})
 
 
+@functools.cache
 def engine(escape: bool = True) -> jinja2.Environment:
-    """The environment of this package's templates.
+    """The environment of this package's templates, which it compiles once.
 
     Args:
         escape: whether texts are escaped; False prints them as they are, by which tests show what

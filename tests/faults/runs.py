@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import importlib
 import json
 import pathlib
 import random
@@ -16,6 +17,18 @@ from tiny_game import stopping, tiny
 
 from dgm_jax.run import Experiment, main
 from dgm_jax.run.catalogue import load_experiment
+
+# What a run imports when it comes to it: here once, instead of in each child.
+for _name in (
+    "dgm_jax.plotting",
+    "dgm_jax.report",
+    "dgm_jax.run.launch",
+    "jaxlib.mlir.dialects.mhlo",
+    "matplotlib.backends.backend_agg",
+    "PIL.JpegImagePlugin",
+    "tyro._backends._tyro_backend",
+):
+    importlib.import_module(_name)
 
 
 class Skipped(Exception):

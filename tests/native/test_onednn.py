@@ -35,8 +35,8 @@ def test_more_shapes_than_are_kept_and_several_threads():
     shapes = [(1, 2, height, width, 1) for height in range(1, 21) for width in range(1, 14)]
     w = jnp.full((1, 1, 1, 1, 1), 2.0)
     double = lambda x: onednn.convolution(x, w, x.shape, FORWARD, (1, 1), (0, 0))
-    run = jax.jit(lambda images: [double(x) for x in images])
     images = [jnp.asarray(np.random.default_rng(0).normal(size=s), jnp.float32) for s in shapes]
+    run = jax.jit(lambda images: [double(x) for x in images]).lower(images).compile()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda _: jax.block_until_ready(run(images)), range(2)))
     for results in found:

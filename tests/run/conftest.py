@@ -5,12 +5,19 @@ import dataclasses
 import numpy as np
 import pytest
 import tiny_game
+from equal_charts import drawn_once
 from tiny_game import run
 
 from dgm_jax.experiments import gan_ring
 from dgm_jax.run import main
 
 RING = "--method averaged --num_seeds 2 --num_steps 4 --log_every 2 --num_eval 400".split()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def equal_charts():
+    with drawn_once():
+        yield
 
 
 @pytest.fixture(scope="module")
