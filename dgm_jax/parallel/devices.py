@@ -148,7 +148,7 @@ def distribute(
     target = platforms.target(platform, present)
     processes.require_all_present(present)
     _backend.check_once(platforms.platform_of(present))
-    program = program._replace(init=jax.jit(program.init, inline=True))  # so that it is traced once
+    program = program._replace(init=jax.jit(program.init, inline=True))
     shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
     lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
     strategy = choose_strategy(strategy, lane.train_state.params, platform=target.platform)
