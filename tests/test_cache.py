@@ -22,7 +22,6 @@ OURS = (
 def command(folder, out, **environment):
     """Runs the ring; returns the hash of its parameters and what it said."""
     inherited = {name: value for name, value in os.environ.items() if name not in OURS}
-    inherited["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # which programs are kept is the subject
     ended = subprocess.run(
         [sys.executable, "-m", "dgm_jax", *RUN, "--out", str(out), "--progress", "lines"],
         env={**inherited, "PYTHONPATH": str(ROOT), "DGM_JAX_CACHE_DIR": str(folder), **environment},

@@ -63,14 +63,13 @@ def command(out, *flags, num_steps=80):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """Settings of a process on one device that compiles with little effort, and a compilation cache
-    that no kill can hurt: it is full already."""
+    """Settings of a process on one device, with a compilation cache that no kill can hurt: it is
+    full already."""
     cache = tmp_path_factory.mktemp("cache")
     drop = ("XLA_FLAGS", "NPROC")
     return {k: v for k, v in os.environ.items() if k not in drop} | {
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
 
 

@@ -13,7 +13,6 @@ import threading
 import time
 
 import pytest
-from equal_charts import drawn_once
 from tiny_game import build, rows_of, run, summary_of, tiny
 
 from dgm_jax import cli
@@ -29,12 +28,6 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 def send(number, times=1):
     for _ in range(times):
         os.kill(os.getpid(), number)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def equal_charts():
-    with drawn_once():
-        yield
 
 
 @pytest.fixture(scope="module")
