@@ -104,7 +104,7 @@ def test_bounds_work_on_a_model_made_of_the_record():
     experiment, config = configured("vae_priors", CASES["vae_priors"][0][0])
     inputs = inputs_of(experiment, config)
     model, _ = of_record(experiment, config, inputs)
-    params, state = model.init(jax.random.key(0))
+    params, state = jax.jit(model.init)(jax.random.key(0))
     x = jnp.asarray(inputs.context.test["image"][:5], jnp.float32) / 255
     bound = latent.bound(jax.random.key(1), model.latent, params, state, x)
     terms = latent.terms(jax.random.key(1), model.latent, params, state, x)
@@ -116,7 +116,7 @@ def test_a_text_makes_images_of_that_text():
     settings = {**CASES["text_to_image"][0][0], "guidance": 1.0}
     experiment, config = configured("text_to_image", settings)
     model, record = of_record(experiment, config, inputs_of(experiment, config))
-    params, state = model.init(jax.random.key(0))
+    params, state = jax.jit(model.init)(jax.random.key(0))
     # large, or the words would hardly matter before training
     params = params | {"autoregressive": jax.tree.map(lambda w: 8 * w, params["autoregressive"])}
     prompt = experiment.functions.prompt
@@ -140,7 +140,7 @@ def test_an_average_is_what_is_shown():
     """Samples come from the averaged generator, whatever the newest is."""
     experiment, config = configured("gan_ring", {"method": ("averaged",)})
     model, _ = of_record(experiment, config, inputs_of(experiment, config))
-    params, state = model.init(jax.random.key(0))
+    params, state = jax.jit(model.init)(jax.random.key(0))
     moved = params | {"generator": jax.tree.map(lambda w: w + 1, params["generator"])}
     key = jax.random.key(1)
     first, second = (model.sample(p, state, key, 5) for p in (params, moved))
