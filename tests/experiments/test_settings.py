@@ -32,7 +32,7 @@ from dgm_jax.quantization import GRADIENTS, QUANTIZERS
 from dgm_jax.run import LaunchConfig, OptimizerConfig, catalogue, main
 from dgm_jax.run.cells import validate
 from dgm_jax.run.placement import PLACES
-from dgm_jax.run.settings import OPTIMIZER_SWEEPABLE
+from dgm_jax.run.settings import OPTIMIZER_SWEEPABLE, names_of
 from dgm_jax.sampling.estimators import ESTIMATORS
 from dgm_jax.terminal.displays import DISPLAYS
 from dgm_jax.terminal.progress import Progress
@@ -74,6 +74,8 @@ for _name, _experiment in EXPERIMENTS.items():
             (_name, "optimizer"): training.OPTIMIZERS,
             (_name, "schedule"): training.SCHEDULES,
         }
+    if "precision" in names_of(_experiment.config):
+        REGISTRIES[_name, "precision"] = networks.PRECISIONS
 for _name in ("gan_grid", "gan_ring"):
     REGISTRIES |= {
         (_name, "loss"): objectives.gan.LOSSES,
