@@ -1,6 +1,6 @@
 """Contracts, numerics and errors that every other package may import."""
 
-from dgm_jax.core import checks, json_values, reductions
+from dgm_jax.core import checks, json_values
 from dgm_jax.core.checks import require_at_least, require_at_most, require_positive
 from dgm_jax.core.chunks import chunked, even_chunks
 from dgm_jax.core.errors import (
@@ -158,7 +158,6 @@ __all__ = [
     "on_host",
     "platform_or_at_hand",
     "product_parts",
-    "reductions",
     "require",
     "require_at_least",
     "require_at_most",

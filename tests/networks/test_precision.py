@@ -148,7 +148,12 @@ def test_the_platform_decides_about_sums():
         products = operand_types(text, "stablehlo.convolution")
         assert len(products) >= 5 and set(products) == {"bf16"}
         assert re.search(r"stablehlo\.add .*xbf16>", text)
-    assert set(operand_types(cpu, "stablehlo.dot_general")) == {"bf16"}
+    # What stays in float32 there are sums over positions, which are products with ones.
+    own = lowered(SMALL, "cpu")
+    products = operand_types(cpu, "stablehlo.dot_general")
+    sums = own.count("stablehlo.optimization_barrier")
+    assert products.count("f32") == sums and products.count("bf16") >= 3
+    assert len(products) == len(operand_types(own, "stablehlo.dot_general"))
     assert not re.search(r"stablehlo\.(add|multiply|tanh) .*bf16>", cpu)
     same = lowered(in_precision(SMALL, "bfloat16", elementwise="float32"), "cpu")
     assert operand_types(same, "dgm_jax_convolution") == operand_types(cpu, "dgm_jax_convolution")
@@ -161,7 +166,8 @@ def test_onednn_gets_bfloat16_where_it_computes_that():
     with native.use_convolutions("onednn"):
         text = lowered(in_precision(SMALL, "bfloat16"), "cpu")
     calls = operand_types(text, "dgm_jax_convolution")
-    assert len(calls) >= 5 and set(calls) == {"bf16"}
+    # The gradient of an image of few channels is a product for all taps.
+    assert len(calls) >= 4 and set(calls) == {"bf16"}
 
 
 def test_networks_of_nnx_and_of_functions():

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 
 from dgm_jax import core
 from dgm_jax.core import Array
+from dgm_jax.core.reductions import spread
 from dgm_jax.native import asked
 from dgm_jax.networks.layers import bilinear, initializers
 
@@ -265,4 +266,4 @@ def _add_bias(module: Conv | ConvTranspose, y: Array) -> Array:
     if not module.use_bias:
         return y
     bias = module.param("bias", module.bias_init, (module.features,), jnp.float32)
-    return y + core.reductions.spread(bias, y.shape)
+    return y + spread(bias, y.shape)
