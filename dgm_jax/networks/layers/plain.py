@@ -98,13 +98,14 @@ def _blocks_by_taps(y: Array, w: Array) -> Array:
     runs over them.
     """
     rows, columns = w.shape[:2]
-    products = jnp.einsum("bijn,rcwn->bijrcw", y, w)
+    wide = jnp.promote_types(y.dtype, jnp.float32)
+    products = jnp.einsum("bijn,rcwn->bijrcw", y, w, preferred_element_type=wide)
     blocks = []
     for row in range(rows):
         for column in range(columns):
             pads = ((0, 0), (row, rows - 1 - row), (column, columns - 1 - column), (0, 0))
             blocks.append(jnp.pad(products[:, :, :, row, column], pads))
-    return sum(blocks[1:], start=blocks[0])
+    return sum(blocks[1:], start=blocks[0]).astype(y.dtype)
 
 
 def kernel_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
