@@ -37,7 +37,10 @@ BENCHMARKS = declaring.training(
     flops,
     num_bytes,
     steps={"small": 20, "large": 10},
-    ours={"ours, plain convolutions": {"convolutions": "plain"}},
+    ours={
+        "ours, plain convolutions": {"convolutions": "plain"},
+        "ours, bfloat16": {"precision": "bfloat16"},
+    },
     peers={
         "torch eager, channels first": {"channels_last": False},
         "torch eager, channels last": {"channels_last": True},

@@ -13,15 +13,16 @@ from benchmarks.families.gan_images import LATENT, NUM_IMAGES
 from dgm_jax import core, training
 from dgm_jax.core import Model, Task
 from dgm_jax.models import gan
-from dgm_jax.networks import Discriminator, Generator, from_flax
+from dgm_jax.networks import Discriminator, Generator, from_flax, in_precision
 from dgm_jax.objectives.gan import LOSSES
 
 IMAGE, PLAYERS = (28, 28, 1), ("discriminator", "generator")
 
 
-def model(features: int) -> Model:
+def model(features: int, precision: str = "float32") -> Model:
     """The game."""
-    networks = from_flax(Generator(IMAGE, features)), from_flax(Discriminator(features))
+    modules = Generator(IMAGE, features), Discriminator(features)
+    networks = (in_precision(from_flax(module), precision) for module in modules)
     loss = LOSSES["non_saturating"]
     return gan(*networks, loss, latent_size=LATENT, example_shape=IMAGE)
 
@@ -31,9 +32,9 @@ def to_model_range(images):
     return images.astype(jnp.float32) * (2 / 255) - 1
 
 
-def task(features: int, batch: int) -> Task:
+def task(features: int, batch: int, precision: str = "float32") -> Task:
     """The GAN on random batches of the images in `arrays`, without evaluation."""
-    made = model(features)
+    made = model(features, precision)
 
     def draw(arrays, data_key, index):
         key_x, key_z = jax.random.split(jax.random.fold_in(data_key, index))
@@ -46,7 +47,13 @@ def task(features: int, batch: int) -> Task:
     return Task(made.init, draw, algorithm, shared.no_evaluation)
 
 
-def engine(shape: dict[str, int], seeds: int, steps: int, convolutions: str | None = None) -> Case:
+def engine(
+    shape: dict[str, int],
+    seeds: int,
+    steps: int,
+    convolutions: str | None = None,
+    precision: str = "float32",
+) -> Case:
     """Steps on the library's engine."""
-    made, images = task(**shape), {"image": noise_images(NUM_IMAGES)}
+    made, images = task(**shape, precision=precision), {"image": noise_images(NUM_IMAGES)}
     return shared.engine(lambda hyper: made, images, seeds, steps, convolutions=convolutions)

@@ -39,6 +39,9 @@ BENCHMARKS = declaring.training(
     flops,
     num_bytes,
     steps={"small": 20, "large": 10},
-    ours={"ours, plain convolutions": {"convolutions": "plain"}},
+    ours={
+        "ours, plain convolutions": {"convolutions": "plain"},
+        "ours, bfloat16": {"precision": "bfloat16"},
+    },
     peers=TORCH,
 )

@@ -13,19 +13,24 @@ from benchmarks.families._shared.images import noise_images
 from benchmarks.families.vqvae import CODE_WIDTH, NUM_IMAGES
 from dgm_jax import core, quantization, training
 from dgm_jax.core import Aux, Player, Task
-from dgm_jax.networks import ResidualDecoder, ResidualEncoder, from_flax
+from dgm_jax.networks import ResidualDecoder, ResidualEncoder, from_flax, in_precision
 
 IMAGE = (28, 28, 1)
 
 
 def parts(
-    width: int, residual_width: int, codes: int
+    width: int, residual_width: int, codes: int, precision: str = "float32"
 ) -> tuple[Callable[..., tuple], Callable[..., tuple]]:
     """(init, loss). The codebook is U(-1/K, 1/K) as published code has it, times 50 so that codes
     differ; the loss is the squared error, codebook and commitment terms, each a mean over all its
     numbers."""
-    encoder = from_flax(ResidualEncoder(CODE_WIDTH, width, residual_width))
-    decoder = from_flax(ResidualDecoder(IMAGE[2], width, residual_width))
+    encoder, decoder = (
+        in_precision(from_flax(module), precision)
+        for module in (
+            ResidualEncoder(CODE_WIDTH, width, residual_width),
+            ResidualDecoder(IMAGE[2], width, residual_width),
+        )
+    )
 
     def init(key):
         keys = jax.random.split(key, 3)
@@ -45,9 +50,11 @@ def parts(
     return init, loss
 
 
-def task(width: int, residual_width: int, codes: int, batch: int) -> Task:
+def task(
+    width: int, residual_width: int, codes: int, batch: int, precision: str = "float32"
+) -> Task:
     """The VQ-VAE on random batches, without evaluation."""
-    init, loss = parts(width, residual_width, codes)
+    init, loss = parts(width, residual_width, codes, precision)
     players = {"vqvae": Player(("encoder", "decoder", "codebook"), loss)}
     convert = lambda images: images.astype(jnp.float32) * (1 / 255) - 0.5
     algorithm = functools.partial(training.alternating, players, {"vqvae": optax.adam(3e-4)})
@@ -55,7 +62,13 @@ def task(width: int, residual_width: int, codes: int, batch: int) -> Task:
     return Task(init, draw, algorithm, shared.no_evaluation)
 
 
-def engine(shape: dict[str, int], seeds: int, steps: int, convolutions: str | None = None) -> Case:
+def engine(
+    shape: dict[str, int],
+    seeds: int,
+    steps: int,
+    convolutions: str | None = None,
+    precision: str = "float32",
+) -> Case:
     """Steps on the library's engine."""
-    made, images = task(**shape), {"image": noise_images(NUM_IMAGES)}
+    made, images = task(**shape, precision=precision), {"image": noise_images(NUM_IMAGES)}
     return shared.engine(lambda hyper: made, images, seeds, steps, convolutions=convolutions)
