@@ -305,6 +305,7 @@ SMALL = {
 }
 SHORT_FORMS = tomllib.loads((ROOT / "tools" / "short_forms.toml").read_text("utf-8"))
 SWEPT = {name: e.sweepable[0] for name, e in EXPERIMENTS.items() if e.sweepable}
+SWEPT["avb_posteriors"] = "learning_rate"  # of the arms that read the short form's other flags
 
 
 @pytest.mark.slow
