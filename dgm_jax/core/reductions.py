@@ -1,10 +1,10 @@
 """Sums, maxima and minima along one side of an array that are fast on CPU too.
 
-XLA's CPU backend reduces number by number on one thread: gradients of biases and the statistics of
-batch norm took a sixth of an image GAN's step, softmax an eighth of a transformer's. The same sums
-as products with ones are 4 to 14 times as fast on two cores with AVX-512, with a smaller error,
-since partial sums are smaller (benchmarks/README.md). Maxima are taken by halves. Other platforms
-use XLA's own reductions.
+XLA's CPU backend reduces number by number on one thread, and so gradients of biases, the statistics
+of batch norm and softmax cost a good part of a step. The same sums as products with ones are 6 to
+14 times as fast on two cores of an AMD EPYC with AVX-512 (`python -m benchmarks reductions`,
+2026-11-30), with a smaller error, since partial sums are smaller. Maxima and minima are taken by
+halves. Other platforms use XLA's own reductions.
 
 A product needs its operands in memory. Use these where they are there anyway (after a convolution
 or another product): behind a chain of elementwise operations XLA may compute the chain again for
