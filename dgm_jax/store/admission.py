@@ -39,8 +39,9 @@ def prepare(path: str | os.PathLike[str]) -> pathlib.Path:
     )
     root = pathlib.Path(text)
     try:
+        # Existence first: another start may create the folder between the two questions.
         require(
-            root.is_dir() or not root.exists(),
+            not root.exists() or root.is_dir(),
             f"run folder {text}: that is a file, not a folder",
             RunDirectoryError,
         )

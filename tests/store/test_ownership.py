@@ -68,6 +68,22 @@ def go(child):
     child.stdin.flush()
 
 
+@pytest.mark.parametrize("question", ["exists", "is_dir"])
+def test_a_folder_that_appears_between_two_questions_is_a_folder(monkeypatch, tmp_path, question):
+    folder = tmp_path / "run"
+    ask = getattr(pathlib.Path, question)
+
+    def ask_and_then_another_start_creates_it(path, **arguments):
+        answer = ask(path, **arguments)
+        if path == folder:
+            os.makedirs(folder, exist_ok=True)
+        return answer
+
+    monkeypatch.setattr(pathlib.Path, question, ask_and_then_another_start_creates_it)
+    with create(folder) as run:
+        assert not run.resumed
+
+
 def test_of_many_processes_one_wins_and_a_kill_frees_the_folder(tmp_path):
     folder = tmp_path / "run"
     children = [start_child(folder) for _ in range(3)]
