@@ -3,10 +3,28 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.contract import PEER, Benchmark, Side
+from benchmarks.contract import BESIDE, PEER, Benchmark, Side
 
 SEEDS = (1, 8, 32)
 Shape = Mapping[str, int]
+# PyTorch on images: every layout, and its own arithmetic in bfloat16 beside.
+TORCH_IMAGES = {
+    "torch eager, channels first": {"channels_last": False},
+    "torch eager, channels last": {"channels_last": True},
+    "torch compile, channels last": {"channels_last": True, "compiled": True, "slow": True},
+    "torch eager, channels last, autocast bfloat16": {
+        "channels_last": True,
+        "autocast": True,
+        "beside": True,
+    },
+    "torch compile, channels last, autocast bfloat16": {
+        "channels_last": True,
+        "compiled": True,
+        "autocast": True,
+        "slow": True,
+        "beside": True,
+    },
+}
 
 
 def training(
@@ -30,7 +48,8 @@ def training(
         num_bytes: that a seed's step must move, from a shape's entries.
         steps: of one call, by size.
         peers: options of the peers by name of the side; None without a peer. "target" is the
-            function, in place of `peer:eager`; "batched" marks one that trains all seeds at once,
+            function, in place of `peer:eager`; "beside" marks one that is measured for one seed and
+            that no ratio is taken to; "batched" marks one that trains all seeds at once,
             whose keyword `seeds` is their number; "slow" one that a quick run leaves out.
         ours: further sides of ours for one seed, by name, with their options.
         unchecked: why there is no check.
@@ -49,7 +68,8 @@ def training(
             for name, more in (ours or {}).items() if number == 1 else ():
                 sides[name] = Side(f"{family}.ours:engine", {**options, **more})
             for name, more in (peers or {}).items():
-                sides[name] = _peer(family, {**common, **more}, number)
+                if number == 1 or not more.get("beside"):
+                    sides[name] = _peer(family, {**common, **more}, number)
             found.append(
                 Benchmark(
                     name=f"{family}_{size}_{number}_seeds",
@@ -69,6 +89,7 @@ def training(
 
 def _peer(family: str, options: dict[str, Any], seeds: int) -> Side:
     target, slow = options.pop("target", "peer:eager"), options.pop("slow", False)
+    role = BESIDE if options.pop("beside", False) else PEER
     if options.pop("batched", False):
         options["seeds"] = seeds
-    return Side(f"{family}.{target}", options, PEER, slow=slow)
+    return Side(f"{family}.{target}", options, role, slow=slow)

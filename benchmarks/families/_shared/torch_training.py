@@ -24,6 +24,7 @@ def eager(
     *,
     threads: int | None = None,
     compiled: Sequence[str] = (),
+    autocast: Sequence[str] = (),
 ) -> Case:
     """`steps` steps of one seed.
 
@@ -32,9 +33,12 @@ def eager(
         steps: of one call.
         threads: of PyTorch; None for its default.
         compiled: names of methods that `torch.compile` takes, such as the losses.
+        autocast: names of methods that compute under `torch.autocast` to bfloat16.
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    for name in autocast:
+        setattr(model, name, torch.autocast(DEVICE, torch.bfloat16)(getattr(model, name)))
     for name in compiled:
         setattr(model, name, torch.compile(getattr(model, name)))
 

@@ -3,7 +3,6 @@ of K codes, Gumbel-softmax at temperature .5, logit-Laplace likelihood, KL to th
 beta 1, Adam 3e-4."""
 
 from benchmarks import arithmetic
-from benchmarks.families import vqvae
 from benchmarks.families._shared import declaring
 
 NUM_IMAGES, TEMPERATURE, GRID = 4_096, 0.5, (7, 7)
@@ -34,6 +33,9 @@ BENCHMARKS = declaring.training(
     flops,
     num_bytes,
     steps={"small": 20, "large": 10},
-    ours={"ours, plain convolutions": {"convolutions": "plain"}},
-    peers=vqvae.TORCH,
+    ours={
+        "ours, plain convolutions": {"convolutions": "plain"},
+        "ours, bfloat16": {"precision": "bfloat16"},
+    },
+    peers=declaring.TORCH_IMAGES,
 )

@@ -12,22 +12,29 @@ from benchmarks.families.discrete_vae import GRID, NUM_IMAGES, TEMPERATURE
 from dgm_jax import training
 from dgm_jax.core import Model, Task
 from dgm_jax.models import GumbelVae, discrete_vae
-from dgm_jax.networks import ResidualDecoder, ResidualEncoder, from_flax
+from dgm_jax.networks import ResidualDecoder, ResidualEncoder, from_flax, in_precision
 
 IMAGE = (28, 28, 1)
 
 
-def model(width: int, residual_width: int, codes: int) -> Model:
+def model(width: int, residual_width: int, codes: int, precision: str = "float32") -> Model:
     """At a constant temperature and with all of the KL."""
-    encoder = from_flax(ResidualEncoder(codes, width, residual_width))
-    decoder = from_flax(ResidualDecoder(2, width, residual_width))
+    encoder, decoder = (
+        in_precision(from_flax(module), precision)
+        for module in (
+            ResidualEncoder(codes, width, residual_width),
+            ResidualDecoder(2, width, residual_width),
+        )
+    )
     vae = GumbelVae(encoder, decoder, GRID, codes, "logit_laplace")
     return discrete_vae(vae, IMAGE, temperature=lambda step: TEMPERATURE, beta=lambda step: 1.0)
 
 
-def task(width: int, residual_width: int, codes: int, batch: int) -> Task:
+def task(
+    width: int, residual_width: int, codes: int, batch: int, precision: str = "float32"
+) -> Task:
     """The model on random batches, without evaluation."""
-    made = model(width, residual_width, codes)
+    made = model(width, residual_width, codes, precision)
     convert = lambda images: images.astype(jnp.float32) * (1 / 255)
     optimizers = dict.fromkeys(made.players, optax.adam(3e-4))
     algorithm = functools.partial(training.alternating, made.players, optimizers)
@@ -35,7 +42,13 @@ def task(width: int, residual_width: int, codes: int, batch: int) -> Task:
     return Task(made.init, draw, algorithm, shared.no_evaluation)
 
 
-def engine(shape: dict[str, int], seeds: int, steps: int, convolutions: str | None = None) -> Case:
+def engine(
+    shape: dict[str, int],
+    seeds: int,
+    steps: int,
+    convolutions: str | None = None,
+    precision: str = "float32",
+) -> Case:
     """Steps on the library's engine."""
-    made, images = task(**shape), {"image": noise_images(NUM_IMAGES)}
+    made, images = task(**shape, precision=precision), {"image": noise_images(NUM_IMAGES)}
     return shared.engine(lambda hyper: made, images, seeds, steps, convolutions=convolutions)

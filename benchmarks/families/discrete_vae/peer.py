@@ -64,7 +64,16 @@ class TorchDiscreteVae:
         update(self.adam, self.loss(self.batch()))
 
 
-def eager(shape: dict[str, int], steps: int, channels_last: bool, compiled: bool = False) -> Case:
+def eager(
+    shape: dict[str, int],
+    steps: int,
+    channels_last: bool,
+    compiled: bool = False,
+    autocast: bool = False,
+) -> Case:
     """One seed."""
     model = TorchDiscreteVae(**shape, channels_last=channels_last)
-    return torch_training.eager(model, steps, compiled=("loss",) if compiled else ())
+    names = ("loss",)
+    return torch_training.eager(
+        model, steps, compiled=names if compiled else (), autocast=names if autocast else ()
+    )

@@ -41,9 +41,5 @@ BENCHMARKS = declaring.training(
         "ours, plain convolutions": {"convolutions": "plain"},
         "ours, bfloat16": {"precision": "bfloat16"},
     },
-    peers={
-        "torch eager, channels first": {"channels_last": False},
-        "torch eager, channels last": {"channels_last": True},
-        "torch compile, channels last": {"channels_last": True, "compiled": True, "slow": True},
-    },
+    peers=declaring.TORCH_IMAGES,
 )

@@ -124,9 +124,16 @@ def weights_of(params, features: int) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-def eager(shape: dict[str, int], steps: int, channels_last: bool, compiled: bool = False) -> Case:
+def eager(
+    shape: dict[str, int],
+    steps: int,
+    channels_last: bool,
+    compiled: bool = False,
+    autocast: bool = False,
+) -> Case:
     """One seed."""
-    names = ("discriminator_loss", "generator_loss") if compiled else ()
+    names = ("discriminator_loss", "generator_loss")
+    model = TorchGan(**shape, channels_last=channels_last)
     return torch_training.eager(
-        TorchGan(**shape, channels_last=channels_last), steps, compiled=names
+        model, steps, compiled=names if compiled else (), autocast=names if autocast else ()
     )

@@ -28,5 +28,10 @@ BENCHMARKS = declaring.training(
     flops,
     num_bytes,
     steps={"small": 20, "large": 10},
-    peers={"torch eager": {}, "torch compile": {"compiled": True, "slow": True}},
+    ours={"ours, bfloat16": {"precision": "bfloat16"}},
+    peers={
+        "torch eager": {},
+        "torch compile": {"compiled": True, "slow": True},
+        "torch eager, autocast bfloat16": {"autocast": True, "beside": True},
+    },
 )

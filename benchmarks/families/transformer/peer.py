@@ -57,8 +57,13 @@ class TorchTraining:
         update(self.adam, self.loss(rows(self.rows, self.batch)))
 
 
-def eager(shape: dict[str, int], steps: int, compiled: bool = False) -> Case:
+def eager(
+    shape: dict[str, int], steps: int, compiled: bool = False, autocast: bool = False
+) -> Case:
     """One seed."""
     sizes = {name: shape[name] for name in ("width", "layers", "length")}
     made = TorchTraining(initial(**sizes), shape["batch"], shape["length"])
-    return torch_training.eager(made, steps, compiled=("loss",) if compiled else ())
+    names = ("loss",)
+    return torch_training.eager(
+        made, steps, compiled=names if compiled else (), autocast=names if autocast else ()
+    )

@@ -9,11 +9,6 @@ SHAPES = {
     "small": {"width": 32, "residual_width": 8, "codes": 128, "batch": 64},
     "large": {"width": 128, "residual_width": 32, "codes": 512, "batch": 128},
 }
-TORCH = {
-    "torch eager, channels first": {"channels_last": False},
-    "torch eager, channels last": {"channels_last": True},
-    "torch compile, channels last": {"channels_last": True, "compiled": True, "slow": True},
-}
 
 
 def flops(width: int, residual_width: int, codes: int, batch: int) -> float:
@@ -43,5 +38,5 @@ BENCHMARKS = declaring.training(
         "ours, plain convolutions": {"convolutions": "plain"},
         "ours, bfloat16": {"precision": "bfloat16"},
     },
-    peers=TORCH,
+    peers=declaring.TORCH_IMAGES,
 )
