@@ -44,6 +44,30 @@ def test_certainty_costs_nothing_and_a_miss_costs_its_logit():
     np.testing.assert_allclose(gradient, [0, 0, np.exp(-60.0), -1, 1, -1], rtol=1e-5, atol=1e-30)
 
 
+@pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
+def test_derivatives_of_every_order_at_zero_and_beside_it(x):
+    """Of x l - log(1 + exp(l)): x - s, -s (1 - s), -s (1 - s) (1 - 2 s) with s = sigmoid(l)."""
+    logits = np.array([-30.0, -1.0, 0.0, 1e-6, 2.0, 30.0])
+    s = 1 / (1 + np.exp(-logits))
+    other = 1 / (1 + np.exp(logits))  # 1 - s, whose digits the difference loses
+    expected = [x * other - (1 - x) * s, -s * other, -s * other * (other - s)]
+    derivative = lambda logit: bernoulli.log_prob(x, logit)
+    for values, rounding in zip(expected, (1e-20, 1e-20, 3e-8), strict=True):
+        derivative = jax.grad(derivative)  # the third is a difference of terms of order 1 near 0
+        got = jax.vmap(derivative)(jnp.asarray(logits, jnp.float32))
+        np.testing.assert_allclose(got, values, rtol=3e-6, atol=rounding)
+    by_forward_mode = jax.vmap(jax.jacfwd(lambda logit: bernoulli.log_prob(x, logit)))
+    np.testing.assert_allclose(
+        by_forward_mode(jnp.asarray(logits, jnp.float32)), expected[0], rtol=3e-6, atol=1e-20
+    )
+
+
+def test_the_derivative_by_x_is_the_logit_for_every_x():
+    for x in (0.0, 0.3, 1.0):
+        slope = jax.grad(bernoulli.log_prob, (0, 1))(x, jnp.float32(-2.5))
+        np.testing.assert_allclose(slope, [-2.5, x - 1 / (1 + np.exp(2.5))], rtol=1e-6)
+
+
 def test_entropy_and_divergence():
     got = bernoulli.entropy(jnp.asarray(LOGITS))
     np.testing.assert_allclose(got, stats.bernoulli(P).entropy(), rtol=1e-3, atol=1e-7)
