@@ -1,4 +1,4 @@
-"""The Bernoulli law against scipy, and at the ends of the logit axis."""
+"""The Bernoulli distribution against scipy, and at the ends of the logit axis."""
 
 import jax
 import jax.numpy as jnp
