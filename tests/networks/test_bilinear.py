@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from dgm_jax import native
 from dgm_jax.networks.layers import bilinear, convolution
 from dgm_jax.networks.layers.bilinear import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT
 
@@ -94,6 +95,22 @@ def test_every_geometry_is_its_definition(
     scale = np.sqrt(np.mean(np.square(expected))) if expected.size else 0.0
     bound = {jnp.float32: 1e-5, jnp.bfloat16: 3e-2}[dtype]
     np.testing.assert_allclose(np.float64(found), expected, rtol=bound, atol=bound * scale)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("backend", backends.CPU)
+@pytest.mark.parametrize("which", [FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT])
+def test_one_tap_without_padding_is_a_product(which, backend, dtype):
+    geometry = bilinear.Geometry((1, 1), (0, 0), (5, 4), (1, 1), (5, 4))
+    assert geometry.is_pointwise
+    for other in ({"stride": (1, 2)}, {"before": (1, 0), "out": (6, 4)}, {"kernel": (1, 3)}):
+        assert not geometry._replace(**other).is_pointwise
+    a, b = operands(which, 3, 6, 7, geometry, dtype)
+    found = bilinear.apply(which, a[None], b[None], geometry, backend)[0]
+    expected = reference(which, a, b, geometry)
+    assert found.shape == expected.shape and found.dtype == dtype
+    bound = {jnp.float32: 1e-5, jnp.bfloat16: 3e-2}[dtype]
+    np.testing.assert_allclose(np.float64(found), expected, rtol=bound, atol=bound)
 
 
 # Kernels larger than a narrow image: some taps see nothing but padding.
@@ -288,6 +305,31 @@ def test_on_cpu_the_program_is_calls_of_onednn_and_no_convolution_of_xla():
     loss = lambda b: jnp.sum(jnp.sin(bilinear.apply(FORWARD, a[None], b[None], GEOMETRY, "onednn")))
     text = jax.jit(jax.grad(loss)).lower(b).compile().as_text()
     assert text.count(f'custom_call_target="{CALL}"') == 2 and " convolution(" not in text
+
+
+def calls_of_onednn(which, images, size, taps, channels, dtype=jnp.float32):
+    """In the program of a map of `images` x `size` x `size` pixels with as many channels out."""
+    before = (taps // 2,) * 2
+    geometry = bilinear.Geometry((1, 1), before, (size,) * 2, (taps,) * 2, (size,) * 2)
+    shapes = {
+        "w": (1, taps, taps, channels, channels),
+        **dict.fromkeys("xy", (1, images, size, size, channels)),
+    }
+    a, b = (jax.ShapeDtypeStruct(shapes[role], dtype) for role in bilinear.ROLES[which][:2])
+    f = lambda a, b: bilinear.apply(which, a, b, geometry, "auto")
+    return jax.jit(f).lower(a, b).as_text().count(f"@{CALL}")
+
+
+@pytest.mark.skipif(native.convolutions(platform="cpu") != "onednn", reason="oneDNN is not used")
+def test_where_nothing_is_asked_for_onednn_computes_what_has_many_operations():
+    maps = (FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT)
+    # 2 x 128 x 28 x 28 x 16 x 16 x 9 = 4.6e8 operations, and 5.8e7 on 14 x 14 pixels of 64 images.
+    assert [calls_of_onednn(which, 128, 28, 3, 16) for which in maps] == [1, 1, 1]
+    assert [calls_of_onednn(which, 64, 14, 3, 16) for which in maps] == [0, 0, 0]
+    # 1x1 is a product, but for the gradient of a large kernel: 8.2e8 operations.
+    assert [calls_of_onednn(which, 128, 14, 1, 128) for which in maps] == [0, 0, 1]
+    if native.onednn.computes(jnp.bfloat16):
+        assert [calls_of_onednn(which, 64, 14, 1, 16, jnp.bfloat16) for which in maps] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("backend", ["auto", *backends.CPU])

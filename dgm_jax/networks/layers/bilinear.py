@@ -19,6 +19,7 @@ the convolution was traced.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,8 @@ KERNEL_GRADIENT = 2
 ROLES = {FORWARD: "xwy", INPUT_GRADIENT: "ywx", KERNEL_GRADIENT: "xyw"}  # two operands, result
 
 PRECISION = "jax_default_matmul_precision"
+# With fewer operations oneDNN's threads, which have to meet at the end of each call, gain nothing.
+_FEW_OPERATIONS = 1.3e8
 
 
 convolution_p = jax.extend.core.Primitive("dgm_jax_convolution")
@@ -104,14 +107,28 @@ def _compute(
 ) -> Array:
     """The map on CPU, where float32 has one precision."""
     del precision
-    implementation = for_platform("cpu") if implementation == AUTO else implementation
+    is_auto = implementation == AUTO
+    implementation = for_platform("cpu") if is_auto else implementation
     few_channels = which == INPUT_GRADIENT and b.shape[3] <= plain.FEW_CHANNELS
-    if implementation == "onednn" and onednn.computes(a.dtype) and not few_channels:
-        lanes = max(a.shape[0], b.shape[0])
-        shape = (lanes, *_shape(which, a.shape[1:], b.shape[1:], geometry))
+    lanes = max(a.shape[0], b.shape[0])
+    shape = (lanes, *_shape(which, a.shape[1:], b.shape[1:], geometry))
+    by_onednn = implementation == "onednn" and onednn.computes(a.dtype)
+    plain_is_faster = few_channels or (is_auto and _is_light(which, a, b, shape, geometry))
+    if by_onednn and not plain_is_faster:
         result = onednn.convolution(a, b, shape, which, geometry.stride, geometry.before)
         return _without_padding_taps(result, geometry) if which == KERNEL_GRADIENT else result
     return _over_lanes(lambda a, b: plain.MAPS[which](a, b, geometry), a, b, at_once=False)
+
+
+def _is_light(which: int, a: Array, b: Array, result: tuple[int, ...], geometry: Geometry) -> bool:
+    """Whether `plain` is faster in float32: 1x1 but for the kernel's gradient, and few operations.
+
+    The times of both are in benchmarks/README.md.
+    """
+    shapes = dict(zip(ROLES[which], (a.shape, b.shape, result), strict=True))
+    operations = 2 * math.prod(shapes["y"][1:4]) * math.prod(shapes["w"][1:])
+    is_product = geometry.is_pointwise and which != KERNEL_GRADIENT
+    return a.dtype == jnp.float32 and (is_product or operations < _FEW_OPERATIONS)
 
 
 def _without_padding_taps(gradient: Array, geometry: Geometry) -> Array:

@@ -5,6 +5,7 @@ the transposed and dilated ones that `lax` makes for gradients, more so inside a
 
     stride s     rows and columns of the images modulo s become channels, and so do those of the
                  kernel, whose size is rounded up to a multiple of s: then the stride is 1;
+    1x1          a kernel of one tap and stride 1 is a matrix product;
     gradients    of the input: y with zeros around it, convolved with the flipped kernel; of the
                  kernel: the images convolved with y, where the sum runs over the batch and
                  channels take the place of the batch.
@@ -40,6 +41,11 @@ class Geometry(NamedTuple):
     kernel: tuple[int, int]
     out: tuple[int, int]
 
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each pixel is mapped by itself: one tap, stride 1, no padding."""
+        return (*self.kernel, *self.stride) == (1, 1, 1, 1) and self.size == self.out
+
 
 def forward(x: Array, w: Array, geometry: Geometry) -> Array:
     """Convolve images with a kernel.
@@ -52,6 +58,8 @@ def forward(x: Array, w: Array, geometry: Geometry) -> Array:
     Returns:
         y [B, H', W', N].
     """
+    if geometry.is_pointwise:
+        return _product("bijc,cn->bijn", x, w[0, 0])
     return _convolve(_blocks_of_images(x, geometry), _blocks_of_kernel(w, geometry))
 
 
@@ -66,6 +74,8 @@ def input_gradient(y: Array, w: Array, geometry: Geometry) -> Array:
     Returns:
         x [B, H, W, C].
     """
+    if geometry.is_pointwise:
+        return _product("bijn,cn->bijc", y, w[0, 0])
     few_channels = w.shape[2] <= FEW_CHANNELS
     w = _blocks_of_kernel(w, geometry)
     blocks = _blocks_by_taps(y, w) if few_channels else _blocks_by_convolution(y, w)
@@ -119,6 +129,8 @@ def kernel_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
     Returns:
         w [kh, kw, C, N].
     """
+    if geometry.is_pointwise:
+        return _product("bijc,bijn->cn", x, y)[None, None]
     # Without the barrier XLA merges the zeros around the images into the convolution, finds y
     # larger than the images, exchanges the two, and falls back to its slowest loop.
     x = jax.lax.optimization_barrier(_blocks_of_images(x, geometry))
@@ -137,6 +149,12 @@ def kernel_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
 
 
 MAPS = (forward, input_gradient, kernel_gradient)
+
+
+def _product(sizes: str, a: Array, b: Array) -> Array:
+    """A product that adds up in at least float32."""
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    return jnp.einsum(sizes, a, b, preferred_element_type=wide).astype(a.dtype)
 
 
 def _convolve(x: Array, w: Array) -> Array:
