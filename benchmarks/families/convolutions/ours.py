@@ -8,13 +8,7 @@ import numpy as np
 
 from benchmarks.contract import Case
 from benchmarks.families.convolutions import BATCH, LAYERS, RATE
-from dgm_jax import native
 from dgm_jax.networks.layers import convolution
-
-
-def chosen() -> str:
-    """The backend that the library takes here."""
-    return native.convolutions() if jax.default_backend() == "cpu" else "lax"
 
 
 def operands(layer: str) -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +34,7 @@ def step(state, _, stride, backend):
 
 def steps(layer: str, dtype: str, steps: int, backend: str | None = None) -> Case:
     """Steps in one compiled call, which goes on from the last one's state."""
-    one = functools.partial(step, stride=LAYERS[layer][1], backend=backend or chosen())
+    one = functools.partial(step, stride=LAYERS[layer][1], backend=backend)
     run = jax.jit(lambda state: jax.lax.scan(one, state, None, length=steps)[0], donate_argnums=0)
     state = tuple(jnp.asarray(each, dtype) for each in operands(layer))
     compiled, holder = run.lower(state).compile(), [state]
