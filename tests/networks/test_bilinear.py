@@ -326,8 +326,9 @@ def test_where_nothing_is_asked_for_onednn_computes_what_has_many_operations():
     # 2 x 128 x 28 x 28 x 16 x 16 x 9 = 4.6e8 operations, and 5.8e7 on 14 x 14 pixels of 64 images.
     assert [calls_of_onednn(which, 128, 28, 3, 16) for which in maps] == [1, 1, 1]
     assert [calls_of_onednn(which, 64, 14, 3, 16) for which in maps] == [0, 0, 0]
-    # 1x1 is a product, but for the gradient of a large kernel: 8.2e8 operations.
-    assert [calls_of_onednn(which, 128, 14, 1, 128) for which in maps] == [0, 0, 1]
+    # 1x1: 8.2e8 operations, and 2.1e8 on 7 x 7 pixels.
+    assert [calls_of_onednn(which, 128, 14, 1, 128) for which in maps] == [1, 1, 1]
+    assert [calls_of_onednn(which, 128, 7, 1, 128) for which in maps] == [0, 0, 0]
     if native.onednn.computes(jnp.bfloat16):
         assert [calls_of_onednn(which, 64, 14, 1, 16, jnp.bfloat16) for which in maps] == [1, 1, 1]
 

@@ -41,8 +41,11 @@ KERNEL_GRADIENT = 2
 ROLES = {FORWARD: "xwy", INPUT_GRADIENT: "ywx", KERNEL_GRADIENT: "xyw"}  # two operands, result
 
 PRECISION = "jax_default_matmul_precision"
-# With fewer operations oneDNN's threads, which have to meet at the end of each call, gain nothing.
-_FEW_OPERATIONS = 1.3e8
+# With fewer operations plain JAX is as fast as oneDNN, whose threads have to meet at the end of each
+# call, and with 1x1 kernels faster. The three maps of a layer have as many and so are computed alike:
+# where oneDNN's threads and XLA's take turns within a layer, each waits for the other.
+_FEW_OPERATIONS = 8e7
+_FEW_OPERATIONS_1X1 = 4e8
 
 
 convolution_p = jax.extend.core.Primitive("dgm_jax_convolution")
@@ -121,14 +124,11 @@ def _compute(
 
 
 def _is_light(which: int, a: Array, b: Array, result: tuple[int, ...], geometry: Geometry) -> bool:
-    """Whether `plain` is faster in float32: 1x1 but for the kernel's gradient, and few operations.
-
-    The times of both are in benchmarks/README.md.
-    """
+    """Whether `plain` is faster, in float32, by the times of both in benchmarks/README.md."""
     shapes = dict(zip(ROLES[which], (a.shape, b.shape, result), strict=True))
     operations = 2 * math.prod(shapes["y"][1:4]) * math.prod(shapes["w"][1:])
-    is_product = geometry.is_pointwise and which != KERNEL_GRADIENT
-    return a.dtype == jnp.float32 and (is_product or operations < _FEW_OPERATIONS)
+    few = _FEW_OPERATIONS_1X1 if geometry.is_pointwise else _FEW_OPERATIONS
+    return a.dtype == jnp.float32 and operations < few
 
 
 def _without_padding_taps(gradient: Array, geometry: Geometry) -> Array:
