@@ -41,9 +41,9 @@ KERNEL_GRADIENT = 2
 ROLES = {FORWARD: "xwy", INPUT_GRADIENT: "ywx", KERNEL_GRADIENT: "xyw"}  # two operands, result
 
 PRECISION = "jax_default_matmul_precision"
-# With fewer operations plain JAX is as fast as oneDNN, whose threads have to meet at the end of each
-# call, and with 1x1 kernels faster. The three maps of a layer have as many and so are computed alike:
-# where oneDNN's threads and XLA's take turns within a layer, each waits for the other.
+# With fewer operations plain JAX is as fast as oneDNN, whose threads have to meet at the end of
+# each call, and with 1x1 kernels it is faster. The three maps of a layer have equally many, so that
+# they are computed alike: threads of oneDNN and of XLA that alternate wait for each other.
 _FEW_OPERATIONS = 8e7
 _FEW_OPERATIONS_1X1 = 4e8
 

@@ -8,11 +8,10 @@ Three implementations stand behind one name (`backend`):
 
 `backend=None` takes what was asked for (`native.asked`): by `use_convolutions`, by the environment
 variable DGM_JAX_CONVOLUTIONS, or else "auto", which is decided when the program is lowered, by the
-platform that it is lowered for. On CPU in float32 that is "plain" for
-convolutions with few operations, where it is faster, and oneDNN for all others. A program traced
-as "onednn" or "plain" and lowered for another platform than CPU uses lax's convolutions, too.
-"plain" also computes the types for which oneDNN has no kernel on a processor (float64, float16;
-bfloat16 before AVX-512).
+platform that it is lowered for. On CPU in float32 that is "plain" for convolutions with few
+operations, where it is faster, and oneDNN for all others. A program traced as "onednn" or "plain"
+and lowered for another platform than CPU uses lax's convolutions, too. "plain" also computes the
+types for which oneDNN has no kernel on a processor (float64, float16; bfloat16 before AVX-512).
 
 Parameters are flax's: kernel [kh, kw, in, out], bias [out]; they move freely between backends and
 to and from `flax.linen.Conv` and `flax.linen.ConvTranspose`. PyTorch's Conv2d weight is
