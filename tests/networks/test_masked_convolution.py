@@ -27,11 +27,11 @@ def influence(net, params):
     places = jnp.arange(net.length)
 
     def moved(tokens):
+        same = jnp.tile(tokens, (net.length, 1))  # as many rows: products round by their number
+
         def one(shift):
-            changed = (
-                jnp.tile(tokens, (net.length, 1)).at[places, places].set((tokens + shift) % CODES)
-            )
-            return jnp.abs(net.logits(params, changed) - net.logits(params, tokens[None])).max(-1)
+            changed = same.at[places, places].set((tokens + shift) % CODES)
+            return jnp.abs(net.logits(params, changed) - net.logits(params, same)).max(-1)
 
         return jax.lax.map(one, jnp.arange(1, CODES)).max(0)
 
