@@ -22,25 +22,27 @@ def eager(
     model: Model,
     steps: int,
     *,
+    losses: Sequence[str] = ("loss",),
     threads: int | None = None,
-    compiled: Sequence[str] = (),
-    autocast: Sequence[str] = (),
+    compiled: bool = False,
+    autocast: bool = False,
 ) -> Case:
     """`steps` steps of one seed.
 
     Args:
         model: what to train.
         steps: of one call.
+        losses: names of the methods that compute them.
         threads: of PyTorch; None for its default.
-        compiled: names of methods that `torch.compile` takes, such as the losses.
-        autocast: names of methods that compute under `torch.autocast` to bfloat16.
+        compiled: whether `torch.compile` takes the losses.
+        autocast: whether they compute under `torch.autocast` to bfloat16.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    for name in autocast:
-        setattr(model, name, torch.autocast(DEVICE, torch.bfloat16)(getattr(model, name)))
-    for name in compiled:
-        setattr(model, name, torch.compile(getattr(model, name)))
+    for name in losses:
+        loss = getattr(model, name)
+        loss = torch.autocast(DEVICE, torch.bfloat16)(loss) if autocast else loss
+        setattr(model, name, torch.compile(loss) if compiled else loss)
 
     def call() -> None:
         for _ in range(steps):

@@ -94,5 +94,5 @@ class TorchAvb:
 
 def eager(shape: dict[str, int], steps: int, compiled: bool = False) -> Case:
     """One seed."""
-    names = ("vae_loss", "critic_loss") if compiled else ()
-    return torch_training.eager(TorchAvb(**shape), steps, compiled=names)
+    losses = ("vae_loss", "critic_loss")
+    return torch_training.eager(TorchAvb(**shape), steps, losses=losses, compiled=compiled)

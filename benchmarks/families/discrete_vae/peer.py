@@ -73,7 +73,4 @@ def eager(
 ) -> Case:
     """One seed."""
     model = TorchDiscreteVae(**shape, channels_last=channels_last)
-    names = ("loss",)
-    return torch_training.eager(
-        model, steps, compiled=names if compiled else (), autocast=names if autocast else ()
-    )
+    return torch_training.eager(model, steps, compiled=compiled, autocast=autocast)

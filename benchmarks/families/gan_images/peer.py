@@ -132,8 +132,6 @@ def eager(
     autocast: bool = False,
 ) -> Case:
     """One seed."""
-    names = ("discriminator_loss", "generator_loss")
+    losses = ("discriminator_loss", "generator_loss")
     model = TorchGan(**shape, channels_last=channels_last)
-    return torch_training.eager(
-        model, steps, compiled=names if compiled else (), autocast=names if autocast else ()
-    )
+    return torch_training.eager(model, steps, losses=losses, compiled=compiled, autocast=autocast)

@@ -60,5 +60,7 @@ def eager(
     shape: dict[str, int], steps: int, threads: int | None = None, compiled: bool = False
 ) -> Case:
     """One seed."""
-    names = ("discriminator_loss", "generator_loss") if compiled else ()
-    return torch_training.eager(TorchGan(**shape), steps, threads=threads, compiled=names)
+    losses = ("discriminator_loss", "generator_loss")
+    return torch_training.eager(
+        TorchGan(**shape), steps, losses=losses, threads=threads, compiled=compiled
+    )

@@ -44,6 +44,4 @@ class TorchGumbelVae:
 
 def eager(shape: dict[str, int], steps: int, compiled: bool = False) -> Case:
     """One seed."""
-    return torch_training.eager(
-        TorchGumbelVae(**shape), steps, compiled=("loss",) if compiled else ()
-    )
+    return torch_training.eager(TorchGumbelVae(**shape), steps, compiled=compiled)

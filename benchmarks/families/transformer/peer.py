@@ -63,7 +63,4 @@ def eager(
     """One seed."""
     sizes = {name: shape[name] for name in ("width", "layers", "length")}
     made = TorchTraining(initial(**sizes), shape["batch"], shape["length"])
-    names = ("loss",)
-    return torch_training.eager(
-        made, steps, compiled=names if compiled else (), autocast=names if autocast else ()
-    )
+    return torch_training.eager(made, steps, compiled=compiled, autocast=autocast)

@@ -82,4 +82,4 @@ class PythaeVae(TorchVae):
 def eager(shape: dict[str, int], steps: int, pythae: bool = False, compiled: bool = False) -> Case:
     """One seed."""
     model = (PythaeVae if pythae else TorchVae)(**shape)
-    return torch_training.eager(model, steps, compiled=("loss",) if compiled else ())
+    return torch_training.eager(model, steps, compiled=compiled)
