@@ -76,7 +76,7 @@ def convolution(
         a: the first argument of the map, with a leading axis of lanes.
         b: the second one, likewise.
         shape: of the result, with the axis of lanes.
-        which: number of the map, such as `bilinear.FORWARD`.
+        which: number of the map, such as `networks.layers.maps.FORWARD`.
         stride: by height and width.
         before: padding at the top and at the left.
 

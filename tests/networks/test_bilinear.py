@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dgm_jax import native
-from dgm_jax.networks.layers import bilinear, convolution
-from dgm_jax.networks.layers.bilinear import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT
+from dgm_jax.networks.layers import bilinear, by_lax, convolution
+from dgm_jax.networks.layers.maps import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT, ROLES, Geometry
 
 CALL = "dgm_jax_convolution"
 
@@ -69,7 +69,7 @@ def geometries(draw):
     found = [draw(axis), draw(axis)]
     out = tuple((n + before + after - k) // s + 1 for s, before, n, k, after in found)
     stride, before, size, kernel, _ = zip(*found, strict=True)
-    return bilinear.Geometry(stride, before, size, kernel, out)
+    return Geometry(stride, before, size, kernel, out)
 
 
 @pytest.mark.parametrize("backend", backends.CPU)
@@ -101,7 +101,7 @@ def test_every_geometry_is_its_definition(
 @pytest.mark.parametrize("backend", backends.CPU)
 @pytest.mark.parametrize("which", [FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT])
 def test_one_tap_without_padding_is_a_product(which, backend, dtype):
-    geometry = bilinear.Geometry((1, 1), (0, 0), (5, 4), (1, 1), (5, 4))
+    geometry = Geometry((1, 1), (0, 0), (5, 4), (1, 1), (5, 4))
     assert geometry.is_pointwise
     for other in ({"stride": (1, 2)}, {"before": (1, 0), "out": (6, 4)}, {"kernel": (1, 3)}):
         assert not geometry._replace(**other).is_pointwise
@@ -115,11 +115,11 @@ def test_one_tap_without_padding_is_a_product(which, backend, dtype):
 
 # Kernels larger than a narrow image: some taps see nothing but padding.
 BEYOND = [
-    bilinear.Geometry((3, 3), (2, 1), (2, 1), (5, 4), (1, 1)),
-    bilinear.Geometry((2, 3), (2, 3), (6, 1), (4, 4), (3, 1)),
-    bilinear.Geometry((2, 2), (2, 4), (1, 1), (5, 5), (1, 2)),
-    bilinear.Geometry((1, 2), (0, 2), (7, 1), (2, 4), (7, 2)),
-    bilinear.Geometry((1, 2), (0, 2), (5, 1), (4, 4), (3, 1)),
+    Geometry((3, 3), (2, 1), (2, 1), (5, 4), (1, 1)),
+    Geometry((2, 3), (2, 3), (6, 1), (4, 4), (3, 1)),
+    Geometry((2, 2), (2, 4), (1, 1), (5, 5), (1, 2)),
+    Geometry((1, 2), (0, 2), (7, 1), (2, 4), (7, 2)),
+    Geometry((1, 2), (0, 2), (5, 1), (4, 4), (3, 1)),
 ]
 
 
@@ -137,7 +137,7 @@ def test_taps_that_see_only_padding_have_no_gradient(geometry, backend, dtype):
         assert np.all(np.asarray(found, np.float32)[unseen] == 0)
 
 
-GEOMETRY = bilinear.Geometry((2, 1), (1, 0), (7, 6), (4, 3), (3, 5))
+GEOMETRY = Geometry((2, 1), (1, 0), (7, 6), (4, 3), (3, 5))
 
 
 def derivatives(function, a, b, v, u):
@@ -162,7 +162,7 @@ def test_derivatives_of_every_order_are_those_of_lax_in_double_precision(backend
     ours = lambda a, b: bilinear.apply(which, a[None], b[None], GEOMETRY, backend)[0]
     found = jax.jit(functools.partial(derivatives, ours))(a, b, v, u)
     with jax.enable_x64(True):
-        theirs = lambda a, b: bilinear._LAX[which](a, b, GEOMETRY)
+        theirs = lambda a, b: by_lax.MAPS[which](a, b, GEOMETRY)
         wide = [jnp.float64(np.asarray(operand)) for operand in (a, b, v, u)]
         expected = jax.jit(functools.partial(derivatives, theirs))(*wide)
     for name in expected:
@@ -214,7 +214,7 @@ def test_vmap_of_vmap_and_gradients_outside_of_it(backend):
         return jnp.sum(jnp.sin(jax.vmap(over_kernels, (0, None))(a, b)))
 
     ours = lambda a, b: bilinear.apply(FORWARD, a[None], b[None], GEOMETRY, backend)[0]
-    theirs = lambda a, b: bilinear.lax_forward(a, b, GEOMETRY)
+    theirs = lambda a, b: by_lax.forward(a, b, GEOMETRY)
     found, expected = (
         jax.jit(jax.value_and_grad(functools.partial(loss, convolve=f), (0, 1)))(many, kernels)
         for f in (ours, theirs)
@@ -310,12 +310,12 @@ def test_on_cpu_the_program_is_calls_of_onednn_and_no_convolution_of_xla():
 def calls_of_onednn(which, images, size, taps, channels, dtype=jnp.float32):
     """In the program of a map of `images` x `size` x `size` pixels with as many channels out."""
     before = (taps // 2,) * 2
-    geometry = bilinear.Geometry((1, 1), before, (size,) * 2, (taps,) * 2, (size,) * 2)
+    geometry = Geometry((1, 1), before, (size,) * 2, (taps,) * 2, (size,) * 2)
     shapes = {
         "w": (1, taps, taps, channels, channels),
         **dict.fromkeys("xy", (1, images, size, size, channels)),
     }
-    a, b = (jax.ShapeDtypeStruct(shapes[role], dtype) for role in bilinear.ROLES[which][:2])
+    a, b = (jax.ShapeDtypeStruct(shapes[role], dtype) for role in ROLES[which][:2])
     f = lambda a, b: bilinear.apply(which, a, b, geometry, "auto")
     return jax.jit(f).lower(a, b).as_text().count(f"@{CALL}")
 
@@ -352,7 +352,7 @@ def test_lanes_for_an_accelerator_are_one_convolution(which):
     """And the one that JAX makes of lax's own by `vmap`."""
     a, b = (jnp.stack([o] * 5) for o in operands(which, 2, 3, 4, GEOMETRY))
     ours = lambda a, b: bilinear.apply(which, a[None], b[None], GEOMETRY, "auto")[0]
-    theirs = lambda a, b: bilinear._LAX[which](a, b, GEOMETRY)
+    theirs = lambda a, b: by_lax.MAPS[which](a, b, GEOMETRY)
     lower = lambda f: jax.jit(jax.vmap(f)).trace(a, b).lower(lowering_platforms=("tpu",)).as_text()
     of = lambda text: re.findall(r"stablehlo\.convolution.*", text)
     assert len(of(lower(ours))) == 1 and "stablehlo.while" not in lower(ours)

@@ -4,7 +4,7 @@ from benchmarks.contract import Case
 from benchmarks.families._shared import engine as shared
 from benchmarks.families.reductions import operands
 from dgm_jax.native import onednn
-from dgm_jax.networks.layers import bilinear
+from dgm_jax.networks.layers.maps import INPUT_GRADIENT
 
 
 def image_gradient(size: int, channels: int, batch: int) -> Case:
@@ -14,6 +14,6 @@ def image_gradient(size: int, channels: int, batch: int) -> Case:
         raise ImportError(reason)
     y, kernel, geometry = operands.convolution(size, channels, batch)
     shape = (1, batch, size, size, channels)
-    which, stride, before = bilinear.INPUT_GRADIENT, geometry.stride, geometry.before
+    which, stride, before = INPUT_GRADIENT, geometry.stride, geometry.before
     gradient = lambda y, w: onednn.convolution(y, w, shape, which, stride, before)
     return shared.compiled(gradient, y, kernel)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from benchmarks.families._shared import engine as shared
 from dgm_jax.core import Array
-from dgm_jax.networks.layers.plain import Geometry
+from dgm_jax.networks.layers.maps import Geometry
 
 FEATURES = 64
 

@@ -8,6 +8,7 @@ from benchmarks.families.reductions import operands
 from dgm_jax import native
 from dgm_jax.core import reductions
 from dgm_jax.networks.layers import bilinear
+from dgm_jax.networks.layers.maps import INPUT_GRADIENT
 
 
 def total(shape: list[int]) -> Case:
@@ -25,5 +26,5 @@ def image_gradient(size: int, channels: int, batch: int) -> Case:
     """As a decoder's last layer computes it."""
     y, kernel, geometry = operands.convolution(size, channels, batch)
     chosen = native.for_platform("cpu")
-    gradient = lambda y, w: bilinear.apply(bilinear.INPUT_GRADIENT, y, w, geometry, chosen)
+    gradient = lambda y, w: bilinear.apply(INPUT_GRADIENT, y, w, geometry, chosen)
     return shared.compiled(gradient, y, kernel)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from benchmarks.contract import Case
 from benchmarks.families._shared import engine as shared
 from benchmarks.families.reductions import operands
-from dgm_jax.networks.layers import bilinear
+from dgm_jax.networks.layers import by_lax
 
 
 def total(shape: list[int]) -> Case:
@@ -27,7 +27,7 @@ def image_gradient(size: int, channels: int, batch: int) -> Case:
     x = jax.ShapeDtypeStruct((batch, size, size, channels), y.dtype)
 
     def gradient(y, w):
-        forward = lambda x: bilinear.lax_forward(x, w[0], geometry)
+        forward = lambda x: by_lax.forward(x, w[0], geometry)
         return jax.linear_transpose(forward, x)(y[0])[0][None]
 
     return shared.compiled(gradient, y, kernel)

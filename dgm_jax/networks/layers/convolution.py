@@ -29,7 +29,8 @@ from dgm_jax import core
 from dgm_jax.core import Array
 from dgm_jax.core.reductions import spread
 from dgm_jax.native import asked
-from dgm_jax.networks.layers import bilinear, initializers
+from dgm_jax.networks.layers import bilinear, by_lax, initializers
+from dgm_jax.networks.layers.maps import FORWARD, INPUT_GRADIENT, Geometry
 
 # "SAME", "VALID" or ((top, bottom), (left, right))
 Padding = str | tuple
@@ -100,7 +101,7 @@ def _geometry(
     kernel_size: Sequence[int],
     stride: int,
     pads: tuple[tuple[int, int], ...],
-) -> bilinear.Geometry:
+) -> Geometry:
     rows, columns = (
         (n + sum(pad) - k) // stride + 1 for n, pad, k in zip(size, pads, kernel_size, strict=True)
     )
@@ -108,7 +109,7 @@ def _geometry(
         min(rows, columns) >= 0,
         f"a kernel of {kernel_size} does not fit images of {size} with padding {pads}",
     )
-    return bilinear.Geometry(
+    return Geometry(
         stride=(stride, stride),
         before=(pads[0][0], pads[1][0]),
         size=(size[0], size[1]),
@@ -163,8 +164,8 @@ def conv(
     geometry = _geometry(x.shape[1:3], kernel_size, stride, pads)
     chosen = asked(backend)
     if chosen == "lax":
-        return bilinear.lax_forward(x, kernel, geometry)
-    return bilinear.apply(bilinear.FORWARD, x[None], kernel[None], geometry, chosen)[0]
+        return by_lax.forward(x, kernel, geometry)
+    return bilinear.apply(FORWARD, x[None], kernel[None], geometry, chosen)[0]
 
 
 def conv_transpose(
@@ -198,7 +199,7 @@ def conv_transpose(
     kernel_size = kernel.shape[:2]
     geometry = _geometry(size, kernel_size, stride, same_padding(size, kernel_size, stride))
     flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
-    return bilinear.apply(bilinear.INPUT_GRADIENT, x[None], flipped[None], geometry, chosen)[0]
+    return bilinear.apply(INPUT_GRADIENT, x[None], flipped[None], geometry, chosen)[0]
 
 
 class Conv(nn.Module):

@@ -13,38 +13,14 @@ the transposed and dilated ones that `lax` makes for gradients, more so inside a
 Operands are those of `bilinear`, without lanes.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import Array
+from dgm_jax.networks.layers.maps import Geometry
 
 # Up to so many channels of images, `input_gradient` is computed by taps, also instead of oneDNN.
 FEW_CHANNELS = 4
-
-
-class Geometry(NamedTuple):
-    """The sizes of a convolution that do not follow from its operands.
-
-    Attributes:
-        stride: (rows, columns), as are all others.
-        before: zeros above and to the left of the images.
-        size: H, W.
-        kernel: kh, kw.
-        out: H', W'.
-    """
-
-    stride: tuple[int, int]
-    before: tuple[int, int]
-    size: tuple[int, int]
-    kernel: tuple[int, int]
-    out: tuple[int, int]
-
-    @property
-    def is_pointwise(self) -> bool:
-        """Whether each pixel is mapped by itself: one tap, stride 1, no padding."""
-        return (*self.kernel, *self.stride) == (1, 1, 1, 1) and self.size == self.out
 
 
 def forward(x: Array, w: Array, geometry: Geometry) -> Array:
@@ -60,7 +36,9 @@ def forward(x: Array, w: Array, geometry: Geometry) -> Array:
     """
     if geometry.is_pointwise:
         return _product("bijc,cn->bijn", x, w[0, 0])
-    return _convolve(_blocks_of_images(x, geometry), _blocks_of_kernel(w, geometry))
+    images = _blocks_of_images(x, geometry)
+    kernel = _blocks_of_kernel(w, geometry)
+    return _convolve(images, kernel)
 
 
 def input_gradient(y: Array, w: Array, geometry: Geometry) -> Array:
@@ -86,7 +64,8 @@ def input_gradient(y: Array, w: Array, geometry: Geometry) -> Array:
     x = blocks.reshape(batch, rows, columns, sh, sw, channels)
     x = x.transpose(0, 1, 3, 2, 4, 5)
     x = x.reshape(batch, rows * sh, columns * sw, channels)
-    return _shift(x, [-before for before in geometry.before], geometry.size)
+    above, left = geometry.before
+    return _shift(x, (-above, -left), geometry.size)
 
 
 def _blocks_by_convolution(y: Array, w: Array) -> Array:
@@ -97,8 +76,9 @@ def _blocks_by_convolution(y: Array, w: Array) -> Array:
     """
     above = w.shape[0] - 1
     left = w.shape[1] - 1
-    y = jnp.pad(y, ((0, 0), (above, above), (left, left), (0, 0)))
-    return _convolve(y, w[::-1, ::-1].transpose(0, 1, 3, 2))
+    y = _surround(y, (above, above), (left, left))
+    flipped = w[::-1, ::-1]
+    return _convolve(y, flipped.transpose(0, 1, 3, 2))
 
 
 def _blocks_by_taps(y: Array, w: Array) -> Array:
@@ -113,9 +93,13 @@ def _blocks_by_taps(y: Array, w: Array) -> Array:
     blocks = []
     for row in range(rows):
         for column in range(columns):
-            pads = ((0, 0), (row, rows - 1 - row), (column, columns - 1 - column), (0, 0))
-            blocks.append(jnp.pad(products[:, :, :, row, column], pads))
-    return sum(blocks[1:], start=blocks[0]).astype(y.dtype)
+            product = products[:, :, :, row, column]
+            above_below = (row, rows - 1 - row)
+            left_right = (column, columns - 1 - column)
+            blocks.append(_surround(product, above_below, left_right))
+    first, *others = blocks
+    total = sum(others, start=first)
+    return total.astype(y.dtype)
 
 
 def kernel_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
@@ -154,7 +138,8 @@ MAPS = (forward, input_gradient, kernel_gradient)
 def _product(sizes: str, a: Array, b: Array) -> Array:
     """A product that adds up in at least float32."""
     wide = jnp.promote_types(a.dtype, jnp.float32)
-    return jnp.einsum(sizes, a, b, preferred_element_type=wide).astype(a.dtype)
+    product = jnp.einsum(sizes, a, b, preferred_element_type=wide)
+    return product.astype(a.dtype)
 
 
 def _convolve(x: Array, w: Array) -> Array:
@@ -164,11 +149,20 @@ def _convolve(x: Array, w: Array) -> Array:
     )
 
 
-def _shift(x: Array, before: tuple[int, int] | list[int], size: tuple[int, int]) -> Array:
+def _surround(x: Array, above_below: tuple[int, int], left_right: tuple[int, int]) -> Array:
+    """Images with rows and columns of zeros around them."""
+    return jnp.pad(x, ((0, 0), above_below, left_right, (0, 0)))
+
+
+def _shift(x: Array, before: tuple[int, int], size: tuple[int, int]) -> Array:
     """Images of a given size, with that many rows and columns of zeros before (fewer if < 0)."""
+    pads = []
+    for num_before, wanted, given in zip(before, size, x.shape[1:3], strict=True):
+        num_after = wanted - given - num_before
+        pads.append((num_before, num_after, 0))
+    none = (0, 0, 0)
     zero = jnp.zeros((), x.dtype)
-    pads = [(b, s - n - b, 0) for b, s, n in zip(before, size, x.shape[1:3], strict=True)]
-    return jax.lax.pad(x, zero, [(0, 0, 0), *pads, (0, 0, 0)])
+    return jax.lax.pad(x, zero, [none, *pads, none])
 
 
 def _blocks_of_images(x: Array, geometry: Geometry) -> Array:
@@ -177,14 +171,23 @@ def _blocks_of_images(x: Array, geometry: Geometry) -> Array:
     sh, sw = geometry.stride
     batch = x.shape[0]
     channels = x.shape[3]
-    rows, columns = (
-        out - 1 - (-taps // stride)
-        for out, taps, stride in zip(geometry.out, geometry.kernel, geometry.stride, strict=True)
-    )
+    kernel_rows, kernel_columns = _kernel_blocks(geometry)
+    out_rows, out_columns = geometry.out
+    rows = out_rows - 1 + kernel_rows
+    columns = out_columns - 1 + kernel_columns
     x = _shift(x, geometry.before, (rows * sh, columns * sw))
     x = x.reshape(batch, rows, sh, columns, sw, channels)
     x = x.transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(batch, rows, columns, sh * sw * channels)
+
+
+def _kernel_blocks(geometry: Geometry) -> tuple[int, int]:
+    """Rows and columns of the kernel in blocks of the stride, rounded up."""
+    kh, kw = geometry.kernel
+    sh, sw = geometry.stride
+    rows = -(-kh // sh)
+    columns = -(-kw // sw)
+    return rows, columns
 
 
 def _blocks_of_kernel(w: Array, geometry: Geometry) -> Array:
@@ -192,9 +195,10 @@ def _blocks_of_kernel(w: Array, geometry: Geometry) -> Array:
     kh, kw = geometry.kernel
     sh, sw = geometry.stride
     channels, features = w.shape[2:]
-    rows = -(-kh // sh)
-    columns = -(-kw // sw)
-    w = jnp.pad(w, ((0, rows * sh - kh), (0, columns * sw - kw), (0, 0), (0, 0)))
+    rows, columns = _kernel_blocks(geometry)
+    below = rows * sh - kh
+    right = columns * sw - kw
+    w = jnp.pad(w, ((0, below), (0, right), (0, 0), (0, 0)))
     w = w.reshape(rows, sh, columns, sw, channels, features)
     w = w.transpose(0, 2, 1, 3, 4, 5)
     return w.reshape(rows, columns, sh * sw * channels, features)
