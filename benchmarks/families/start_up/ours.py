@@ -1,4 +1,4 @@
-"""Processes that import, or start an experiment."""
+"""Processes that import, or run one step."""
 
 import os
 import pathlib
@@ -8,8 +8,8 @@ import tempfile
 
 from benchmarks.contract import Case
 
-_FLAGS = ("--log_every", "1", "--progress", "quiet")
-_STARTER = "benchmarks.families.start_up.first_step"
+_FLAGS = ("--num_steps", "1", "--log_every", "1", "--num_seeds", "1", "--progress", "quiet")
+_DATA = {"vqvae_images": ("--data", "digits")}
 _FOLDERS: list[tempfile.TemporaryDirectory] = []  # live as long as this process
 
 
@@ -24,18 +24,19 @@ def imports(modules: list[str]) -> Case:
     return Case(lambda: _process(["-c", f"import {', '.join(modules)}"]), 1)
 
 
-def start(experiment: str, warm: bool) -> Case:
-    """An experiment with its default settings, from the command to the end of the first step;
-    JAX's cache of compiled programs is empty, or that of the call before."""
+def run(experiment: str, warm: bool) -> Case:
+    """A run of one step with one seed, from the command to its report; JAX's cache of compiled
+    programs is empty, or that of the call before."""
     kept = tempfile.TemporaryDirectory()
     _FOLDERS.append(kept)
+    flags = [*_FLAGS, *_DATA.get(experiment, ())]
 
     def call():
         with tempfile.TemporaryDirectory() as folder:
             cache = kept.name if warm else str(pathlib.Path(folder, "cache"))
             out = ["--out", str(pathlib.Path(folder, "run"))]
             _process(
-                ["-m", _STARTER, "run", experiment, *_FLAGS, *out],
+                ["-m", "dgm_jax", "run", experiment, *flags, *out],
                 JAX_COMPILATION_CACHE_DIR=cache,
                 JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
             )
