@@ -182,11 +182,12 @@ def _evaluate_final(
     state = train_state.state
     key_bound, key_ais = jax.random.split(key)
     x = data.to_model_range(arrays["test"]["image"][: config.num_ais], "unit")
-    draws = [
-        bound(jax.random.fold_in(key_bound, i), recipe, params, state, x).elbo
-        for i in range(NUM_BOUND)
-    ]
-    claimed = jnp.mean(jnp.stack(draws), axis=0)
+
+    def elbo(draw: Array) -> Array:
+        key = jax.random.fold_in(key_bound, draw)
+        return bound(key, recipe, params, state, x).elbo
+
+    claimed = jnp.mean(jax.lax.map(elbo, jnp.arange(NUM_BOUND)), axis=0)
     settings = likelihood.Settings(num_steps=config.ais_steps, num_chains=config.num_chains)
     estimate = _annealed(key_ais, settings, recipe, params, state, x)
     alarm = likelihood.overstated(claimed, estimate)
