@@ -24,6 +24,7 @@ from dgm_jax.plotting.style import (
 )
 
 BAND_SEEDS = 4  # fewer seeds are drawn one by one, without a band
+_DASHES = ("--", (0, (1, 1.5)), "-.")  # of the levels of a metric
 
 
 class Extras(NamedTuple):
@@ -67,11 +68,13 @@ def training_curves(
     """
     x = np.asarray(steps, np.float64)
     require(x.ndim == 1, f"training_curves: expected steps of shape [T], found {x.shape}")
+    extras = extras or Extras()
+    order = list(arms)
     names = list(dict.fromkeys(metric for metrics in arms.values() for metric in metrics))
     figures = {}
     for name in names:
         values_of_arms = {arm: metrics[name] for arm, metrics in arms.items() if name in metrics}
-        figures[name] = _one_metric(name, x, values_of_arms, list(arms), extras or Extras(), theme)
+        figures[name] = _one_metric(name, x, values_of_arms, order, extras, theme)
     return figures
 
 
@@ -85,23 +88,26 @@ def _one_metric(
 ) -> Figure:
     """The plot of one metric; an arm has the style of its place in `order`."""
     levels = extras.levels.get(name, {})
-    rows = rows_beneath([*filter(None, arms), *levels])
+    arm_names = filter(None, arms)
+    rows = rows_beneath([*arm_names, *levels])
     beneath = 0.22 * rows if rows > 1 else 0.0
     # Fixed margins: twice as fast as those of a layout engine.
     height = 2.8 + beneath
     figure = new_figure(4.7, height, theme, layout=None)
-    figure.subplots_adjust(
-        left=0.14, right=0.97, top=1 - 0.3 / height, bottom=(0.55 + beneath) / height
-    )
+    top = 1 - 0.3 / height
+    bottom = (0.55 + beneath) / height
+    figure.subplots_adjust(left=0.14, right=0.97, top=top, bottom=bottom)
     axes = figure.subplots()
     limits = extras.ranges.get(name, (None, None))
     for arm, values in arms.items():
-        _draw_seeds(axes, steps, values, arm, line_style(order.index(arm), theme), limits)
+        style = line_style(order.index(arm), theme)
+        _draw_seeds(axes, steps, values, arm, style, limits)
+    color = THEMES[theme].text
     for index, (text, level) in enumerate(levels.items()):
-        color = THEMES[theme].text
-        dashes = ("--", (0, (1, 1.5)), "-.")[index % 3]
+        dashes = _DASHES[index % len(_DASHES)]
         axes.axhline(level, linewidth=1.2, linestyle=dashes, color=color, label=label(text))
-    limit_by_lines(axes, [*arms.values(), list(levels.values())])
+    heights = list(levels.values())
+    limit_by_lines(axes, [*arms.values(), heights])
     dress(axes, theme, title=name, xlabel="training step")
     if any(arms) or levels:
         legend(axes, theme, rows=rows)
@@ -116,15 +122,19 @@ def limit_by_lines(axes: Axes, lines: Sequence[ArrayLike]) -> None:
         lines: values of any shapes; those that are not finite are left out. The margin on either
             side is 6 % of their range.
     """
-    values = np.concatenate([np.ravel(np.asarray(line, np.float64)) for line in lines])
+    arrays = [np.asarray(line, np.float64) for line in lines]
+    values = np.concatenate([np.ravel(array) for array in arrays])
     values = values[np.isfinite(values)]
-    if values.size:
-        low = float(values.min())
-        high = float(values.max())
-        half_range = high / 2 - low / 2  # the difference of the values themselves may overflow
-        pad = 0.12 * half_range or 0.05 * abs(high) or 1.0
-        if np.isfinite(high + pad) and np.isfinite(low - pad):
-            axes.set_ylim(low - pad, high + pad)
+    if not values.size:
+        return
+    low = float(values.min())
+    high = float(values.max())
+    half_range = high / 2 - low / 2  # the difference of the values themselves may overflow
+    pad = 0.12 * half_range or 0.05 * abs(high) or 1.0
+    bottom = low - pad
+    top = high + pad
+    if np.isfinite(bottom) and np.isfinite(top):
+        axes.set_ylim(bottom, top)
 
 
 def lines(
@@ -159,16 +169,19 @@ def lines(
         ConfigError: for shapes that do not fit.
     """
     positions = np.asarray(x, np.float64)
-    names = [*curves, *(levels or {})]
+    levels = levels or {}
+    names = [*curves, *levels]
     # Beneath the plot if there are many names, which would hide lines.
     rows = rows_beneath(names) if len(names) > 4 else 1
-    figure = new_figure(6.4, 3.8 + (0.2 * rows if rows > 1 else 0.0), theme)
+    beneath = 0.2 * rows if rows > 1 else 0.0
+    figure = new_figure(6.4, 3.8 + beneath, theme)
     axes = figure.subplots()
     for index, (name, y) in enumerate(curves.items()):
-        _draw_seeds(axes, positions, y, name, line_style(index, theme))
-    for index, (name, level) in enumerate((levels or {}).items()):
-        style = line_style(len(curves) + index, theme)
-        axes.axhline(level, linewidth=1.2, label=label(name), color=style["color"], linestyle=":")
+        style = line_style(index, theme)
+        _draw_seeds(axes, positions, y, name, style)
+    for index, (name, level) in enumerate(levels.items(), len(curves)):
+        color = line_style(index, theme)["color"]
+        axes.axhline(level, linewidth=1.2, label=label(name), color=color, linestyle=":")
     if log_x:
         axes.set_xscale("log")
     if log_y:
@@ -191,7 +204,8 @@ def _draw_seeds(
     Rows without any value are left out, so that lines stay connected.
     """
     y = np.asarray(values, np.float64)
-    y = y[:, None] if y.ndim == 1 else y
+    if y.ndim == 1:
+        y = y[:, None]
     require(
         y.ndim == 2 and y.shape[0] == x.size,
         f"curve {name!r}: expected shape [{x.size}] or [{x.size}, S], found {y.shape}",
@@ -202,23 +216,24 @@ def _draw_seeds(
     y = y[has_values]
     mean, low, high = mean_and_band(y)
     num_seeds = y.shape[1]
+    color = style["color"]
     if num_seeds > 1:
         alpha = min(0.45, max(0.08, 3.0 / num_seeds))
         thin = [np.stack([x, seed], axis=1) for seed in y.T]
-        axes.add_collection(
-            LineCollection(thin, colors=style["color"], linewidths=0.6, alpha=alpha)
-        )
+        seeds = LineCollection(thin, colors=color, linewidths=0.6, alpha=alpha)
+        axes.add_collection(seeds)
     if num_seeds >= BAND_SEEDS:
         lowest = -np.inf if limits[0] is None else limits[0]
         highest = np.inf if limits[1] is None else limits[1]
         low = np.clip(low, lowest, highest)
         high = np.clip(high, lowest, highest)
-        axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
+        axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
     elif num_seeds > 1:
-        dots = {"s": 7, "color": style["color"], "alpha": 0.6, "linewidths": 0}
+        dots = {"s": 7, "color": color, "alpha": 0.6, "linewidths": 0}
         axes.scatter(np.repeat(x, num_seeds), y.ravel(), **dots)
     marker = "o" if x.size == 1 else None
-    axes.plot(x, mean, linewidth=1.8, marker=marker, label=label(name) if name else None, **style)
+    text = label(name) if name else None
+    axes.plot(x, mean, linewidth=1.8, marker=marker, label=text, **style)
 
 
 def mean_and_band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -236,7 +251,9 @@ def mean_and_band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
         # Rows with at most one value give NaN, as they should.
         warnings.simplefilter("ignore", RuntimeWarning)
         mean = np.nanmean(values, axis=1)
-        error = np.nanstd(values, axis=1, ddof=1) / np.sqrt(count)
-        half = error * scipy.stats.t.ppf(0.975, np.maximum(count - 1, 1))
+        spread = np.nanstd(values, axis=1, ddof=1)
+        error = spread / np.sqrt(count)
+        degrees = np.maximum(count - 1, 1)
+        half = error * scipy.stats.t.ppf(0.975, degrees)
     half = np.where(count > 1, half, np.nan)
     return mean, mean - half, mean + half

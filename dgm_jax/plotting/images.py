@@ -40,7 +40,8 @@ def image_grid(
     columns = num_columns or math.ceil(math.sqrt(len(pixels)))
     require(columns >= 1, f"image_grid: expected num_columns >= 1, found {num_columns}")
     canvas = _tile(pixels, columns, THEMES[theme].background)
-    return _canvas_figure(canvas, pixels.shape[1], [title] if title else [], theme)
+    headlines = [title] if title else []
+    return _canvas_figure(canvas, pixels.shape[1], headlines, theme)
 
 
 def image_strip_over_training(
@@ -74,7 +75,8 @@ def image_strip_over_training(
         f"image_strip_over_training: expected images [{num_steps}, n, H, W, C], found shape"
         f" {array.shape}",
     )
-    flat = np.swapaxes(array, 0, 1).reshape(-1, *array.shape[2:])
+    by_noise = np.swapaxes(array, 0, 1)
+    flat = by_noise.reshape(-1, *array.shape[2:])
     pixels = _to_uint8(flat, value_range)
     canvas = _tile(pixels, num_steps, THEMES[theme].background)
     figure = _canvas_figure(canvas, pixels.shape[1], [title, ""], theme)
@@ -82,8 +84,9 @@ def image_strip_over_training(
     width = pixels.shape[2]
     for column, step in enumerate(step_numbers):
         text = f"step {step}" if column == 0 else str(step)
+        centre = column * (width + 1) + width / 2
         axes.text(
-            column * (width + 1) + width / 2,
+            centre,
             -1.5,
             text,
             ha="center",
@@ -97,13 +100,14 @@ def image_strip_over_training(
 def _to_uint8(images: ArrayLike, value_range: tuple[float, float]) -> np.ndarray:
     """uint8[n, H, W, 3] of images of any accepted kind."""
     array = np.asarray(images)
-    array = array[..., None] if array.ndim == 3 else array
+    if array.ndim == 3:
+        array = array[..., None]
     require(
         array.ndim == 4 and array.shape[-1] in (1, 3) and array.size > 0,
         f"images: expected shape [n, H, W, C] with C = 1 or 3, or [n, H, W], found {array.shape}",
     )
     if array.dtype == np.uint8:
-        return np.broadcast_to(array, (*array.shape[:3], 3))
+        return _in_three_channels(array)
     require(
         np.issubdtype(array.dtype, np.floating)
         or array.dtype.kind in "Vb"
@@ -116,18 +120,25 @@ def _to_uint8(images: ArrayLike, value_range: tuple[float, float]) -> np.ndarray
     is_finite = np.isfinite(scaled).all(axis=-1)
     unit = np.clip(np.nan_to_num(scaled), 0.0, 1.0)
     pixels = np.rint(unit * 255).astype(np.uint8)
-    pixels = np.array(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
+    pixels = np.array(_in_three_channels(pixels))
     pixels[~is_finite] = _NOT_FINITE
     return pixels
+
+
+def _in_three_channels(pixels: np.ndarray) -> np.ndarray:
+    """[n, H, W, 3] of [n, H, W, 1 or 3], without a copy."""
+    return np.broadcast_to(pixels, (*pixels.shape[:3], 3))
 
 
 def _tile(pixels: np.ndarray, num_columns: int, background: str) -> np.ndarray:
     """All images in one, row by row, with a line of one background pixel between them."""
     count, height, width, _ = pixels.shape
     num_rows = math.ceil(count / num_columns)
-    size = (num_rows * (height + 1) - 1, num_columns * (width + 1) - 1, 3)
-    canvas = np.empty(size, np.uint8)
-    canvas[:] = tuple(int(background[i : i + 2], 16) for i in (1, 3, 5))
+    all_height = num_rows * (height + 1) - 1
+    all_width = num_columns * (width + 1) - 1
+    canvas = np.empty((all_height, all_width, 3), np.uint8)
+    channels = [background[i : i + 2] for i in (1, 3, 5)]
+    canvas[:] = [int(channel, 16) for channel in channels]
     for index, image in enumerate(pixels):
         row, column = divmod(index, num_columns)
         top = row * (height + 1)
@@ -144,19 +155,21 @@ def _canvas_figure(
     It is between 300 and 1,600 pixels wide if possible.
     """
     height, width, _ = canvas.shape
-    factor = max(1, min(math.floor(1600 / max(width, height)), math.ceil(64 / image_height)))
+    largest_factor = math.floor(1600 / max(width, height))
+    factor = max(1, min(largest_factor, math.ceil(64 / image_height)))
     image_pixels = height * factor
     all_pixels = image_pixels + 22 * len(headlines)
-    figure = new_figure(
-        width * factor / DOTS_PER_INCH, all_pixels / DOTS_PER_INCH, theme, layout=None
-    )
+    inches_wide = width * factor / DOTS_PER_INCH
+    inches_high = all_pixels / DOTS_PER_INCH
+    figure = new_figure(inches_wide, inches_high, theme, layout=None)
     axes = figure.add_axes((0.0, 0.0, 1.0, image_pixels / all_pixels))
     axes.imshow(canvas, interpolation="nearest", extent=(0, width, height, 0))
     axes.set_axis_off()
     for index, text in enumerate(headlines):
+        top = 1 - (22 * index + 4) / all_pixels
         figure.text(
             0.005,
-            1 - (22 * index + 4) / all_pixels,
+            top,
             label(text),
             va="top",
             fontsize=9,

@@ -60,13 +60,16 @@ def scatter_samples(
         titles = [f"seed {index}" for index in range(num_panels)]
     limits = limits or _limits(seeds, modes)
     columns = 3 if num_panels == 6 else min(num_panels, 5)
-    size = (max(2.2 * columns, 3.2), 2.35 * math.ceil(num_panels / columns))
+    rows = math.ceil(num_panels / columns)
+    size = (max(2.2 * columns, 3.2), 2.35 * rows)
     figure, panels = _panels(num_panels, columns, size, title, theme)
+    color_of_modes = THEMES[theme].palette[1]
     for index, axes in enumerate(panels):
         _draw_samples(axes, seeds[index], limits, theme)
         if modes is not None:
-            _draw_modes(axes, modes, scale, THEMES[theme].palette[1])
-        _dress_panel(axes, titles[index] if titles else "", theme)
+            _draw_modes(axes, modes, scale, color_of_modes)
+        panel_title = titles[index] if titles else ""
+        _dress_panel(axes, panel_title, theme)
     return figure
 
 
@@ -96,16 +99,17 @@ def scatter_groups(
         ConfigError: for shapes that do not fit.
     """
     points = np.asarray(groups, np.float64)
+    num_panels = len(titles)
+    num_groups = len(names)
+    are_planar = points.ndim == 4 and points.shape[-1] == 2
     require(
-        points.ndim == 4
-        and points.shape[-1] == 2
-        and points.shape[:2] == (len(titles), len(names)),
-        f"scatter_groups: expected groups [{len(titles)}, {len(names)}, N, 2], found"
-        f" {points.shape}",
+        are_planar and points.shape[:2] == (num_panels, num_groups),
+        f"scatter_groups: expected groups [{num_panels}, {num_groups}, N, 2], found {points.shape}",
     )
-    columns = min(len(points), 4)
-    size = (2.6 * columns + 1.0, 2.5 * math.ceil(len(points) / columns))
-    figure, panels = _panels(len(points), columns, size, title, theme)
+    columns = min(num_panels, 4)
+    rows = math.ceil(num_panels / columns)
+    size = (2.6 * columns + 1.0, 2.5 * rows)
+    figure, panels = _panels(num_panels, columns, size, title, theme)
     palette = THEMES[theme].palette
     for axes, panel_title, panel_groups in zip(panels, titles, points, strict=True):
         dress(axes, theme, title=panel_title, grid=False)
@@ -128,7 +132,8 @@ def scatter_groups(
 def _checked(samples: ArrayLike, means: ArrayLike | None) -> tuple[np.ndarray, np.ndarray | None]:
     """samples [S, N, 2] and means [K, 2] or None."""
     seeds = np.asarray(samples, np.float64)
-    seeds = seeds[None] if seeds.ndim == 2 else seeds
+    if seeds.ndim == 2:
+        seeds = seeds[None]
     require(
         seeds.ndim == 3 and seeds.shape[-1] == 2,
         f"scatter_samples: expected samples of shape [S, N, 2] or [N, 2], found {seeds.shape}",
@@ -148,7 +153,9 @@ def _panels(
 ) -> tuple[Figure, list[Axes]]:
     """A figure with that many panels, and a title above them if there is one."""
     width, height = size
-    figure = new_figure(width, height + (0.35 if title else 0), theme)
+    if title:
+        height += 0.35
+    figure = new_figure(width, height, theme)
     if title:
         figure.suptitle(title, color=THEMES[theme].text, fontsize=11)
     num_rows = math.ceil(num_panels / num_columns)
@@ -160,7 +167,8 @@ def _panels(
 
 def _finite(points: np.ndarray) -> np.ndarray:
     """The points [N, 2] that are finite."""
-    return points[np.isfinite(points).all(axis=1)]
+    is_finite = np.isfinite(points).all(axis=1)
+    return points[is_finite]
 
 
 def _limits(samples: np.ndarray, means: np.ndarray | None) -> Limits:
@@ -176,7 +184,8 @@ def _limits(samples: np.ndarray, means: np.ndarray | None) -> Limits:
         low = np.full(2, -1.0)
         high = np.full(2, 1.0)
     x, y = (low + high) / 2
-    half = max(float((high - low).max()) / 2 * 1.35, 1e-3)
+    width = float((high - low).max())
+    half = max(width / 2 * 1.35, 1e-3)
     return x - half, x + half, y - half, y + half
 
 
@@ -187,9 +196,10 @@ def _draw_samples(axes: Axes, samples: np.ndarray, limits: Limits, theme: str) -
     left, right, bottom, top = limits
     x = points[:, 0]
     y = points[:, 1]
-    inside = (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
-    every = max(1, math.ceil(inside.sum() / _MAX_POINTS))
-    drawn = points[inside][::every]
+    is_inside = (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
+    num_inside = int(is_inside.sum())
+    every = max(1, math.ceil(num_inside / _MAX_POINTS))
+    drawn = points[is_inside][::every]
     if len(drawn):
         _draw_by_density(axes, drawn, limits)
     if not len(points):
@@ -202,7 +212,7 @@ def _draw_samples(axes: Axes, samples: np.ndarray, limits: Limits, theme: str) -
             color=text_color,
             fontsize=9,
         )
-    num_outside = int(len(points) - inside.sum())
+    num_outside = len(points) - num_inside
     num_not_finite = len(samples) - len(points)
     missing = []
     if num_outside:
@@ -227,7 +237,8 @@ def _draw_modes(axes: Axes, means: np.ndarray, scale: float | None, color: str) 
 def _dress_panel(axes: Axes, name: str, theme: str) -> None:
     """Colors and small texts of a panel."""
     dress(axes, theme, title=name, xlabel=axes.get_xlabel(), grid=False)
-    axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=9)
+    title = axes.get_title(loc="left")
+    axes.set_title(title, loc="left", fontsize=9)
     axes.xaxis.label.set_fontsize(8)
     axes.tick_params(labelsize=7)
 
@@ -252,7 +263,14 @@ def _density(points: np.ndarray, limits: Limits, bins: int = 60) -> np.ndarray:
     left, right, bottom, top = limits
     x = points[:, 0]
     y = points[:, 1]
-    counts, *_ = np.histogram2d(x, y, bins=bins, range=((left, right), (bottom, top)))
-    column = np.clip(((x - left) / (right - left) * bins).astype(int), 0, bins - 1)
-    row = np.clip(((y - bottom) / (top - bottom) * bins).astype(int), 0, bins - 1)
+    ranges = ((left, right), (bottom, top))
+    counts, *_ = np.histogram2d(x, y, bins=bins, range=ranges)
+    column = _bin_of(x, left, right, bins)
+    row = _bin_of(y, bottom, top, bins)
     return np.log(np.maximum(counts[column, row], 1.0))
+
+
+def _bin_of(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
+    """The bin of each value, of so many from low to high."""
+    place = (values - low) / (high - low) * bins
+    return np.clip(place.astype(int), 0, bins - 1)

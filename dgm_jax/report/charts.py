@@ -29,7 +29,8 @@ def drawn(name: str, alt: str, figure: Any, *, keep_colors: bool = False) -> dic
     Returns:
         `{"name", "alt", "source", "keep_colors"}`; the source is a data address.
     """
-    source = data_address(png_of(figure))
+    content = png_of(figure)
+    source = data_address(content)
     return {"name": name, "alt": alt, "source": source, "keep_colors": keep_colors}
 
 
@@ -56,14 +57,18 @@ def curves(history: History, metrics: Nested, display: Display) -> tuple[list[di
     rows = []
     left = _ALL_CHARACTERS
     for name in names[:MAX_CURVES]:
-        arms = {
-            arm: {name: by_metric[name]} for arm, by_metric in values.items() if name in by_metric
-        }
-        arms = {"": next(iter(arms.values()))} if len(values) == 1 and arms else arms
+        arms = {}
+        for arm, by_metric in values.items():
+            if name in by_metric:
+                arms[arm] = {name: by_metric[name]}
+        if len(values) == 1 and arms:
+            (curve,) = arms.values()
+            arms = {"": curve}
         levels = {name: display.level(metrics, name)}
         extras = plotting.Extras(display.ranges, levels)
-        figure = plotting.training_curves(steps, arms, extras=extras)[name]
-        row = drawn(name, history.describe(name), figure)
+        figures = plotting.training_curves(steps, arms, extras=extras)
+        alt = history.describe(name)
+        row = drawn(name, alt, figures[name])
         left -= len(row["source"])
         if left < 0:
             break
@@ -85,4 +90,5 @@ def chart_names(logged: Iterable[str], metrics: Nested, display: Display) -> lis
     logged = list(logged)
     placed = {other for name, other in display.levels.items() if name in logged}
     first = [name for name in display.columns(metrics) if name in logged]
-    return list(dict.fromkeys([*first, *(name for name in logged if name not in placed)]))
+    others = [name for name in logged if name not in placed]
+    return list(dict.fromkeys([*first, *others]))

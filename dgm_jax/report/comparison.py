@@ -8,7 +8,7 @@ import jinja2
 
 from dgm_jax.core import RunDirectoryError, require
 from dgm_jax.report.charts import curves
-from dgm_jax.report.content import RunFiles, commit_of, parameters_text
+from dgm_jax.report.content import RunFiles
 from dgm_jax.report.display import Display
 from dgm_jax.report.headline import Matrix, arms_in_order, format_matrix, matrix
 from dgm_jax.report.history import History
@@ -16,7 +16,7 @@ from dgm_jax.report.pictures import pictures
 from dgm_jax.report.render import render
 from dgm_jax.report.summaries import Nested
 from dgm_jax.report.sweeps import best_and_others
-from dgm_jax.report.text import clean, duration, leaves
+from dgm_jax.report.text import clean, commit_of, duration, leaves, parameters_text
 from dgm_jax.store import environment, records
 from dgm_jax.store.reading import CONFIG, PathLike, read_rows
 
@@ -42,53 +42,65 @@ def compare(
     """
     roots = [pathlib.Path(folder) for folder in folders]
     out = pathlib.Path(out)
-    require(len({root.resolve() for root in roots}) == len(roots), "a folder is named twice")
-    require(
-        2 <= len(roots) <= _MAX_RUNS, f"compare takes 2 to {_MAX_RUNS} folders, got {len(roots)}"
-    )
+    num_distinct = len({root.resolve() for root in roots})
+    require(num_distinct == len(roots), "a folder is named twice")
+    can_compare = 2 <= len(roots) <= _MAX_RUNS
+    require(can_compare, f"compare takes 2 to {_MAX_RUNS} folders, got {len(roots)}")
     require(out.suffix == ".html", f"out must end in .html, got {str(out)!r}")
     require(out.parent.is_dir(), f"out: there is no folder {out.parent}")
     for root in roots:
         has_config = (root / CONFIG).is_file()
         require(has_config, f"{root} holds no run: there is no {CONFIG}", RunDirectoryError)
-    padded = [*displays, *[None] * len(roots)]
-    runs = [RunFiles(root, display) for root, display in zip(roots, padded, strict=False)]
-    content = _content(dict(zip(_labels(roots), runs, strict=True)))
+    padded_displays = [*displays, *[None] * len(roots)]
+    runs = []
+    for root, display in zip(roots, padded_displays, strict=False):
+        runs.append(RunFiles(root, display))
+    labels = _labels(roots)
+    content = _content(dict(zip(labels, runs, strict=True)))
     try:
-        text = render("compare.html.jinja", content | {"made": environment.utc_now()})
+        made = environment.utc_now()
+        text = render("compare.html.jinja", content | {"made": made})
     except jinja2.UndefinedError as error:
         message = f"a summary.json lacks an entry that the page needs: {error}"
         raise RunDirectoryError(message) from error
     records.write_atomically(out, text)
     headline: Matrix | None = content["matrix"]
-    return format_matrix(headline) if headline else "nothing has been measured yet", out
+    if headline is None:
+        return "nothing has been measured yet", out
+    return format_matrix(headline), out
 
 
 def _labels(roots: Sequence[pathlib.Path]) -> list[str]:
     """The shortest ends of the paths that tell all of them apart."""
     parts = [root.resolve().parts for root in roots]
-    for count in range(1, max(map(len, parts)) + 1):
-        labels = [clean("/".join(part[-count:])) for part in parts]
+    most_parts = max(map(len, parts))
+    for count in range(1, most_parts + 1):
+        ends = ["/".join(part[-count:]) for part in parts]
+        labels = [clean(end) for end in ends]
         if len(set(labels)) == len(labels):
             return labels
     return [f"{label} ({i})" for i, label in enumerate(labels)]
 
 
 def _content(runs: dict[str, RunFiles]) -> dict[str, Any]:
+    """The variables of the page's template."""
     metrics: Nested = {}
     rows = []
     reference = []
     for label, run in runs.items():
-        names = {arm: f"{label}: {arm}" if len(run.metrics) > 1 else label for arm in run.metrics}
-        metrics |= {names[arm]: summaries for arm, summaries in run.metrics.items()}
-        reference += [{**r, "arm": names[r["arm"]]} for r in run.reference if r["arm"] in names]
-        for row in read_rows(run.root):
-            arm = str(row.get("arm") or "")
-            rows.append({**row, "arm": names.get(arm, f"{label}: {arm}" if arm else label)})
+        names = _names_of_arms(label, run)
+        for arm, summaries in run.metrics.items():
+            metrics[names[arm]] = summaries
+        for row in run.reference:
+            if row["arm"] in names:
+                reference.append({**row, "arm": names[row["arm"]]})
+        rows += _logged_rows(label, run, names)
     display = _joined([run.display for run in runs.values()])
     charts, left_out = curves(History(rows), metrics, display)
     rank, higher = display.ranking(metrics)
-    best, others = best_and_others(metrics, rank, higher) if _paired(runs) else (None, [])
+    best, others = None, []
+    if _paired(runs):
+        best, others = best_and_others(metrics, rank, higher)
     return {
         "title": f"{len(runs)} runs compared",
         "several_runs": True,
@@ -100,12 +112,37 @@ def _content(runs: dict[str, RunFiles]) -> dict[str, Any]:
         "runs": [_run_row(label, run) for label, run in runs.items()],
         "labels": list(runs),
         "settings": _different_settings(runs),
-        "answer": [
-            {**row, "name": f"{label}: {row['name']}"}
-            for label, run in runs.items()
-            for row in pictures(run.root, arms_in_order(run.metrics, run.display))["final"][:1]
-        ],
+        "answer": _first_pictures(runs),
     }
+
+
+def _names_of_arms(label: str, run: RunFiles) -> dict[str, str]:
+    """{arm: its name on the page}: the run's label, and the arm if there are several."""
+    if len(run.metrics) <= 1:
+        return dict.fromkeys(run.metrics, label)
+    return {arm: f"{label}: {arm}" for arm in run.metrics}
+
+
+def _logged_rows(label: str, run: RunFiles, names: dict[str, str]) -> list[dict]:
+    """The rows of a run's metrics.jsonl with the names of arms on the page."""
+    rows = []
+    for row in read_rows(run.root):
+        arm = str(row.get("arm") or "")
+        default = f"{label}: {arm}" if arm else label
+        rows.append({**row, "arm": names.get(arm, default)})
+    return rows
+
+
+def _first_pictures(runs: dict[str, RunFiles]) -> list[dict]:
+    """The first picture of the end of each run that has one."""
+    rows = []
+    for label, run in runs.items():
+        arms = arms_in_order(run.metrics, run.display)
+        final = pictures(run.root, arms)["final"]
+        for row in final[:1]:
+            name = f"{label}: {row['name']}"
+            rows.append({**row, "name": name})
+    return rows
 
 
 def _joined(displays: Sequence[Display]) -> Display:
@@ -115,32 +152,42 @@ def _joined(displays: Sequence[Display]) -> Display:
     for display in reversed(displays):
         for name in tables:
             joined[name] |= getattr(display, name)
-    headline = tuple(dict.fromkeys(name for display in displays for name in display.headline))
+    headline = []
+    for display in displays:
+        headline += display.headline
+    distinct = tuple(dict.fromkeys(headline))
     ranks = {display.rank_by for display in displays}
-    return Display(headline=headline, rank_by=ranks.pop() if len(ranks) == 1 else None, **joined)
+    rank = ranks.pop() if len(ranks) == 1 else None
+    return Display(headline=distinct, rank_by=rank, **joined)
 
 
 def _paired(runs: dict[str, RunFiles]) -> bool:
     """Whether all runs have the same seeds of the same experiment."""
-    seeds = {
-        (run.experiment, str(run.config.get("seed")), str(run.setting("num_seeds")))
-        for run in runs.values()
-    }
-    return len(seeds) == 1
+    draws = set()
+    for run in runs.values():
+        seed = str(run.config.get("seed"))
+        num_seeds = str(run.setting("num_seeds"))
+        draws.add((run.experiment, seed, num_seeds))
+    return len(draws) == 1
 
 
 def _run_row(label: str, run: RunFiles) -> list[str]:
-    seconds = run.summary.get("wall_seconds")
-    state = "finished" if run.summary else f"unfinished, step {run.history.last_step}"
-    data = run.dataset.get("identity") or run.dataset.get("name") or run.config.get("data")
+    """What the table of runs says about one."""
+    state = f"unfinished, step {run.history.last_step}"
+    if run.summary:
+        state = "finished"
+    num_seeds = run.setting("num_seeds")
+    num_steps = run.setting("num_steps")
+    num_parameters = parameters_text(run.summary).removesuffix(" parameters")
     return [
         label,
         run.experiment,
         state,
-        *(clean(run.setting(name) or "–") for name in ("num_seeds", "num_steps")),
-        duration(seconds),
-        parameters_text(run.summary).removesuffix(" parameters") or "–",
-        clean(data or "–"),
+        clean(num_seeds or "–"),
+        clean(num_steps or "–"),
+        duration(run.summary.get("wall_seconds")),
+        num_parameters or "–",
+        clean(run.data or "–"),
         commit_of(run.surroundings) or "–",
     ]
 
@@ -149,6 +196,9 @@ def _different_settings(runs: dict[str, RunFiles]) -> list[tuple[str, list[str]]
     """Rows (setting, its value in each run) of the settings that differ between runs."""
     tables = [dict(leaves(run.config)) for run in runs.values()]
     names = dict.fromkeys(name for table in tables for name in table)
-    rows = [(name, [table.get(name, "–") for table in tables]) for name in names]
-    hidden = ("format", "run_id")
-    return [(name, values) for name, values in rows if len(set(values)) > 1 and name not in hidden]
+    rows = []
+    for name in names:
+        values = [table.get(name, "–") for table in tables]
+        if len(set(values)) > 1 and name not in ("format", "run_id"):
+            rows.append((name, values))
+    return rows

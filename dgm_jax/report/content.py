@@ -5,7 +5,7 @@ from typing import Any
 
 from dgm_jax.report.charts import curves
 from dgm_jax.report.display import Display, display_of
-from dgm_jax.report.headline import arms_in_order, matrix
+from dgm_jax.report.headline import arms_in_order, matrix, metric_groups
 from dgm_jax.report.history import History, latest_metrics
 from dgm_jax.report.pictures import MAX_CHARACTERS, pictures, series_of
 from dgm_jax.report.statistics import differences_between_arms
@@ -13,12 +13,12 @@ from dgm_jax.report.summaries import Nested, flat_name, nested
 from dgm_jax.report.sweeps import sweep_content, sweep_of
 from dgm_jax.report.text import (
     clean,
+    commit_of,
     duration,
     failed_seed_text,
-    interval,
     is_number,
     leaves,
-    number,
+    parameters_text,
 )
 from dgm_jax.store import records
 from dgm_jax.store.reading import (
@@ -32,14 +32,6 @@ from dgm_jax.store.reading import (
 )
 
 _ANSWERS = 3  # pictures on the first screen
-_SHOWN = (
-    "mean",
-    "standard_error",
-    "interval_95",
-    "interquartile_mean",
-    "bootstrap_95",
-    "per_seed",
-)
 _UNITS = {
     "wall_seconds": "wall time since the last start (s)",
     "compile_seconds": "compilation, not in the rate below (s)",
@@ -73,7 +65,9 @@ class RunFiles:
         self.summary = _read(root, SUMMARY)
         self.history = History(read_rows(root))
         result = nested(self.summary)
-        self.metrics: Nested = result["metrics"] if self.summary else latest_metrics(self.history)
+        self.metrics: Nested = result["metrics"]
+        if not self.summary:
+            self.metrics = latest_metrics(self.history)
         self.reference: list[dict] = result["reference"]
         stored = _dict(self.summary.get("display"))
         fallback = display or {}
@@ -89,7 +83,15 @@ class RunFiles:
     @property
     def dataset(self) -> dict:
         """The recorded description of the data; empty if there is none."""
-        return _dict(self.summary.get("dataset") or self.surroundings.get("dataset"))
+        dataset = self.summary.get("dataset") or self.surroundings.get("dataset")
+        return _dict(dataset)
+
+    @property
+    def data(self) -> Any:
+        """What names the data: its identity, its name, or the setting; None if there is none."""
+        dataset = self.dataset
+        name = dataset.get("identity") or dataset.get("name")
+        return name or self.config.get("data")
 
 
 def page_content(run: RunFiles) -> dict[str, Any]:
@@ -102,55 +104,84 @@ def page_content(run: RunFiles) -> dict[str, Any]:
         The variables of the page's template.
     """
     charts, charts_left_out = curves(run.history, run.metrics, run.display)
-    grid = sweep_of(run.config.get("grid"), list(run.metrics))
-    sweep = sweep_content(grid, run.metrics, run.display) if grid else None
-    drawn = [*charts, *(sweep["charts"] if sweep else [])]
-    left = MAX_CHARACTERS - sum(len(chart["source"]) for chart in drawn)
-    final, snapshots = pictures(run.root, arms_in_order(run.metrics, run.display), left).values()
-    newest = [row for series in series_of(snapshots) for row in series["rows"][-1:]]
-    answer = final[:_ANSWERS] or newest[:_ANSWERS]
+    sweep = _sweep(run)
+    all_charts = list(charts)
+    if sweep:
+        all_charts += sweep["charts"]
+    num_characters = sum(len(chart["source"]) for chart in all_charts)
     brief = brief_facts(run)
-    summary = run.summary
-    return _folded(run) | {
-        "title": ", ".join([f"{run.experiment}: report", *brief[:1]]),
+    title = f"{run.experiment}: report"
+    if brief:
+        title += f", {brief[0]}"
+    failed_seeds = _list(run.summary.get("failed_seeds"))
+    picture_content = _picture_content(run, MAX_CHARACTERS - num_characters)
+    content = _folded(run) | picture_content
+    return content | {
+        "title": title,
         "experiment": run.experiment,
-        "finished": bool(summary),
+        "finished": bool(run.summary),
         "step": run.history.last_step,
         "num_steps": run.setting("num_steps"),
         "brief": brief,
         "facts": _facts(run),
         "matrix": matrix(run.metrics, run.display, run.reference),
         "sweep": sweep,
-        "answer": answer,
-        "more_pictures": final[_ANSWERS:],
-        "snapshots": series_of(snapshots),
-        "num_shown": len(final) + len(snapshots),
-        "num_pictures": len(list((run.root / FIGURES).glob("*.png"))),
-        "failed": [failed_seed_text(f) for f in _list(summary.get("failed_seeds"))],
+        "failed": [failed_seed_text(entry) for entry in failed_seeds],
         "notes": _notes(run),
         "curves": charts,
         "curves_left_out": charts_left_out,
     }
 
 
+def _sweep(run: RunFiles) -> dict[str, Any] | None:
+    """The section on the swept settings; None if the run is no ablation."""
+    sweep = sweep_of(run.config.get("grid"), list(run.metrics))
+    if sweep is None:
+        return None
+    return sweep_content(sweep, run.metrics, run.display)
+
+
+def _picture_content(run: RunFiles, max_characters: int) -> dict[str, Any]:
+    """The pictures of the first screen, and the folded ones with their number."""
+    arms = arms_in_order(run.metrics, run.display)
+    final, snapshots = pictures(run.root, arms, max_characters).values()
+    all_series = series_of(snapshots)
+    newest = []
+    for series in all_series:
+        newest += series["rows"][-1:]
+    files = list((run.root / FIGURES).glob("*.png"))
+    return {
+        "answer": final[:_ANSWERS] or newest[:_ANSWERS],
+        "more_pictures": final[_ANSWERS:],
+        "snapshots": all_series,
+        "num_shown": len(final) + len(snapshots),
+        "num_pictures": len(files),
+    }
+
+
 def _folded(run: RunFiles) -> dict[str, Any]:
     """The folded parts of the report, which a reader opens on demand."""
     several = len(run.metrics) > 1
+    reference = []
+    for row in run.reference:
+        name = flat_name(row["arm"], row["metric"], several)
+        reference.append({**row, "name": name})
     summary = run.summary
+    program = {}
+    for key in ("strategy", "layout", "final_params_sha256"):
+        if summary.get(key):
+            program[key] = summary[key]
+    environment = {k: v for k, v in run.surroundings.items() if k != "dataset"}
     return {
-        "groups": _metric_groups(run.metrics, run.display),
+        "groups": metric_groups(run.metrics, run.display),
         "several_arms": several,
-        "reference": [
-            {**row, "name": flat_name(row["arm"], row["metric"], several)} for row in run.reference
-        ],
+        "reference": reference,
         "differences": _differences(run),
         "timing": _timing(summary),
-        "program": leaves(
-            {k: summary[k] for k in ("strategy", "layout", "final_params_sha256") if summary.get(k)}
-        ),
+        "program": leaves(program),
         "dataset": leaves(run.dataset),
         "config": leaves(run.config),
-        "environment": leaves({k: v for k, v in run.surroundings.items() if k != "dataset"}),
+        "environment": leaves(environment),
     }
 
 
@@ -170,47 +201,24 @@ def brief_facts(run: RunFiles) -> list[str]:
     for name, word in (("num_seeds", "seed"), ("num_steps", "step")):
         value = run.setting(name)
         if isinstance(value, int) and 0 < value < 10**15:
-            texts.append(f"{value:,} {word}{'s' if value > 1 else ''}")
-    texts += filter(None, [parameters_text(summary)])
-    data = run.dataset.get("identity") or run.dataset.get("name") or run.config.get("data")
-    text = clean(data) if data else ""
-    return texts + ([text if len(text) <= 90 else f"{text[:90]}…"] if text else [])
-
-
-def parameters_text(summary: dict) -> str:
-    """The number of parameters in words.
-
-    Args:
-        summary: the content of summary.json.
-
-    Returns:
-        `17,666 parameters`, with the least and the most if arms differ; "" if unknown.
-    """
-    sizes = [n for n in _dict(summary.get("num_parameters")).values() if is_number(n)]
-    if not sizes:
-        return ""
-    low = min(sizes)
-    high = max(sizes)
-    return f"{low:,} parameters" if low == high else f"{low:,} to {high:,} parameters"
-
-
-def commit_of(surroundings: dict) -> str | None:
-    """The commit that a run was made with.
-
-    Args:
-        surroundings: the content of environment.json.
-
-    Returns:
-        The commit, with a note on local changes; None if unknown.
-    """
-    git = _dict(surroundings.get("git"))
-    changes = " with local changes" if git.get("dirty") else ""
-    return f"{clean(git['commit'])}{changes}" if git.get("commit") else None
+            ending = "s" if value > 1 else ""
+            texts.append(f"{value:,} {word}{ending}")
+    num_parameters = parameters_text(summary)
+    if num_parameters:
+        texts.append(num_parameters)
+    data = clean(run.data) if run.data else ""
+    if len(data) > 90:
+        data = f"{data[:90]}…"
+    if data:
+        texts.append(data)
+    return texts
 
 
 def _read(root, name):
     file = records.contained(root, root / name)
-    return records.read_json(file) if file.exists() else {}
+    if not file.exists():
+        return {}
+    return records.read_json(file)
 
 
 def _differences(run: RunFiles) -> list[dict]:
@@ -218,20 +226,27 @@ def _differences(run: RunFiles) -> list[dict]:
     if rows is None:
         rows = differences_between_arms(run.metrics)
     levels = set(run.display.levels.values())
-    return [row for row in _list(rows) if isinstance(row, dict) and row.get("metric") not in levels]
+    shown = []
+    for row in _list(rows):
+        if isinstance(row, dict) and row.get("metric") not in levels:
+            shown.append(row)
+    return shown
 
 
 def _notes(run: RunFiles) -> list:
     """The run's notes without the ranking, which the first table shows, and notes on damage."""
     ranked = f"Ranking by {run.display.rank_by}, smallest first: "
-    notes = [note for note in _list(run.summary.get("notes")) if not str(note).startswith(ranked)]
-    return notes + _damage(run.root)
+    notes = _list(run.summary.get("notes"))
+    others = [note for note in notes if not str(note).startswith(ranked)]
+    return others + _damage(run.root)
 
 
 def _damage(root) -> list[str]:
     """A sentence if rows cannot be read and are missing from the curves."""
     count = count_damaged_rows(root)
-    return [f"{METRICS} has {count} damaged lines, which are left out here"] if count else []
+    if not count:
+        return []
+    return [f"{METRICS} has {count} damaged lines, which are left out here"]
 
 
 def _dict(value) -> dict:
@@ -245,14 +260,17 @@ def _list(value) -> list:
 def _facts(run: RunFiles) -> list[tuple[str, str]]:
     """Rows (name, text) on how the run was made; unknown facts are left out."""
     surroundings = run.surroundings
-    dataset = run.dataset
     devices = _dict(surroundings.get("devices"))
-    kinds = ", ".join(f"{count} x {kind}" for kind, count in _dict(devices.get("kinds")).items())
+    kinds = _dict(devices.get("kinds"))
+    device = None
+    if kinds:
+        counted = ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
+        device = f"{counted} ({devices.get('processor')})"
     rows = [
         ("Command", surroundings.get("command")),
         ("Started", surroundings.get("date")),
-        ("Device", f"{kinds} ({devices.get('processor')})" if kinds else None),
-        ("Data", dataset.get("identity") or dataset.get("name") or run.config.get("data")),
+        ("Device", device),
+        ("Data", run.data),
         ("Seeds", run.setting("num_seeds")),
         ("Steps", run.setting("num_steps")),
         ("Commit", commit_of(surroundings)),
@@ -260,41 +278,13 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
     return [(name, clean(value)) for name, value in rows if value is not None]
 
 
-def _metric_groups(metrics: Nested, display: Display) -> list[dict]:
-    """[{"name", "explanation", "level", "rows": [{"arm", **summary}]}]: one group a metric.
-
-    The arms of a metric are sorted, best first, if it has a direction. A level of another metric
-    is shown beside that metric.
-    """
-    groups: dict[str, list] = {}
-    for arm, summaries in metrics.items():
-        for metric, summary in summaries.items():
-            row = {k: summary.get(k) for k in _SHOWN} | {"arm": arm}
-            row["per_seed"] = _list(row["per_seed"])
-            row["num_seeds"] = sum(v is not None for v in row["per_seed"])
-            groups.setdefault(metric, []).append(row)
-    placed = {other for name, other in display.levels.items() if name in groups}
-    shown = []
-    for name in (name for name in groups if name not in placed):
-        rows = groups[name]
-        if display.better.get(name):
-            places = {arm: i for i, arm in enumerate(arms_in_order(metrics, display, name))}
-            rows = sorted(rows, key=lambda row: places[row["arm"]])
-        text = display.explanations.get(name, "")
-        shown.append({"name": name, "explanation": text, "rows": rows, "level": ""})
-        if display.levels.get(name) in placed:
-            shown[-1]["level"] = _level_text(groups[display.levels[name]], display.levels[name])
-    return shown
-
-
-def _level_text(rows: list[dict], name: str) -> str:
-    """`perfect_valid: vanilla 0.9889 [0.987, 0.991]`, with a part for each of at most five arms."""
-    parts = [f"{row['arm']} {number(row['mean'])} {interval(row['interval_95'])}" for row in rows]
-    return f"{name}: {'; '.join(parts[:5])}{'; …' if parts[5:] else ''}"
-
-
 def _timing(summary) -> list[tuple[str, Any]]:
-    rows = [(text, summary[key]) for key, text in _UNITS.items() if summary.get(key) is not None]
+    rows = []
+    for key, text in _UNITS.items():
+        if summary.get(key) is not None:
+            rows.append((text, summary[key]))
     for arm, values in _dict(summary.get("timing")).items():
-        rows += [(f"{arm}: {_UNITS.get(key, key)}", value) for key, value in _dict(values).items()]
+        for key, value in _dict(values).items():
+            name = _UNITS.get(key, key)
+            rows.append((f"{arm}: {name}", value))
     return rows

@@ -39,8 +39,10 @@ class Display(NamedTuple):
             eight metrics if none of the headline was measured.
         """
         measured = dict.fromkeys(name for summaries in metrics.values() for name in summaries)
-        plain = [name for name in measured if name not in self.levels.values()]
-        return [name for name in self.headline if name in plain] or plain[:_FALLBACK]
+        levels = self.levels.values()
+        plain = [name for name in measured if name not in levels]
+        headline = [name for name in self.headline if name in plain]
+        return headline or plain[:_FALLBACK]
 
     def ranking(self, metrics: Nested) -> tuple[str | None, bool]:
         """Selects the metric by which arms are ranked.
@@ -54,7 +56,8 @@ class Display(NamedTuple):
         """
         measured = {name for summaries in metrics.values() for name in summaries}
         if self.rank_by in measured:
-            return self.rank_by, self.better.get(str(self.rank_by)) == "higher"
+            higher = self.better.get(str(self.rank_by)) == "higher"
+            return self.rank_by, higher
         for name in self.columns(metrics):
             if name in self.better:
                 return name, self.better[name] == "higher"
@@ -72,18 +75,20 @@ class Display(NamedTuple):
             mean if there are more than three.
         """
         source = self.levels.get(name)
-        means = {
-            arm: by_metric[source].get("mean")
-            for arm, by_metric in metrics.items()
-            if source in by_metric
-        }
-        means = {arm: float(mean) for arm, mean in means.items() if is_number(mean)}
+        means = {}
+        for arm, by_metric in metrics.items():
+            if source in by_metric:
+                mean = by_metric[source].get("mean")
+                if is_number(mean):
+                    means[arm] = float(mean)
         if not means:
             return {}
         low = min(means.values())
         high = max(means.values())
-        if high - low <= 0.01 * max(abs(low), abs(high)) or len(means) > 3:
-            return {str(source): sum(means.values()) / len(means)}
+        largest = max(abs(low), abs(high))
+        if high - low <= 0.01 * largest or len(means) > 3:
+            mean_of_arms = sum(means.values()) / len(means)
+            return {str(source): mean_of_arms}
         return {f"{source} of {arm}": mean for arm, mean in means.items()}
 
 
@@ -98,27 +103,35 @@ def display_of(content: Any, explanations: Any = None) -> Display:
         The display; malformed entries are left out.
     """
     content = _table(content)
-    ranges = {
-        name: tuple(ends)
-        for name, ends in _table(content.get("ranges")).items()
-        if isinstance(ends, (list, tuple))
-        and len(ends) == 2
-        and all(end is None or is_number(end) for end in ends)
-    }
+    ranges = {}
+    for name, ends in _table(content.get("ranges")).items():
+        if _is_range(ends):
+            ranges[name] = tuple(ends)
+    better = {}
+    for name, way in _table(content.get("better")).items():
+        if way in ("higher", "lower"):
+            better[name] = str(way)
+    levels = _table(content.get("levels"))
     headline = content.get("headline")
+    if not isinstance(headline, (list, tuple)):
+        headline = ()
     rank = content.get("rank_by")
+    explanations = _table(explanations)
     return Display(
-        headline=tuple(map(str, headline)) if isinstance(headline, (list, tuple)) else (),
-        better={
-            name: str(way)
-            for name, way in _table(content.get("better")).items()
-            if way in ("higher", "lower")
-        },
+        headline=tuple(map(str, headline)),
+        better=better,
         ranges=ranges,
-        levels={name: str(other) for name, other in _table(content.get("levels")).items()},
+        levels={name: str(level) for name, level in levels.items()},
         rank_by=rank if isinstance(rank, str) else None,
-        explanations={name: str(text) for name, text in _table(explanations).items()},
+        explanations={name: str(text) for name, text in explanations.items()},
     )
+
+
+def _is_range(ends: Any) -> bool:
+    """Whether this is a pair of numbers or None."""
+    if not isinstance(ends, (list, tuple)) or len(ends) != 2:
+        return False
+    return all(end is None or is_number(end) for end in ends)
 
 
 def _table(value: Any) -> dict:

@@ -1,4 +1,4 @@
-"""The first table of the report: arms by headline values, with the best ones marked."""
+"""The tables of the report by arm: headline values with the best ones marked, and all metrics."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -6,6 +6,15 @@ from typing import Any, NamedTuple
 from dgm_jax.report.display import Display
 from dgm_jax.report.summaries import Nested
 from dgm_jax.report.text import aligned, interval, is_number, number
+
+_SHOWN = (
+    "mean",
+    "standard_error",
+    "interval_95",
+    "interquartile_mean",
+    "bootstrap_95",
+    "per_seed",
+)
 
 
 class Cell(NamedTuple):
@@ -59,7 +68,10 @@ class Matrix(NamedTuple):
     @property
     def marked(self) -> bool:
         """Whether any cell is the best of its column."""
-        return any(cell is not None and cell.best for _, cells in self.rows for cell in cells)
+        for _, cells in self.rows:
+            if any(cell is not None and cell.best for cell in cells):
+                return True
+        return False
 
 
 def matrix(metrics: Nested, display: Display, published: Iterable[dict] = ()) -> Matrix | None:
@@ -78,42 +90,62 @@ def matrix(metrics: Nested, display: Display, published: Iterable[dict] = ()) ->
         return None
     by_place: dict[tuple[str, str], list[dict]] = {}
     for row in published:
-        place = (str(row.get("arm")), str(row.get("metric")))
-        by_place.setdefault(place, []).append(row)
+        arm = str(row.get("arm"))
+        metric = str(row.get("metric"))
+        by_place.setdefault((arm, metric), []).append(row)
     best = {name: _best(metrics, name, display.better.get(name)) for name in names}
-    rank, _ = display.ranking(metrics)
     rows = []
     for arm in arms_in_order(metrics, display):
-        cells = [
-            _cell(metrics[arm].get(name), best[name], by_place.get((arm, name), []))
-            for name in names
-        ]
+        cells = []
+        for name in names:
+            summary = metrics[arm].get(name)
+            published_rows = by_place.get((arm, name), [])
+            cells.append(_cell(summary, best[name], published_rows))
         rows.append((arm, cells))
     columns = [_column(metrics, display, name) for name in names]
-    return Matrix(columns, rows, rank if len(rows) > 1 else None)
+    rank, _ = display.ranking(metrics)
+    ranked_by = rank if len(rows) > 1 else None
+    return Matrix(columns, rows, ranked_by)
 
 
 def _column(metrics: Nested, display: Display, name: str) -> Column:
-    levels = display.level(metrics, name).items()
-    level = ", ".join(f"{text} {number(value)}" for text, value in levels)
-    return Column(name, display.explanations.get(name, ""), display.better.get(name, ""), level)
+    levels = display.level(metrics, name)
+    level_texts = [f"{text} {number(value)}" for text, value in levels.items()]
+    return Column(
+        name=name,
+        explanation=display.explanations.get(name, ""),
+        better=display.better.get(name, ""),
+        level=", ".join(level_texts),
+    )
 
 
 def _cell(summary: dict | None, best: float | None, published: list[dict]) -> Cell | None:
     if summary is None:
         return None
-    per_seed = summary.get("per_seed")
-    per_seed = per_seed if isinstance(per_seed, list) else []
+    per_seed = _per_seed(summary)
     count = sum(v is not None for v in per_seed)
-    seeds = str(count) if count == len(per_seed) else f"{count} of {len(per_seed)}"
+    seeds = str(count)
+    if count != len(per_seed):
+        seeds += f" of {len(per_seed)}"
     mean = summary.get("mean")
-    marked = best is not None and is_number(mean) and mean == best
-    return Cell(mean, summary.get("interval_95"), seeds, marked, published)
+    is_best = best is not None and is_number(mean) and mean == best
+    return Cell(mean, summary.get("interval_95"), seeds, is_best, published)
+
+
+def _per_seed(summary: dict) -> list:
+    """The values of seeds; none if the summary has no list of them."""
+    per_seed = summary.get("per_seed")
+    return per_seed if isinstance(per_seed, list) else []
 
 
 def _means(metrics: Nested, name: str) -> dict[str, float]:
-    means = {arm: summaries.get(name, {}).get("mean") for arm, summaries in metrics.items()}
-    return {arm: mean for arm, mean in means.items() if is_number(mean)}
+    """{arm: mean} of the arms that have a mean."""
+    means = {}
+    for arm, summaries in metrics.items():
+        mean = summaries.get(name, {}).get("mean")
+        if is_number(mean):
+            means[arm] = mean
+    return means
 
 
 def _best(metrics: Nested, name: str, better: str | None) -> float | None:
@@ -121,7 +153,9 @@ def _best(metrics: Nested, name: str, better: str | None) -> float | None:
     means = _means(metrics, name).values()
     if better is None or len(set(means)) < 2:
         return None
-    return max(means) if better == "higher" else min(means)
+    if better == "higher":
+        return max(means)
+    return min(means)
 
 
 def arms_in_order(metrics: Nested, display: Display, metric: str | None = None) -> list[str]:
@@ -143,7 +177,66 @@ def arms_in_order(metrics: Nested, display: Display, metric: str | None = None) 
         return list(metrics)
     means = _means(metrics, rank)
     sign = -1 if higher else 1
-    return sorted(metrics, key=lambda arm: (arm not in means, sign * means.get(arm, 0.0)))
+    place = lambda arm: (arm not in means, sign * means.get(arm, 0.0))
+    return sorted(metrics, key=place)
+
+
+def metric_groups(metrics: Nested, display: Display) -> list[dict]:
+    """All metrics with the arms that have them, one group a metric.
+
+    The arms of a metric are sorted, best first, if it has a direction. A level of another metric
+    is shown beside that metric.
+
+    Args:
+        metrics: {arm: {metric: summary}}.
+        display: how the metrics are shown.
+
+    Returns:
+        [{"name", "explanation", "level", "rows": [{"arm", **summary}]}].
+    """
+    rows_by_metric = _rows_by_metric(metrics)
+    placed = {level for name, level in display.levels.items() if name in rows_by_metric}
+    groups = []
+    for name, rows in rows_by_metric.items():
+        if name in placed:
+            continue
+        if display.better.get(name):
+            order = arms_in_order(metrics, display, name)
+            places = {arm: place for place, arm in enumerate(order)}
+            rows = sorted(rows, key=lambda row: places[row["arm"]])
+        level = display.levels.get(name)
+        level_text = ""
+        if level in placed:
+            level_text = _level_text(rows_by_metric[level], level)
+        explanation = display.explanations.get(name, "")
+        groups.append({"name": name, "explanation": explanation, "rows": rows, "level": level_text})
+    return groups
+
+
+def _rows_by_metric(metrics: Nested) -> dict[str, list[dict]]:
+    """{metric: [{"arm", **summary}]} with what is shown of a summary."""
+    rows_by_metric: dict[str, list] = {}
+    for arm, summaries in metrics.items():
+        for metric, summary in summaries.items():
+            row = {key: summary.get(key) for key in _SHOWN}
+            row["arm"] = arm
+            row["per_seed"] = _per_seed(summary)
+            row["num_seeds"] = sum(v is not None for v in row["per_seed"])
+            rows_by_metric.setdefault(metric, []).append(row)
+    return rows_by_metric
+
+
+def _level_text(rows: list[dict], name: str) -> str:
+    """`perfect_valid: vanilla 0.9889 [0.987, 0.991]`, with a part for each of at most five arms."""
+    parts = []
+    for row in rows:
+        mean = number(row["mean"])
+        spread = interval(row["interval_95"])
+        parts.append(f"{row['arm']} {mean} {spread}")
+    text = "; ".join(parts[:5])
+    if len(parts) > 5:
+        text += "; …"
+    return f"{name}: {text}"
 
 
 def format_matrix(found: Matrix) -> str:
@@ -155,18 +248,22 @@ def format_matrix(found: Matrix) -> str:
     Returns:
         A line for each arm, with the mean and the interval of each headline value.
     """
-    rows = [["arm", *(column.name for column in found.columns)]]
+    names = [column.name for column in found.columns]
+    rows = [["arm", *names]]
     for arm, cells in found.rows:
-        rows.append([arm, *map(_cell_text, cells)])
-    note = "\n* best mean of its column" if found.marked else ""
-    return aligned(rows) + note
+        texts = map(_cell_text, cells)
+        rows.append([arm, *texts])
+    table = aligned(rows)
+    if found.marked:
+        table += "\n* best mean of its column"
+    return table
 
 
 def _cell_text(cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    spread = interval(cell.interval, "-")
     text = number(cell.mean, "-")
+    spread = interval(cell.interval, "-")
     if spread != "-":
         text += f" {spread}"
     return f"* {text}" if cell.best else text

@@ -6,6 +6,7 @@ are not drawn.
 """
 
 from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -13,16 +14,26 @@ from dgm_jax.report.statistics import per_seed_values, summarize
 from dgm_jax.report.summaries import Nested
 from dgm_jax.report.text import clean
 
+Curves = dict[str, dict[str, np.ndarray]]  # arm -> metric -> [T, S]
+
 _MAX_POINTS = 400
 _MAX_STEP = 2**53  # beyond, floats have no integers of their own
 
 
 def _is_seeds(value) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) > 0
-        and all(v is None or isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
-    )
+    """Whether this is a list of a number or None for each seed."""
+    if not isinstance(value, list) or not value:
+        return False
+    return all(v is None or _is_number(v) for v in value)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_step(value: Any) -> TypeGuard[int]:
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and abs(value) < _MAX_STEP
 
 
 class History:
@@ -45,19 +56,21 @@ class History:
         for row in rows:
             step = row.get("step")
             arm = str(row.get("arm") or "")
-            if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= _MAX_STEP:
+            if not _is_step(step):
                 continue
-            self.last_step = step if self.last_step is None else max(step, self.last_step)
+            if self.last_step is None or step > self.last_step:
+                self.last_step = step
             metrics = self._values.setdefault(arm, {})
             for name, value in row.items():
                 if _is_seeds(value):
                     metrics.setdefault(name, {})[step] = value
         self.arms = list(self._values)
-        self.metrics = list(
-            dict.fromkeys(name for metrics in self._values.values() for name in metrics)
-        )
+        names = {}
+        for metrics in self._values.values():
+            names |= dict.fromkeys(metrics)
+        self.metrics = list(names)
 
-    def curves(self, names: Sequence[str]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
+    def curves(self, names: Sequence[str]) -> tuple[np.ndarray, Curves]:
         """The values of metrics over training.
 
         Args:
@@ -67,20 +80,21 @@ class History:
             Steps [T], and arm -> metric -> [T, S], NaN where nothing was logged; at most 400 steps
             of each metric.
         """
-        kept = {
-            (arm, name): _thinned(sorted(metrics[name]))
-            for arm, metrics in self._values.items()
-            for name in names
-            if name in metrics
-        }
-        steps = sorted({step for chosen in kept.values() for step in chosen})
-        place = {step: i for i, step in enumerate(steps)}
-        curves: dict[str, dict[str, np.ndarray]] = {arm: {} for arm in self.arms}
-        for (arm, name), chosen in kept.items():
+        kept = {}
+        for arm, metrics in self._values.items():
+            for name in names:
+                if name in metrics:
+                    kept[arm, name] = _thinned(sorted(metrics[name]))
+        steps = sorted(set().union(*kept.values()))
+        places = {step: place for place, step in enumerate(steps)}
+        curves: Curves = {arm: {} for arm in self.arms}
+        for (arm, name), kept_steps in kept.items():
             values = self._values[arm][name]
-            table = np.full((len(steps), max(len(values[s]) for s in chosen)), np.nan)
-            for step in chosen:
-                table[place[step], : len(values[step])] = per_seed_values(values[step])
+            num_seeds = max(len(values[step]) for step in kept_steps)
+            table = np.full((len(steps), num_seeds), np.nan)
+            for step in kept_steps:
+                per_seed = per_seed_values(values[step])
+                table[places[step], : len(per_seed)] = per_seed
             curves[arm][name] = table
         return np.asarray(steps, np.float64), curves
 
@@ -90,11 +104,12 @@ class History:
         Returns:
             (arm, metric) -> (step, values over seeds).
         """
-        return {
-            (arm, name): (max(values), values[max(values)])
-            for arm, metrics in self._values.items()
-            for name, values in metrics.items()
-        }
+        latest = {}
+        for arm, metrics in self._values.items():
+            for name, values in metrics.items():
+                last_step = max(values)
+                latest[arm, name] = (last_step, values[last_step])
+        return latest
 
     def describe(self, metric: str) -> str:
         """Describes a curve for readers who cannot see it.
@@ -108,28 +123,33 @@ class History:
         parts = []
         for (arm, name), (step, values) in self.latest().items():
             if name == metric:
-                summary = summarize(values)
-                mean = (
-                    "no finite value" if summary["mean"] is None else f"mean {summary['mean']:.4g}"
-                )
-                parts.append(
-                    f"{clean(arm) + ': ' if arm else ''}{mean} over {summary['num_seeds']} seeds at"
-                    f" step {step}"
-                )
-        shown = parts[:20] + ([f"{len(parts) - 20} more arms"] if parts[20:] else [])
+                parts.append(_sentence_part(arm, step, values))
+        shown = parts[:20]
+        if len(parts) > 20:
+            shown.append(f"{len(parts) - 20} more arms")
+        latest = "; ".join(shown)
         return (
             f"{clean(metric)} against training step, with every seed and the mean over seeds."
-            f" {'; '.join(shown)}."
+            f" {latest}."
         )
+
+
+def _sentence_part(arm: str, step: int, values: list) -> str:
+    """What a chart's sentence says about an arm, of its last logged step."""
+    summary = summarize(values)
+    mean = "no finite value"
+    if summary["mean"] is not None:
+        mean = f"mean {summary['mean']:.4g}"
+    text = f"{mean} over {summary['num_seeds']} seeds at step {step}"
+    return f"{clean(arm)}: {text}" if arm else text
 
 
 def _thinned(steps: list[int]) -> list[int]:
     """At most 400 of the steps, evenly chosen, with the first and the last one."""
     if len(steps) <= _MAX_POINTS:
         return steps
-    return [
-        steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, _MAX_POINTS).round().astype(int))
-    ]
+    places = np.linspace(0, len(steps) - 1, _MAX_POINTS).round().astype(int)
+    return [steps[place] for place in np.unique(places)]
 
 
 def latest_metrics(history: History) -> Nested:

@@ -32,7 +32,8 @@ def data_address(content: bytes) -> str:
     Returns:
         `data:image/png;base64,...`.
     """
-    return "data:image/png;base64," + base64.b64encode(content).decode()
+    text = base64.b64encode(content).decode()
+    return f"data:image/png;base64,{text}"
 
 
 def png_of(figure: Any) -> bytes:
@@ -46,10 +47,11 @@ def png_of(figure: Any) -> bytes:
     """
     figure.set_dpi(130)
     figure.canvas.draw()
-    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    rgba = np.asarray(figure.canvas.buffer_rgba())
+    pixels = np.ascontiguousarray(rgba[..., :3])
     small = io.BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    picture.quantize(48, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
+    palette_picture = Image.fromarray(pixels).quantize(48, Image.Quantize.FASTOCTREE)
+    palette_picture.save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
@@ -70,12 +72,16 @@ def pictures(
     """
     captions = read_captions(root)
     places = {name: place for place, name in enumerate(captions)}
-    files = sorted(
-        (root / FIGURES).glob("*.png"), key=lambda p: (places.get(p.stem, len(places)), p.name)
-    )
-    final = [file for file in files if not _STEP.search(file.stem)]
+    saved_place = lambda file: (places.get(file.stem, len(places)), file.name)
+    final = []
+    snapshots = []
+    for file in sorted((root / FIGURES).glob("*.png"), key=saved_place):
+        if _STEP.search(file.stem):
+            snapshots.append(file)
+        else:
+            final.append(file)
     final.sort(key=lambda file: _arm_place(captions.get(file.stem, ""), arms))
-    snapshots = _without_crowds([file for file in files if _STEP.search(file.stem)])
+    snapshots = _without_crowds(snapshots)
     max_bytes = max_characters * 3 // 4  # a data address is a third longer than its picture
     kept_back = int(max_bytes * _SNAPSHOT_SHARE) if snapshots else 0
     return {
@@ -95,21 +101,28 @@ def series_of(snapshots: Sequence[dict]) -> list[dict]:
     """
     series: dict[str, list] = {}
     for row in snapshots:
-        series.setdefault(_STEP.sub("", row["name"]), []).append(row)
+        name = _STEP.sub("", row["name"])
+        series.setdefault(name, []).append(row)
     return [{"name": name, "rows": rows} for name, rows in series.items()]
 
 
 def _arm_place(caption: str, arms: Sequence[str]) -> int:
-    fitting = [place for place, arm in enumerate(arms) if arm and caption.startswith(f"{arm}:")]
+    """The place of the longest name of an arm that the caption begins with; -1 if none fits."""
+    fitting = []
+    for place, arm in enumerate(arms):
+        if arm and caption.startswith(f"{arm}:"):
+            fitting.append(place)
     return max(fitting, key=lambda place: len(arms[place]), default=-1)
 
 
 def _rows(root, files: list[pathlib.Path], captions: dict, left: int) -> list[dict]:
     rows = []
     for index, file in enumerate(files):
-        row: dict[str, str] = {"name": file.stem, "caption": captions.get(file.stem, "")}
+        caption = captions.get(file.stem, "")
+        row: dict[str, str] = {"name": file.stem, "caption": caption}
+        share = left // (len(files) - index)
         try:
-            content = _small_png(records.contained(root, file), left // (len(files) - index))
+            content = _small_png(records.contained(root, file), share)
             left -= len(content)
             row["source"] = data_address(content)
         # what damaged pictures raise
@@ -126,12 +139,18 @@ def _without_crowds(files: list[pathlib.Path]) -> list[pathlib.Path]:
     """
     series: dict[str, list] = {}
     for file in files:
-        series.setdefault(_STEP.sub("", file.stem), []).append(file)
+        name = _STEP.sub("", file.stem)
+        series.setdefault(name, []).append(file)
+    num_series = max(1, len(series))
+    most = max(2, min(_MAX_SNAPSHOTS, _ALL_SNAPSHOTS // num_series))
     kept = set()
-    most = max(2, min(_MAX_SNAPSHOTS, _ALL_SNAPSHOTS // max(1, len(series))))
     for members in series.values():
         count = min(len(members), most)
-        kept |= {members[round(i * (len(members) - 1) / max(1, count - 1))] for i in range(count)}
+        last = len(members) - 1
+        num_gaps = max(1, count - 1)
+        for i in range(count):
+            place = round(i * last / num_gaps)
+            kept.add(members[place])
     return [file for file in files if file in kept]
 
 
@@ -145,19 +164,22 @@ def _small_png(file: pathlib.Path, budget: int) -> bytes:
     if len(content) <= min(budget, _FINE_BYTES):
         return content
     with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-        if picture.width * picture.height > 100_000_000:
+        num_pixels = picture.width * picture.height
+        if num_pixels > 100_000_000:
             raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
         picture = picture.convert("RGB")
     for colours in _COLOURS:
-        content = min(content, _few_colours(picture, colours), key=len)
+        smaller = _few_colours(picture, colours)
+        content = min(content, smaller, key=len)
         if len(content) <= budget:
             return content
     for _ in range(6):
         if len(content) <= budget:
             return content
         factor = 0.9 * math.sqrt(budget / len(content))
-        size = (max(1, int(picture.width * factor)), max(1, int(picture.height * factor)))
-        picture = picture.resize(size, Image.Resampling.LANCZOS)
+        width = max(1, int(picture.width * factor))
+        height = max(1, int(picture.height * factor))
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
         content = _few_colours(picture, _COLOURS[-1])
     if len(content) <= budget:
         return content
@@ -171,6 +193,9 @@ def _few_colours(picture: Image.Image, colours: int) -> bytes:
     is not worth it there.
     """
     small = io.BytesIO()
-    method = Image.Quantize.MEDIANCUT if picture.getcolors(2**18) else Image.Quantize.FASTOCTREE
-    picture.quantize(colours, method).save(small, "PNG")
+    method = Image.Quantize.FASTOCTREE
+    if picture.getcolors(2**18):
+        method = Image.Quantize.MEDIANCUT
+    palette_picture = picture.quantize(colours, method)
+    palette_picture.save(small, "PNG")
     return small.getvalue()

@@ -117,13 +117,17 @@ def paired_difference(first: Any, second: Any) -> dict:
     )
     difference = first - second
     difference = difference[np.isfinite(difference)]
+    mean = least = None
+    if difference.size:
+        mean = float(difference.mean())
+        least = min(1.0, 2.0 / 2.0**difference.size)
     error, interval = _t_interval(difference)
     return {
-        "mean": float(difference.mean()) if difference.size else None,
+        "mean": mean,
         "standard_error": error,
         "interval_95": interval,
         "p_value": _sign_flip_p_value(difference),
-        "smallest_p_value": min(1.0, 2.0 / 2.0**difference.size) if difference.size else None,
+        "smallest_p_value": least,
         "num_pairs": int(difference.size),
     }
 
@@ -178,7 +182,9 @@ def bootstrap_interval(
         rng=np.random.default_rng(seed),
     )
     interval = [result.confidence_interval.low, result.confidence_interval.high]
-    return [float(v) for v in interval] if np.all(np.isfinite(interval)) else None
+    if not np.all(np.isfinite(interval)):
+        return None
+    return [float(v) for v in interval]
 
 
 def interquartile_mean(per_seed: Any) -> float | None:
@@ -195,7 +201,9 @@ def interquartile_mean(per_seed: Any) -> float | None:
     """
     values = per_seed_values(per_seed)
     values = values[np.isfinite(values)]
-    return float(scipy.stats.trim_mean(values, 0.25)) if values.size else None
+    if not values.size:
+        return None
+    return float(scipy.stats.trim_mean(values, 0.25))
 
 
 def robust(per_seed: Any) -> dict:
@@ -241,7 +249,9 @@ def compare_with_reference(metrics: Nested, reference: Sequence[dict]) -> list[d
         if mean is not None and not row.get("context"):
             low, high = interval or (mean, mean)
             spread = abs(row.get("spread") or 0.0)
-            within = bool(low <= row["published"] + spread and high >= row["published"] - spread)
+            published_low = row["published"] - spread
+            published_high = row["published"] + spread
+            within = bool(low <= published_high and high >= published_low)
             wide = row.get("spread") is not None and bool(high - low > 2 * WIDE * spread)
         rows.append({**row, "own": mean, "interval_95": interval, "within": within, "wide": wide})
     return rows
@@ -260,10 +270,11 @@ def differences_between_arms(metrics: Nested) -> list[dict]:
     baseline = next(iter(metrics), "")
     for metric, base in metrics.get(baseline, {}).items():
         for arm in list(metrics)[1:]:
-            summaries = (metrics[arm].get(metric, {}), base)
-            pair = [summary.get("per_seed", []) for summary in summaries]
-            if pair[0] and len(pair[0]) == len(pair[1]):
-                difference = paired_difference(*pair)
+            summary = metrics[arm].get(metric, {})
+            per_seed = summary.get("per_seed", [])
+            per_seed_of_base = base.get("per_seed", [])
+            if per_seed and len(per_seed) == len(per_seed_of_base):
+                difference = paired_difference(per_seed, per_seed_of_base)
                 rows.append({"metric": metric, "arm": arm, "baseline": baseline, **difference})
     return rows
 
@@ -280,8 +291,8 @@ def ranking(metrics: Nested, name: str) -> str:
     """
     means = {arm: summaries.get(name, {}).get("mean") for arm, summaries in metrics.items()}
     order = sorted(means, key=lambda arm: (means[arm] is None, means[arm]))
-    shown = (
-        f"{i}. {arm} ({'no figure' if means[arm] is None else format(means[arm], '.4g')})"
-        for i, arm in enumerate(order, 1)
-    )
-    return f"Ranking by {name}, smallest first: {', '.join(shown)}."
+    places = []
+    for place, arm in enumerate(order, 1):
+        mean = "no figure" if means[arm] is None else f"{means[arm]:.4g}"
+        places.append(f"{place}. {arm} ({mean})")
+    return f"Ranking by {name}, smallest first: {', '.join(places)}."

@@ -56,15 +56,16 @@ def flattened(summary: Mapping[str, Any]) -> dict[str, Any]:
         The same with one name for arm and metric.
     """
     several = len(summary["metrics"]) > 1
-    metrics = {
-        flat_name(arm, metric, several): value
-        for arm, metrics in summary["metrics"].items()
-        for metric, value in metrics.items()
-    }
+    metrics = {}
+    for arm, summaries in summary["metrics"].items():
+        for metric, value in summaries.items():
+            name = flat_name(arm, metric, several)
+            metrics[name] = value
     reference = []
     for row in summary.get("reference", ()):
-        name = flat_name(row["arm"], row["metric"], several)
-        reference.append({k: v for k, v in row.items() if k != "arm"} | {"metric": name})
+        flat_row = {k: v for k, v in row.items() if k != "arm"}
+        flat_row["metric"] = flat_name(row["arm"], row["metric"], several)
+        reference.append(flat_row)
     return {**summary, "metrics": metrics, "reference": reference}
 
 
@@ -81,14 +82,17 @@ def nested(summary: Mapping[str, Any]) -> dict[str, Any]:
     arms = [str(arm) for arm in _list(summary.get("arms"))]
     metrics: Nested = {arm: {} for arm in arms}
     flat = summary.get("metrics")
-    for name, value in flat.items() if isinstance(flat, dict) else ():
+    if not isinstance(flat, dict):
+        flat = {}
+    for name, value in flat.items():
         arm, metric = split_name(name, arms)
         if isinstance(value, dict):
             metrics.setdefault(arm, {})[metric] = _sound(value)
     reference = []
     for row in _list(summary.get("reference")):
         if isinstance(row, dict):
-            arm, metric = split_name(str(row.get("metric", "")), arms)
+            name = str(row.get("metric", ""))
+            arm, metric = split_name(name, arms)
             reference.append({**row, "arm": arm, "metric": metric})
     return {**summary, "arms": arms, "metrics": metrics, "reference": reference}
 
@@ -96,8 +100,14 @@ def nested(summary: Mapping[str, Any]) -> dict[str, Any]:
 def _sound(summary: dict[str, Any]) -> dict[str, Any]:
     """A summary; without the values of seeds if one of them is neither a number nor None."""
     values = summary.get("per_seed", [])
-    numbers = isinstance(values, list) and all(type(v) in (int, float, type(None)) for v in values)
-    return summary if numbers else {**summary, "per_seed": []}
+    if isinstance(values, list) and all(_is_seed(value) for value in values):
+        return summary
+    return {**summary, "per_seed": []}
+
+
+def _is_seed(value) -> bool:
+    """Whether this is a number or None."""
+    return type(value) in (int, float, type(None))
 
 
 def _list(value) -> list:

@@ -42,31 +42,49 @@ def sweep_of(grid: Any, arms: Sequence[str]) -> Sweep | None:
     """
     if not isinstance(grid, dict) or not grid:
         return None
-    texts = {name: _texts(name, values) for name, values in grid.items()}
+    values_by_text = {name: _texts(name, values) for name, values in grid.items()}
     cells = {}
     for arm in arms:
-        chosen = {}
-        rest = []
-        for part in arm.split(", "):
-            owners = [name for name in texts if part in texts[name]]
-            chosen |= {name: texts[name][part] for name in owners}
-            if not owners:
-                rest.append(part)
+        chosen, rest = _split_arm(arm, values_by_text)
         if len(chosen) < len(grid):
             return None
         in_order = {name: chosen[name] for name in grid}
-        cells[arm] = (in_order, ", ".join(rest))
+        cells[arm] = (in_order, rest)
     settings = {}
     for name, values in grid.items():
         if len(values) > 1:
-            numeric = all(is_number(v) for v in values)
-            settings[name] = sorted(set(values)) if numeric else list(dict.fromkeys(values))
-    return Sweep(settings, cells) if settings and cells else None
+            settings[name] = _distinct(values)
+    if not settings or not cells:
+        return None
+    return Sweep(settings, cells)
 
 
 def _texts(name: str, values: Any) -> dict[str, Any]:
-    values = values if isinstance(values, list) else []
-    return {f"{name}={v}": v for v in values if isinstance(v, (int, float, str, bool))}
+    """{`SETTING=VALUE`: value} of a setting."""
+    if not isinstance(values, list):
+        return {}
+    scalars = [v for v in values if isinstance(v, (int, float, str, bool))]
+    return {f"{name}={v}": v for v in scalars}
+
+
+def _split_arm(arm: str, values_by_text: dict[str, dict]) -> tuple[dict[str, Any], str]:
+    """The values of settings that an arm's name holds, and the rest of the name."""
+    chosen = {}
+    rest = []
+    for part in arm.split(", "):
+        owners = [name for name, values in values_by_text.items() if part in values]
+        for name in owners:
+            chosen[name] = values_by_text[name][part]
+        if not owners:
+            rest.append(part)
+    return chosen, ", ".join(rest)
+
+
+def _distinct(values: Sequence) -> list:
+    """Each value once: numbers in rising order, other values in their own."""
+    if all(is_number(v) for v in values):
+        return sorted(set(values))
+    return list(dict.fromkeys(values))
 
 
 def is_log_spaced(values: Sequence) -> bool:
@@ -78,14 +96,21 @@ def is_log_spaced(values: Sequence) -> bool:
     Returns:
         True or False; for two numbers, whether they differ by a factor of ten or more.
     """
-    if not all(is_number(v) and v > 0 for v in values) or len(set(values)) < 2:
+    are_positive = all(is_number(v) and v > 0 for v in values)
+    if not are_positive or len(set(values)) < 2:
         return False
     values = sorted(values)
     if len(values) == 2:
         return values[1] >= 10 * values[0]
-    uneven = lambda steps: max(steps) / min(steps)
-    linear = uneven(np.diff(np.asarray(values, np.float64)))
-    return bool(uneven(np.diff(np.log(values))) < linear)
+    linear_steps = np.diff(np.asarray(values, np.float64))
+    linear = _unevenness(linear_steps)
+    log_steps = np.diff(np.log(values))
+    return bool(_unevenness(log_steps) < linear)
+
+
+def _unevenness(steps: np.ndarray) -> float:
+    """How many times as large as the smallest step the largest one is."""
+    return max(steps) / min(steps)
 
 
 def sweep_content(sweep: Sweep, metrics: Nested, display: Display) -> dict[str, Any]:
@@ -102,12 +127,14 @@ def sweep_content(sweep: Sweep, metrics: Nested, display: Display) -> dict[str, 
     """
     rank, higher = display.ranking(metrics)
     names = [name for name in display.columns(metrics) if name != rank]
-    names = ([rank] if rank else []) + names
+    if rank:
+        names.insert(0, rank)
     charts = []
     if len(sweep.settings) == 2:
         charts += _heatmaps(sweep, metrics, names[0])
+    charted_names = names if len(sweep.settings) == 1 else names[:1]
     for setting in sweep.settings:
-        for name in names if len(sweep.settings) == 1 else names[:1]:
+        for name in charted_names:
             charts.append(_chart(sweep, metrics, display, setting, name))
     best, others = best_and_others(metrics, rank, higher)
     return {"charts": charts[:_MAX_CHARTS], "best": best, "others": others}
@@ -129,56 +156,74 @@ def best_and_others(
     """
     if rank is None:
         return None, []
-    means = {arm: summaries.get(rank, {}).get("mean") for arm, summaries in metrics.items()}
-    means = {arm: mean for arm, mean in means.items() if is_number(mean)}
+    means = {}
+    for arm, summaries in metrics.items():
+        mean = summaries.get(rank, {}).get("mean")
+        if is_number(mean):
+            means[arm] = mean
     if len(means) < 2:
         return None, []
-    best = (max if higher else min)(means, key=means.__getitem__)
+    best, *others = sorted(means, key=means.__getitem__, reverse=higher)
     summary = metrics[best][rank]
     of_best = summary.get("per_seed")
     rows = []
-    for arm in sorted(means, key=means.__getitem__, reverse=higher):
+    for arm in others:
         of_arm = metrics[arm][rank].get("per_seed")
         are_lists = isinstance(of_arm, list) and isinstance(of_best, list)
-        if arm != best and are_lists and len(of_arm) == len(of_best):
-            rows.append({"arm": arm, **paired_difference(of_arm, of_best)})
-    shown = {k: summary.get(k) for k in ("mean", "interval_95")}
-    return {"arm": best, "metric": rank, "higher": higher, **shown}, rows
+        if are_lists and len(of_arm) == len(of_best):
+            difference = paired_difference(of_arm, of_best)
+            rows.append({"arm": arm, **difference})
+    best_cell = {
+        "arm": best,
+        "metric": rank,
+        "higher": higher,
+        "mean": summary.get("mean"),
+        "interval_95": summary.get("interval_95"),
+    }
+    return best_cell, rows
 
 
 def _chart(sweep: Sweep, metrics: Nested, display: Display, setting: str, name: str) -> dict:
-    """A metric against one setting; the other settings, or the arms, are the groups."""
+    """A metric against one setting."""
     from dgm_jax import plotting
 
     values = sweep.settings[setting]
-    groups: dict[str, dict] = {}
-    several = len({rest for _, rest in sweep.cells.values()}) > 1
-    for arm, (chosen, rest) in sweep.cells.items():
-        others = [k for k in chosen if k != setting and k in sweep.settings]
-        parts = [f"{k}={chosen[k]}" for k in others]
-        if several and rest:
-            parts.insert(0, rest)
-        group = groups.setdefault(", ".join(parts), {})
-        group[chosen[setting]] = _seeds(metrics, arm, name)
-    first = list(groups.items())[:_MAX_GROUPS]
-    tables = {group: _table(cells, values) for group, cells in first}
-    if len(tables) == 1:
-        tables = {"": next(iter(tables.values()))}
+    groups = _groups(sweep, metrics, setting, name)
     numeric = all(is_number(v) for v in values)
     settings = values if numeric else [clean(v) for v in values]
-    return drawn(
-        f"{name} by {setting}",
-        _sentence(sweep, metrics, name, setting),
-        plotting.values_by_setting(
-            settings,
-            tables,
-            title=name,
-            xlabel=setting,
-            log_x=numeric and is_log_spaced(values),
-            limits=display.ranges.get(name, (None, None)),
-            levels=display.level(metrics, name),
-        ),
+    alt = _sentence(sweep, metrics, name, setting)
+    figure = plotting.values_by_setting(
+        settings,
+        groups,
+        title=name,
+        xlabel=setting,
+        log_x=numeric and is_log_spaced(values),
+        limits=display.ranges.get(name, (None, None)),
+        levels=display.level(metrics, name),
     )
+    return drawn(f"{name} by {setting}", alt, figure)
+
+
+def _groups(sweep: Sweep, metrics: Nested, setting: str, name: str) -> dict[str, np.ndarray]:
+    """{group: [P, S]} of a metric; the other settings, or the arms, are the groups."""
+    bases = {base for _, base in sweep.cells.values()}
+    groups: dict[str, dict] = {}
+    for arm, (chosen, base) in sweep.cells.items():
+        parts = []
+        if base and len(bases) > 1:
+            parts.append(base)
+        for other, value in chosen.items():
+            if other != setting and other in sweep.settings:
+                parts.append(f"{other}={value}")
+        seeds_by_value = groups.setdefault(", ".join(parts), {})
+        seeds_by_value[chosen[setting]] = _seeds(metrics, arm, name)
+    tables = {}
+    for group in list(groups)[:_MAX_GROUPS]:
+        tables[group] = _table(groups[group], sweep.settings[setting])
+    if len(tables) == 1:
+        (table,) = tables.values()
+        return {"": table}
+    return tables
 
 
 def _heatmaps(sweep: Sweep, metrics: Nested, name: str) -> list[dict]:
@@ -186,43 +231,51 @@ def _heatmaps(sweep: Sweep, metrics: Nested, name: str) -> list[dict]:
     from dgm_jax import plotting
 
     across, down = sweep.settings
-    columns = sweep.settings[across]
-    rows = sweep.settings[down]
+    columns = [clean(value) for value in sweep.settings[across]]
+    rows = [clean(value) for value in sweep.settings[down]]
+    bases = list(dict.fromkeys(base for _, base in sweep.cells.values()))
     charts = []
-    bases = list(dict.fromkeys(rest for _, rest in sweep.cells.values()))
-    for rest in bases[:_MAX_HEATMAPS]:
-        table = np.full((len(rows), len(columns)), np.nan)
-        for arm, (chosen, other) in sweep.cells.items():
-            mean = metrics.get(arm, {}).get(name, {}).get("mean")
-            if other == rest and is_number(mean):
-                row = rows.index(chosen[down])
-                column = columns.index(chosen[across])
-                table[row, column] = mean
-        title = f"{name}, mean over seeds" + (f": {rest}" if bases[1:] else "")
+    for base in bases[:_MAX_HEATMAPS]:
+        means = _means_of_settings(sweep, metrics, name, base)
+        title = f"{name}, mean over seeds"
+        if len(bases) > 1:
+            title += f": {base}"
         figure = plotting.heatmap_of_settings(
-            table,
-            [clean(value) for value in columns],
-            [clean(value) for value in rows],
-            title=title,
-            xlabel=across,
-            ylabel=down,
+            means, columns, rows, title=title, xlabel=across, ylabel=down
         )
         alt = _sentence(sweep, metrics, name, f"{across} and {down}")
         charts.append(drawn(title, alt, figure, keep_colors=True))
     return charts
 
 
+def _means_of_settings(sweep: Sweep, metrics: Nested, name: str, base: str) -> np.ndarray:
+    """[values of the second setting, values of the first] of an arm; NaN without a mean."""
+    across, down = sweep.settings
+    columns = sweep.settings[across]
+    rows = sweep.settings[down]
+    means = np.full((len(rows), len(columns)), np.nan)
+    for arm, (chosen, base_of_arm) in sweep.cells.items():
+        mean = metrics.get(arm, {}).get(name, {}).get("mean")
+        if base_of_arm == base and is_number(mean):
+            row = rows.index(chosen[down])
+            column = columns.index(chosen[across])
+            means[row, column] = mean
+    return means
+
+
 def _seeds(metrics: Nested, arm: str, name: str) -> np.ndarray:
     """[S] of an arm's metric; empty if it was not measured."""
     try:
-        return per_seed_values(metrics.get(arm, {}).get(name, {}).get("per_seed") or [])
+        summary = metrics.get(arm, {}).get(name, {})
+        return per_seed_values(summary.get("per_seed") or [])
     except (ConfigError, TypeError, ValueError, OverflowError):
         return np.empty(0)
 
 
 def _table(cells: dict, values: Sequence) -> np.ndarray:
     """[P, S] of {setting's value: [S]}."""
-    width = max([1, *(len(cell) for cell in cells.values())])
+    widths = [len(cell) for cell in cells.values()]
+    width = max([1, *widths])
     table = np.full((len(values), width), math.nan)
     for row, value in zip(table, values, strict=True):
         values_of_seeds = cells.get(value, np.empty(0))
@@ -235,5 +288,8 @@ def _sentence(sweep: Sweep, metrics: Nested, name: str, setting: str) -> str:
     cells = []
     for arm in list(sweep.cells)[:20]:
         summary = metrics.get(arm, {}).get(name, {})
-        cells.append(f"{arm}: {number(summary.get('mean'))} {interval(summary.get('interval_95'))}")
-    return f"{name} against {setting}, mean over seeds and 95 % interval. {'; '.join(cells)}."
+        mean = number(summary.get("mean"))
+        spread = interval(summary.get("interval_95"))
+        cells.append(f"{arm}: {mean} {spread}")
+    means = "; ".join(cells)
+    return f"{name} against {setting}, mean over seeds and 95 % interval. {means}."

@@ -7,6 +7,8 @@ from dgm_jax.report.headline import format_matrix, matrix
 from dgm_jax.report.summaries import flat_name
 from dgm_jax.report.text import aligned, failed_seed_text, given, interval, number, printed
 
+_WITHIN = {True: "yes", False: "no", None: "-"}
+
 
 def format_table(summary: dict, headline: Sequence[str] = ()) -> str:
     """Formats the result of a run as plain text for a terminal.
@@ -27,30 +29,45 @@ def format_table(summary: dict, headline: Sequence[str] = ()) -> str:
     measured = [(arm, name) for arm in by_arm for name in by_arm[arm]]
     for arm, name in shown or measured:
         metric = by_arm[arm][name]
-        row = published.get((arm, name))
-        text = ""
-        within = ""
-        if row:
-            spread = f" +- {given(row['spread'])}" if row.get("spread") is not None else ""
-            text = f"{given(row['published'])}{spread}"
-            within = {True: "yes", False: "no"}.get(row.get("within"), "-")
-            within += " (wide)" if row.get("within") and row.get("wide") else ""
-        count = sum(v is not None for v in metric["per_seed"])
-        total = len(metric["per_seed"])
+        published_text, within = _published_texts(published.get((arm, name)))
+        seeds = _seeds_text(metric["per_seed"])
         rows.append(
             (
                 flat_name(arm, name, several=len(by_arm) > 1),
                 number(metric["mean"], "-"),
                 number(metric["standard_error"], "-"),
                 interval(metric["interval_95"], "-"),
-                str(count) if count == total else f"{count} of {total}",
-                text,
+                seeds,
+                published_text,
                 within,
             )
         )
     if not published:
         rows = [row[:5] for row in rows]
-    return "\n".join([aligned(rows), *_failed(summary)])
+    lines = [aligned(rows), *_failed(summary)]
+    return "\n".join(lines)
+
+
+def _published_texts(row: dict | None) -> tuple[str, str]:
+    """A published value, and whether the run's interval meets it; "" without a row."""
+    if not row:
+        return "", ""
+    text = given(row["published"])
+    if row.get("spread") is not None:
+        text += f" +- {given(row['spread'])}"
+    within = _WITHIN.get(row.get("within"), "-")
+    if row.get("within") and row.get("wide"):
+        within += " (wide)"
+    return text, within
+
+
+def _seeds_text(per_seed: Sequence) -> str:
+    """The number of seeds with a value, and of all if some have none."""
+    count = sum(value is not None for value in per_seed)
+    total = len(per_seed)
+    if count == total:
+        return str(count)
+    return f"{count} of {total}"
 
 
 def format_sweep(summary: dict, display: dict) -> str:
@@ -64,9 +81,12 @@ def format_sweep(summary: dict, display: dict) -> str:
         A line for each cell, best first, with the mean and the 95 % interval of each headline
         value, and one for each seed that failed.
     """
-    headline = matrix(summary["metrics"], display_of(display, display.get("explanations")))
-    lines = [format_matrix(headline)] if headline else []
-    return "\n".join([*lines, *_failed(summary)])
+    shown_as = display_of(display, display.get("explanations"))
+    headline = matrix(summary["metrics"], shown_as)
+    lines = _failed(summary)
+    if headline:
+        lines.insert(0, format_matrix(headline))
+    return "\n".join(lines)
 
 
 def _failed(summary: dict) -> list[str]:

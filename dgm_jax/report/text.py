@@ -30,7 +30,8 @@ def clean(value: Any) -> str:
         text = text[:MAX_TEXT] + "…"
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in _MARKS else "\ufffd" for c in text)
+    characters = [c if c.isprintable() or c in _MARKS else "\ufffd" for c in text]
+    return "".join(characters)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -42,12 +43,15 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     Returns:
         A line for each row and the rule, without characters that cannot be printed.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    columns = zip(*rows, strict=True)
+    widths = [max(map(len, column)) for column in columns]
     rule = ["-" * width for width in widths]
     lines = []
     for name, *values in (rows[0], rule, *rows[1:]):
-        texts = [name.ljust(widths[0]), *map(str.rjust, values, widths[1:])]
-        lines.append(printed("  ".join(texts).rstrip()))
+        first = name.ljust(widths[0])
+        others = map(str.rjust, values, widths[1:])
+        line = "  ".join([first, *others])
+        lines.append(printed(line.rstrip()))
     return "\n".join(lines)
 
 
@@ -60,7 +64,8 @@ def printed(line: str) -> str:
     Returns:
         Text of the same length.
     """
-    return "".join(c if c.isprintable() else "?" for c in line)
+    characters = [c if c.isprintable() else "?" for c in line]
+    return "".join(characters)
 
 
 def number(value: Any, missing: str = "–") -> str:
@@ -73,16 +78,21 @@ def number(value: Any, missing: str = "–") -> str:
     Returns:
         Its text.
     """
+    if value is None:
+        return missing
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return missing if value is None else clean(value)
-    if isinstance(value, int) or value == 0:
-        return clean(value) if value else "0"
+        return clean(value)
+    if value == 0:
+        return "0"
+    if isinstance(value, int):
+        return clean(value)
     if not math.isfinite(value):
         return missing
     size = abs(value)
     if not 1e-4 <= size < 1e7:
         return f"{value:.3e}"
-    digits = max(0, 3 - math.floor(math.log10(size)))
+    exponent = math.floor(math.log10(size))
+    digits = max(0, 3 - exponent)
     return f"{value:.{digits}f}"
 
 
@@ -95,7 +105,9 @@ def given(value: Any) -> str:
     Returns:
         Its text.
     """
-    return f"{value:.6g}" if is_number(value) else clean(value)
+    if is_number(value):
+        return f"{value:.6g}"
+    return clean(value)
 
 
 def is_number(value: Any) -> bool:
@@ -122,9 +134,11 @@ def interval(value: Any, missing: str = "–") -> str:
     Returns:
         Its text.
     """
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        return f"[{number(value[0], missing)}, {number(value[1], missing)}]"
-    return missing
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return missing
+    low = number(value[0], missing)
+    high = number(value[1], missing)
+    return f"[{low}, {high}]"
 
 
 def p_value(value: Any) -> str:
@@ -138,7 +152,9 @@ def p_value(value: Any) -> str:
     """
     if not is_number(value):
         return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    if value < 0.001:
+        return "< 0.001"
+    return f"{value:.3f}"
 
 
 def duration(seconds: Any) -> str:
@@ -152,9 +168,11 @@ def duration(seconds: Any) -> str:
     """
     if not is_number(seconds) or seconds < 0:
         return "–"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+        return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
@@ -174,10 +192,54 @@ def failed_seed_text(entry: Any) -> str:
     if not isinstance(entry, dict):
         return f"seed {clean(entry)}"
     text = f"seed {clean(entry.get('seed', '?'))}"
-    text += f" of {clean(entry['arm'])}" if entry.get("arm") else ""
-    text += f" at step {clean(entry['step'])}" if entry.get("step") is not None else ""
+    if entry.get("arm"):
+        text += f" of {clean(entry['arm'])}"
+    if entry.get("step") is not None:
+        text += f" at step {clean(entry['step'])}"
     reason = entry.get("reason") or entry.get("metric")
-    return text + (f": {clean(reason)}" if reason else "")
+    if reason:
+        text += f": {clean(reason)}"
+    return text
+
+
+def parameters_text(summary: dict) -> str:
+    """The number of parameters in words.
+
+    Args:
+        summary: the content of summary.json.
+
+    Returns:
+        `17,666 parameters`, with the least and the most if arms differ; "" if unknown.
+    """
+    num_parameters = summary.get("num_parameters")
+    if not isinstance(num_parameters, dict):
+        return ""
+    sizes = [size for size in num_parameters.values() if is_number(size)]
+    if not sizes:
+        return ""
+    low = min(sizes)
+    high = max(sizes)
+    if low == high:
+        return f"{low:,} parameters"
+    return f"{low:,} to {high:,} parameters"
+
+
+def commit_of(surroundings: dict) -> str | None:
+    """The commit that a run was made with.
+
+    Args:
+        surroundings: the content of environment.json.
+
+    Returns:
+        The commit, with a note on local changes; None if unknown.
+    """
+    git = surroundings.get("git")
+    if not isinstance(git, dict) or not git.get("commit"):
+        return None
+    commit = clean(git["commit"])
+    if git.get("dirty"):
+        return f"{commit} with local changes"
+    return commit
 
 
 def leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -198,6 +260,7 @@ def leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def _collect(value: Any, prefix: str, depth: int, rows: list[tuple[str, str]]) -> None:
+    """Adds the leaves of a value to the rows."""
     nested = isinstance(value, (dict, list))
     if len(rows) >= MAX_LEAVES:
         return
@@ -205,12 +268,23 @@ def _collect(value: Any, prefix: str, depth: int, rows: list[tuple[str, str]]) -
         rows.append((prefix, f"deeper than {MAX_DEPTH} levels: not shown"))
     elif isinstance(value, dict):
         for key, v in value.items():
-            _collect(v, f"{prefix}.{clean(key)}" if prefix else clean(key), depth + 1, rows)
+            name = clean(key)
+            path = f"{prefix}.{name}" if prefix else name
+            _collect(v, path, depth + 1, rows)
     elif isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
         for i, v in enumerate(value):
             _collect(v, f"{prefix}[{i}]", depth + 1, rows)
-    elif isinstance(value, list):
-        shown = ", ".join(clean(v) for v in value[:200])
-        rows.append((prefix, shown + (f" … ({len(value)} in all)" if value[200:] else "")))
     else:
-        rows.append((prefix, "–" if value is None else clean(value)))
+        rows.append((prefix, _leaf_text(value)))
+
+
+def _leaf_text(value: Any) -> str:
+    """A value that holds no other table; of a list at most 200 entries."""
+    if value is None:
+        return "–"
+    if not isinstance(value, list):
+        return clean(value)
+    text = ", ".join(clean(v) for v in value[:200])
+    if len(value) > 200:
+        text += f" … ({len(value)} in all)"
+    return text
