@@ -195,7 +195,8 @@ def metric_groups(metrics: Nested, display: Display) -> list[dict]:
         [{"name", "explanation", "level", "rows": [{"arm", **summary}]}].
     """
     rows_by_metric = _rows_by_metric(metrics)
-    placed = {level for name, level in display.levels.items() if name in rows_by_metric}
+    measured = rows_by_metric.keys()
+    placed = {level for name, level in display.levels.items() if {name, level} <= measured}
     groups = []
     for name, rows in rows_by_metric.items():
         if name in placed:

@@ -1,6 +1,7 @@
 """The results of an ablation: each headline value against the swept settings, and the best cell."""
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -41,6 +42,8 @@ def sweep_of(grid: Any, arms: Sequence[str]) -> Sweep | None:
         The sweep; None if the run is no ablation, or its arms are not those of the grid.
     """
     if not isinstance(grid, dict) or not grid:
+        return None
+    if not all(isinstance(values, list | tuple) for values in grid.values()):
         return None
     values_by_text = {name: _texts(name, values) for name, values in grid.items()}
     cells = {}
@@ -96,14 +99,13 @@ def is_log_spaced(values: Sequence) -> bool:
     Returns:
         True or False; for two numbers, whether they differ by a factor of ten or more.
     """
-    are_positive = all(is_number(v) and v > 0 for v in values)
+    are_positive = all(is_number(v) and 0 < v <= sys.float_info.max for v in values)
     if not are_positive or len(set(values)) < 2:
         return False
-    values = sorted(values)
+    values = np.sort(np.asarray(values, np.float64))
     if len(values) == 2:
-        return values[1] >= 10 * values[0]
-    linear_steps = np.diff(np.asarray(values, np.float64))
-    linear = _unevenness(linear_steps)
+        return bool(values[1] >= 10 * values[0])
+    linear = _unevenness(np.diff(values))
     log_steps = np.diff(np.log(values))
     return bool(_unevenness(log_steps) < linear)
 
@@ -130,7 +132,7 @@ def sweep_content(sweep: Sweep, metrics: Nested, display: Display) -> dict[str, 
     if rank:
         names.insert(0, rank)
     charts = []
-    if len(sweep.settings) == 2:
+    if len(sweep.settings) == 2 and names:
         charts += _heatmaps(sweep, metrics, names[0])
     charted_names = names if len(sweep.settings) == 1 else names[:1]
     for setting in sweep.settings:

@@ -3,7 +3,7 @@
 import pytest
 
 from dgm_jax.report.display import Display, display_of
-from dgm_jax.report.headline import format_matrix, matrix
+from dgm_jax.report.headline import format_matrix, matrix, metric_groups
 from dgm_jax.report.table import format_sweep
 
 
@@ -73,6 +73,15 @@ def test_levels_that_differ_between_arms_are_named_by_arm():
     metrics["b"]["floor"] = summary(1.001)
     assert display.level(metrics, "valid") == pytest.approx({"floor": 1.0005})
     assert display.level(metrics, "floor") == {}
+
+
+def test_a_level_that_was_not_measured_is_not_shown():
+    metrics = {"a": {"valid": summary(0.5)}}
+    (group,) = metric_groups(metrics, Display(levels={"valid": "floor"}))
+    assert group["name"] == "valid" and group["level"] == ""
+    metrics["a"]["floor"] = summary(1.0)
+    (group,) = metric_groups(metrics, Display(levels={"valid": "floor"}))
+    assert "1" in group["level"]
 
 
 def test_the_terminal_has_the_same_matrix():

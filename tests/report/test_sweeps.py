@@ -41,7 +41,8 @@ def test_cells_are_read_from_their_names():
 @pytest.mark.parametrize(
     "grid, names",
     [({}, ["a"]), (None, ["a"]), ({"rate": [1]}, ["a, rate=1"]), ({"rate": [1, 2]}, ["a, rate=3"])]
-    + [({"rate": 3}, ["a"]), ([], ["a"]), ({"rate": [[1], {}]}, ["a"])],
+    + [({"rate": 3}, ["a"]), ([], ["a"]), ({"rate": [[1], {}]}, ["a"])]
+    + [({"rate": 3}, [])],
 )
 def test_what_is_no_sweep(grid, names):
     assert sweep_of(grid, names) is None
@@ -59,6 +60,8 @@ def test_what_is_no_sweep(grid, names):
         ((32, 128), False),
         ((1e-4, 1e-3), True),
         ((1,), False),
+        ((2**70, 2**80, 2**90), True),
+        ((1, 2, 10**400), False),
     ],
 )
 def test_log_spaced(values, log):
@@ -93,6 +96,14 @@ def test_charts_of_one_and_of_two_settings():
     shown = [chart["name"] for chart in two["charts"]]
     assert shown == ["error, mean over seeds", "error by rate", "error by loss"]
     assert all(chart["source"].startswith("data:image/png;base64,") for chart in two["charts"])
+
+
+def test_a_sweep_of_two_settings_without_any_metric_has_no_charts():
+    grid = {"rate": list(RATES), "loss": ["hinge", "wgan"]}
+    names = cells(("rate", RATES), ("loss", ("hinge", "wgan")))
+    metrics = {name: {} for name in names}
+    content = sweep_content(sweep_of(grid, names), metrics, Display())
+    assert content == {"charts": [], "best": None, "others": []}
 
 
 def test_cells_without_values_leave_gaps():
