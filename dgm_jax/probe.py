@@ -25,28 +25,43 @@ PATIENCE = 600  # seconds; on some processors a deadly pattern hangs instead (ja
 def constant_product_times_sum() -> float:
     """sum((e @ C) * e), C constant, batched: wrong from 0.10.2 to 0.12.0.1."""
     e = _normal(64, 32, 16)
-    compiled = jax.jit(
-        jax.vmap(lambda e: jnp.sum((e @ jnp.full((16, 16), 2.0, jnp.float32)) * e, -1))
-    )
-    exact = np.asarray(e, np.float64)
-    return _error(compiled(e), (2 * exact.sum(-1, keepdims=True) * exact).sum(-1))
+
+    def of_lane(e):
+        constant = jnp.full((16, 16), 2.0, jnp.float32)
+        return jnp.sum((e @ constant) * e, -1)
+
+    compiled = jax.jit(jax.vmap(of_lane))
+    exact = _float64(e)
+    row_sums = exact.sum(-1, keepdims=True)
+    right = (2 * row_sums * exact).sum(-1)
+    return _error(compiled(e), right)
 
 
 def ones_product_times_sum() -> float:
     """sum((e @ ones) * e) over a whole lane, batched: wrong from 0.10.2 to 0.12.0.1."""
     e = _normal(8, 128, 64)
-    compiled = jax.jit(jax.vmap(lambda e: jnp.sum((e @ jnp.ones((64, 64), jnp.float32)) * e)))
-    exact = np.asarray(e, np.float64)
-    return _error(compiled(e), (exact.sum(-1, keepdims=True) * exact).sum((1, 2)))
+
+    def of_lane(e):
+        ones = jnp.ones((64, 64), jnp.float32)
+        return jnp.sum((e @ ones) * e)
+
+    compiled = jax.jit(jax.vmap(of_lane))
+    exact = _float64(e)
+    row_sums = exact.sum(-1, keepdims=True)
+    right = (row_sums * exact).sum((1, 2))
+    return _error(compiled(e), right)
 
 
 def matrix_product_times_sum() -> float:
     """sum((e @ A) * e) with a matrix that is an argument, batched."""
     e = _normal(64, 32, 16)
     a = _normal(16, 16)
-    compiled = jax.jit(jax.vmap(lambda e, a: jnp.sum((e @ a) * e, -1), (0, None)))
-    exact = np.asarray(e, np.float64)
-    return _error(compiled(e, a), ((exact @ np.asarray(a, np.float64)) * exact).sum(-1))
+    of_lane = lambda e, a: jnp.sum((e @ a) * e, -1)
+    compiled = jax.jit(jax.vmap(of_lane, (0, None)))
+    exact = _float64(e)
+    product = exact @ _float64(a)
+    right = (product * exact).sum(-1)
+    return _error(compiled(e, a), right)
 
 
 def many_rows(dtype: type[np.floating] = np.float32) -> float:
@@ -60,8 +75,14 @@ def many_rows(dtype: type[np.floating] = np.float32) -> float:
     """
     rows = np.zeros((32_768 + 8, 3), dtype)
     rows[:, 0] = np.arange(len(rows)) % 4096  # whose squares float32 holds exactly
-    compiled = jax.jit(jax.vmap(lambda row: jnp.sum((jnp.eye(3, dtype=dtype) @ row) ** 2)))
-    return _error(compiled(rows), np.asarray(rows[:, 0], np.float64) ** 2)
+
+    def of_row(row):
+        matrix = jnp.eye(3, dtype=dtype)
+        return jnp.sum((matrix @ row) ** 2)
+
+    compiled = jax.jit(jax.vmap(of_row))
+    right = _float64(rows[:, 0]) ** 2
+    return _error(compiled(rows), right)
 
 
 def many_rows_float64() -> float:
@@ -74,24 +95,34 @@ def dilated_window() -> float:
     """A maximum over windows of two rows, holes between columns (openxla issue 48714): the holes
     vanish from 0.10.2 to 0.12.0.1."""
     x = _normal(64, 128)
-    compiled = jax.jit(
-        lambda x: jax.lax.reduce_window(
-            x, -jnp.inf, jax.lax.max, (2, 1), (2, 1), ((0, 0), (0, 0)), base_dilation=(1, 2)
+
+    def maxima(x):
+        window = (2, 1)
+        no_padding = ((0, 0), (0, 0))
+        return jax.lax.reduce_window(
+            x, -jnp.inf, jax.lax.max, window, window, no_padding, base_dilation=(1, 2)
         )
-    )
+
+    compiled = jax.jit(maxima)
     got = np.asarray(compiled(x))
+    largest = got[:, ::2]
     holes = got[:, 1::2]
-    if got.shape != (32, 255) or not np.all(holes == -np.inf):
+    if got.shape != (32, 255):
         return math.inf
-    return _error(got[:, ::2], np.asarray(x, np.float64).reshape(32, 2, 128).max(1))
+    if not np.all(holes == -np.inf):
+        return math.inf
+    pairs = _float64(x).reshape(32, 2, 128)
+    return _error(largest, pairs.max(1))
 
 
 def rank_seven_product_sum() -> float:
     """sum(a * b) over one of seven axes (jax issue 40412): ends the process on 0.10.2."""
     a = _normal(3, 1, 2, 2, 8, 8, 8)
     b = a[..., ::-1].copy()
-    compiled = jax.jit(lambda a, b: jnp.sum(a * b, axis=3))
-    return _error(compiled(a, b), (np.asarray(a, np.float64) * b).sum(3))
+    sums = lambda a, b: jnp.sum(a * b, axis=3)
+    compiled = jax.jit(sums)
+    products = _float64(a) * b
+    return _error(compiled(a, b), products.sum(3))
 
 
 def rank_eight_product_sum() -> float:
@@ -99,8 +130,15 @@ def rank_eight_product_sum() -> float:
     hangs, on 0.10.2 and 0.11.0."""
     a = np.exp(_normal(10, 4, 6, 1, 1, 1, 1, 1))
     b = np.exp(_normal(10, 4, 6, 3, 3, 3, 3, 3))
-    compiled = jax.jit(lambda a, b: jnp.log(jnp.sum(a * b, axis=2)))
-    return _error(compiled(a, b), np.log((np.asarray(a, np.float64) * b).sum(2)))
+
+    def log_sums(a, b):
+        sums = jnp.sum(a * b, axis=2)
+        return jnp.log(sums)
+
+    compiled = jax.jit(log_sums)
+    products = _float64(a) * b
+    right = np.log(products.sum(2))
+    return _error(compiled(a, b), right)
 
 
 Patterns = dict[str, Callable[[], float]]
@@ -134,7 +172,8 @@ def relative_errors(names: Iterable[str] = tuple(PATTERNS)) -> dict[str, float]:
         if name in DEADLY:
             errors[name] = _error_of_process(name)
         else:
-            with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.debug_nans(False):
+            cpu = jax.local_devices(backend="cpu")[0]
+            with jax.default_device(cpu), jax.debug_nans(False):
                 errors[name] = SILENT[name]()
     return errors
 
@@ -152,13 +191,20 @@ def wrong(errors: dict[str, float]) -> dict[str, float]:
 
 
 def _normal(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    generator = np.random.default_rng(0)
+    return generator.normal(size=shape).astype(np.float32)
+
+
+def _float64(array: jax.Array | np.ndarray) -> np.ndarray:
+    return np.asarray(array, np.float64)
 
 
 def _error(got: jax.Array | np.ndarray, right: np.ndarray) -> float:
     with np.errstate(all="ignore"):
-        difference = np.abs(np.asarray(got, np.float64) - right)
-    return float(np.max(difference) / np.max(np.abs(right)))
+        difference = np.abs(_float64(got) - right)
+    largest_error = np.max(difference)
+    largest_value = np.max(np.abs(right))
+    return float(largest_error / largest_value)
 
 
 def _error_of_process(name: str) -> float:
@@ -171,7 +217,9 @@ def _error_of_process(name: str) -> float:
         return math.inf
     if ended.returncode == 1:  # Python's own end; a crash has another
         raise RuntimeError(f"the pattern {name!r} did not run:\n{ended.stderr}")
-    return float(ended.stdout) if ended.returncode == 0 else math.inf
+    if ended.returncode != 0:
+        return math.inf
+    return float(ended.stdout)
 
 
 def main(arguments: list[str]) -> int:
@@ -184,14 +232,19 @@ def main(arguments: list[str]) -> int:
         1 if a pattern of the table is wrong, else 0.
     """
     if arguments:
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            print(PATTERNS[arguments[0]]())
+        pattern = PATTERNS[arguments[0]]
+        cpu = jax.local_devices(backend="cpu")[0]
+        with jax.default_device(cpu):
+            print(pattern())
         return 0
     errors = relative_errors()
     bad = wrong(errors)
     for name, error in errors.items():
-        print(f"{error:9.1e}  {name}{'  WRONG' if name in bad else ''}")
-    print(f"jaxlib {_backend.installed_version()}: {len(bad)} of {len(errors)} patterns wrong")
+        verdict = "  WRONG" if name in bad else ""
+        print(f"{error:9.1e}  {name}{verdict}")
+    version = _backend.installed_version()
+    num_bad = len(bad)
+    print(f"jaxlib {version}: {num_bad} of {len(errors)} patterns wrong")
     return 1 if bad else 0
 
 

@@ -41,41 +41,64 @@ def batch_sums(small: Any, large: Any, parameters: set[tuple[int, ...]]) -> list
     Returns:
         The sums; None where the two do not have the same equations.
     """
-    found: list[BatchSum] = []
-    return found if _compare(small, large, parameters, 1.0, found) else None
+    sums: list[BatchSum] = []
+    are_alike = _compare(small, large, parameters, 1.0, sums)
+    return sums if are_alike else None
 
 
-def _compare(small: Any, large: Any, parameters: set, times: float, found: list) -> bool:
-    pairs = live_nodes(small)[0], live_nodes(large)[0]
-    if [node.name for node in pairs[0]] != [node.name for node in pairs[1]]:
+def _compare(small: Any, large: Any, parameters: set, times: float, sums: list) -> bool:
+    """Appends the sums of two jaxprs; False where their equations differ."""
+    small_nodes, _ = live_nodes(small)
+    large_nodes, _ = live_nodes(large)
+    small_names = [node.name for node in small_nodes]
+    large_names = [node.name for node in large_nodes]
+    if small_names != large_names:
         return False
-    for one, two in zip(*pairs, strict=True):
-        for (inner, turns), (other, _) in zip(one.inner, two.inner, strict=True):
-            if not _compare(inner, other, parameters, times * turns, found):
+    for one, two in zip(small_nodes, large_nodes, strict=True):
+        pairs = zip(one.inner, two.inner, strict=True)
+        for (inner, turns), (other, _) in pairs:
+            if not _compare(inner, other, parameters, times * turns, sums):
                 return False
         if not one.inner:
-            found += _of(one, two, parameters, times)
+            sums += _of(one, two, parameters, times)
     return True
 
 
 def _of(one: Node, two: Node, parameters: set, times: float) -> list[BatchSum]:
     """What one equation adds."""
-    grows = [a.shape != b.shape for a, b in zip(one.in_avals, two.in_avals, strict=True)]
-    shapes = [(a, a.shape != b.shape) for a, b in zip(one.out_avals, two.out_avals, strict=True)]
-    if not any(grows) or one.name in _NO_SUMS:
+    operands_grow = _growing(one.in_avals, two.in_avals)
+    results_grow = _growing(one.out_avals, two.out_avals)
+    if not any(operands_grow) or one.name in _NO_SUMS:
         return []
     if one.name == "concatenate":
-        axis = one.params["dimension"]
-        if all(
-            a.shape[axis] == b.shape[axis] for a, b in zip(one.in_avals, two.in_avals, strict=True)
-        ):
-            return []
-        return [BatchSum(JOINED, aval_bytes(a), a.shape, times) for a, _ in shapes]
-    return [
-        BatchSum(_kind(a.shape, parameters), aval_bytes(a), a.shape, times)
-        for a, grew in shapes
-        if not grew
-    ]
+        return _joined(one, two, times)
+    sums = []
+    for aval, grows in zip(one.out_avals, results_grow, strict=True):
+        if not grows:
+            what = _kind(aval.shape, parameters)
+            sums.append(_sum(what, aval, times))
+    return sums
+
+
+def _growing(small: tuple, large: tuple) -> list[bool]:
+    """Which arrays are larger with the larger batch."""
+    return [a.shape != b.shape for a, b in zip(small, large, strict=True)]
+
+
+def _joined(one: Node, two: Node, times: float) -> list[BatchSum]:
+    """What a concatenation adds: nothing unless the axis of joining grows."""
+    axis = one.params["dimension"]
+    small_sizes = [aval.shape[axis] for aval in one.in_avals]
+    large_sizes = [aval.shape[axis] for aval in two.in_avals]
+    if small_sizes == large_sizes:
+        return []
+    return [_sum(JOINED, aval, times) for aval in one.out_avals]
+
+
+def _sum(what: str, aval: Any, times: float) -> BatchSum:
+    """The exchange of one result."""
+    num_bytes = aval_bytes(aval)
+    return BatchSum(what, num_bytes, aval.shape, times)
 
 
 # Their results do not depend on all examples: positions and keys that are drawn from a whole array.
@@ -85,4 +108,7 @@ _NO_SUMS = frozenset("slice dynamic_slice gather iota random_bits squeeze reshap
 def _kind(shape: tuple[int, ...], parameters: set) -> str:
     if not shape:
         return SCALARS
-    return GRADIENTS if shape in parameters or shape[::-1] in parameters else STATISTICS
+    transposed = shape[::-1]
+    if shape in parameters or transposed in parameters:
+        return GRADIENTS
+    return STATISTICS

@@ -43,11 +43,11 @@ class Group(NamedTuple):
     @property
     def name(self) -> str:
         """A name for progress and folders."""
-        return (
-            self.arms[0].name
-            if len(self.arms) == 1
-            else f"{self.arms[0].name} and {len(self.arms) - 1} more"
-        )
+        first = self.arms[0].name
+        num_others = len(self.arms) - 1
+        if num_others == 0:
+            return first
+        return f"{first} and {num_others} more"
 
 
 def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
@@ -70,21 +70,26 @@ def parse_grid(experiment: Experiment, cells: list[str]) -> dict[str, tuple]:
     """
     hints = typing.get_type_hints(experiment.config)
     shared = names_of(StudyConfig) + names_of(LaunchConfig)
+    known = [name for name in hints if name not in shared]
     grid = {}
     for cell in cells:
-        name, equals, values = cell.partition("=")
-        require(bool(equals and values), f"--grid takes FIELD=VALUE,VALUE, got {cell!r}")
+        name, equals, entries = cell.partition("=")
+        is_complete = bool(equals and entries)
+        require(is_complete, f"--grid takes FIELD=VALUE,VALUE, got {cell!r}")
         require(name not in shared, f"{name} belongs to the run as a whole and cannot be ablated")
-        require(name in hints, _unknown(experiment, name, [n for n in hints if n not in shared]))
+        require(name in hints, _unknown(experiment, name, known))
         require(name not in grid, f"--grid names {name} twice")
-        parsed = [_values(name, value, hints[name]) for value in values.split(",")]
-        grid[name] = tuple(itertools.chain.from_iterable(parsed))
+        values = []
+        for entry in entries.split(","):
+            values.extend(_values(name, entry, hints[name]))
+        grid[name] = tuple(values)
     return grid
 
 
 def _unknown(experiment: Experiment, name: str, known: list[str]) -> str:
     near = did_you_mean(name, known)
-    return f"{experiment.name} has no setting {name!r}{near}; it has: {', '.join(known)}"
+    listed = ", ".join(known)
+    return f"{experiment.name} has no setting {name!r}{near}; it has: {listed}"
 
 
 def _values(name: str, text: str, hint) -> list:
@@ -92,22 +97,27 @@ def _values(name: str, text: str, hint) -> list:
     kind = _kind(hint)
     if kind in (int, float) and ranges.is_range(text):
         return ranges.values(name, text, kind)
-    return [_convert(name, text, kind)]
+    value = _convert(name, text, kind)
+    return [value]
 
 
 def _kind(hint):
     """The type of a setting's value, or of the items of a list; never None."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
-        return next(a for a in typing.get_args(hint) if a not in (type(None), ...))
-    return hint
+    origin = typing.get_origin(hint)
+    if origin not in (typing.Union, types.UnionType, tuple):
+        return hint
+    kinds = (kind for kind in typing.get_args(hint) if kind not in (type(None), ...))
+    return next(kinds)
 
 
 def _convert(name: str, text: str, hint):
     """`text` as a float, int, bool, str or choice."""
     if typing.get_origin(hint) is typing.Literal:
-        return lookup(typing.get_args(hint), text, name)
+        choices = typing.get_args(hint)
+        return lookup(choices, text, name)
     if hint is bool:
-        require(text in ("True", "False"), f"{name} takes True or False, got {text!r}")
+        is_bool = text in ("True", "False")
+        require(is_bool, f"{name} takes True or False, got {text!r}")
         return text == "True"
     try:
         return hint(text)
@@ -130,29 +140,31 @@ def validate(
     """
     for name in ("num_seeds", "num_steps", "log_every"):
         value = getattr(config, name)
-        # seeds and steps are counted in int32
-        require(1 <= value < 2**31, f"{name} must be at least 1 and less than 2**31, got {value}")
+        is_counted = 1 <= value < 2**31  # seeds and steps are counted in int32
+        require(is_counted, f"{name} must be at least 1 and less than 2**31, got {value}")
     # A key is made of 32 bits of the seed: a larger one would be some smaller seed's run.
-    require(
-        0 <= config.seed < 2**32, f"seed must be at least 0 and less than 2**32, got {config.seed}"
-    )
-    for cell in (Arm("", config), *arms(experiment, config, grid)):
-        _require_numbers(cell.config)
-    for cell in arms(experiment, config, grid):
-        if isinstance(cell.config, OptimizerConfig):
-            optimizers.validate(cell.config)
-        experiment.functions.validate(cell.config)
+    seed = config.seed
+    require(0 <= seed < 2**32, f"seed must be at least 0 and less than 2**32, got {seed}")
+    configs = [cell.config for cell in arms(experiment, config, grid)]
+    for settings in (config, *configs):
+        _require_numbers(settings)
+    for settings in configs:
+        if isinstance(settings, OptimizerConfig):
+            optimizers.validate(settings)
+        experiment.functions.validate(settings)
 
 
 def _require_numbers(config: StudyConfig) -> None:
     """Checks that numbers are finite and that integers fit int32, since all counters are int32."""
     for name in names_of(config):
         value = getattr(config, name)
-        for number in value if isinstance(value, tuple) else (value,):
-            finite = not isinstance(number, float) or math.isfinite(number)
-            require(finite, f"{name} must be finite, got {number}")
-            counted = name == "seed" or not isinstance(number, int) or -(2**31) <= number < 2**31
-            require(counted, f"{name} must be less than 2**31, got {number}")
+        numbers = value if isinstance(value, tuple) else (value,)
+        for number in numbers:
+            if isinstance(number, float):
+                require(math.isfinite(number), f"{name} must be finite, got {number}")
+            elif isinstance(number, int) and name != "seed":
+                is_int32 = -(2**31) <= number < 2**31
+                require(is_int32, f"{name} must be less than 2**31, got {number}")
 
 
 def arms(
@@ -175,28 +187,38 @@ def arms(
     axes = dict(grid or {})
     known = names_of(config)
     for name in axes:
-        require(
-            name in known, f"{experiment.name} has no setting {name!r}{did_you_mean(name, known)}"
-        )
-    names = ",".join(map(str, axes.get("data", ())))
-    require(
-        "," not in names, f"data={names}: all cells of a run share their data: start a run for each"
-    )
-    if experiment.arm_field and experiment.arm_field not in axes:
-        axes = {experiment.arm_field: getattr(config, experiment.arm_field), **axes}
+        near = did_you_mean(name, known)
+        require(name in known, f"{experiment.name} has no setting {name!r}{near}")
+    data = ",".join(map(str, axes.get("data", ())))
+    message = f"data={data}: all cells of a run share their data: start a run for each"
+    require("," not in data, message)
+    arm_field = experiment.arm_field
+    if arm_field and arm_field not in axes:
+        axes = {arm_field: getattr(config, arm_field), **axes}
     for name, values in axes.items():
-        require(
-            bool(values) and len(set(values)) == len(values),
-            f"{name} must have different values, at least one, got {', '.join(map(str, values))!r}",
-        )
+        num_different = len(set(values))
+        are_different = bool(values) and num_different == len(values)
+        listed = ", ".join(map(str, values))
+        message = f"{name} must have different values, at least one, got {listed!r}"
+        require(are_different, message)
     cells = []
     for point in itertools.product(*axes.values()):
         chosen = dict(zip(axes, point, strict=True))
-        label = [v if k == experiment.arm_field else f"{k}={v}" for k, v in chosen.items()]
-        cells.append(
-            Arm(", ".join(map(str, label)) or experiment.name, with_settings(config, chosen))
-        )
+        label = _label(chosen, arm_field)
+        settings = with_settings(config, chosen)
+        cells.append(Arm(label or experiment.name, settings))
     return cells
+
+
+def _label(chosen: dict[str, Any], arm_field: str | None) -> str:
+    """A cell's name: its value of `arm_field`, and NAME=VALUE of every other chosen setting."""
+    parts = []
+    for name, value in chosen.items():
+        if name == arm_field:
+            parts.append(str(value))
+        else:
+            parts.append(f"{name}={value}")
+    return ", ".join(parts)
 
 
 def with_settings(config: StudyConfig, chosen: dict[str, Any]) -> StudyConfig:
@@ -209,7 +231,10 @@ def with_settings(config: StudyConfig, chosen: dict[str, Any]) -> StudyConfig:
     Returns:
         The changed settings.
     """
-    values = {k: (v,) if isinstance(getattr(config, k), tuple) else v for k, v in chosen.items()}
+    values = {}
+    for name, value in chosen.items():
+        is_list = isinstance(getattr(config, name), tuple)
+        values[name] = (value,) if is_list else value
     return dataclasses.replace(config, **values)
 
 
@@ -225,12 +250,20 @@ def groups(experiment: Experiment, cells: list[Arm]) -> list[Group]:
     """
     by_program: dict[Any, list[Arm]] = {}
     for cell in cells:
-        numbers = [n for n in experiment.sweepable if isinstance(getattr(cell.config, n), float)]
-        rest = dataclasses.replace(cell.config, **dict.fromkeys(numbers, 0.0))
+        settings = cell.config
+        names = [n for n in experiment.sweepable if isinstance(getattr(settings, n), float)]
+        zeros = dict.fromkeys(names, 0.0)
+        rest = dataclasses.replace(settings, **zeros)
         by_program.setdefault(rest, []).append(cell)
-    return [Group(tuple(same), _differing(experiment, same)) for same in by_program.values()]
+    groups_of_arms = []
+    for same in by_program.values():
+        swept = _differing(experiment, same)
+        groups_of_arms.append(Group(tuple(same), swept))
+    return groups_of_arms
 
 
 def _differing(experiment: Experiment, cells: list[Arm]) -> tuple[str, ...]:
-    values = {n: {getattr(cell.config, n) for cell in cells} for n in experiment.sweepable}
+    values = {}
+    for name in experiment.sweepable:
+        values[name] = {getattr(cell.config, name) for cell in cells}
     return tuple(name for name, different in values.items() if len(different) > 1)

@@ -45,16 +45,21 @@ def live_nodes(jaxpr: Any) -> tuple[list[Node], set]:
         The nodes in order, and what the results are called.
     """
     jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
-    named: dict[Any, Any] = {v: v for v in (*jaxpr.invars, *jaxpr.constvars)}
+    inputs = (*jaxpr.invars, *jaxpr.constvars)
+    named: dict[Any, Any] = {variable: variable for variable in inputs}
     nodes: list[Node] = []
     _inline(jaxpr, named, nodes, ())
     results = {_name(v, named) for v in jaxpr.outvars} - {None}
-    needed, kept = set(results), []
+    needed = set(results)
+    kept = []
     for node in reversed(nodes):
-        if needed.intersection(node.outs) or (node.inner and not node.outs):
+        is_needed = not needed.isdisjoint(node.outs)
+        has_only_effects = node.inner and not node.outs
+        if is_needed or has_only_effects:
             needed.update(name for name in node.ins if name is not None)
             kept.append(node)
-    return kept[::-1], results
+    kept.reverse()
+    return kept, results
 
 
 def _inline(jaxpr: Any, named: dict, nodes: list[Node], path: tuple) -> None:
@@ -64,25 +69,39 @@ def _inline(jaxpr: Any, named: dict, nodes: list[Node], path: tuple) -> None:
         ins = tuple(_name(v, named) for v in equation.invars)
         called = _called(equation)
         if called is not None:
-            inside = getattr(called, "jaxpr", called)
-            inner = dict(zip(inside.invars, ins[len(ins) - len(inside.invars) :], strict=True))
-            inner |= {v: (place, "constant", i) for i, v in enumerate(inside.constvars)}
-            _inline(inside, inner, nodes, place)
-            outs = [_name(v, inner) for v in inside.outvars]
-            named.update(zip(equation.outvars, outs, strict=True))
-            continue
-        outs = tuple((place, i) for i in range(len(equation.outvars)))
+            outs = _inline_call(called, ins, nodes, place)
+        else:
+            node = _node(equation, ins, place)
+            nodes.append(node)
+            outs = node.outs
         named.update(zip(equation.outvars, outs, strict=True))
-        in_avals, out_avals = (
-            tuple(v.aval for v in of) for of in (equation.invars, equation.outvars)
-        )
-        name, params = equation.primitive.name, equation.params
-        inner_of = tuple(_loops(name, params))
-        nodes.append(Node(name, params, ins, in_avals, outs, out_avals, inner_of))
+
+
+def _inline_call(called: Any, ins: tuple, nodes: list[Node], place: tuple) -> list:
+    """Appends the nodes of a call; returns what its results are called."""
+    inside = getattr(called, "jaxpr", called)
+    num_before = len(ins) - len(inside.invars)  # operands that the call does not pass on
+    named = dict(zip(inside.invars, ins[num_before:], strict=True))
+    for index, variable in enumerate(inside.constvars):
+        named[variable] = (place, "constant", index)
+    _inline(inside, named, nodes, place)
+    return [_name(v, named) for v in inside.outvars]
+
+
+def _node(equation: Any, ins: tuple, place: tuple) -> Node:
+    """An equation that is no call; `place` names its results."""
+    name = equation.primitive.name
+    in_avals = tuple(v.aval for v in equation.invars)
+    num_results = len(equation.outvars)
+    outs = tuple((place, index) for index in range(num_results))
+    out_avals = tuple(v.aval for v in equation.outvars)
+    inner = tuple(_loops(name, equation.params))
+    return Node(name, equation.params, ins, in_avals, outs, out_avals, inner)
 
 
 def _name(atom: Any, named: dict) -> Any:
-    return None if hasattr(atom, "val") else named[atom]
+    is_literal = hasattr(atom, "val")
+    return None if is_literal else named[atom]
 
 
 def _called(equation: Any) -> Any:
@@ -90,12 +109,14 @@ def _called(equation: Any) -> Any:
 
     Of `jax.lax.platform_dependent` it is the last branch, that of the platforms without a name.
     """
-    if equation.params.get("branches_platforms"):
-        return equation.params["branches"][-1]
-    if equation.primitive.name in REDUCES or equation.primitive.name in ("scan", "while", "cond"):
+    name = equation.primitive.name
+    params = equation.params
+    if params.get("branches_platforms"):
+        return params["branches"][-1]
+    if name in REDUCES or name in ("scan", "while", "cond"):
         return None
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        value = equation.params.get(key)
+        value = params.get(key)
         if hasattr(value, "eqns"):
             return value
     return None
@@ -122,7 +143,8 @@ def aval_size(aval: Any) -> int:
     Returns:
         The number.
     """
-    return math.prod(getattr(aval, "shape", ()))
+    shape = getattr(aval, "shape", ())
+    return math.prod(shape)
 
 
 def aval_bytes(aval: Any) -> float:
@@ -135,4 +157,5 @@ def aval_bytes(aval: Any) -> float:
         Bytes; 0 for what is no array.
     """
     dtype = getattr(aval, "dtype", None)
-    return aval_size(aval) * float(getattr(dtype, "itemsize", 0))
+    bytes_each = getattr(dtype, "itemsize", 0)
+    return aval_size(aval) * float(bytes_each)

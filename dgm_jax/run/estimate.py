@@ -62,8 +62,10 @@ class Moment(NamedTuple):
             The number of lanes.
         """
         by_lane = sum(part.num_bytes for part in self.parts if part.by_lane)
-        left = num_bytes - (self.num_bytes - by_lane)
-        return max(0, int(left * self.num_lanes / max(1, by_lane)))
+        shared = self.num_bytes - by_lane
+        left = num_bytes - shared
+        num_fitting = left * self.num_lanes / max(1, by_lane)
+        return max(0, int(num_fitting))
 
 
 class Estimate(NamedTuple):
@@ -94,19 +96,19 @@ class Estimate(NamedTuple):
     @property
     def fitting_lanes(self) -> int:
         """How many lanes would fit."""
-        return self.moment.lanes_within((self.memory.num_bytes - self.taken) / self.copies)
+        free = self.memory.num_bytes - self.taken
+        return self.moment.lanes_within(free / self.copies)
 
     def __str__(self) -> str:
-        parts = [
-            part._replace(num_bytes=self.copies * part.num_bytes) for part in self.moment.parts
-        ]
+        parts = [Part(p.name, self.copies * p.num_bytes) for p in self.moment.parts]
         parts.append(Part("libraries, loaded data and programs", self.taken))
         largest = sorted(parts, key=lambda part: -part.num_bytes)[:4]
-        named = ", ".join(f"{part.name} {in_units(part.num_bytes)}" for part in largest)
-        return (
-            f"{in_units(self.num_bytes)} at {self.moment.name} (largest: {named});"
-            f" {self.memory.owner} has {in_units(self.memory.num_bytes)}"
-        )
+        texts = [f"{part.name} {in_units(part.num_bytes)}" for part in largest]
+        listed = ", ".join(texts)
+        needed = in_units(self.num_bytes)
+        total = in_units(self.memory.num_bytes)
+        peak = f"{needed} at {self.moment.name} (largest: {listed})"
+        return f"{peak}; {self.memory.owner} has {total}"
 
 
 def estimate(
@@ -124,13 +126,14 @@ def estimate(
         The estimate.
     """
     devices = processes.own(devices)
-    on_cpu = devices[0].platform == "cpu"
+    first = devices[0]
+    on_cpu = first.platform == "cpu"
     copies = len(devices) if on_cpu else 1
     candidates = moments(
         programs, fresh=fresh, on_host=on_cpu, keeps_best=keeps_best, copies=copies
     )
     largest = max(candidates, key=lambda moment: moment.num_bytes)
-    return Estimate(largest, memory_of(devices[0]), taken_of(devices[0]), copies)
+    return Estimate(largest, memory_of(first), taken_of(first), copies)
 
 
 def moments(
@@ -156,22 +159,22 @@ def moments(
     """
     data = (Part("data on the device", tree_bytes(programs.data_shapes), by_lane=False),)
     fed = Part("batches on the way", programs.placement.fed_bytes, by_lane=False)
-    best = (Part("the best models so far", _model_bytes(programs)),) if keeps_best else ()
     lasting = (*_state(programs), *data) if fresh else ()
-    lasting += (fed,) if fed.num_bytes else ()
-    lasting += best if on_host else ()
-    results = _evaluated(programs) if on_host else ()
+    if fed.num_bytes:
+        lasting += (fed,)
+    if on_host and keeps_best:
+        lasting += (Part("the best models so far", _model_bytes(programs)),)
+    held = (*lasting, *_evaluated(programs)) if on_host else lasting
     listed = [
-        _running(programs, "the steps", programs.advance.compiled, (*lasting, *results)),
+        _running(programs, "the steps", programs.advance.compiled, held),
         _running(programs, "the evaluation", programs.evaluate, lasting),
     ]
     if programs.evaluate_final is not None:
-        held = (*lasting, *results)
         listed.append(_running(programs, "the final evaluation", programs.evaluate_final, held))
     if fresh:  # here the lanes are the result
         listed.append(_running(programs, "the initialisation", programs.init, data))
     if on_host:
-        listed.append(_saving(programs, (*lasting, *results)))
+        listed.append(_saving(programs, held))
         waiting = _waiting(programs, copies)
         listed = [moment._replace(parts=(*moment.parts, *waiting)) for moment in listed]
     return listed
@@ -181,7 +184,8 @@ def _waiting(programs: Programs, copies: int) -> tuple[Part, ...]:
     """Lanes that take turns: all are on the host, and once more while a turn's are put together."""
     if programs.turns.count == 1:
         return ()
-    num_bytes = 2 * tree_bytes(programs.saved_shapes) // copies
+    all_lanes = tree_bytes(programs.saved_shapes)
+    num_bytes = 2 * all_lanes // copies
     return (Part("lanes that wait for their turn", num_bytes, by_lane=False),)
 
 
@@ -193,7 +197,8 @@ def _state(programs: Programs) -> tuple[Part, ...]:
     lanes = programs.turns.at_once
     many = "1 lane" if lanes == 1 else f"{lanes:,} lanes"
     padding = _places(programs) - lanes
-    many += f" and {padding:,} of padding" if padding else ""
+    if padding:
+        many += f" and {padding:,} of padding"
     return (Part(f"state of {many}", tree_bytes(programs.shapes)),)
 
 
@@ -204,8 +209,8 @@ def _running(programs: Programs, what: str, compiled, held: Sequence[Part]) -> M
         return Moment(name, tuple(held), _places(programs))
     at_once = programs.distributed.strategy == "vmap"
     temporaries = Part(f"working memory of {what}", sizes.temp_size_in_bytes, by_lane=at_once)
-    new = max(0, sizes.output_size_in_bytes - sizes.alias_size_in_bytes)
-    results = Part(f"results of {what}", new)
+    new = sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    results = Part(f"results of {what}", max(0, new))
     return Moment(name, (*held, temporaries, results), _places(programs))
 
 
@@ -226,12 +231,15 @@ def _saving(programs: Programs, held: Sequence[Part]) -> Moment:
     A checkpoint copies one array at a time, to hash it. A model is sliced from the lanes of an arm
     and serialized as a whole.
     """
-    copied = max(map(tree_bytes, jax.tree.leaves(programs.shapes)))
+    leaves = jax.tree.leaves(programs.shapes)
+    copied = max(map(tree_bytes, leaves))
     if _places(programs) > programs.num_lanes:  # a checkpoint is copied whole, without padding
         copied = tree_bytes(programs.saved_shapes)
-    model = 2 * _model_bytes(programs) // len(programs.group.arms)
+    num_arms = len(programs.group.arms)
+    model = 2 * _model_bytes(programs) // num_arms
     copy = Part("copies for checkpoints and models", max(copied, model))
-    return Moment(f"the saving of {programs.group.name}", (*held, copy), _places(programs))
+    name = f"the saving of {programs.group.name}"
+    return Moment(name, (*held, copy), _places(programs))
 
 
 def require_all_fit(
@@ -276,16 +284,14 @@ def require_fits(
         ConfigError: there is not enough memory; the message has the largest parts, and what would
             fit.
     """
-    needed = estimate(
-        programs, devices=devices_of(launch), fresh=fresh, keeps_best=bool(launch.keep_best)
-    )
+    devices = devices_of(launch)
+    keeps_best = bool(launch.keep_best)
+    needed = estimate(programs, devices=devices, fresh=fresh, keeps_best=keeps_best)
     remedy = advice(config, programs.distributed.strategy)
     if fresh:
         seeds = needed.fitting_lanes // len(programs.group.arms)
-        capacity = (
-            f"at most {seeds:,} seeds would fit" if seeds else "not one seed of each arm would fit"
-        )
-        remedy = f"by this estimate {capacity}: {remedy}"
+        most = f"at most {seeds:,} seeds" if seeds else "not one seed of each arm"
+        remedy = f"by this estimate {most} would fit: {remedy}"
     else:
         remedy = f"go on where there is more, or begin again in another folder and {remedy}"
     message = f"this run cannot fit: it would need {needed}; {remedy}"

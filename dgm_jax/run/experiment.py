@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import importlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dgm_jax.run.settings import LaunchConfig, SettingsView, StudyConfig, names_of
@@ -182,15 +182,21 @@ class Experiment:
         _refuse(taken, f"{self.name}: a setting may not be named as one of every launch")
         taken = [name for name in _IN_CONFIG_FILE if name in known]
         _refuse(taken, f"{self.name}: a setting may not be named as an entry of config.json")
-        arms = (self.arm_field,) if self.arm_field else ()
-        for role in ("sweepable", "data_settings"):
-            unknown = [name for name in getattr(self, role) if name not in known]
-            _refuse(unknown, f"{role} of {self.name}: {self.config.__name__} has no setting")
-        named = [*self.read_where, *(name for where in self.read_where.values() for name in where)]
-        unknown = [name for name in named if name not in known]
-        _refuse(unknown, f"read_where of {self.name}: {self.config.__name__} has no setting")
-        unknown = [name for name in arms if name not in known]
-        _refuse(unknown, f"arm_field of {self.name}: {self.config.__name__} has no setting")
+        self._require_settings("sweepable", self.sweepable)
+        self._require_settings("data_settings", self.data_settings)
+        conditional = list(self.read_where)
+        for where in self.read_where.values():
+            conditional.extend(where)
+        self._require_settings("read_where", conditional)
+        if self.arm_field:
+            self._require_settings("arm_field", [self.arm_field])
+
+    def _require_settings(self, role: str, names: Iterable[str]) -> None:
+        """Refuses a name that is none of the settings."""
+        known = names_of(self.config)
+        unknown = [name for name in names if name not in known]
+        config = self.config.__name__
+        _refuse(unknown, f"{role} of {self.name}: {config} has no setting")
 
     def display(self) -> dict[str, Any]:
         """Returns what the report needs to know about the metrics, as summary.json has it."""
@@ -205,25 +211,33 @@ class Experiment:
             ConfigError: the module cannot be imported, or `load` or `build` is missing.
         """
         module = self._module()
-        functions = {name: getattr(self, name) or getattr(module, name, None) for name in _NAMES}
+        functions = {}
+        for name in _NAMES:
+            given = getattr(self, name)
+            functions[name] = given or getattr(module, name, None)
         for name in ("load", "build"):
             if functions[name] is None:
                 from dgm_jax.core import ConfigError
 
                 where = self.task or "its fields, and no task is named"
-                raise ConfigError(f"experiment {self.name} has no function {name} in {where}")
-        return Functions(**{name: value for name, value in functions.items() if value is not None})
+                message = f"experiment {self.name} has no function {name} in {where}"
+                raise ConfigError(message)
+        defined = {name: value for name, value in functions.items() if value is not None}
+        return Functions(**defined)
 
     def _module(self):
         try:
             with signals.importing():
-                return importlib.import_module(self.task) if self.task else None
+                if not self.task:
+                    return None
+                return importlib.import_module(self.task)
         except Exception as error:  # it may be the module of another package
             from dgm_jax.core import ConfigError
 
             *_, (frame, line) = traceback.walk_tb(error.__traceback__)
             place = f"{frame.f_code.co_filename}, line {line}"
-            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            description = f"{type(error).__name__}: {error}"
+            cause = " ".join(description.split())
             message = f"experiment {self.name}: {self.task} cannot be imported: {cause} ({place})"
             raise ConfigError(message) from error
 

@@ -48,11 +48,16 @@ def memory_of(device: Any) -> Memory:
         The memory.
     """
     statistics = device.memory_stats() if device.platform != "cpu" else None
-    if statistics and statistics.get("bytes_limit"):
-        return Memory(int(statistics["bytes_limit"]), f"{device.device_kind} {device.id}")
+    num_bytes = statistics.get("bytes_limit") if statistics else None
+    if num_bytes:
+        return Memory(int(num_bytes), f"{device.device_kind} {device.id}")
     machine = Memory(psutil.virtual_memory().total, "the machine")
-    limits = [limit for limit in map(_limit_in, _limit_files()) if limit is not None]
-    return min([machine, *(Memory(limit, "the control group") for limit in limits)])
+    candidates = [machine]
+    for file in _limit_files():
+        limit = _limit_in(file)
+        if limit is not None:
+            candidates.append(Memory(limit, "the control group"))
+    return min(candidates)
 
 
 def taken_of(device: Any) -> int:
@@ -66,7 +71,8 @@ def taken_of(device: Any) -> int:
     """
     if device.platform == "cpu":
         return psutil.Process().memory_info().rss
-    return int((device.memory_stats() or {}).get("bytes_in_use", 0))
+    statistics = device.memory_stats() or {}
+    return int(statistics.get("bytes_in_use", 0))
 
 
 def _limit_files() -> list[pathlib.Path]:
@@ -78,10 +84,14 @@ def _limit_files() -> list[pathlib.Path]:
         lines = _OWN_GROUPS.read_text().splitlines()
     except OSError:
         lines = []
-    owned = [line.split(":", 2)[2].strip("/") for line in lines if line.count(":") >= 2]
+    groups = [""]  # the root, and those of the process
+    for line in lines:
+        if line.count(":") >= 2:
+            _, _, group = line.split(":", 2)
+            groups.append(group.strip("/"))
     files: dict[pathlib.Path, None] = {}
     for root, name in (_GROUPS, "memory.max"), (_GROUPS / "memory", "memory.limit_in_bytes"):
-        for group in ("", *owned):
+        for group in groups:
             folder = root / group
             while folder.is_relative_to(root):
                 files[folder / name] = None
@@ -95,7 +105,10 @@ def _limit_in(file: pathlib.Path) -> int | None:
         text = file.read_text().strip()
     except OSError:
         return None
-    return int(text) if text.isdigit() and int(text) < 2**60 else None
+    if not text.isdigit():
+        return None
+    limit = int(text)
+    return limit if limit < 2**60 else None
 
 
 def in_use(devices: list) -> int | None:
@@ -110,8 +123,13 @@ def in_use(devices: list) -> int | None:
     devices = processes.own(devices)
     if devices[0].platform == "cpu":
         return psutil.Process().memory_info().rss
-    used = [(device.memory_stats() or {}).get("bytes_in_use") for device in devices]
-    return max((int(num_bytes) for num_bytes in used if num_bytes), default=None)
+    used = []
+    for device in devices:
+        statistics = device.memory_stats() or {}
+        num_bytes = statistics.get("bytes_in_use")
+        if num_bytes:
+            used.append(int(num_bytes))
+    return max(used, default=None)
 
 
 def tree_bytes(tree: PyTree) -> int:
@@ -147,11 +165,14 @@ def require_keys_fit(num_lanes: int, device: Any) -> None:
         ConfigError: there are too many lanes.
     """
     memory = memory_of(device)
-    needed = num_lanes * (4 * 8 + 3 * 4)
+    bytes_each = 4 * 8 + 3 * 4
+    needed = num_lanes * bytes_each
+    free = memory.num_bytes - taken_of(device)
+    total = in_units(memory.num_bytes)
     processes.require_everywhere(
-        needed <= memory.num_bytes - taken_of(device),
+        needed <= free,
         f"this run cannot fit: the keys alone of its {num_lanes:,} lanes (seeds times arms) take"
-        f" {in_units(needed)}; {memory.owner} has {in_units(memory.num_bytes)}: lower --num_seeds",
+        f" {in_units(needed)}; {memory.owner} has {total}: lower --num_seeds",
     )
 
 
@@ -176,18 +197,25 @@ def require_fits(lanes: PyTree, data: PyTree, devices: list, num_lanes: int | No
     on_cpu = devices[0].platform == "cpu"
     copies = len(devices) if on_cpu else 1
     free = memory.num_bytes - taken
-    places = len(lanes.failed_at)
-    num_lanes = num_lanes or places
-    padding = f" and {places - num_lanes:,} of padding" if places > num_lanes else ""
-    fitting = max(0, int((free / copies - read) * places / state))
+    num_places = len(lanes.failed_at)
+    num_lanes = num_lanes or num_places
+    num_padding = num_places - num_lanes
+    padding = f" and {num_padding:,} of padding" if num_padding > 0 else ""
+    free_for_lanes = free / copies - read
+    num_fitting = max(0, int(free_for_lanes * num_places / state))
+    if num_fitting:
+        remedy = f"at most {num_fitting:,} lanes would fit, so lower --num_seeds"
+    else:
+        remedy = "not one lane would fit, so make the model or its data smaller"
+    of_lanes = in_units(copies * state)
+    of_data = in_units(copies * read)
+    total = in_units(memory.num_bytes)
     held = f", of which {in_units(taken)} are taken" if taken else ""
-    most = f"at most {fitting:,} lanes would fit, so lower --num_seeds"
     processes.require_everywhere(
         copies * (state + read) <= free,
         f"this run cannot fit: the state of its {num_lanes:,} lanes (seeds times arms){padding}"
-        f" takes {in_units(copies * state)} and its data {in_units(copies * read)}, beside what its"
-        f" programs need; {memory.owner} has {in_units(memory.num_bytes)}{held}:"
-        f" {most if fitting else 'not one lane would fit, so make the model or its data smaller'}",
+        f" takes {of_lanes} and its data {of_data}, beside what its programs need;"
+        f" {memory.owner} has {total}{held}: {remedy}",
     )
 
 
@@ -202,9 +230,11 @@ def advice(config: Any, strategy: str = "map") -> str:
         A part of a sentence.
     """
     *more, last = [f"--{name}" for name in _SIZES if hasattr(config, name)]
-    lower = f"lower {', '.join(more)} or {last}" if more else f"lower {last}"
-    fewer = ", or train fewer seeds at once with --lanes_at_once N, or one with --strategy map"
-    return lower + (fewer if strategy != "map" else "")
+    flags = f"{', '.join(more)} or {last}" if more else last
+    if strategy == "map":
+        return f"lower {flags}"
+    fewer = "train fewer seeds at once with --lanes_at_once N, or one with --strategy map"
+    return f"lower {flags}, or {fewer}"
 
 
 @contextlib.contextmanager
@@ -227,11 +257,14 @@ def exhaustion_told(remedy: str) -> Iterator[None]:
             raise
         device = jax.local_devices()[0]
         memory = memory_of(device)
-        taken = taken_of(device)
-        asked = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
+        total = in_units(memory.num_bytes)
+        taken = in_units(taken_of(device))
+        text = str(error).strip() or type(error).__name__
+        first_line = text.splitlines()[0]
+        asked = first_line[:200].rstrip(".")
         raise ConfigError(
-            f"memory is exhausted ({asked}): {memory.owner} has {in_units(memory.num_bytes)}, of"
-            f" which this process held {in_units(taken)}; {remedy}"
+            f"memory is exhausted ({asked}): {memory.owner} has {total}, of which this process"
+            f" held {taken}; {remedy}"
         ) from error
 
 

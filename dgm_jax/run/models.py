@@ -78,7 +78,8 @@ def tree_of(lanes: Lane, index: int, num_seeds: int) -> PyTree:
         {"params", "state"}, [S, ...], on the host.
     """
     state = lanes.train_state
-    of_arm = operator.itemgetter(slice(index * num_seeds, (index + 1) * num_seeds))
+    first = index * num_seeds
+    of_arm = operator.itemgetter(slice(first, first + num_seeds))
     model = {"params": state.params, "state": state.state}
     if processes.several():  # no process can slice what it does not hold
         return jax.tree.map(of_arm, processes.fetched(model))
@@ -133,10 +134,9 @@ def criterion(text: str) -> Criterion | None:
     if not text:
         return None
     metric, _, goal = text.partition(":")
-    require(
-        bool(metric) and goal in ("", "min", "max"),
-        f"keep_best must be METRIC (less is better), METRIC:min or METRIC:max, got {text!r}",
-    )
+    message = "keep_best must be METRIC (less is better), METRIC:min or METRIC:max"
+    is_criterion = bool(metric) and goal in ("", "min", "max")
+    require(is_criterion, f"{message}, got {text!r}")
     return Criterion(metric, goal != "max")
 
 
@@ -156,12 +156,9 @@ def require_as_started(directory: RunDirectory, keep_best: str) -> None:
     def check() -> None:
         launch = read_environment(directory.path).get("launch")
         before = launch.get("keep_best", "") if isinstance(launch, dict) else keep_best
-        require(
-            before == keep_best,
-            f"{directory.path} was started with keep_best={before!r}, not {keep_best!r}: go on with"
-            " that, or choose another folder with --out",
-            RunDirectoryError,
-        )
+        message = f"{directory.path} was started with keep_best={before!r}, not {keep_best!r}"
+        remedy = "go on with that, or choose another folder with --out"
+        require(before == keep_best, f"{message}: {remedy}", RunDirectoryError)
 
     if directory.resumed:
         processes.from_first(check)
@@ -184,13 +181,15 @@ class _Kept:
     def better(self, value: np.ndarray, less: bool) -> np.ndarray:
         """Says which seeds have improved; NaN and equal values are never better."""
         first = np.isnan(self.value) & ~np.isnan(value)
-        return first | (value < self.value if less else value > self.value)
+        improved = value < self.value if less else value > self.value
+        return first | improved
 
     def take(self, better: np.ndarray, value: np.ndarray, step: int, tree: PyTree) -> None:
         """Replaces what has improved; before the first evaluation everything."""
 
         def choose(old, new):
-            return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+            ones = [1] * (new.ndim - 1)
+            return jnp.where(better.reshape(-1, *ones), new, old)
 
         self.tree = tree if self.tree is None else jax.tree.map(choose, self.tree, tree)
         self.value = np.where(better, value, self.value)
@@ -223,7 +222,8 @@ class Best:
         if self._criterion is not None and start > 0:
             state = lanes.train_state  # its shapes are enough, so nothing has to be fetched
             shape = lambda x: jax.ShapeDtypeStruct((self._seeds, *x.shape[1:]), x.dtype)
-            like = jax.tree.map(shape, {"params": state.params, "state": state.state})
+            model = {"params": state.params, "state": state.state}
+            like = jax.tree.map(shape, model)
             processes.from_first(functools.partial(self._read, like, self._criterion))
 
     def _read(self, like: PyTree, wanted: Criterion) -> None:
@@ -252,12 +252,9 @@ class Best:
             return
         name = self._criterion.metric
         known = sorted(metrics)
-        require(
-            name in metrics,
-            f"keep_best: {arm} has no metric {name!r}{did_you_mean(name, known)} at every"
-            f" evaluation; there are {', '.join(known)}",
-            ConfigError,
-        )
+        near = did_you_mean(name, known)
+        message = f"keep_best: {arm} has no metric {name!r}{near} at every evaluation"
+        require(name in metrics, f"{message}; there are {', '.join(known)}", ConfigError)
         self._now[arm] = np.asarray(metrics[name], np.float64)
 
     def save(self, step: int, lanes: Lane) -> None:
@@ -269,14 +266,17 @@ class Best:
         """
         if self._criterion is None:
             return
-        for index, (arm, kept) in enumerate(zip(self._group.arms, self._kept, strict=True)):
+        pairs = zip(self._group.arms, self._kept, strict=True)
+        for index, (arm, kept) in enumerate(pairs):
             value = self._now[arm.name]
             better = kept.better(value, self._criterion.less)
-            if processes.agreed(bool(better.any()) or kept.tree is None):
-                kept.take(better, value, step, tree_of(lanes, index, self._seeds))
+            is_due = bool(better.any()) or kept.tree is None
+            if processes.agreed(is_due):
+                tree = tree_of(lanes, index, self._seeds)
+                kept.take(better, value, step, tree)
                 about = {**self._criterion._asdict(), "value": kept.value}
-                at = [None if step < 0 else step for step in kept.step.tolist()]
-                save(self._run, arm, BEST, kept.tree, step=at, best=about)
+                steps = [None if step < 0 else step for step in kept.step.tolist()]
+                save(self._run, arm, BEST, kept.tree, step=steps, best=about)
 
 
 def _columns(about: dict, wanted: Criterion, seeds: int) -> tuple[np.ndarray, np.ndarray]:
@@ -287,7 +287,8 @@ def _columns(about: dict, wanted: Criterion, seeds: int) -> tuple[np.ndarray, np
     message = f"it was kept by {stored}, not by {tuple(wanted)}"
     require(stored == wanted, message, RunDirectoryError)
     value = _column(best.get("value"), seeds, np.nan)
-    return np.array(value, np.float64), np.array(_column(about.get("step"), seeds, -1))
+    step = _column(about.get("step"), seeds, -1)
+    return np.array(value, np.float64), np.array(step)
 
 
 def _column(column, seeds: int, absent: float) -> list:

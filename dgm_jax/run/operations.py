@@ -32,6 +32,7 @@ _MOVES = frozenset(
 )
 _PRODUCTS = frozenset(("dot_general", "conv_general_dilated"))
 _OPAQUE = frozenset(("sort", "gather", "scatter", "scatter-add", "top_k", "cholesky", "eigh"))
+_RANDOM = frozenset(("random_bits", "threefry2x32", "random_split", "random_fold_in"))
 # Threefry makes two words of 32 bits by 20 rounds of an addition, a rotation (three operations) and
 # an exclusive or, with a key schedule of 15 additions.
 _THREEFRY = (20 * 5 + 15) / 2
@@ -68,7 +69,8 @@ class Work(NamedTuple):
         Returns:
             The sum.
         """
-        return Work(*(a + times * b for a, b in zip(self, other, strict=True)))
+        sums = [a + times * b for a, b in zip(self, other, strict=True)]
+        return Work(*sums)
 
 
 def count(jaxpr: Any) -> Work:
@@ -81,15 +83,18 @@ def count(jaxpr: Any) -> Work:
         The work.
     """
     nodes, results = live_nodes(jaxpr)
-    done = Work(0.0, 0.0, *_traffic(nodes, results))
+    moved, kept = _traffic(nodes, results)
+    done = Work(moved=moved, kept=kept)
     for node in nodes:
         inner = [(count(inside), times) for inside, times in node.inner]
         if node.name == "cond":
-            inner = [max(inner, key=lambda pair: pair[0].operations)]
+            dearest = max(inner, key=lambda pair: pair[0].operations)
+            inner = [dearest]
         for work, times in inner:
             done = done.plus(work, times)
         if not inner:
-            done = done.plus(Work(*_arithmetic(node)))
+            products, others = _arithmetic(node)
+            done = done.plus(Work(products, others))
     return done
 
 
@@ -101,35 +106,62 @@ def _arithmetic(node: Node) -> tuple[float, float]:
     size = float(aval_size(node.out_avals[0]))
     if name == "dot_general":
         (contracted, _), _ = node.params["dimension_numbers"]
-        return 2 * size * math.prod(node.in_avals[0].shape[d] for d in contracted), 0.0
+        shape = node.in_avals[0].shape
+        num_terms = math.prod(shape[axis] for axis in contracted)
+        return 2 * size * num_terms, 0.0
     if name == "conv_general_dilated":
         return 2.0 * _taps(node), 0.0
-    if name in ("random_bits", "threefry2x32", "random_split", "random_fold_in"):
-        return 0.0, _THREEFRY * sum(map(aval_bytes, node.out_avals)) / 4
+    if name in _RANDOM:
+        num_bytes = sum(map(aval_bytes, node.out_avals))
+        return 0.0, _THREEFRY * num_bytes / 4
     if name in REDUCES:
-        return 0.0, float(max(map(aval_size, node.in_avals)))
+        largest = max(map(aval_size, node.in_avals))
+        return 0.0, float(largest)
     if name == "sort":
-        return 0.0, size * math.log2(max(2.0, size))
+        depth = math.log2(max(2.0, size))
+        return 0.0, size * depth
     return 0.0, size
 
 
 def _taps(node: Node) -> float:
     """Pairs of an output of a convolution and a kernel tap on an input, over all channels."""
+    dims = node.params["dimension_numbers"]
+    kernel = node.in_avals[1].shape
+    out = node.out_avals[0].shape
+    pairs = 1.0
+    num_axes = len(dims.lhs_spec) - 2
+    for axis in range(num_axes):
+        pairs *= _taps_along(node, axis)
+    batch = out[dims.out_spec[0]]
+    out_channels = out[dims.out_spec[1]]
+    in_channels = kernel[dims.rhs_spec[1]]
+    num_groups = node.params["batch_group_count"]
+    return pairs * batch / num_groups * out_channels * in_channels
+
+
+def _taps_along(node: Node, axis: int) -> float:
+    """The same pairs along one axis of space."""
     params = node.params
-    lhs, rhs = (aval.shape for aval in node.in_avals[:2])
+    lhs = node.in_avals[0].shape
+    kernel = node.in_avals[1].shape
     out = node.out_avals[0].shape
     dims = params["dimension_numbers"]
-    pairs = 1.0
-    for axis in range(len(dims.lhs_spec) - 2):
-        size, taps = lhs[dims.lhs_spec[2 + axis]], rhs[dims.rhs_spec[2 + axis]]
-        outs = np.arange(out[dims.out_spec[2 + axis]])[:, None]
-        dilation = params["lhs_dilation"][axis]
-        at = outs * params["window_strides"][axis] - params["padding"][axis][0]
-        at = at + np.arange(taps) * params["rhs_dilation"][axis]
-        inside = (at >= 0) & (at < (size - 1) * dilation + 1) & (at % dilation == 0)
-        pairs *= float(inside.sum())
-    batch, channels = out[dims.out_spec[0]], out[dims.out_spec[1]]
-    return pairs * batch / params["batch_group_count"] * channels * rhs[dims.rhs_spec[1]]
+    place = 2 + axis  # in a specification, behind batch and channels
+    size = lhs[dims.lhs_spec[place]]
+    num_taps = kernel[dims.rhs_spec[place]]
+    num_outputs = out[dims.out_spec[place]]
+    stride = params["window_strides"][axis]
+    padding = params["padding"][axis][0]
+    dilation = params["lhs_dilation"][axis]
+    kernel_dilation = params["rhs_dilation"][axis]
+    dilated_size = (size - 1) * dilation + 1
+    outputs = np.arange(num_outputs)[:, None]
+    taps = np.arange(num_taps)
+    starts = outputs * stride - padding
+    positions = starts + taps * kernel_dilation
+    within = (positions >= 0) & (positions < dilated_size)
+    on_inputs = within & (positions % dilation == 0)
+    return float(on_inputs.sum())
 
 
 def _traffic(nodes: list[Node], results: set) -> tuple[float, float]:
@@ -138,25 +170,33 @@ def _traffic(nodes: list[Node], results: set) -> tuple[float, float]:
     The turns of loops count their own.
     """
     made = {name: node for node in nodes for name in node.outs}
-    sizes = {
-        name: aval_bytes(a)
-        for node in nodes
-        for name, a in zip(node.outs, node.out_avals, strict=True)
-    }
-    sizes |= {
-        name: aval_bytes(a)
-        for node in nodes
-        for name, a in zip(node.ins, node.in_avals, strict=True)
-    }
+    sizes = _sizes(nodes)
     written = _written(nodes, results)
-    moved = kept = 0.0
+    moved = 0.0
+    kept = 0.0
     for node in nodes:
-        own = [name for name in node.outs if name in written]
-        if own and not node.inner:
-            read = _sources(node, made, written)
-            moved += sum(sizes[name] for name in own) + sum(sizes[name] for name in read)
-            kept += sum(sizes[name] for name in own if name not in results)
+        outs = [name for name in node.outs if name in written]
+        if not outs or node.inner:
+            continue
+        sources = _sources(node, made, written)
+        bytes_written = sum(sizes[name] for name in outs)
+        bytes_read = sum(sizes[name] for name in sources)
+        moved += bytes_written + bytes_read
+        intermediate = [name for name in outs if name not in results]
+        kept += sum(sizes[name] for name in intermediate)
     return moved, kept
+
+
+def _sizes(nodes: list[Node]) -> dict[Any, float]:
+    """The bytes of all results and operands, by what they are called."""
+    sizes = {}
+    for node in nodes:
+        for name, aval in zip(node.outs, node.out_avals, strict=True):
+            sizes[name] = aval_bytes(aval)
+    for node in nodes:
+        for name, aval in zip(node.ins, node.in_avals, strict=True):
+            sizes[name] = aval_bytes(aval)
+    return sizes
 
 
 def _written(nodes: list[Node], results: set) -> set:
@@ -170,24 +210,30 @@ def _written(nodes: list[Node], results: set) -> set:
     stages: dict[Any, int] = {}  # of a name: how many of those come before it, at most
     used: dict[Any, set] = collections.defaultdict(set)  # in which stages
     for node in nodes:
-        stage = max((stages.get(name, 0) for name in node.ins), default=0)
+        stages_of_operands = [stages.get(name, 0) for name in node.ins]
+        stage = max(stages_of_operands, default=0)
         for name in node.ins:
             used[name].add(stage)
-        ends = not _fuses(node) or node.name in REDUCES
-        stages.update(dict.fromkeys(node.outs, stage + ends))
-        if not _fuses(node):
+        fuses = _fuses(node)
+        ends_stage = not fuses or node.name in REDUCES
+        for name in node.outs:
+            stages[name] = stage + 1 if ends_stage else stage
+        if not fuses:
             written.update(name for name in node.ins if name is not None)
-        if ends:
+        if ends_stage:
             written.update(node.outs)
     for node in nodes:
-        if node.name not in _MOVES:
-            written.update(name for name in node.outs if len(used[name]) > 1)
+        if node.name in _MOVES:
+            continue
+        for name in node.outs:
+            if len(used[name]) > 1:
+                written.add(name)
     return written
 
 
 def _sources(node: Node, made: dict, written: set) -> set:
     """What has to be read for a node's results: written arrays at the ends of its chains."""
-    found: set = set()
+    sources: set = set()
     seen: set = set()
     pending = list(node.ins)
     while pending:
@@ -196,12 +242,13 @@ def _sources(node: Node, made: dict, written: set) -> set:
             continue
         seen.add(name)
         if name in written or name not in made:
-            found.add(name)
+            sources.add(name)
         else:
             pending += made[name].ins
-    return found
+    return sources
 
 
 def _fuses(node: Node) -> bool:
     """Whether XLA can compute a node together with its operands."""
-    return not node.inner and node.name not in _PRODUCTS and node.name not in _OPAQUE
+    stands_alone = node.name in _PRODUCTS or node.name in _OPAQUE
+    return not node.inner and not stands_alone

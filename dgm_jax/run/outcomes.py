@@ -41,16 +41,17 @@ class ArmOutcome(NamedTuple):
 
 def _split(group: Group, num_seeds: int, arrays) -> list[tuple[Arm, dict[str, np.ndarray]]]:
     """Arrays over lanes as one dictionary for each arm."""
-    return [
-        (
-            arm,
-            {
-                name: np.asarray(value)[i * num_seeds : (i + 1) * num_seeds]
-                for name, value in arrays.items()
-            },
-        )
-        for i, arm in enumerate(group.arms)
-    ]
+    by_arm = []
+    for index, arm in enumerate(group.arms):
+        of_arm = _lanes_of(index, num_seeds)
+        values = {name: np.asarray(value)[of_arm] for name, value in arrays.items()}
+        by_arm.append((arm, values))
+    return by_arm
+
+
+def _lanes_of(index: int, num_seeds: int) -> slice:
+    """Where the lanes of an arm are among those of its group."""
+    return slice(index * num_seeds, (index + 1) * num_seeds)
 
 
 def log(
@@ -68,28 +69,36 @@ def log(
     Returns:
         The rows, one for each arm.
     """
+    num_seeds = run.config.num_seeds
     trained_values = fetched({"failed_at": chunk.lanes.failed_at, **chunk.metrics})
-    training_arms = _split(group, run.config.num_seeds, trained_values)
-    evaluated_arms = _split(group, run.config.num_seeds, evaluated)
+    training_arms = _split(group, num_seeds, trained_values)
+    evaluated_arms = _split(group, num_seeds, evaluated)
     rows = []
     for (arm, trained), (_, arrays) in zip(training_arms, evaluated_arms, strict=True):
         finite = trained.pop("failed_at") < 0
-        metrics = {**trained, **run.experiment.functions.summarize(arrays, arm.config, run.inputs)}
-        metrics = {
-            name: np.where(finite, np.asarray(value, np.float64), np.nan)
-            for name, value in metrics.items()
-        }
+        summary = run.experiment.functions.summarize(arrays, arm.config, run.inputs)
+        metrics = {}
+        for name, value in {**trained, **summary}.items():
+            values = np.asarray(value, np.float64)
+            metrics[name] = np.where(finite, values, np.nan)
         best.observe(arm.name, metrics)
-        row = json_values.plain({"step": chunk.step, "arm": arm.name, **metrics}, "row")
+        content = {"step": chunk.step, "arm": arm.name, **metrics}
+        row = json_values.plain(content, "row")
         rows.append(row)
         run.directory.append_row(row)
         result = ArmResult(arm.name, arm.config, arrays)
-        snapshots = run.experiment.functions.snapshots(result, run.inputs, chunk.step)
-        for name, (figure, caption) in snapshots.items():
-            file = f"{records.safe_name(arm.name)}_{name}_{chunk.step:08d}"
-            path = run.directory.save_figure(file, figure, caption)
-            run.tracking.picture(name, path, caption, chunk.step, arm.name)
+        _save_snapshots(run, result, chunk.step)
     return rows
+
+
+def _save_snapshots(run: Run, result: ArmResult, step: int) -> None:
+    """Saves the pictures of an arm's evaluation."""
+    snapshots = run.experiment.functions.snapshots(result, run.inputs, step)
+    arm = records.safe_name(result.name)
+    for name, (figure, caption) in snapshots.items():
+        file = f"{arm}_{name}_{step:08d}"
+        path = run.directory.save_figure(file, figure, caption)
+        run.tracking.picture(name, path, caption, step, result.name)
 
 
 def draw(run: Run, results: list[ArmOutcome]) -> None:
@@ -124,7 +133,8 @@ def shown(run: Run, row: dict) -> dict[str, np.ndarray]:
     """
     metrics = _metrics(row)
     headline = {name: metrics[name] for name in run.experiment.headline if name in metrics}
-    return {name: np.array(v, np.float64) for name, v in (headline or metrics).items()}
+    chosen = headline or metrics
+    return {name: np.array(values, np.float64) for name, values in chosen.items()}
 
 
 def outcomes_of(
@@ -148,17 +158,25 @@ def outcomes_of(
     Returns:
         The outcome of each arm.
     """
+    num_seeds = run.config.num_seeds
     last = {row["arm"]: row for row in rows}
     failed, steps = fetched((lanes.failed_at, lanes.train_state.step))
     outcomes = []
-    for i, (arm, arrays) in enumerate(_split(group, run.config.num_seeds, evaluated)):
-        of_arm = slice(i * run.config.num_seeds, (i + 1) * run.config.num_seeds)
+    for index, (arm, arrays) in enumerate(_split(group, num_seeds, evaluated)):
+        of_arm = _lanes_of(index, num_seeds)
         metrics = _metrics(last[arm.name])
-        tree = models.tree_of(lanes, i, run.config.num_seeds)
+        tree = models.tree_of(lanes, index, num_seeds)
         models.save(run, arm, models.LAST, tree, step=steps[of_arm])
-        result = ArmResult(arm.name, arm.config, arrays)
-        hashes = tree_sha256(tree["params"]), tree_sha256(tree)
-        size = tree_size(tree["params"]) // run.config.num_seeds
-        how = compiled.strategy, compiled.layout
-        outcomes.append(ArmOutcome(result, metrics, failed[of_arm], *hashes, size, *how))
+        params = tree["params"]
+        outcome = ArmOutcome(
+            arm_result=ArmResult(arm.name, arm.config, arrays),
+            metrics=metrics,
+            failed_at=failed[of_arm],
+            params_sha256=tree_sha256(params),
+            model_sha256=tree_sha256(tree),
+            num_parameters=tree_size(params) // num_seeds,
+            strategy=compiled.strategy,
+            layout=compiled.layout,
+        )
+        outcomes.append(outcome)
     return outcomes

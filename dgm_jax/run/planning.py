@@ -45,17 +45,19 @@ def plan(job: Job, settings: PlanConfig) -> int:
         job = job.resolved()
         for sentence in job.chosen:
             print(sentence)
-        found, inputs = untrained(job)
+        job_groups, inputs = untrained(job)
         pieces = job.launch.microbatches
         print(described(kind))
-        for group in found:
+        for group in job_groups:
             cost = step_cost(job.experiment, group, inputs, pieces)
-            own = _with_own_precision(settings, group)
-            print("\n".join(["", *cost_lines(cost), *spread_lines(cost, kind, own)]))
+            group_settings = _with_own_precision(settings, group)
+            lines = [*cost_lines(cost), *spread_lines(cost, kind, group_settings)]
+            print("\n".join(["", *lines]))
             if settings.compile:
                 here = jax.devices()[:1]
                 program = program_cost(job.experiment, group, inputs, here, pieces)
-                print("\n".join(program_lines(cost, program)))
+                lines = program_lines(cost, program)
+                print("\n".join(lines))
     except DgmError as error:
         console.tell(f"error: {error}")
         return error.exit_code
@@ -64,9 +66,10 @@ def plan(job: Job, settings: PlanConfig) -> int:
 
 def _with_own_precision(settings: PlanConfig, group: Group) -> PlanConfig:
     """The settings, with products in the precision that the experiment is set to."""
-    own = getattr(group.arms[0].config, "precision", None)
-    if settings.products == "default" and own == "bfloat16":
-        return dataclasses.replace(settings, products=own)
+    config = group.arms[0].config
+    precision = getattr(config, "precision", None)
+    if settings.products == "default" and precision == "bfloat16":
+        return dataclasses.replace(settings, products=precision)
     return settings
 
 
@@ -84,7 +87,9 @@ def untrained(job: Job) -> tuple[list[Group], Inputs]:
     experiment = job.experiment
     listed = variants(experiment, job.config, job.grid)
     needed = [folders_of(experiment, v.settings, finished_folder) for v in listed]
-    return groups(experiment, cells), shared_inputs(experiment, listed, needed)
+    arm_groups = groups(experiment, cells)
+    inputs = shared_inputs(experiment, listed, needed)
+    return arm_groups, inputs
 
 
 def kind_of(name: str) -> Kind:
@@ -100,7 +105,8 @@ def kind_of(name: str) -> Kind:
         UnknownNameError: there is no such kind.
     """
     if name == HERE:
-        return this_machine(memory_of(jax.devices()[0]).num_bytes)
+        memory = memory_of(jax.devices()[0])
+        return this_machine(memory.num_bytes)
     return KINDS[name]
 
 
@@ -114,12 +120,17 @@ def described(kind: Kind) -> str:
         Text.
     """
     plain = f"{_rate(kind.float32)} float32, " if kind.float32 else ""
+    product = _rate(kind.product)
+    half = _rate(kind.bfloat16)
+    memory = in_units(int(kind.memory))
+    bandwidth = _speed(kind.bandwidth)
+    interconnect = _speed(kind.interconnect)
+    num_others = kind.domain - 1
     beyond = f", {_speed(kind.outside)} beyond" if kind.outside else ""
     return (
-        f"{kind.name}: {plain}{_rate(kind.product)} products of float32 at JAX's default precision,"
-        f" {_rate(kind.bfloat16)} bfloat16\n"
-        f"  {in_units(int(kind.memory))} at {_speed(kind.bandwidth)}; {_speed(kind.interconnect)}"
-        f" to {kind.domain - 1} others{beyond} ({kind.source})"
+        f"{kind.name}: {plain}{product} products of float32 at JAX's default precision,"
+        f" {half} bfloat16\n"
+        f"  {memory} at {bandwidth}; {interconnect} to {num_others} others{beyond} ({kind.source})"
     )
 
 
@@ -134,39 +145,52 @@ def cost_lines(cost: StepCost) -> list[str]:
     """
     whole = cost.whole
     share = whole.products / max(1.0, whole.operations)
-    lines = [
+    state = in_units(cost.state_bytes)
+    data = in_units(cost.data_bytes)
+    operations = _affine(cost, "operations", _count)
+    moved = _affine(cost, "moved", _size)
+    kept = _size(whole.kept)
+    exchanged = _size(cost.summed_bytes + cost.joined_bytes)
+    return [
         f"{cost.name}: {cost.num_lanes} lanes, {_batch(cost)};"
         " one lane, by formula (its step is traced, nothing is compiled):",
-        f"  state       {in_units(cost.state_bytes)} with {cost.num_parameters:,} parameters;"
-        f" data {in_units(cost.data_bytes)} on every device",
-        f"  arithmetic  {_affine(cost, 'operations', _count)} a step, {share:.0%} of it products",
-        f"  memory      {_affine(cost, 'moved', _size)} read and written a step; at most"
-        f" {_size(whole.kept)} of intermediate results",
+        f"  state       {state} with {cost.num_parameters:,} parameters;"
+        f" data {data} on every device",
+        f"  arithmetic  {operations} a step, {share:.0%} of it products",
+        f"  memory      {moved} read and written a step; at most {kept} of intermediate results",
         "  seed axis   nothing is exchanged",
+        f"  data axis   {exchanged} a step: {_exchanges(cost)}",
     ]
+
+
+def _exchanges(cost: StepCost) -> str:
+    """What devices that share a batch exchange, each with its size."""
     if cost.sums is None:
-        known = "the parameters, as the batch cannot be followed through the step"
-    else:
-        known = ", ".join(f"{what} {_size(size)}" for what, size in cost.sums.items()) or "nothing"
-    exchanged = cost.summed_bytes + cost.joined_bytes
-    return [*lines, f"  data axis   {_size(exchanged)} a step: {known}"]
+        return "the parameters, as the batch cannot be followed through the step"
+    sizes = [f"{what} {_size(size)}" for what, size in cost.sums.items()]
+    return ", ".join(sizes) or "nothing"
 
 
 def _batch(cost: StepCost) -> str:
-    return f"batch B = {_divided(cost)}" if cost.batch_size else "no setting batch_size"
+    if not cost.batch_size:
+        return "no setting batch_size"
+    return f"batch B = {_divided(cost)}"
 
 
 def _divided(cost: StepCost) -> str:
     pieces = cost.microbatches
-    return f"{cost.batch_size} in {pieces} microbatches" if pieces > 1 else str(cost.batch_size)
+    if pieces > 1:
+        return f"{cost.batch_size} in {pieces} microbatches"
+    return str(cost.batch_size)
 
 
 def _affine(cost: StepCost, part: str, text) -> str:
     whole = text(getattr(cost.whole, part))
     if not cost.batch_size:
         return whole
+    fixed = text(getattr(cost.fixed, part))
     slope = text(getattr(cost.example, part))
-    return f"{text(getattr(cost.fixed, part))} + {slope} x B = {whole}"
+    return f"{fixed} + {slope} x B = {whole}"
 
 
 def spread_lines(cost: StepCost, kind: Kind, settings: PlanConfig) -> list[str]:
@@ -180,37 +204,39 @@ def spread_lines(cost: StepCost, kind: Kind, settings: PlanConfig) -> list[str]:
     Returns:
         Lines.
     """
+    precision = settings.products
+    short_name, *_ = kind.name.split(" (")
     lines = [
-        f"  a step takes at least, at the peaks of {kind.name.split(' (')[0]}:",
+        f"  a step takes at least, at the peaks of {short_name}:",
         "  devices  seed x data  arithmetic     memory   exchange       step  bound by"
         "      seed-steps/s",
     ]
     for number in settings.devices:
-        lines.append(_row(cost, spread(cost, kind, number, settings.products)))
+        row = _row(cost, spread(cost, kind, number, precision))
+        lines.append(row)
     seeds = fitting_seeds(cost, kind)
-    most = paying_devices(cost, kind, settings.products)
-    least = paying_batch(cost, kind, settings.products)
-    lines.append(
-        f"  at least {seeds:,} seeds fit on one device, {seeds * settings.devices[-1]:,} on"
-        f" {settings.devices[-1]}"
-    )
+    most = paying_devices(cost, kind, precision)
+    least = paying_batch(cost, kind, precision)
+    last = settings.devices[-1]
+    lines.append(f"  at least {seeds:,} seeds fit on one device, {seeds * last:,} on {last}")
     if cost.batch_size:
-        lines.append(
-            f"  the data axis pays up to {most} devices for one batch of {cost.batch_size}; "
-            + (f"for two from a batch of {least:.0f}" if least else "no batch is large enough")
-        )
+        pays = f"the data axis pays up to {most} devices for one batch of {cost.batch_size}"
+        enough = f"for two from a batch of {least:.0f}" if least else "no batch is large enough"
+        lines.append(f"  {pays}; {enough}")
     return lines
 
 
-def _row(cost: StepCost, found: Spread) -> str:
-    mesh = f"{found.mesh[0]} x {found.mesh[1]}"
-    start = f"  {found.num_devices:7}  {mesh:>11}"
-    if found.times is None:
-        why = "be followed" if not cost.batch_size else f"share a batch of {_divided(cost)}"
-        return f"{start}  {found.mesh[1]} devices cannot {why}: more seeds, or another batch"
-    times = found.times
-    columns = "  ".join(f"{_seconds(t):>9}" for t in (*times, times.step))
-    return f"{start}   {columns}  {times.bound:<12}  {found.seeds_per_second:12,.0f}"
+def _row(cost: StepCost, placed: Spread) -> str:
+    along_seed, along_data = placed.mesh
+    mesh = f"{along_seed} x {along_data}"
+    start = f"  {placed.num_devices:7}  {mesh:>11}"
+    times = placed.times
+    if times is None:
+        why = f"share a batch of {_divided(cost)}" if cost.batch_size else "be followed"
+        return f"{start}  {along_data} devices cannot {why}: more seeds, or another batch"
+    seconds = (*times, times.step)
+    columns = "  ".join(f"{_seconds(value):>9}" for value in seconds)
+    return f"{start}   {columns}  {times.bound:<12}  {placed.seeds_per_second:12,.0f}"
 
 
 def program_lines(cost: StepCost, found: ProgramCost) -> list[str]:
@@ -224,24 +250,33 @@ def program_lines(cost: StepCost, found: ProgramCost) -> list[str]:
         Lines.
     """
     lanes = cost.num_lanes
+    operations = lanes * cost.whole.operations
+    moved = lanes * cost.whole.moved
+    state = float(lanes * cost.state_bytes)
     rows = [
-        ("operations", lanes * cost.whole.operations, found.operations, _count),
-        ("bytes moved", lanes * cost.whole.moved, found.moved, _size),
-        ("bytes of state", float(lanes * cost.state_bytes), float(found.state_bytes), _size),
+        ("operations", operations, found.operations, _count),
+        ("bytes moved", moved, found.moved, _size),
+        ("bytes of state", state, float(found.state_bytes), _size),
     ]
     device = jax.devices()[0].device_kind
     lines = [f"  all lanes, by the program compiled for one {device}:"]
     for name, formula, program, text in rows:
-        if program:
-            error = formula / program - 1
-            lines.append(f"  {name:<15} {text(program)}; by formula {text(formula)}, {error:+.1%}")
-    return [*lines, f"  working memory  {_size(found.working_bytes)}"]
+        if not program:
+            continue
+        error = formula / program - 1
+        compiled = text(program)
+        expected = text(formula)
+        lines.append(f"  {name:<15} {compiled}; by formula {expected}, {error:+.1%}")
+    working = _size(found.working_bytes)
+    return [*lines, f"  working memory  {working}"]
 
 
 def _scaled(value: float, units: tuple[str, ...]) -> str:
     power = 0
-    while value >= 999.5 and power < len(units) - 1:
-        value, power = value / 1000, power + 1
+    last = len(units) - 1
+    while value >= 999.5 and power < last:
+        value = value / 1000
+        power += 1
     return f"{value:.3g} {units[power]}"
 
 

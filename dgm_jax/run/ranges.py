@@ -29,7 +29,8 @@ def is_range(text: str) -> bool:
     Returns:
         True or False.
     """
-    return text.split(":")[0] in ("log", "lin", "random") and ":" in text
+    form, colon, _ = text.partition(":")
+    return bool(colon) and form in ("log", "lin", "random")
 
 
 def values(name: str, text: str, kind: type) -> list:
@@ -46,47 +47,65 @@ def values(name: str, text: str, kind: type) -> list:
     Raises:
         ConfigError: the text is no range, or its numbers do not suit the setting.
     """
+    entry = f"{name}={text}"
     match = _RANGE.fullmatch(text)
-    if match is None or match["seed"] is not None and not match["random"]:
-        require(False, f"{name}={text} is no range; the forms are {FORMS}")
+    if match is not None and match["seed"] is not None and not match["random"]:
+        match = None  # only random values have a seed
+    require(match is not None, f"{entry} is no range; the forms are {FORMS}")
     assert match is not None
-    low, high = (_number(name, text, match[end], kind) for end in ("low", "high"))
+    low = _number(entry, match["low"], kind)
+    high = _number(entry, match["high"], kind)
     count = int(match["count"])
     is_log = match["scale"] == "log"
-    require(low < high, f"{name}={text}: the first end must be less than the last")
-    require(low > 0 or not is_log, f"{name}={text}: a log range begins above 0, got {low}")
-    least = 1 if match["random"] else 2
-    require(least <= count <= MOST, f"{name}={text}: takes {least} to {MOST} values, got {count}")
-    if match["random"]:
-        generator = np.random.default_rng([int(match["seed"] or 0), *name.encode()])
-        shares = iter(generator.random(100 * count).tolist())
+    is_random = bool(match["random"])
+    require(low < high, f"{entry}: the first end must be less than the last")
+    require(low > 0 or not is_log, f"{entry}: a log range begins above 0, got {low}")
+    least = 1 if is_random else 2
+    require(least <= count <= MOST, f"{entry}: takes {least} to {MOST} values, got {count}")
+    if is_random:
+        seed = int(match["seed"] or 0)
+        shares = _random_shares(name, seed, count)
     else:
-        shares = (i / (count - 1) for i in range(count))
+        shares = [i / (count - 1) for i in range(count)]
     # One that is drawn again, being rounded, makes room for another.
     different: dict[float, None] = {}
-    while len(different) < count and (share := next(shares, None)) is not None:
+    for share in shares:
         number = _between(low, high, share, is_log)
-        different[round(number) if kind is int else number] = None
-    message = f"{name}={text}: {count} values of that range are not all different"
+        if kind is int:
+            number = round(number)
+        different[number] = None
+        if len(different) == count:
+            break
+    message = f"{entry}: {count} values of that range are not all different"
     require(len(different) == count, message)
     return sorted(different)
 
 
-def _number(name: str, text: str, end: str, kind: type) -> float:
+def _random_shares(name: str, seed: int, count: int) -> list[float]:
+    """Random numbers from 0 to 1, enough for `count` values although some are drawn again."""
+    generator = np.random.default_rng([seed, *name.encode()])
+    return generator.random(100 * count).tolist()
+
+
+def _number(entry: str, end: str, kind: type) -> float:
     try:
         number = kind(end)
     except ValueError:
         number = math.nan
-    require(math.isfinite(number), f"{name}={text}: {end!r} is no finite {kind.__name__}")
+    require(math.isfinite(number), f"{entry}: {end!r} is no finite {kind.__name__}")
     return number
 
 
 def _between(low: float, high: float, share: float, is_log: bool) -> float:
     """The number at a share of the way from low to high; the ends exactly as given."""
-    if share in (0, 1):
-        return high if share else low
+    if share == 0:
+        return low
+    if share == 1:
+        return high
     if is_log:
-        at = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        log_low = math.log(low)
+        log_high = math.log(high)
+        number = math.exp(log_low + share * (log_high - log_low))
     else:
-        at = low + share * (high - low)
-    return float(f"{at:.{_DIGITS}g}")
+        number = low + share * (high - low)
+    return float(f"{number:.{_DIGITS}g}")

@@ -46,26 +46,30 @@ def recorded(folder: PathLike, experiment: Experiment | None = None) -> Recorded
         ConfigError: no experiment of that name is installed.
     """
     folder = pathlib.Path(folder)
-    require((folder / CONFIG).is_file(), f"{folder} holds no run: no {CONFIG}", RunDirectoryError)
+    file = folder / CONFIG
+    require(file.is_file(), f"{folder} holds no run: no {CONFIG}", RunDirectoryError)
     name, settings, *_ = read_config(folder)
-    grid = settings.pop("grid", {})
-    lists = isinstance(grid, dict) and all(isinstance(values, list) for values in grid.values())
-    require(lists, f"{folder / CONFIG}: grid is no table of lists", RunDirectoryError)
+    grid = _grid(file, settings.pop("grid", {}))
     experiment = experiment or _experiment(name)
-    require(
-        name == experiment.name,
-        f"{folder} holds a run of {name!r}, not of {experiment.name!r}",
-        RunDirectoryError,
-    )
-    config = _settings(folder / CONFIG, experiment.config, settings)
+    message = f"{folder} holds a run of {name!r}, not of {experiment.name!r}"
+    require(name == experiment.name, message, RunDirectoryError)
+    config = _settings(file, experiment.config, settings)
     environment = read_environment(folder)
-    return Recorded(
-        experiment,
-        config,
-        {field: tuple(values) for field, values in grid.items()},
-        LaunchConfig(**_sound(_last_launch(environment))),
-        dict(environment.get("dataset") or {}),
-    )
+    last_launch = _sound(_last_launch(environment))
+    launch = LaunchConfig(**last_launch)
+    dataset = dict(environment.get("dataset") or {})
+    return Recorded(experiment, config, grid, launch, dataset)
+
+
+def _grid(file: pathlib.Path, grid: Any) -> dict[str, tuple]:
+    """A grid from JSON, with lists turned back into tuples."""
+    message = f"{file}: grid is no table of lists"
+    require(isinstance(grid, dict), message, RunDirectoryError)
+    typed = {}
+    for field, values in grid.items():
+        require(isinstance(values, list), message, RunDirectoryError)
+        typed[field] = tuple(values)
+    return typed
 
 
 def given(place: str | None) -> Experiment | None:
@@ -92,28 +96,39 @@ def given(place: str | None) -> Experiment | None:
 def _last_launch(environment: dict) -> dict:
     """The launch settings of the newest start."""
     starts = [environment, *environment.get("resumed", [])]
-    return starts[-1].get("launch") or {}
+    newest = starts[-1]
+    return newest.get("launch") or {}
 
 
 def _sound(launch: dict[str, Any]) -> dict[str, Any]:
     """The entries of environment.json that are launch settings with valid values."""
     hints = typing.get_type_hints(LaunchConfig)
-    typed = {name: _typed(value, hints[name]) for name, value in launch.items() if name in hints}
-    return {name: value for name, value in typed.items() if _fits(value, hints[name])}
+    sound = {}
+    for name, value in launch.items():
+        if name not in hints:
+            continue
+        typed = _typed(value, hints[name])
+        if _fits(typed, hints[name]):
+            sound[name] = typed
+    return sound
 
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value is of a type, a choice, or a tuple of choices."""
     if typing.get_origin(hint) is tuple:
         choice, _ = typing.get_args(hint)
-        return type(value) is tuple and all(_fits(item, choice) for item in value)
-    return value in typing.get_args(hint) or type(value) is hint
+        if type(value) is not tuple:
+            return False
+        return all(_fits(item, choice) for item in value)
+    choices = typing.get_args(hint)
+    return value in choices or type(value) is hint
 
 
 def _experiment(name) -> Experiment:
-    lookup(catalogue.experiments(), str(name), "experiment")
+    name = str(name)
+    lookup(catalogue.experiments(), name, "experiment")
     try:
-        return catalogue.load_experiment(str(name))
+        return catalogue.load_experiment(name)
     except catalogue.NotAnExperiment as error:
         raise ConfigError(str(error)) from error
 
@@ -123,12 +138,12 @@ def _settings(file: pathlib.Path, kind: type, values: dict[str, Any]) -> Any:
     known = names_of(kind)
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(values) - set(known))
-    require(
-        not unknown, f"{file} has settings that {kind.__name__} lacks: {unknown}", RunDirectoryError
-    )
-    missing = sorted(set(known) - set(values) - set(may_lack(kind)))
+    message = f"{file} has settings that {kind.__name__} lacks: {unknown}"
+    require(not unknown, message, RunDirectoryError)
+    required = set(known) - set(may_lack(kind))
+    missing = sorted(required - set(values))
     require(not missing, f"{file} lacks settings: {missing}", RunDirectoryError)
-    typed: dict[str, Any] = {name: _typed(value, hints[name]) for name, value in values.items()}
+    typed = {name: _typed(value, hints[name]) for name, value in values.items()}
     return kind(**typed)
 
 
@@ -136,10 +151,14 @@ def _typed(value, hint) -> Any:
     """A value from JSON, which has no tuples, and may have 1 for the float 1.0."""
     if isinstance(value, list):
         return tuple(value)
-    if isinstance(value, int) and not isinstance(value, bool) and _is_float(hint):
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if is_whole and _is_float(hint):
         return float(value)
     return value
 
 
 def _is_float(hint) -> bool:
-    return hint is float or float in typing.get_args(hint) and int not in typing.get_args(hint)
+    if hint is float:
+        return True
+    kinds = typing.get_args(hint)
+    return float in kinds and int not in kinds

@@ -70,10 +70,9 @@ def _sample(folder: str, settings: SampleConfig) -> str:
     out = pathlib.Path(settings.out)
     require(out.suffix in FORMATS, f"out must end in .png or .npz, got {settings.out!r}")
     require(out.parent.is_dir(), f"out: there is no folder {out.parent}")
-    require(
-        settings.num is None or 1 <= settings.num < 2**31,
-        f"num must be at least 1 and less than 2**31, got {settings.num}",
-    )
+    num = settings.num
+    is_valid = num is None or 1 <= num < 2**31
+    require(is_valid, f"num must be at least 1 and less than 2**31, got {num}")
     require_at_least(0, settings, "key")
     require(settings.key < 2**32, f"key must be less than 2**32, got {settings.key}")
     experiment = given(settings.experiment)
@@ -83,11 +82,25 @@ def _sample(folder: str, settings: SampleConfig) -> str:
     name = trained.experiment.name
     title = name if trained.arm == name else f"{name}, {trained.arm}"
     _write(out, samples, seeds, trained, title)
-    shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"each of {len(seeds)} seeds"
-    steps = trained.step if isinstance(trained.step, list) else [trained.step]
-    made = " to ".join(dict.fromkeys(str(f([s or 0 for s in steps])) for f in (min, max)))
+    if len(seeds) == 1:
+        shown = f"seed {seeds[0]}"
+    else:
+        shown = f"each of {len(seeds)} seeds"
+    num_samples = samples.shape[1]
+    steps = _steps_text(trained.step)
     text = "" if settings.text is None else f", {settings.text!r}"
-    return f"{out}: {samples.shape[1]} samples of {shown} of {title}, after {made} steps{text}"
+    return f"{out}: {num_samples} samples of {shown} of {title}, after {steps} steps{text}"
+
+
+def _steps_text(step) -> str:
+    """For example `300`, or `200 to 300` of models of several steps; None counts as 0."""
+    steps = step if isinstance(step, list) else [step]
+    numbers = [number or 0 for number in steps]
+    least = min(numbers)
+    most = max(numbers)
+    if least == most:
+        return str(least)
+    return f"{least} to {most}"
 
 
 def draw(trained: "Trained", settings: SampleConfig) -> "tuple[list[int], np.ndarray]":
@@ -118,12 +131,18 @@ def draw(trained: "Trained", settings: SampleConfig) -> "tuple[list[int], np.nda
     params = trained.params
     state = trained.state
     if settings.seed is not None:
-        params, state = jax.tree.map(lambda x: x[None], (params, state))
-    leaves = jax.tree.leaves((params, state))
-    seeds = [settings.seed] if settings.seed is not None else list(range(len(leaves[0])))
-    key = jax.random.key(settings.key)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jax.numpy.array(seeds))
-    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), params)
+        add_axis = lambda x: x[None]
+        params, state = jax.tree.map(add_axis, (params, state))
+        seeds = [settings.seed]
+    else:
+        leaves = jax.tree.leaves((params, state))
+        seeds = list(range(len(leaves[0])))
+    root = jax.random.key(settings.key)
+    fold_in = lambda i: jax.random.fold_in(root, i)
+    indices = jax.numpy.array(seeds)
+    keys = jax.vmap(fold_in)(indices)
+    without_seeds = lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
+    one = jax.tree.map(without_seeds, params)
     strategy = parallel.choose_strategy("auto", one)
 
     def sample(num):
@@ -135,9 +154,12 @@ def draw(trained: "Trained", settings: SampleConfig) -> "tuple[list[int], np.nda
 
     lanes = (params, state, keys)
     shape = jax.eval_shape(sample(1), lanes).shape
-    images = IMAGES if len(seeds) == 1 else IMAGES_IN_ALL
-    num = settings.num or (images if len(shape) == 5 else POINTS)
-    return seeds, on_host(jax.jit(sample(num))(lanes))
+    are_images = len(shape) == 5
+    num_images = IMAGES if len(seeds) == 1 else IMAGES_IN_ALL
+    usual = num_images if are_images else POINTS
+    num = settings.num or usual
+    samples = jax.jit(sample(num))(lanes)
+    return seeds, on_host(samples)
 
 
 def _write(out: pathlib.Path, samples, seeds: list[int], trained: "Trained", title: str) -> None:

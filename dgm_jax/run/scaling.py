@@ -71,11 +71,21 @@ def spread(cost: StepCost, kind: Kind, num_devices: int, precision: Precision) -
         The mesh and the times of a device all of whose places have lanes or padding.
     """
     mesh = split_devices(cost.num_lanes, num_devices)
-    on_each = math.ceil(cost.num_lanes / mesh[0])
-    if mesh[1] > 1 and (not cost.batch_size or cost.batch_size % (mesh[1] * cost.microbatches)):
+    along_seed, along_data = mesh
+    lanes_on_each = math.ceil(cost.num_lanes / along_seed)
+    if along_data > 1 and not _can_share(cost, along_data):
         return Spread(num_devices, mesh, None, 0.0)
-    times = step_times(cost, kind, on_each, mesh[1], precision)
-    return Spread(num_devices, mesh, times, cost.num_lanes / times.step)
+    times = step_times(cost, kind, lanes_on_each, along_data, precision)
+    seeds_per_second = cost.num_lanes / times.step
+    return Spread(num_devices, mesh, times, seeds_per_second)
+
+
+def _can_share(cost: StepCost, num_sharing: int) -> bool:
+    """Whether so many devices can share each microbatch evenly."""
+    if not cost.batch_size:
+        return False
+    num_parts = num_sharing * cost.microbatches
+    return cost.batch_size % num_parts == 0
 
 
 def step_times(
@@ -95,23 +105,25 @@ def step_times(
         joined batches 1 - 1 / N of theirs. Where N exceeds the kind's domain, the ring passes
         through the slower links.
     """
-    own = cost.fixed.plus(cost.example, cost.batch_size / num_sharing)
-    rate = {
+    num_examples = cost.batch_size / num_sharing
+    work = cost.fixed.plus(cost.example, num_examples)
+    rates = {
         "default": kind.product,
         "float32": kind.float32 or kind.product,
         "bfloat16": kind.bfloat16,
-    }[precision]
-    others = own.others / kind.float32 if kind.float32 else 0.0
+    }
+    products = work.products / rates[precision]
+    others = work.others / kind.float32 if kind.float32 else 0.0
     part = 1 - 1 / num_sharing
-    sent = part * (2 * cost.summed_bytes + cost.joined_bytes)
+    exchanged = 2 * cost.summed_bytes + cost.joined_bytes
+    sent = part * exchanged
     links = kind.interconnect
     if num_sharing > kind.domain:
         links = min(links, kind.outside or links)
-    return Times(
-        num_lanes * (own.products / rate + others),
-        num_lanes * own.moved / kind.bandwidth,
-        num_lanes * sent / links,
-    )
+    arithmetic = num_lanes * (products + others)
+    memory = num_lanes * work.moved / kind.bandwidth
+    exchange = num_lanes * sent / links
+    return Times(arithmetic, memory, exchange)
 
 
 def paying_devices(cost: StepCost, kind: Kind, precision: Precision) -> int:
@@ -128,11 +140,12 @@ def paying_devices(cost: StepCost, kind: Kind, precision: Precision) -> int:
     """
     sharing = 1
     before = step_times(cost, kind, 1, 1, precision).step
-    while cost.batch_size and cost.batch_size % (2 * sharing * cost.microbatches) == 0:
+    while _can_share(cost, 2 * sharing):
         after = step_times(cost, kind, 1, 2 * sharing, precision).step
         if after >= before:
             break
-        sharing, before = 2 * sharing, after
+        sharing = 2 * sharing
+        before = after
     return sharing
 
 
@@ -148,10 +161,12 @@ def paying_batch(cost: StepCost, kind: Kind, precision: Precision) -> float | No
         The number of examples; None if no power of 2 up to 2^30 is enough.
     """
     for power in range(1, 31):
-        larger = cost.with_batch(2**power)
-        one = step_times(larger, kind, 1, 1, precision).step
-        if step_times(larger, kind, 1, 2, precision).step < one:
-            return float(2**power)
+        batch_size = 2**power
+        larger = cost.with_batch(batch_size)
+        on_one = step_times(larger, kind, 1, 1, precision)
+        on_two = step_times(larger, kind, 1, 2, precision)
+        if on_two.step < on_one.step:
+            return float(batch_size)
     return None
 
 
@@ -167,7 +182,8 @@ def fitting_seeds(cost: StepCost, kind: Kind) -> int:
         whole batch, or one microbatch of it. XLA reuses memory, so more may fit.
     """
     each = cost.state_bytes + cost.whole.kept
-    return max(0, int((kind.memory - cost.data_bytes) / each))
+    free = kind.memory - cost.data_bytes
+    return max(0, int(free / each))
 
 
 def this_machine(memory: float, rounds: int = 3) -> Kind:
@@ -183,26 +199,34 @@ def this_machine(memory: float, rounds: int = 3) -> Kind:
         devices of one process share their memory, so what they exchange passes at that bandwidth.
     """
     device = jax.devices()[0]
+    num_devices = len(jax.devices())
     size = 1024 if device.platform == "cpu" else 8192
     matrix = jnp.ones((size, size), jnp.float32)
-    product = 2.0 * size**3 / _fastest(lambda x: x @ x, matrix, rounds)
-    half = 2.0 * size**3 / _fastest(lambda x: x @ x, matrix.astype(jnp.bfloat16), rounds)
+    square = lambda x: x @ x
+    num_operations = 2.0 * size**3
+    product = num_operations / _fastest(square, matrix, rounds)
+    half = num_operations / _fastest(square, matrix.astype(jnp.bfloat16), rounds)
     vector = jnp.ones((2**24,), jnp.float32)
     bandwidth = 2 * vector.nbytes / _fastest(lambda x: x + 1, vector, rounds)
-    polynomial = lambda x: jnp.polyval(jnp.full(33, 0.5, jnp.float32), x, unroll=32)
-    others = 64.0 * vector.size / _fastest(polynomial, vector, rounds)
+    others = 64.0 * vector.size / _fastest(_polynomial, vector, rounds)
     return Kind(
-        f"this machine, {len(jax.devices())} x {device.device_kind}",
-        others,
-        product,
-        half,
-        memory,
-        bandwidth,
-        bandwidth,
-        len(jax.devices()),
-        None,
-        "measured just now",
+        name=f"this machine, {num_devices} x {device.device_kind}",
+        float32=others,
+        product=product,
+        bfloat16=half,
+        memory=memory,
+        bandwidth=bandwidth,
+        interconnect=bandwidth,
+        domain=num_devices,
+        outside=None,
+        source="measured just now",
     )
+
+
+def _polynomial(x: jax.Array) -> jax.Array:
+    """A polynomial of degree 32, by 64 operations for each number."""
+    coefficients = jnp.full(33, 0.5, jnp.float32)
+    return jnp.polyval(coefficients, x, unroll=32)
 
 
 def _fastest(function, argument: jax.Array, rounds: int) -> float:
@@ -213,5 +237,6 @@ def _fastest(function, argument: jax.Array, rounds: int) -> float:
     for _ in range(rounds):
         start = time.perf_counter()
         call(argument).block_until_ready()
-        seconds.append(time.perf_counter() - start)
+        end = time.perf_counter()
+        seconds.append(end - start)
     return min(seconds)

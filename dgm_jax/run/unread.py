@@ -73,43 +73,71 @@ def unread(
     defaults = experiment.config()
     for name in names_of(config):
         swept = name in grid
-        if not swept and getattr(config, name) == getattr(defaults, name):
+        value = getattr(config, name)
+        default = getattr(defaults, name)
+        if not swept and value == default:
             continue
         needs = experiment.read_where.get(name, {})
         without = [cell for cell in cells if not _is_read(needs, cell.config)]
         everywhere = len(without) == len(cells)
         if everywhere or without and swept:
-            yield Unread(_sentence(name, config, grid, needs, without, everywhere), everywhere)
+            sentence = _sentence(name, config, grid, needs, without, everywhere)
+            yield Unread(sentence, everywhere)
 
 
 def _is_read(needs: dict[str, tuple[str, ...]], config: StudyConfig) -> bool:
-    return all(
-        any(
-            fnmatch.fnmatchcase(value, pattern) for value in _values(config, other) for pattern in p
-        )
-        for other, p in needs.items()
-    )
+    for other, patterns in needs.items():
+        values = _values(config, other)
+        if not any(_matches(value, patterns) for value in values):
+            return False
+    return True
+
+
+def _matches(value: str, patterns: tuple[str, ...]) -> bool:
+    """Whether one of the patterns matches."""
+    return any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns)
 
 
 def _values(config: StudyConfig, name: str) -> tuple[str, ...]:
     value = getattr(config, name)
-    return tuple(map(str, value)) if isinstance(value, tuple) else (str(value),)
+    if isinstance(value, tuple):
+        return tuple(map(str, value))
+    return (str(value),)
 
 
 def _sentence(name, config, grid, needs, without: list[Arm], everywhere: bool) -> str:
     """`noise_scale=0.1 has no effect: it is read where method is instance_noise, ...`."""
-    value = ",".join(map(str, grid[name])) if name in grid else getattr(config, name)
-    where = " and ".join(f"{other} is {_one_of(patterns)}" for other, patterns in needs.items())
-    actual = "; ".join(
-        f"{other} is {_one_of(dict.fromkeys(v for c in without for v in _values(c.config, other)))}"
-        for other in needs
-    )
-    reason = f"it is read where {where}, and here {actual}"
+    if name in grid:
+        value = ",".join(map(str, grid[name]))
+    else:
+        value = getattr(config, name)
+    required = []
+    actual = []
+    for other, patterns in needs.items():
+        required.append(f"{other} is {_one_of(patterns)}")
+        values = _different_values(without, other)
+        actual.append(f"{other} is {_one_of(values)}")
+    where = " and ".join(required)
+    here = "; ".join(actual)
+    reason = f"it is read where {where}, and here {here}"
     if everywhere:
         return f"{name}={value} has no effect: {reason}; leave it out"
     return f"{name}={value} has no effect on some cells, which will end the same: {reason}"
 
 
+def _different_values(cells: list[Arm], name: str) -> list[str]:
+    """A setting's values in some cells, each once."""
+    values: dict[str, None] = {}
+    for cell in cells:
+        for value in _values(cell.config, name):
+            values[value] = None
+    return list(values)
+
+
 def _one_of(names) -> str:
+    """`a, b or c`; a pattern that takes any text but the empty one is `not empty`."""
     shown = ["not empty" if name == "?*" else name or "empty" for name in names]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
+    if len(shown) == 1:
+        return shown[0]
+    others = ", ".join(shown[:-1])
+    return f"{others} or {shown[-1]}"

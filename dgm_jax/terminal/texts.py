@@ -7,6 +7,8 @@ import numpy as np
 from dgm_jax.core import json_values
 from dgm_jax.terminal.console import printable
 
+_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))
+
 
 def clock_text(seconds: float | None) -> str:
     """Format a duration.
@@ -42,9 +44,14 @@ def seeds_text(num_seeds: int, failed: dict[int, int]) -> str:
     """
     if not failed:
         return f"{num_seeds} ok"
-    places = [f"at step {step} (seed {seed})" for seed, step in sorted(failed.items())]
-    more = f" and {len(places) - 4} more" if len(places) > 4 else ""
-    return f"{num_seeds - len(failed)} ok, {len(failed)} diverged {', '.join(places[:4])}{more}"
+    num_failed = len(failed)
+    num_ok = num_seeds - num_failed
+    num_more = num_failed - 4
+    by_seed = sorted(failed.items())
+    places = [f"at step {step} (seed {seed})" for seed, step in by_seed[:4]]
+    listed = ", ".join(places)
+    more = f" and {num_more} more" if num_more > 0 else ""
+    return f"{num_ok} ok, {num_failed} diverged {listed}{more}"
 
 
 def metric_text(metrics: dict, limit: int = 6) -> str:
@@ -58,11 +65,14 @@ def metric_text(metrics: dict, limit: int = 6) -> str:
         For example `modes 7.6  valid 0.85`; `-` for a metric without finite values.
     """
     parts = []
-    for name, values in list(metrics.items())[:limit]:
-        array = np.asarray(json_values.plain(values), np.float64)
+    first_metrics = list(metrics.items())[:limit]
+    for name, values in first_metrics:
+        numbers = json_values.plain(values)
+        array = np.asarray(numbers, np.float64)
         finite = array[np.isfinite(array)]
         mean = f"{finite.mean():.4g}" if finite.size else "-"
-        parts.append(f"{printable(name)} {mean}")
+        label = printable(name)
+        parts.append(f"{label} {mean}")
     return "  ".join(parts)
 
 
@@ -77,8 +87,10 @@ def arms_text(arms: list[int] | None) -> str:
     """
     if arms is None or arms[2] == 1:
         return ""
-    first, last, count = arms
-    return f"arm {first} of {count}" if first == last else f"arms {first} to {last} of {count}"
+    first, last, num_arms = arms
+    if first == last:
+        return f"arm {first} of {num_arms}"
+    return f"arms {first} to {last} of {num_arms}"
 
 
 def eta_text(event: dict) -> str:
@@ -99,7 +111,9 @@ def eta_text(event: dict) -> str:
         return f"ETA {clock_text(whole)}"
     first, last, _ = event["arms"]
     these = "this arm" if first == last else "these arms"
-    return f"ETA {clock_text(whole)} for all arms at this rate, {clock_text(current)} for {these}"
+    left = clock_text(whole)
+    left_of_these = clock_text(current)
+    return f"ETA {left} for all arms at this rate, {left_of_these} for {these}"
 
 
 def memory_text(num_bytes: int | None) -> str:
@@ -111,7 +125,9 @@ def memory_text(num_bytes: int | None) -> str:
     Returns:
         For example `memory 1.2 GB`; empty if it is not known.
     """
-    return f"memory {in_units(num_bytes)}" if num_bytes else ""
+    if not num_bytes:
+        return ""
+    return f"memory {in_units(num_bytes)}"
 
 
 def in_units(num_bytes: float) -> str:
@@ -123,7 +139,7 @@ def in_units(num_bytes: float) -> str:
     Returns:
         For example `1.2 GB`, in kB, MB, GB or TB.
     """
-    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
+    for factor, unit in _UNITS:
         if num_bytes >= factor:
             return f"{num_bytes / factor:.3g} {unit}"
     return f"{num_bytes / 1e3:.3g} kB"
@@ -138,8 +154,10 @@ def progress_text(event: dict) -> str:
     Returns:
         Steps, arm, rate, time left, memory, seeds and metrics.
     """
-    seeds = f"seeds: {seeds_text(event['num_seeds'], event['failed'])}"
-    return "  ".join(filter(None, [running_text(event), seeds, metric_text(event["metrics"])]))
+    running = running_text(event)
+    seeds = seeds_text(event["num_seeds"], event["failed"])
+    metrics = metric_text(event["metrics"])
+    return _joined([running, f"seeds: {seeds}", metrics])
 
 
 def running_text(event: dict) -> str:
@@ -151,20 +169,22 @@ def running_text(event: dict) -> str:
     Returns:
         Steps, arm, rate, time left and memory.
     """
-    percent = 100 * event["step"] / event["total"] if event["total"] else 100.0
+    name = printable(event["name"])
+    step = event["step"]
+    total = event["total"]
+    percent = 100 * step / total if total else 100.0
+    arms = arms_text(event["arms"])
     rate = event["seed_steps_per_second"]
-    return "  ".join(
-        filter(
-            None,
-            [
-                f"{printable(event['name'])} {event['step']}/{event['total']} ({percent:.0f} %)",
-                arms_text(event["arms"]),
-                f"{rate:.4g} seed-steps/s" if rate else "",
-                eta_text(event),
-                memory_text(event["memory_bytes"]),
-            ],
-        )
-    )
+    speed = f"{rate:.4g} seed-steps/s" if rate else ""
+    eta = eta_text(event)
+    memory = memory_text(event["memory_bytes"])
+    progress = f"{name} {step}/{total} ({percent:.0f} %)"
+    return _joined([progress, arms, speed, eta, memory])
+
+
+def _joined(parts: list[str]) -> str:
+    """The parts that are not empty, two spaces apart."""
+    return "  ".join(filter(None, parts))
 
 
 def end_text(event: dict) -> str:
@@ -176,11 +196,14 @@ def end_text(event: dict) -> str:
     Returns:
         What has ended, after how long, and whether it failed or was interrupted.
     """
-    suffix = {"done": "", "failed": " (failed)", "interrupted": " (interrupted)"}[event["outcome"]]
+    suffixes = {"done": "", "failed": " (failed)", "interrupted": " (interrupted)"}
+    suffix = suffixes[event["outcome"]]
+    name = printable(event["name"])
+    seconds = event["seconds"]
     if event["event"] == "phase_end":
-        return f"{printable(event['name'])}: {event['seconds']:.1f} s{suffix}"
-    return (
-        f"{printable(event['name'])}: step {event['step']}/{event['total']} after"
-        f" {clock_text(event['seconds'])}{suffix}  seeds:"
-        f" {seeds_text(event['num_seeds'], event['failed'])}"
-    )
+        return f"{name}: {seconds:.1f} s{suffix}"
+    step = event["step"]
+    total = event["total"]
+    duration = clock_text(seconds)
+    seeds = seeds_text(event["num_seeds"], event["failed"])
+    return f"{name}: step {step}/{total} after {duration}{suffix}  seeds: {seeds}"
