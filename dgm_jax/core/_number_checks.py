@@ -71,7 +71,8 @@ def positive(value: Value, name: str) -> Value:
         >>> checks.positive(0.5, "scale")
         0.5
     """
-    _require_values(value, lambda x: x > 0, f"{name} must be positive; got {value!r}")
+    message = f"{name} must be positive; got {value!r}"
+    _require_values(value, lambda x: x > 0, message)
     return value
 
 
@@ -92,7 +93,8 @@ def not_negative(value: Value, name: str) -> Value:
         >>> checks.not_negative(0, "floor")
         0
     """
-    _require_values(value, lambda x: x >= 0, f"{name} must not be negative; got {value!r}")
+    message = f"{name} must not be negative; got {value!r}"
+    _require_values(value, lambda x: x >= 0, message)
     return value
 
 
@@ -138,13 +140,15 @@ def not_probabilities(value: Array, name: str) -> Array:
         Traceback (most recent call last):
         dgm_jax.core.errors.ConfigError: logits look like probabilities...
     """
-    if not is_concrete(value) or not 0 < np.size(value) <= _LARGEST_CHECKED or np.ndim(value) < 1:
+    if not is_concrete(value) or not 0 < np.size(value) <= _LARGEST_CHECKED:
+        return value
+    if np.ndim(value) < 1:
         return value
     values = np.asarray(value, np.float64)
-    in_range = np.all((values >= 0) & (values <= 1)) and np.any((values > 0) & (values < 1))
-    tolerance = max(1e-5, float(jnp.finfo(jnp.result_type(value, jnp.bfloat16)).eps))
+    dtype = jnp.result_type(value, jnp.bfloat16)
+    tolerance = max(1e-5, float(jnp.finfo(dtype).eps))
     require(
-        not (in_range and np.all(np.abs(values.sum(-1) - 1) < tolerance)),
+        not _look_like_probabilities(values, tolerance),
         f"{name} look like probabilities (rows in [0, 1] that sum to one); pass"
         " jnp.log(probabilities)",
     )
@@ -226,8 +230,10 @@ def within(
         under_high = x < high if below else x <= high
         return over_low & under_high
 
-    interval = f"{'(' if above else '['}{low}, {high}{')' if below else ']'}"
-    _require_values(value, is_inside, f"{name} must be in {interval}; got {value!r}")
+    left = "(" if above else "["
+    right = ")" if below else "]"
+    message = f"{name} must be in {left}{low}, {high}{right}; got {value!r}"
+    _require_values(value, is_inside, message)
     return value
 
 
@@ -272,9 +278,21 @@ def whole(value: int, name: str, at_least: int = 1) -> int:
     return value
 
 
+def _look_like_probabilities(values: np.ndarray, tolerance: float) -> bool:
+    """Whether all are in [0, 1], not all of them 0 or 1, and every row sums to one."""
+    in_range = np.all((values >= 0) & (values <= 1))
+    between = np.any((values > 0) & (values < 1))
+    if not (in_range and between):
+        return False
+    errors = np.abs(values.sum(-1) - 1)
+    return bool(np.all(errors < tolerance))
+
+
 def _require_values(value: Any, holds: Callable[[Any], Any], message: str) -> None:
     """`ConfigError` unless a known value is real and `holds(value)` is true throughout."""
-    if is_known(value):
-        number = np.asarray(value)
-        real = any(jnp.issubdtype(number.dtype, kind) for kind in (np.integer, np.floating))
-        require(real and bool(np.all(holds(number))), message)
+    if not is_known(value):
+        return
+    number = np.asarray(value)
+    dtype = number.dtype
+    is_real = jnp.issubdtype(dtype, np.integer) or jnp.issubdtype(dtype, np.floating)
+    require(is_real and bool(np.all(holds(number))), message)

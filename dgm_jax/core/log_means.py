@@ -49,9 +49,11 @@ def effective_sample_size(log_weights: Array, axis: int = -1) -> Array:
     log_weights = at_least_float32(log_weights)
     # The softmax of a row of -inf only would be NaN.
     has_weight = jnp.any(log_weights > -jnp.inf, axis=axis, keepdims=True)
-    shares = jax.nn.softmax(jnp.where(has_weight, log_weights, 0.0), axis=axis)
+    log_weights = jnp.where(has_weight, log_weights, 0.0)
+    shares = jax.nn.softmax(log_weights, axis=axis)
     size = 1 / jnp.sum(jnp.square(shares), axis=axis)
-    return jnp.where(jnp.squeeze(has_weight, axis), size, 0.0)
+    has_weight = jnp.squeeze(has_weight, axis)
+    return jnp.where(has_weight, size, 0.0)
 
 
 def log_mean_exp(log_weights: Array, axis: int | None = None) -> LogMeanExp:
@@ -78,25 +80,29 @@ def log_mean_exp(log_weights: Array, axis: int | None = None) -> LogMeanExp:
     num = math.prod(shape) if axis is None else shape[axis]
     require(num >= 1, f"a mean needs at least one entry; got shape {shape}")
     log_weights = at_least_float32(log_weights)
-    log_weights = jnp.ravel(log_weights) if axis is None else log_weights
-    axis = 0 if axis is None else axis
+    if axis is None:
+        log_weights = jnp.ravel(log_weights)
+        axis = 0
     value = jax.nn.logsumexp(log_weights, axis=axis) - jnp.log(num)
-    error = _relative_error(jax.lax.stop_gradient(log_weights), axis)
-    return LogMeanExp(value, error, effective_sample_size(log_weights, axis))
+    fixed = jax.lax.stop_gradient(log_weights)
+    error = _relative_error(fixed, axis)
+    sample_size = effective_sample_size(log_weights, axis)
+    return LogMeanExp(value, error, sample_size)
 
 
 def _relative_error(log_weights: Array, axis: int) -> Array:
     """std(w) / (sqrt(n) mean(w)); infinite for one entry and where all w = 0."""
     num = log_weights.shape[axis]
     top = jnp.max(log_weights, axis=axis, keepdims=True)
-    weights = jnp.exp(log_weights - jnp.where(jnp.isneginf(top), 0.0, top))
+    top = jnp.where(jnp.isneginf(top), 0.0, top)
+    weights = jnp.exp(log_weights - top)
     mean = jnp.mean(weights, axis=axis)
     if num == 1:
         return jnp.full_like(mean, jnp.inf)
     has_weight = mean > 0
     scale = math.sqrt(num) * jnp.where(has_weight, mean, 1)
-    error = jnp.std(weights, axis=axis, ddof=1) / scale
-    return jnp.where(has_weight, error, jnp.inf)
+    deviation = jnp.std(weights, axis=axis, ddof=1)
+    return jnp.where(has_weight, deviation / scale, jnp.inf)
 
 
 def streamed_log_sum_exp(
@@ -124,11 +130,15 @@ def streamed_log_sum_exp(
         >>> print(f"{total:.4f}")  # log 6
         1.7918
     """
-    if not jax.tree.leaves(chunks)[0].shape[0]:
+    leaves = jax.tree.leaves(chunks)
+    num_chunks = leaves[0].shape[0]
+    if not num_chunks:
         return start  # under disable_jit, a scan of no steps cannot infer its types
 
     @jax.checkpoint
     def add(total: PyTree, chunk: PyTree) -> tuple[PyTree, None]:
-        return jax.tree.map(jnp.logaddexp, total, of_chunk(chunk)), None
+        total = jax.tree.map(jnp.logaddexp, total, of_chunk(chunk))
+        return total, None
 
-    return jax.lax.scan(add, start, chunks)[0]
+    total, _ = jax.lax.scan(add, start, chunks)
+    return total

@@ -97,7 +97,8 @@ def row_max(x: Array) -> Array:
     Returns:
         [*B]; NaN for a row with a NaN.
     """
-    return jnp.max(_halved(x, jnp.maximum), axis=-1)
+    few = _halved(x, jnp.maximum)
+    return jnp.max(few, axis=-1)
 
 
 def row_min(x: Array) -> Array:
@@ -109,7 +110,8 @@ def row_min(x: Array) -> Array:
     Returns:
         [*B]; NaN for a row with a NaN.
     """
-    return jnp.min(_halved(x, jnp.minimum), axis=-1)
+    few = _halved(x, jnp.minimum)
+    return jnp.min(few, axis=-1)
 
 
 def softmax(x: Array) -> Array:
@@ -123,13 +125,17 @@ def softmax(x: Array) -> Array:
     """
     top = jax.lax.stop_gradient(row_max(x))
     unnormalized = jnp.exp(x - top[..., None])
-    return unnormalized / row_total(unnormalized)[..., None]
+    totals = row_total(unnormalized)
+    return unnormalized / totals[..., None]
 
 
 def _halved(x: Array, better) -> Array:
-    while x.shape[-1] > _FEW and x.shape[-1] % 2 == 0:
-        half = x.shape[-1] // 2
-        x = better(x[..., :half], x[..., half:])
+    size = x.shape[-1]
+    while size > _FEW and size % 2 == 0:
+        size //= 2
+        first = x[..., :size]
+        second = x[..., size:]
+        x = better(first, second)
     return x
 
 
@@ -138,13 +144,15 @@ def _halved(x: Array, better) -> Array:
 
 @total_p.def_abstract_eval
 def _total_shape(x, *, lanes):
-    return x.update(shape=(*x.shape[:lanes], x.shape[-1]), weak_type=False)
+    shape = (*x.shape[:lanes], x.shape[-1])
+    return x.update(shape=shape, weak_type=False)
 
 
 @spread_p.def_abstract_eval
 def _spread_shape(values, *, positions):
     *lanes, channels = values.shape
-    return values.update(shape=(*lanes, *positions, channels), weak_type=False)
+    shape = (*lanes, *positions, channels)
+    return values.update(shape=shape, weak_type=False)
 
 
 @row_total_p.def_abstract_eval
@@ -153,7 +161,8 @@ def _row_total_shape(x):
 
 
 def _sum(x: Array, *, lanes: int) -> Array:
-    return jnp.sum(x, tuple(range(lanes, x.ndim - 1)))
+    positions = range(lanes, x.ndim - 1)
+    return jnp.sum(x, tuple(positions))
 
 
 def _sum_by_products(x: Array, *, lanes: int) -> Array:
@@ -161,11 +170,14 @@ def _sum_by_products(x: Array, *, lanes: int) -> Array:
     if x.ndim - lanes < 3 or x.size == 0:
         return _sum(x, lanes=lanes)
     images = x.shape[: lanes + 1]
-    positions = math.prod(x.shape[lanes + 1 : -1])
-    x = x.reshape(*images, positions, x.shape[-1])
-    ones = jnp.broadcast_to(_unknown_ones(positions, x.dtype), (*images, positions))
+    positions = x.shape[lanes + 1 : -1]
+    num_positions = math.prod(positions)
+    x = x.reshape(*images, num_positions, x.shape[-1])
+    ones = _unknown_ones(num_positions, x.dtype)
+    ones = jnp.broadcast_to(ones, (*images, num_positions))
     sums = jnp.einsum("...mn,...m->...n", x, ones, preferred_element_type=_wide(x))
-    return jnp.sum(sums, lanes).astype(x.dtype)
+    sums = jnp.sum(sums, lanes)
+    return sums.astype(x.dtype)
 
 
 def _row_sum(x: Array) -> Array:
@@ -176,7 +188,8 @@ def _row_sum_by_products(x: Array) -> Array:
     if x.shape[-1] <= _SHORT:
         return _row_sum(x)
     ones = _unknown_ones(x.shape[-1], x.dtype)
-    return jnp.einsum("...c,c->...", x, ones, preferred_element_type=_wide(x)).astype(x.dtype)
+    sums = jnp.einsum("...c,c->...", x, ones, preferred_element_type=_wide(x))
+    return sums.astype(x.dtype)
 
 
 def _wide(x: Array) -> DTypeLike:
@@ -185,38 +198,53 @@ def _wide(x: Array) -> DTypeLike:
 
 def _unknown_ones(number: int, dtype: DTypeLike) -> Array:
     """Ones that XLA does not know to be such: it would make a sum of the product again."""
-    return jax.lax.optimization_barrier(jnp.ones((number,), dtype))
+    ones = jnp.ones((number,), dtype)
+    return jax.lax.optimization_barrier(ones)
 
 
 def _repeat(values: Array, *, positions: tuple[int, ...]) -> Array:
     *lanes, channels = values.shape
-    values = values.reshape(*lanes, *(1 for _ in positions), channels)
+    one_position = (1,) * len(positions)
+    values = values.reshape(*lanes, *one_position, channels)
     return jnp.broadcast_to(values, (*lanes, *positions, channels))
 
 
 def _transpose_total(cotangent, x, *, lanes):
-    return [spread_p.bind(cotangent, positions=tuple(x.aval.shape[lanes:-1]))]
+    positions = x.aval.shape[lanes:-1]
+    return [spread_p.bind(cotangent, positions=tuple(positions))]
 
 
 def _transpose_spread(cotangent, values, *, positions):
     del positions
-    return [total_p.bind(cotangent, lanes=values.aval.ndim - 1)]
+    lanes = values.aval.ndim - 1
+    return [total_p.bind(cotangent, lanes=lanes)]
 
 
 def _transpose_row_total(cotangent, x):
-    return [jnp.broadcast_to(cotangent[..., None], x.aval.shape)]
+    cotangent = cotangent[..., None]
+    return [jnp.broadcast_to(cotangent, x.aval.shape)]
 
 
 def _batch_total(operands, axes, *, lanes):
-    return total_p.bind(jnp.moveaxis(operands[0], axes[0], 0), lanes=lanes + 1), 0
+    x = _with_lane_first(operands, axes)
+    return total_p.bind(x, lanes=lanes + 1), 0
 
 
 def _batch_spread(operands, axes, *, positions):
-    return spread_p.bind(jnp.moveaxis(operands[0], axes[0], 0), positions=positions), 0
+    values = _with_lane_first(operands, axes)
+    return spread_p.bind(values, positions=positions), 0
 
 
 def _batch_row_total(operands, axes):
-    return row_total_p.bind(jnp.moveaxis(operands[0], axes[0], 0)), 0
+    x = _with_lane_first(operands, axes)
+    return row_total_p.bind(x), 0
+
+
+def _with_lane_first(operands, axes) -> Array:
+    """The only operand, with the axis that `vmap` adds as its first."""
+    (x,) = operands
+    (axis,) = axes
+    return jnp.moveaxis(x, axis, 0)
 
 
 def _define(primitive, transpose, batch, elsewhere, on_cpu) -> None:
@@ -224,9 +252,10 @@ def _define(primitive, transpose, batch, elsewhere, on_cpu) -> None:
     primitive.def_impl(elsewhere)
     ad.deflinear2(primitive, transpose)
     batching.primitive_batchers[primitive] = batch
-    mlir.register_lowering(primitive, mlir.lower_fun(elsewhere, multiple_results=False))
-    lower = mlir.lower_fun(on_cpu, multiple_results=False)
-    mlir.register_lowering(primitive, lower, platform="cpu")
+    lower = mlir.lower_fun(elsewhere, multiple_results=False)
+    mlir.register_lowering(primitive, lower)
+    lower_on_cpu = mlir.lower_fun(on_cpu, multiple_results=False)
+    mlir.register_lowering(primitive, lower_on_cpu, platform="cpu")
 
 
 _define(total_p, _transpose_total, _batch_total, _sum, _sum_by_products)

@@ -26,10 +26,12 @@ def all_finite(tree: PyTree) -> Array:
         >>> bool(core.all_finite({"a": jnp.ones(2), "b": jnp.array(jnp.nan)}))
         False
     """
-    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    if not leaves:
+    leaves = jax.tree.leaves(tree)
+    inexact = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    if not inexact:
         return jnp.array(True)
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves]))
+    flags = [jnp.all(jnp.isfinite(leaf)) for leaf in inexact]
+    return jnp.all(jnp.stack(flags))
 
 
 def select_tree(
@@ -135,8 +137,10 @@ def tree_sha256(tree: PyTree) -> str:
         >>> core.tree_sha256({"a": jnp.zeros(2)}) == core.tree_sha256({"b": jnp.zeros(2)})
         False
     """
-    paths = jax.tree_util.tree_leaves_with_path(tree)
-    return sha256_of({jax.tree_util.keystr(path): leaf for path, leaf in paths})
+    leaves = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        leaves[jax.tree_util.keystr(path)] = leaf
+    return sha256_of(leaves)
 
 
 def sha256_of(leaves: Mapping[str, Any]) -> str:
@@ -157,9 +161,11 @@ def sha256_of(leaves: Mapping[str, Any]) -> str:
         if is_key(leaf):
             leaf = jax.random.key_data(leaf)
         array = np.asarray(jax.device_get(leaf))
-        digest.update(f"{path}|{array.dtype}|{array.shape}|".encode())
+        header = f"{path}|{array.dtype}|{array.shape}|"
+        digest.update(header.encode())
         for part in _contiguous_parts(array):
-            digest.update(part.reshape(-1).view(np.uint8).data)
+            octets = part.reshape(-1).view(np.uint8)
+            digest.update(octets.data)
     return digest.hexdigest()
 
 
@@ -168,6 +174,9 @@ def _contiguous_parts(array: np.ndarray) -> Iterator[np.ndarray]:
     if array.ndim < 2 or array.flags.c_contiguous:
         yield np.ascontiguousarray(array)
         return
-    size = max(1, _PART_BYTES * len(array) // max(1, array.nbytes))
-    for start in range(0, len(array), size):
-        yield np.ascontiguousarray(array[start : start + size])
+    num_rows = len(array)
+    num_at_once = _PART_BYTES * num_rows // max(1, array.nbytes)
+    num_at_once = max(1, num_at_once)
+    for start in range(0, num_rows, num_at_once):
+        part = array[start : start + num_at_once]
+        yield np.ascontiguousarray(part)

@@ -50,6 +50,7 @@ _FEW_DIMENSIONS = 8
 # Gaussians that are added to a tile at once from squared differences.
 _DIFFERENCES_AT_ONCE = 64
 
+Arrays = tuple[Array, ...]
 # loc and scale, [T, P, D] or of one chunk [P, D], and the numbers of the Gaussians, int32[T, P] or
 # [P], negative for padding.
 Chunks = tuple[Array, Array, Array]
@@ -88,10 +89,10 @@ def log_prob(
     x, loc, scale = _checked(x, loc, scale, chunk_size)
     if not len(x):
         return jnp.zeros(0, x.dtype)
-    few = loc.shape[1] <= _FEW_DIMENSIONS
-    total = (
-        _directly(x, loc, scale, chunk_size) if few else _total(x, loc, scale, paired, chunk_size)
-    )
+    if loc.shape[1] <= _FEW_DIMENSIONS:
+        total = _directly(x, loc, scale, chunk_size)
+    else:
+        total = _total(x, loc, scale, paired, chunk_size)
     return total - math.log(len(loc))
 
 
@@ -128,17 +129,19 @@ def log_marginals(x: Array, loc: Array, scale: Array, *, chunk_size: int = 512) 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _total(x: Array, loc: Array, scale: Array, paired: bool, chunk_size: int) -> Array:
     """log sum_j N(x_i; m_j, s_j^2), [M], by products where their error allows."""
-    num = len(loc)
     row = jnp.arange(len(x), dtype=jnp.int32)
-    own = row % num if paired else jnp.full_like(row, -1)
-    distance = jnp.zeros(len(x), x.dtype)
     if paired:
-        distance = jnp.sum(jnp.square((x - loc[own]) / scale[own]), axis=-1)
+        own = row % len(loc)
+        ratios = (x - loc[own]) / scale[own]
+        distance = jnp.sum(jnp.square(ratios), axis=-1)
+    else:
+        own = jnp.full_like(row, -1)
+        distance = jnp.zeros(len(x), x.dtype)
     center = jnp.mean(loc, axis=0)
     chunks = _chunks(loc, scale, chunk_size)
     few_at_once = _chunks(loc, scale, _DIFFERENCES_AT_ONCE)
 
-    def of_tile(tile: tuple[Array, ...]) -> Array:
+    def of_tile(tile: Arrays) -> Array:
         x, is_row, own, distance = tile
         total, bound = _by_products(x - center, own, distance, chunks, center)
         doubtful = jnp.any(is_row & ~(bound <= TOLERANCE))  # NaN is doubtful
@@ -150,24 +153,30 @@ def _total(x: Array, loc: Array, scale: Array, paired: bool, chunk_size: int) ->
         even_chunks(own, chunk_size, -1),
         even_chunks(distance, chunk_size, 0.0),
     )
-    return lax.map(of_tile, tiles).reshape(-1)[: len(x)]
+    sums = lax.map(of_tile, tiles)
+    return sums.reshape(-1)[: len(x)]
 
 
 @_total.defjvp
 def _total_jvp(
-    paired: bool, chunk_size: int, primals: tuple[Array, ...], tangents: tuple[Array, ...]
+    paired: bool, chunk_size: int, primals: Arrays, tangents: Arrays
 ) -> tuple[Array, Array]:
+    total = _total(*primals, paired, chunk_size)
     differences = functools.partial(_directly, chunk_size=chunk_size)
-    return _total(*primals, paired, chunk_size), jax.jvp(differences, primals, tangents)[1]
+    _, tangent = jax.jvp(differences, primals, tangents)
+    return total, tangent
 
 
 def _if_any(needed: Array, compute: Callable[[], Array], otherwise: Array) -> Array:
     """`compute()` if needed. As a loop of no or one pass: under vmap a `cond` would always compute
     both."""
-    state = lax.while_loop(
-        lambda s: s[0], lambda s: (jnp.zeros_like(s[0]), compute()), (needed, otherwise)
-    )
-    return state[1]
+
+    def compute_once(state: Arrays) -> Arrays:
+        is_needed, _ = state
+        return jnp.zeros_like(is_needed), compute()
+
+    _, value = lax.while_loop(lambda state: state[0], compute_once, (needed, otherwise))
+    return value
 
 
 def _by_products(
@@ -188,29 +197,32 @@ def _by_products(
     squares = jnp.square(x)  # tiles are [P, R]: sums over the first axis are faster on CPU
     epsilon = _ROUNDINGS * jnp.finfo(x.dtype).eps
 
-    def add(state: tuple[Array, ...], chunk: Chunks) -> tuple[tuple[Array, ...], None]:
+    def add(state: Arrays, chunk: Chunks) -> tuple[Arrays, None]:
         top, total, raised = state
         loc, scale, index = chunk
         loc = loc - center
         weight = 1 / jnp.square(scale)
         log_scale = jnp.log(scale)
         constant = -jnp.sum(log_scale + HALF_LOG_TWO_PI, axis=-1)
-        constant = jnp.where(index >= 0, constant, -jnp.inf)[:, None]
-        spread = jnp.sum(jnp.abs(log_scale) + HALF_LOG_TWO_PI, axis=-1)[:, None]
-        sizes = _product(weight, squares) + _sum(jnp.square(loc) * weight)[:, None]
+        constant = jnp.where(index >= 0, constant, -jnp.inf)
+        spread = jnp.sum(jnp.abs(log_scale) + HALF_LOG_TWO_PI, axis=-1)
+        sizes = _product(weight, squares)
+        sizes_of_loc = _sum(jnp.square(loc) * weight)
+        sizes = sizes + sizes_of_loc[:, None]
         distances = sizes - 2 * _product(loc * weight, x)
         is_own = index[:, None] == own
         sizes = jnp.where(is_own, distance, sizes)
         distances = jnp.where(is_own, distance, distances)
-        log_densities = constant - distances / 2
+        log_densities = constant[:, None] - distances / 2
+        rounding = epsilon * (sizes + spread[:, None])
         new = jnp.maximum(top, jnp.max(log_densities, axis=0))
         shifted = log_densities - new
         old = jnp.exp(top - new)
         total = total * old + jnp.sum(jnp.exp(shifted), axis=0)
-        raised = raised * old + jnp.sum(jnp.exp(shifted + epsilon * (sizes + spread)), axis=0)
+        raised = raised * old + jnp.sum(jnp.exp(shifted + rounding), axis=0)
         return (new, total, raised), None
 
-    lowest = jnp.full(len(x), jnp.finfo(x.dtype).min / 4, x.dtype)
+    lowest = _lowest(x)
     zero = jnp.zeros_like(lowest)
     (top, total, raised), _ = lax.scan(add, (lowest, zero, zero), chunks)
     return top + jnp.log(total), jnp.log(raised / total)
@@ -220,7 +232,8 @@ def _directly(x: Array, loc: Array, scale: Array, chunk_size: int) -> Array:
     """log sum_j N(x_i; m_j, s_j^2) from squared differences, [M]."""
     chunks = _chunks(loc, scale, _DIFFERENCES_AT_ONCE)
     tiles = even_chunks(x, chunk_size, 0.0)
-    return lax.map(lambda x: _from_differences(x, chunks), tiles).reshape(-1)[: len(x)]
+    sums = lax.map(lambda x: _from_differences(x, chunks), tiles)
+    return sums.reshape(-1)[: len(x)]
 
 
 def _from_differences(x: Array, chunks: Chunks) -> Array:
@@ -228,15 +241,22 @@ def _from_differences(x: Array, chunks: Chunks) -> Array:
 
     def of_chunk(chunk: Chunks) -> Array:
         loc, scale, index = chunk
-        ratios = (x.T[:, None] - loc.T[:, :, None]) / scale.T[:, :, None]  # [D, P, R]
+        differences = x.T[:, None] - loc.T[:, :, None]  # [D, P, R]
+        ratios = differences / scale.T[:, :, None]
         constants = -jnp.sum(jnp.log(scale) + HALF_LOG_TWO_PI, axis=-1)
-        log_densities = constants[:, None] - jnp.sum(jnp.square(ratios), axis=0) / 2
-        log_densities = jnp.where((index >= 0)[:, None], log_densities, -jnp.inf)
+        distances = jnp.sum(jnp.square(ratios), axis=0)
+        log_densities = constants[:, None] - distances / 2
+        is_gaussian = (index >= 0)[:, None]
+        log_densities = jnp.where(is_gaussian, log_densities, -jnp.inf)
         return jax.nn.logsumexp(log_densities, axis=0)
 
     # A finite start adds exactly nothing, and unlike -inf it has a gradient.
-    lowest = jnp.full(len(x), jnp.finfo(x.dtype).min / 4, x.dtype)
-    return streamed_log_sum_exp(of_chunk, chunks, lowest)
+    return streamed_log_sum_exp(of_chunk, chunks, _lowest(x))
+
+
+def _lowest(x: Array) -> Array:
+    """A log-density for each row of x, [R], so low that it adds nothing."""
+    return jnp.full(len(x), jnp.finfo(x.dtype).min / 4, x.dtype)
 
 
 def _chunks(loc: Array, scale: Array, chunk_size: int) -> Chunks:
@@ -250,29 +270,31 @@ def _chunks(loc: Array, scale: Array, chunk_size: int) -> Chunks:
 
 def _product(a: Array, b: Array) -> Array:
     """a [P, D] times b [R, D] transposed, in sums of at most about 64 terms."""
+    product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
     parts = product_parts(a.shape[-1])
-    each = [jnp.matmul(a[:, p], b[:, p].T, precision=lax.Precision.HIGHEST) for p in parts]
-    return functools.reduce(jnp.add, each)
+    products = [product(a[:, part], b[:, part].T) for part in parts]
+    return functools.reduce(jnp.add, products)
 
 
 def _sum(terms: Array) -> Array:
     """Over the last axis, in sums of at most about 64 terms."""
     parts = product_parts(terms.shape[-1])
-    return functools.reduce(jnp.add, [jnp.sum(terms[..., p], axis=-1) for p in parts])
+    sums = [jnp.sum(terms[..., part], axis=-1) for part in parts]
+    return functools.reduce(jnp.add, sums)
 
 
 def _checked(x: Array, loc: Array, scale: Array, chunk_size: int) -> tuple[Array, Array, Array]:
     """The arrays in their common type, at least float32."""
     shape = jnp.shape(loc)
+    scale_shape = jnp.shape(scale)
+    x_shape = jnp.shape(x)
+    are_gaussians = len(shape) == 2 and min(shape) >= 1 and scale_shape == shape
     require(
-        len(shape) == 2
-        and min(shape) >= 1
-        and jnp.shape(scale) == shape
-        and jnp.ndim(x) == 2
-        and jnp.shape(x)[1] == shape[1],
-        f"loc and scale must be [N, D] and x [M, D]; got loc {shape}, scale {jnp.shape(scale)}, x"
-        f" {jnp.shape(x)}",
+        are_gaussians and len(x_shape) == 2 and x_shape[1] == shape[1],
+        f"loc and scale must be [N, D] and x [M, D]; got loc {shape}, scale {scale_shape}, x"
+        f" {x_shape}",
     )
     checks.whole(chunk_size, "chunk_size")
-    x, loc, scale = widened(x, loc, checks.positive(scale, "scale"))
+    scale = checks.positive(scale, "scale")
+    x, loc, scale = widened(x, loc, scale)
     return x, loc, scale

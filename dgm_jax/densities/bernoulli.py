@@ -34,14 +34,17 @@ def log_prob(x: Array, logits: Array) -> Array:
     """
     logits = at_least_float32(logits)
     if checks.is_concrete(x) and np.size(x):
-        low = np.min(np.asarray(x))
-        high = np.max(np.asarray(x))
+        values = np.asarray(x)
+        low = np.min(values)
+        high = np.max(values)
         require(
             bool(low >= 0 and high <= 1),
             f"x must be in [0, 1], got values from {low} to {high}",
             DataError,
         )
-    return -_cost(jnp.asarray(x).astype(logits.dtype), logits)
+    x = jnp.asarray(x)
+    x = x.astype(logits.dtype)
+    return -_cost(x, logits)
 
 
 @jax.custom_jvp
@@ -51,18 +54,23 @@ def _cost(x: Array, logits: Array) -> Array:
     x max(-l, 0) + (1 - x) max(l, 0) + log(1 + exp(-|l|)), the first two 0 where x gives them no
     weight, since 0 * inf would be NaN.
     """
-    return _cost_at(x, logits, _smaller_odds(logits))
+    odds = _smaller_odds(logits)
+    return _cost_at(x, logits, odds)
 
 
 def _smaller_odds(logits: Array) -> Array:
     """exp(-|l|), with the derivative from the right at 0."""
-    return jnp.exp(jnp.where(logits >= 0, -logits, logits))
+    log_odds = jnp.where(logits >= 0, -logits, logits)
+    return jnp.exp(log_odds)
 
 
 def _cost_at(x: Array, logits: Array, odds: Array) -> Array:
-    one = jnp.where(x == 0, 0, jnp.maximum(-logits, 0))
-    zero = jnp.where(x == 1, 0, jnp.maximum(logits, 0))
-    return x * one + (1 - x) * zero + jnp.log1p(odds)
+    one = jnp.maximum(-logits, 0)
+    one = jnp.where(x == 0, 0, one)
+    zero = jnp.maximum(logits, 0)
+    zero = jnp.where(x == 1, 0, zero)
+    weighted = x * one + (1 - x) * zero
+    return weighted + jnp.log1p(odds)
 
 
 def _derivative_of_cost(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
@@ -78,7 +86,9 @@ def _derivative_of_cost(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     tangent = jnp.zeros_like(value)
     if not isinstance(by_logits, SymbolicZero):
         smaller = odds / (1 + odds)
-        slope = jnp.where(logits >= 0, (1 - x) - smaller, smaller - x)
+        slope_above = (1 - x) - smaller
+        slope_below = smaller - x
+        slope = jnp.where(logits >= 0, slope_above, slope_below)
         tangent += slope * by_logits
     if not isinstance(by_x, SymbolicZero):
         tangent -= logits * by_x
@@ -130,12 +140,15 @@ def kl(logits_q: Array, logits_p: Array) -> Array:
     """
     logits_q, logits_p = widened(logits_q, logits_p)
     a, b = jnp.broadcast_arrays(logits_q, logits_p)
-    one = jax.nn.softplus(-b) - jax.nn.softplus(-a)
-    zero = jax.nn.softplus(b) - jax.nn.softplus(a)
-    apart = jax.nn.sigmoid(a) * one + jax.nn.sigmoid(-a) * zero
+    log_ratio_of_one = jax.nn.softplus(-b) - jax.nn.softplus(-a)
+    log_ratio_of_zero = jax.nn.softplus(b) - jax.nn.softplus(a)
+    term_of_one = jax.nn.sigmoid(a) * log_ratio_of_one
+    term_of_zero = jax.nn.sigmoid(-a) * log_ratio_of_zero
+    apart = term_of_one + term_of_zero
     difference = b - a
     near = jnp.abs(difference) < _NEAR
-    close = _kl_by_quadrature(a, jnp.where(near, difference, 0))
+    small = jnp.where(near, difference, 0)
+    close = _kl_by_quadrature(a, small)
     return jnp.where(near, close, apart)
 
 
@@ -145,7 +158,10 @@ def _kl_by_quadrature(a: Array, d: Array) -> Array:
     nodes, weights = np.polynomial.legendre.leggauss(5)
     nodes = (nodes + 1) / 2  # from [-1, 1] to [0, 1]
     weights = weights / 2
-    at = a[..., None] + d * jnp.asarray(nodes, a.dtype)
-    terms = jnp.asarray(weights * (1 - nodes), a.dtype) * jnp.square(d)
-    terms = terms * jax.nn.sigmoid(at) * jax.nn.sigmoid(-at)
+    factors = weights * (1 - nodes)
+    nodes = jnp.asarray(nodes, a.dtype)
+    logits = a[..., None] + d * nodes
+    terms = jnp.asarray(factors, a.dtype) * jnp.square(d)
+    terms = terms * jax.nn.sigmoid(logits)
+    terms = terms * jax.nn.sigmoid(-logits)
     return jnp.sum(terms, axis=-1)

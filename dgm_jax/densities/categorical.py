@@ -34,14 +34,14 @@ def log_prob(x: Array, logits: Array) -> Array:
     """
     x = require_classes(x, jnp.shape(logits)[-1])
     log_p = _log_softmax(logits)
-    num_classes = log_p.shape[-1]
-    shape = jnp.broadcast_shapes(x.shape, log_p.shape[:-1])
+    *batch, num_classes = log_p.shape
+    shape = jnp.broadcast_shapes(x.shape, tuple(batch))
     log_p = jnp.broadcast_to(log_p, (*shape, num_classes))
     inside = (x >= 0) & (x < num_classes)
     index = jnp.where(inside, x, 0)
-    index = jnp.broadcast_to(index, shape)[..., None]
-    chosen = jnp.take_along_axis(log_p, index, axis=-1)[..., 0]
-    return jnp.where(inside, chosen, -jnp.inf)
+    index = jnp.broadcast_to(index, shape)
+    chosen = jnp.take_along_axis(log_p, index[..., None], axis=-1)
+    return jnp.where(inside, chosen[..., 0], -jnp.inf)
 
 
 def entropy(logits: Array) -> Array:
@@ -60,7 +60,8 @@ def entropy(logits: Array) -> Array:
     log_q = _log_softmax(logits)
     # Relative to the largest term, so that the rounding of sum q = 1 is not multiplied by log K.
     top = jax.lax.stop_gradient(jnp.max(log_q, axis=-1, keepdims=True))
-    return -(top[..., 0] + _mean_under(log_q, log_q - top))
+    below_top = _mean_under(log_q, log_q - top)
+    return -(top[..., 0] + below_top)
 
 
 def kl(logits_q: Array, logits_p: Array) -> Array:
@@ -80,7 +81,9 @@ def kl(logits_q: Array, logits_p: Array) -> Array:
         >>> print(f"{categorical.kl(jnp.array([0.0, -jnp.inf]), jnp.zeros(2)):.4f}")  # log 2
         0.6931
     """
-    return _kl(_log_softmax(logits_q), _log_softmax(logits_p))
+    log_q = _log_softmax(logits_q)
+    log_p = _log_softmax(logits_p)
+    return _kl(log_q, log_p)
 
 
 def kl_to_uniform(logits: Array) -> Array:
@@ -100,7 +103,9 @@ def kl_to_uniform(logits: Array) -> Array:
         0.6931
     """
     log_q = _log_softmax(logits)
-    return _kl(log_q, jnp.full_like(log_q, -math.log(log_q.shape[-1])))
+    num_classes = log_q.shape[-1]
+    log_uniform = jnp.full_like(log_q, -math.log(num_classes))
+    return _kl(log_q, log_uniform)
 
 
 def require_classes(x: Array, num_classes: int) -> Array:
@@ -123,9 +128,8 @@ def require_classes(x: Array, num_classes: int) -> Array:
     # NumPy, since inside jit jax.numpy would trace concrete values too.
     known = np.asarray(x) if checks.is_concrete(x) else None
     x = jnp.asarray(x)
-    require(
-        jnp.issubdtype(x.dtype, jnp.integer), f"classes must be integers, got {x.dtype}", DataError
-    )
+    is_integer = jnp.issubdtype(x.dtype, jnp.integer)
+    require(is_integer, f"classes must be integers, got {x.dtype}", DataError)
     if known is not None and known.size:
         low = int(known.min())
         high = int(known.max())
@@ -138,7 +142,8 @@ def require_classes(x: Array, num_classes: int) -> Array:
 
 
 def _log_softmax(logits: Array) -> Array:
-    return jax.nn.log_softmax(at_least_float32(logits), axis=-1)
+    logits = at_least_float32(logits)
+    return jax.nn.log_softmax(logits, axis=-1)
 
 
 def _kl(log_q: Array, log_p: Array) -> Array:
@@ -148,7 +153,9 @@ def _kl(log_q: Array, log_p: Array) -> Array:
     p = jnp.exp(log_p)
     possible = q > 0
     mass = jnp.where(possible, q, 0)
-    log_ratio = jnp.where(possible, log_p, 0) - jnp.where(possible, log_q, 0)
+    log_p = jnp.where(possible, log_p, 0)
+    log_q = jnp.where(possible, log_q, 0)
+    log_ratio = log_p - log_q
     # A term is q (e^u - 1 - u) with u = log p / q; for large u, p - q (1 + u), since e^u may
     # overflow. The latter does not cancel, since there p > 2 q.
     small = possible & (log_ratio < 1)

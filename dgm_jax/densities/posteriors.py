@@ -71,8 +71,11 @@ def rosenbrock_posterior(z: Array) -> Array:
         >>> posteriors.rosenbrock_posterior(jnp.array([2.0, 1.0])).item()
         -2.0
     """
-    first, second = _split(z, 2)
-    return -jnp.square(first - 1) - jnp.square(jnp.square(second[..., 0]) - first)
+    a, rest = _split(z, 2)
+    b = rest[..., 0]
+    from_one = jnp.square(a - 1)
+    from_parabola = jnp.square(jnp.square(b) - a)
+    return -from_one - from_parabola
 
 
 def torus(z: Array) -> Array:
@@ -91,8 +94,10 @@ def torus(z: Array) -> Array:
         >>> posteriors.torus(jnp.array([1.0, 2.0])).item()
         -9.0
     """
-    first, second = _split(z, 2)
-    return -jnp.square(jnp.square(first) + jnp.square(second[..., 0]) - 2)
+    a, rest = _split(z, 2)
+    b = rest[..., 0]
+    squared_radius = jnp.square(a) + jnp.square(b)
+    return -jnp.square(squared_radius - 2)
 
 
 def eight_schools(z: Array, signed: bool = False) -> Array:
@@ -118,11 +123,10 @@ def eight_schools(z: Array, signed: bool = False) -> Array:
     eta = rest[..., 1:]
     tau, log_prior_tau = _log_prior_tau(rest[..., 0], signed)
     effects = mu[..., None] + tau[..., None] * eta
-    log_likelihood = jnp.sum(
-        gaussian.log_prob(jnp.array(EFFECTS), effects, jnp.array(STANDARD_ERRORS)), axis=-1
-    )
-    log_prior_mu = gaussian.log_prob(mu, 0.0, 1.0)
-    log_prior_eta = jnp.sum(gaussian.log_prob(eta, 0.0, 1.0), axis=-1)
+    standard_errors = jnp.array(STANDARD_ERRORS)
+    log_likelihood = _log_likelihood(effects, standard_errors)
+    log_prior_mu = _log_standard_normal(mu)
+    log_prior_eta = jnp.sum(_log_standard_normal(eta), axis=-1)
     log_prior = log_prior_tau + log_prior_mu + log_prior_eta
     return log_likelihood + log_prior
 
@@ -143,7 +147,10 @@ def eight_schools_quantities(z: Array, signed: bool = False) -> Array:
     """
     if signed:
         return z
-    return jnp.concatenate([z[..., :1], jnp.exp(z[..., 1:2]), z[..., 2:]], axis=-1)
+    mu = z[..., :1]
+    tau = jnp.exp(z[..., 1:2])
+    eta = z[..., 2:]
+    return jnp.concatenate([mu, tau, eta], axis=-1)
 
 
 def eight_schools_plane(plane: Array, signed: bool = False) -> Array:
@@ -165,10 +172,16 @@ def eight_schools_plane(plane: Array, signed: bool = False) -> Array:
     """
     mu, rest = _split(plane, 2)
     tau = rest[..., 0]
-    scale = jnp.sqrt(jnp.square(jnp.array(STANDARD_ERRORS)) + jnp.square(rest))
-    log_likelihood = jnp.sum(gaussian.log_prob(jnp.array(EFFECTS), mu[..., None], scale), axis=-1)
-    total = log_likelihood + gaussian.log_prob(mu, 0.0, 1.0) + gaussian.log_prob(tau, 0.0, 1.0)
-    return total if signed else jnp.where(tau > 0, total + math.log(2), -jnp.inf)
+    standard_errors = jnp.array(STANDARD_ERRORS)
+    variance = jnp.square(standard_errors) + jnp.square(rest)
+    scale = jnp.sqrt(variance)
+    log_likelihood = _log_likelihood(mu[..., None], scale)
+    log_prior_mu = _log_standard_normal(mu)
+    log_prior_tau = _log_standard_normal(tau)
+    total = log_likelihood + log_prior_mu + log_prior_tau
+    if signed:
+        return total
+    return jnp.where(tau > 0, total + math.log(2), -jnp.inf)
 
 
 def eight_schools_given_plane(plane: Array) -> tuple[Array, Array]:
@@ -189,17 +202,33 @@ def eight_schools_given_plane(plane: Array) -> tuple[Array, Array]:
         (0.0, 1.0)
     """
     mu, tau = _split(plane, 2)
-    squares = jnp.square(jnp.array(STANDARD_ERRORS))
+    standard_errors = jnp.array(STANDARD_ERRORS)
+    squares = jnp.square(standard_errors)
     total = squares + jnp.square(tau)
-    return tau * (jnp.array(EFFECTS) - mu[..., None]) / total, squares / total
+    residuals = jnp.array(EFFECTS) - mu[..., None]
+    mean = tau * residuals / total
+    variance = squares / total
+    return mean, variance
+
+
+def _log_likelihood(mean: Array, scale: Array) -> Array:
+    """log p(y) of eight independent Gaussians, [*B]."""
+    effects = jnp.array(EFFECTS)
+    log_probs = gaussian.log_prob(effects, mean, scale)
+    return jnp.sum(log_probs, axis=-1)
+
+
+def _log_standard_normal(x: Array) -> Array:
+    return gaussian.log_prob(x, 0.0, 1.0)
 
 
 def _log_prior_tau(coordinate: Array, signed: bool) -> tuple[Array, Array]:
     """tau, and the log-density of its coordinate."""
     if signed:
-        return coordinate, gaussian.log_prob(coordinate, 0.0, 1.0)
+        return coordinate, _log_standard_normal(coordinate)
     tau = jnp.exp(coordinate)
-    return tau, math.log(2) + gaussian.log_prob(tau, 0.0, 1.0) + coordinate
+    log_half_normal = math.log(2) + _log_standard_normal(tau)
+    return tau, log_half_normal + coordinate
 
 
 def _split(z: Array, size: int) -> tuple[Array, Array]:

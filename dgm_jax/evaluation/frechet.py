@@ -4,7 +4,7 @@ See `sample_quality` for what the features may be and when values are comparable
 """
 
 import functools
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -96,23 +96,15 @@ def frechet_from_moments(
         25.0
     """
     dim = np.size(mean_r)
-    roots = []
-    for name, mean, cov in (("real", mean_r, cov_r), ("fake", mean_f, cov_f)):
-        fits = np.shape(mean) == (dim,) and np.shape(cov) == (dim, dim)
-        require(
-            fits,
-            f"moments must be [D] and [D, D] with D = {dim} for both; {name} has {np.shape(mean)}"
-            f" and {np.shape(cov)}",
-            DataError,
-        )
-        finite = bool(np.isfinite(mean).all() and np.isfinite(cov).all())
-        require(finite, f"{name} moments have NaN or infinity", DataError)
-        roots.append(_covariance_root(name, np.asarray(cov, np.float64)))
-    root_r, root_f = roots
-    gap = np.asarray(mean_r, np.float64) - np.asarray(mean_f, np.float64)
+    mean_r, root_r = _mean_and_root("real", mean_r, cov_r, dim)
+    mean_f, root_f = _mean_and_root("fake", mean_f, cov_f, dim)
+    gap = mean_r - mean_f
     between_means = np.square(gap).sum()
-    traces = np.square(root_r).sum() + np.square(root_f).sum()
-    fidelity = np.linalg.svd(root_r @ root_f.T, compute_uv=False).sum()
+    trace_r = np.square(root_r).sum()
+    trace_f = np.square(root_f).sum()
+    traces = trace_r + trace_f
+    singular_values = np.linalg.svd(root_r @ root_f.T, compute_uv=False)
+    fidelity = singular_values.sum()
     distance = between_means + traces - 2 * fidelity
     return max(float(distance), 0.0)
 
@@ -195,22 +187,48 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
 
 def _host_moments(x: np.ndarray, chunk_size: int = 4096) -> tuple[np.ndarray, np.ndarray]:
     """Mean [D] and covariance [D, D] in float64, without a float64 copy of all rows."""
+    num_rows, dim = x.shape
     mean = x.mean(axis=0, dtype=np.float64)
-    starts = range(0, len(x), chunk_size)
-    chunks = (x[start : start + chunk_size] - mean for start in starts)
-    squares = cast(np.ndarray, sum(chunk.T @ chunk for chunk in chunks))  # len(x) >= 2
-    return mean, squares / (len(x) - 1)
+    scatter = np.zeros((dim, dim))
+    for start in range(0, num_rows, chunk_size):
+        chunk = x[start : start + chunk_size]
+        centered = chunk - mean
+        scatter = scatter + centered.T @ centered
+    covariance = scatter / (num_rows - 1)
+    return mean, covariance
+
+
+def _mean_and_root(
+    name: str, mean: Array | np.ndarray, cov: Array | np.ndarray, dim: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Checked moments in float64: the mean [D], and R [D, D] with R^T R = cov."""
+    mean_shape = np.shape(mean)
+    cov_shape = np.shape(cov)
+    require(
+        mean_shape == (dim,) and cov_shape == (dim, dim),
+        f"moments must be [D] and [D, D] with D = {dim} for both; {name} has {mean_shape}"
+        f" and {cov_shape}",
+        DataError,
+    )
+    finite = bool(np.isfinite(mean).all() and np.isfinite(cov).all())
+    require(finite, f"{name} moments have NaN or infinity", DataError)
+    mean = np.asarray(mean, np.float64)
+    cov = np.asarray(cov, np.float64)
+    return mean, _covariance_root(name, cov)
 
 
 def _covariance_root(name: str, cov: np.ndarray) -> np.ndarray:
     """R [D, D] with R^T R = cov."""
-    values, vectors = np.linalg.eigh((cov + cov.T) / 2)
-    slack = 1e-5 * max(values[-1], 0.0)
-    is_symmetric = np.abs(cov - cov.T).max() <= slack
+    symmetric = (cov + cov.T) / 2
+    values, vectors = np.linalg.eigh(symmetric)
+    smallest = values[0]
+    largest = values[-1]
+    slack = 1e-5 * max(largest, 0.0)
+    asymmetry = np.abs(cov - cov.T).max()
     require(
-        values[0] >= -slack and is_symmetric,
+        smallest >= -slack and asymmetry <= slack,
         f"the {name} covariance is not symmetric with eigenvalues >= 0; the smallest is"
-        f" {values[0]:.3g}, the largest {values[-1]:.3g}",
+        f" {smallest:.3g}, the largest {largest:.3g}",
         DataError,
     )
     deviations = np.sqrt(np.maximum(values, 0.0))
@@ -223,19 +241,24 @@ def _frechet_on_device(real: Array, fake: Array) -> Array:
         """The mean [D], and R [D, D] with R^T R = covariance."""
         mean = jnp.mean(x, axis=0)
         mean = mean + jnp.mean(x - mean, axis=0)  # the second pass removes the first one's rounding
-        triangle = jnp.linalg.qr(x - mean, mode="r") / (len(x) - 1) ** 0.5
-        num_missing = x.shape[1] - len(triangle)
-        return mean, jnp.pad(triangle, ((0, num_missing), (0, 0)))
+        triangle = jnp.linalg.qr(x - mean, mode="r")
+        root = triangle / (len(x) - 1) ** 0.5
+        num_missing = x.shape[1] - len(root)
+        root = jnp.pad(root, ((0, num_missing), (0, 0)))
+        return mean, root
 
     mean_r, root_r = mean_and_root(real)
     mean_f, root_f = mean_and_root(fake)
     product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
     # tr(C_r + C_f - 2 (C_r C_f)^(1/2)) = min over rotations Q of |R_r - Q R_f|^2, which does not
     # cancel.
-    u, _, v = jnp.linalg.svd(product(root_r, root_f.T))
+    product_of_roots = product(root_r, root_f.T)
+    u, _, v = jnp.linalg.svd(product_of_roots)
     rotation = product(u, v)
-    between_means = jnp.sum(jnp.square(mean_r - mean_f))
-    between_roots = jnp.sum(jnp.square(root_r - product(rotation, root_f)))
+    gap = mean_r - mean_f
+    between_means = jnp.sum(jnp.square(gap))
+    root_gap = root_r - product(rotation, root_f)
+    between_roots = jnp.sum(jnp.square(root_gap))
     return between_means + between_roots
 
 
@@ -248,20 +271,25 @@ def _sums(given: Moments) -> RunningMoments:
 @functools.partial(jax.jit, static_argnames="chunk_size")
 def _moments(features: Array, chunk_size: int) -> Moments:
     num_rows, dim = features.shape
+    dtype = features.dtype
     origin = features[0]  # near the mean, so that subtracting it first keeps digits
     tiles, rows = row_tiles(features - origin, chunk_size)
 
     def add(total: Moments, tile: tuple[Array, Array]) -> tuple[Moments, None]:
         x, row = tile
         is_row = (row < num_rows)[:, None]
-        count = jnp.sum(is_row, dtype=features.dtype)
+        count = jnp.sum(is_row, dtype=dtype)
         mean = jnp.sum(x, axis=0) / count
         centered = jnp.where(is_row, x - mean, 0.0)
         scatter = jnp.matmul(centered.T, centered, precision=lax.Precision.HIGHEST)
         covariance = scatter / jnp.maximum(count - 1, 1)
-        return merge_moments(total, Moments(count, mean, covariance)), None
+        of_tile = Moments(count, mean, covariance)
+        return merge_moments(total, of_tile), None
 
-    zero = jnp.zeros((), features.dtype)
-    empty = Moments(zero, jnp.zeros(dim, features.dtype), jnp.zeros((dim, dim), features.dtype))
+    zero = jnp.zeros((), dtype)
+    no_mean = jnp.zeros(dim, dtype)
+    no_covariance = jnp.zeros((dim, dim), dtype)
+    empty = Moments(zero, no_mean, no_covariance)
     total, _ = lax.scan(add, empty, (tiles, rows))
-    return total._replace(mean=total.mean + origin)
+    mean = total.mean + origin
+    return total._replace(mean=mean)

@@ -32,6 +32,12 @@ _AT_ONCE = 1 << 21
 # Distances that differ by at most this many units of rounding count as equal.
 _TIE = 8
 
+# Which real samples lie in a fake ball, and which real balls hold a fake sample, bool[N] each.
+_Flags = tuple[Array, Array]
+
+# The number of runs that are settled, int32[], and squared distances in runs.
+_Settled = tuple[Array, Array]
+
 
 class _Rows(NamedTuple):
     """Feature vectors [N, D], as given and minus the mean of the real ones."""
@@ -106,18 +112,22 @@ def _compare(real: Array, fake: Array, nearest_k: int, tile_size: int) -> Precis
     real_radii = _squared_radii(real_set, nearest_k, tile_size)
     fake_radii = _squared_radii(fake_set, nearest_k, tile_size)
     recalled, covered, num_balls = _inside(real_set, fake_set, real_radii, fake_radii, tile_size)
-    num_balls = num_balls.astype(real.dtype)
+    dtype = real.dtype
+    num_balls = num_balls.astype(dtype)
     scores = PrecisionRecall(
-        precision=jnp.mean(num_balls > 0, dtype=real.dtype),
-        recall=jnp.mean(recalled, dtype=real.dtype),
+        precision=jnp.mean(num_balls > 0, dtype=dtype),
+        recall=jnp.mean(recalled, dtype=dtype),
         density=jnp.mean(num_balls) / nearest_k,
-        coverage=jnp.mean(covered, dtype=real.dtype),
+        coverage=jnp.mean(covered, dtype=dtype),
     )
-    finite = jnp.all(jnp.isfinite(real)) & jnp.all(jnp.isfinite(fake))
+    real_is_finite = jnp.all(jnp.isfinite(real))
+    fake_is_finite = jnp.all(jnp.isfinite(fake))
+    is_finite = real_is_finite & fake_is_finite
     # inf - inf makes a NaN only if the input is not finite, so that `jax_debug_nans` without
     # compilation stops at no other input.
-    zero_or_inf = jnp.where(finite, 0, jnp.inf).astype(real.dtype)
-    return jax.tree.map(lambda score: jnp.where(finite, score, zero_or_inf - zero_or_inf), scores)
+    zero_or_inf = jnp.where(is_finite, 0, jnp.inf).astype(dtype)
+    zero_or_nan = zero_or_inf - zero_or_inf
+    return jax.tree.map(lambda score: jnp.where(is_finite, score, zero_or_nan), scores)
 
 
 def _inside(
@@ -141,35 +151,38 @@ def _inside(
         covered: bool[N], whether a real ball holds a fake sample.
         num_balls: int32[M], in how many real balls a fake sample lies.
     """
-    num_real = len(real_set.given)
     num_fake = len(fake_set.given)
     tiles, rows = row_tiles(fake_set.given, tile_size)
     centered, _ = row_tiles(fake_set.centered, tile_size)
     tile_radii, _ = row_tiles(fake_radii, tile_size)
 
     def compare_tile(
-        flags: tuple[Array, Array], tile_radii_row: tuple[_Rows, Array, Array]
-    ) -> tuple[tuple[Array, Array], Array]:
+        flags: _Flags, tile_radii_row: tuple[_Rows, Array, Array]
+    ) -> tuple[_Flags, Array]:
         recalled, covered = flags
         tile, radii, row = tile_radii_row
+        radii = radii[:, None]
         is_row = (row < num_fake)[:, None]
         squares, rounding = _squared_distances(tile.centered, real_set.centered)
         real_doubtful = jnp.abs(squares - real_radii) <= rounding
-        fake_doubtful = jnp.abs(squares - radii[:, None]) <= rounding
+        fake_doubtful = jnp.abs(squares - radii) <= rounding
         doubtful = (real_doubtful | fake_doubtful) & is_row
         squares = _settle(squares, doubtful, tile.given, real_set.given)
-        at_least = squares * (1 - _TIE * jnp.finfo(squares.dtype).eps)
+        epsilon = jnp.finfo(squares.dtype).eps
+        at_least = squares * (1 - _TIE * epsilon)
         inside_real = (at_least <= real_radii) & is_row
-        inside_fake = (at_least <= radii[:, None]) & is_row
+        inside_fake = (at_least <= radii) & is_row
         recalled = recalled | jnp.any(inside_fake, axis=0)
         covered = covered | jnp.any(inside_real, axis=0)
-        return (recalled, covered), jnp.sum(inside_real, axis=1, dtype=jnp.int32)
+        num_balls = jnp.sum(inside_real, axis=1, dtype=jnp.int32)
+        return (recalled, covered), num_balls
 
-    none = jnp.zeros(num_real, bool)
-    (recalled, covered), num_balls = lax.scan(
-        compare_tile, (none, none), (_Rows(tiles, centered), tile_radii, rows)
-    )
-    return recalled, covered, num_balls.reshape(-1)[:num_fake]
+    none = jnp.zeros(len(real_set.given), bool)
+    tile_sets = _Rows(tiles, centered)
+    flags, num_balls = lax.scan(compare_tile, (none, none), (tile_sets, tile_radii, rows))
+    recalled, covered = flags
+    num_balls = num_balls.reshape(-1)[:num_fake]
+    return recalled, covered, num_balls
 
 
 @functools.partial(jax.jit, static_argnames=("nearest_k", "tile_size"))
@@ -182,7 +195,8 @@ def _squared_radii(x: _Rows, nearest_k: int, tile_size: int) -> Array:
     def kth_smallest(squares: Array) -> Array:
         # A maximum and not [:, -1]: with that slice XLA sorts whole rows, about 30 times as slow
         # on CPU.
-        smallest = -lax.top_k(-squares, nearest_k)[0]
+        negated, _ = lax.top_k(-squares, nearest_k)
+        smallest = -negated
         return jnp.max(smallest, axis=1)
 
     def radius(tile_and_rows: tuple[_Rows, Array]) -> Array:
@@ -193,11 +207,15 @@ def _squared_radii(x: _Rows, nearest_k: int, tile_size: int) -> Array:
         # None of the k nearest neighbors is farther than this.
         bound = kth_smallest(squares + rounding)[:, None]
         is_row = (index < num_rows)[:, None]
-        doubtful = (squares - rounding <= bound) & ~is_self & is_row
+        may_be_near = squares - rounding <= bound
+        doubtful = may_be_near & ~is_self & is_row
         settled = _settle(squares, doubtful, tile.given, x.given)
-        return kth_smallest(jnp.where(is_self, jnp.inf, settled))
+        settled = jnp.where(is_self, jnp.inf, settled)
+        return kth_smallest(settled)
 
-    return lax.map(radius, (_Rows(tiles, centered), rows)).reshape(-1)[:num_rows]
+    tile_sets = _Rows(tiles, centered)
+    radii = lax.map(radius, (tile_sets, rows))
+    return radii.reshape(-1)[:num_rows]
 
 
 def _settle(squares: Array, doubtful: Array, x: Array, y: Array) -> Array:
@@ -211,44 +229,63 @@ def _settle(squares: Array, doubtful: Array, x: Array, y: Array) -> Array:
         return squares
     num_rows, num_columns = squares.shape
     num_runs = -(-num_columns // _RUN)
-    padding = -num_columns % _RUN
+    padding = (0, -num_columns % _RUN)
     in_runs = (num_rows, num_runs, _RUN)
-    columns = jnp.pad(y, ((0, padding), (0, 0)))
+    columns = jnp.pad(y, (padding, (0, 0)))
     columns = columns.reshape(num_runs, _RUN, dim)
-    grid = jnp.pad(squares, ((0, 0), (0, padding)))
+    grid = jnp.pad(squares, ((0, 0), padding))
     grid = grid.reshape(in_runs)
-    marked = jnp.pad(doubtful, ((0, 0), (0, padding)))
-    marked = marked.reshape(in_runs).any(-1)
+    marked = jnp.pad(doubtful, ((0, 0), padding))
+    marked = marked.reshape(in_runs)
+    marked = marked.any(-1).reshape(-1)
     num_at_once = max(_AT_ONCE // (_RUN * dim), 1)
-    count = jnp.sum(marked, dtype=jnp.int32)
-    (places,) = jnp.nonzero(marked.reshape(-1), size=marked.size, fill_value=marked.size)
-    places = jnp.pad(places.astype(jnp.int32), (0, num_at_once), constant_values=marked.size)
+    num_marked = jnp.sum(marked, dtype=jnp.int32)
+    (places,) = jnp.nonzero(marked, size=marked.size, fill_value=marked.size)
+    places = places.astype(jnp.int32)
+    places = jnp.pad(places, (0, num_at_once), constant_values=marked.size)
 
-    def settle(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        done, grid = state
-        place = lax.dynamic_slice(places, (done,), (num_at_once,))
+    def is_unfinished(state: _Settled) -> Array:
+        num_settled, _ = state
+        return num_settled < num_marked
+
+    def settle(state: _Settled) -> _Settled:
+        num_settled, grid = state
+        place = lax.dynamic_slice(places, (num_settled,), (num_at_once,))
         row = place // num_runs
         run = place % num_runs
         differences = x[row][:, None] - columns[run]
         exact = jnp.sum(jnp.square(differences), axis=-1)
         # The fill value is a row that does not exist, so it is dropped.
-        return done + num_at_once, grid.at[row, run].set(exact, mode="drop")
+        grid = grid.at[row, run].set(exact, mode="drop")
+        return num_settled + num_at_once, grid
 
-    _, grid = lax.while_loop(lambda state: state[0] < count, settle, (jnp.int32(0), grid))
-    return grid.reshape(num_rows, -1)[:, :num_columns]
+    start = (jnp.int32(0), grid)
+    _, grid = lax.while_loop(is_unfinished, settle, start)
+    grid = grid.reshape(num_rows, -1)
+    return grid[:, :num_columns]
 
 
 def _squared_distances(x: Array, y: Array) -> tuple[Array, Array]:
     """|x_i - y_j|^2 [R, N] and a bound on its rounding error."""
     epsilon = jnp.finfo(x.dtype).eps
-    if x.shape[-1] <= _FEW_FEATURES:
+    num_features = x.shape[-1]
+    if num_features <= _FEW_FEATURES:
         differences = x[:, None, :] - y
         squares = jnp.sum(jnp.square(differences), axis=-1)
         return squares, 4 * epsilon * squares
-    parts = [(x[:, part], y[:, part]) for part in product_parts(x.shape[-1])]
-    x_sizes = functools.reduce(jnp.add, [jnp.sum(a * a, axis=-1) for a, _ in parts])
-    y_sizes = functools.reduce(jnp.add, [jnp.sum(b * b, axis=-1) for _, b in parts])
-    products = sum(jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST) for a, b in parts)
+    parts = product_parts(num_features)
+    x_parts = [x[:, part] for part in parts]
+    y_parts = [y[:, part] for part in parts]
+    x_sizes = _squared_lengths(x_parts)
+    y_sizes = _squared_lengths(y_parts)
     sizes = x_sizes[:, None] + y_sizes
+    product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+    products = sum(product(a, b.T) for a, b in zip(x_parts, y_parts, strict=True))
     squares = jnp.maximum(sizes - 2 * products, 0.0)
     return squares, 8 * epsilon * sizes
+
+
+def _squared_lengths(parts: list[Array]) -> Array:
+    """The squared lengths [R] of vectors given in parts of their features, [R, d] each."""
+    squares = [jnp.sum(part * part, axis=-1) for part in parts]
+    return functools.reduce(jnp.add, squares)

@@ -27,6 +27,7 @@ from dgm_jax.evaluation.features import require_pair, row_tiles
 
 Tile = tuple[Array, Array]  # rows [R, D], and their numbers int32[R]
 Total = tuple[Array, Array]  # a compensated sum
+Step = tuple[Total, None]  # of a scan that adds to a total
 
 
 class KernelDistance(NamedTuple):
@@ -116,9 +117,9 @@ def kernel_distance_over_subsets(
     )
     require(subset_size >= 2, f"subset_size must be at least 2; got {subset_size}")
     require_pair(real=real, fake=fake, at_least=subset_size, reason=f"subset_size is {subset_size}")
-    return _over_subsets(
-        key, at_least_float32(real), at_least_float32(fake), subset_size, num_subsets, tile_size
-    )
+    real = at_least_float32(real)
+    fake = at_least_float32(fake)
+    return _over_subsets(key, real, fake, subset_size, num_subsets, tile_size)
 
 
 def sliced_wasserstein(key: Key, *, real: Array, fake: Array, num_projections: int = 256) -> Array:
@@ -165,8 +166,9 @@ def sliced_wasserstein(key: Key, *, real: Array, fake: Array, num_projections: i
 def _squared_mmd(real: Array, fake: Array, tile_size: int) -> Array:
     # A constant subtracted from the kernel cancels in the distance, and removes most of the sums'
     # rounding error.
-    product_of_means = jnp.mean(real, axis=0) * jnp.mean(fake, axis=0)
-    typical = (jnp.mean(product_of_means) + 1) ** 3
+    mean_real = jnp.mean(real, axis=0)
+    mean_fake = jnp.mean(fake, axis=0)
+    typical = (jnp.mean(mean_real * mean_fake) + 1) ** 3
     within_real = _mean_kernel_within(real, typical, tile_size)
     within_fake = _mean_kernel_within(fake, typical, tile_size)
     between = _mean_kernel_between(real, fake, typical, tile_size)
@@ -179,28 +181,33 @@ def _mean_kernel_within(x: Array, typical: Array, tile_size: int) -> Array:
     The kernel is symmetric: tile t meets the tiles t, t + 1, ... up to half of the way round, and
     a tile that it does not meet meets it.
     """
-    tiles, rows = row_tiles(x, tile_size)
-    num_tiles = len(tiles)
-    twice = jax.tree.map(lambda a: jnp.concatenate([a, a]), (tiles, rows))
+    num_rows = len(x)
+    tiles = row_tiles(x, tile_size)
+    num_tiles = len(tiles[0])
+    twice = jax.tree.map(lambda a: jnp.concatenate([a, a]), tiles)
     shifts = np.arange(num_tiles // 2 + 1)
-    weights = np.where((shifts == 0) | (2 * shifts == num_tiles), 1, 2)
+    meets_once = (shifts == 0) | (2 * shifts == num_tiles)
+    weights = np.where(meets_once, 1, 2)
 
-    def add_shift(total: Total, inputs: tuple[Array, Array]) -> tuple[Total, None]:
-        shift, weight = inputs
+    def add_shift(total: Total, shift_and_weight: tuple[Array, Array]) -> Step:
+        shift, weight = shift_and_weight
         partners = jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, shift, num_tiles), twice)
 
-        def add(total: Total, pair: tuple[Tile, Tile]) -> tuple[Total, None]:
+        def add(total: Total, pair: tuple[Tile, Tile]) -> Step:
             (a, i), (b, j) = pair
-            is_pair = (i < len(x))[:, None] & (j < len(x)) & (i[:, None] != j)
+            i = i[:, None]
+            are_rows = (i < num_rows) & (j < num_rows)
+            is_pair = are_rows & (i != j)
             value = weight * _sum_of_tile(a, b, is_pair, typical)
             return compensated_add(*total, value), None
 
-        return lax.scan(add, total, ((tiles, rows), partners))[0], None
+        return lax.scan(add, total, (tiles, partners))
 
     zero = jnp.zeros((), x.dtype)
-    inputs = jnp.asarray(shifts, jnp.int32), jnp.asarray(weights, x.dtype)
-    (total, _), _ = lax.scan(add_shift, (zero, zero), inputs)
-    return total / len(x) / (len(x) - 1)
+    shifts = jnp.asarray(shifts, jnp.int32)
+    weights = jnp.asarray(weights, x.dtype)
+    (total, _), _ = lax.scan(add_shift, (zero, zero), (shifts, weights))
+    return total / num_rows / (num_rows - 1)
 
 
 def _mean_kernel_between(x: Array, y: Array, typical: Array, tile_size: int) -> Array:
@@ -208,13 +215,14 @@ def _mean_kernel_between(x: Array, y: Array, typical: Array, tile_size: int) -> 
     x_tiles = row_tiles(x, tile_size)
     y_tiles = row_tiles(y, tile_size)
 
-    def add_row(total: Total, x_tile: Tile) -> tuple[Total, None]:
+    def add_row(total: Total, x_tile: Tile) -> Step:
         a, i = x_tile
 
-        def add(total: Total, y_tile: Tile) -> tuple[Total, None]:
+        def add(total: Total, y_tile: Tile) -> Step:
             b, j = y_tile
             is_pair = (i < len(x))[:, None] & (j < len(y))
-            return compensated_add(*total, _sum_of_tile(a, b, is_pair, typical)), None
+            value = _sum_of_tile(a, b, is_pair, typical)
+            return compensated_add(*total, value), None
 
         return lax.scan(add, total, y_tiles)
 
@@ -229,9 +237,11 @@ def _sum_of_tile(a: Array, b: Array, is_pair: Array, typical: Array) -> Array:
     The sums of tiles are added by compensated sums: there are thousands, and the distance is a
     small difference of such means.
     """
-    products = jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST) / a.shape[1] + 1
-    kernel = jnp.where(is_pair, products**3 - typical, 0.0)
-    return jnp.sum(jnp.sum(kernel, axis=1))
+    products = jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST)
+    kernel = (products / a.shape[1] + 1) ** 3
+    differences = jnp.where(is_pair, kernel - typical, 0.0)
+    sums_of_rows = jnp.sum(differences, axis=1)
+    return jnp.sum(sums_of_rows)
 
 
 @functools.partial(jax.jit, static_argnames=("subset_size", "num_subsets", "tile_size"))
@@ -261,7 +271,8 @@ def _subset(key: Key, x: Array, index: Array, size: int) -> Array:
     block = index % num_blocks
     permutation_key = jax.random.fold_in(key, index // num_blocks)
     order = jax.random.permutation(permutation_key, len(x))
-    return x[lax.dynamic_slice_in_dim(order, block * size, size)]
+    numbers = lax.dynamic_slice_in_dim(order, block * size, size)
+    return x[numbers]
 
 
 @functools.partial(jax.jit, static_argnames="num_projections")
@@ -273,6 +284,8 @@ def _sliced_wasserstein(key: Key, real: Array, fake: Array, num_projections: int
         unit = direction / jnp.linalg.norm(direction)
         sorted_real = jnp.sort(project(real, unit))
         sorted_fake = jnp.sort(project(fake, unit))
-        return jnp.mean(jnp.square(sorted_real - sorted_fake))
+        gaps = sorted_real - sorted_fake
+        return jnp.mean(jnp.square(gaps))
 
-    return jnp.sqrt(jnp.mean(lax.map(squared_distance, directions)))
+    squares = lax.map(squared_distance, directions)
+    return jnp.sqrt(jnp.mean(squares))

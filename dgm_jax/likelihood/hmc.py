@@ -34,6 +34,9 @@ class Point(NamedTuple):
     ratio_slope: Array
 
 
+State = tuple[Point, Array]  # a point, and the momentum there
+
+
 def point(
     log_base: LogDensity,
     log_ratio: LogDensity,
@@ -95,25 +98,36 @@ def transition(
         1.000
     """
     key_momentum, key_accept = jax.random.split(key)
-    momentum = normal(key_momentum, start.z.shape, start.z.dtype)
-    size = _as_event(step_size, start.z.ndim - 1).astype(start.z.dtype)
+    z = start.z
+    momentum = normal(key_momentum, z.shape, z.dtype)
+    size = _as_event(step_size, z.ndim - 1)
+    size = size.astype(z.dtype)
 
     def slope(at: Point) -> Array:
-        return (at.base_slope + beta * at.ratio_slope).astype(at.z.dtype)
+        total = at.base_slope + beta * at.ratio_slope
+        return total.astype(at.z.dtype)
 
-    def leapfrog(carry: tuple[Point, Array], _: None) -> tuple[tuple[Point, Array], None]:
-        at, p = carry
-        p = p + size / 2 * slope(at)
+    def leapfrog(state: State, _: None) -> tuple[State, None]:
+        at, p = state
+        half = size / 2
+        p = p + half * slope(at)
         at = evaluate(at.z + size * p)
-        return (at, p + size / 2 * slope(at)), None
+        p = p + half * slope(at)
+        return (at, p), None
 
     (end, last), _ = jax.lax.scan(leapfrog, (start, momentum), length=num_leapfrog)
     # Differences first: two energies of thousands of nats differ by less than one.
-    change = (end.base - start.base) + beta * (end.ratio - start.ratio) - _kinetic(last, momentum)
-    event_axes = tuple(range(2, end.z.ndim))
-    finite = jnp.isfinite(change) & jnp.all(jnp.isfinite(slope(end)), axis=event_axes)
-    probability = jnp.where(finite, jnp.exp(jnp.minimum(change, 0)), 0)
-    accept = jax.random.uniform(key_accept, probability.shape, probability.dtype) < probability
+    base_change = end.base - start.base
+    ratio_change = end.ratio - start.ratio
+    kinetic_change = _kinetic(last, momentum)
+    change = base_change + beta * ratio_change - kinetic_change
+    finite_entries = jnp.isfinite(slope(end))
+    slope_is_finite = jnp.all(finite_entries, axis=_event_axes(end.z))
+    finite = jnp.isfinite(change) & slope_is_finite
+    probability = jnp.exp(jnp.minimum(change, 0))
+    probability = jnp.where(finite, probability, 0)
+    u = jax.random.uniform(key_accept, probability.shape, probability.dtype)
+    accept = u < probability
 
     def choose(new: Array, old: Array) -> Array:
         return jnp.where(_as_event(accept, new.ndim), new, old)
@@ -124,14 +138,22 @@ def transition(
 def _with_slope(function: LogDensity, z: Array) -> tuple[Array, Array]:
     """The value of a function at z and its gradient."""
     value, pullback = jax.vjp(function, z)
-    return value, pullback(jnp.ones_like(value))[0]
+    (slope,) = pullback(jnp.ones_like(value))
+    return value, slope
 
 
 def _kinetic(last: Array, first: Array) -> Array:
     """(|last|^2 - |first|^2) / 2: [C, B], as a product, since the squares would cancel."""
-    return jnp.sum((last - first) * (last + first), axis=tuple(range(2, last.ndim))) / 2
+    products = (last - first) * (last + first)
+    return jnp.sum(products, axis=_event_axes(last)) / 2
+
+
+def _event_axes(x: Array) -> tuple[int, ...]:
+    """All axes but those of chains and examples."""
+    return tuple(range(2, x.ndim))
 
 
 def _as_event(x: Array, ndim: int) -> Array:
     """Trailing axes of one, up to `ndim`."""
-    return x.reshape(x.shape + (1,) * (ndim - x.ndim))
+    ones = (1,) * (ndim - x.ndim)
+    return x.reshape(x.shape + ones)

@@ -50,11 +50,13 @@ def kl(log_p: Array, log_q: Array) -> Array:
     q = jnp.exp(log_q)
     # The terms add sum q - sum p to the sum that the docstring gives. Put it back, unless it is
     # rounding, and always with its gradient.
-    mass = jnp.sum(p, axis=-1)
-    excess = mass - jnp.sum(q, axis=-1)
-    rounding = 8 * jnp.finfo(p.dtype).eps * mass
-    is_rounding = jnp.abs(excess) <= rounding
-    excess = excess - lax.stop_gradient(jnp.where(is_rounding, excess, 0))
+    mass_p = jnp.sum(p, axis=-1)
+    mass_q = jnp.sum(q, axis=-1)
+    excess = mass_p - mass_q
+    epsilon = jnp.finfo(p.dtype).eps
+    is_rounding = jnp.abs(excess) <= 8 * epsilon * mass_p
+    rounding = jnp.where(is_rounding, excess, 0)
+    excess = excess - lax.stop_gradient(rounding)
     terms = _kl_terms(log_p, log_q)
     return jnp.sum(terms, axis=-1) + excess
 
@@ -81,7 +83,8 @@ def js(log_p: Array, log_q: Array) -> Array:
         0.6931
     """
     log_p, log_q = _pair(log_p, log_q)
-    return jnp.sum(_js_terms(log_p, log_q), axis=-1)
+    terms = _js_terms(log_p, log_q)
+    return jnp.sum(terms, axis=-1)
 
 
 def total_variation(log_p: Array, log_q: Array) -> Array:
@@ -104,7 +107,8 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
         0.2500
     """
     log_p, log_q = _pair(log_p, log_q)
-    return jnp.sum(_total_variation_terms(log_p, log_q), axis=-1)
+    terms = _total_variation_terms(log_p, log_q)
+    return jnp.sum(terms, axis=-1)
 
 
 def kl_on_grid(
@@ -197,12 +201,15 @@ def _kl_terms(log_p: Array, log_q: Array) -> Array:
     in_p = log_p > -jnp.inf
     lacking = in_p & (log_q == -jnp.inf)
     both = in_p & (log_q != -jnp.inf)
-    log_ratio = jnp.where(both, log_q, 0.0) - jnp.where(both, log_p, 0.0)
+    log_p = jnp.where(both, log_p, 0.0)
+    log_q = jnp.where(both, log_q, 0.0)
+    log_ratio = log_q - log_p
     # p (e^u - 1 - u) with u = log q / p; for large u, q - p (1 + u), since e^u may overflow.
     small = log_ratio < 1
     small_ratio = jnp.where(small, log_ratio, 0)
     large_ratio = jnp.where(small, 0, log_ratio)
-    at_small = jnp.where(both, p, 0) * exp_remainder(small_ratio)
+    p_in_both = jnp.where(both, p, 0)
+    at_small = p_in_both * exp_remainder(small_ratio)
     at_large = q - p * (1 + large_ratio)
     terms = jnp.where(both, at_large, q)
     terms = jnp.where(both & small, at_small, terms)
@@ -212,9 +219,13 @@ def _kl_terms(log_p: Array, log_q: Array) -> Array:
 def _js_terms(log_p: Array, log_q: Array) -> Array:
     """m h(log p - log q); log 2 per mass where only one of both has any."""
     both = jnp.isfinite(log_p) & jnp.isfinite(log_q)
-    log_ratio = jnp.where(both, log_p, 0.0) - jnp.where(both, log_q, 0.0)
-    mixture = (jnp.exp(log_p) + jnp.exp(log_q)) / 2
-    per_mass = jnp.where(both, _js_per_mass(log_ratio), math.log(2))
+    finite_p = jnp.where(both, log_p, 0.0)
+    finite_q = jnp.where(both, log_q, 0.0)
+    p = jnp.exp(log_p)
+    q = jnp.exp(log_q)
+    mixture = (p + q) / 2
+    per_mass = _js_per_mass(finite_p - finite_q)
+    per_mass = jnp.where(both, per_mass, math.log(2))
     return mixture * per_mass
 
 
@@ -224,24 +235,31 @@ def _js_per_mass(log_ratio: Array) -> Array:
     half = jnp.minimum(size / 2, 1.0)
     # log 2 - H cancels near d = 0; the same number written with tanh does not.
     tanh = jnp.tanh(half)
-    near = half * tanh + jnp.log1p(-jnp.square(tanh)) / 2
+    log_complement = jnp.log1p(-jnp.square(tanh))
+    near = half * tanh + log_complement / 2
     log_share = jnp.log1p(jnp.exp(-size))
-    far = math.log(2) - log_share - size * jax.nn.sigmoid(-size)
+    share = jax.nn.sigmoid(-size)
+    far = math.log(2) - log_share - size * share
     return jnp.where(size < 2, near, far)
 
 
 def _total_variation_terms(log_p: Array, log_q: Array) -> Array:
-    return jnp.abs(jnp.exp(log_p) - jnp.exp(log_q)) / 2
+    p = jnp.exp(log_p)
+    q = jnp.exp(log_q)
+    return jnp.abs(p - q) / 2
 
 
 def _pair(log_p: Array, log_q: Array) -> tuple[Array, Array]:
     """Both as arrays of one type, at least float32, after a check of their shapes."""
     log_p = jnp.asarray(log_p)
     log_q = jnp.asarray(log_q)
+    shape_p = log_p.shape
+    shape_q = log_q.shape
+    have_axes = log_p.ndim > 0 and log_q.ndim > 0
     require(
-        log_p.ndim > 0 and log_q.ndim > 0 and log_p.shape[-1] == log_q.shape[-1],
-        f"p and q must share their last axis, the atoms or the grid; got log_p {log_p.shape} and"
-        f" log_q {log_q.shape}",
+        have_axes and shape_p[-1] == shape_q[-1],
+        f"p and q must share their last axis, the atoms or the grid; got log_p {shape_p} and"
+        f" log_q {shape_q}",
     )
     checks.not_probabilities(log_p, "log_p")
     checks.not_probabilities(log_q, "log_q")

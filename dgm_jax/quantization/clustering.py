@@ -71,7 +71,8 @@ def kmeans(
     """
     shape = jnp.shape(z)
     require(len(shape) >= 2, f"z must be [*B, D] with at least two axes; got {shape}")
-    rows = lax.stop_gradient(jnp.asarray(z)).reshape(-1, shape[-1])
+    rows = lax.stop_gradient(jnp.asarray(z))
+    rows = rows.reshape(-1, shape[-1])
     rows = at_least_float32(rows)
     kept = rows_mask(mask, shape)
     require(
@@ -80,31 +81,45 @@ def kmeans(
     )
     require(num_iterations >= 0, f"num_iterations must not be negative; got {num_iterations}")
     if codebook is None:
-        codebook = core.lookup(STARTS, start, "start of k-means")(key, rows, num_codes, kept)
+        choose = core.lookup(STARTS, start, "start of k-means")
+        codebook = choose(key, rows, num_codes, kept)
     wanted = (num_codes, shape[-1])
     require(jnp.shape(codebook) == wanted, f"codebook must be {wanted}; got {jnp.shape(codebook)}")
 
     def assign(codebook: Array) -> Array:
         codes = nearest_code(rows, codebook, **search)
-        return codes if kept is None else jnp.where(kept, codes, -1)
+        if kept is None:
+            return codes
+        return jnp.where(kept, codes, -1)
 
     # A moving average without memory puts each code at the mean of its vectors.
     def iterate(_: Array, state: codebook_ema.CodebookState) -> codebook_ema.CodebookState:
-        return codebook_ema.update(state, rows, assign(state.codebook), decay=0.0)
+        codes = assign(state.codebook)
+        return codebook_ema.update(state, rows, codes, decay=0.0)
 
-    centers = lax.fori_loop(0, num_iterations, iterate, codebook_ema.init(codebook)).codebook
+    state = lax.fori_loop(0, num_iterations, iterate, codebook_ema.init(codebook))
+    centers = state.codebook
     codes = assign(centers)
-    squares = jnp.square(rows - gather(centers, jnp.maximum(codes, 0)))
+    inertia = _inertia(rows, centers, codes, kept)
+    return KMeans(centers, codes.reshape(shape[:-1]), inertia)
+
+
+def _inertia(rows: Array, codebook: Array, codes: Array, kept: Array | None) -> Array:
+    """Sum of squared distances to the codes, of the vectors that are not padding."""
+    chosen = gather(codebook, jnp.maximum(codes, 0))
+    squares = jnp.square(rows - chosen)
     if kept is not None:
         squares = jnp.where(kept[:, None], squares, 0)
-    return KMeans(centers, codes.reshape(shape[:-1]), jnp.sum(squares))
+    return jnp.sum(squares)
 
 
 def _random(key: Key, rows: Array, num_codes: int, kept: Array | None) -> Array:
     order, num = shuffled(key, len(rows), kept)
     if kept is None:
-        return rows[order[:num_codes]]
-    return rows[order[jnp.arange(num_codes) % num]]
+        first = order[:num_codes]
+    else:
+        first = order[jnp.arange(num_codes) % num]
+    return rows[first]
 
 
 def _plus_plus(key: Key, rows: Array, num_codes: int, kept: Array | None) -> Array:
@@ -113,19 +128,29 @@ def _plus_plus(key: Key, rows: Array, num_codes: int, kept: Array | None) -> Arr
     first_index = jax.random.randint(key_first, (), 0, num)
     first = rows[order[first_index]]
     last = order[num - 1]  # drawn where all squared distances are zero
-    counted = jnp.ones(len(rows), rows.dtype) if kept is None else kept.astype(rows.dtype)
+    dtype = rows.dtype
+    if kept is None:
+        counted = jnp.ones(len(rows), dtype)
+    else:
+        counted = kept.astype(dtype)
+
+    def squared_distances(row: Array) -> Array:
+        differences = rows - row
+        return jnp.sum(jnp.square(differences), axis=1)
 
     def choose(squares: Array, uniform: Array) -> tuple[Array, Array]:
         squares = squares * counted
         # Inversion of the cumulative distribution: row i with probability squares_i / sum.
-        total = jnp.cumsum(squares)
-        index = jnp.searchsorted(total, uniform * total[-1], side="right")
-        row = rows[jnp.clip(index, 0, last)]
-        to_row = jnp.sum(jnp.square(rows - row), axis=1)
-        return jnp.minimum(squares, to_row), row
+        sums = jnp.cumsum(squares)
+        threshold = uniform * sums[-1]
+        index = jnp.searchsorted(sums, threshold, side="right")
+        index = jnp.clip(index, 0, last)
+        row = rows[index]
+        squares = jnp.minimum(squares, squared_distances(row))
+        return squares, row
 
-    squares = jnp.sum(jnp.square(rows - first), axis=1)
-    uniforms = core.uniform(key_next, (num_codes - 1,), rows.dtype)
+    squares = squared_distances(first)
+    uniforms = core.uniform(key_next, (num_codes - 1,), dtype)
     _, others = lax.scan(choose, squares, uniforms)
     return jnp.concatenate([first[None], others])
 

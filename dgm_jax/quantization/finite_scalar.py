@@ -21,6 +21,8 @@ from dgm_jax.sampling import straight_through
 # L = 2 NaN.
 EPSILON = 1e-3
 
+Levels = Sequence[int] | np.ndarray
+
 
 class FiniteScalar(NamedTuple):
     """Values and codes of a finite scalar quantizer.
@@ -34,7 +36,7 @@ class FiniteScalar(NamedTuple):
     codes: Array
 
 
-def finite_scalar_quantize(z: Array, levels: Sequence[int] | np.ndarray) -> FiniteScalar:
+def finite_scalar_quantize(z: Array, levels: Levels) -> FiniteScalar:
     """round(bound(z)) / (L // 2), straight through the rounding.
 
     The values of coordinate i are (j - L_i // 2) / (L_i // 2) for j = 0 .. L_i - 1.
@@ -56,14 +58,19 @@ def finite_scalar_quantize(z: Array, levels: Sequence[int] | np.ndarray) -> Fini
     """
     levels = require_levels(levels)
     bounded = bound(z, levels)
+    dtype = bounded.dtype
     half = levels // 2
-    whole = jnp.clip(jnp.round(bounded), -half, levels - 1 - half).astype(jnp.int32)
-    scale = (1 / half).astype(bounded.dtype)
-    values = whole.astype(bounded.dtype) * scale  # by way of integers, which have no -0
-    return FiniteScalar(straight_through(values, bounded * scale), _pack(whole + half, levels))
+    rounded = jnp.round(bounded)
+    whole = jnp.clip(rounded, -half, levels - 1 - half)
+    whole = whole.astype(jnp.int32)
+    scale = (1 / half).astype(dtype)
+    values = whole.astype(dtype) * scale  # by way of integers, which have no -0
+    quantized = straight_through(values, bounded * scale)
+    codes = _pack(whole + half, levels)
+    return FiniteScalar(quantized, codes)
 
 
-def bound(z: Array, levels: Sequence[int] | np.ndarray) -> Array:
+def bound(z: Array, levels: Levels) -> Array:
     """h tanh(z + s) - o, which rounding maps to L values; bound(0) = 0.
 
     h = (L - 1)(1 + epsilon) / 2, o = 1/2 for even L and 0 for odd, s = arctanh(o / h). The paper
@@ -85,21 +92,27 @@ def bound(z: Array, levels: Sequence[int] | np.ndarray) -> Array:
         1.0010
     """
     levels = require_levels(levels)
+    shape = jnp.shape(z)
     require(
-        jnp.shape(z)[-1:] == levels.shape,
-        f"z must be [*B, {len(levels)}], one coordinate a level; got {jnp.shape(z)}",
+        shape[-1:] == levels.shape,
+        f"z must be [*B, {len(levels)}], one coordinate a level; got {shape}",
     )
     z = jnp.asarray(z)
-    require(jnp.issubdtype(z.dtype, jnp.floating), f"z must be floating; got {z.dtype}")
+    dtype = z.dtype
+    require(jnp.issubdtype(dtype, jnp.floating), f"z must be floating; got {dtype}")
     z = at_least_float32(z)
     height = (levels - 1) * (1 + EPSILON) / 2
-    offset = np.where(levels % 2 == 0, 0.5, 0.0)
+    is_even = levels % 2 == 0
+    offset = np.where(is_even, 0.5, 0.0)
     shift = np.arctanh(offset / height)
-    height, offset, shift = (x.astype(z.dtype) for x in (height, offset, shift))
-    return cast(Array, height * jnp.tanh(z + shift) - offset)  # to NumPy's stubs it is NumPy's
+    height = height.astype(z.dtype)
+    offset = offset.astype(z.dtype)
+    shift = shift.astype(z.dtype)
+    bounded = height * jnp.tanh(z + shift) - offset
+    return cast(Array, bounded)  # to NumPy's stubs it is NumPy's
 
 
-def values_to_codes(quantized: Array, levels: Sequence[int] | np.ndarray) -> Array:
+def values_to_codes(quantized: Array, levels: Levels) -> Array:
     """Codes of values as `finite_scalar_quantize` returns them; the first coordinate runs fastest.
 
     Args:
@@ -117,20 +130,20 @@ def values_to_codes(quantized: Array, levels: Sequence[int] | np.ndarray) -> Arr
         1
     """
     levels = require_levels(levels)
-    require(
-        jnp.shape(quantized)[-1:] == levels.shape,
-        f"values must be [*B, {len(levels)}]; got {jnp.shape(quantized)}",
-    )
+    shape = jnp.shape(quantized)
+    require(shape[-1:] == levels.shape, f"values must be [*B, {len(levels)}]; got {shape}")
     half = levels // 2
     quantized = jnp.asarray(quantized)
     quantized = at_least_float32(quantized)
-    whole = jnp.round(quantized * half.astype(quantized.dtype)).astype(jnp.int32)
+    scale = half.astype(quantized.dtype)
+    whole = jnp.round(quantized * scale)
+    whole = whole.astype(jnp.int32)
     return _pack(whole + half, levels)
 
 
 def codes_to_values(
     codes: Array,
-    levels: Sequence[int] | np.ndarray,
+    levels: Levels,
     dtype: DTypeLike = jnp.float32,
 ) -> Array:
     """Values of codes, bit for bit what `finite_scalar_quantize` returned.
@@ -152,23 +165,31 @@ def codes_to_values(
         [0.0, -1.0]
     """
     levels = require_levels(levels)
-    check_codes(codes, math.prod(levels.tolist()))
+    num_codes = math.prod(levels.tolist())
+    check_codes(codes, num_codes)
+    codes = jnp.asarray(codes, jnp.int32)
+    quotients = codes[..., None] // _place_values(levels)
+    digits = quotients % levels
     half = levels // 2
-    digits = jnp.asarray(codes, jnp.int32)[..., None] // _place_values(levels) % levels
-    return (digits - half).astype(dtype) * (1 / half).astype(dtype)
+    whole = (digits - half).astype(dtype)
+    scale = (1 / half).astype(dtype)
+    return whole * scale
 
 
 def _place_values(levels: np.ndarray) -> np.ndarray:
     """1, L_1, L_1 L_2, ...: what a step of each coordinate adds to the code."""
-    return np.concatenate([[1], np.cumprod(levels[:-1], dtype=np.int64)]).astype(np.int32)
+    products = np.cumprod(levels[:-1], dtype=np.int64)
+    place_values = np.concatenate([[1], products])
+    return place_values.astype(np.int32)
 
 
 def _pack(digits: Array, levels: np.ndarray) -> Array:
     # In int32 throughout: bfloat16 merges codes from 256 on, float32 from 2^24.
-    return jnp.sum(digits * _place_values(levels), axis=-1, dtype=jnp.int32)
+    values = digits * _place_values(levels)
+    return jnp.sum(values, axis=-1, dtype=jnp.int32)
 
 
-def require_levels(levels: Sequence[int] | np.ndarray) -> np.ndarray:
+def require_levels(levels: Levels) -> np.ndarray:
     """Check the levels of a finite scalar quantizer.
 
     Args:
@@ -185,11 +206,9 @@ def require_levels(levels: Sequence[int] | np.ndarray) -> np.ndarray:
         [8, 6, 5]
     """
     array = np.asarray(levels)
+    has_integers = array.ndim == 1 and array.size >= 1 and np.issubdtype(array.dtype, np.integer)
     require(
-        array.ndim == 1
-        and array.size >= 1
-        and np.issubdtype(array.dtype, np.integer)
-        and bool((array >= 2).all()),
+        has_integers and bool((array >= 2).all()),
         f"levels must be integers of at least 2, one for each coordinate; got {levels}",
     )
     total = math.prod(array.tolist())

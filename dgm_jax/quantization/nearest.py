@@ -3,7 +3,7 @@
 The search gives the same codes at any precision of the matrix product, up to a stated margin.
 """
 
-from collections.abc import Callable
+import functools
 
 import jax.numpy as jnp
 from jax import lax
@@ -16,6 +16,8 @@ from dgm_jax.core.reductions import row_min
 # accelerator wants fewer and larger products.
 _CPU_TILE = (256, 1024)
 _ACCELERATOR_TILE = (4096, 2048)
+
+Arrays = tuple[Array, ...]
 
 
 def nearest_code(
@@ -77,16 +79,14 @@ def nearest_code(
     if len(rows) == 0:
         return jnp.zeros(batch, jnp.int32)
 
-    def search(tile: tuple[int, int]) -> Callable[[Array, Array], Array]:
-        return lambda rows, codebook: _search(
-            rows, codebook, tile, precision, compute_dtype or dtype
-        )
-
+    product_dtype = compute_dtype or dtype
+    search = functools.partial(_search, precision=precision, compute_dtype=product_dtype)
     if tile is not None:
-        return search(tile)(rows, codebook).reshape(batch)
-    codes = lax.platform_dependent(
-        rows, codebook, cpu=search(_CPU_TILE), default=search(_ACCELERATOR_TILE)
-    )
+        codes = search(rows, codebook, tile=tile)
+        return codes.reshape(batch)
+    on_cpu = functools.partial(search, tile=_CPU_TILE)
+    on_accelerator = functools.partial(search, tile=_ACCELERATOR_TILE)
+    codes = lax.platform_dependent(rows, codebook, cpu=on_cpu, default=on_accelerator)
     return codes.reshape(batch)
 
 
@@ -127,29 +127,42 @@ def _search(
     compute_dtype: DTypeLike,
 ) -> Array:
     """int32[N]: rows in tiles, each against the codebook in tiles."""
+    rows_per_tile, codes_per_tile = tile
     center = _center(codebook)
     codes = codebook - center
+    squared_norms = jnp.sum(codes * codes, axis=1)
     # padding is never nearest
-    half_norms = even_chunks(jnp.sum(codes * codes, axis=1) / 2, tile[1], jnp.inf)
-    codes = jnp.swapaxes(even_chunks(codes, tile[1], 0), 1, 2).astype(compute_dtype)
+    half_norms = even_chunks(squared_norms / 2, codes_per_tile, jnp.inf)
+    codes = even_chunks(codes, codes_per_tile, 0)
+    codes = jnp.swapaxes(codes, 1, 2)
+    codes = codes.astype(compute_dtype)
 
     def nearest(x: Array) -> Array:
         centered = (x - center).astype(compute_dtype)
         first, second = _best_two(centered, codes, half_norms, precision)
-        distance_1 = jnp.sum(jnp.square(x - codebook[first]), axis=1)
-        distance_2 = jnp.sum(jnp.square(x - codebook[second]), axis=1)
-        swap = (distance_2 < distance_1) | ((distance_2 == distance_1) & (second < first))
+        distance_1 = _squared_distance(x, codebook[first])
+        distance_2 = _squared_distance(x, codebook[second])
+        closer = distance_2 < distance_1
+        tied = distance_2 == distance_1
+        swap = closer | (tied & (second < first))
         return jnp.where(swap, second, first)
 
-    indices = lax.map(nearest, even_chunks(rows, tile[0], 0))
+    tiles = even_chunks(rows, rows_per_tile, 0)
+    indices = lax.map(nearest, tiles)
     return indices.reshape(-1)[: len(rows)]
+
+
+def _squared_distance(x: Array, y: Array) -> Array:
+    return jnp.sum(jnp.square(x - y), axis=1)
 
 
 def _center(codebook: Array) -> Array:
     """[D]: the mean of those codes that are no farther than average from the mean of all."""
-    distances = jnp.linalg.norm(codebook - jnp.mean(codebook, axis=0), axis=1, keepdims=True)
+    from_mean = codebook - jnp.mean(codebook, axis=0)
+    distances = jnp.linalg.norm(from_mean, axis=1, keepdims=True)
     near = distances <= 1.001 * jnp.mean(distances)  # rounding must not exclude all of them
-    return jnp.sum(jnp.where(near, codebook, 0), axis=0) / jnp.sum(near)
+    near_codes = jnp.where(near, codebook, 0)
+    return jnp.sum(near_codes, axis=0) / jnp.sum(near)
 
 
 def _best_two(
@@ -164,38 +177,46 @@ def _best_two(
     num_tiles, lanes = half_norms.shape
     dtype = half_norms.dtype
 
-    def step(best: tuple[Array, ...], tile: tuple[Array, ...]) -> tuple[tuple[Array, ...], None]:
+    def step(best: Arrays, tile: Arrays) -> tuple[Arrays, None]:
         score_1, tile_1, score_2, tile_2 = best
         codes, half_norms, t = tile
-        score = half_norms - jnp.dot(x, codes, precision=precision, preferred_element_type=dtype)
+        products = jnp.dot(x, codes, precision=precision, preferred_element_type=dtype)
+        score = half_norms - products
         first = score < score_1
         second = score < score_2
         # A new best moves the old one to the second place.
-        score_2 = jnp.where(first, score_1, jnp.where(second, score, score_2))
-        tile_2 = jnp.where(first, tile_1, jnp.where(second, t, tile_2))
+        score_2 = jnp.where(second, score, score_2)
+        score_2 = jnp.where(first, score_1, score_2)
+        tile_2 = jnp.where(second, t, tile_2)
+        tile_2 = jnp.where(first, tile_1, tile_2)
         score_1 = jnp.where(first, score, score_1)
         tile_1 = jnp.where(first, t, tile_1)
         return (score_1, tile_1, score_2, tile_2), None
 
-    no_score = jnp.full((x.shape[0], lanes), jnp.inf, dtype)
-    no_tile = jnp.zeros((x.shape[0], lanes), jnp.int32)
-    tiles = (codes, half_norms, jnp.arange(num_tiles, dtype=jnp.int32))
-    (score_1, tile_1, score_2, tile_2), _ = lax.scan(
-        step, (no_score, no_tile, no_score, no_tile), tiles
-    )
+    shape = (len(x), lanes)
+    no_score = jnp.full(shape, jnp.inf, dtype)
+    no_tile = jnp.zeros(shape, jnp.int32)
+    numbers = jnp.arange(num_tiles, dtype=jnp.int32)
+    start = (no_score, no_tile, no_score, no_tile)
+    best_of_lanes, _ = lax.scan(step, start, (codes, half_norms, numbers))
+    score_1, tile_1, score_2, tile_2 = best_of_lanes
 
     lane = lax.broadcasted_iota(jnp.int32, score_1.shape, 1)
     best = _lowest(score_1, tile_1 * lanes + lane)
     # For the runner-up, the lane of the best offers its second, all others their best.
     is_lane_of_best = lane == (best % lanes)[:, None]
     score = jnp.where(is_lane_of_best, score_2, score_1)
-    index = jnp.where(is_lane_of_best, tile_2, tile_1) * lanes + lane
+    tile = jnp.where(is_lane_of_best, tile_2, tile_1)
+    second = _lowest(score, tile * lanes + lane)
     # With a single code, or scores that are not finite, there is no second.
-    second = jnp.where(jnp.isfinite(row_min(score)), _lowest(score, index), best)
+    has_second = jnp.isfinite(row_min(score))
+    second = jnp.where(has_second, second, best)
     return best, second
 
 
 def _lowest(score: Array, index: Array) -> Array:
     """The lowest index among those of the minimum along the last axis; 0 if all scores are NaN."""
     at_minimum = score == row_min(score)[:, None]
-    return row_min(jnp.where(at_minimum, index, jnp.iinfo(jnp.int32).max))
+    largest = jnp.iinfo(jnp.int32).max
+    candidates = jnp.where(at_minimum, index, largest)
+    return row_min(candidates)

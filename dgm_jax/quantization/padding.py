@@ -32,8 +32,10 @@ def rows_mask(mask: Array | None, shape: tuple[int, ...]) -> Array | None:
     if mask is None:
         return None
     got = jnp.shape(mask)
-    require(got == shape[:-1], f"mask must be {shape[:-1]}, as z is {shape}; got {got}")
-    return jnp.asarray(mask, bool).reshape(-1)
+    batch = shape[:-1]
+    require(got == batch, f"mask must be {batch}, as z is {shape}; got {got}")
+    mask = jnp.asarray(mask, bool)
+    return mask.reshape(-1)
 
 
 def real_first(num_rows: int, mask: Array | None) -> tuple[Array, Array | int]:
@@ -55,7 +57,9 @@ def real_first(num_rows: int, mask: Array | None) -> tuple[Array, Array | int]:
     if mask is None:
         return jnp.arange(num_rows), num_rows
     order = jnp.argsort(~mask, stable=True)
-    return order, jnp.maximum(jnp.sum(mask, dtype=jnp.int32), 1)
+    num_real = jnp.sum(mask, dtype=jnp.int32)
+    num_real = jnp.maximum(num_real, 1)
+    return order, num_real
 
 
 def shuffled(key: Key, num_rows: int, mask: Array | None) -> tuple[Array, Array | int]:
@@ -80,13 +84,14 @@ def shuffled(key: Key, num_rows: int, mask: Array | None) -> tuple[Array, Array 
         ([0, 2, 3], 3)
     """
     if mask is None:
-        return jax.random.permutation(key, num_rows), num_rows
+        order = jax.random.permutation(key, num_rows)
+        return order, num_rows
     order, num = real_first(num_rows, mask)
     fills = jnp.arange(num_rows) >= num
     for least in _rounds(num_rows):
         key, key_bits = jax.random.split(key)
         bits = jax.random.bits(key_bits, (num_rows,), jnp.uint32)
-        by_bits = lax.sort((fills, bits, order), num_keys=2)[-1]
+        _, _, by_bits = lax.sort((fills, bits, order), num_keys=2)
         order = jnp.where(num > least, by_bits, order)
     return order, num
 
@@ -94,5 +99,5 @@ def shuffled(key: Key, num_rows: int, mask: Array | None) -> tuple[Array, Array 
 def _rounds(num_rows: int) -> list[float]:
     """The number of rows above which each round of sorting is made, by round."""
     largest = float(jnp.iinfo(jnp.uint32).max)
-    rounds = math.ceil(3 * math.log(num_rows) / math.log(largest))
-    return [largest ** (index / 3) for index in range(rounds)]
+    num_rounds = math.ceil(3 * math.log(num_rows) / math.log(largest))
+    return [largest ** (index / 3) for index in range(num_rounds)]

@@ -52,13 +52,15 @@ def codebook_usage(
         2.0 2
     """
     shape = jnp.shape(codes)
-    require(
-        shape[len(shape) - len(code_shape) :] == tuple(code_shape),
-        f"codes must be [*B, *{tuple(code_shape)}], got {shape}",
-    )
-    rows = jnp.reshape(codes, (-1, math.prod(code_shape)))
-    counts = jax.vmap(lambda level: count_codes(level, num_codes), -1)(rows)
-    return usage_of_counts(counts.reshape(*code_shape, num_codes))
+    code_shape = tuple(code_shape)
+    num_leading = len(shape) - len(code_shape)
+    require(shape[num_leading:] == code_shape, f"codes must be [*B, *{code_shape}], got {shape}")
+    num_levels = math.prod(code_shape)
+    rows = jnp.reshape(codes, (-1, num_levels))
+    count_levels = jax.vmap(lambda level: count_codes(level, num_codes), -1)
+    counts = count_levels(rows)
+    counts = counts.reshape(*code_shape, num_codes)
+    return usage_of_counts(counts)
 
 
 def count_codes(codes: Array, num_codes: int) -> Array:
@@ -81,14 +83,15 @@ def count_codes(codes: Array, num_codes: int) -> Array:
     """
     require(num_codes >= 1, f"num_codes must be at least 1; got {num_codes}")
     codes = jnp.asarray(codes)
-    require(
-        jnp.issubdtype(codes.dtype, jnp.integer),
-        f"codes must be integers; got {codes.dtype}",
-        DataError,
-    )
-    codes = codes.astype(jnp.promote_types(codes.dtype, jnp.int32))  # K need not fit the given type
-    codes = jnp.where((codes >= 0) & (codes < num_codes), codes, num_codes).reshape(-1)
-    return jnp.zeros(num_codes, jnp.int32).at[codes].add(1, mode="drop")
+    dtype = codes.dtype
+    require(jnp.issubdtype(dtype, jnp.integer), f"codes must be integers; got {dtype}", DataError)
+    wide = jnp.promote_types(dtype, jnp.int32)  # K need not fit the given type
+    codes = codes.astype(wide)
+    is_code = (codes >= 0) & (codes < num_codes)
+    codes = jnp.where(is_code, codes, num_codes)
+    codes = codes.reshape(-1)
+    counts = jnp.zeros(num_codes, jnp.int32)
+    return counts.at[codes].add(1, mode="drop")
 
 
 def usage_of_counts(counts: Array) -> CodebookUsage:
@@ -111,13 +114,17 @@ def usage_of_counts(counts: Array) -> CodebookUsage:
         3.0
     """
     counts = _require_counts(counts)
-    num_used = jnp.sum(counts > 0, axis=-1, dtype=jnp.int32)
+    is_used = counts > 0
+    num_used = jnp.sum(is_used, axis=-1, dtype=jnp.int32)
     total = jnp.sum(counts, axis=-1, keepdims=True)
     total = jnp.where(total > 0, total, 1)
     # U p, with 1 for unused codes, since the derivative of 0 log 0 is NaN.
-    relative = jnp.where(counts > 0, counts * num_used[..., None] / total, 1)
-    excess = jnp.sum(xlogy(counts / total, relative), axis=-1)
-    return CodebookUsage(num_used * jnp.exp(-excess), num_used)
+    relative = counts * num_used[..., None] / total
+    relative = jnp.where(is_used, relative, 1)
+    terms = xlogy(counts / total, relative)
+    excess = jnp.sum(terms, axis=-1)
+    perplexity = num_used * jnp.exp(-excess)
+    return CodebookUsage(perplexity, num_used)
 
 
 def miller_madow_perplexity(counts: Array) -> Array:
@@ -140,8 +147,10 @@ def miller_madow_perplexity(counts: Array) -> Array:
         2.1025
     """
     usage = usage_of_counts(counts)
-    num_draws = jnp.sum(_require_counts(counts), axis=-1)
-    return usage.perplexity * jnp.exp((usage.num_used - 1) / (2 * num_draws))
+    counts = _require_counts(counts)
+    num_draws = jnp.sum(counts, axis=-1)
+    correction = (usage.num_used - 1) / (2 * num_draws)
+    return usage.perplexity * jnp.exp(correction)
 
 
 def _require_counts(counts: Array) -> Array:

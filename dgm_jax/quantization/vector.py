@@ -53,7 +53,8 @@ def vector_quantize(
     if cosine:
         z = l2_normalize(z)
         codebook = l2_normalize(codebook)
-    return quantize_with_codes(z, codebook, nearest_code(z, codebook, **search), gradient=gradient)
+    codes = nearest_code(z, codebook, **search)
+    return quantize_with_codes(z, codebook, codes, gradient=gradient)
 
 
 def quantize_with_codes(
@@ -89,7 +90,8 @@ def quantize_with_codes(
     )
     chosen = gather(codebook, codes)
     quantized = join(z, chosen, gradient)
-    return Quantized(quantized, codes, *code_losses(z, chosen))
+    codebook_loss, commitment_loss = code_losses(z, chosen)
+    return Quantized(quantized, codes, codebook_loss, commitment_loss)
 
 
 def vector_lookup(codebook: Array, codes: Array) -> Array:
@@ -137,8 +139,9 @@ def check_codes(codes: Array, num_codes: int) -> None:
     require(jnp.issubdtype(dtype, jnp.integer), f"codes must be integers; got {dtype}", DataError)
     if not checks.is_concrete(codes) or np.size(codes) == 0:
         return
-    low = int(np.min(np.asarray(codes)))
-    high = int(np.max(np.asarray(codes)))
+    values = np.asarray(codes)
+    low = int(np.min(values))
+    high = int(np.max(values))
     require(
         0 <= low and high < num_codes,
         f"codes must lie in [0, {num_codes}); got [{low}, {high}]",
@@ -173,8 +176,10 @@ def code_losses(z: Array, chosen: Array) -> tuple[Array, Array]:
     dtype = float_type(z, chosen)
     z = jnp.asarray(z, dtype)
     chosen = jnp.asarray(chosen, dtype)
-    codebook_loss = jnp.sum(jnp.square(lax.stop_gradient(z) - chosen), axis=-1)
-    commitment_loss = jnp.sum(jnp.square(z - lax.stop_gradient(chosen)), axis=-1)
+    codebook_error = lax.stop_gradient(z) - chosen
+    codebook_loss = jnp.sum(jnp.square(codebook_error), axis=-1)
+    commitment_error = z - lax.stop_gradient(chosen)
+    commitment_loss = jnp.sum(jnp.square(commitment_error), axis=-1)
     return codebook_loss, commitment_loss
 
 
@@ -193,10 +198,13 @@ def l2_normalize(x: Array) -> Array:
     """
     x = jnp.asarray(x)
     x = at_least_float32(x)
-    size = lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True))
-    scaled = x / jnp.where(size > 0, size, 1)  # squares of it neither overflow nor vanish
-    squares = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
-    return jnp.where(size > 0, scaled / jnp.sqrt(jnp.where(size > 0, squares, 1)), 0)
+    size = jnp.max(jnp.abs(x), axis=-1, keepdims=True)
+    size = lax.stop_gradient(size)
+    has_length = size > 0
+    scaled = x / jnp.where(has_length, size, 1)  # squares of it neither overflow nor vanish
+    squares = _dot(scaled, scaled)
+    length = jnp.sqrt(jnp.where(has_length, squares, 1))
+    return jnp.where(has_length, scaled / length, 0)
 
 
 def unit(x: Array, cosine: bool) -> Array:
@@ -231,7 +239,8 @@ def join(
         ConfigError: there is no such gradient.
     """
     soft = core.lookup(GRADIENTS, gradient, "gradient of a quantiser")
-    return straight_through(lax.stop_gradient(chosen), soft(z, lax.stop_gradient(chosen)))
+    chosen = lax.stop_gradient(chosen)
+    return straight_through(chosen, soft(z, chosen))
 
 
 def _identity(z: Array, chosen: Array) -> Array:
@@ -260,13 +269,20 @@ def rotate(z: Array, chosen: Array) -> Array:
     z_unit = l2_normalize(fixed)
     q_unit = l2_normalize(chosen)
     middle = z_unit + q_unit
-    length = jnp.linalg.norm(middle, axis=-1, keepdims=True)
-    z_length = jnp.linalg.norm(fixed, axis=-1, keepdims=True)
-    defined = (length > 1e-3) & (z_length > 0) & jnp.any(chosen != 0, axis=-1, keepdims=True)
+    length = _length(middle)
+    z_length = _length(fixed)
+    q_length = _length(chosen)
+    q_is_not_zero = jnp.any(chosen != 0, axis=-1, keepdims=True)
+    defined = (length > 1e-3) & (z_length > 0) & q_is_not_zero
     axis = middle / jnp.where(defined, length, 1)
-    scale = jnp.linalg.norm(chosen, axis=-1, keepdims=True) / jnp.where(defined, z_length, 1)
-    turned = z - 2 * axis * _dot(axis, z) + 2 * q_unit * _dot(z_unit, z)
+    scale = q_length / jnp.where(defined, z_length, 1)
+    reflected = z - 2 * axis * _dot(axis, z)
+    turned = reflected + 2 * q_unit * _dot(z_unit, z)
     return jnp.where(defined, scale * turned, z)
+
+
+def _length(x: Array) -> Array:
+    return jnp.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def _dot(x: Array, y: Array) -> Array:

@@ -58,11 +58,13 @@ def top_k(logits: Array, k: int) -> Array:
         [-inf, 2.0, 1.0]
     """
     logits = _as_float(logits)
+    num_classes = logits.shape[-1]
     require(
-        1 <= k <= logits.shape[-1],
-        f"k must be in 1..{logits.shape[-1]} (the size of the vocabulary), got {k}",
+        1 <= k <= num_classes,
+        f"k must be in 1..{num_classes} (the size of the vocabulary), got {k}",
     )
-    return _keep(logits, jax.lax.top_k(logits, k)[1], True)
+    _, index = jax.lax.top_k(logits, k)
+    return _keep(logits, index, True)
 
 
 def top_p(logits: Array, p: Array | float) -> Array:
@@ -88,16 +90,18 @@ def top_p(logits: Array, p: Array | float) -> Array:
     """
     logits = _as_float(logits)
     if checks.is_concrete(p):
-        require(
-            bool(np.all((np.asarray(p) > 0) & (np.asarray(p) <= 1))),
-            f"p must be in (0, 1], got {p}",
-        )
+        values = np.asarray(p)
+        in_range = np.all((values > 0) & (values <= 1))
+        require(bool(in_range), f"p must be in (0, 1], got {p}")
     threshold = jnp.asarray(p, logits.dtype)[..., None]
     order = jnp.argsort(logits, axis=-1, stable=True, descending=True)
-    probability = jax.nn.softmax(jnp.take_along_axis(logits, order, -1), -1)
+    ordered = jnp.take_along_axis(logits, order, -1)
+    probability = jax.nn.softmax(ordered, -1)
     before = jnp.cumsum(probability, -1) - probability
-    first = jnp.arange(logits.shape[-1]) == 0
-    return _keep(logits, order, first | (before < threshold) | (threshold >= 1))
+    num_classes = logits.shape[-1]
+    is_first = jnp.arange(num_classes) == 0
+    keep = is_first | (before < threshold) | (threshold >= 1)
+    return _keep(logits, order, keep)
 
 
 def guide(
@@ -130,9 +134,11 @@ def guide(
     """
     conditional = _as_float(conditional)
     unconditional = _as_float(unconditional)
-    both = ~(jnp.isneginf(conditional) | jnp.isneginf(unconditional))
-    difference = jnp.where(both, conditional, 0) - jnp.where(both, unconditional, 0)
-    guided = jnp.where(both, conditional, 0) + (scale - 1) * difference
+    either_excludes = jnp.isneginf(conditional) | jnp.isneginf(unconditional)
+    both = ~either_excludes
+    start = jnp.where(both, conditional, 0)
+    difference = start - jnp.where(both, unconditional, 0)
+    guided = start + (scale - 1) * difference
     return jnp.where(both, guided, conditional)
 
 

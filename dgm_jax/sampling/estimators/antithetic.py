@@ -45,29 +45,37 @@ def disarm(
     require(num_samples >= 1, f"num_samples must be at least 1, got {num_samples}")
     logits = prepare(logits)
     phi, pullback = jax.vjp(_stick_logits, logits)
-    u = uniform(key, (num_samples, *phi.shape), phi.dtype)
+    dtype = phi.dtype
+    shape = (num_samples, *phi.shape)
+    u = uniform(key, shape, dtype)
     probability = jax.nn.sigmoid(phi)
     # [2, num_samples, *E, K - 1]: both draws of each pair.
     first = u < probability
     second = 1 - u < probability
     sticks = jnp.stack([first, second])
     # A last stick that always breaks makes K the category of draws without a broken stick.
-    last_stick = jnp.ones((*sticks.shape[:-1], 1), bool)
+    *draws, num_sticks = sticks.shape
+    last_stick = jnp.ones((*draws, 1), bool)
     ended = jnp.concatenate([sticks, last_stick], axis=-1)
     index = jnp.argmax(ended, axis=-1)
     x = jax.nn.one_hot(index, logits.shape[-1], dtype=logits.dtype)
-    values = evaluate(objective, x.reshape(-1, *logits.shape))
+    x = x.reshape(-1, *logits.shape)
+    values = evaluate(objective, x)
     values = values.reshape(2, num_samples)
     difference = values[0] - values[1]
-    difference = difference.reshape(num_samples, *(1,) * phi.ndim)
-    sign = first.astype(phi.dtype) - second.astype(phi.dtype)
+    ones = (1,) * phi.ndim
+    difference = difference.reshape(num_samples, *ones)
+    sign = first.astype(dtype) - second.astype(dtype)
     # Sticks after the end of both draws are left out.
-    position = jnp.arange(phi.shape[-1])
-    counts = position <= jnp.max(index, axis=0)[..., None]
-    by_stick = difference * sign * jax.nn.sigmoid(jnp.abs(phi)) / 2
+    position = jnp.arange(num_sticks)
+    last_index = jnp.max(index, axis=0)
+    counts = position <= last_index[..., None]
+    larger = jax.nn.sigmoid(jnp.abs(phi))
+    by_stick = difference * sign * larger / 2
     by_stick = jnp.where(counts, by_stick, 0)
     (gradient,) = pullback(jnp.mean(by_stick, axis=0))
-    return Estimate(jnp.mean(values), gradient)
+    value = jnp.mean(values)
+    return Estimate(value, gradient)
 
 
 def _stick_logits(logits: Array) -> Array:
