@@ -45,19 +45,19 @@ class Tokenizer(NamedTuple):
         """
         words = re.findall(r"[\w-]+", text.lower())
         ids = {word: index for index, word in enumerate(self.vocabulary)}
+        known = self.vocabulary[1:]
         for word in words:
-            require(
-                word in ids,
-                f"unknown word {word!r}{did_you_mean(word, self.vocabulary[1:])} in {text!r}",
-                DataError,
-            )
+            hint = did_you_mean(word, known)
+            require(word in ids, f"unknown word {word!r}{hint} in {text!r}", DataError)
+        num_words = len(words)
         require(
-            len(words) <= self.length,
-            f"{text!r} has {len(words)} words, at most {self.length} fit",
+            num_words <= self.length,
+            f"{text!r} has {num_words} words, at most {self.length} fit",
             DataError,
         )
-        padding = [0] * (self.length - len(words))
-        return np.array([ids[word] for word in words] + padding, np.int32)
+        tokens = [ids[word] for word in words]
+        tokens += [0] * (self.length - num_words)
+        return np.array(tokens, np.int32)
 
     def decode(self, tokens: Iterable[Any]) -> str:
         """Convert ids back to words.
@@ -68,7 +68,11 @@ class Tokenizer(NamedTuple):
         Returns:
             The words, separated by spaces, without padding.
         """
-        words = (self.vocabulary[int(token)] for token in tokens if int(token) != 0)
+        words = []
+        for token in tokens:
+            index = int(token)
+            if index != 0:
+                words.append(self.vocabulary[index])
         return " ".join(words)
 
 
@@ -81,15 +85,23 @@ def tokenizer(class_names: tuple[str, ...]) -> Tokenizer:
     Returns:
         A `Tokenizer` long enough for the longest caption.
     """
-    split_nouns = [noun.split() for name in class_names for noun in nouns(name)]
-    split_forms = [form.replace("{}", "").split() for form in FORMS]
+    split_nouns = []
+    for name in class_names:
+        for noun in nouns(name):
+            split_nouns.append(noun.split())
+    split_forms = []
+    for form in FORMS:
+        text = form.replace("{}", "")
+        split_forms.append(text.split())
     words = {"an"}
-    words.update(word for noun in split_nouns for word in noun)
-    words.update(word for form in split_forms for word in form)
-    words.update(word for pair in WORDS.values() for word in pair)
-    longest_noun = max(len(noun) for noun in split_nouns)
-    longest_form = max(len(form) for form in split_forms)
-    return Tokenizer((PAD, *sorted(words)), longest_form + len(WORDS) + longest_noun)
+    words.update(*split_nouns)
+    words.update(*split_forms)
+    words.update(*WORDS.values())
+    vocabulary = (PAD, *sorted(words))
+    longest_noun = max(map(len, split_nouns))
+    longest_form = max(map(len, split_forms))
+    length = longest_form + len(WORDS) + longest_noun
+    return Tokenizer(vocabulary, length)
 
 
 def nouns(class_name: str) -> tuple[str, ...]:
@@ -101,7 +113,8 @@ def nouns(class_name: str) -> tuple[str, ...]:
     Returns:
         The alternatives in lower case.
     """
-    return tuple(part.strip().lower() for part in class_name.split("/"))
+    alternatives = class_name.split("/")
+    return tuple(alternative.strip().lower() for alternative in alternatives)
 
 
 def measurements(images: np.ndarray) -> dict[str, np.ndarray]:
@@ -118,19 +131,21 @@ def measurements(images: np.ndarray) -> dict[str, np.ndarray]:
     """
     gray = images.mean(axis=-1)
     on = gray >= ON
-    num_on = np.maximum(on.sum(axis=(1, 2)), 1)
-    return {
-        "brightness": (gray * on).sum(axis=(1, 2)) / num_on,
-        "width": _extent(on.any(axis=1)),
-        "height": _extent(on.any(axis=2)),
-    }
+    num_on = on.sum(axis=(1, 2))
+    total = (gray * on).sum(axis=(1, 2))
+    brightness = total / np.maximum(num_on, 1)
+    width = _extent(on.any(axis=1))
+    height = _extent(on.any(axis=2))
+    return {"brightness": brightness, "width": width, "height": height}
 
 
 def _extent(on: np.ndarray) -> np.ndarray:
     """Distance [N] from the first to the last true entry of each row, both included."""
     before = on.argmax(axis=1)
     after = on[:, ::-1].argmax(axis=1)
-    return np.where(on.any(axis=1), on.shape[1] - before - after, 0)
+    extent = on.shape[1] - before - after
+    is_on = on.any(axis=1)
+    return np.where(is_on, extent, 0)
 
 
 def terciles(images: np.ndarray) -> dict[str, tuple[float, float]]:
@@ -205,12 +220,14 @@ def captions(
         chosen = [word for word in words if rng.integers(2)]
         noun = names[rng.integers(len(names))]
         form = FORMS[rng.integers(len(FORMS))]
-        return encode(sentence(form, " ".join([*chosen, noun])))
+        phrase = " ".join([*chosen, noun])
+        text = sentence(form, phrase)
+        return encode(text)
 
-    tokens = [
-        [random_caption(label, words) for _ in range(num_texts)]
-        for label, words in zip(labels, true_words, strict=True)
-    ]
+    tokens = []
+    for label, words in zip(labels, true_words, strict=True):
+        texts = [random_caption(label, words) for _ in range(num_texts)]
+        tokens.append(texts)
     return np.stack(tokens)
 
 

@@ -43,16 +43,28 @@ def spiral(
     radius = positive(radius, "radius")
     scale = positive(scale, "scale")
     angles = np.linspace(0, 2 * np.pi * turns, 20_001)
-    directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    curve = radius / angles[-1] * angles[:, None] * directions
-    steps = np.linalg.norm(np.diff(curve, axis=0), axis=-1)
-    length = np.concatenate([[0], np.cumsum(steps)])
-    even = (np.arange(num_components) + 0.5) / num_components * length[-1]
-    arm = np.stack([np.interp(even, length, curve[:, i]) for i in (0, 1)], axis=-1)
-    _require_smooth(length[-1] / num_components, scale, num_components)
-    rotated = [arm @ _rotation(2 * np.pi * k / arms).T for k in range(arms)]
+    cos = np.cos(angles)
+    sin = np.sin(angles)
+    directions = np.stack([cos, sin], axis=-1)
+    radii = radius / angles[-1] * angles
+    curve = radii[:, None] * directions
+    steps = np.diff(curve, axis=0)
+    step_lengths = np.linalg.norm(steps, axis=-1)
+    lengths = np.concatenate([[0], np.cumsum(step_lengths)])
+    whole = lengths[-1]
+    shares = (np.arange(num_components) + 0.5) / num_components
+    even = shares * whole
+    x = np.interp(even, lengths, curve[:, 0])
+    y = np.interp(even, lengths, curve[:, 1])
+    arm = np.stack([x, y], axis=-1)
+    _require_smooth(whole / num_components, scale, num_components)
+    rotated = []
+    for k in range(arms):
+        rotation = _rotation(2 * np.pi * k / arms)
+        rotated.append(arm @ rotation.T)
+    means = np.concatenate(rotated)
     weights = np.ones(arms * num_components)
-    return isotropic_mixture(np.concatenate(rotated), weights, scale, has_modes=False)
+    return isotropic_mixture(means, weights, scale, has_modes=False)
 
 
 def two_spirals(
@@ -98,21 +110,25 @@ def two_moons(scale: float = 0.1, num_components: int = 50) -> Density2D:
     num_components = count(num_components, "num_components", MAX_COMPONENTS // 2)
     scale = positive(scale, "scale")
     t = np.pi * (np.arange(num_components) + 0.5) / num_components
-    upper = np.stack([np.cos(t), np.sin(t)], axis=-1)
-    lower = np.stack([1 - np.cos(t), 0.5 - np.sin(t)], axis=-1)
+    cos = np.cos(t)
+    sin = np.sin(t)
+    upper = np.stack([cos, sin], axis=-1)
+    lower = np.stack([1 - cos, 0.5 - sin], axis=-1)
     _require_smooth(np.pi / num_components, scale, num_components)
     means = np.concatenate([upper, lower])
-    return isotropic_mixture(means, np.ones(len(means)), scale, has_modes=False)
+    weights = np.ones(2 * num_components)
+    return isotropic_mixture(means, weights, scale, has_modes=False)
 
 
 def _require_smooth(step: float, scale: float, num_components: int) -> None:
     """Refuse components so far apart that a curve of them would look like beads."""
     if not checks.is_known(scale):
         return
+    enough = math.ceil(step * num_components / scale)
     require(
         step <= scale,
         f"{num_components} components are {step:.3g} apart, further than scale {scale:g}; "
-        f"choose num_components >= {math.ceil(step * num_components / scale)}",
+        f"choose num_components >= {enough}",
     )
 
 

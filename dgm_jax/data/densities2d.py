@@ -41,24 +41,32 @@ def circles(radii: tuple[float, ...] = (1.0, 2.0), scale: float = 0.1) -> Densit
         isinstance(radii, (tuple, list, np.ndarray)),
         f"radii must be several numbers, got {radii!r}",
     )
-    count(len(radii), "the number of radii")
+    num_circles = len(radii)
+    count(num_circles, "the number of radii")
     radii = tuple(positive(radius, "each of radii") for radius in radii)
     radius = jnp.asarray(radii, jnp.float32)
-    log_normalizer = log_of(2 * math.pi * scale**2) + math.log(len(radii))
+    log_peak = log_of(2 * math.pi * scale**2)
+    log_normalizer = log_peak + math.log(num_circles)
 
     def sample(key: Key, n: int) -> Array:
         key_circle, key_angle, key_noise = jax.random.split(key, 3)
         angle = uniform(key_angle, (n,), maxval=2 * math.pi)
-        which = jax.random.randint(key_circle, (n,), 0, len(radii))
-        directions = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+        which = jax.random.randint(key_circle, (n,), 0, num_circles)
+        cos = jnp.cos(angle)
+        sin = jnp.sin(angle)
+        directions = jnp.stack([cos, sin], axis=-1)
         points = radius[which, None] * directions
-        return points + scale * normal(key_noise, (n, 2))
+        noise = normal(key_noise, (n, 2))
+        return points + scale * noise
 
     def log_prob(x: Array) -> Array:
         r = _length(x)[..., None]
-        bessel = jnp.log(jax.scipy.special.i0e(r * radius / scale**2))
-        terms = -0.5 * ((r - radius) / scale) ** 2 + bessel
-        return jax.nn.logsumexp(terms, axis=-1) - log_normalizer
+        bessel = jax.scipy.special.i0e(r * radius / scale**2)
+        log_bessel = jnp.log(bessel)
+        distance = (r - radius) / scale
+        terms = -0.5 * distance**2 + log_bessel
+        log_sum = jax.nn.logsumexp(terms, axis=-1)
+        return log_sum - log_normalizer
 
     return Density2D(sample, log_prob)
 
@@ -94,20 +102,27 @@ def pinwheel(
     tangential_scale = positive(tangential_scale, "tangential_scale")
     scales = jnp.array([radial_scale, tangential_scale], float)
     center = jnp.array([1.0, 0.0], jnp.float32)
-    angles = jnp.asarray(2 * np.pi * np.arange(num_arms) / num_arms, jnp.float32)
-    log_normalizer = log_of(2 * math.pi * radial_scale * tangential_scale) + math.log(num_arms)
+    even_angles = 2 * np.pi * np.arange(num_arms) / num_arms
+    angles = jnp.asarray(even_angles, jnp.float32)
+    log_peak = log_of(2 * math.pi * radial_scale * tangential_scale)
+    log_normalizer = log_peak + math.log(num_arms)
 
     def sample(key: Key, n: int) -> Array:
         key_arm, key_noise = jax.random.split(key)
-        u = center + scales * normal(key_noise, (n, 2))
+        noise = normal(key_noise, (n, 2))
+        u = center + scales * noise
         which = jax.random.randint(key_arm, (n,), 0, num_arms)
-        return _rotate(u, angles[which] + twist * _length(u))
+        rotation = angles[which] + twist * _length(u)
+        return _rotate(u, rotation)
 
     def log_prob(x: Array) -> Array:
-        rotation = angles + twist * _length(x)[..., None]
+        radius = _length(x)[..., None]
+        rotation = angles + twist * radius
         u = _rotate(x[..., None, :], -rotation)
-        squares = jnp.sum(((u - center) / scales) ** 2, axis=-1)
-        return jax.nn.logsumexp(-0.5 * squares, axis=-1) - log_normalizer
+        noise = (u - center) / scales
+        squares = jnp.sum(noise**2, axis=-1)
+        log_sum = jax.nn.logsumexp(-0.5 * squares, axis=-1)
+        return log_sum - log_normalizer
 
     return Density2D(sample, log_prob)
 
@@ -129,21 +144,30 @@ def checkerboard(side: int = 4, width: float = 2.0) -> Density2D:
     """
     side = count(side, "side", MAX_SIDE)
     width = positive(width, "width")
-    even_cells = [(i, j) for i in range(side) for j in range(side) if (i + j) % 2 == 0]
+    even_cells = []
+    for i in range(side):
+        for j in range(side):
+            if (i + j) % 2 == 0:
+                even_cells.append((i, j))
+    num_cells = len(even_cells)
     cells = np.array(even_cells, np.float32)
     corners = jnp.asarray(cells)
-    log_density = -log_of(len(cells) * width**2)
+    half = side / 2
+    area = num_cells * width**2
+    log_density = -log_of(area)
 
     def sample(key: Key, n: int) -> Array:
         key_cell, key_place = jax.random.split(key)
-        which = jax.random.randint(key_cell, (n,), 0, len(cells))
+        which = jax.random.randint(key_cell, (n,), 0, num_cells)
         # A millionth away from the border, so that rounding carries no sample into an empty cell.
         place = uniform(key_place, (n, 2), minval=2.0**-20, maxval=1 - 2.0**-20)
-        return (corners[which] + place - side / 2) * width
+        points = corners[which] + place - half
+        return points * width
 
     def log_prob(x: Array) -> Array:
-        cell = jnp.floor(x / width + side / 2)
-        on_board = jnp.all((cell >= 0) & (cell < side), axis=-1)
+        cell = jnp.floor(x / width + half)
+        within = (cell >= 0) & (cell < side)
+        on_board = jnp.all(within, axis=-1)
         is_even = jnp.sum(cell, axis=-1) % 2 == 0
         return jnp.where(on_board & is_even, log_density, -jnp.inf)
 
@@ -169,7 +193,11 @@ def banana(curvature: float = 0.5, scale_x: float = 1.0, scale_y: float = 0.3) -
     scale_x = positive(scale_x, "scale_x")
     scale_y = positive(scale_y, "scale_y")
     curvature = finite(curvature, "curvature")
-    return _parabola(0.0, scale_x, scale_y, lambda x: curvature * (x**2 - scale_x**2))
+
+    def bend(x: Array) -> Array:
+        return curvature * (x**2 - scale_x**2)
+
+    return _parabola(0.0, scale_x, scale_y, bend)
 
 
 def rosenbrock(a: float = 0.5, b: float = 5.0, centre: float = 1.0) -> Density2D:
@@ -192,7 +220,9 @@ def rosenbrock(a: float = 0.5, b: float = 5.0, centre: float = 1.0) -> Density2D
     a = positive(a, "a")
     b = positive(b, "b")
     centre = finite(centre, "centre")
-    return _parabola(centre, (2 * a) ** -0.5, (2 * b) ** -0.5, lambda x: x**2)
+    scale_x = (2 * a) ** -0.5
+    scale_y = (2 * b) ** -0.5
+    return _parabola(centre, scale_x, scale_y, lambda x: x**2)
 
 
 def _parabola(
@@ -209,8 +239,10 @@ def _parabola(
 
     def log_prob(x: Array) -> Array:
         noise_x = (x[..., 0] - center) / scale_x
-        noise_y = (x[..., 1] - bend(x[..., 0])) / scale_y
-        return -0.5 * (noise_x**2 + noise_y**2) - log_normalizer
+        mean_y = bend(x[..., 0])
+        noise_y = (x[..., 1] - mean_y) / scale_y
+        squares = noise_x**2 + noise_y**2
+        return -0.5 * squares - log_normalizer
 
     return Density2D(sample, log_prob)
 
@@ -229,7 +261,8 @@ def _length(x: Array) -> Array:
     squares = jnp.sum(x**2, axis=-1)
     # Without the inner where the gradient at 0 would be infinity times 0, which is NaN.
     safe = jnp.where(squares > 0, squares, 1.0)
-    return jnp.where(squares > 0, jnp.sqrt(safe), 0.0)
+    root = jnp.sqrt(safe)
+    return jnp.where(squares > 0, root, 0.0)
 
 
 DENSITIES = Registry(

@@ -1,6 +1,7 @@
 """Images from a folder of files, in the order of names: one subfolder per class, or no classes."""
 
 import contextlib
+import itertools
 import json
 import pathlib
 from collections import Counter
@@ -63,8 +64,9 @@ def read_folder(
     root = folder(path)
     _check_options(image_size, channels, bad_files)
     layout = find(root, skip_links=bad_files == "skip")
-    classes = sorted({kind for files in layout.splits.values() for kind, _ in files})
-    paths = [path for files in layout.splits.values() for _, path in files]
+    all_files = list(itertools.chain.from_iterable(layout.splits.values()))
+    classes = sorted({kind for kind, _ in all_files})
+    paths = [path for _, path in all_files]
     budget = Budget(paths, image_size)
     cache = _cache_if_large(root, paths, image_size, (image_size, channels, bad_files))
     found = None if cache is None else _cached(cache)
@@ -76,22 +78,19 @@ def read_folder(
         decoded[split] = _decode_all(
             files, root.resolve(), image_size, bad_files, budget, counts, keep=cache is None
         )
-        require(
-            bool(decoded[split]),
-            f"{layout.bases[split]}: none of {len(files)} image files can be used",
-            DataError,
-        )
+        message = f"{layout.bases[split]}: none of {len(files)} image files can be used"
+        require(bool(decoded[split]), message, DataError)
     depth = channels or max(array.shape[-1] for rows in decoded.values() for _, _, array in rows)
     _require_one_size([row for rows in decoded.values() for row in rows])
     out: dict[str, np.ndarray | None] = {"test_images": None, "test_labels": None}
     for split, rows in decoded.items():
         counts.update(_recolored(rows, depth))
         out[f"{split}_labels"] = np.array([classes.index(kind) for kind, _, _ in rows], np.int32)
-        out[f"{split}_images"] = (
-            _stack(rows, depth)
-            if cache is None
-            else _stack_in_file(cache, split, rows, depth, root.resolve(), image_size)
-        )
+        if cache is None:
+            images = _stack(rows, depth)
+        else:
+            images = _stack_in_file(cache, split, rows, depth, root.resolve(), image_size)
+        out[f"{split}_images"] = images
     resized = (f"resized to {image_size}x{image_size}",) if image_size else ()
     notes = (*resized, *_counted(counts), *layout.notes)
     if cache is None:
@@ -210,7 +209,8 @@ def _stack(rows: list[Row], depth: int) -> np.ndarray:
     """The images of `rows` as one array; empties `rows`, so that images are in memory once."""
     out = np.empty((len(rows), *rows[0][2].shape[:2], depth), np.uint8)
     for index in reversed(range(len(rows))):
-        out[index] = _with_channels(rows.pop()[2], depth)
+        _, _, values = rows.pop()
+        out[index] = _with_channels(values, depth)
     return out
 
 
@@ -254,7 +254,8 @@ def _recorded(cache: Cache, out: dict, classes: tuple[str, ...], notes: tuple[st
     for name, array in out.items():
         if name.endswith("labels") and array is not None:
             out[name] = cache.array(f"folder_{name}", (), np.int32, lambda array=array: [array])
-    text = json.dumps([classes, notes, [name for name in out if out[name] is not None]])
+    names = [name for name, array in out.items() if array is not None]
+    text = json.dumps([classes, notes, names])
     content = np.frombuffer(text.encode(), np.uint8)
     cache.array("folder_notes", (), np.uint8, lambda: [content])
     return out, classes, notes

@@ -34,8 +34,9 @@ def check_expansion(what: str, num_bytes: int, packed_bytes: int) -> None:
     Raises:
         DataError: if the claim is that large.
     """
+    limit = max(SMALL_BYTES, MAX_EXPANSION * packed_bytes)
     require(
-        num_bytes <= max(SMALL_BYTES, MAX_EXPANSION * packed_bytes),
+        num_bytes <= limit,
         f"{what}: {packed_bytes} bytes claim to unpack to {num_bytes}, more than {MAX_EXPANSION}"
         " times as many; it is not read",
         DataError,
@@ -83,21 +84,25 @@ def _large(file: pathlib.Path, stream: BinaryIO, shape: tuple[int, ...]) -> np.n
     num_bytes = math.prod(shape)
     start = 4 + 4 * len(shape)
     if not isinstance(stream, gzip.GzipFile):
-        _require_whole(min(file.stat().st_size - start, num_bytes + 1), shape, file)
+        body_bytes = file.stat().st_size - start
+        _require_whole(min(body_bytes, num_bytes + 1), shape, file)
         return map_file(file, shape, start)
+    row_shape = shape[1:]
 
     def unpacked() -> Iterator[np.ndarray]:
         count = 0
-        row = math.prod(shape[1:])
-        size = rows_at_once(shape[1:]) * row
+        row = math.prod(row_shape)
+        size = rows_at_once(row_shape) * row
         while body := stream.read(min(size, num_bytes + 1 - count)):
             count += len(body)
             if count <= num_bytes:
                 values = np.frombuffer(body, np.uint8)
-                yield values[: len(values) // row * row].reshape(-1, *shape[1:])
+                whole = len(values) // row * row
+                yield values[:whole].reshape(-1, *row_shape)
         _require_whole(count, shape, file)
 
-    return Cache(fingerprint(file)).array("idx", shape[1:], np.uint8, unpacked)
+    cache = Cache(fingerprint(file))
+    return cache.array("idx", row_shape, np.uint8, unpacked)
 
 
 def _require_whole(num_found: int, shape: tuple[int, ...], file: pathlib.Path) -> None:
@@ -124,10 +129,12 @@ def write_idx(path: PathLike, array: np.ndarray) -> None:
     file = pathlib.Path(path)
     array = np.asarray(array)
     require(array.dtype == np.uint8, f"IDX files hold uint8 here, got {array.dtype}", DataError)
-    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    layout = f">BBBB{array.ndim}I"
+    header = struct.pack(layout, 0, 0, 8, array.ndim, *array.shape)
     open_file = gzip.open if file.suffix == ".gz" else open
     with open_file(file, "wb") as stream:
-        stream.write(header + np.ascontiguousarray(array).tobytes())
+        body = np.ascontiguousarray(array).tobytes()
+        stream.write(header + body)
 
 
 def read_idx_folder(folder: PathLike) -> dict[str, np.ndarray]:
@@ -158,20 +165,20 @@ def read_idx_files(files: IdxFiles) -> dict[str, np.ndarray]:
     Raises:
         DataError: for a file that is missing or cannot be read.
     """
-    missing = [
-        f"{files.prefix}{name}[.gz]" for key, name in FILES.items() if key not in files.paths
-    ]
-    require(
-        not missing,
-        f"{files.folder}: expected four IDX files, missing {', '.join(missing)}",
-        DataError,
-    )
+    missing = []
+    for key, name in FILES.items():
+        if key not in files.paths:
+            missing.append(f"{files.prefix}{name}[.gz]")
+    names = ", ".join(missing)
+    require(not missing, f"{files.folder}: expected four IDX files, missing {names}", DataError)
     out = {}
     for key, path in files.paths.items():
         if key.endswith("images"):
-            out[key] = read_idx(path, 3)[..., None]
+            images = read_idx(path, 3)
+            out[key] = images[..., None]
         else:
-            out[key] = read_idx(path, 1).astype(np.int32)
+            labels = read_idx(path, 1)
+            out[key] = labels.astype(np.int32)
     return out
 
 
@@ -190,16 +197,19 @@ def as_published(
     Returns:
         The arrays, and notes of what was changed; other sets are returned unchanged.
     """
-    if not prefix.lower().startswith("emnist"):
+    prefix = prefix.lower()
+    if not prefix.startswith("emnist"):
         return arrays, ()
     notes = ["EMNIST: rows and columns of images exchanged, so that they are upright"]
     arrays = dict(arrays)
     for key in ("train_images", "test_images"):
-        arrays[key] = arrays[key].swapaxes(1, 2)
+        images = arrays[key]
+        arrays[key] = images.swapaxes(1, 2)
     keys = ("train_labels", "test_labels")
-    if "letters" in prefix.lower() and all(arrays[key].min() >= 1 for key in keys):
+    if "letters" in prefix and all(arrays[key].min() >= 1 for key in keys):
         notes.append("EMNIST: labels of letters counted from 0")
-        arrays |= {key: arrays[key] - 1 for key in keys}
+        for key in keys:
+            arrays[key] = arrays[key] - 1
     return arrays, tuple(notes)
 
 
@@ -207,7 +217,9 @@ def _open(path: pathlib.Path) -> BinaryIO:
     """The file's contents as a stream, unpacked if they are compressed."""
     with open(path, "rb") as stream:
         packed = path.suffix.lower() == ".gz" or stream.read(2) == GZIP
-    return cast(BinaryIO, gzip.open(path, "rb")) if packed else open(path, "rb")
+    if not packed:
+        return open(path, "rb")
+    return cast(BinaryIO, gzip.open(path, "rb"))
 
 
 def _shape(header: bytes, rank: int, path: pathlib.Path) -> tuple[int, ...]:
@@ -218,10 +230,12 @@ def _shape(header: bytes, rank: int, path: pathlib.Path) -> tuple[int, ...]:
         f"{path}: {expected}, got only {len(header)} bytes",
         DataError,
     )
-    zero, kind, file_rank = struct.unpack(">HBB", header[:4])
+    magic = header[:4]
+    zero, kind, file_rank = struct.unpack(">HBB", magic)
+    given = magic.hex(" ")
     require(
         zero == 0 and kind == 8 and file_rank == rank,
-        f"{path}: {expected} (magic 0000 08 {rank:02x}), got {header[:4].hex(' ')}",
+        f"{path}: {expected} (magic 0000 08 {rank:02x}), got {given}",
         DataError,
     )
     return struct.unpack(f">{rank}I", header[4:])

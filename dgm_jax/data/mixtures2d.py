@@ -42,38 +42,51 @@ def isotropic_mixture(
         ConfigError: for shapes that do not fit, or numbers out of range.
     """
     scale = positive(scale, "scale")
+    points, shares = _components(means, weights)
+    sums = np.cumsum(shares)
+    centers = jnp.asarray(points, jnp.float32)
+    log_weights = jnp.asarray(np.log(shares), jnp.float32)
+    thresholds = jnp.asarray(sums[:-1], jnp.float32)
+    log_normalizer = log_of(2 * math.pi * scale**2)
+
+    def sample(key: Key, n: int) -> Array:
+        key_mode, key_noise = jax.random.split(key)
+        uniforms = jax.random.uniform(key_mode, (n,))
+        modes = _modes(uniforms, thresholds)
+        noise = normal(key_noise, (n, 2))
+        return centers[modes] + scale * noise
+
+    def log_prob(x: Array) -> Array:
+        noise = (x[..., None, :] - centers) / scale
+        squares = jnp.sum(noise**2, axis=-1)
+        terms = log_weights - 0.5 * squares
+        log_sum = jax.nn.logsumexp(terms, axis=-1)
+        return log_sum - log_normalizer
+
+    if not has_modes:
+        return Density2D(sample, log_prob)
+    if checks.is_known(scale):
+        scale = float(scale)
+    return Density2D(sample, log_prob, centers, scale, log_weights)
+
+
+def _components(means: Points, weights: Numbers) -> tuple[Array | np.ndarray, np.ndarray]:
+    """The means [K, 2] and the normalized weights [K], after a check of both."""
     points = _numbers(means, "means") if checks.is_known(means) else jnp.asarray(means)
     shares = _numbers(weights, "weights")
     require(
         points.ndim == 2 and points.shape[1] == 2,
         f"means must have shape (K, 2), got {points.shape}",
     )
+    num_components = len(points)
     require(
         shares.shape == points.shape[:1],
-        f"{len(points)} means need as many weights, got shape {shares.shape}",
+        f"{num_components} means need as many weights, got shape {shares.shape}",
     )
-    count(len(points), "the number of components")
-    require(bool(np.all(shares > 0)), f"weights must be positive, got {shares.tolist()}")
-    shares = shares / shares.sum()
-    centers = jnp.asarray(points, jnp.float32)
-    log_weights = jnp.asarray(np.log(shares), jnp.float32)
-    thresholds = jnp.asarray(np.cumsum(shares)[:-1], jnp.float32)
-    log_normalizer = log_of(2 * math.pi * scale**2)
-
-    def sample(key: Key, n: int) -> Array:
-        key_mode, key_noise = jax.random.split(key)
-        modes = _modes(jax.random.uniform(key_mode, (n,)), thresholds)
-        return centers[modes] + scale * normal(key_noise, (n, 2))
-
-    def log_prob(x: Array) -> Array:
-        scaled = (x[..., None, :] - centers) / scale
-        terms = log_weights - 0.5 * jnp.sum(scaled**2, axis=-1)
-        return jax.nn.logsumexp(terms, axis=-1) - log_normalizer
-
-    if not has_modes:
-        return Density2D(sample, log_prob)
-    scale = float(scale) if checks.is_known(scale) else scale
-    return Density2D(sample, log_prob, centers, scale, log_weights)
+    count(num_components, "the number of components")
+    fits = bool(np.all(shares > 0))
+    require(fits, f"weights must be positive, got {shares.tolist()}")
+    return points, shares / shares.sum()
 
 
 def log_of(value: Any) -> Any:
@@ -110,8 +123,10 @@ def ring(num_modes: int = 8, radius: float = 2.0, scale: float = 0.1) -> Density
     radius = finite(radius, "radius")
     scale = positive(scale, "scale")
     angles = 2 * np.pi * np.arange(num_modes) / num_modes
-    means = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    means = radius * means
+    cos = np.cos(angles)
+    sin = np.sin(angles)
+    directions = np.stack([cos, sin], axis=-1)
+    means = radius * directions
     require_separated(means, scale)
     return isotropic_mixture(means, np.ones(num_modes), scale)
 
@@ -135,8 +150,11 @@ def grid(side: int = 5, spacing: float = 1.5, scale: float = 0.1) -> Density2D:
     side = count(side, "side", math.isqrt(MAX_COMPONENTS))
     spacing = finite(spacing, "spacing")
     scale = positive(scale, "scale")
-    axis = spacing * (np.arange(side) - (side - 1) / 2)
-    means = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    middle = (side - 1) / 2
+    axis = spacing * (np.arange(side) - middle)
+    x, y = np.meshgrid(axis, axis, indexing="ij")
+    means = np.stack([x, y], axis=-1)
+    means = means.reshape(-1, 2)
     require_separated(means, scale)
     return isotropic_mixture(means, np.ones(side * side), scale)
 
@@ -172,17 +190,23 @@ def require_separated(means: np.ndarray, scale: float) -> None:
     Raises:
         ConfigError: if two are closer; nothing is checked if the numbers are traced.
     """
-    if len(means) < 2 or not (checks.is_known(scale) and checks.is_known(means)):
+    num_modes = len(means)
+    if num_modes < 2:
+        return
+    if not (checks.is_known(scale) and checks.is_known(means)):
         return
     means = np.asarray(means, np.float64)
     # Row by row: all pairs of some thousand centres would take hundreds of megabytes.
-    nearest = min(
-        float(np.linalg.norm(means[k:] - means[k - 1], axis=-1).min()) for k in range(1, len(means))
-    )
+    smallest = []
+    for k in range(1, num_modes):
+        distances = np.linalg.norm(means[k:] - means[k - 1], axis=-1)
+        smallest.append(float(distances.min()))
+    nearest = min(smallest)
+    limit = 6 * scale
     require(
-        nearest > 6 * scale,
-        f"the nearest of {len(means)} centres are {nearest:.4g} apart; modes need more than 6 scale"
-        f" = {6 * scale:.4g}",
+        nearest > limit,
+        f"the nearest of {num_modes} centres are {nearest:.4g} apart; modes need more than 6 scale"
+        f" = {limit:.4g}",
     )
 
 
@@ -198,5 +222,6 @@ def _numbers(values: Points | Numbers, name: str) -> np.ndarray:
         numbers = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{name} must be numbers: {error}") from error
-    require(bool(np.all(np.abs(numbers) <= LARGEST)), f"{name} must be finite, at most {LARGEST:g}")
+    fits = bool(np.all(np.abs(numbers) <= LARGEST))
+    require(fits, f"{name} must be finite, at most {LARGEST:g}")
     return numbers

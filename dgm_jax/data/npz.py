@@ -47,11 +47,11 @@ def read_npz(path: PathLike) -> tuple[dict[str, np.ndarray | None], tuple[str, .
     try:
         require(zipfile.is_zipfile(file), f"{file}: not an npz file (a zip of arrays)", DataError)
         with zipfile.ZipFile(file) as archive:
-            keys, notes = choose(_names(archive, file), str(file))
-            arrays = {
-                key: _member(archive, name, file, num_bytes) if name else None
-                for key, name in keys.items()
-            }
+            names = _names(archive, file)
+            keys, notes = choose(names, str(file))
+            arrays: dict[str, np.ndarray | None] = {}
+            for key, name in keys.items():
+                arrays[key] = _member(archive, name, file, num_bytes) if name else None
     except DgmError:
         raise
     except Exception as error:  # whatever the parsers of zip and deflate raise
@@ -75,15 +75,16 @@ def _member(archive: zipfile.ZipFile, name: str, path: pathlib.Path, num_bytes: 
         f"{what}: packed by method {info.compress_type}; save with np.savez",
         DataError,
     )
-    check_expansion(what, info.file_size, min(info.compress_size, num_bytes))
+    packed_bytes = min(info.compress_size, num_bytes)
+    check_expansion(what, info.file_size, packed_bytes)
     with archive.open(info) as stream:
         shape, fortran, dtype, header_bytes = _header(stream, what)
         _check_dtype(dtype, shape, what)
         size = math.prod(shape) * dtype.itemsize
+        body_bytes = info.file_size - header_bytes
         require(
-            header_bytes + size == info.file_size,
-            f"{what}: the header says {shape} {dtype}, {size} bytes; "
-            f"found {info.file_size - header_bytes}",
+            body_bytes == size,
+            f"{what}: the header says {shape} {dtype}, {size} bytes; found {body_bytes}",
             DataError,
         )
         if is_large(size) and not fortran:
@@ -91,7 +92,9 @@ def _member(archive: zipfile.ZipFile, name: str, path: pathlib.Path, num_bytes: 
         body = stream.read(size)
     require(len(body) == size, f"{what}: truncated after {len(body)} of {size} bytes", DataError)
     values = np.frombuffer(body, dtype)
-    return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+    if fortran:
+        return values.reshape(shape[::-1]).T
+    return values.reshape(shape)
 
 
 def _large(
@@ -102,23 +105,28 @@ def _large(
     what: str,
 ) -> np.ndarray:
     """A member that is unpacked once into a file, whose name goes by the checksum of the member."""
-    size = math.prod(shape) * dtype.itemsize
+    row_shape = shape[1:]
+    item = dtype.itemsize
+    size = math.prod(shape) * item
 
     def unpacked() -> Iterator[np.ndarray]:
         count = 0
-        row = math.prod(shape[1:]) * dtype.itemsize
-        while body := stream.read(rows_at_once(shape[1:], dtype.itemsize) * row):
+        row = math.prod(row_shape) * item
+        block = rows_at_once(row_shape, item) * row
+        while body := stream.read(block):
             count += len(body)
             require(
                 len(body) % row == 0,
                 f"{what}: truncated after {count} of {size} bytes",
                 DataError,
             )
-            yield np.frombuffer(body, dtype).reshape(-1, *shape[1:])
+            values = np.frombuffer(body, dtype)
+            yield values.reshape(-1, *row_shape)
         require(count == size, f"{what}: truncated after {count} of {size} bytes", DataError)
 
     described = f"npz {info.filename} {info.file_size} {info.CRC:08x} {shape} {dtype.str}"
-    return Cache(described).array("npz", shape[1:], dtype, unpacked)
+    cache = Cache(described)
+    return cache.array("npz", row_shape, dtype, unpacked)
 
 
 def _check_dtype(dtype: np.dtype, shape: tuple[int, ...], what: str) -> None:
@@ -128,10 +136,12 @@ def _check_dtype(dtype: np.dtype, shape: tuple[int, ...], what: str) -> None:
         "pickle is never read; fix: np.stack images of one size into a uint8 array",
         DataError,
     )
-    fix = "; fix for labels: labels = np.unique(labels, return_inverse=True)[1]"
+    hint = ""
+    if dtype.kind in TEXT:
+        hint = "; fix for labels: labels = np.unique(labels, return_inverse=True)[1]"
     require(
         dtype.kind in NUMBERS and dtype.itemsize > 0,
-        f"{what} has dtype {dtype}, expected numbers{fix if dtype.kind in TEXT else ''}",
+        f"{what} has dtype {dtype}, expected numbers{hint}",
         DataError,
     )
 
@@ -151,9 +161,11 @@ def _header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dty
     except Exception as error:  # the header is Python source, and its parser raises many errors
         raise DataError(f"{what}: not in the npy format: {type(error).__name__} {error}") from error
     possible_sizes = all(type(size) is int and 0 <= size < 2**62 for size in shape)
+    num_axes = len(shape)
+    given = str(shape)[:80]
     require(
-        possible_sizes and len(shape) <= MAX_AXES,
-        f"{what}: the header says an impossible shape of {len(shape)} axes, {str(shape)[:80]}",
+        possible_sizes and num_axes <= MAX_AXES,
+        f"{what}: the header says an impossible shape of {num_axes} axes, {given}",
         DataError,
     )
     require(0 not in shape, f"{what}: an empty array of shape {shape}", DataError)

@@ -68,10 +68,12 @@ def draws(dataset: Dataset, batch_size: int, *, split: str = "train", fresh: boo
         require(batch_size >= 1, f"batch_size must be a positive integer, got {batch_size}")
 
         def draw_fresh(data: PyTree, data_key: Key, index: Array) -> dict[str, Array]:
-            return {"x": density.sample(jax.random.fold_in(data_key, index), batch_size)}
+            key = jax.random.fold_in(data_key, index)
+            return {"x": density.sample(key, batch_size)}
 
         return draw_fresh
-    num_examples = len(next(iter(stored.values())))
+    first = next(iter(stored.values()))
+    num_examples = len(first)
     check_batch_size(num_examples, batch_size, split=split)
 
     def positions(data_key: Key, index: Array) -> Array:
@@ -79,8 +81,11 @@ def draws(dataset: Dataset, batch_size: int, *, split: str = "train", fresh: boo
         return shuffled_positions(key_order, index, batch_size, num_examples)
 
     def gather(data: PyTree, where: Array, data_key: Key, index: Array) -> dict[str, Array]:
-        key_noise = jax.random.fold_in(jax.random.fold_in(data_key, 1), index)
-        batch = {name: jnp.asarray(array)[where] for name, array in data.items()}
+        key_noise = jax.random.fold_in(data_key, 1)
+        key_noise = jax.random.fold_in(key_noise, index)
+        batch = {}
+        for name, array in data.items():
+            batch[name] = jnp.asarray(array)[where]
         if "image" not in batch:
             return batch
         x = model_input(
@@ -116,13 +121,15 @@ def shuffled_positions(key: Key, index: Array, batch_size: int, num_examples: in
         f"at most 2^30 examples can be shuffled, got {num_examples}",
     )
     epoch, offset = epoch_and_offset(index, batch_size, num_examples)
-    position = offset + jnp.arange(batch_size, dtype=jnp.int32)
+    steps = jnp.arange(batch_size, dtype=jnp.int32)
+    position = offset + steps
     next_epoch = position >= num_examples
     shifts, salts = _round_keys(key, epoch, num_examples)
     next_shifts, next_salts = _round_keys(key, epoch + 1, num_examples)
     shifts = jnp.where(next_epoch, next_shifts[:, None], shifts[:, None])
     salts = jnp.where(next_epoch, next_salts[:, None], salts[:, None])
-    return _swap_or_not(position - num_examples * next_epoch, shifts, salts, num_examples)
+    within_epoch = position - num_examples * next_epoch
+    return _swap_or_not(within_epoch, shifts, salts, num_examples)
 
 
 def epoch_and_offset(index: Array, batch_size: int, num_examples: int) -> tuple[Array, Array]:
@@ -141,14 +148,19 @@ def epoch_and_offset(index: Array, batch_size: int, num_examples: int) -> tuple[
         Number of the epoch and position in it, int32.
     """
     bits = max(1, 31 - num_examples.bit_length())
+    num_digits = -(-31 // bits)  # rounded up
+    mask = jnp.uint32(2**bits - 1)
+    size = jnp.uint32(batch_size)
+    divisor = jnp.uint32(num_examples)
     index = jnp.asarray(index).astype(jnp.uint32)
     epoch = jnp.zeros_like(index)
     remainder = jnp.zeros_like(index)
-    for position in reversed(range(-(-31 // bits))):
-        digit = (index >> (position * bits)) & jnp.uint32(2**bits - 1)
-        total = (remainder << bits) + digit * jnp.uint32(batch_size)
-        epoch = (epoch << bits) + total // jnp.uint32(num_examples)
-        remainder = total % jnp.uint32(num_examples)
+    for position in reversed(range(num_digits)):
+        shift = position * bits
+        digit = (index >> shift) & mask
+        total = (remainder << bits) + digit * size
+        epoch = (epoch << bits) + total // divisor
+        remainder = total % divisor
     return epoch.astype(jnp.int32), remainder.astype(jnp.int32)
 
 
@@ -166,8 +178,10 @@ def _swap_or_not(x: Array, shifts: Array, salts: Array, n: int) -> Array:
         shift, salt = round_keys
         partner = shift - x
         partner = jnp.where(partner < 0, partner + n, partner)
-        bit = _hash(jnp.maximum(x, partner).astype(jnp.uint32), salt) >> 31
-        return jnp.where(bit == 1, partner, x), None
+        larger = jnp.maximum(x, partner).astype(jnp.uint32)
+        bit = _hash(larger, salt) >> 31
+        swapped = jnp.where(bit == 1, partner, x)
+        return swapped, None
 
     # A loop, so that XLA does not fuse the rounds into the gather and repeat them for each pixel.
     swapped, _ = jax.lax.scan(swap, x, (shifts, salts), unroll=8)
@@ -182,15 +196,21 @@ def _round_keys(key: Key, epoch: Array | int, n: int) -> tuple[Array, Array]:
         salts: uint32[R].
     """
     words = jax.random.bits(key, (2 * NUM_ROUNDS,))
-    shift_words, salts = jnp.split(_hash(jnp.asarray(epoch).astype(jnp.uint32), words), 2)
-    return (shift_words % jnp.uint32(n)).astype(jnp.int32), salts
+    epoch = jnp.asarray(epoch).astype(jnp.uint32)
+    hashed = _hash(epoch, words)
+    shift_words, salts = jnp.split(hashed, 2)
+    shifts = shift_words % jnp.uint32(n)
+    return shifts.astype(jnp.int32), salts
 
 
 def _hash(x: Array, salt: Array) -> Array:
     # Multiply-xorshift with the constants of MurmurHash3's last step.
-    h = x * jnp.uint32(0x9E3779B1) ^ salt
-    h = (h ^ (h >> 16)) * jnp.uint32(0x85EBCA6B)
-    h = (h ^ (h >> 13)) * jnp.uint32(0xC2B2AE35)
+    h = x * jnp.uint32(0x9E3779B1)
+    h = h ^ salt
+    h = h ^ (h >> 16)
+    h = h * jnp.uint32(0x85EBCA6B)
+    h = h ^ (h >> 13)
+    h = h * jnp.uint32(0xC2B2AE35)
     return h ^ (h >> 16)
 
 

@@ -6,6 +6,7 @@ Images are decoded once into one uint8 array, which for a large set is a file (`
 """
 
 import functools
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -101,16 +102,19 @@ def is_prepared(name: str, data_dir: PathLike) -> bool:
         True if there is a folder of that name.
     """
     # Unlike `Path.is_dir`, this returns False for a name that is too long.
-    return os.path.isdir(os.path.join(data_dir, name.split(":")[0]))
+    unversioned = name.split(":")[0]
+    return os.path.isdir(os.path.join(data_dir, unversioned))
 
 
 def _notes(
     builder: Any, train_split: str, test_split: str, image_size: int | None
 ) -> tuple[str, ...]:
     notes = []
-    unread = sorted(set(builder.info.splits) - {_base(train_split), _base(test_split)})
+    bases = {_base(train_split), _base(test_split)}
+    unread = sorted(set(builder.info.splits) - bases)
     if unread:
-        notes.append(f"splits not read: {', '.join(unread)}")
+        names = ", ".join(unread)
+        notes.append(f"splits not read: {names}")
     num_shared = _in_both(builder, train_split, test_split)
     if num_shared:
         notes.append(f"{num_shared} examples are in both splits")
@@ -126,7 +130,8 @@ def _prepared_builder(tfds: Any, name: str, data_dir: PathLike | None, download:
     root = os.environ.get(DATA_VARIABLE)
     if data_dir is None and root and is_prepared(name, root):
         data_dir = root
-    builder = _builder(tfds, name, data_dir, "array_record" if download else None)
+    file_format = "array_record" if download else None
+    builder = _builder(tfds, name, data_dir, file_format)
     if not builder.is_prepared():
         require(
             download,
@@ -149,47 +154,54 @@ def _prepared_builder(tfds: Any, name: str, data_dir: PathLike | None, download:
 
 def _builder(tfds: Any, name: str, data_dir: PathLike | None, file_format: str | None) -> Any:
     keywords = {"file_format": file_format} if file_format else {}
+    folder = None if data_dir is None else str(data_dir)
     try:
-        return tfds.builder(name, data_dir=None if data_dir is None else str(data_dir), **keywords)
+        return tfds.builder(name, data_dir=folder, **keywords)
     except tfds.core.registered.DatasetNotFoundError as error:
         known = tfds.core.registered.list_imported_builders()
-        hint = did_you_mean(name.split("/")[0], known)
+        set_name = name.split("/")[0]
+        hint = did_you_mean(set_name, known)
         beside = "" if data_dir is None else f", and none is in {data_dir}"
         raise ConfigError(f"tensorflow-datasets knows no set {name!r}{hint}{beside}") from error
     except (ValueError, AssertionError) as error:
-        raise ConfigError(
-            f"tensorflow-datasets cannot open {name!r}: {str(error).splitlines()[0]}"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"tensorflow-datasets cannot open {name!r}: {reason}") from error
 
 
 def _check_features(builder: Any, image_key: str, label_key: str) -> None:
     """Check that a set has one uint8 image and one whole number per example, as array_record."""
-    features = sorted(builder.info.features)
+    info = builder.info
+    names = sorted(info.features)
+    listed = ", ".join(names)
     for key in (image_key, label_key):
         require(
-            key in features,
-            f"tfds set {builder.info.full_name} has no feature {key!r}; it has "
-            f"{', '.join(features)}; name them with image_key= and label_key=",
+            key in names,
+            f"tfds set {info.full_name} has no feature {key!r}; it has "
+            f"{listed}; name them with image_key= and label_key=",
             DataError,
         )
-    label = builder.info.features[label_key]
-    image = builder.info.features[image_key]
+    label = info.features[label_key]
+    image = info.features[image_key]
+    is_number = label.shape == () and np.dtype(label.np_dtype).kind in "iu"
     require(
-        label.shape == () and np.dtype(label.np_dtype).kind in "iu",
-        f"tfds set {builder.info.full_name}: {label_key} is {label.np_dtype} of shape"
+        is_number,
+        f"tfds set {info.full_name}: {label_key} is {label.np_dtype} of shape"
         f" {label.shape}, expected one whole number; name another feature with label_key=",
         DataError,
     )
+    num_axes = len(image.shape or ())
+    is_image = num_axes == 3 and np.dtype(image.np_dtype) == np.uint8
     require(
-        len(image.shape or ()) == 3 and np.dtype(image.np_dtype) == np.uint8,
-        f"tfds set {builder.info.full_name}: {image_key} is {image.np_dtype} of shape"
+        is_image,
+        f"tfds set {info.full_name}: {image_key} is {image.np_dtype} of shape"
         f" {image.shape}, expected uint8 (H, W, C); name another feature with image_key=",
         DataError,
     )
-    file_format = str(getattr(builder.info.file_format, "value", builder.info.file_format))
+    stored = info.file_format
+    file_format = str(getattr(stored, "value", stored))
     require(
         file_format == "array_record",
-        f"tfds set {builder.info.full_name} in {builder.data_path} is stored as "
+        f"tfds set {info.full_name} in {builder.data_path} is stored as "
         f"{file_format}, which cannot be read without tensorflow; prepare it with "
         "file_format='array_record' in another data_dir",
         DataError,
@@ -210,11 +222,13 @@ def _read_split(
     try:
         require(builder.info.splits[split].num_examples > 0, f"tfds {split}: no examples in it")
         source = builder.as_data_source(split=split)
-        first = _resized(np.asarray(source[0][image_key]), image_size)
+        first = np.asarray(source[0][image_key])
+        first = _resized(first, image_size)
         records = functools.partial(_records, source, image_key, label_key, image_size)
         if is_large(first.nbytes * len(source)):
             what = (builder.info.full_name, split, image_key, label_key, image_size)
-            return kept(Cache(f"tfds {what}\n{files_of(builder, split)}"), first, records)
+            cache = Cache(f"tfds {what}\n{files_of(builder, split)}")
+            return kept(cache, first, records)
         labels, images = zip(*records(1024), strict=True)
     except DgmError:
         raise
@@ -223,7 +237,7 @@ def _read_split(
             f"tfds set {builder.info.full_name} in {builder.data_path}: {split} cannot be read"
             f" ({type(error).__name__}: {str(error)[:300]})"
         ) from error
-    images = [image for part in images for image in part]
+    images = list(itertools.chain.from_iterable(images))
     require_one_size(images, split)
     return np.stack(images), np.concatenate(labels)
 
@@ -233,10 +247,14 @@ def _records(
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Labels and images of some records at a time, by random access."""
     for start in range(0, len(source), at_once):
-        rows = range(start, min(start + at_once, len(source)))
-        found = source.__getitems__(rows)
-        labels = np.array([record[label_key] for record in found], np.int64)
-        yield labels, [_resized(np.asarray(record[image_key]), image_size) for record in found]
+        stop = min(start + at_once, len(source))
+        records = source.__getitems__(range(start, stop))
+        labels = np.array([record[label_key] for record in records], np.int64)
+        images = []
+        for record in records:
+            image = np.asarray(record[image_key])
+            images.append(_resized(image, image_size))
+        yield labels, images
 
 
 def _in_both(builder: Any, train_split: str, test_split: str) -> int:
@@ -244,14 +262,16 @@ def _in_both(builder: Any, train_split: str, test_split: str) -> int:
     ranges = {}
     for split in (train_split, test_split):
         for part in builder.info.splits[split].file_instructions:
-            stop = part.examples_in_shard if part.take < 0 else part.skip + part.take
-            ranges.setdefault(split, []).append((str(part.filename), part.skip, stop))
-    return sum(
-        max(0, min(stop, other_stop) - max(start, other_start))
-        for file, start, stop in ranges[train_split]
-        for other, other_start, other_stop in ranges[test_split]
-        if file == other
-    )
+            start = part.skip
+            stop = part.examples_in_shard if part.take < 0 else start + part.take
+            ranges.setdefault(split, []).append((str(part.filename), start, stop))
+    num_shared = 0
+    for file, start, stop in ranges[train_split]:
+        for other, other_start, other_stop in ranges[test_split]:
+            if file == other:
+                overlap = min(stop, other_stop) - max(start, other_start)
+                num_shared += max(0, overlap)
+    return num_shared
 
 
 def _base(split: str) -> str:
@@ -260,11 +280,16 @@ def _base(split: str) -> str:
 
 
 def _resized(image: np.ndarray, image_size: int | None) -> np.ndarray:
-    if image_size is None or image.shape[:2] == (image_size, image_size):
+    size = (image_size, image_size)
+    if image_size is None or image.shape[:2] == size:
         return image
     image_module = optional("PIL.Image", "pillow")
     is_gray = image.shape[-1] == 1
-    picture = image_module.fromarray(image[..., 0] if is_gray else image)
-    resized = picture.resize((image_size, image_size), image_module.Resampling.LANCZOS)
+    if is_gray:
+        image = image[..., 0]
+    picture = image_module.fromarray(image)
+    resized = picture.resize(size, image_module.Resampling.LANCZOS)
     values = np.asarray(resized)
-    return values[..., None] if is_gray else values
+    if is_gray:
+        values = values[..., None]
+    return values

@@ -57,19 +57,25 @@ def coupling(
         [1.0, 2.0] 0.6931
     """
     checks.whole(dim, "dim", at_least=2)
-    require(mask in MASKS, f"mask must be one of {', '.join(MASKS)}; got {mask!r}")
-    num_first = dim // 2 if mask == "halves" else -(-dim // 2)
+    names = ", ".join(MASKS)
+    require(mask in MASKS, f"mask must be one of {names}; got {mask!r}")
+    num_first = dim // 2 if mask == "halves" else (dim + 1) // 2
     num_kept = dim - num_first if flip else num_first
-    conditioner = dense(num_kept, (dim - num_kept) * num_params, hidden)
+    num_moved = dim - num_kept
+    conditioner = dense(num_kept, num_moved * num_params, hidden)
 
     def apply(function: Elementwise) -> Callable[[PyTree, Array], tuple[Array, Array]]:
         def mapped(params: PyTree, x: Array) -> tuple[Array, Array]:
-            parts = _split(event(x, dim), mask)
+            x = event(x, dim)
+            parts = _split(x, mask)
             kept, moved = parts[::-1] if flip else parts
-            raw = conditioner.apply(params, kept).reshape(*moved.shape, num_params)
+            raw = conditioner.apply(params, kept)
+            raw = raw.reshape(*moved.shape, num_params)
             moved, log_slope = function(moved, raw)
             parts = (moved, kept) if flip else (kept, moved)
-            return _join(parts, mask), jnp.sum(log_slope, -1)
+            y = _join(parts, mask)
+            log_det = jnp.sum(log_slope, -1)
+            return y, log_det
 
         return mapped
 
@@ -93,9 +99,12 @@ def _join(parts: tuple[Array, Array], mask: str) -> Array:
 
         Padding is used because its gradient, unlike that of an indexed update, needs no scatter.
         """
-        end = dim - start - (2 * part.shape[-1] - 1)
+        length = 2 * part.shape[-1] - 1
+        end = dim - start - length
         padding = [(0, 0, 0)] * (part.ndim - 1)
         padding.append((start, end, 1))
-        return lax.pad(part, jnp.zeros((), part.dtype), padding)
+        zero = jnp.zeros((), part.dtype)
+        return lax.pad(part, zero, padding)
 
-    return spread(parts[0], 0) + spread(parts[1], 1)
+    first, second = parts
+    return spread(first, 0) + spread(second, 1)

@@ -51,18 +51,25 @@ def planar(dim: int) -> Bijection:
     def forward(params: PyTree, x: Array) -> tuple[Array, Array]:
         x = event(x, dim)
         params = wide(params)
-        direction, strength = _constrained(params["u"], params["w"])
-        along = _dot(x, params["w"]) + params["b"]
+        w = params["w"]
+        direction, strength = _constrained(params["u"], w)
+        along = _dot(x, w) + params["b"]
         bend = jnp.tanh(along)
-        return x + direction * bend[..., None], _log_slope(bend, strength)
+        y = x + direction * bend[..., None]
+        log_det = _log_slope(bend, strength)
+        return y, log_det
 
     def inverse(params: PyTree, y: Array) -> tuple[Array, Array]:
         y = event(y, dim)
         params = wide(params)
-        direction, strength = _constrained(params["u"], params["w"])
-        target = _dot(y, params["w"]) + params["b"]
-        bend = jnp.tanh(_solve(target, strength))
-        return y - direction * bend[..., None], -_log_slope(bend, strength)
+        w = params["w"]
+        direction, strength = _constrained(params["u"], w)
+        target = _dot(y, w) + params["b"]
+        along = _solve(target, strength)
+        bend = jnp.tanh(along)
+        x = y - direction * bend[..., None]
+        log_slope = _log_slope(bend, strength)
+        return x, -log_slope
 
     return Bijection(init, forward, inverse)
 
@@ -93,14 +100,18 @@ def _solve(target: Array, strength: Array) -> Array:
     gradient. The two Newton steps that follow hardly change it; they carry the derivatives, which
     are right up to the third.
     """
-    num_halvings = jnp.finfo(jnp.result_type(target, strength)).nmant + 8
+    dtype = jnp.result_type(target, strength)
+    num_halvings = jnp.finfo(dtype).nmant + 8
     fixed_target, slope = lax.stop_gradient((target, strength))
 
     def halve(_, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         middle = (low + high) / 2
-        above = middle + slope * jnp.tanh(middle) > fixed_target
-        return jnp.where(above, low, middle), jnp.where(above, middle, high)
+        value = middle + slope * jnp.tanh(middle)
+        above = value > fixed_target
+        low = jnp.where(above, low, middle)
+        high = jnp.where(above, middle, high)
+        return low, high
 
     reach = jnp.abs(slope)
     bracket = (fixed_target - reach, fixed_target + reach)
@@ -108,7 +119,8 @@ def _solve(target: Array, strength: Array) -> Array:
     v = (low + high) / 2
     for _ in range(2):
         bend = jnp.tanh(v)
-        residual = v + strength * bend - target
+        value = v + strength * bend
+        residual = value - target
         derivative = 1 + strength * (1 - bend**2)
         v = v - residual / derivative
     return v

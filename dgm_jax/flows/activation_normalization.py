@@ -41,14 +41,22 @@ def act_norm(dim: int) -> Bijection:
     def forward(params: PyTree, x: Array) -> tuple[Array, Array]:
         x = event(x, dim)
         params = wide(params)
-        log_det = jnp.broadcast_to(-jnp.sum(params["log_scale"]), x.shape[:-1])
-        return (x - params["loc"]) * jnp.exp(-params["log_scale"]), log_det
+        log_scale = params["log_scale"]
+        log_sum = jnp.sum(log_scale)
+        log_det = jnp.broadcast_to(-log_sum, x.shape[:-1])
+        centered = x - params["loc"]
+        y = centered * jnp.exp(-log_scale)
+        return y, log_det
 
     def inverse(params: PyTree, y: Array) -> tuple[Array, Array]:
         y = event(y, dim)
         params = wide(params)
-        log_det = jnp.broadcast_to(jnp.sum(params["log_scale"]), y.shape[:-1])
-        return y * jnp.exp(params["log_scale"]) + params["loc"], log_det
+        log_scale = params["log_scale"]
+        log_sum = jnp.sum(log_scale)
+        log_det = jnp.broadcast_to(log_sum, y.shape[:-1])
+        scaled = y * jnp.exp(log_scale)
+        x = scaled + params["loc"]
+        return x, log_det
 
     return Bijection(init, forward, inverse)
 
@@ -79,7 +87,10 @@ def act_norm_from_data(x: Array) -> PyTree:
     x = jnp.asarray(x)
     message = f"x must be [*B, dim] with at least one leading axis; got {x.shape}"
     require(x.ndim >= 2, message, DataError)
-    x = event(x, x.shape[-1]).reshape(-1, x.shape[-1])
-    variance = jnp.var(x, 0)
-    log_scale = jnp.log(jnp.where(variance > 0, variance, 1)) / 2
-    return {"loc": jnp.mean(x, 0), "log_scale": log_scale}
+    dim = x.shape[-1]
+    rows = event(x, dim).reshape(-1, dim)
+    variance = jnp.var(rows, 0)
+    positive = jnp.where(variance > 0, variance, 1)
+    log_scale = jnp.log(positive) / 2
+    loc = jnp.mean(rows, 0)
+    return {"loc": loc, "log_scale": log_scale}

@@ -50,13 +50,17 @@ def batch_norm(dim: int, *, epsilon: float = EPSILON) -> Bijection:
         return {"mean": jnp.zeros(dim), "variance": jnp.full(dim, 1 - epsilon)}
 
     def forward(params: PyTree, x: Array) -> tuple[Array, Array]:
-        return _normalize(event(x, dim), *_statistics(params, epsilon))
+        x = event(x, dim)
+        mean, variance = _statistics(params, epsilon)
+        return _normalize(x, mean, variance)
 
     def inverse(params: PyTree, y: Array) -> tuple[Array, Array]:
         y = event(y, dim)
         mean, variance = _statistics(params, epsilon)
-        log_det = jnp.broadcast_to(jnp.sum(jnp.log(variance)) / 2, y.shape[:-1])
-        return y * jnp.sqrt(variance) + mean, log_det
+        log_sum = jnp.sum(jnp.log(variance))
+        log_det = jnp.broadcast_to(log_sum / 2, y.shape[:-1])
+        x = y * jnp.sqrt(variance) + mean
+        return x, log_det
 
     return Bijection(init, forward, inverse)
 
@@ -94,16 +98,20 @@ def batch_norm_train(
     """
     checks.share(decay, "decay")
     checks.positive(epsilon, "epsilon")
-    x = event(x, params["mean"].shape[-1])
+    dim = params["mean"].shape[-1]
+    x = event(x, dim)
     message = f"x must be [*B, dim] with at least one leading axis; got {x.shape}"
     require(x.ndim >= 2, message, DataError)
     params = wide(params)
-    rows = x.reshape(-1, x.shape[-1])
+    rows = x.reshape(-1, dim)
     mean = jnp.mean(rows, 0)
     variance = jnp.var(rows, 0)
     y, log_det = _normalize(x, mean, variance + epsilon)
     batch = lax.stop_gradient({"mean": mean, "variance": variance})
-    moved = {name: decay * params[name] + (1 - decay) * batch[name] for name in batch}
+    moved = {}
+    for name, value in batch.items():
+        kept = decay * params[name]
+        moved[name] = kept + (1 - decay) * value
     return y, log_det, moved
 
 
@@ -113,5 +121,7 @@ def _statistics(params: PyTree, epsilon: float) -> tuple[Array, Array]:
 
 
 def _normalize(x: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
-    log_det = jnp.broadcast_to(-jnp.sum(jnp.log(variance)) / 2, x.shape[:-1])
-    return (x - mean) / jnp.sqrt(variance), log_det
+    log_sum = jnp.sum(jnp.log(variance))
+    log_det = jnp.broadcast_to(-log_sum / 2, x.shape[:-1])
+    y = (x - mean) / jnp.sqrt(variance)
+    return y, log_det

@@ -7,7 +7,7 @@ identity.
 import itertools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,9 @@ def dense(num_inputs: int, num_outputs: int, hidden: tuple[int, ...] = (64, 64))
         >>> network.apply(network.init(jax.random.key(0)), jnp.ones(3)).tolist()
         [0.0, 0.0]
     """
-    return _layers((num_inputs, *_widths(hidden), num_outputs), None)
+    hidden = _widths(hidden)
+    sizes = (num_inputs, *hidden, num_outputs)
+    return _layers(sizes, None)
 
 
 def masked_dense(
@@ -88,12 +90,21 @@ def masked_dense(
         (6,)
     """
     hidden = _widths(hidden)
-    order = np.arange(dim, 0, -1) if reverse else np.arange(1, dim + 1)
+    order = np.arange(1, dim + 1)
+    if reverse:
+        order = order[::-1]
+    highest = max(dim - 1, 1)
     degrees = [order]
-    degrees += [_degrees(width, max(dim - 1, 1)) for width in hidden]
-    masks = [after >= before[:, None] for before, after in itertools.pairwise(degrees)]
-    masks.append(np.repeat(order, num_params) > degrees[-1][:, None])
-    return _layers((dim, *hidden, dim * num_params), tuple(masks))
+    for width in hidden:
+        degrees.append(_degrees(width, highest))
+    masks = []
+    for before, after in itertools.pairwise(degrees):
+        masks.append(after >= before[:, None])
+    last = degrees[-1]
+    outputs = np.repeat(order, num_params)
+    masks.append(outputs > last[:, None])
+    sizes = (dim, *hidden, dim * num_params)
+    return _layers(sizes, tuple(masks))
 
 
 def bounded(raw: Array, bound: float) -> Array:
@@ -113,15 +124,18 @@ def _degrees(width: int, highest: int) -> np.ndarray:
     """Degrees in 1..highest of a hidden layer; the highest is always among them."""
     if width >= highest:
         return np.arange(width) % highest + 1
-    return -(-np.arange(1, width + 1) * highest // width)
+    ranks = np.arange(1, width + 1)
+    return -(-ranks * highest // width)  # rounded up
 
 
 def _widths(hidden: tuple[int, ...]) -> tuple[int, ...]:
-    fits = isinstance(hidden, (tuple, list)) and all(
-        isinstance(n, (int, np.integer)) and n >= 1 for n in hidden
-    )
+    fits = isinstance(hidden, (tuple, list)) and all(map(_is_width, hidden))
     require(fits, f"hidden must be a tuple of positive widths; got {hidden!r}")
     return tuple(hidden)
+
+
+def _is_width(number: Any) -> bool:
+    return isinstance(number, (int, np.integer)) and bool(number >= 1)
 
 
 def _layers(sizes: tuple[int, ...], masks: tuple[np.ndarray, ...] | None) -> Conditioner:
@@ -129,11 +143,17 @@ def _layers(sizes: tuple[int, ...], masks: tuple[np.ndarray, ...] | None) -> Con
 
     def init(key: Key) -> PyTree:
         keys = jax.random.split(key, last + 1)
+        shapes = itertools.pairwise(sizes[:-1])
         kernels = []
-        for key_layer, shape in zip(keys[:last], itertools.pairwise(sizes[:-1]), strict=True):
-            kernels.append(normal(key_layer, shape) / math.sqrt(shape[0]))
+        for key_layer, shape in zip(keys[:last], shapes, strict=True):
+            num_inputs, _ = shape
+            kernels.append(normal(key_layer, shape) / math.sqrt(num_inputs))
         kernels.append(jnp.zeros(sizes[-2:]))
-        return tuple({"kernel": k, "bias": jnp.zeros(k.shape[1])} for k in kernels)
+        layers = []
+        for kernel in kernels:
+            bias = jnp.zeros(kernel.shape[1])
+            layers.append({"kernel": kernel, "bias": bias})
+        return tuple(layers)
 
     def apply(params: PyTree, x: Array) -> Array:
         for index, layer in enumerate(wide(params)):
@@ -141,8 +161,10 @@ def _layers(sizes: tuple[int, ...], masks: tuple[np.ndarray, ...] | None) -> Con
             if masks is not None:
                 kernel = jnp.where(masks[index], kernel, 0)
             # With rounded factors (TF32) the inverse would not undo the forward direction.
-            x = jnp.dot(x, kernel, precision=lax.Precision.HIGHEST) + layer["bias"]
-            x = x if index == last else jnp.tanh(x)
+            product = jnp.dot(x, kernel, precision=lax.Precision.HIGHEST)
+            x = product + layer["bias"]
+            if index != last:
+                x = jnp.tanh(x)
         return x
 
     return Conditioner(init, apply)

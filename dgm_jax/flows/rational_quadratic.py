@@ -95,9 +95,12 @@ def spline_forward(x: Array, raw: Array, bound: float) -> tuple[Array, Array]:
     # Outside, the spline is evaluated at 0 and the result discarded: its gradient is finite there.
     safe = jnp.where(inside, x, 0)
     bins = _find_bins(safe, raw, bound, by_height=False)
-    xi = jnp.clip((safe - bins.x) / bins.width, 0, 1)
+    position = (safe - bins.x) / bins.width
+    xi = jnp.clip(position, 0, 1)
     y, log_slope = _evaluate(xi, bins)
-    return jnp.where(inside, y, x), jnp.where(inside, log_slope, 0)
+    y = jnp.where(inside, y, x)
+    log_slope = jnp.where(inside, log_slope, 0)
+    return y, log_slope
 
 
 def spline_inverse(y: Array, raw: Array, bound: float) -> tuple[Array, Array]:
@@ -128,40 +131,57 @@ def spline_inverse(y: Array, raw: Array, bound: float) -> tuple[Array, Array]:
     inside = jnp.abs(y) <= bound
     safe = jnp.where(inside, y, 0)
     bins = _find_bins(safe, raw, bound, by_height=True)
-    slope = bins.height / bins.width  # s_k
-    rise = safe - bins.y
-    bend = bins.next_slope + bins.slope - 2 * slope
+    xi = _solve(safe, bins)
+    # One Newton step on y(xi) = safe; dy/dxi is the slope dy/dx times the width of the bin.
+    reached, log_slope = _evaluate(xi, bins)
+    residual = reached - safe
+    derivative = jnp.exp(log_slope) * bins.width
+    xi = xi - residual / derivative
+    xi = jnp.clip(xi, 0, 1)
+    _, log_slope = _evaluate(xi, bins)
+    x = bins.x + xi * bins.width
+    x = jnp.where(inside, x, y)
+    log_slope = jnp.where(inside, -log_slope, 0)
+    return x, log_slope
+
+
+def _solve(y: Array, bins: Bins) -> Array:
+    """The relative position xi in [0, 1] of a bin at which the spline is y, up to rounding."""
+    left = bins.slope
+    height = bins.height
+    slope = height / bins.width  # s_k
+    rise = y - bins.y
+    bend = bins.next_slope + left - 2 * slope
     # Coefficients of the quadratic equation in xi, eq. 6-8 of the paper.
-    a = bins.height * (slope - bins.slope) + rise * bend
-    b = bins.height * bins.slope - rise * bend
+    a = height * (slope - left) + rise * bend
+    b = height * left - rise * bend
     c = -slope * rise
     # Rounding can make the discriminant negative; the guard also keeps the gradient finite at 0.
     discriminant = b * b - 4 * a * c
     tiny = jnp.finfo(discriminant.dtype).tiny
-    root = jnp.sqrt(jnp.where(discriminant > tiny, discriminant, tiny))
-    xi = jnp.clip(2 * c / (-b - root), 0, 1)
-    # One Newton step on y(xi) = safe; dy/dxi is the slope dy/dx times the width of the bin.
-    reached, log_slope = _evaluate(xi, bins)
-    xi = jnp.clip(xi - (reached - safe) / (jnp.exp(log_slope) * bins.width), 0, 1)
-    _, log_slope = _evaluate(xi, bins)
-    x = bins.x + xi * bins.width
-    return jnp.where(inside, x, y), jnp.where(inside, -log_slope, 0)
+    guarded = jnp.where(discriminant > tiny, discriminant, tiny)
+    root = jnp.sqrt(guarded)
+    xi = 2 * c / (-b - root)
+    return jnp.clip(xi, 0, 1)
 
 
 def _evaluate(xi: Array, bins: Bins) -> tuple[Array, Array]:
     """(y, log dy/dx) at the relative position xi in [0, 1] of a bin: eq. 4 and 5 of the paper."""
     slope = bins.height / bins.width
+    left = bins.slope
+    right = bins.next_slope
     across = xi * (1 - xi)
-    curvature = bins.next_slope + bins.slope - 2 * slope
+    curvature = right + left - 2 * slope
     denominator = slope + curvature * across
-    rise = slope * xi**2 + bins.slope * across
+    rise = slope * xi**2 + left * across
     y = bins.y + bins.height * rise / denominator
-    at_right = bins.next_slope * xi**2
+    at_right = right * xi**2
     between = 2 * slope * across
-    at_left = bins.slope * (1 - xi) ** 2
+    at_left = left * (1 - xi) ** 2
     numerator = at_right + between + at_left
-    log_slope = 2 * jnp.log(slope) + jnp.log(numerator)
-    return y, log_slope - 2 * jnp.log(denominator)
+    log_numerator = 2 * jnp.log(slope) + jnp.log(numerator)
+    log_denominator = 2 * jnp.log(denominator)
+    return y, log_numerator - log_denominator
 
 
 def _find_bins(value: Array, raw: Array, bound: float, by_height: bool) -> Bins:
@@ -169,10 +189,10 @@ def _find_bins(value: Array, raw: Array, bound: float, by_height: bool) -> Bins:
 
     A mask selects the entries of a bin, because the gradient of a gather would be a scatter.
     """
-    width = jnp.shape(raw)[-1]
-    message = f"raw must be [*B, 3 K - 1] for K bins; got {width} numbers"
-    require(width >= 2 and (width + 1) % 3 == 0, message)
-    num_bins = (width + 1) // 3
+    num_params = jnp.shape(raw)[-1]
+    num_bins, remainder = divmod(num_params + 1, 3)
+    fits = num_params >= 2 and remainder == 0
+    require(fits, f"raw must be [*B, 3 K - 1] for K bins; got {num_params} numbers")
     raw_widths = raw[..., :num_bins]
     raw_heights = raw[..., num_bins : 2 * num_bins]
     raw_slopes = raw[..., 2 * num_bins :]
@@ -180,20 +200,32 @@ def _find_bins(value: Array, raw: Array, bound: float, by_height: bool) -> Bins:
     y = _knots(raw_heights, bound)
     slopes = _slopes(raw_slopes)
     # The number of inner knots at or below the value is the index of its bin.
-    inner = (y if by_height else x)[..., 1:-1]
-    index = jnp.sum(value[..., None] >= inner, -1)
+    knots = y if by_height else x
+    inner = knots[..., 1:-1]
+    reached = value[..., None] >= inner
+    index = jnp.sum(reached, -1)
     is_bin = index[..., None] == jnp.arange(num_bins)
 
     def pick(values: Array) -> Array:
-        return jnp.sum(jnp.where(is_bin, values, 0), -1)
+        picked = jnp.where(is_bin, values, 0)
+        return jnp.sum(picked, -1)
+
+    def at_left(knots: Array) -> Array:
+        return pick(knots[..., :-1])
+
+    def at_right(knots: Array) -> Array:
+        return pick(knots[..., 1:])
+
+    def extent(knots: Array) -> Array:
+        return pick(knots[..., 1:] - knots[..., :-1])
 
     return Bins(
-        x=pick(x[..., :-1]),
-        y=pick(y[..., :-1]),
-        width=pick(x[..., 1:] - x[..., :-1]),
-        height=pick(y[..., 1:] - y[..., :-1]),
-        slope=pick(slopes[..., :-1]),
-        next_slope=pick(slopes[..., 1:]),
+        x=at_left(x),
+        y=at_left(y),
+        width=extent(x),
+        height=extent(y),
+        slope=at_left(slopes),
+        next_slope=at_right(slopes),
     )
 
 
@@ -211,8 +243,11 @@ def _knots(logits: Array, bound: float) -> Array:
     """[*B, K] -> K + 1 increasing knots from -bound to bound, both met exactly."""
     num_bins = logits.shape[-1]
     shared = 1 - MIN_BIN * num_bins  # what is left when every bin has its minimum
-    shares = MIN_BIN + shared * jax.nn.softmax(logits, -1)
-    below = jnp.cumsum(shares, -1)[..., :-1]
+    weights = jax.nn.softmax(logits, -1)
+    shares = MIN_BIN + shared * weights
+    sums = jnp.cumsum(shares, -1)
+    below = sums[..., :-1]
     inner = -bound + 2 * bound * below
-    ends = jnp.full((*logits.shape[:-1], 1), bound, inner.dtype)
+    batch_shape = logits.shape[:-1]
+    ends = jnp.full((*batch_shape, 1), bound, inner.dtype)
     return jnp.concatenate([-ends, inner, ends], -1)

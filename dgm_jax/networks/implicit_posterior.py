@@ -34,7 +34,8 @@ class NoiseEncoder(nn.Module):
     def __call__(self, inputs: tuple[Array, Array]) -> Array:
         """Draw z for (x, noise)."""
         network = MLP(self.features, self.activation, self.init_name)
-        return network(jnp.concatenate(inputs, axis=-1))
+        joint = jnp.concatenate(inputs, axis=-1)
+        return network(joint)
 
 
 class AdditiveNoiseEncoder(nn.Module):
@@ -83,21 +84,30 @@ class AdditiveNoiseEncoder(nn.Module):
             f"{self.num_bases} bases share the noise evenly, got {noise.shape[1]} numbers",
         )
         network = MLP(self.features, self.activation, self.init_name, name="hidden")
-        hidden = activation(self.activation)(network(x))
-        center = Dense(size, True, self.init_name, name="center")(hidden)
-        weights = Dense(self.num_bases * size, True, self.init_name, name="weights")(hidden)
-        weights = jax.nn.elu(weights.reshape(-1, self.num_bases, size) - 5.0) + 1.0
+        activate = activation(self.activation)
+        hidden = activate(network(x))
+        to_center = Dense(size, True, self.init_name, name="center")
+        center = to_center(hidden)
+        to_weights = Dense(self.num_bases * size, True, self.init_name, name="weights")
+        weights = to_weights(hidden)
+        weights = weights.reshape(-1, self.num_bases, size)
+        weights = jax.nn.elu(weights - 5.0) + 1.0
         # One MLP per basis, with parameters of its own, each on its part of the noise.
         mlps = nn.vmap(
             MLP, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=1, out_axes=1
         )
         widths = (*self.base_features, size)
         bases = mlps(widths, self.activation, self.init_name, name="bases")
-        v = at_least_float32(bases(noise.reshape(noise.shape[0], self.num_bases, -1)))
+        parts = noise.reshape(noise.shape[0], self.num_bases, -1)
+        v = at_least_float32(bases(parts))
         z = center + jnp.sum(weights * v, axis=1)
-        loc = center + jnp.sum(weights * jnp.mean(v, axis=0), axis=1)
-        variance = jnp.sum(jnp.square(weights) * jnp.var(v, axis=0), axis=1) + self.epsilon
-        return z, jax.lax.stop_gradient(loc), jax.lax.stop_gradient(jnp.sqrt(variance))
+        mean_v = jnp.mean(v, axis=0)
+        loc = center + jnp.sum(weights * mean_v, axis=1)
+        squares = jnp.square(weights)
+        var_v = jnp.var(v, axis=0)
+        variance = jnp.sum(squares * var_v, axis=1)
+        scale = jnp.sqrt(variance + self.epsilon)
+        return z, jax.lax.stop_gradient(loc), jax.lax.stop_gradient(scale)
 
 
 class ResidualCritic(nn.Module):
@@ -120,9 +130,13 @@ class ResidualCritic(nn.Module):
     def __call__(self, inputs: tuple[Array, Array]) -> Array:
         """Compute the logits of pairs (x, z)."""
         first = Dense(self.width, True, self.init_name, name="input")
-        h = jax.nn.elu(first(jnp.concatenate(inputs, axis=-1)))
+        joint = jnp.concatenate(inputs, axis=-1)
+        h = jax.nn.elu(first(joint))
         for block in range(self.num_blocks):
             inner = Dense(self.width, True, self.init_name, name=f"inner_{block}")
             outer = Dense(self.width, True, self.init_name, 0.0, name=f"outer_{block}")
-            h = jax.nn.elu(h + outer(jax.nn.relu(inner(h))))
-        return Dense(1, True, self.init_name, name="output")(h)[..., 0]
+            hidden = jax.nn.relu(inner(h))
+            h = jax.nn.elu(h + outer(hidden))
+        output = Dense(1, True, self.init_name, name="output")
+        logits = output(h)
+        return logits[..., 0]

@@ -29,8 +29,11 @@ from dgm_jax.networks.layers.convolution import Conv
 
 def _shift(x: Array, axis: int) -> Array:
     """x shifted by one position along an axis, with zeros at the first position."""
-    moved = jax.lax.slice_in_dim(x, 0, x.shape[axis] - 1, axis=axis)
-    return jnp.pad(moved, [(int(a == axis), 0) for a in range(x.ndim)])
+    last = x.shape[axis] - 1
+    moved = jax.lax.slice_in_dim(x, 0, last, axis=axis)
+    padding = [(0, 0)] * x.ndim
+    padding[axis] = (1, 0)
+    return jnp.pad(moved, padding)
 
 
 def _gate(x: Array) -> Array:
@@ -80,13 +83,15 @@ class GatedPixelCNN(nn.Module):
             core.DataError,
         )
         shape = (self.num_codes, self.width)
-        x = self.param("code_embedding", lambda key: core.normal(key, shape))[codes]
+        embedding = self.param("code_embedding", lambda key: core.normal(key, shape))
+        x = embedding[codes]
         vertical = _shift(x, 1)
         horizontal = _shift(x, 2)
         for layer in range(self.num_layers):
             vertical, horizontal = self._layer(vertical, horizontal, layer)
         for name, features in (("hidden", self.hidden), ("logits", self.num_codes)):
-            horizontal = self._conv(features, (1, 1), "VALID", name)(nn.relu(horizontal))
+            pointwise = self._conv(features, (1, 1), "VALID", name)
+            horizontal = pointwise(nn.relu(horizontal))
         return horizontal.astype(jnp.float32)
 
     def _conv(
@@ -105,22 +110,27 @@ class GatedPixelCNN(nn.Module):
         """One gated layer with mask B (van den Oord et al. 2016b, figure 2)."""
         half = self.kernel_size // 2
         double = 2 * self.width  # a gate takes two halves
-        of_rows = self._conv(
-            double, (half + 1, self.kernel_size), ((half, 0), (half, half)), f"vertical_{layer}"
-        )
-        of_columns = self._conv(double, (1, half + 1), ((0, 0), (half, 0)), f"horizontal_{layer}")
+        kernel = (half + 1, self.kernel_size)
+        padding = ((half, 0), (half, half))
+        of_rows = self._conv(double, kernel, padding, f"vertical_{layer}")
+        kernel = (1, half + 1)
+        padding = ((0, 0), (half, 0))
+        of_columns = self._conv(double, kernel, padding, f"horizontal_{layer}")
         joint = self._conv(double, (1, 1), "VALID", f"joint_{layer}")
         residual = self._conv(self.width, (1, 1), "VALID", f"residual_{layer}")
         above = of_rows(vertical)
         left = of_columns(horizontal)
         left = left + joint(above)
-        return _gate(above), horizontal + residual(_gate(left))
+        vertical = _gate(above)
+        change = residual(_gate(left))
+        return vertical, horizontal + change
 
 
 def _check(module: GatedPixelCNN) -> None:
     core.require_at_least(1, module, "num_codes", "width", "num_layers", "hidden")
-    odd = module.kernel_size >= 3 and module.kernel_size % 2 == 1
-    core.require(odd, f"kernel_size must be odd and at least 3, got {module.kernel_size}")
+    size = module.kernel_size
+    fits = size >= 3 and size % 2 == 1
+    core.require(fits, f"kernel_size must be odd and at least 3, got {size}")
 
 
 def from_pixel_cnn(module: GatedPixelCNN, grid: tuple[int, int]) -> CausalNetwork:
@@ -140,17 +150,21 @@ def from_pixel_cnn(module: GatedPixelCNN, grid: tuple[int, int]) -> CausalNetwor
     _check(module)
     height, width = grid
     core.require(height >= 1 and width >= 1, f"grid must be two positive numbers, got {grid}")
+    num_positions = height * width
 
     def init(key: Key) -> PyTree:
-        return module.init(key, jnp.zeros((1, height, width), jnp.int32))["params"]
+        codes = jnp.zeros((1, height, width), jnp.int32)
+        variables = module.init(key, codes)
+        return variables["params"]
 
     def logits(params: PyTree, tokens: Array, key: Key | None = None) -> Array:
         del key  # no dropout
         tokens = require_tokens(tokens, module.num_codes)
-        fits = tokens.shape[1] == height * width
-        message = f"tokens must be [B, {height * width}] for the grid {grid}, got {tokens.shape}"
+        fits = tokens.shape[1] == num_positions
+        message = f"tokens must be [B, {num_positions}] for the grid {grid}, got {tokens.shape}"
         core.require(fits, message, core.DataError)
-        out = cast(Array, module.apply({"params": params}, tokens.reshape(-1, height, width)))
+        codes = tokens.reshape(-1, height, width)
+        out = cast(Array, module.apply({"params": params}, codes))
         return out.reshape(*tokens.shape, module.num_codes)
 
-    return CausalNetwork(module.num_codes, height * width, init, logits)
+    return CausalNetwork(module.num_codes, num_positions, init, logits)

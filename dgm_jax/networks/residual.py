@@ -6,6 +6,8 @@ convolution and two residual blocks (ReLU, 3x3, ReLU, 1x1) follow. The decoder m
 transposed convolutions.
 """
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -27,8 +29,12 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Map x [B, H, W, C] to the same shape."""
-        y = convolution.Conv(self.hidden, (3, 3), backend=self.backend)(nn.relu(x))
-        return x + convolution.Conv(x.shape[-1], (1, 1), backend=self.backend)(nn.relu(y))
+        conv = functools.partial(convolution.Conv, backend=self.backend)
+        channels = x.shape[-1]
+        inner = conv(self.hidden, (3, 3))
+        outer = conv(channels, (1, 1))
+        hidden = inner(nn.relu(x))
+        return x + outer(nn.relu(hidden))
 
 
 def _blocks(module: "ResidualEncoder | ResidualDecoder", x: Array) -> Array:
@@ -36,7 +42,8 @@ def _blocks(module: "ResidualEncoder | ResidualDecoder", x: Array) -> Array:
     block = nn.remat(ResidualBlock) if module.remat else ResidualBlock
     for i in range(module.num_blocks):
         name = f"ResidualBlock_{i}"
-        x = block(module.residual_width, backend=module.backend, name=name)(x)
+        residual = block(module.residual_width, backend=module.backend, name=name)
+        x = residual(x)
     return x
 
 
@@ -66,11 +73,15 @@ class ResidualEncoder(nn.Module):
     def __call__(self, x: Array) -> Array:
         """Encode images x [B, H, W, C]."""
         convolution.require_divisible(x.shape[1], x.shape[2], 2)
-        x = nn.relu(convolution.Conv(self.width // 2, (4, 4), 2, backend=self.backend)(x))
-        x = nn.relu(convolution.Conv(self.width, (4, 4), 2, backend=self.backend)(x))
-        x = convolution.Conv(self.width, (3, 3), backend=self.backend)(x)
+        conv = functools.partial(convolution.Conv, backend=self.backend)
+        x = conv(self.width // 2, (4, 4), 2)(x)
+        x = nn.relu(x)
+        x = conv(self.width, (4, 4), 2)(x)
+        x = nn.relu(x)
+        x = conv(self.width, (3, 3))(x)
         x = _blocks(self, x)
-        return convolution.Conv(self.features, (1, 1), backend=self.backend)(nn.relu(x))
+        x = nn.relu(x)
+        return conv(self.features, (1, 1))(x)
 
 
 class ResidualDecoder(nn.Module):
@@ -98,8 +109,11 @@ class ResidualDecoder(nn.Module):
     @nn.compact
     def __call__(self, z: Array) -> Array:
         """Decode z [B, h, w, D]."""
+        up = functools.partial(convolution.ConvTranspose, backend=self.backend)
         x = convolution.Conv(self.width, (3, 3), backend=self.backend)(z)
         x = _blocks(self, x)
-        x = nn.relu(convolution.ConvTranspose(self.width // 2, backend=self.backend)(nn.relu(x)))
-        x = convolution.ConvTranspose(self.features, backend=self.backend)(x)
+        x = nn.relu(x)
+        x = up(self.width // 2)(x)
+        x = nn.relu(x)
+        x = up(self.features)(x)
         return x.astype(jnp.float32)

@@ -91,7 +91,8 @@ class Transformer(nn.Module):
         def table(name: str, rows: int) -> Array:
             # Drawn as [width, rows], so that the scale of a row is that of weights with fan-in
             # `width`.
-            return self.param(name, lambda key: draw(key, (self.width, rows), jnp.float32).T)
+            shape = (self.width, rows)
+            return self.param(name, lambda key: draw(key, shape, jnp.float32).T)
 
         self.token_embedding = table("token_embedding", self.vocab_size)
         self.start_embedding = table("start_embedding", 1)
@@ -109,14 +110,15 @@ class Transformer(nn.Module):
         block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         self.blocks = [
             block(self.width, self.num_heads, self.dropout, self.dtype, self.init_name, gain)
-            for layer in range(self.num_layers)
+            for _ in range(self.num_layers)
         ]
         self.norm = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32)
         self.head = nn.Dense(self.vocab_size, dtype=jnp.float32, kernel_init=draw)
 
     def __call__(self, tokens: Array, train: bool = False) -> Array:
         """Compute the logits [B, T, V] of all positions at once."""
-        return self._pass(tokens, train)[0]
+        logits, _ = self._pass(tokens, train)
+        return logits
 
     def prefill(self, tokens: Array) -> tuple[Cache, Array]:
         """Process a prompt; `step` continues at position P.
@@ -128,9 +130,10 @@ class Transformer(nn.Module):
             (cache of the positions 0..P-1, logits [B, P, V]).
         """
         logits, pairs = self._pass(tokens, False)
-        unused = ((0, 0), (0, 0), (0, self.context_length - logits.shape[1]), (0, 0))
-        keys = tuple(jnp.pad(pair[0], unused) for pair in pairs)
-        values = tuple(jnp.pad(pair[1], unused) for pair in pairs)
+        num_unused = self.context_length - logits.shape[1]
+        padding = ((0, 0), (0, 0), (0, num_unused), (0, 0))
+        keys = tuple(jnp.pad(layer_keys, padding) for layer_keys, _ in pairs)
+        values = tuple(jnp.pad(layer_values, padding) for _, layer_values in pairs)
         return Cache(keys, values), logits
 
     def step(
@@ -151,15 +154,20 @@ class Transformer(nn.Module):
             DataError: a known position beyond the context.
         """
         if isinstance(position, (int, np.integer)):
-            fits = 0 <= position < self.context_length
-            message = f"position {position} is outside the context 0..{self.context_length - 1}"
+            last = self.context_length - 1
+            fits = 0 <= position <= last
+            message = f"position {position} is outside the context 0..{last}"
             core.require(bool(fits), message, core.DataError)
-        x = self._embed(token[:, None], jnp.asarray(position)[None])
+        before = token[:, None]
+        positions = jnp.asarray(position)[None]
+        x = self._embed(before, positions)
         keys = list(cache.keys)
         values = list(cache.values)
         for layer, block in enumerate(self.blocks):
             x, keys[layer], values[layer] = block.step(x, keys[layer], values[layer], position)
-        return Cache(tuple(keys), tuple(values)), self.head(self.norm(x))[:, 0]
+        cache = Cache(tuple(keys), tuple(values))
+        logits = self.head(self.norm(x))
+        return cache, logits[:, 0]
 
     def init_cache(self, batch: int) -> Cache:
         """Create an empty cache.
@@ -170,7 +178,8 @@ class Transformer(nn.Module):
         Returns:
             Zeros in the compute dtype, `context_length` positions long.
         """
-        shape = (batch, self.num_heads, self.context_length, self.width // self.num_heads)
+        head_size = self.width // self.num_heads
+        shape = (batch, self.num_heads, self.context_length, head_size)
         keys = tuple(jnp.zeros(shape, self.dtype) for _ in range(self.num_layers))
         values = tuple(jnp.zeros(shape, self.dtype) for _ in range(self.num_layers))
         return Cache(keys, values)
@@ -179,38 +188,46 @@ class Transformer(nn.Module):
         """Logits [B, T, V], and the keys and values of each layer."""
         tokens = require_tokens(tokens, self.vocab_size)
         length = tokens.shape[1]
-        message = (
-            f"tokens must be 1..{self.context_length} positions long (context_length), got {length}"
-        )
-        core.require(1 <= length <= self.context_length, message, core.DataError)
-        x = self._embed(jnp.pad(tokens[:, :-1], ((0, 0), (1, 0))), jnp.arange(length))
+        longest = self.context_length
+        message = f"tokens must be 1..{longest} positions long (context_length), got {length}"
+        core.require(1 <= length <= longest, message, core.DataError)
+        before = jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)))
+        positions = jnp.arange(length)
+        x = self._embed(before, positions)
         pairs = []
         for block in self.blocks:
             x, keys, values = block(x, train)
             pairs.append((keys, values))
-        return self.head(self.norm(x)), pairs
+        logits = self.head(self.norm(x))
+        return logits, pairs
 
     def _embed(self, before: Array, positions: Array) -> Array:
         """Inputs [B, Q, width] at positions [Q], from the tokens `before` [B, Q] them."""
         x = self.token_embedding[before]
         if self.pad_id is not None:
             padded = (before == self.pad_id) & (positions >= 1) & (positions <= self.num_prefix)
-            pad_embedding = self.pad_embedding[jnp.clip(positions - 1, 0, self.num_prefix - 1)]
+            rows = jnp.clip(positions - 1, 0, self.num_prefix - 1)
+            pad_embedding = self.pad_embedding[rows]
             x = jnp.where(padded[..., None], pad_embedding, x)
-        x = jnp.where((positions == 0)[:, None], self.start_embedding, x)
+        is_start = positions == 0
+        x = jnp.where(is_start[:, None], self.start_embedding, x)
         return x + self._position_embedding(positions)
 
     def _position_embedding(self, positions: Array) -> Array:
         """[Q] -> [Q, width]."""
         if self.grid is None:
             return self.position_embedding[positions]
+        num_columns = self.grid[1]
         index = jnp.maximum(positions - self.num_prefix, 0)
-        row = self.row_embedding[index // self.grid[1]]
-        embedding = row + self.column_embedding[index % self.grid[1]]
-        if self.prefix_embedding is not None:
-            prefix = self.prefix_embedding[jnp.minimum(positions, self.num_prefix - 1)]
-            embedding = jnp.where((positions < self.num_prefix)[:, None], prefix, embedding)
-        return embedding
+        row = self.row_embedding[index // num_columns]
+        column = self.column_embedding[index % num_columns]
+        embedding = row + column
+        if self.prefix_embedding is None:
+            return embedding
+        prefix_index = jnp.minimum(positions, self.num_prefix - 1)
+        prefix = self.prefix_embedding[prefix_index]
+        in_prefix = positions < self.num_prefix
+        return jnp.where(in_prefix[:, None], prefix, embedding)
 
 
 def _check(module: Transformer) -> None:
@@ -227,18 +244,16 @@ def _check(module: Transformer) -> None:
     prefix = module.num_prefix
     message = f"num_prefix must be in 0..{length} (context_length), got {prefix}"
     core.require(0 <= prefix <= length, message)
-    if module.grid is not None:
-        expected = prefix + math.prod(module.grid)
-        message = (
-            f"context_length must be num_prefix + h w = {expected} with grid={module.grid}, got"
-            f" {length}"
-        )
-        core.require(length == expected, message)
-    if module.pad_id is not None:
+    grid = module.grid
+    if grid is not None:
+        expected = prefix + math.prod(grid)
+        rule = f"context_length must be num_prefix + h w = {expected} with grid={grid}"
+        core.require(length == expected, f"{rule}, got {length}")
+    pad_id = module.pad_id
+    if pad_id is not None:
         core.require(prefix >= 1, "pad_id needs num_prefix, the number of text positions")
         last = module.vocab_size - 1
-        message = f"pad_id must be in 0..{last}, got {module.pad_id}"
-        core.require(0 <= module.pad_id <= last, message)
+        core.require(0 <= pad_id <= last, f"pad_id must be in 0..{last}, got {pad_id}")
 
 
 def from_transformer(module: Transformer) -> CausalNetwork:
@@ -256,7 +271,9 @@ def from_transformer(module: Transformer) -> CausalNetwork:
     _check(module)
 
     def init(key: Key) -> PyTree:
-        return module.init(key, jnp.zeros((1, 1), jnp.int32))["params"]
+        tokens = jnp.zeros((1, 1), jnp.int32)
+        variables = module.init(key, tokens)
+        return variables["params"]
 
     def logits(params: PyTree, tokens: Array, key: Key | None = None) -> Array:
         rngs = {} if key is None else {"dropout": key}

@@ -59,9 +59,11 @@ class Block(nn.Module):
             (new x [B, T, width], keys, values), the last two [B, heads, T, D].
         """
         query, keys, values = self._heads(x)
-        length = x.shape[1]
-        causal = jnp.arange(length)[None, :] <= jnp.arange(length)[:, None]
-        return self._finish(x, _attend(query, keys, values, causal), train), keys, values
+        positions = jnp.arange(x.shape[1])
+        causal = positions[None, :] <= positions[:, None]
+        attended = _attend(query, keys, values, causal)
+        x = self._finish(x, attended, train)
+        return x, keys, values
 
     def step(
         self, x: Array, keys: Array, values: Array, position: Array | int | np.integer
@@ -77,43 +79,54 @@ class Block(nn.Module):
         Returns:
             (new x [B, 1, width], keys and values with those of this position).
         """
+        update = jax.lax.dynamic_update_slice_in_dim
         query, key, value = self._heads(x)
+        keys = update(keys, key, position, axis=2)
+        values = update(values, value, position, axis=2)
         # Without the barrier XLA fuses the updates of a single sequence into the attention too, and
         # then copies the whole cache at every position.
-        keys, values = jax.lax.optimization_barrier(
-            (
-                jax.lax.dynamic_update_slice_in_dim(keys, key, position, axis=2),
-                jax.lax.dynamic_update_slice_in_dim(values, value, position, axis=2),
-            )
-        )
-        visible = jnp.arange(keys.shape[2])[None, :] <= position
-        return self._finish(x, _attend(query, keys, values, visible), False), keys, values
+        keys, values = jax.lax.optimization_barrier((keys, values))
+        positions = jnp.arange(keys.shape[2])
+        visible = positions[None, :] <= position
+        attended = _attend(query, keys, values, visible)
+        x = self._finish(x, attended, False)
+        return x, keys, values
 
     def _heads(self, x: Array) -> tuple[Array, Array, Array]:
         """Queries, keys and values [B, heads, T, D]."""
-        joint = self.query_key_value(self.norm_attention(x))
-        joint = joint.reshape(*x.shape[:2], 3, self.num_heads, -1).transpose(2, 0, 3, 1, 4)
+        normalized = self.norm_attention(x)
+        joint = self.query_key_value(normalized)
+        joint = joint.reshape(*x.shape[:2], 3, self.num_heads, -1)
+        joint = joint.transpose(2, 0, 3, 1, 4)
         return joint[0], joint[1], joint[2]
 
     def _finish(self, x: Array, attended: Array, train: bool) -> Array:
-        merged = attended.transpose(0, 2, 1, 3).reshape(x.shape)
-        x = x + self._drop(self.attention_out(merged), train)
-        hidden = nn.gelu(self.mlp_in(self.norm_mlp(x)))
-        return x + self._drop(self.mlp_out(hidden), train)
+        merged = attended.transpose(0, 2, 1, 3)
+        merged = merged.reshape(x.shape)
+        change = self.attention_out(merged)
+        x = x + self._drop(change, train)
+        normalized = self.norm_mlp(x)
+        hidden = nn.gelu(self.mlp_in(normalized))
+        change = self.mlp_out(hidden)
+        return x + self._drop(change, train)
 
     def _drop(self, x: Array, train: bool) -> Array:
         x = x.astype(jnp.float32)
         if not (train and self.dropout > 0):
             return x
-        kept = core.uniform(self.make_rng("dropout"), x.shape) >= self.dropout
-        return jnp.where(kept, x / (1 - self.dropout), 0)
+        key = self.make_rng("dropout")
+        kept = core.uniform(key, x.shape) >= self.dropout
+        scaled = x / (1 - self.dropout)
+        return jnp.where(kept, scaled, 0)
 
 
 def _attend(query: Array, keys: Array, values: Array, mask: Array) -> Array:
     """softmax(q k^T / sqrt(D)) v with scores and softmax in float32: [B, heads, Q, D] in the dtype
     of the values."""
     scores = jnp.einsum("bhqd,bhsd->bhqs", query, keys, preferred_element_type=jnp.float32)
-    masked = jnp.where(mask, scores / math.sqrt(query.shape[-1]), -jnp.inf)
+    head_size = query.shape[-1]
+    scaled = scores / math.sqrt(head_size)
+    masked = jnp.where(mask, scaled, -jnp.inf)
     weights = softmax(masked).astype(values.dtype)
     mixed = jnp.einsum("bhqs,bhsd->bhqd", weights, values, preferred_element_type=jnp.float32)
     return mixed.astype(values.dtype)

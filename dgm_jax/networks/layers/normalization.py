@@ -45,8 +45,10 @@ class BatchNorm(nn.Module):
         mean, var = self._statistics(x, train)
         factor = jax.lax.rsqrt(var + self.epsilon)
         if self.use_scale:
-            factor = factor * self.param("scale", nn.initializers.ones, shape, jnp.float32)
-        y = (x - spread(mean, x.shape)) * spread(factor, x.shape)
+            scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+            factor = factor * scale
+        centered = x - spread(mean, x.shape)
+        y = centered * spread(factor, x.shape)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
             y = y + spread(bias, x.shape)
@@ -60,12 +62,15 @@ class BatchNorm(nn.Module):
         if not train:
             return running_mean.value, running_var.value
         mean = channel_mean(x)
-        var = channel_mean(jnp.square(x - spread(mean, x.shape)))
-        if not self.is_initializing():
-            for average, value in ((running_mean, mean), (running_var, var)):
-                new = (1 - self.momentum) * jax.lax.stop_gradient(value)
-                moved = self.momentum * average.value + new
-                average.value = moved.astype(average.value.dtype)
+        centered = x - spread(mean, x.shape)
+        var = channel_mean(jnp.square(centered))
+        if self.is_initializing():
+            return mean, var
+        for average, value in ((running_mean, mean), (running_var, var)):
+            old = average.value
+            new = (1 - self.momentum) * jax.lax.stop_gradient(value)
+            moved = self.momentum * old + new
+            average.value = moved.astype(old.dtype)
         return mean, var
 
 
@@ -97,24 +102,31 @@ class GroupNorm(nn.Module):
             f"group norm needs a number of channels divisible by num_groups={self.num_groups}, got"
             f" {channels}",
         )
+        example_shape = x.shape[1:]
         core.require(
-            math.prod(x.shape[1:]) > self.num_groups,
+            math.prod(example_shape) > self.num_groups,
             f"group norm needs more than one number in each of num_groups={self.num_groups} groups,"
-            f" got examples of shape {x.shape[1:]}",
+            f" got examples of shape {example_shape}",
         )
-        shape = (x.shape[0], -1, self.num_groups, channels // self.num_groups)
+        group_size = channels // self.num_groups
+        shape = (x.shape[0], -1, self.num_groups, group_size)
         grouped = core.at_least_float32(x).reshape(shape)
         mean = jnp.mean(grouped, (1, 3), keepdims=True)
-        var = jnp.mean(jnp.square(grouped - mean), (1, 3), keepdims=True)
+        squares = jnp.square(grouped - mean)
+        var = jnp.mean(squares, (1, 3), keepdims=True)
         standardized = (grouped - mean) * jax.lax.rsqrt(var + self.epsilon)
         scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
         shift = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        return (standardized.reshape(x.shape) * scale + shift).astype(_result_type(x))
+        standardized = standardized.reshape(x.shape)
+        y = standardized * scale + shift
+        return y.astype(_result_type(x))
 
 
 def _result_type(x: Array) -> jnp.dtype:
     """The type of normalized images: their own, or float32 for integers."""
-    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(jnp.float32)
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return x.dtype
+    return jnp.dtype(jnp.float32)
 
 
 def num_groups(normalization: str) -> int | None:

@@ -26,10 +26,12 @@ def spectral_init(key: Key, params: PyTree) -> dict[str, Array]:
         u [out] by the path of the kernel.
     """
     kernels = _kernels(params)
-    keys = jax.random.split(key, max(len(kernels), 1))[: len(kernels)]
+    num_kernels = len(kernels)
+    keys = jax.random.split(key, max(num_kernels, 1))
     vectors = {}
-    for key_kernel, (path, kernel) in zip(keys, kernels.items(), strict=True):
-        vectors[path] = _unit(core.normal(key_kernel, kernel.shape[-1:]))
+    for key_kernel, (path, kernel) in zip(keys[:num_kernels], kernels.items(), strict=True):
+        vector = core.normal(key_kernel, kernel.shape[-1:])
+        vectors[path] = _unit(vector)
     return vectors
 
 
@@ -49,19 +51,21 @@ def spectral_normalize(
     Returns:
         (params with normalized kernels, the advanced u_state).
     """
-    estimates = {
-        path: _power_iteration(kernel, u_state[path], num_iterations)
-        for path, kernel in _kernels(params).items()
-    }
+    sigmas = {}
+    advanced = {}
+    for path, kernel in _kernels(params).items():
+        sigma, u = _power_iteration(kernel, u_state[path], num_iterations)
+        sigmas[path] = sigma
+        advanced[path] = u
 
     def divide(path: tuple, leaf: Array) -> Array:
         if leaf.ndim < 2:
             return leaf
-        sigma, _ = estimates[_name(path)]
+        sigma = sigmas[_name(path)]
         return leaf / jnp.maximum(sigma, _TINY)
 
-    advanced = {path: u for path, (_, u) in estimates.items()}
-    return jax.tree_util.tree_map_with_path(divide, params), advanced
+    normalized = jax.tree_util.tree_map_with_path(divide, params)
+    return normalized, advanced
 
 
 def _name(path: tuple) -> str:
@@ -75,7 +79,8 @@ def _kernels(params: PyTree) -> dict[str, Array]:
 
 
 def _unit(x: Array) -> Array:
-    return x / jnp.maximum(jnp.linalg.norm(x), _TINY)
+    length = jnp.linalg.norm(x)
+    return x / jnp.maximum(length, _TINY)
 
 
 def _power_iteration(kernel: Array, u: Array, num_iterations: int) -> tuple[Array, Array]:
@@ -85,6 +90,8 @@ def _power_iteration(kernel: Array, u: Array, num_iterations: int) -> tuple[Arra
     fixed = jax.lax.stop_gradient(matrix)
     u = jax.lax.stop_gradient(u)
     for _ in range(num_iterations):
-        u = _unit(fixed.T @ _unit(fixed @ u))
+        v = _unit(fixed @ u)
+        u = _unit(fixed.T @ v)
     v = _unit(fixed @ u)
-    return v @ (matrix @ u), u
+    sigma = v @ (matrix @ u)
+    return sigma, u
