@@ -213,22 +213,28 @@ def captions(
     """
     rng = np.random.default_rng(seed)
     true_words = describe(images, limits)
-    encode = functools.cache(tokenizer(class_names).encode)
+    reader = tokenizer(class_names)
+    names_by_label = [nouns(name) for name in class_names]
+    encoded = []
 
-    def random_caption(label: int, words: tuple[str, ...]) -> np.ndarray:
-        names = nouns(class_names[label])
+    @functools.cache
+    def number_of(form: str, *words: str) -> int:
+        # A few hundred different captions serve all images.
+        text = sentence(form, " ".join(words))
+        encoded.append(reader.encode(text))
+        return len(encoded) - 1
+
+    def random_caption(label: int, words: tuple[str, ...]) -> int:
+        names = names_by_label[label]
         chosen = [word for word in words if rng.integers(2)]
         noun = names[rng.integers(len(names))]
         form = FORMS[rng.integers(len(FORMS))]
-        phrase = " ".join([*chosen, noun])
-        text = sentence(form, phrase)
-        return encode(text)
+        return number_of(form, *chosen, noun)
 
-    tokens = []
+    numbers = []
     for label, words in zip(labels, true_words, strict=True):
-        texts = [random_caption(label, words) for _ in range(num_texts)]
-        tokens.append(texts)
-    return np.stack(tokens)
+        numbers.append([random_caption(label, words) for _ in range(num_texts)])
+    return np.stack(encoded)[np.array(numbers)]
 
 
 def sentence(form: str, phrase: str) -> str:
