@@ -83,7 +83,8 @@ def dirac_gan(
     theta, psi = start
     penalty = None
     if game.penalty:
-        penalty = Penalty(lookup(PENALTIES, game.penalty, "penalty"), game.weight)
+        term = lookup(PENALTIES, game.penalty, "penalty")
+        penalty = Penalty(term, game.weight)
     generator = from_functions(
         lambda key, z: jnp.asarray(theta, z.dtype),
         lambda params, z: jnp.broadcast_to(params, z.shape),
@@ -92,10 +93,11 @@ def dirac_gan(
         lambda key, x: jnp.asarray(psi, x.dtype),
         lambda params, x: -params * x[..., 0],
     )
+    loss = lookup(LOSSES, game.loss, "GAN loss")
     model = gan(
         generator,
         discriminator,
-        lookup(LOSSES, game.loss, "GAN loss"),
+        loss,
         latent_size=1,
         example_shape=(1,),
         penalty=penalty,
@@ -139,9 +141,8 @@ def dirac_optimizers(
         DISCRIMINATOR: optax.sgd(step_size),
     }
     if game.clip is not None:
-        descent[DISCRIMINATOR] = optax.chain(
-            descent[DISCRIMINATOR], project_to_box(-game.clip, game.clip)
-        )
+        projection = project_to_box(-game.clip, game.clip)
+        descent[DISCRIMINATOR] = optax.chain(descent[DISCRIMINATOR], projection)
     return descent
 
 
@@ -158,10 +159,14 @@ def project_to_box(low: float, high: float) -> optax.GradientTransformation:
         The transformation of updates.
     """
 
-    def project(updates: PyTree, params: PyTree) -> PyTree:
-        return jax.tree.map(lambda u, p: jnp.clip(p + u, low, high) - p, updates, params)
+    def project(update: Array, param: Array) -> Array:
+        projected = jnp.clip(param + update, low, high)
+        return projected - param
 
-    return optax.stateless(project)
+    def project_all(updates: PyTree, params: PyTree) -> PyTree:
+        return jax.tree.map(project, updates, params)
+
+    return optax.stateless(project_all)
 
 
 def half_consensus(theta: Array, psi: Array) -> Array:
@@ -182,7 +187,8 @@ def half_consensus(theta: Array, psi: Array) -> Array:
         [*B].
     """
     slope = jax.nn.sigmoid(-psi * theta)
-    return (jnp.square(theta) + jnp.square(psi)) / 2 * slope * jax.lax.stop_gradient(slope)
+    half_squared_norm = (jnp.square(theta) + jnp.square(psi)) / 2
+    return half_squared_norm * slope * jax.lax.stop_gradient(slope)
 
 
 def dirac_spectrum(game: DiracGame, dynamics: str, step_size: float) -> np.ndarray:
@@ -208,13 +214,19 @@ def dirac_spectrum(game: DiracGame, dynamics: str, step_size: float) -> np.ndarr
     gamma = game.weight if game.penalty == "r1" else 0.0
     field = np.array([[0.0, slope], [-slope, gamma]])
     field = field + game.half_consensus * field.T @ field
+    consensus_field = field + field.T @ field
     one = np.eye(2)
     h = step_size
+    step = one - h * field
+    only_generator = np.diag([1, 0])
+    only_discriminator = np.diag([0, 1])
+    step_of_generator = one - h * only_generator @ field
+    step_of_discriminator = one - h * only_discriminator @ field
     matrices = {
-        "simultaneous": one - h * field,
-        "alternating": (one - h * np.diag([0, 1]) @ field) @ (one - h * np.diag([1, 0]) @ field),
-        "consensus": one - h * (field + field.T @ field),
-        "extragradient": one - h * field @ (one - h * field),
+        "simultaneous": step,
+        "alternating": step_of_discriminator @ step_of_generator,
+        "consensus": one - h * consensus_field,
+        "extragradient": one - h * field @ step,
         "optimistic": np.block([[one - 2 * h * field, h * field], [one, 0 * one]]),
     }
     return sorted_eigenvalues(matrices[dynamics])
@@ -231,4 +243,6 @@ def sorted_eigenvalues(matrix: np.ndarray) -> np.ndarray:
         first.
     """
     values = np.linalg.eigvals(matrix).astype(complex)
-    return values[np.lexsort((-np.imag(values), -np.abs(values).round(9)))]
+    moduli = np.abs(values).round(9)
+    order = np.lexsort((-np.imag(values), -moduli))
+    return values[order]

@@ -57,7 +57,8 @@ def vqvae_encode(vae: VqVae, params: Params, state: State, x: Array) -> tuple[Ar
         (z [B, h, w, D], its quantization).
     """
     z, _ = vae.encoder.apply(params[ENCODER], state[ENCODER], x, train=False)
-    return z, vae.quantizer.quantize(params[CODEBOOK], state[CODEBOOK], z)
+    quantized = vae.quantizer.quantize(params[CODEBOOK], state[CODEBOOK], z)
+    return z, quantized
 
 
 def vqvae_codes(vae: VqVae, params: Params, state: State, x: Array) -> Array:
@@ -72,7 +73,8 @@ def vqvae_codes(vae: VqVae, params: Params, state: State, x: Array) -> Array:
     Returns:
         int32[B, *code_grid].
     """
-    return vqvae_encode(vae, params, state, x)[1].codes
+    _, quantized = vqvae_encode(vae, params, state, x)
+    return quantized.codes
 
 
 def vqvae_decode(vae: VqVae, params: Params, state: State, quantized: Array) -> Array:
@@ -87,7 +89,9 @@ def vqvae_decode(vae: VqVae, params: Params, state: State, quantized: Array) -> 
     Returns:
         Images [B, H, W, C]: the locations, clipped to [-1, 1].
     """
-    return jnp.clip(_pixels(_decode(vae, params, state, quantized))[0], -1, 1)
+    output = _decode(vae, params, state, quantized)
+    loc, _ = _pixels(output)
+    return jnp.clip(loc, -1, 1)
 
 
 def vqvae_log_likelihood(
@@ -105,7 +109,8 @@ def vqvae_log_likelihood(
     Returns:
         [B] in nats, summed over pixels.
     """
-    return log_likelihood_of(_decode(vae, params, state, quantized), x)
+    output = _decode(vae, params, state, quantized)
+    return log_likelihood_of(output, x)
 
 
 def vqvae_log_prior(vae: VqVae, params: Params, codes: Array) -> Array:
@@ -120,7 +125,8 @@ def vqvae_log_prior(vae: VqVae, params: Params, codes: Array) -> Array:
         [B] in nats.
     """
     if vae.prior is None:
-        return jnp.full(codes.shape[0], vqvae_uniform_log_prior(vae))
+        batch_size = codes.shape[0]
+        return jnp.full(batch_size, vqvae_uniform_log_prior(vae))
     return vae.prior.log_prob(params[PRIOR], codes)
 
 
@@ -133,12 +139,14 @@ def vqvae_uniform_log_prior(vae: VqVae) -> float:
     Returns:
         The value in nats, the same for all codes.
     """
-    return objective.uniform_log_prior(math.prod(vae.code_grid), vae.quantizer.num_codes)
+    num_per_image = math.prod(vae.code_grid)
+    return objective.uniform_log_prior(num_per_image, vae.quantizer.num_codes)
 
 
 def _decode(vae: VqVae, params: Params, state: State, quantized: Array) -> Array:
     """The decoder's output [B, H, W, 2 C], in its inference form."""
-    return vae.decoder.apply(params[DECODER], state[DECODER], quantized, train=False)[0]
+    output, _ = vae.decoder.apply(params[DECODER], state[DECODER], quantized, train=False)
+    return output
 
 
 def _pixels(output: Array) -> tuple[Array, Array]:
@@ -158,5 +166,7 @@ def log_likelihood_of(output: Array, x: Array) -> Array:
         [B] in nats, summed over pixels.
     """
     loc, log_scale = _pixels(output)
-    levels = jnp.round((x + 1) * ((LEVELS - 1) / 2)).astype(jnp.int32)
-    return jnp.sum(discretized_logistic.log_prob(levels, loc, log_scale, LEVELS), axis=(1, 2, 3))
+    scaled = (x + 1) * ((LEVELS - 1) / 2)
+    levels = jnp.round(scaled).astype(jnp.int32)
+    log_probs = discretized_logistic.log_prob(levels, loc, log_scale, LEVELS)
+    return jnp.sum(log_probs, axis=(1, 2, 3))

@@ -56,32 +56,43 @@ def gaussian_family(target: Unnormalized, batch_size: int, full_rank: bool) -> F
         The family, with one player "q".
     """
     size = target.size
+    log_constant = size * math.log(2 * math.pi) / 2
+    entropy_of_noise = size * math.log(2 * math.pi * math.e) / 2
 
     def init(key: Key) -> tuple[Params, State]:
-        part = {"loc": 0.1 * core.normal(key, (size,)), "log_scale": jnp.zeros(size)}
+        loc = 0.1 * core.normal(key, (size,))
+        part = {"loc": loc, "log_scale": jnp.zeros(size)}
         if full_rank:
             part["lower"] = jnp.zeros((size, size))
         return {"q": part}, {"q": {}}
 
     def factor(part: PyTree) -> Array:
         lower = jnp.tril(part["lower"], -1) if full_rank else 0.0
-        return lower + jnp.diag(jnp.exp(part["log_scale"]))
+        diagonal = jnp.diag(jnp.exp(part["log_scale"]))
+        return lower + diagonal
 
     def draw(key: Key, params: Params, num: int) -> Array:
-        return params["q"]["loc"] + core.normal(key, (num, size)) @ factor(params["q"]).T
+        part = params["q"]
+        noise = core.normal(key, (num, size))
+        return part["loc"] + noise @ factor(part).T
 
     def log_prob(params: Params, z: Array) -> Array:
-        offsets = (z - params["q"]["loc"]).T
-        noise = jax.scipy.linalg.solve_triangular(factor(params["q"]), offsets, lower=True)
-        log_det = jnp.sum(params["q"]["log_scale"])
-        return -jnp.sum(jnp.square(noise), axis=0) / 2 - log_det - size * math.log(2 * math.pi) / 2
+        part = params["q"]
+        offsets = (z - part["loc"]).T
+        noise = jax.scipy.linalg.solve_triangular(factor(part), offsets, lower=True)
+        log_det = jnp.sum(part["log_scale"])
+        squared_norm = jnp.sum(jnp.square(noise), axis=0)
+        return -squared_norm / 2 - log_det - log_constant
 
     def loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
-        entropy = jnp.sum(params["q"]["log_scale"]) + size * math.log(2 * math.pi * math.e) / 2
+        log_det = jnp.sum(params["q"]["log_scale"])
+        entropy = log_det + entropy_of_noise
         z = draw(key, params, batch_size)
-        return -jnp.mean(target.log_density(z)) - entropy, Aux(state, {})
+        log_densities = target.log_density(z)
+        return -jnp.mean(log_densities) - entropy, Aux(state, {})
 
-    return Family(init, {"q": Player(("q",), loss)}, draw, log_prob)
+    player = Player(("q",), loss)
+    return Family(init, {"q": player}, draw, log_prob)
 
 
 def implicit_family(
@@ -110,28 +121,23 @@ def implicit_family(
         The family, with the players "q" and "critic".
     """
     sampler = from_flax(NoiseEncoder((*hidden, target.size)))
-
-    def with_x(z: Array) -> tuple[Array, Array]:
-        return jnp.zeros((z.shape[0], 0)), z  # the networks take pairs (x, z); there is no x
-
-    def init(key: Key) -> tuple[Params, State]:
-        key_sampler, key_critic = jax.random.split(key)
-        params_q, state_q = sampler.init(key_sampler, with_x(jnp.zeros((2, noise_size))))
-        params_t, state_t = critic.init(key_critic, with_x(jnp.zeros((2, target.size))))
-        return {"q": params_q, "critic": params_t}, {"q": state_q, "critic": state_t}
+    init = _implicit_init(sampler, critic, noise_size, target.size)
 
     def draw(key: Key, params: Params, num: int) -> Array:
         noise = core.normal(key, (num, noise_size))
-        return sampler.apply(params["q"], {}, with_x(noise), train=False)[0]
+        return _applied(sampler, params["q"], noise)
 
     def logits(params: Params, standardized: Array) -> Array:
-        return critic.apply(params["critic"], {}, with_x(standardized), train=False)[0]
+        return _applied(critic, params["critic"], standardized)
 
     def kl(key: Key, params: Params, num: int) -> Array:
         z = draw(key, params, num)
         contrast = avb.moments(z)
-        log_ratio = logits(params, avb.normalize(z, contrast))
-        return jnp.mean(avb.adaptive_kl(log_ratio, z, contrast, target.log_density(z)))
+        standardized = avb.normalize(z, contrast)
+        log_ratio = logits(params, standardized)
+        log_densities = target.log_density(z)
+        kls = avb.adaptive_kl(log_ratio, z, contrast, log_densities)
+        return jnp.mean(kls)
 
     def loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
         return kl(key, params, batch_size), Aux(state, {})
@@ -139,12 +145,41 @@ def implicit_family(
     def critic_loss(params: Params, state: State, batch: PyTree, key: Key) -> tuple[Array, Aux]:
         key_draw, key_normal = jax.random.split(key)
         z = jax.lax.stop_gradient(draw(key_draw, params, batch_size))
-        logits_q = logits(params, avb.normalize(z, avb.moments(z)))
-        logits_normal = logits(params, core.normal(key_normal, z.shape))
+        standardized = avb.normalize(z, avb.moments(z))
+        logits_q = logits(params, standardized)
+        noise = core.normal(key_normal, z.shape)
+        logits_normal = logits(params, noise)
         return avb.critic_loss(logits_q, logits_normal), Aux(state, {})
 
-    players = {
-        "q": Player(("q",), loss),
-        "critic": Player(("critic",), critic_loss, num_critic_updates),
-    }
+    player = Player(("q",), loss)
+    critic_player = Player(("critic",), critic_loss, num_critic_updates)
+    players = {"q": player, "critic": critic_player}
     return Family(init, players, draw, critic_kl=lambda key, params: kl(key, params, num_judged))
+
+
+def _implicit_init(
+    sampler: Network, critic: Network, noise_size: int, size: int
+) -> Callable[[Key], tuple[Params, State]]:
+    """`key -> (params, state)` of a sampler and its critic."""
+
+    def init(key: Key) -> tuple[Params, State]:
+        key_sampler, key_critic = jax.random.split(key)
+        noise = jnp.zeros((2, noise_size))
+        params_q, state_q = sampler.init(key_sampler, _with_x(noise))
+        z = jnp.zeros((2, size))
+        params_t, state_t = critic.init(key_critic, _with_x(z))
+        return {"q": params_q, "critic": params_t}, {"q": state_q, "critic": state_t}
+
+    return init
+
+
+def _applied(network: Network, params: PyTree, z: Array) -> Array:
+    """A network's output, in its inference form; neither network has a state."""
+    out, _ = network.apply(params, {}, _with_x(z), train=False)
+    return out
+
+
+def _with_x(z: Array) -> tuple[Array, Array]:
+    """A pair (x, z), as the networks take it; there is no x."""
+    no_x = jnp.zeros((z.shape[0], 0))
+    return no_x, z

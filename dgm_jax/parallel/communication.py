@@ -3,7 +3,6 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ _IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?
 _MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}")
 _AXIS = re.compile(r"'([^']*)'=(\d+)")
 _PART = re.compile(r"'([^']*)'(?::\((\d+)\)(\d+))?")
+_GROUP = re.compile(r"\{([\d, ]*)\}")
 _PAIRS = re.compile(r"source_target_pairs=\{(\{[\d,{} ]*\})\}")
 _OPERATION = re.compile(r'op_name="([^"]*)"')
 
@@ -61,18 +61,21 @@ def collectives(hlo: str, mesh_shape: tuple[int, int]) -> list[Collective]:
     Raises:
         ValueError: the groups of devices are written in a way that is not known here.
     """
-    found = []
+    num_devices = math.prod(mesh_shape)
+    communications = []
     for line in hlo.splitlines():
         call = _CALL.search(line)
         if call is None:
             continue
-        shapes = [match.group(0) for match in _SHAPE.finditer(call.group(1))]
-        axis = _axis(_groups(line, math.prod(mesh_shape)), mesh_shape)
+        results, kind = call.groups()
+        shapes = tuple(match.group(0) for match in _SHAPE.finditer(results))
+        groups = _groups(line, num_devices)
+        axis = _axis(groups, mesh_shape)
+        num_bytes = sum(map(shape_bytes, shapes))
         named = _OPERATION.search(line)
-        size = sum(map(shape_bytes, shapes))
         operation = named.group(1) if named else ""
-        found.append(Collective(call.group(2), axis, size, tuple(shapes), operation))
-    return found
+        communications.append(Collective(kind, axis, num_bytes, shapes, operation))
+    return communications
 
 
 def shape_bytes(shape: str) -> int:
@@ -90,9 +93,10 @@ def shape_bytes(shape: str) -> int:
     match = _SHAPE.fullmatch(shape)
     if match is None:
         raise ValueError(f"no shape of HLO: {shape!r}")
-    bits = int(match.group(2) or 8)
-    size = math.prod(int(d) for d in match.group(3).split(",") if d)
-    return size * max(1, bits // 8)
+    _, bits, dimensions = match.groups()
+    item_size = max(1, int(bits or 8) // 8)
+    size = math.prod(_numbers(dimensions))
+    return size * item_size
 
 
 def _groups(line: str, num_devices: int) -> list[list[int]]:
@@ -101,13 +105,17 @@ def _groups(line: str, num_devices: int) -> list[list[int]]:
     if iota:
         shape, source, order = (_numbers(part) for part in iota.groups())
         devices = np.arange(num_devices).reshape(source)
-        return (devices.transpose(order) if order else devices).reshape(shape).tolist()
+        if order:
+            devices = devices.transpose(order)
+        return devices.reshape(shape).tolist()
     named = _MESH.search(line)
     if named:
-        return _groups_of_mesh(named.group(1), named.group(2), num_devices)
+        axes, along = named.groups()
+        return _groups_of_mesh(axes, along, num_devices)
     listed = _EXPLICIT.search(line) or _PAIRS.search(line)
     if listed:
-        return [_numbers(group) for group in re.findall(r"\{([\d, ]*)\}", listed.group(1))]
+        groups = _GROUP.findall(listed.group(1))
+        return [_numbers(group) for group in groups]
     if "replica_groups=" in line and "replica_groups={}" not in line:
         raise ValueError(f"cannot read the groups of devices in {line.strip()[:200]!r}")
     return [list(range(num_devices))]
@@ -116,34 +124,56 @@ def _groups(line: str, num_devices: int) -> list[list[int]]:
 def _groups_of_mesh(axes: str, along: str, num_devices: int) -> list[list[int]]:
     """The groups along some axes of a mesh; `'x':(2)4` is a part of an axis, of 4 after 2."""
     parts = {name: (before, size) for name, before, size in _PART.findall(along)}
-    shape, chosen = [], []
-    for name, size in _AXIS.findall(axes):
-        before, middle = (int(n or 1) for n in parts.get(name, (size, 1)))
-        if name in parts and not parts[name][1]:
-            before, middle = 1, int(size)
-        shape += [before, middle, int(size) // (before * middle)]
-        chosen += [False, name in parts, False]
-    order = [i for i, is_in in enumerate(chosen) if not is_in]
-    order += [i for i, is_in in enumerate(chosen) if is_in]
-    length = math.prod(n for n, is_in in zip(shape, chosen, strict=True) if is_in)
+    shape, across, within = [], [], []
+    for name, text in _AXIS.findall(axes):
+        size = int(text)
+        before, middle = size, 1
+        if name in parts:
+            before, middle = _part(parts[name], size)
+        after = size // (before * middle)
+        first = len(shape)
+        shape += [before, middle, after]
+        across += [first, first + 2]
+        if name in parts:
+            within.append(first + 1)
+        else:
+            across.append(first + 1)
+    group_size = math.prod(shape[i] for i in within)
+    order = sorted(across) + within
     devices = np.arange(num_devices).reshape(shape).transpose(order)
-    return devices.reshape(-1, length).tolist()
+    return devices.reshape(-1, group_size).tolist()
+
+
+def _part(texts: tuple[str, str], size: int) -> tuple[int, int]:
+    """How many lie before a part of an axis, and its length; a name alone is the whole axis."""
+    before, length = texts
+    if not length:
+        return 1, size
+    return int(before or 1), int(length)
 
 
 def _numbers(text: str | None) -> list[int]:
-    return [int(number) for number in (text or "").split(",") if number.strip()]
+    parts = (text or "").split(",")
+    return [int(part) for part in parts if part.strip()]
 
 
 def _axis(groups: list[list[int]], mesh_shape: tuple[int, int]) -> str:
     """The axes along which some group's devices differ."""
     crossed = set()
-    for one, other in itertools.chain.from_iterable(map(_neighbours, groups)):
-        ends = (np.unravel_index(device, mesh_shape) for device in (one, other))
-        places = zip(*ends, strict=True)
-        differ = [a != b for a, b in places]
-        crossed.update(name for name, differs in zip((SEED, DATA), differ, strict=True) if differs)
-    return " and ".join(name for name in (SEED, DATA) if name in crossed) or "none"
+    for group in groups:
+        for device, neighbour in itertools.pairwise(group):
+            crossed |= _crossed(device, neighbour, mesh_shape)
+    names = [name for name in (SEED, DATA) if name in crossed]
+    return " and ".join(names) or "none"
 
 
-def _neighbours(group: list[int]) -> Iterator[tuple[int, int]]:
-    return itertools.pairwise(group)
+def _crossed(device: int, other: int, mesh_shape: tuple[int, int]) -> set[str]:
+    """The axes along which two devices differ."""
+    seed, data = np.unravel_index(device, mesh_shape)
+    other_seed, other_data = np.unravel_index(other, mesh_shape)
+    axes = set()
+    if seed != other_seed:
+        axes.add(SEED)
+    if data != other_data:
+        axes.add(DATA)
+    return axes

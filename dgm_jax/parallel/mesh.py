@@ -33,11 +33,15 @@ def make_mesh(num_lanes: int, devices: Devices | None = None, *, share_lanes: bo
     Returns:
         A mesh of shape (s, D / s) with the axes ("seed", "data"); (1, D) with `share_lanes`.
     """
-    device_array = np.asarray(jax.devices() if devices is None else devices)
-    shape = (1, device_array.size) if share_lanes else split_devices(num_lanes, device_array.size)
-    return Mesh(
-        device_array.reshape(shape), (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto)
-    )
+    if devices is None:
+        devices = jax.devices()
+    device_array = np.asarray(devices)
+    num_devices = device_array.size
+    shape = (1, num_devices)
+    if not share_lanes:
+        shape = split_devices(num_lanes, num_devices)
+    axis_types = (AxisType.Auto, AxisType.Auto)
+    return Mesh(device_array.reshape(shape), (SEED, DATA), axis_types=axis_types)
 
 
 def split_devices(num_lanes: int, num_devices: int) -> tuple[int, int]:
@@ -54,7 +58,11 @@ def split_devices(num_lanes: int, num_devices: int) -> tuple[int, int]:
         num_seed = min(num_lanes, num_devices)
         return num_seed, num_devices // num_seed
     divisors = [s for s in range(1, num_devices + 1) if num_devices % s == 0]
-    num_seed = max(s for s in divisors if 4 * num_lanes >= 3 * s * math.ceil(num_lanes / s))
+    num_seed = 1
+    for divisor in divisors:
+        num_places = divisor * math.ceil(num_lanes / divisor)
+        if 4 * num_lanes >= 3 * num_places:
+            num_seed = divisor
     return num_seed, num_devices // num_seed
 
 
@@ -117,7 +125,8 @@ def _placed(leaf: Any, sharding: jax.sharding.Sharding) -> Array:
         words = _placed(jax.random.key_data(leaf), sharding)
         return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
     dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
-    whole = np.asarray(leaf, jax.dtypes.canonicalize_dtype(dtype))
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    whole = np.asarray(leaf, dtype)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
@@ -142,7 +151,8 @@ def shard_batch(mesh: Mesh, batch: PyTree, microbatches: int = 1) -> PyTree:
     def shard(x: Array) -> Array:
         if x.ndim == 0:
             return x
-        require_divisible(x.shape[0], num_parts, microbatches)
+        batch_size = x.shape[0]
+        require_divisible(batch_size, num_parts, microbatches)
         if num_parts == 1:
             return x
         return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
@@ -172,10 +182,12 @@ def take_microbatch(
     def take(x: Array) -> Array:
         if x.ndim == 0:
             return x
-        size = x.shape[0] // microbatches
-        runs = x.reshape(num_devices, microbatches, size // num_devices, *x.shape[1:])
+        batch_size, *example_shape = x.shape
+        size = batch_size // microbatches
+        run_length = size // num_devices
+        runs = x.reshape(num_devices, microbatches, run_length, *example_shape)
         taken = jax.lax.dynamic_index_in_dim(runs, index, axis=1, keepdims=False)
-        return taken.reshape(size, *x.shape[1:])
+        return taken.reshape(size, *example_shape)
 
     return jax.tree.map(take, batch)
 
@@ -190,9 +202,11 @@ def require_examples(batch: PyTree, microbatches: int) -> None:
     Raises:
         ConfigError: several microbatches, and no array with an axis of examples.
     """
-    divisible = microbatches == 1 or any(x.ndim > 0 for x in jax.tree.leaves(batch))
+    if microbatches == 1:
+        return
+    has_examples = any(x.ndim > 0 for x in jax.tree.leaves(batch))
     require(
-        divisible,
+        has_examples,
         f"microbatches={microbatches} divides the examples of a batch, but this task's batches hold"
         " no array of examples: use microbatches=1",
     )
@@ -210,12 +224,18 @@ def require_divisible(batch_size: int, num_devices: int, microbatches: int = 1) 
         ConfigError: they cannot; the message names the nearest batch sizes that fit.
     """
     unit = num_devices * microbatches
-    if batch_size % unit:
-        below = batch_size // unit * unit
-        nearest = ", ".join(str(size) for size in (below, below + unit) if size)
-        shared = f"be shared by {num_devices} devices" if num_devices > 1 else ""
-        divided = f"be divided into {microbatches} microbatches" if microbatches > 1 else ""
-        verb = " and ".join(filter(None, (shared, divided)))
-        raise ConfigError(
-            f"a batch of {batch_size} cannot {verb}; nearest batch sizes that can: {nearest}"
-        )
+    if batch_size % unit == 0:
+        return
+    below = batch_size // unit * unit
+    nearest = str(below + unit)
+    if below:
+        nearest = f"{below}, {nearest}"
+    verbs = []
+    if num_devices > 1:
+        verbs.append(f"be shared by {num_devices} devices")
+    if microbatches > 1:
+        verbs.append(f"be divided into {microbatches} microbatches")
+    verb = " and ".join(verbs)
+    raise ConfigError(
+        f"a batch of {batch_size} cannot {verb}; nearest batch sizes that can: {nearest}"
+    )

@@ -31,7 +31,8 @@ def num_places(num_lanes: int, mesh: Mesh) -> int:
         P >= L.
     """
     along_seed = mesh.shape[SEED]
-    return -(-num_lanes // along_seed) * along_seed
+    per_device = -(-num_lanes // along_seed)
+    return per_device * along_seed
 
 
 def pad(lanes: PyTree, places: int) -> PyTree:
@@ -46,7 +47,10 @@ def pad(lanes: PyTree, places: int) -> PyTree:
     """
 
     def fill(x: Any) -> Any:
-        return x if len(x) == places else x[np.minimum(np.arange(places), len(x) - 1)]
+        if len(x) == places:
+            return x
+        lanes_of_places = np.minimum(np.arange(places), len(x) - 1)
+        return x[lanes_of_places]
 
     return jax.tree.map(fill, lanes)
 
@@ -62,8 +66,10 @@ def trim(tree: PyTree, num_lanes: int) -> PyTree:
         Tree of arrays [L, ...]; the tree itself where L = P, and otherwise copies on the host.
     """
 
-    padded = any(len(x) != num_lanes for x in jax.tree.leaves(tree))
-    return fetch(tree, num_lanes) if padded else tree
+    is_padded = any(len(x) != num_lanes for x in jax.tree.leaves(tree))
+    if not is_padded:
+        return tree
+    return fetch(tree, num_lanes)
 
 
 def fetch(tree: PyTree, num_lanes: int) -> PyTree:
@@ -81,10 +87,13 @@ def fetch(tree: PyTree, num_lanes: int) -> PyTree:
 
     def copied(x: Any) -> Any:
         if is_key(x):
-            words = fetched(jax.random.key_data(x))[:num_lanes]
-            return jax.random.wrap_key_data(jnp.asarray(words), impl=jax.random.key_impl(x))
+            words = fetched(jax.random.key_data(x))
+            words = jnp.asarray(words[:num_lanes])
+            return jax.random.wrap_key_data(words, impl=jax.random.key_impl(x))
         x = fetched(x)
-        return x if len(x) == num_lanes else x[:num_lanes].copy()  # a view would keep all of it
+        if len(x) == num_lanes:
+            return x
+        return x[:num_lanes].copy()  # a view would keep all of it
 
     return jax.tree.map(copied, tree)
 
@@ -100,7 +109,8 @@ def place_lanes(shardings: PyTree, places: int, lanes: PyTree) -> PyTree:
     Returns:
         Tree of arrays [P, ...].
     """
-    return place(pad(lanes, places), shardings)
+    padded = pad(lanes, places)
+    return place(padded, shardings)
 
 
 def over_mesh(function: Callable[..., Any], *, mesh: Mesh, strategy: str) -> Callable[..., Any]:
@@ -128,7 +138,9 @@ def over_mesh(function: Callable[..., Any], *, mesh: Mesh, strategy: str) -> Cal
     if mesh.shape[SEED] == 1:
         return spread
     by_lane = PartitionSpec(SEED)
-    manual = {SEED, DATA} if mesh.shape[DATA] == 1 else {SEED}
+    manual = {SEED}
+    if mesh.shape[DATA] == 1:
+        manual.add(DATA)
     return jax.shard_map(
         spread,
         mesh=mesh,
@@ -155,12 +167,25 @@ def sharded_lanes(mesh: Mesh, lanes: PyTree) -> PyTree:
     num_devices = mesh.shape[DATA]
 
     def sharding(x: Any) -> NamedSharding:
-        axes = [i for i in range(1, len(x.shape)) if x.shape[i] % num_devices == 0 < x.shape[i]]
-        axis = max(axes, key=lambda i: x.shape[i], default=None)
-        names = [SEED] + [DATA if i == axis else None for i in range(1, len(x.shape))]
+        num_axes = len(x.shape)
+        names = [SEED] + [None] * (num_axes - 1)
+        axis = _shared_axis(x.shape, num_devices)
+        if axis is not None:
+            names[axis] = DATA
         return NamedSharding(mesh, PartitionSpec(*names))
 
     return jax.tree.map(sharding, lanes)
+
+
+def _shared_axis(shape: tuple[int, ...], num_devices: int) -> int | None:
+    """The longest axis behind that of lanes, the first of several, that devices can share."""
+    shared_axis = None
+    longest = 0
+    for axis, length in enumerate(shape[1:], start=1):
+        if length % num_devices == 0 and length > longest:
+            shared_axis = axis
+            longest = length
+    return shared_axis
 
 
 def shaped(function: Callable[..., Any], shardings: PyTree, *arguments: Any) -> PyTree:
@@ -177,7 +202,8 @@ def shaped(function: Callable[..., Any], shardings: PyTree, *arguments: Any) -> 
     shapes = jax.eval_shape(function, *arguments)
     if not isinstance(shardings, jax.sharding.Sharding):
         return jax.tree.map(_with_sharding, shapes, shardings)
-    return jax.tree.map(functools.partial(_with_sharding, sharding=shardings), shapes)
+    with_sharding = functools.partial(_with_sharding, sharding=shardings)
+    return jax.tree.map(with_sharding, shapes)
 
 
 def shapes_on_host(shapes: PyTree, num_lanes: int) -> PyTree:
@@ -198,7 +224,8 @@ def shapes_on_host(shapes: PyTree, num_lanes: int) -> PyTree:
     host = jax.sharding.SingleDeviceSharding(device)
 
     def moved(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((num_lanes, *x.shape[1:]), x.dtype, sharding=host)
+        shape = (num_lanes, *x.shape[1:])
+        return jax.ShapeDtypeStruct(shape, x.dtype, sharding=host)
 
     return jax.tree.map(moved, shapes)
 

@@ -38,18 +38,20 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # It would take SIGTERM, on which a run saves nothing new and ends.
     jax.config.update("jax_enable_preemption_service", False)
-    given = None not in (coordinator, num_processes, process_id)
+    are_given = None not in (coordinator, num_processes, process_id)
+    detection_method = "deactivate" if are_given else None
     try:
         jax.distributed.initialize(
             coordinator,
             num_processes,
             process_id,
-            cluster_detection_method="deactivate" if given else None,
+            cluster_detection_method=detection_method,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=GOODBYE_SECONDS,
         )
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        lines = str(error).strip().splitlines()
+        reason = lines[0][:200]
         raise ConfigError(
             f"the processes of this run cannot be connected ({reason}): give each of them"
             " --coordinator HOST:PORT --num_processes N --process_id I"
@@ -89,14 +91,17 @@ def fetched(tree: PyTree) -> PyTree:
     Returns:
         The tree with NumPy arrays as leaves; random keys stay arrays of keys, on one device.
     """
-    return jax.tree.map(_whole, tree) if several() else on_host(tree)
+    if not several():
+        return on_host(tree)
+    return jax.tree.map(_whole, tree)
 
 
 def _whole(leaf: Any) -> Any:
     if isinstance(leaf, jax.Array) and is_key(leaf):
         words = _whole(jax.random.key_data(leaf))
         return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
-    if not isinstance(leaf, jax.Array) or leaf.is_fully_replicated or leaf.is_fully_addressable:
+    is_spread = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+    if not is_spread or leaf.is_fully_replicated:
         return np.asarray(leaf)
     return multihost_utils.process_allgather(leaf, tiled=True)
 
@@ -112,7 +117,8 @@ def agreed(value: int) -> int:
     """
     if not several():
         return value
-    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+    of_first = multihost_utils.broadcast_one_to_all(np.int32(value))
+    return int(of_first)
 
 
 def largest(value: int) -> int:
@@ -126,7 +132,8 @@ def largest(value: int) -> int:
     """
     if not several():
         return value
-    return int(np.max(multihost_utils.process_allgather(np.int32(value))))
+    values = multihost_utils.process_allgather(np.int32(value))
+    return int(np.max(values))
 
 
 def from_first(work: Callable[[], Any]) -> Any:
@@ -144,19 +151,31 @@ def from_first(work: Callable[[], Any]) -> Any:
     if not several():
         return work()
     if not is_first():
-        answer = json.loads(_text(b""))
-        if "error" in answer:
-            error = ElsewhereError(answer["error"])
-            error.exit_code = answer["exit_code"]
-            raise error
-        return answer["value"]
+        return _told()
     try:
         value = work()
     except DgmError as error:
-        _text(json.dumps({"error": str(error), "exit_code": error.exit_code}).encode())
+        _tell({"error": str(error), "exit_code": error.exit_code})
         raise
-    _text(json.dumps({"value": value}).encode())
+    _tell({"value": value})
     return value
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    """Send what came of the work of process 0 to the others."""
+    text = json.dumps(answer)
+    _text(text.encode())
+
+
+def _told() -> Any:
+    """The value that process 0 sends, or its error."""
+    text = _text(b"")
+    answer = json.loads(text)
+    if "error" in answer:
+        error = ElsewhereError(answer["error"])
+        error.exit_code = answer["exit_code"]
+        raise error
+    return answer["value"]
 
 
 def require_everywhere(condition: bool, message: str) -> None:
@@ -175,23 +194,27 @@ def require_everywhere(condition: bool, message: str) -> None:
     if not several():
         require(condition, message)
         return
-    count = jax.process_count()
-    first = count - largest(0 if condition else count - jax.process_index())
-    if first == count:
+    num_processes = jax.process_count()
+    index = jax.process_index()
+    num_from_here = 0 if condition else num_processes - index
+    first = num_processes - largest(num_from_here)
+    if first == num_processes:
         return
     told = _text(message.encode(), first).decode()
-    require(first != jax.process_index(), message)
+    require(first != index, message)
     raise ElsewhereError(told)
 
 
 def _text(content: bytes, source: int = 0) -> bytes:
     """Return the bytes of one process in every process."""
     is_source = jax.process_index() == source
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content)), is_source))
+    num_bytes = np.int32(len(content))
+    size = int(multihost_utils.broadcast_one_to_all(num_bytes, is_source))
+    start = np.frombuffer(content, np.uint8)[:size]
     padded = np.zeros(size, np.uint8)
-    own = np.frombuffer(content, np.uint8)[:size]
-    padded[: len(own)] = own
-    return multihost_utils.broadcast_one_to_all(padded, is_source).astype(np.uint8).tobytes()
+    padded[: len(start)] = start
+    sent = multihost_utils.broadcast_one_to_all(padded, is_source)
+    return sent.astype(np.uint8).tobytes()
 
 
 def broadcast(tree: PyTree, like: PyTree) -> PyTree:
@@ -205,7 +228,9 @@ def broadcast(tree: PyTree, like: PyTree) -> PyTree:
         The tree with NumPy arrays as leaves; random keys are arrays of their words.
     """
     shapes, structure = jax.tree.flatten(like)
-    leaves = jax.tree.leaves(tree) if is_first() else [None] * len(shapes)
+    leaves = [None] * len(shapes)
+    if is_first():
+        leaves = jax.tree.leaves(tree)
     sent = [_sent(leaf, shape) for leaf, shape in zip(leaves, shapes, strict=True)]
     return jax.tree.unflatten(structure, sent)
 
@@ -213,13 +238,18 @@ def broadcast(tree: PyTree, like: PyTree) -> PyTree:
 def _sent(leaf: Any, shape: Any) -> np.ndarray:
     if is_key(shape):
         shape = jax.eval_shape(jax.random.key_data, shape)
-        leaf = None if leaf is None else jax.random.key_data(leaf)
+        if leaf is not None:
+            leaf = jax.random.key_data(leaf)
     # As bytes, since a broadcast is a sum, which may change NaN and -0.
-    num_bytes = int(np.prod(shape.shape, dtype=np.int64)) * np.dtype(shape.dtype).itemsize
-    content = np.zeros(num_bytes, np.uint8)
-    if leaf is not None:
-        content = np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)
-    sent = np.asarray(multihost_utils.broadcast_one_to_all(content), np.uint8)
+    if leaf is None:
+        size = int(np.prod(shape.shape, dtype=np.int64))
+        item_size = np.dtype(shape.dtype).itemsize
+        content = np.zeros(size * item_size, np.uint8)
+    else:
+        contiguous = np.ascontiguousarray(leaf)
+        content = contiguous.reshape(-1).view(np.uint8)
+    sent = multihost_utils.broadcast_one_to_all(content)
+    sent = np.asarray(sent, np.uint8)
     return sent.view(shape.dtype).reshape(shape.shape)
 
 
@@ -232,8 +262,9 @@ def require_all_present(devices: Any) -> None:
     Raises:
         ConfigError: a process has none.
     """
+    processes = set(range(jax.process_count()))
     present = {device.process_index for device in devices}
-    missing = sorted(set(range(jax.process_count())) - present)
+    missing = sorted(processes - present)
     require(
         not missing,
         f"every process needs a device, and processes {missing} have none of the"

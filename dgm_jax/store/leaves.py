@@ -25,7 +25,10 @@ def named_leaves(tree: PyTree) -> dict[str, Any]:
         ConfigError: if two leaves have one path.
     """
     pairs = jax.tree_util.tree_leaves_with_path(tree)
-    named = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in pairs}
+    named = {}
+    for path, leaf in pairs:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        named[name] = leaf
     require(len(named) == len(pairs), "two leaves of a model have one path: rename its parts")
     return named
 
@@ -54,20 +57,29 @@ def require_same(found: Mapping[str, Any], expected: Mapping[str, Any], where: P
         RunDirectoryError: naming up to five leaves that differ, with both sides.
     """
 
-    def shown(entry: Any) -> str:
-        if not isinstance(entry, Mapping):
-            return kind_of(entry)
-        return f"{entry.get('dtype')!s:.40}{entry.get('shape')!s:.80}"
-
+    names = dict.fromkeys((*expected, *found))
     changes = []
-    for name in dict.fromkeys((*expected, *found)):
-        stored = shown(found[name]) if name in found else "absent"
-        wanted = shown(describe(expected[name])) if name in expected else "absent"
+    for name in names:
+        stored = wanted = "absent"
+        if name in found:
+            stored = _shown(found[name])
+        if name in expected:
+            entry = describe(expected[name])
+            wanted = _shown(entry)
         if stored != wanted:
             changes.append(f"{name[:200]}: {stored} there, {wanted} expected")
     if len(changes) > 5:
         changes = [*changes[:5], "..."]
     refuse(bool(changes), where, "; ".join(changes))
+
+
+def _shown(entry: Any) -> str:
+    """Dtype and shape of a leaf, cut short since a file may hold anything in their place."""
+    if not isinstance(entry, Mapping):
+        return kind_of(entry)
+    dtype = str(entry.get("dtype"))
+    shape = str(entry.get("shape"))
+    return f"{dtype:.40}{shape:.80}"
 
 
 def assembled(arrays: Mapping[str, Any], like: PyTree) -> PyTree:
@@ -82,14 +94,16 @@ def assembled(arrays: Mapping[str, Any], like: PyTree) -> PyTree:
     """
 
     def leaf(expected: Any, name: str) -> jax.Array:
-        array = arrays[name]
-        if is_key(expected) and not is_key(array):
-            return jax.random.wrap_key_data(jnp.asarray(array), impl=_impl(expected))
-        return jnp.asarray(array)
+        stored = arrays[name]
+        array = jnp.asarray(stored)
+        if is_key(expected) and not is_key(stored):
+            return jax.random.wrap_key_data(array, impl=_impl(expected))
+        return array
 
-    leaves, structure = jax.tree.flatten(like)
-    names = named_leaves(like)
-    return structure.unflatten([leaf(x, name) for x, name in zip(leaves, names, strict=True)])
+    structure = jax.tree.structure(like)
+    named = named_leaves(like)
+    leaves = [leaf(expected, name) for name, expected in named.items()]
+    return structure.unflatten(leaves)
 
 
 def stored_shape(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -108,7 +122,8 @@ def stored_shape(leaf: Any) -> jax.ShapeDtypeStruct:
 
 def _impl(expected: Any) -> str:
     """The name of the keys' generator."""
-    return str(jax.random.key_impl(jnp.zeros((), expected.dtype)))
+    key = jnp.zeros((), expected.dtype)
+    return str(jax.random.key_impl(key))
 
 
 def kind_of(value: Any) -> str:
@@ -120,7 +135,10 @@ def kind_of(value: Any) -> str:
     Returns:
         Such as "a list".
     """
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    if value is None:
+        return "nothing"
+    name = type(value).__name__
+    return f"a {name}"
 
 
 def refuse(wrong: bool, path: PathLike, reason: str) -> None:

@@ -36,7 +36,8 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RunDirectoryError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
-        raise RunDirectoryError(f"{path}: expected a JSON object, found a {type(value).__name__}")
+        kind = type(value).__name__
+        raise RunDirectoryError(f"{path}: expected a JSON object, found a {kind}")
     return value
 
 
@@ -54,8 +55,10 @@ def write_atomically(path: pathlib.Path, content: bytes | str) -> None:
         OSError: if it cannot be written; the old file is unchanged.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    token = secrets.token_hex(8)
+    temporary = path.with_name(f".{path.name}.{token}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    descriptor = os.open(temporary, flags, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -94,8 +97,13 @@ def split_lines(content: bytes) -> list[tuple[bytes, dict[str, Any] | None]]:
     Returns:
         (line, row) of every line; the row is None for a line that is not a JSON object.
     """
-    lines = [(line + b"\n", _row(line)) for line in content.split(b"\n")[:-1]]
-    return lines[:-1] if lines and lines[-1][1] is None else lines
+    *complete, _ = content.split(b"\n")
+    lines = [(line + b"\n", _row(line)) for line in complete]
+    if lines:
+        _, last_row = lines[-1]
+        if last_row is None:
+            lines.pop()
+    return lines
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
@@ -152,11 +160,14 @@ def safe_name(name: str) -> str:
         The file name, without an ending.
     """
     name = str(name)
-    if _ALLOWED_NAME.fullmatch(name) and not _RESERVED.fullmatch(name) and not name.endswith("."):
+    is_allowed = _ALLOWED_NAME.fullmatch(name) and not name.endswith(".")
+    if is_allowed and not _RESERVED.fullmatch(name):
         return name
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    kept = re.sub(r"[^A-Za-z0-9_=,+-]+", "_", name).strip("_-")[:80]
-    return f"{kept or 'name'}-{digest}"
+    content = name.encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(content).hexdigest()
+    replaced = re.sub(r"[^A-Za-z0-9_=,+-]+", "_", name)
+    kept = replaced.strip("_-")[:80] or "name"
+    return f"{kept}-{digest[:8]}"
 
 
 def contained(root: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
@@ -173,9 +184,10 @@ def contained(root: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
         RunDirectoryError: if links or `..` lead out of the folder, or links lead nowhere.
     """
     try:
-        inside = path.resolve().is_relative_to(root.resolve())
+        resolved = path.resolve()
+        is_inside = resolved.is_relative_to(root.resolve())
     except (OSError, RuntimeError) as error:  # Python before 3.13 raises the second for a loop
         raise RunDirectoryError(f"{path}: its links cannot be followed: {error}") from error
-    if not inside:
+    if not is_inside:
         raise RunDirectoryError(f"{path} lies outside the run folder {root}")
     return path

@@ -31,27 +31,36 @@ class Rows:
         Raises:
             OSError: if it cannot be written.
         """
-        line = json_values.dumps(row).encode() + b"\n"
+        line = _line(row)
         with self._writing:
-            if self._descriptor is not None and self._is_elsewhere(self._descriptor):
-                self.close()
-            if self._descriptor is None:
-                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            before = os.fstat(self._descriptor).st_size
+            descriptor = self._opened()
+            before = os.fstat(descriptor).st_size
             try:
                 # A disk that is nearly full writes a part, and refuses the rest in the next call.
                 while line:
-                    line = line[os.write(self._descriptor, line) :]
-                os.fsync(self._descriptor)
+                    num_written = os.write(descriptor, line)
+                    line = line[num_written:]
+                os.fsync(descriptor)
             except OSError as error:
-                os.ftruncate(self._descriptor, before)
+                os.ftruncate(descriptor, before)
                 self.close()
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def _opened(self) -> int:
+        """The descriptor of the file of that name, which is opened where it is not yet open."""
+        if self._descriptor is not None and self._is_elsewhere(self._descriptor):
+            self.close()
+        if self._descriptor is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            self._descriptor = os.open(self.path, flags, 0o666)
+        return self._descriptor
 
     def _is_elsewhere(self, descriptor: int) -> bool:
         """Whether the open file is no longer the one of that name: deleted or replaced."""
         with contextlib.suppress(OSError):
-            return not os.path.samestat(os.stat(self.path), os.stat(descriptor))
+            named = os.stat(self.path)
+            opened = os.stat(descriptor)
+            return not os.path.samestat(named, opened)
         return True
 
     def mend(self) -> list[str]:
@@ -63,9 +72,11 @@ class Rows:
         with self._writing:
             self.close()
             if self.path.exists() and not self.path.is_file():
-                return [f"{self.path} is no file: it is now {records.set_aside(self.path).name}"]
+                moved = records.set_aside(self.path)
+                return [f"{self.path} is no file: it is now {moved.name}"]
             content = self._content()
-            whole = b"".join(line for line, _ in records.split_lines(content))
+            lines = records.split_lines(content)
+            whole = b"".join(line for line, _ in lines)
             if whole != content:
                 records.write_atomically(self.path, whole)
             return []
@@ -94,7 +105,8 @@ class Rows:
             self.close()
             content = self._content()
             lines = _sort(content, arms, logged)
-            sentences = lines.put_back(known, logged) + lines.about(logged)
+            sentences = lines.put_back(known, logged)
+            sentences += lines.about(logged)
             kept = b"".join(lines.kept)
             if kept != content:
                 sentences += self._replace(kept, lines.damaged)
@@ -106,12 +118,15 @@ class Rows:
         if damaged:
             file = records.aside(self.path)
             records.write_atomically(file, b"".join(damaged))
-            sentences.append(f"{self.path}: {len(damaged)} damaged rows are now in {file.name}")
+            num_damaged = len(damaged)
+            sentences.append(f"{self.path}: {num_damaged} damaged rows are now in {file.name}")
         records.write_atomically(self.path, kept)
         return sentences
 
     def _content(self) -> bytes:
-        return self.path.read_bytes() if self.path.is_file() else b""
+        if not self.path.is_file():
+            return b""
+        return self.path.read_bytes()
 
     def close(self) -> None:
         """Close the file; the next row opens it again."""
@@ -135,11 +150,12 @@ class _Lines(NamedTuple):
         sentences = []
         for row in known:
             place = _place(row, arms)
-            if place is not None and place not in self.places:
-                arm, step = place
-                self.places.add(place)
-                self.kept.append(json_values.dumps(row).encode() + b"\n")
-                sentences.append(f"{arm}: the row of step {step} was lost and is put back")
+            if place is None or place in self.places:
+                continue
+            arm, step = place
+            self.places.add(place)
+            self.kept.append(_line(row))
+            sentences.append(f"{arm}: the row of step {step} was lost and is put back")
         return sentences
 
     def about(self, logged: Mapping[str, Collection[int]]) -> list[str]:
@@ -149,9 +165,11 @@ class _Lines(NamedTuple):
             twice = sorted(step for name, step in self.duplicates if name == arm)
             missing = sorted(step for step in steps if (arm, step) not in self.places)
             if twice:
-                sentences.append(f"{arm}: rows of steps {_first_five(twice)} were there twice")
+                shown = _first_five(twice)
+                sentences.append(f"{arm}: rows of steps {shown} were there twice")
             if missing:
-                sentences.append(f"{arm}: rows of steps {_first_five(missing)} are missing")
+                shown = _first_five(missing)
+                sentences.append(f"{arm}: rows of steps {shown} are missing")
         return sentences
 
 
@@ -185,9 +203,20 @@ def _place(row: dict[str, Any] | None, arms: Collection[str]) -> tuple[str, int]
     step = row.get("step")
     if not isinstance(arm, str) or arm not in arms:
         return None
-    return (arm, step) if isinstance(step, int) and step > 0 and step is not True else None
+    is_number = isinstance(step, int) and step is not True
+    if not is_number or step <= 0:
+        return None
+    return arm, step
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    text = json_values.dumps(row)
+    return text.encode() + b"\n"
 
 
 def _first_five(steps: list[int]) -> str:
     shown = ", ".join(map(str, steps[:5]))
-    return f"{shown} and {len(steps) - 5} more" if len(steps) > 5 else shown
+    num_more = len(steps) - 5
+    if num_more <= 0:
+        return shown
+    return f"{shown} and {num_more} more"

@@ -96,16 +96,17 @@ def write_weights(folder: PathLike, name: str, tree: PyTree, about: Mapping[str,
     arrays = {path: _stored(path, leaf) for path, leaf in leaves.items()}
     content = safetensors.numpy.save(arrays)
     plain, before = _files_of(name)
+    entries = {}
+    for path, array in arrays.items():
+        entry = describe(leaves[path])
+        entries[path] = {**entry, "sha256": _sha256(array)}
     manifest = {
         "format": FORMAT,
         "file": plain,
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
         "about": dict(about),
-        "arrays": {
-            path: {**describe(leaves[path]), "sha256": _sha256(array)}
-            for path, array in arrays.items()
-        },
+        "arrays": entries,
     }
     _keep_before(root, name)
     records.write_atomically(root / plain, content)
@@ -133,17 +134,21 @@ def read_manifest(folder: PathLike, name: str) -> Manifest:
         fields = json_values.loads(content)
     except ValueError as error:
         raise RunDirectoryError(f"{path}: cannot be read as JSON: {error}") from error
-    refuse(not isinstance(fields, dict), path, f"expected a JSON object, got {kind_of(fields)}")
+    is_object = isinstance(fields, dict)
+    refuse(not is_object, path, f"expected a JSON object, got {kind_of(fields)}")
     version = fields.get("format")
     refuse(version != FORMAT, path, f"its format is {version!r}, and this program reads {FORMAT}")
     for field, kind in _FIELDS.items():
         value = fields.get(field)
         fits = isinstance(value, kind) and not isinstance(value, bool)
-        refuse(not fits, path, f"{field} must be a {kind.__name__}, got {kind_of(value)}")
+        reason = f"{field} must be a {kind.__name__}, got {kind_of(value)}"
+        refuse(not fits, path, reason)
+    file = fields["file"]
     allowed = _files_of(name)
-    reason = f"its file must be {' or '.join(allowed)}, got {fields['file'][:100]!r}"
-    refuse(fields["file"] not in allowed, path, reason)
-    return Manifest(path, **{field: fields[field] for field in _FIELDS if field != "format"})
+    reason = f"its file must be {' or '.join(allowed)}, got {file[:100]!r}"
+    refuse(file not in allowed, path, reason)
+    values = {field: fields[field] for field in _FIELDS if field != "format"}
+    return Manifest(path, **values)
 
 
 def read_weights(manifest: Manifest, like: PyTree) -> PyTree:
@@ -165,13 +170,14 @@ def read_weights(manifest: Manifest, like: PyTree) -> PyTree:
     require_same(manifest.arrays, expected, manifest.path)
     stored = {name: stored_shape(leaf) for name, leaf in expected.items()}
     num_bytes = sum(shape.size * shape.dtype.itemsize for shape in stored.values())
-    refuse(
-        not num_bytes <= manifest.bytes <= num_bytes + MAX_HEADER_BYTES,
-        manifest.path,
-        f"it claims {manifest.bytes} bytes of {path.name}, and its arrays are {num_bytes} bytes",
+    fits = num_bytes <= manifest.bytes <= num_bytes + MAX_HEADER_BYTES
+    reason = (
+        f"it claims {manifest.bytes} bytes of {path.name}, and its arrays are {num_bytes} bytes"
     )
+    refuse(not fits, manifest.path, reason)
     arrays = dict(_parsed(path, _verified(manifest, path)))
-    require_same({name: describe(array) for name, array in arrays.items()}, stored, path)
+    described = {name: describe(array) for name, array in arrays.items()}
+    require_same(described, stored, path)
     for name, array in arrays.items():
         digest = _sha256(array)
         claimed = manifest.arrays[name].get("sha256")
@@ -182,11 +188,13 @@ def read_weights(manifest: Manifest, like: PyTree) -> PyTree:
 
 def _verified(manifest: Manifest, path: pathlib.Path) -> bytes:
     """The bytes of a manifest's file, after a check of their number and their hash."""
+    name = manifest.path.name
     content = _read(path, manifest.bytes)
-    reason = f"expected {manifest.bytes} bytes, as {manifest.path.name} says, got {len(content)}"
-    refuse(len(content) != manifest.bytes, path, reason)
+    num_bytes = len(content)
+    reason = f"expected {manifest.bytes} bytes, as {name} says, got {num_bytes}"
+    refuse(num_bytes != manifest.bytes, path, reason)
     digest = hashlib.sha256(content).hexdigest()
-    reason = f"its SHA-256 is {digest}, and {manifest.path.name} says {manifest.sha256}"
+    reason = f"its SHA-256 is {digest}, and {name} says {manifest.sha256}"
     refuse(digest != manifest.sha256, path, reason)
     return content
 
@@ -201,17 +209,21 @@ def _keep_before(folder: pathlib.Path, name: str) -> None:
     plain, before = _files_of(name)
     path = folder / f"{name}.json"
     try:
-        old = json_values.loads(path.read_bytes()) if path.is_file() else {}
+        manifest = json_values.loads(path.read_bytes()) if path.is_file() else {}
     except (OSError, ValueError):
         return
-    if not isinstance(old, dict) or old.get("file") != plain or not (folder / plain).is_file():
+    if not isinstance(manifest, dict) or manifest.get("file") != plain:
         return
-    (folder / before).unlink(missing_ok=True)
+    source = folder / plain
+    target = folder / before
+    if not source.is_file():
+        return
+    target.unlink(missing_ok=True)
     try:
-        os.link(folder / plain, folder / before)
+        os.link(source, target)
     except OSError:  # a file system without hard links
-        records.write_atomically(folder / before, (folder / plain).read_bytes())
-    _write_manifest(folder, name, {**old, "file": before})
+        records.write_atomically(target, source.read_bytes())
+    _write_manifest(folder, name, {**manifest, "file": before})
 
 
 def _write_manifest(folder: pathlib.Path, name: str, manifest: dict[str, Any]) -> None:
@@ -223,11 +235,13 @@ def _write_manifest(folder: pathlib.Path, name: str, manifest: dict[str, Any]) -
 def _read(path: pathlib.Path, most: int) -> bytes:
     """The bytes of a regular file inside its folder, at most `most`; does not wait for a pipe."""
     records.contained(path.parent, path)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(path, flags)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(file.fileno())
-            refuse(not stat.S_ISREG(status.st_mode), path, "it is no regular file")
+            is_regular = stat.S_ISREG(status.st_mode)
+            refuse(not is_regular, path, "it is no regular file")
             reason = f"expected at most {most} bytes, got {status.st_size}"
             refuse(status.st_size > most, path, reason)
             return file.read(most + 1)
@@ -241,10 +255,12 @@ def _parsed(path: pathlib.Path, content: bytes) -> Iterator[tuple[str, np.ndarra
     except (safetensors.SafetensorError, ValueError) as error:
         raise RunDirectoryError(f"{path}: no safetensors file: {error}") from error
     for name, entry in entries:
-        kind = _DTYPES.get(entry["dtype"])
-        refuse(kind is None, path, f"{name}: a dtype {entry['dtype']} is in no model")
+        dtype = entry["dtype"]
+        kind = _DTYPES.get(dtype)
+        refuse(kind is None, path, f"{name}: a dtype {dtype} is in no model")
         try:
-            array = np.frombuffer(entry["data"], jnp.dtype(kind)).reshape(entry["shape"])
+            numbers = np.frombuffer(entry["data"], jnp.dtype(kind))
+            array = numbers.reshape(entry["shape"])
         except ValueError as error:  # more axes than NumPy has, for one
             raise RunDirectoryError(f"{path}: {name} is no array: {error}") from error
         yield name, array
@@ -252,12 +268,12 @@ def _parsed(path: pathlib.Path, content: bytes) -> Iterator[tuple[str, np.ndarra
 
 def _stored(path: str, leaf: Any) -> np.ndarray:
     """A leaf as it is written to the file."""
-    array = np.asarray(jax.device_get(jax.random.key_data(leaf) if is_key(leaf) else leaf))
-    require(
-        str(array.dtype) in _DTYPES.values(),
-        f"{path}: arrays of {array.dtype} cannot be written as safetensors",
-        ConfigError,
-    )
+    if is_key(leaf):
+        leaf = jax.random.key_data(leaf)
+    array = np.asarray(jax.device_get(leaf))
+    is_known = str(array.dtype) in _DTYPES.values()
+    reason = f"{path}: arrays of {array.dtype} cannot be written as safetensors"
+    require(is_known, reason, ConfigError)
     return np.asarray(array, order="C")
 
 

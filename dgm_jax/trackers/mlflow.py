@@ -30,23 +30,32 @@ class Mlflow:
         """
         self._entities = importlib.import_module("mlflow.entities")
         self._client = importlib.import_module("mlflow").MlflowClient()
-        experiment = self._client.get_experiment_by_name(run.experiment)
-        place = (
-            experiment.experiment_id
-            if experiment
-            else self._client.create_experiment(run.experiment)
-        )
-        same = self._client.search_runs([place], f"tags.`{TAG}` = '{run.run_id}'", max_results=1)
-        if same:
-            self._id = same[0].info.run_id
+        experiment_id = self._experiment_id(run.experiment)
+        query = f"tags.`{TAG}` = '{run.run_id}'"
+        earlier_runs = self._client.search_runs([experiment_id], query, max_results=1)
+        if earlier_runs:
+            earlier = earlier_runs[0]
+            self._id = earlier.info.run_id
             self._client.update_run(self._id, status="RUNNING")
-            return int(same[0].data.metrics.get(TOTAL_STEP, -1))
-        made = self._client.create_run(place, tags={TAG: run.run_id}, run_name=run.name)
-        self._id = made.info.run_id
-        params = [self._entities.Param(k, str(v)[:_LONGEST_PARAM]) for k, v in run.settings.items()]
+            last_step = earlier.data.metrics.get(TOTAL_STEP, -1)
+            return int(last_step)
+        tags = {TAG: run.run_id}
+        created = self._client.create_run(experiment_id, tags=tags, run_name=run.name)
+        self._id = created.info.run_id
+        params = []
+        for name, value in run.settings.items():
+            text = str(value)[:_LONGEST_PARAM]
+            params.append(self._entities.Param(name, text))
         self._client.log_batch(self._id, params=params)
         self._client.log_dict(self._id, dict(run.settings), "settings.json")
         return -1
+
+    def _experiment_id(self, name: str) -> str:
+        """The id of the experiment of that name, which is created if there is none."""
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment:
+            return experiment.experiment_id
+        return self._client.create_experiment(name)
 
     def log(self, record: Record) -> None:
         """Log the values of a step; `total_step`, the last one, says that all are there.
@@ -58,9 +67,11 @@ class Mlflow:
         values = {metric_name(name): value for name, value in record.named().items()}
         metric = self._entities.Metric
         metrics = [metric(name, value, now, record.step) for name, value in values.items()]
-        metrics.append(metric(TOTAL_STEP, record.total_step, now, record.total_step))
+        last = metric(TOTAL_STEP, record.total_step, now, record.total_step)
+        metrics.append(last)
         for first in range(0, len(metrics), _LARGEST_BATCH):
-            self._client.log_batch(self._id, metrics=metrics[first : first + _LARGEST_BATCH])
+            batch = metrics[first : first + _LARGEST_BATCH]
+            self._client.log_batch(self._id, metrics=batch)
 
     def picture(self, picture: Picture) -> None:
         """Copy a plot to the run's artifacts.
@@ -78,7 +89,8 @@ class Mlflow:
             summary: {"ARM/METRIC": mean over seeds}.
         """
         if summary:
-            self._client.log_text(self._id, json_values.dumps(summary, indent=2), "summary.json")
+            text = json_values.dumps(summary, indent=2)
+            self._client.log_text(self._id, text, "summary.json")
         self._client.set_terminated(self._id, STATUS[status])
 
 
@@ -92,4 +104,5 @@ def metric_name(name: str) -> str:
         The name with `:` for `=`, a space for `,`, and `_` for every other character that may not
         be in it.
     """
-    return re.sub(r"[^\w.:/ -]", "_", name.translate(_SAID_OTHERWISE), flags=re.ASCII)
+    said_otherwise = name.translate(_SAID_OTHERWISE)
+    return re.sub(r"[^\w.:/ -]", "_", said_otherwise, flags=re.ASCII)

@@ -55,14 +55,16 @@ def averaged(
         missing = sorted({*parts} - known)
         require(not missing, f"cannot average {missing}: the parts are {sorted(known)}")
         train_state = algorithm.init(key, params, state)
-        average = jax.tree.map(_widened, _collect(parts, params, state))
-        return train_state._replace(state={**train_state.state, AVERAGE: average})
+        average = _start(parts, params, state)
+        state = {**train_state.state, AVERAGE: average}
+        return train_state._replace(state=state)
 
     def step(train_state: TrainState, draw: DrawBatch) -> tuple[TrainState, StepInfo]:
         moved, info = algorithm.step(train_state, draw)
         new = _collect(parts, moved.params, moved.state)
         average = jax.tree.map(mix, train_state.state[AVERAGE], new)
-        return moved._replace(state={**moved.state, AVERAGE: average}), info
+        state = {**moved.state, AVERAGE: average}
+        return moved._replace(state=state), info
 
     return Algorithm(init=init, step=step, num_batches=algorithm.num_batches)
 
@@ -83,7 +85,7 @@ def with_average(model: Model, parts: tuple[str, ...]) -> Model:
 
     def init(key: Key) -> tuple[Params, State]:
         params, state = model.init(key)
-        average = jax.tree.map(_widened, _collect(parts, params, state))
+        average = _start(parts, params, state)
         return params, {**state, AVERAGE: average}
 
     def sample(params: Params, state: State, key: Key, num_samples: int, **options: Any) -> PyTree:
@@ -113,25 +115,46 @@ def average_of(train_state: TrainState) -> tuple[Params, State]:
 
 def _collect(parts: tuple[str, ...], params: Params, state: State) -> dict[str, PyTree]:
     """{part: its parameters and its state}."""
-    return {part: {"params": params.get(part, {}), "state": state.get(part, {})} for part in parts}
+    collected = {}
+    for part in parts:
+        part_params = params.get(part, {})
+        part_state = state.get(part, {})
+        collected[part] = {"params": part_params, "state": part_state}
+    return collected
+
+
+def _start(parts: tuple[str, ...], params: Params, state: State) -> dict[str, PyTree]:
+    """The average before the first step."""
+    collected = _collect(parts, params, state)
+    return jax.tree.map(_widened, collected)
 
 
 def _widened(x: Array) -> Array:
-    return at_least_float32(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return x
+    return at_least_float32(x)
 
 
 def _averages(params: Params, state: State) -> tuple[Params, State]:
     """`(params, state)` with the averaged parts in place of the newest."""
 
-    def in_type_of(newest: dict[str, PyTree], kind: str) -> dict[str, PyTree]:
-        averages = {}
-        for part, average in state.get(AVERAGE, {}).items():
-            averages[part] = jax.tree.map(
-                lambda a, new: a.astype(new.dtype), average[kind], newest.get(part, {})
-            )
-        return averages
-
-    averaged_params = {**params, **in_type_of(params, "params")}
-    averaged_state = {**state, **in_type_of(state, "state")}
+    averages = state.get(AVERAGE, {})
+    averaged_params = {**params, **_in_types_of(params, averages, "params")}
+    averaged_state = {**state, **_in_types_of(state, averages, "state")}
     averaged_state.pop(AVERAGE, None)
     return averaged_params, averaged_state
+
+
+def _in_types_of(
+    newest: dict[str, PyTree], averages: dict[str, PyTree], kind: str
+) -> dict[str, PyTree]:
+    """Averages of one kind by part, each array in the type of the newest."""
+    converted = {}
+    for part, average in averages.items():
+        newest_of_part = newest.get(part, {})
+        converted[part] = jax.tree.map(_in_type_of, average[kind], newest_of_part)
+    return converted
+
+
+def _in_type_of(average: Array, newest: Array) -> Array:
+    return average.astype(newest.dtype)

@@ -35,10 +35,12 @@ class LanesHandler(ocp.CheckpointHandler):
         Raises:
             OSError: if the file cannot be written.
         """
-        with open(os.fspath(directory / FILE), "wb") as file:
+        path = os.fspath(directory / FILE)
+        with open(path, "wb") as file:
             for leaf in jax.tree.leaves(args.item):
                 values = np.ascontiguousarray(_plain(leaf))
-                file.write(values.reshape(-1).view(np.uint8).data)
+                content = values.reshape(-1).view(np.uint8)
+                file.write(content.data)
             file.flush()
             os.fsync(file.fileno())
 
@@ -60,8 +62,11 @@ class LanesHandler(ocp.CheckpointHandler):
         leaves, structure = jax.tree.flatten(args.item)
         shapes = [jax.eval_shape(_plain, leaf) for leaf in leaves]
         _require_size(path, shapes)
+        arrays = []
         with open(path, "rb") as file:
-            arrays = [_read(file, leaf, x) for leaf, x in zip(leaves, shapes, strict=True)]
+            for leaf, shape in zip(leaves, shapes, strict=True):
+                array = _read(file, leaf, shape)
+                arrays.append(array)
         return jax.tree.unflatten(structure, arrays)
 
 
@@ -114,10 +119,10 @@ def read_named(path: Path, leaves: Mapping[str, str]) -> dict[str, np.ndarray]:
 
 
 def _require_size(path: Path, shapes: Iterable[jax.ShapeDtypeStruct]) -> None:
-    expected = sum(map(_num_bytes, shapes))
+    num_expected = sum(map(_num_bytes, shapes))
     num_bytes = path.stat().st_size
-    if num_bytes != expected:
-        raise ValueError(f"{path} has {num_bytes} bytes, and its arrays {expected}")
+    if num_bytes != num_expected:
+        raise ValueError(f"{path} has {num_bytes} bytes, and its arrays {num_expected}")
 
 
 def _described(text: str) -> jax.ShapeDtypeStruct:
@@ -125,16 +130,19 @@ def _described(text: str) -> jax.ShapeDtypeStruct:
     match = _LEAF.fullmatch(text)
     if match is None or (match[1] and match[2] not in _KEY_WORDS):
         raise ValueError(f"an array of an unknown kind: {text!r}")
-    shape = tuple(int(size) for size in match[3].split(",") if size.strip())
-    if match[1]:
-        return jax.ShapeDtypeStruct((*shape, _KEY_WORDS[match[2]]), jnp.uint32)
-    return jax.ShapeDtypeStruct(shape, jnp.dtype(match[2]))
+    key_prefix, kind, sizes = match.groups()
+    shape = tuple(int(size) for size in sizes.split(",") if size.strip())
+    if key_prefix:
+        num_words = _KEY_WORDS[kind]
+        return jax.ShapeDtypeStruct((*shape, num_words), jnp.uint32)
+    return jax.ShapeDtypeStruct(shape, jnp.dtype(kind))
 
 
 def _next(file: BinaryIO, shape: jax.ShapeDtypeStruct) -> np.ndarray:
     """The next leaf of the file, as numbers."""
-    content = file.read(_num_bytes(shape))
-    return np.frombuffer(content, np.uint8).view(shape.dtype).reshape(shape.shape)
+    num_bytes = _num_bytes(shape)
+    content = np.frombuffer(file.read(num_bytes), np.uint8)
+    return content.view(shape.dtype).reshape(shape.shape)
 
 
 def _plain(leaf: Any) -> Any:
@@ -152,18 +160,27 @@ def key_generator(leaf: jax.ShapeDtypeStruct) -> str:
         The name.
     """
     names = []
-    jax.eval_shape(lambda key: names.append(jax.random.key_impl(key)), leaf)
+
+    def note(key: Any) -> None:
+        name = jax.random.key_impl(key)
+        names.append(name)
+
+    jax.eval_shape(note, leaf)
     return names[0]
 
 
 def _num_bytes(shape: jax.ShapeDtypeStruct) -> int:
     size = int(np.prod(shape.shape, dtype=np.int64))
-    return size * np.dtype(shape.dtype).itemsize
+    item_size = np.dtype(shape.dtype).itemsize
+    return size * item_size
 
 
 def _read(file: BinaryIO, leaf: jax.ShapeDtypeStruct, shape: jax.ShapeDtypeStruct) -> Any:
     """The next leaf of the file, on its devices; on the host for a leaf without sharding."""
     array = _next(file, shape)
     if is_key(leaf):
-        array = jax.random.wrap_key_data(jnp.asarray(array), impl=key_generator(leaf))
-    return array if leaf.sharding is None else jax.device_put(array, leaf.sharding)
+        words = jnp.asarray(array)
+        array = jax.random.wrap_key_data(words, impl=key_generator(leaf))
+    if leaf.sharding is None:
+        return array
+    return jax.device_put(array, leaf.sharding)

@@ -49,22 +49,37 @@ def mean_over_microbatches(
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def of_part(index: Array) -> PyTree:
-        return function(replica.take(at.batch, index), jax.random.fold_in(at.key, index))
+        part = replica.take(at.batch, index)
+        key = jax.random.fold_in(at.key, index)
+        return function(part, key)
 
-    leaves, structure = jax.tree.flatten(jax.eval_shape(of_part, jnp.int32(0)))
-    is_summed = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
-    summed = [leaf for leaf, counts in zip(leaves, is_summed, strict=True) if counts]
+    shape_tree = jax.eval_shape(of_part, jnp.int32(0))
+    shapes, structure = jax.tree.flatten(shape_tree)
+    is_summed = [jnp.issubdtype(shape.dtype, jnp.inexact) for shape in shapes]
+    summed = [shape for shape, counts in zip(shapes, is_summed, strict=True) if counts]
 
     def add(totals: list[Array], index: Array) -> tuple[list[Array], list[Array]]:
         new = jax.tree.leaves(of_part(index))
-        values = [x for x, counts in zip(new, is_summed, strict=True) if counts]
-        others = [x for x, counts in zip(new, is_summed, strict=True) if not counts]
-        pairs = zip(totals, values, strict=True)
-        return [total + x.astype(total.dtype) for total, x in pairs], others
+        values, others = [], []
+        for x, counts in zip(new, is_summed, strict=True):
+            if counts:
+                values.append(x)
+            else:
+                others.append(x)
+        new_totals = []
+        for total, value in zip(totals, values, strict=True):
+            new_totals.append(total + value.astype(total.dtype))
+        return new_totals, others
 
-    zeros = [jnp.zeros(leaf.shape, float_type(leaf.dtype)) for leaf in summed]
+    zeros = [jnp.zeros(shape.shape, float_type(shape.dtype)) for shape in summed]
     totals, others = jax.lax.scan(add, zeros, jnp.arange(num))
-    pairs = zip(totals, summed, strict=True)
-    means = iter([(total / num).astype(leaf.dtype) for total, leaf in pairs])
-    last = iter([x[-1] for x in others])
-    return structure.unflatten([next(means if counts else last) for counts in is_summed])
+    means = []
+    for total, shape in zip(totals, summed, strict=True):
+        mean = total / num
+        means.append(mean.astype(shape.dtype))
+    last = [x[-1] for x in others]
+    leaves = []
+    for counts in is_summed:
+        leaf = means.pop(0) if counts else last.pop(0)
+        leaves.append(leaf)
+    return structure.unflatten(leaves)

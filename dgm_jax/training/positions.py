@@ -20,9 +20,14 @@ def bounds(index: Sequence[Any], shape: tuple[int, ...]) -> tuple[tuple[int, int
     Returns:
         (start, stop) for each axis.
     """
-    whole = (slice(None),) * (len(shape) - len(index))
+    num_left_out = len(shape) - len(index)
+    whole = (slice(None),) * num_left_out
     slices = (*index, *whole)
-    return tuple(s.indices(n)[:2] for s, n in zip(slices, shape, strict=True))
+    ends = []
+    for along_axis, length in zip(slices, shape, strict=True):
+        start, stop, _ = along_axis.indices(length)
+        ends.append((start, stop))
+    return tuple(ends)
 
 
 def positions_by_lanes(
@@ -42,44 +47,54 @@ def positions_by_lanes(
         `((from, to), first batch) -> int[l, n, B]` of the lanes in that range.
     """
     keys = lanes.train_state.data_key
+    words = jax.random.key_data(keys)
     impl = jax.random.key_impl(keys)
     device = _host_device() if str(impl) == "threefry2x32" else None
-    numbers = np.arange(num_batches, dtype=np.int32)
+    offsets = np.arange(num_batches, dtype=np.int32)
 
     def of_lane(key_data: Array, hyper: dict[str, Array], first: Array) -> Array:
         draw = stream_of(hyper).draw
         assert isinstance(draw, Gather)
         key = jax.random.wrap_key_data(key_data, impl=impl)
-        return jax.vmap(lambda i: draw.positions(key, first + i))(jnp.asarray(numbers))
+        of_batch = lambda offset: draw.positions(key, first + offset)
+        return jax.vmap(of_batch)(jnp.asarray(offsets))
 
-    of_lanes = jax.jit(jax.vmap(of_lane, in_axes=(0, 0, None)))
+    def on_device(first: int) -> Array:
+        return jax.device_put(np.int32(first), device)
+
+    of_lanes = jax.vmap(of_lane, in_axes=(0, 0, None))
+    jitted = jax.jit(of_lanes)
     programs = {}
-    for of, own in _own(jax.random.key_data(keys), lanes.hyper).items():
-        own = jax.device_put(own, device)
-        first = jax.device_put(np.int32(0), device)
-        programs[of] = (of_lanes.lower(*own, first).compile(), own)
+    for lane_range, on_host in _by_range(words, lanes.hyper).items():
+        key_data, hyper = jax.device_put(on_host, device)
+        lowered = jitted.lower(key_data, hyper, on_device(0))
+        programs[lane_range] = (lowered.compile(), key_data, hyper)
 
-    def positions(of: tuple[int, int], first: int) -> np.ndarray:
-        program, own = programs[of]
-        return np.asarray(program(*own, jax.device_put(np.int32(first), device)))
+    def positions(lane_range: tuple[int, int], first: int) -> np.ndarray:
+        program, key_data, hyper = programs[lane_range]
+        of_range = program(key_data, hyper, on_device(first))
+        return np.asarray(of_range)
 
     return positions
 
 
-def _own(key_data: Array, hyper: dict[str, Array]) -> dict[tuple[int, int], tuple]:
+def _by_range(key_data: Array, hyper: dict[str, Array]) -> dict[tuple[int, int], tuple]:
     """(from, to) -> keys and hyper-parameters, on the host, of the lanes that are here."""
-    found: dict[tuple[int, int], tuple] = {}
-    values = {
-        name: {bounds(s.index, x.shape)[0]: np.array(s.data) for s in x.addressable_shards}
-        for name, x in hyper.items()
-    }
-    for shard in key_data.addressable_shards:
-        lanes = bounds(shard.index, key_data.shape)[0]
-        found[lanes] = (
-            np.array(shard.data),  # a copy: the lanes' memory will be reused
-            {name: by_lanes[lanes] for name, by_lanes in values.items()},
-        )
-    return found
+    hyper_by_range = {name: _shards(x) for name, x in hyper.items()}
+    arguments = {}
+    for lane_range, words in _shards(key_data).items():
+        hyper_of_range = {name: shards[lane_range] for name, shards in hyper_by_range.items()}
+        arguments[lane_range] = (words, hyper_of_range)
+    return arguments
+
+
+def _shards(x: Array) -> dict[tuple[int, int], np.ndarray]:
+    """(from, to) -> a copy on the host of these rows: the lanes' memory will be reused."""
+    shards = {}
+    for shard in x.addressable_shards:
+        lane_range = bounds(shard.index, x.shape)[0]
+        shards[lane_range] = np.array(shard.data)
+    return shards
 
 
 def _host_device() -> Any:

@@ -30,14 +30,21 @@ def load(name: str, binarization: str, asked: dict[str, tuple[str, int]]) -> Inp
     """
     dataset = data.load_images(name, scaling="unit", binarization=binarization)
     identity = dataset.info.record()
-    arrays = {"train": data.arrays(dataset), "test": data.arrays(dataset, "test")}
+    train = data.arrays(dataset)
+    test = data.arrays(dataset, "test")
+    arrays = {"train": train, "test": test}
+    too_many = []
     for setting, (split, num) in asked.items():
-        num_images = len(arrays[split]["image"])
-        require(num <= num_images, f"{setting}={num}, but {name} has {num_images} {split} images")
+        images = arrays[split]["image"]
+        num_images = len(images)
+        if num > num_images:
+            too_many.append(f"{setting}={num}, but {name} has {num_images} {split} images")
+    require(not too_many, "; ".join(too_many))
     if binarization == "dynamic":
         once = data.load(name, scaling="unit", binarization="static")
         dataset = dataset._replace(test=once.test)
-        arrays |= {"test": data.arrays(once, "test"), "train_drawn_once": data.arrays(once)}
+        arrays["test"] = data.arrays(once, "test")
+        arrays["train_drawn_once"] = data.arrays(once)
         identity["evaluated_on"] = once.info.identity
     return Inputs(arrays, identity, dataset)
 
@@ -51,7 +58,8 @@ def training_images(arrays: dict[str, Any]) -> Array:
     Returns:
         uint8[N, H, W, C].
     """
-    return arrays.get("train_drawn_once", arrays["train"])["image"]
+    images = arrays.get("train_drawn_once", arrays["train"])
+    return images["image"]
 
 
 def draw_with_step(inputs: Inputs, batch_size: int) -> Draw:
@@ -64,11 +72,9 @@ def draw_with_step(inputs: Inputs, batch_size: int) -> Draw:
     Returns:
         `(arrays, data_key, index) -> batch`.
     """
-    return draw_from(
-        data.draws(inputs.context, batch_size),
-        "train",
-        lambda batch, data_key, index: {"x": batch["x"], "step": index},
-    )
+    draws = data.draws(inputs.context, batch_size)
+    with_step = lambda batch, data_key, index: {"x": batch["x"], "step": index}
+    return draw_from(draws, "train", with_step)
 
 
 def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
@@ -81,7 +87,8 @@ def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]
     Returns:
         {name: (plot, caption)}.
     """
-    real = np.asarray(inputs.context.test["image"][:SHOWN])
+    test_images = inputs.context.test["image"]
+    real = np.asarray(test_images[:SHOWN])
     figure = plotting.image_grid(real, num_columns=16, title="test images")
     plots = {"real": (figure, "Binarised test images.")}
     for result in results:

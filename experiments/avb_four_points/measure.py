@@ -18,6 +18,7 @@ GRID = Cells(-8.0, 8.0, 640)  # of the quadratures
 # Of the histograms of implicit posteriors; variation of q inside a bin is lost from its KL.
 BINS = Cells(-8.0, 8.0, 640)
 NUM_DRAWS = 800_000  # of each implicit posterior
+NUM_PARTS = 100  # in which they are drawn
 SHOWN = 2_000
 
 
@@ -27,7 +28,8 @@ def points() -> Array:
 
 
 def _log_prior(z: Array) -> Array:
-    return jnp.sum(gaussian.log_prob(z, 0.0, 1.0), axis=-1)
+    log_probs = gaussian.log_prob(z, 0.0, 1.0)
+    return jnp.sum(log_probs, axis=-1)
 
 
 def on_grid(decoder: Network, params: Params, state: State, z: Array) -> Array:
@@ -45,7 +47,10 @@ def on_grid(decoder: Network, params: Params, state: State, z: Array) -> Array:
 
     def log_prob(rows: Array) -> Array:
         out, _ = decoder.apply(params["decoder"], state["decoder"], rows, train=False)
-        return jnp.sum(bernoulli.log_prob(jnp.eye(4), out.reshape(-1, 1, 4)), axis=-1)
+        pixels = jnp.eye(4)
+        logits = out.reshape(-1, 1, 4)
+        log_probs = bernoulli.log_prob(pixels, logits)
+        return jnp.sum(log_probs, axis=-1)
 
     return core.chunked(log_prob, z, 6_400)
 
@@ -64,7 +69,8 @@ def log_likelihoods(decoder: Network, params: Params, state: State) -> tuple[Arr
     z = centers(GRID)
     log_x = on_grid(decoder, params, state, z)
     log_z = _log_prior(z)
-    log_p = jax.nn.logsumexp(log_x + log_z[:, None], axis=0) + jnp.log(GRID.area)
+    log_joint = log_x + log_z[:, None]
+    log_p = jax.nn.logsumexp(log_joint, axis=0) + jnp.log(GRID.area)
     return log_p, log_x, log_z
 
 
@@ -84,11 +90,16 @@ def evaluate_vae(recipe: Vae, train_state: TrainState, arrays: dict[str, Any], k
     state = train_state.state
     log_p, log_x, log_z = log_likelihoods(recipe.decoder, params, state)
     loc, scale = posterior(recipe, params, state, points())
-    log_q = jnp.sum(gaussian.log_prob(centers(GRID), loc[:, None], scale[:, None]), axis=-1)
+    loc = loc[:, None]
+    scale = scale[:, None]
+    log_probs = gaussian.log_prob(centers(GRID), loc, scale)
+    log_q = jnp.sum(log_probs, axis=-1)
     surgery = elbo_surgery.decompose_on_grid(log_q, log_z, GRID.area)
-    reconstruction = jnp.sum(jnp.exp(log_q) * log_x.T, axis=1) * GRID.area
-    z = loc[:, None] + scale[:, None] * core.normal(key, (4, SHOWN, 2))
-    return _table(log_p, reconstruction, surgery.average_kl, surgery.marginal_kl) | {"z": z}
+    q = jnp.exp(log_q)
+    reconstruction = jnp.sum(q * log_x.T, axis=1) * GRID.area
+    z = loc + scale * core.normal(key, (4, SHOWN, 2))
+    table = _table(log_p, reconstruction, surgery.average_kl, surgery.marginal_kl)
+    return table | {"z": z}
 
 
 def evaluate_avb(
@@ -111,23 +122,31 @@ def evaluate_avb(
 
     def draw_point(index_and_point: tuple[Array, Array]) -> tuple[Array, Array, Array, Array]:
         index, x = index_and_point
-        batch = jnp.broadcast_to(x, (NUM_DRAWS // 100, *SHAPE))
+        part_size = NUM_DRAWS // NUM_PARTS
+        batch = jnp.broadcast_to(x, (part_size, *SHAPE))
 
         def draw_part(key: Key) -> tuple[Array, Array, Array]:
             draw = avb_draw(key, recipe, params, state, batch)
-            log_x = on_grid(recipe.decoder, params, state, draw.z)[:, index]
+            log_x_of_points = on_grid(recipe.decoder, params, state, draw.z)
+            log_x = log_x_of_points[:, index]
             key_terms = jax.random.fold_in(key, 1)
             terms = avb_terms(key_terms, recipe, params, state, batch[:100])
             return draw.z, log_x, terms.elbo
 
-        keys = jax.random.split(jax.random.fold_in(key, index), 100)
+        key_point = jax.random.fold_in(key, index)
+        keys = jax.random.split(key_point, NUM_PARTS)
         z, log_x, bounds = jax.lax.map(draw_part, keys)
         z = z.reshape(-1, 2)
         return counts(z, BINS), jnp.mean(log_x), jnp.mean(bounds), z[:SHOWN]
 
-    in_bins, reconstruction, bounds, z = jax.lax.map(draw_point, (jnp.arange(4), points()))
-    kls = [histogram_kl(in_bins[i], _log_prior, BINS, NUM_DRAWS).kl for i in range(4)]
-    marginal = histogram_kl(jnp.sum(in_bins, axis=0), _log_prior, BINS, 4 * NUM_DRAWS)
+    indices = jnp.arange(4)
+    in_bins, reconstruction, bounds, z = jax.lax.map(draw_point, (indices, points()))
+    kls = []
+    for i in range(4):
+        histogram = histogram_kl(in_bins[i], _log_prior, BINS, NUM_DRAWS)
+        kls.append(histogram.kl)
+    in_bins_of_all = jnp.sum(in_bins, axis=0)
+    marginal = histogram_kl(in_bins_of_all, _log_prior, BINS, 4 * NUM_DRAWS)
     average_kl = jnp.mean(jnp.stack(kls))
     table = _table(log_p, reconstruction, average_kl, marginal.kl)
     critic_elbo = jnp.mean(bounds)
@@ -141,10 +160,11 @@ def evaluate_avb(
 
 def _table(log_p: Array, reconstruction: Array, average_kl: Array, marginal_kl: Array) -> Metrics:
     """The rows of the paper's table, means over the four points."""
+    mean_reconstruction = jnp.mean(reconstruction)
     return {
         "log_likelihood": jnp.mean(log_p),
-        "reconstruction_error": -jnp.mean(reconstruction) / 4,
-        "elbo": jnp.mean(reconstruction) - average_kl,
+        "reconstruction_error": -mean_reconstruction / 4,
+        "elbo": mean_reconstruction - average_kl,
         "marginal_kl": marginal_kl,
         "mutual_information": average_kl - marginal_kl,
     }

@@ -24,18 +24,18 @@ class GameRule(NamedTuple):
     dynamics: str
 
 
-ARMS = {
-    **{game: GameRule(game, "simultaneous") for game in DIRAC_GAMES},
-    **{
-        f"{game}_alternating": GameRule(game, "alternating")
-        for game in DIRAC_GAMES
-        if game != "half_consensus"
-    },
-    **{
-        f"gan_{rule}": GameRule("gan", rule)
-        for rule in ("consensus", "extragradient", "optimistic")
-    },
-}
+def _arms() -> dict[str, GameRule]:
+    """All games by simultaneous and by alternating steps, and the GAN by other rules."""
+    arms = {game: GameRule(game, "simultaneous") for game in DIRAC_GAMES}
+    for game in DIRAC_GAMES:
+        if game != "half_consensus":
+            arms[f"{game}_alternating"] = GameRule(game, "alternating")
+    for rule in ("consensus", "extragradient", "optimistic"):
+        arms[f"gan_{rule}"] = GameRule("gan", rule)
+    return arms
+
+
+ARMS = _arms()
 
 
 def algorithm(
@@ -59,7 +59,8 @@ def algorithm(
     game = lookup(DIRAC_GAMES, arm.game, "game")
     rule = lookup(training.DYNAMICS, arm.dynamics, "dynamics")
     players = dirac_gan(game, updates=updates).players
-    return rule(players, dirac_optimizers(game, step_size), replica)
+    optimizers = dirac_optimizers(game, step_size)
+    return rule(players, optimizers, replica)
 
 
 def trajectory(arm: GameRule, step_size: float, num_steps: int) -> np.ndarray:
@@ -74,14 +75,23 @@ def trajectory(arm: GameRule, step_size: float, num_steps: int) -> np.ndarray:
         float[T + 1, 2]: (theta, psi) after 0, 1, ..., T steps.
     """
     rule = algorithm(arm, step_size)
-    start = rule.init(jax.random.key(0), *dirac_gan().init(jax.random.key(0)))
+    key = jax.random.key(0)
+    params, state = dirac_gan().init(key)
+    start = rule.init(key, params, state)
 
-    def step(now, _):
-        moved, _ = rule.step(now, lambda index: {})
-        return moved, jnp.stack([moved.params["generator"], moved.params["discriminator"]])
+    def step(train_state, _):
+        moved, _ = rule.step(train_state, _empty_batch)
+        theta = moved.params["generator"]
+        psi = moved.params["discriminator"]
+        return moved, jnp.stack([theta, psi])
 
     _, path = jax.lax.scan(step, start, None, length=num_steps)
-    return np.concatenate([np.ones((1, 2)), np.asarray(path)])
+    first = np.ones((1, 2))
+    return np.concatenate([first, np.asarray(path)])
+
+
+def _empty_batch(index):
+    return {}
 
 
 @functools.cache
@@ -104,21 +114,27 @@ def spectrum(arm: GameRule, step_size: float, updates: tuple[int, int] = (1, 1))
         return np.full(2, complex(np.nan, np.nan))
     with jax.enable_x64(True):
         rule = algorithm(arm, step_size, updates=updates)
-        start = rule.init(jax.random.key(0), *dirac_gan(start=(0.0, 0.0)).init(jax.random.key(0)))
+        key = jax.random.key(0)
+        params, state = dirac_gan(start=(0.0, 0.0)).init(key)
+        start = rule.init(key, params, state)
         # One step stays at (0, 0), but an optimizer's first step may differ from later ones.
-        start, _ = rule.step(start, lambda index: {})
+        start, _ = rule.step(start, _empty_batch)
         leaves, structure = jax.tree.flatten((start.params, start.opt_state))
-        moving = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+        moving = []
+        for i, leaf in enumerate(leaves):
+            if jnp.issubdtype(leaf.dtype, jnp.floating):
+                moving.append(i)
 
         def step(vector):
-            carried = dict(enumerate(leaves)) | dict(zip(moving, vector, strict=True))
-            params, opt_state = jax.tree.unflatten(
-                structure, [carried[i] for i in range(len(leaves))]
-            )
-            moved, _ = rule.step(
-                start._replace(params=params, opt_state=opt_state), lambda index: {}
-            )
-            return jnp.stack([jax.tree.leaves((moved.params, moved.opt_state))[i] for i in moving])
+            carried = list(leaves)
+            for i, value in zip(moving, vector, strict=True):
+                carried[i] = value
+            params, opt_state = jax.tree.unflatten(structure, carried)
+            train_state = start._replace(params=params, opt_state=opt_state)
+            moved, _ = rule.step(train_state, _empty_batch)
+            new_leaves = jax.tree.leaves((moved.params, moved.opt_state))
+            return jnp.stack([new_leaves[i] for i in moving])
 
-        jacobian = np.asarray(jax.jacfwd(step)(jnp.stack([leaves[i] for i in moving])))
+        at_equilibrium = jnp.stack([leaves[i] for i in moving])
+        jacobian = np.asarray(jax.jacfwd(step)(at_equilibrium))
     return sorted_eigenvalues(jacobian)

@@ -47,10 +47,9 @@ def validate(config: Config) -> None:
     for name in config.estimator:
         lookup(ESTIMATORS, name, "gradient estimator")
     for name, values in (("probability", config.probability), ("temperature", config.temperature)):
-        require(
-            len(values) > 0 and len(set(values)) == len(values),
-            f"{name} needs different values, got {values}",
-        )
+        num_values = len(values)
+        are_different = num_values > 0 and len(set(values)) == num_values
+        require(are_different, f"{name} needs different values, got {values}")
     require(
         all(0 < p < 1 for p in config.probability),
         f"probability must be in (0, 1), got {config.probability}",
@@ -85,7 +84,10 @@ def label(probability: float, temperature: float | None) -> str:
     Returns:
         The name.
     """
-    return f"p{probability:g}" + ("" if temperature is None else f"_tau{temperature:g}")
+    name = f"p{probability:g}"
+    if temperature is None:
+        return name
+    return f"{name}_tau{temperature:g}"
 
 
 def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
@@ -98,7 +100,8 @@ def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inp
     Returns:
         Arrays, identity and context of the run.
     """
-    return Inputs({}, {"name": f"E[(b - {settings.target:g})^2], b Bernoulli"})
+    identity = {"name": f"E[(b - {settings.target:g})^2], b Bernoulli"}
+    return Inputs({}, identity)
 
 
 def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
@@ -115,26 +118,23 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
     Returns:
         The task of one seed.
     """
-    where = cells(config)
-    estimates = functools.partial(estimate, config.estimator[0], config.target, where)
+    cells_of_arm = cells(config)
+    estimates = functools.partial(estimate, config.estimator[0], config.target, cells_of_arm)
 
     def init(key):
-        return {}, {"moments": RunningMoments.empty((len(where),))}
+        num_cells = len(cells_of_arm)
+        return {}, {"moments": RunningMoments.empty((num_cells,))}
 
     def draw(arrays, data_key, index):
-        return jax.random.split(jax.random.fold_in(data_key, index), config.batch_size)
+        key = jax.random.fold_in(data_key, index)
+        return jax.random.split(key, config.batch_size)
 
     def evaluate(train_state, arrays, key):
         moments = train_state.state["moments"]
         return {"count": moments.count, "mean": moments.mean, "variance": moments.variance()}
 
-    return Task(
-        init,
-        draw,
-        training.gathering_moments(jax.vmap(estimates)),
-        evaluate,
-        batch_coupling="moments of the whole batch",
-    )
+    algorithm = training.gathering_moments(jax.vmap(estimates))
+    return Task(init, draw, algorithm, evaluate, batch_coupling="moments of the whole batch")
 
 
 def summarize(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -158,27 +158,32 @@ def summarize(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[st
     exact = (1 - 2 * config.target) * probability * (1 - probability)
     bias = mean - exact
     # The square of an average over n estimates is too large by variance / n.
-    squared_bias = np.maximum(bias**2 - variance / count[:, None], 0.0)
+    variance_of_mean = variance / count[:, None]
+    squared_bias = np.maximum(bias**2 - variance_of_mean, 0.0)
     cost = evaluations(config.estimator[0])
     at_budget = squared_bias + variance * cost / config.budget
-    best = np.stack([at_budget[:, probability == p].min(axis=1) for p in config.probability])
+    best = []
+    for p in config.probability:
+        of_probability = at_budget[:, probability == p]
+        best.append(of_probability.min(axis=1))
     sd = np.sqrt(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         rmse = np.sqrt(squared_bias + variance)
         snr = np.abs(mean) / sd
-    by_cell = {"mean": mean, "bias": bias, "sd": sd, "rmse": rmse, "snr": snr}
-    rows = {
-        f"{measure}_{cell}": value[:, i]
-        for measure, value in by_cell.items()
-        for i, cell in enumerate(names)
-    }
-    total = {
-        "rmse_at_budget": np.sqrt(best.mean(axis=0)),
-        "worst_bias": bias[np.arange(len(bias)), np.abs(bias).argmax(axis=1)],
-        "best_snr": np.where(np.isfinite(snr), snr, 0.0).max(axis=1),
+    seeds = np.arange(len(bias))
+    worst = np.abs(bias).argmax(axis=1)
+    finite_snr = np.where(np.isfinite(snr), snr, 0.0)
+    metrics = {
+        "rmse_at_budget": np.sqrt(np.mean(best, axis=0)),
+        "worst_bias": bias[seeds, worst],
+        "best_snr": finite_snr.max(axis=1),
         "evaluations": np.full(len(count), float(cost)),
     }
-    return total | rows
+    by_cell = {"mean": mean, "bias": bias, "sd": sd, "rmse": rmse, "snr": snr}
+    for measure, value in by_cell.items():
+        for i, name in enumerate(names):
+            metrics[f"{measure}_{name}"] = value[:, i]
+    return metrics
 
 
 def references(config: Config) -> list[dict[str, Any]]:
@@ -190,17 +195,20 @@ def references(config: Config) -> list[dict[str, Any]]:
     Returns:
         Rows with metric, published value, spread and source.
     """
+    if config.target != 0.499:
+        return []
+    names = {label(*cell) for cell in cells(config)}
+    moments = MOMENTS.get(config.estimator[0], {})
     rows = []
-    known = {label(*cell) for cell in cells(config)} if config.target == 0.499 else set()
-    for cell, (mean, sd) in MOMENTS.get(config.estimator[0], {}).items():
-        if cell in known:
-            rows.append(
-                {"metric": f"mean_{cell}", "published": mean, "spread": 5e-5, "source": QUADRATURE}
-            )
-            rows.append(
-                {"metric": f"sd_{cell}", "published": sd, "spread": 0.05 * sd, "source": QUADRATURE}
-            )
+    for name, (mean, sd) in moments.items():
+        if name in names:
+            rows.append(_reference(f"mean_{name}", mean, spread=5e-5))
+            rows.append(_reference(f"sd_{name}", sd, spread=0.05 * sd))
     return rows
+
+
+def _reference(metric: str, published: float, spread: float) -> dict[str, Any]:
+    return {"metric": metric, "published": published, "spread": spread, "source": QUADRATURE}
 
 
 def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
@@ -216,24 +224,24 @@ def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]
     plots = {}
     config = results[0].config
     temperatures = np.sort(np.array(config.temperature))
+    measures = {"rmse": "root mean squared error of one estimate", "bias": "|bias|"}
     for p in config.probability:
-        for measure, text in (
-            ("rmse", "root mean squared error of one estimate"),
-            ("bias", "|bias|"),
-        ):
+        title = f"p = {p:g}, t = {config.target:g}"
+        for measure, text in measures.items():
             curves = _curves(results, inputs, measure, p, temperatures)
-            if curves and len(temperatures) > 1:
-                figure = plotting.lines(
-                    temperatures,
-                    curves,
-                    title=f"p = {p:g}, t = {config.target:g}",
-                    xlabel="temperature",
-                    ylabel=text,
-                    log_x=True,
-                    log_y=True,
-                )
-                caption = f"{text} over the temperature at p = {p:g}; flat where there is none."
-                plots[f"{measure}_p{p:g}"] = (figure, caption)
+            if not curves or len(temperatures) <= 1:
+                continue
+            figure = plotting.lines(
+                temperatures,
+                curves,
+                title=title,
+                xlabel="temperature",
+                ylabel=text,
+                log_x=True,
+                log_y=True,
+            )
+            caption = f"{text} over the temperature at p = {p:g}; flat where there is none."
+            plots[f"{measure}_p{p:g}"] = (figure, caption)
     return plots
 
 
@@ -249,9 +257,13 @@ def _curves(
     for result in results:
         name = result.config.estimator[0]
         metrics = summarize(result.arrays, result.config, inputs)
-        if name != "exact":
-            has_temperature = name in HAS_TEMPERATURE
-            cells = [label(probability, t if has_temperature else None) for t in temperatures]
-            values = [metrics[f"{measure}_{cell}"] for cell in cells]
-            curves[name] = np.abs(np.mean(values, axis=1))
+        if name == "exact":
+            continue
+        has_temperature = name in HAS_TEMPERATURE
+        values = []
+        for temperature in temperatures:
+            cell = label(probability, temperature if has_temperature else None)
+            values.append(metrics[f"{measure}_{cell}"])
+        means = np.mean(values, axis=1)
+        curves[name] = np.abs(means)
     return curves

@@ -155,7 +155,8 @@ def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inp
 
 def _value(arm: str, params: Params) -> Array:
     q = params["gaussian"]
-    return divergence(arm, q["loc"], jnp.exp(q["log_scale"]))
+    scale = jnp.exp(q["log_scale"])
+    return divergence(arm, q["loc"], scale)
 
 
 def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Model:
@@ -170,7 +171,7 @@ def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Mod
         The model.
     """
     arm = config.arm[0]
-    half = parse(arm)[1]
+    _, half = parse(arm)
 
     def init(key):
         key_loc, key_scale = jax.random.split(key)
@@ -183,7 +184,9 @@ def model(config: Config, hyper: dict[str, Any], dataset: dict[str, Any]) -> Mod
 
     def sample(params, state, key, num_samples):
         q = params["gaussian"]
-        return q["loc"] + jnp.exp(q["log_scale"]) * normal(key, (num_samples,))
+        scale = jnp.exp(q["log_scale"])
+        noise = normal(key, (num_samples,))
+        return q["loc"] + scale * noise
 
     return Model(init, {"fit": Player(("gaussian",), loss)}, sample)
 
@@ -210,8 +213,8 @@ def build(config: Config, hyper: dict[str, Any], inputs: Inputs) -> Task:
             "value": _value(arm, train_state.params),
         }
 
-    optimizers = {"fit": optimizer_of(config, hyper, hyper["learning_rate"], schedule="cosine")}
-    algorithm = functools.partial(training.simultaneous, game.players, optimizers)
+    optimizer = optimizer_of(config, hyper, hyper["learning_rate"], schedule="cosine")
+    algorithm = functools.partial(training.simultaneous, game.players, {"fit": optimizer})
     return Task(game.init, lambda arrays, data_key, index: {}, algorithm, evaluate)
 
 
@@ -234,8 +237,10 @@ def summarize(arrays: dict[str, Any], config: Config, inputs: Inputs) -> dict[st
     metrics = {"mu": mu, "abs_mu": np.abs(mu), "sigma": sigma, "value": value}
     for name in ("abs_mu", "sigma", "value"):
         metrics[f"global_{name}"] = np.full(mu.shape, metrics[name][best])
-    metrics["reaches_global"] = (value < value[best] + 1e-3).astype(np.float64)
-    metrics["covers"] = (np.abs(mu) < half / 2).astype(np.float64)
+    reaches_global = value < value[best] + 1e-3
+    covers = np.abs(mu) < half / 2
+    metrics["reaches_global"] = reaches_global.astype(np.float64)
+    metrics["covers"] = covers.astype(np.float64)
     return metrics
 
 
@@ -248,12 +253,14 @@ def references(config: Config) -> list[dict[str, Any]]:
     Returns:
         Rows with metric, published value, spread and source.
     """
+    arm = config.arm[0]
+    if arm not in GLOBAL:
+        return []
     names = ("global_abs_mu", "global_sigma", "global_value")
-    published = GLOBAL.get(config.arm[0])
-    rows = zip(names, published, strict=True) if published else ()
-    return [
-        {"metric": name, "published": v, "spread": s, "source": MINIMA} for name, (v, s) in rows
-    ]
+    rows = []
+    for name, (value, spread) in zip(names, GLOBAL[arm], strict=True):
+        rows.append({"metric": name, "published": value, "spread": spread, "source": MINIMA})
+    return rows
 
 
 def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]]:
@@ -266,21 +273,23 @@ def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]
     Returns:
         {name: (plot, caption)}.
     """
+    by_half = {}
+    for result in results:
+        _, half = parse(result.config.arm[0])
+        by_half.setdefault(half, []).append(result)
     plots = {}
-    for half in sorted({parse(result.config.arm[0])[1] for result in results}):
+    for half in sorted(by_half):
         x = np.arange(-3 * half, 3 * half, SPACING)
-        curves = {"p": np.exp(log_p(jnp.asarray(x), half))}
-        for result in results:
-            if parse(result.config.arm[0])[1] == half:
-                best = np.argmin(result.arrays["value"])
-                loc = result.arrays["mu"][best]
-                scale = result.arrays["sigma"][best]
-                curves[f"q of {result.name}"] = np.exp(
-                    gaussian.log_prob(jnp.asarray(x), loc, scale)
-                )
-        figure = plotting.lines(
-            x, curves, title=f"half-separation {half:g}", xlabel="x", ylabel="density"
-        )
+        points = jnp.asarray(x)
+        curves = {"p": np.exp(log_p(points, half))}
+        for result in by_half[half]:
+            best = np.argmin(result.arrays["value"])
+            loc = result.arrays["mu"][best]
+            scale = result.arrays["sigma"][best]
+            log_q = gaussian.log_prob(points, loc, scale)
+            curves[f"q of {result.name}"] = np.exp(log_q)
+        title = f"half-separation {half:g}"
+        figure = plotting.lines(x, curves, title=title, xlabel="x", ylabel="density")
         caption = (
             f"Two modes at +-{half:g}, and the best Gaussian of each divergence over all seeds."
         )

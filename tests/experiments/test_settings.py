@@ -242,6 +242,16 @@ def test_one_more_image_than_there_are():
             experiment.functions.load(settings, ())
 
 
+def test_all_settings_that_need_more_images_are_named_at_once():
+    experiment = EXPERIMENTS["vae_priors"]
+    settings = experiment.data_view(experiment.config(data="digits", num_eval=356, num_ais=355))
+    message = (
+        "num_eval=356, but digits has 355 test images; num_surgery=10000, but digits has 1442 tr"
+    )
+    with pytest.raises(ConfigError, match=message):
+        experiment.functions.load(settings, ())
+
+
 def test_a_check_trains_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = "check gan_images --data digits --features 8 --num_seeds 1 --no-compile"
