@@ -102,11 +102,11 @@ def is_log_spaced(values: Sequence) -> bool:
     are_positive = all(is_number(v) and 0 < v <= sys.float_info.max for v in values)
     if not are_positive or len(set(values)) < 2:
         return False
-    values = np.sort(np.asarray(values, np.float64))
-    if len(values) == 2:
-        return bool(values[1] >= 10 * values[0])
-    linear = _unevenness(np.diff(values))
-    log_steps = np.diff(np.log(values))
+    numbers = np.sort(np.asarray(values, np.float64))
+    if len(numbers) == 2:
+        return bool(numbers[1] >= 10 * numbers[0])
+    linear = _unevenness(np.diff(numbers))
+    log_steps = np.diff(np.log(numbers))
     return bool(_unevenness(log_steps) < linear)
 
 

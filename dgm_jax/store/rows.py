@@ -203,8 +203,7 @@ def _place(row: dict[str, Any] | None, arms: Collection[str]) -> tuple[str, int]
     step = row.get("step")
     if not isinstance(arm, str) or arm not in arms:
         return None
-    is_number = isinstance(step, int) and step is not True
-    if not is_number or step <= 0:
+    if not isinstance(step, int) or step is True or step <= 0:
         return None
     return arm, step
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -80,12 +80,12 @@ def over_lanes(
         return function(a[0], b[0])[None]
     # An operand is either shared (its only lane is closed over) or mapped (None stands for the
     # other in the tree of operands).
-    shared_a = a[0] if len(a) == 1 else None
-    shared_b = b[0] if len(b) == 1 else None
+    shared_a: Any = a[0] if len(a) == 1 else None
+    shared_b: Any = b[0] if len(b) == 1 else None
     mapped_a = a if shared_a is None else None
     mapped_b = b if shared_b is None else None
 
-    def one_lane(operands: tuple[Array | None, Array | None]) -> Array:
+    def one_lane(operands: tuple[Any, Any]) -> Array:
         lane_a, lane_b = operands
         a = shared_a if lane_a is None else lane_a
         b = shared_b if lane_b is None else lane_b
