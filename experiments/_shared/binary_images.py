@@ -90,7 +90,7 @@ def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]
     test_images = inputs.context.test["image"]
     real = np.asarray(test_images[:SHOWN])
     figure = plotting.image_grid(real, num_columns=16, title="test images")
-    plots = {"real": (figure, "Binarised test images.")}
+    plots = {"real": (figure, "Binarized test images.")}
     for result in results:
         images = result.arrays["images"][0]
         figure = plotting.image_grid(images, num_columns=16, title=result.name)

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
@@ -78,19 +78,18 @@ def over_lanes(
     """
     if a.shape[0] == b.shape[0] == 1:
         return function(a[0], b[0])[None]
-    # An operand is either shared (its only lane is closed over) or mapped (None stands for the
-    # other in the tree of operands).
-    shared_a: Any = a[0] if len(a) == 1 else None
-    shared_b: Any = b[0] if len(b) == 1 else None
-    mapped_a = a if shared_a is None else None
-    mapped_b = b if shared_b is None else None
+    shared = {}
+    mapped = {}
+    for name, operand in (("a", a), ("b", b)):
+        if operand.shape[0] == 1:
+            shared[name] = operand[0]
+        else:
+            mapped[name] = operand
 
-    def one_lane(operands: tuple[Any, Any]) -> Array:
-        lane_a, lane_b = operands
-        a = shared_a if lane_a is None else lane_a
-        b = shared_b if lane_b is None else lane_b
-        return function(a, b)
+    def one_lane(lane: dict[str, Array]) -> Array:
+        operands = shared | lane
+        return function(operands["a"], operands["b"])
 
     if at_once:
-        return jax.vmap(one_lane)((mapped_a, mapped_b))
-    return jax.lax.map(one_lane, (mapped_a, mapped_b))
+        return jax.vmap(one_lane)(mapped)
+    return jax.lax.map(one_lane, mapped)
