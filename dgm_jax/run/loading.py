@@ -5,11 +5,13 @@ made from the settings and the recorded identity of the data. The folder contrib
 numbers.
 """
 
+import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from dgm_jax.core import (
     ConfigError,
@@ -116,7 +118,9 @@ def load(
     model, like = _structure(folder, run.experiment, make, cell.config, record.dataset, seeds)
     tree = record.read(like)
     step = record.step
-    if seed is not None:
+    if seed is None:
+        model = _refusing_all_seeds(model, like["params"], seeds)
+    else:
         tree = _of_seed(tree, seed)
         step = step[seed]
     return Trained(
@@ -129,6 +133,27 @@ def load(
         dataset=record.dataset,
         experiment=run.experiment,
     )
+
+
+def _refusing_all_seeds(model: Model, stacked: PyTree, seeds: int) -> Model:
+    """The model, whose functions take one seed's parameters and name the axis of several."""
+    stacked_shapes = [leaf.shape for leaf in jax.tree.leaves(stacked)]
+
+    def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def of_one_seed(params: PyTree, state: PyTree, *args: Any, **options: Any) -> Any:
+            shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
+            require(
+                not shapes or shapes != stacked_shapes,
+                f"params have a leading axis of {seeds} seeds, expected those of one: load one by"
+                " run.load(folder, seed=0), or map over all by jax.vmap",
+            )
+            return function(params, state, *args, **options)
+
+        return of_one_seed
+
+    decode = None if model.decode is None else checked(model.decode)
+    return model._replace(sample=checked(model.sample), decode=decode)
 
 
 @jax.jit

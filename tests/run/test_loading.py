@@ -217,6 +217,20 @@ def test_samples_are_those_of_the_run_bit_for_bit(ring, copy, monkeypatch, sourc
     np.testing.assert_array_equal(samples, expected)
 
 
+def test_the_parameters_of_all_seeds_are_refused_where_those_of_one_are_due(ring):
+    folder, _ = ring
+    key = jax.random.key(3)
+    every = load_run(folder)
+    message = r"leading axis of 2 seeds, expected those of one: load one by run.load\(.*seed=0"
+    with pytest.raises(ConfigError, match=message):
+        every.model.sample(every.params, every.state, key, 4)
+    one = load_run(folder, seed=1)
+    expected = one.model.sample(one.params, one.state, key, 4)
+    mapped = jax.vmap(lambda params, state: every.model.sample(params, state, key, 4))
+    samples = mapped(every.params, every.state)
+    np.testing.assert_allclose(samples[1], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_the_lines_of_the_readme_run(ring):
     readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text("utf-8")
     (lines,) = [part for part in readme.split("\n\n") if "from dgm_jax.run import load\n" in part]
