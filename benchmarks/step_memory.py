@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks import harness
+from benchmarks import machine, records
 from dgm_jax import networks, parallel, training
 from dgm_jax.core import Aux, Player, Task
 from dgm_jax.run import memory
@@ -78,9 +78,9 @@ def main() -> None:
         shown = ", ".join(f"{what} {size / 1e6:,.2f} MB" for what, size in found.items())
         print(f"{name:24} {shown}", flush=True)
     if not arguments.quick:
-        content = {"environment": harness.surroundings(), "devices": arguments.devices}
+        content = {"devices": arguments.devices, "sizes": SIZES, "batch": BATCH, "bytes": results}
         name = f"step_memory_{arguments.devices}"
-        harness.write(name, {**content, "sizes": SIZES, "batch": BATCH, "bytes": results})
+        print(f"written: {records.write_other(name, machine.surroundings(), content)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Files of results, the page made of them, and what the command does with both."""
 
 import copy
+import importlib
 import json
 import pathlib
 
@@ -11,6 +12,7 @@ from benchmarks import contract, machine, page, records, registry
 from benchmarks.processes import WorkerError
 
 ROOT = pathlib.Path(__file__).parents[2]
+PROGRAMS = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
 
 
 def record(name="case", device="abacus", jaxlib="1.0", date="2026-01-02T03:04:05+00:00", **more):
@@ -142,3 +144,9 @@ def test_families_and_names_choose(capsys):
     assert command.main(["--list", "dirac_gan", "import_data"]) == 0
     names = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
     assert {b.name for b in registry.chosen(["dirac_gan"])} | {"import_data"} == names
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_can_be_imported(name):
+    program = importlib.import_module(f"benchmarks.{name}")
+    assert program.__doc__
