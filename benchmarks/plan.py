@@ -22,6 +22,7 @@ if "jax" not in sys.modules and FLAG not in os.environ.get("XLA_FLAGS", ""):
 import jax  # noqa: E402
 
 from benchmarks import machine, records  # noqa: E402
+from dgm_jax.core import ConfigError  # noqa: E402
 from dgm_jax.run import catalogue, start  # noqa: E402
 from dgm_jax.run.costs import program_cost, step_cost  # noqa: E402
 from dgm_jax.run.launch import Job  # noqa: E402
@@ -112,7 +113,10 @@ def main() -> int:
     for name in arguments.families:
         halves["families"][name] = [family(name, flags) for flags in FAMILIES[name]]
     for name in arguments.collectives:
-        halves["collectives"][name] = exchanged(name)
+        try:
+            halves["collectives"][name] = exchanged(name)
+        except ConfigError as error:  # such as a batch that eight devices cannot share
+            print(f"{name:<26} {error}", flush=True)
     for half, found in halves.items():
         if found:
             content = {"benchmark": f"plan, {half}", half: found}
