@@ -224,7 +224,7 @@ from dgm_jax import cli, run
 try:
     code = cli.main({words})
 except SystemExit as stop:
-    code = stop.code
+    code = stop.code or 0
 print([code, [name for name in ("jax", "flax", "matplotlib", "optax") if name in sys.modules]])
 """
 
@@ -234,6 +234,7 @@ print([code, [name for name in ("jax", "flax", "matplotlib", "optax") if name in
     [
         (["list"], 0, "gan_ring"),
         (["--version"], 0, "dgm-jax 0."),
+        (["--tyro-print-completion", "bash"], 0, "'subcommands': {'ablate'"),
         (["run", "gan_ring", "--help"], 0, "--learning-rate"),
         (["ablate", "gan_images", "--help"], 0, "--average-decay"),
         (["run", "gan_ring", "--mehtod", "vanilla"], 2, "--method"),
