@@ -97,8 +97,8 @@ def row_max(x: Array) -> Array:
     Returns:
         [*B]; NaN for a row with a NaN.
     """
-    few = _halved(x, jnp.maximum)
-    return jnp.max(few, axis=-1)
+    halved = _halved(x, jnp.maximum)
+    return jnp.max(halved, axis=-1)
 
 
 def row_min(x: Array) -> Array:
@@ -110,8 +110,8 @@ def row_min(x: Array) -> Array:
     Returns:
         [*B]; NaN for a row with a NaN.
     """
-    few = _halved(x, jnp.minimum)
-    return jnp.min(few, axis=-1)
+    halved = _halved(x, jnp.minimum)
+    return jnp.min(halved, axis=-1)
 
 
 def softmax(x: Array) -> Array:

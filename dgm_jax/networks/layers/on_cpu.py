@@ -76,8 +76,8 @@ def _is_light(which: int, a: Array, b: Array, shape: tuple[int, ...], geometry: 
     _, batch, rows, columns, _ = shapes["y"]
     _, *kernel = shapes["w"]
     operations = 2 * batch * rows * columns * math.prod(kernel)
-    few = _FEW_OPERATIONS_1X1 if geometry.is_pointwise else _FEW_OPERATIONS
-    return a.dtype == jnp.float32 and operations < few
+    limit = _FEW_OPERATIONS_1X1 if geometry.is_pointwise else _FEW_OPERATIONS
+    return a.dtype == jnp.float32 and operations < limit
 
 
 def _without_padding_taps(gradient: Array, geometry: Geometry) -> Array:
