@@ -10,6 +10,7 @@ PARTS = {
     "with evaluation": ["evaluation"],
     "with a row": ["row"],
     "with a checkpoint": ["checkpoint"],
+    "with a row and a checkpoint": ["row", "checkpoint"],
 }
 BENCHMARKS = [
     Benchmark(
