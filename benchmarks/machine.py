@@ -43,26 +43,33 @@ def load_average() -> list[float] | None:
 
 
 def processor_name() -> str:
-    """The model of the processor, as the system has it."""
-    if _CPUINFO.exists():
-        match = re.search(r"^model name\s*:\s*(.+)$", _CPUINFO.read_text(), re.MULTILINE)
-        if match:
-            return match.group(1).strip()
-    return platform.processor() or platform.machine()
+    """The model of the processor, as the system has it, its family, and its widest vectors.
+
+    A model is often no more than a trade name ("AMD EPYC"), which many generations share. Speed
+    depends on the generation and on the vectors.
+    """
+    facts = _CPUINFO.read_text() if _CPUINFO.exists() else ""
+    model = _fact(facts, "model name") or platform.processor() or platform.machine()
+    family = _fact(facts, "cpu family")
+    return described(model, family, _fact(facts, "flags"))
 
 
-def vector_extension() -> str:
-    """ "avx512" or "avx2" where Linux says so, else ""; speed depends on it more than on names."""
-    flags = set(_CPUINFO.read_text().split()) if _CPUINFO.exists() else set()
-    if "avx512f" in flags:
-        return "avx512"
-    return "avx2" if "avx2" in flags else ""
+def described(model: str, family: str, flags: str) -> str:
+    """ "AMD EPYC, family 26, AVX-512", without what Linux does not say."""
+    has = set(flags.split())
+    extension = "AVX-512" if "avx512f" in has else "AVX2" if "avx2" in has else ""
+    parts = (model, f"family {family}" if family else "", extension)
+    return ", ".join(part for part in parts if part)
 
 
-def device_key(kind: str, processor: str, extension: str) -> str:
-    """A folder name for results: the accelerator's kind, or of a CPU its name with its vectors."""
-    text = f"{processor} {extension}" if kind.lower() == "cpu" else kind
-    return "_".join(re.findall(r"[a-z0-9]+", text.lower()))
+def _fact(facts: str, name: str) -> str:
+    match = re.search(rf"^{name}\s*:\s*(.+)$", facts, re.MULTILINE)
+    return match.group(1).strip() if match else ""
+
+
+def device_key(name: str) -> str:
+    """A folder name for results, from the name of an accelerator or a processor."""
+    return "_".join(re.findall(r"[a-z0-9]+", name.lower().replace("avx-", "avx")))
 
 
 def surroundings() -> dict:
@@ -73,8 +80,8 @@ def surroundings() -> dict:
 
     found = environment.collect_environment()
     kind = jax.devices()[0].device_kind
-    key = device_key(kind, processor_name(), vector_extension())
-    found["device"] = {"key": key, "name": processor_name() if kind.lower() == "cpu" else kind}
+    name = processor_name() if kind.lower() == "cpu" else kind
+    found["device"] = {"key": device_key(name), "name": name}
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found["threads"] = {
         "usable_cpus": usable,

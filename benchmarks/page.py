@@ -68,8 +68,6 @@ def cells(row: Row) -> list[str]:
     record = row.record
     stages = record["sides"][row.ours].get("stages", {})
     compiling = [stages[name] for name in ("trace", "lower", "compile") if name in stages]
-    extension = record["device"]["key"].rpartition("_")[2]
-    named = extension.upper() if extension.startswith("avx") else ""
     return [
         record["family"].replace("_", " "),
         record["size"],
@@ -82,7 +80,7 @@ def cells(row: Row) -> list[str]:
         f"{sum(compiling):.1f} s" if compiling else "",
         "" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:,.0f} MB",
         str(record["rounds"]),
-        f"{record['device']['name']} {named}".strip(),
+        record["device"]["name"],
         str(record["environment"]["versions"]["jaxlib"]),
         record["date"][:10],
     ]

@@ -56,15 +56,26 @@ def test_other_files_are_no_records(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind, processor, extension, key",
+    "model, family, flags, name, key",
     [
-        ("cpu", "AMD EPYC", "avx512", "amd_epyc_avx512"),
-        ("cpu", "AMD EPYC", "", "amd_epyc"),
-        ("NVIDIA H200", "AMD EPYC", "avx512", "nvidia_h200"),
+        (
+            "AMD EPYC",
+            "26",
+            "fpu avx2 avx512f",
+            "AMD EPYC, family 26, AVX-512",
+            "amd_epyc_family_26_avx512",
+        ),
+        ("AMD EPYC", "25", "avx2", "AMD EPYC, family 25, AVX2", "amd_epyc_family_25_avx2"),
+        ("Apple M1", "", "", "Apple M1", "apple_m1"),
     ],
 )
-def test_folders_are_named_by_what_decides_about_speed(kind, processor, extension, key):
-    assert machine.device_key(kind, processor, extension) == key
+def test_folders_are_named_by_what_decides_about_speed(model, family, flags, name, key):
+    assert machine.described(model, family, flags) == name
+    assert machine.device_key(name) == key
+
+
+def test_an_accelerator_has_a_folder_of_its_own():
+    assert machine.device_key("NVIDIA H200") == "nvidia_h200"
 
 
 def test_the_page_has_a_dated_row_for_each_processor():
