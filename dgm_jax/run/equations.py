@@ -4,6 +4,14 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+# Primitives that move or relabel data without arithmetic.
+MOVES = frozenset(
+    "broadcast_in_dim reshape transpose squeeze expand_dims convert_element_type copy copy_p slice"
+    " dynamic_slice dynamic_update_slice concatenate pad rev gather iota stop_gradient"
+    " bitcast_convert_type random_wrap random_unwrap random_seed split device_put"
+    " sharding_constraint optimization_barrier create_token pvary select_and_gather_add"
+    " empty full_like dgm_jax_spread".split()
+)
 # Primitives that combine elements of an operand; their jaxprs say how two are combined.
 REDUCES = frozenset(
     "reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or reduce_xor argmax argmin"

@@ -8,30 +8,17 @@ Nothing is compiled or run: a step is traced to a jaxpr, and each equation is co
   element of its operand. Elementary functions (exp, log, tanh) count as one too.
 - A loop of known length counts that often, one of unknown length as one turn: for the loop over
   steps of a chunk that is one step. Of the branches of a condition the dearest counts.
-- Bytes: XLA computes chains of elementwise operations without writing what lies between. What is
-  read and written are the operands and results of products, convolutions, sorts, gathers and
-  scatters, the results of reductions, what is used before and after one of those, and what a loop
-  carries.
+- Bytes moved: see `dgm_jax.run.traffic`.
 """
 
-import collections
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax.run.equations import REDUCES, Node, aval_bytes, aval_size, live_nodes
+from dgm_jax.run.equations import MOVES, REDUCES, Node, aval_bytes, aval_size, live_nodes
+from dgm_jax.run.traffic import traffic
 
-# Primitives that move or relabel data without arithmetic.
-_MOVES = frozenset(
-    "broadcast_in_dim reshape transpose squeeze expand_dims convert_element_type copy copy_p slice"
-    " dynamic_slice dynamic_update_slice concatenate pad rev gather iota stop_gradient"
-    " bitcast_convert_type random_wrap random_unwrap random_seed split device_put"
-    " sharding_constraint optimization_barrier create_token pvary select_and_gather_add"
-    " empty full_like dgm_jax_spread".split()
-)
-_PRODUCTS = frozenset(("dot_general", "conv_general_dilated"))
-_OPAQUE = frozenset(("sort", "gather", "scatter", "scatter-add", "top_k", "cholesky", "eigh"))
 _RANDOM = frozenset(("random_bits", "threefry2x32", "random_split", "random_fold_in"))
 # Threefry makes two words of 32 bits by 20 rounds of an addition, a rotation (three operations) and
 # an exclusive or, with a key schedule of 15 additions.
@@ -83,7 +70,7 @@ def count(jaxpr: Any) -> Work:
         The work.
     """
     nodes, results = live_nodes(jaxpr)
-    moved, kept = _traffic(nodes, results)
+    moved, kept = traffic(nodes, results)
     done = Work(moved=moved, kept=kept)
     for node in nodes:
         inner = [(count(inside), times) for inside, times in node.inner]
@@ -101,7 +88,7 @@ def count(jaxpr: Any) -> Work:
 def _arithmetic(node: Node) -> tuple[float, float]:
     """(operations of products, other operations) of a node that is no loop."""
     name = node.name
-    if name in _MOVES or not node.out_avals:
+    if name in MOVES or not node.out_avals:
         return 0.0, 0.0
     size = float(aval_size(node.out_avals[0]))
     if name == "dot_general":
@@ -162,93 +149,3 @@ def _taps_along(node: Node, axis: int) -> float:
     within = (positions >= 0) & (positions < dilated_size)
     on_inputs = within & (positions % dilation == 0)
     return float(on_inputs.sum())
-
-
-def _traffic(nodes: list[Node], results: set) -> tuple[float, float]:
-    """(bytes read and written, bytes of intermediate results) of the nodes of one level.
-
-    The turns of loops count their own.
-    """
-    made = {name: node for node in nodes for name in node.outs}
-    sizes = _sizes(nodes)
-    written = _written(nodes, results)
-    moved = 0.0
-    kept = 0.0
-    for node in nodes:
-        outs = [name for name in node.outs if name in written]
-        if not outs or node.inner:
-            continue
-        sources = _sources(node, made, written)
-        bytes_written = sum(sizes[name] for name in outs)
-        bytes_read = sum(sizes[name] for name in sources)
-        moved += bytes_written + bytes_read
-        intermediate = [name for name in outs if name not in results]
-        kept += sum(sizes[name] for name in intermediate)
-    return moved, kept
-
-
-def _sizes(nodes: list[Node]) -> dict[Any, float]:
-    """The bytes of all results and operands, by what they are called."""
-    sizes = {}
-    for node in nodes:
-        for name, aval in zip(node.outs, node.out_avals, strict=True):
-            sizes[name] = aval_bytes(aval)
-    for node in nodes:
-        for name, aval in zip(node.ins, node.in_avals, strict=True):
-            sizes[name] = aval_bytes(aval)
-    return sizes
-
-
-def _written(nodes: list[Node], results: set) -> set:
-    """What is written to memory.
-
-    Results; operands and results of what fuses with nothing; results of reductions; and what is
-    used on both sides of one of those, since a chain that has to wait for a reduction cannot be
-    computed together with one that feeds it.
-    """
-    written = set(results)
-    stages: dict[Any, int] = {}  # of a name: how many of those come before it, at most
-    used: dict[Any, set] = collections.defaultdict(set)  # in which stages
-    for node in nodes:
-        stages_of_operands = [stages.get(name, 0) for name in node.ins]
-        stage = max(stages_of_operands, default=0)
-        for name in node.ins:
-            used[name].add(stage)
-        fuses = _fuses(node)
-        ends_stage = not fuses or node.name in REDUCES
-        for name in node.outs:
-            stages[name] = stage + 1 if ends_stage else stage
-        if not fuses:
-            written.update(name for name in node.ins if name is not None)
-        if ends_stage:
-            written.update(node.outs)
-    for node in nodes:
-        if node.name in _MOVES:
-            continue
-        for name in node.outs:
-            if len(used[name]) > 1:
-                written.add(name)
-    return written
-
-
-def _sources(node: Node, made: dict, written: set) -> set:
-    """What has to be read for a node's results: written arrays at the ends of its chains."""
-    sources: set = set()
-    seen: set = set()
-    pending = list(node.ins)
-    while pending:
-        name = pending.pop()
-        if name is None or name in seen:
-            continue
-        seen.add(name)
-        if name in written or name not in made:
-            sources.add(name)
-        else:
-            pending += made[name].ins
-    return sources
-
-
-def _fuses(node: Node) -> bool:
-    """Whether XLA can compute a node together with its operands."""
-    stands_alone = node.name in _PRODUCTS or node.name in _OPAQUE
-    return not node.inner and not stands_alone

@@ -27,6 +27,22 @@ def test_a_chain_reads_and_writes_once():
     assert work(lambda x: (x + 1) ** 2 + 1, X) == Work(0, 3 * 24, 2 * 4 * 24, 0)
 
 
+def test_an_elementary_function_with_two_users_is_written_and_a_sum_is_not():
+    """exp(x) is made once and read twice; x + 1 is made anew by each user."""
+
+    def both(y):
+        return y * 2, y + 3
+
+    assert work(lambda x: both(jnp.exp(x)), X) == Work(0, 3 * 24, 6 * 4 * 24, 4 * 24)
+    assert work(lambda x: both(x + 1), X) == Work(0, 3 * 24, 4 * 4 * 24, 0)
+
+
+def test_a_transposed_product_is_copied():
+    """The product is written, read and written again; the sum reads that and writes."""
+    found = work(lambda x, w: jnp.dot(x, w).T + 1, X, W)
+    assert found == Work(2 * 6 * 4 * 5, 30, 4 * (24 + 20 + 30 + 4 * 30), 2 * 4 * 30)
+
+
 def test_what_no_result_needs_is_not_counted():
     def function(x, w):
         jnp.dot(x, w)

@@ -1,0 +1,140 @@
+"""Counts the bytes that a traced step reads and writes.
+
+XLA computes chains of elementwise operations without writing what lies between. Written, and read
+where they are used, are
+
+- operands and results of products, convolutions, sorts, gathers and scatters, and what a loop
+  carries;
+- results of reductions, and what is used before and after a reduction;
+- a transposed result of a product: XLA copies it to the layout of its users;
+- results of divisions and of elementary functions (exp, log, tanh and the like) that are used more
+  than once: XLA repeats only cheap operations (`xla::InstructionFusion::IsExpensive`).
+
+Beside XLA's own count these rules are within 9 % (`python -m benchmarks.plan`, docs/scaling.md).
+"""
+
+import collections
+from typing import Any
+
+from dgm_jax.run.equations import MOVES, REDUCES, Node, aval_bytes
+
+_PRODUCTS = frozenset(("dot_general", "conv_general_dilated"))
+_OPAQUE = frozenset(("sort", "gather", "scatter", "scatter-add", "top_k", "cholesky", "eigh"))
+_EXPENSIVE = frozenset(
+    "exp exp2 log log1p expm1 tanh logistic erf erf_inv pow sqrt rsqrt cbrt sin cos tan atan2"
+    " lgamma digamma div rem".split()
+)
+_RELABELS = frozenset(("reshape", "squeeze", "expand_dims"))
+
+
+def traffic(nodes: list[Node], results: set) -> tuple[float, float]:
+    """Counts the bytes of one level; the turns of loops count their own.
+
+    Args:
+        nodes: in order, of `dgm_jax.run.equations.live_nodes`.
+        results: what the results of the level are called.
+
+    Returns:
+        Bytes read and written, and bytes of the intermediate results that are written.
+    """
+    made = {name: node for node in nodes for name in node.outs}
+    sizes = _sizes(nodes)
+    written = _written(nodes, results, made)
+    moved = 0.0
+    kept = 0.0
+    for node in nodes:
+        outs = [name for name in node.outs if name in written]
+        if not outs or node.inner:
+            continue
+        sources = _sources(node, made, written)
+        bytes_written = sum(sizes[name] for name in outs)
+        bytes_read = sum(sizes[name] for name in sources)
+        moved += bytes_written + bytes_read
+        intermediate = [name for name in outs if name not in results]
+        kept += sum(sizes[name] for name in intermediate)
+    return moved, kept
+
+
+def _sizes(nodes: list[Node]) -> dict[Any, float]:
+    """The bytes of all results and operands, by what they are called."""
+    sizes = {}
+    for node in nodes:
+        for name, aval in zip(node.outs, node.out_avals, strict=True):
+            sizes[name] = aval_bytes(aval)
+    for node in nodes:
+        for name, aval in zip(node.ins, node.in_avals, strict=True):
+            sizes[name] = aval_bytes(aval)
+    return sizes
+
+
+def _written(nodes: list[Node], results: set, made: dict) -> set:
+    """What is written to memory.
+
+    A chain that has to wait for a reduction cannot be computed together with one that feeds it, so
+    what both use is written too.
+    """
+    written = set(results)
+    stages: dict[Any, int] = {}  # of a name: how many of those come before it, at most
+    used: dict[Any, list] = collections.defaultdict(list)  # in which stages
+    for node in nodes:
+        stages_of_operands = [stages.get(name, 0) for name in node.ins]
+        stage = max(stages_of_operands, default=0)
+        for name in set(node.ins):
+            used[name].append(stage)
+        fuses = _fuses(node)
+        ends_stage = not fuses or node.name in REDUCES
+        for name in node.outs:
+            stages[name] = stage + 1 if ends_stage else stage
+        if not fuses:
+            written.update(name for name in node.ins if name is not None)
+        if ends_stage:
+            written.update(node.outs)
+    for node in nodes:
+        written.update(name for name in node.outs if _is_kept(node, used[name], made))
+    return written
+
+
+def _is_kept(node: Node, stages: list[int], made: dict) -> bool:
+    """Whether a result of a node is written for the sake of its users, in those stages."""
+    if node.name == "transpose":
+        return _is_transposed_product(node, made)
+    if node.name in MOVES:
+        return False
+    if len(set(stages)) > 1:
+        return True
+    return node.name in _EXPENSIVE and len(stages) > 1
+
+
+def _is_transposed_product(node: Node, made: dict) -> bool:
+    """Whether a transposition reorders what a product has made."""
+    shape = node.in_avals[0].shape
+    moving = [axis for axis in node.params["permutation"] if shape[axis] > 1]
+    if moving == sorted(moving):
+        return False
+    source = made.get(node.ins[0])
+    while source is not None and source.name in _RELABELS:
+        source = made.get(source.ins[0])
+    return source is not None and source.name in _PRODUCTS
+
+
+def _sources(node: Node, made: dict, written: set) -> set:
+    """What has to be read for a node's results: written arrays at the ends of its chains."""
+    sources: set = set()
+    seen: set = set()
+    pending = list(node.ins)
+    while pending:
+        name = pending.pop()
+        if name is None or name in seen:
+            continue
+        seen.add(name)
+        if name in written or name not in made:
+            sources.add(name)
+        else:
+            pending += made[name].ins
+    return sources
+
+
+def _fuses(node: Node) -> bool:
+    """Whether XLA can compute a node together with its operands."""
+    stands_alone = node.name in _PRODUCTS or node.name in _OPAQUE
+    return not node.inner and not stands_alone
