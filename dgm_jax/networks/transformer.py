@@ -246,6 +246,7 @@ def _check(module: Transformer) -> None:
     core.require(0 <= prefix <= length, message)
     grid = module.grid
     if grid is not None:
+        core.require(len(grid) == 2, f"grid must be (h, w), got {grid}")
         expected = prefix + math.prod(grid)
         rule = f"context_length must be num_prefix + h w = {expected} with grid={grid}"
         core.require(length == expected, f"{rule}, got {length}")

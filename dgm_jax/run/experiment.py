@@ -184,9 +184,13 @@ class Experiment:
         _refuse(taken, f"{self.name}: a setting may not be named as an entry of config.json")
         self._require_settings("sweepable", self.sweepable)
         self._require_settings("data_settings", self.data_settings)
+        twice = [name for name in self.sweepable if self.sweepable.count(name) > 1]
+        _refuse(twice, f"sweepable of {self.name} has a name twice:")
         conditional = list(self.read_where)
-        for where in self.read_where.values():
+        for name, where in self.read_where.items():
             conditional.extend(where)
+            empty = [other for other, patterns in where.items() if not patterns]
+            _refuse(empty, f"read_where of {self.name}: {name} has no pattern for")
         self._require_settings("read_where", conditional)
         if self.arm_field:
             self._require_settings("arm_field", [self.arm_field])

@@ -172,6 +172,7 @@ def test_dropout_needs_a_key_only_where_it_drops():
         ({"num_heads": 5}, "divisible by num_heads"),
         ({"dropout": 1.0}, "dropout must be in"),
         ({"grid": (2, 3)}, "context_length must be num_prefix"),
+        ({"grid": (2, 3, 1)}, r"grid must be \(h, w\), got"),
         ({"pad_id": 0}, "pad_id needs num_prefix"),
         ({"pad_id": VOCAB, "num_prefix": 1}, "pad_id must be in"),
         ({"num_prefix": LENGTH + 1}, "num_prefix must be in"),

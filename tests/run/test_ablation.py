@@ -190,6 +190,11 @@ def test_build_takes_sweepable_numbers_from_hyper_only():
     "change, words",
     [
         ({"sweepable": ("rtae",)}, "sweepable of made_up: Settings has no setting 'rtae'"),
+        ({"sweepable": ("rate", "rate")}, "sweepable of made_up has a name twice: 'rate'"),
+        (
+            {"read_where": {"rate": {"width": ()}}},
+            "read_where of made_up: rate has no pattern for 'width'",
+        ),
         ({"data_settings": ("data",)}, "data_settings of made_up: Settings has no setting 'data'"),
         ({"arm_field": "methods"}, "arm_field of made_up: Settings has no setting 'methods'"),
     ],
