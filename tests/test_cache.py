@@ -44,7 +44,7 @@ def test_a_second_run_compiles_nothing_and_has_the_same_bits(tmp_path):
     """Also after a kill in the middle of a write, of which an old, cut program is left."""
     first, _ = command(tmp_path / "cache", tmp_path / "a")
     kept = programs(tmp_path / "cache")
-    assert len(kept) >= 3  # initialisation, steps, evaluation
+    assert len(kept) >= 3  # initialization, steps, evaluation
     cut = next((tmp_path / "cache").glob("programs/*/*advance*-cache"))
     cut.write_bytes(cut.read_bytes()[:1000])
     cut.with_name(cut.name.replace("-cache", "-atime")).unlink()

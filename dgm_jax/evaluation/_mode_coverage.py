@@ -289,6 +289,6 @@ def _log_weights(log_weights: Array | None, num_modes: int) -> Array:
         total = float(np.sum(np.exp(np.asarray(log_weights, np.float64))))
         require(
             abs(total - 1) < 1e-4,
-            f"log_weights must be normalised; their exponentials add up to {total:.6g}",
+            f"log_weights must be normalized; their exponentials add up to {total:.6g}",
         )
     return jnp.asarray(log_weights)

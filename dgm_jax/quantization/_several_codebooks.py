@@ -53,7 +53,7 @@ def residual_quantizer(
         (3, 8, 2)
     """
     require_sizes(num_codes=num_codes, width=width, num_levels=num_levels)
-    core.lookup(GRADIENTS, gradient, "gradient of a quantiser")
+    core.lookup(GRADIENTS, gradient, "gradient of a quantizer")
 
     def followed(
         z: Array,
@@ -125,7 +125,7 @@ def product_quantizer(
         (2, 8, 2)
     """
     require_sizes(num_codes=num_codes, width=width, num_heads=num_heads)
-    core.lookup(GRADIENTS, gradient, "gradient of a quantiser")
+    core.lookup(GRADIENTS, gradient, "gradient of a quantizer")
     require(width % num_heads == 0, f"width must be a multiple of {num_heads} heads, got {width}")
     require(
         not cosine or decay is None,

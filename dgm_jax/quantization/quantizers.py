@@ -169,7 +169,7 @@ def _one_codebook(
     num_codes: int, width: int, gradient: str, cosine: bool, search: dict[str, Any]
 ) -> Codebooks:
     require_sizes(num_codes=num_codes, width=width)
-    core.lookup(GRADIENTS, gradient, "gradient of a quantiser")
+    core.lookup(GRADIENTS, gradient, "gradient of a quantizer")
 
     def quantize(z: Array, book: Array) -> Quantized:
         return vector_quantize(z, book, gradient=gradient, cosine=cosine, **search)

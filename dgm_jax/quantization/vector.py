@@ -238,7 +238,7 @@ def join(
     Raises:
         ConfigError: there is no such gradient.
     """
-    soft = core.lookup(GRADIENTS, gradient, "gradient of a quantiser")
+    soft = core.lookup(GRADIENTS, gradient, "gradient of a quantizer")
     chosen = lax.stop_gradient(chosen)
     return straight_through(chosen, soft(z, chosen))
 

@@ -18,7 +18,7 @@ MAX_CHARACTERS = 800_000  # of all pictures, as data addresses
 _SNAPSHOT_SHARE = 1 / 3  # at most, of the characters of all pictures
 _MAX_SNAPSHOTS = 6  # of a series
 _ALL_SNAPSHOTS = 12
-_COLOURS = (256, 64)  # the second only where a picture is too large with the first
+_COLORS = (256, 64)  # the second only where a picture is too large with the first
 _FINE_BYTES = 12_000  # a picture of no more is kept as it is, where it fits
 _STEP = re.compile(r"_\d{6,}$")
 
@@ -37,7 +37,7 @@ def data_address(content: bytes) -> str:
 
 
 def png_of(figure: Any) -> bytes:
-    """Renders a matplotlib figure at 130 dots an inch in 48 colours, enough for lines and text.
+    """Renders a matplotlib figure at 130 dots an inch in 48 colors, enough for lines and text.
 
     Args:
         figure: a matplotlib figure with an Agg canvas.
@@ -63,7 +63,7 @@ def pictures(
     Args:
         root: the folder.
         arms: the order of pictures whose captions begin with the name of an arm.
-        max_characters: of all data addresses together; larger pictures get fewer colours, then
+        max_characters: of all data addresses together; larger pictures get fewer colors, then
             fewer pixels.
 
     Returns:
@@ -168,8 +168,8 @@ def _small_png(file: pathlib.Path, budget: int) -> bytes:
         if num_pixels > 100_000_000:
             raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
         picture = picture.convert("RGB")
-    for colours in _COLOURS:
-        smaller = _few_colours(picture, colours)
+    for colors in _COLORS:
+        smaller = _few_colors(picture, colors)
         content = min(content, smaller, key=len)
         if len(content) <= budget:
             return content
@@ -180,22 +180,22 @@ def _small_png(file: pathlib.Path, budget: int) -> bytes:
         width = max(1, int(picture.width * factor))
         height = max(1, int(picture.height * factor))
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-        content = _few_colours(picture, _COLOURS[-1])
+        content = _few_colors(picture, _COLORS[-1])
     if len(content) <= budget:
         return content
     raise ValueError(f"it does not fit into {budget} bytes")
 
 
-def _few_colours(picture: Image.Image, colours: int) -> bytes:
-    """PNG in a palette of so many colours.
+def _few_colors(picture: Image.Image, colors: int) -> bytes:
+    """PNG in a palette of so many colors.
 
-    Median cut takes seconds on noise, which has more colours than plots and photographs have, and
+    Median cut takes seconds on noise, which has more colors than plots and photographs have, and
     is not worth it there.
     """
     small = io.BytesIO()
     method = Image.Quantize.FASTOCTREE
     if picture.getcolors(2**18):
         method = Image.Quantize.MEDIANCUT
-    palette_picture = picture.quantize(colours, method)
+    palette_picture = picture.quantize(colors, method)
     palette_picture.save(small, "PNG")
     return small.getvalue()

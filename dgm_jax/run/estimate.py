@@ -172,7 +172,7 @@ def moments(
     if programs.evaluate_final is not None:
         listed.append(_running(programs, "the final evaluation", programs.evaluate_final, held))
     if fresh:  # here the lanes are the result
-        listed.append(_running(programs, "the initialisation", programs.init, data))
+        listed.append(_running(programs, "the initialization", programs.init, data))
     if on_host:
         listed.append(_saving(programs, held))
         waiting = _waiting(programs, copies)

@@ -111,7 +111,7 @@ class Programs:
     @functools.cached_property
     def init(self) -> Any:
         """`(keys, hyper) -> lanes`."""
-        return self._compiled("init", "initialisation")
+        return self._compiled("init", "initialization")
 
     @functools.cached_property
     def evaluate(self) -> Any:

@@ -25,7 +25,7 @@ def plots(results: list[ArmResult], inputs: Inputs) -> dict[str, tuple[Any, str]
     Returns:
         {name: (plot, caption)}.
     """
-    caption = "{}: draws of q(z | x), a colour for each of the four points; the prior is N(0, I)."
+    caption = "{}: draws of q(z | x), a color for each of the four points; the prior is N(0, I)."
     return {f"posteriors_{r.name}": (_posteriors(r, 8), caption.format(r.name)) for r in results}
 
 

@@ -100,7 +100,7 @@ SMALL = [
 
 
 def test_every_program_of_it_can_be_traced(tmp_path, capsys):
-    """Shapes of initialisation, steps and evaluation, without compiling them; the judge is a short
+    """Shapes of initialization, steps and evaluation, without compiling them; the judge is a short
     run of ours."""
     judge = [
         "--data",

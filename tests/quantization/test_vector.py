@@ -1,4 +1,4 @@
-"""Vector quantisers: exact values, closed-form gradients, several codebooks."""
+"""Vector quantizers: exact values, closed-form gradients, several codebooks."""
 
 import jax
 import jax.numpy as jnp
@@ -185,7 +185,7 @@ def test_an_unknown_gradient_names_the_nearest():
 
 @pytest.mark.parametrize("cosine", [False, True])
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_heads_are_vector_quantisers_side_by_side(gradient, cosine):
+def test_heads_are_vector_quantizers_side_by_side(gradient, cosine):
     z, codebooks = draw(0, 5, 7, 12), draw(1, 3, 10, 4)
     options = {"gradient": gradient, "cosine": cosine}
     weight = draw(2, 5, 7, 12)

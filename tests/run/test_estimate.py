@@ -75,7 +75,7 @@ def test_programs_of_known_sizes():
         assert own.num_lanes == LANES
         found = {moment.name: parts_of(moment) for moment in moments(own)}
         assert set(found) == {
-            f"the {x} of plain" for x in ("initialisation", "evaluation", "steps")
+            f"the {x} of plain" for x in ("initialization", "evaluation", "steps")
         }
         steps, evaluation = found["the steps of plain"], found["the evaluation of plain"]
         for parts in (steps, evaluation):
@@ -86,17 +86,17 @@ def test_programs_of_known_sizes():
         assert at_once * MATRIX <= working < (at_once + 1.5) * MATRIX
         # the lanes are given back in the memory of the old ones: what is new are sums and metrics
         assert steps["results of the steps"] < 500
-        first = found["the initialisation of plain"]["results of the initialisation"]
+        first = found["the initialization of plain"]["results of the initialization"]
         assert first == pytest.approx(state, abs=200)
         there = {moment.name: parts_of(moment) for moment in moments(own, fresh=False)}
         assert set(there["the steps of plain"]) == {
             "working memory of the steps",
             "results of the steps",
         }
-        assert set(found["the initialisation of plain"]) == {
+        assert set(found["the initialization of plain"]) == {
             "data on the device",
-            "working memory of the initialisation",
-            "results of the initialisation",
+            "working memory of the initialization",
+            "results of the initialization",
         }
         whole = estimate(own, devices=jax.devices()[:1], fresh=True)
         assert whole.moment.name == "the evaluation of plain"
@@ -115,7 +115,7 @@ def test_a_host_holds_the_last_results_until_the_next_evaluation():
     own, last = programs("map"), "what the last evaluation returned"
     found = {moment.name: parts_of(moment) for moment in moments(own, on_host=True)}
     assert last not in found["the evaluation of plain"]
-    assert last not in found["the initialisation of plain"]
+    assert last not in found["the initialization of plain"]
     for name in ("the steps of plain", "the saving of plain"):
         assert found[name][last] == pytest.approx(4 * LANES * SHOWN, abs=64)
     # twice the parameters of the one arm, which are more than the largest array of the lanes
