@@ -7,7 +7,7 @@ numbers.
 
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -135,6 +135,10 @@ def load(
     )
 
 
+# Functions of a `LatentModel` that begin with params and state.
+_OF_PARAMS = ("posterior", "log_likelihood", "sample_prior", "decode", "log_prior", "rate")
+
+
 def _refusing_all_seeds(model: Model, stacked: PyTree, seeds: int) -> Model:
     """The model, whose functions take one seed's parameters and name the axis of several."""
     stacked_shapes = [leaf.shape for leaf in jax.tree.leaves(stacked)]
@@ -152,8 +156,13 @@ def _refusing_all_seeds(model: Model, stacked: PyTree, seeds: int) -> Model:
 
         return of_one_seed
 
-    decode = None if model.decode is None else checked(model.decode)
-    return model._replace(sample=checked(model.sample), decode=decode)
+    def checked_fields(part: Any, names: Sequence[str]) -> Any:
+        functions = {name: getattr(part, name) for name in names}
+        given = {name: checked(f) for name, f in functions.items() if f is not None}
+        return part._replace(**given)
+
+    latent = model.latent and checked_fields(model.latent, _OF_PARAMS)
+    return checked_fields(model, ("sample", "decode"))._replace(latent=latent)
 
 
 @jax.jit

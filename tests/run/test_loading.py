@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -11,16 +12,18 @@ import subprocess
 import sys
 import textwrap
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_game import rows_of, run, stopping, summary_of, tiny
 
-from dgm_jax import data, parallel
+from dgm_jax import data, models, networks, parallel, priors
 from dgm_jax.core import ConfigError, DgmError, RunDirectoryError, tree_sha256
 from dgm_jax.run import load as load_run
 from dgm_jax.run import main
+from dgm_jax.run.loading import _refusing_all_seeds
 
 load = functools.partial(load_run, experiment=tiny())
 
@@ -229,6 +232,33 @@ def test_the_parameters_of_all_seeds_are_refused_where_those_of_one_are_due(ring
     mapped = jax.vmap(lambda params, state: every.model.sample(params, state, key, 4))
     samples = mapped(every.params, every.state)
     np.testing.assert_allclose(samples[1], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_densities_name_the_axis_of_seeds_too():
+    """The functions of a VAE that take parameters: those of one seed they take."""
+    encoder, decoder = (
+        networks.reshaped(networks.from_flax(networks.MLP((math.prod(shape),))), shape)
+        for shape in ((4,), (1, 3, 1))
+    )
+    recipe = models.Vae(encoder, decoder, 2, lambda encode: priors.standard_normal(2))
+    made = models.vae(recipe, (1, 3, 1))
+    all_seeds = jax.vmap(made.init)(jax.random.split(jax.random.key(0), 2))
+    refusing = _refusing_all_seeds(made, all_seeds[0], 2)
+    x, z, key = jnp.ones((5, 1, 3, 1)), jnp.ones((5, 2)), jax.random.key(1)
+    calls = {
+        "posterior": lambda of: of.posterior(*at, x, train=False),
+        "log_likelihood": lambda of: of.log_likelihood(*at, z, x, train=False),
+        "sample_prior": lambda of: of.sample_prior(*at, key, 4),
+        "decode": lambda of: of.decode(*at, z),
+        "log_prior": lambda of: of.log_prior(*at, z),
+    }
+    one_seed = jax.tree.map(lambda leaf: leaf[1], all_seeds)
+    for name, call in calls.items():
+        at = all_seeds
+        with pytest.raises(ConfigError, match="leading axis of 2 seeds"):
+            call(refusing.latent)
+        at = one_seed
+        chex.assert_trees_all_equal(call(refusing.latent), call(made.latent), custom_message=name)
 
 
 def test_the_lines_of_the_readme_run(ring):
