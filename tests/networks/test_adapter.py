@@ -1,6 +1,11 @@
 """Modules of linen and NNX and plain functions as networks: values against the module's own, batch
 statistics, dropout."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -152,3 +157,22 @@ def test_plain_functions_and_reshaped_pass_the_new_arguments_on():
     got, state = plain.apply(*plain.init(key, X), X, train=True, key=key)
     np.testing.assert_allclose(got, X.sum(1), atol=1e-5)
     assert state == {}
+
+
+def test_nnx_is_imported_on_first_use_and_not_before():
+    """But where flax itself imports it."""
+    code = """
+import sys
+import flax.linen
+before = "flax.nnx" in sys.modules
+import dgm_jax.models
+from dgm_jax import networks
+between = "flax.nnx" in sys.modules
+networks.from_nnx
+print(before, between, "flax.nnx" in sys.modules)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    before, between, after = ended.stdout.split()
+    assert between == before and after == "True"

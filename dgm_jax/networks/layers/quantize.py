@@ -1,13 +1,12 @@
-"""Vector quantization as a layer for your own modules: any `core.Quantizer`, in linen and NNX.
+"""Vector quantization as a linen layer for your own modules: any `core.Quantizer`.
 
-Both layers return `core.Quantized`, so that codes and losses reach the caller: a network returns
+The layer returns `core.Quantized`, so that codes and losses reach the caller: a network returns
 them with its output, and its loss adds `codebook_loss` and a weight times `commitment_loss`, each
-summed over the codes of an example.
+summed over the codes of an example. `nnx_quantize` has the same for NNX.
 """
 
 import flax.linen as nn
 import jax
-from flax import nnx
 
 from dgm_jax.core import Array, Quantized, Quantizer, require
 
@@ -63,49 +62,3 @@ class Quantize(nn.Module):
             self.put_variable("params", "codebook", params)
         if jax.tree.leaves(state):
             self.put_variable(COLLECTION, "state", state)
-
-
-class QuantizerState(nnx.Variable):
-    """What a quantizer moves in training, without gradients."""
-
-
-class NnxQuantize(nnx.Module):
-    """A quantizer as an NNX layer: `z [*B, D] -> Quantized`.
-
-    `params` holds what the quantizer trains by gradient (`nnx.Param`) and `state` what it moves
-    (`QuantizerState`). As in `nnx.BatchNorm`, the state moves unless `use_running_average`, which
-    `module.eval()` sets and `module.train()` resets. Vectors for which `mask`, bool[*B], is False
-    only fill up a batch and move nothing.
-
-    Args:
-        quantizer: any `core.Quantizer`.
-        z: [*B, D], vectors for a quantizer that starts by k-means.
-        rngs: the stream `params` starts the quantizer, `dropout` is for its updates.
-        use_running_average: leave the state as it is.
-    """
-
-    def __init__(
-        self,
-        quantizer: Quantizer,
-        z: Array | None = None,
-        *,
-        rngs: nnx.Rngs,
-        use_running_average: bool = False,
-    ) -> None:
-        params, state = quantizer.init(rngs.params(), z)
-        self.quantizer = quantizer
-        self.use_running_average = use_running_average
-        self.params = nnx.Param(params)
-        self.state = QuantizerState(state)
-        self.rngs = rngs["dropout"].fork()
-
-    def __call__(self, z: Array, *, mask: Array | None = None) -> Quantized:
-        """Quantize z [*B, D]; unless `use_running_average` the state moves by those in `mask`."""
-        params = self.params.get_value()
-        state = self.state.get_value()
-        quantized = self.quantizer.quantize(params, state, z)
-        if not self.use_running_average:
-            padding = {} if mask is None else {"mask": mask}
-            state, _ = self.quantizer.update(self.rngs(), state, z, quantized, **padding)
-            self.state.set_value(state)
-        return quantized
