@@ -63,7 +63,7 @@ def described(model: str, family: str, flags: str) -> str:
 
 
 def _fact(facts: str, name: str) -> str:
-    match = re.search(rf"^{name}\s*:\s*(.+)$", facts, re.MULTILINE)
+    match = re.search(rf"^{name}[ \t]*:[ \t]*(.+)$", facts, re.MULTILINE)
     return match.group(1).strip() if match else ""
 
 

@@ -12,9 +12,9 @@ on several devices, its memory, whole runs). Without the option every program is
 user, and small programs are cached too, since whole runs are started and resumed many times. Where
 compiling is quick, writing small programs to the cache costs more than it saves.
 
-JAX makes a context of MLIR, with all its dialects, for every program: 4 ms of the 18 that a program
-of one operation takes. With `--quick-compile` the programs of a file share one, which takes a fifth
-off the time of the suite.
+JAX makes a context of MLIR, with all its dialects, for every program. With `--quick-compile` the
+programs of a file share one: tests/objectives and tests/flows took 144 s of processor for 177, each
+in one process and both at once (two cores of an AMD EPYC, family 25, JAX 0.10.2, 2026-11-30).
 """
 
 import functools

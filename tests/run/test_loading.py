@@ -242,23 +242,26 @@ def test_densities_name_the_axis_of_seeds_too():
     )
     recipe = models.Vae(encoder, decoder, 2, lambda encode: priors.standard_normal(2))
     made = models.vae(recipe, (1, 3, 1))
+    # this prior has no rate in closed form; any function of parameters will do
+    made = made._replace(latent=made.latent._replace(rate=made.latent.log_prior))
     all_seeds = jax.vmap(made.init)(jax.random.split(jax.random.key(0), 2))
     refusing = _refusing_all_seeds(made, all_seeds[0], 2)
     x, z, key = jnp.ones((5, 1, 3, 1)), jnp.ones((5, 2)), jax.random.key(1)
     calls = {
-        "posterior": lambda of: of.posterior(*at, x, train=False),
-        "log_likelihood": lambda of: of.log_likelihood(*at, z, x, train=False),
-        "sample_prior": lambda of: of.sample_prior(*at, key, 4),
-        "decode": lambda of: of.decode(*at, z),
-        "log_prior": lambda of: of.log_prior(*at, z),
+        "posterior": lambda of, *at: of.posterior(*at, x, train=False),
+        "log_likelihood": lambda of, *at: of.log_likelihood(*at, z, x, train=False),
+        "sample_prior": lambda of, *at: of.sample_prior(*at, key, 4),
+        "decode": lambda of, *at: of.decode(*at, z),
+        "log_prior": lambda of, *at: of.log_prior(*at, z),
+        "rate": lambda of, *at: of.rate(*at, z),
     }
     one_seed = jax.tree.map(lambda leaf: leaf[1], all_seeds)
     for name, call in calls.items():
-        at = all_seeds
         with pytest.raises(ConfigError, match="leading axis of 2 seeds"):
-            call(refusing.latent)
-        at = one_seed
-        chex.assert_trees_all_equal(call(refusing.latent), call(made.latent), custom_message=name)
+            call(refusing.latent, *all_seeds)
+        expected = call(made.latent, *one_seed)
+        found = call(refusing.latent, *one_seed)
+        chex.assert_trees_all_equal(found, expected, custom_message=name)
 
 
 def test_the_lines_of_the_readme_run(ring):
