@@ -33,8 +33,9 @@ class Side(NamedTuple):
         target: "MODULE:FUNCTION" under `benchmarks.families`, or an absolute module after a slash;
             the function takes the options and returns a `Case`.
         options: its keyword arguments, as JSON has them. `steps` is 1 in a quick run.
-        role: OURS, PEER, or BESIDE for a peer at another precision, which is measured and stored
-            but no ratio is taken to. The first side that is OURS is the one in the table.
+        role: OURS, PEER, or BESIDE for a peer at another precision or on other terms, which is
+            measured and stored but no ratio is taken to. The first side that is OURS is the one in
+            the table.
         environment: variables of its process, such as XLA_FLAGS.
         slow: left out of a quick run, since it compiles for minutes.
     """

@@ -191,3 +191,15 @@ def test_peers_are_declared_with_what_their_options_mark():
     assert of(8)["numpyro"].options["seeds"] == 8
     assert of(8)["numpyro"].target == "vae.numpyro_peer:train"
     assert [name for name, side in of(1).items() if side.slow] == ["torch compile"]
+
+
+def test_steps_without_the_guard_are_those_with_it():
+    from benchmarks.families.guard import ours
+
+    shape, target = {"width": 8, "batch": 16}, "gan_ring.ours:engine"
+    parts = ([], ["choice"], ["choice", "check"])
+    found = [ours.engine(target, part, shape, seeds=1, steps=3).call()[0] for part in parts]
+    kept, *others = (jax.tree.leaves(lanes.train_state.params) for lanes in found)
+    for other in others:
+        for mine, theirs in zip(kept, other, strict=True):
+            assert jnp.allclose(mine, theirs, atol=1e-6) and jnp.isfinite(mine).all()

@@ -58,6 +58,15 @@ def test_chains_of_another_step_size_are_not_the_same(monkeypatch):
         check.check(2)
 
 
+@pytest.mark.parametrize("side", ["ours", "numpyro_peer"])
+def test_weights_as_operands_make_the_same_transitions(side):
+    transitions = module("numpyro", "hmc", side).transitions
+    a, b = (transitions(2, 3, steps=2, as_operands=given) for given in (False, True))
+    assert a.count == b.count
+    for mine, theirs in zip(a.call(), b.call(), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-4)
+
+
 def test_a_peer_trains_every_seed_on_rows_of_its_own():
     shape = {"dim": 2, "hidden": 8, "batch": 256}
     case = module("flowjax", "flow_density", "peer").train(shape, steps=2, seeds=2)

@@ -1,5 +1,7 @@
 """The transitions by numpyro's kernel."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpyro
@@ -49,11 +51,14 @@ def move(made: HMC, states, x):
     return over_chains(lambda state, x: made.sample(state, (x,), {}))(states, x)
 
 
-def transitions(images: int, chains: int, steps: int) -> Case:
+def transitions(images: int, chains: int, steps: int, as_operands: bool = False) -> Case:
     """Of all chains of all images, in one compiled program."""
-    made, (x, z) = kernel(annealed.decoder_params()), ours.start(images, chains)
+    params, (x, z) = annealed.decoder_params(), ours.start(images, chains)
 
-    def run(states, x):
+    def run(params, states, x):
+        made = kernel(params)
+        start(made, x, z)  # what a kernel knows of its model
+
         def step(states, _):
             states = move(made, states, x)
             return states, jnp.mean(states.accept_prob)
@@ -61,4 +66,7 @@ def transitions(images: int, chains: int, steps: int) -> Case:
         states, accepted = jax.lax.scan(step, states, length=steps)
         return states.z["z"], accepted
 
-    return shared.compiled(run, start(made, x, z), x, count=images * chains * steps)
+    operands = params, start(kernel(params), x, z), x
+    if not as_operands:
+        run, operands = functools.partial(run, params), operands[1:]
+    return shared.compiled(run, *operands, count=images * chains * steps)

@@ -1,5 +1,7 @@
 """The library's transitions."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -41,8 +43,11 @@ def moved(params, key, x, z, steps: int):
     return end.z, accepted
 
 
-def transitions(images: int, chains: int, steps: int) -> Case:
+def transitions(images: int, chains: int, steps: int, as_operands: bool = False) -> Case:
     """Of all chains of all images, in one compiled program."""
     params, (x, z) = annealed.decoder_params(), start(images, chains)
-    run = lambda key, x, z: moved(params, key, x, z, steps)
-    return shared.compiled(run, jax.random.key(0), x, z, count=images * chains * steps)
+    run = lambda params, key, x, z: moved(params, key, x, z, steps)
+    operands = params, jax.random.key(0), x, z
+    if not as_operands:
+        run, operands = functools.partial(run, params), operands[1:]
+    return shared.compiled(run, *operands, count=images * chains * steps)
