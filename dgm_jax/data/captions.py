@@ -45,10 +45,10 @@ class Tokenizer(NamedTuple):
         """
         words = re.findall(r"[\w-]+", text.lower())
         ids = {word: index for index, word in enumerate(self.vocabulary)}
-        known = self.vocabulary[1:]
         for word in words:
-            hint = did_you_mean(word, known)
-            require(word in ids, f"unknown word {word!r}{hint} in {text!r}", DataError)
+            if word not in ids:
+                hint = did_you_mean(word, self.vocabulary[1:])
+                raise DataError(f"unknown word {word!r}{hint} in {text!r}")
         num_words = len(words)
         require(
             num_words <= self.length,

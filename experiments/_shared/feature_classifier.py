@@ -52,7 +52,7 @@ def classifier_of(dataset: data.Dataset, name: str, folder: str = "") -> Need:
     """Declare the need for a run of `feature_classifier` on a set of images.
 
     Args:
-        dataset: the result of `data.load(name)`.
+        dataset: the result of `data.load(name)`, with any scaling.
         name: name of the set.
         folder: a folder of the user's; by default runs/feature_classifier/NAME-HASH, which is
             trained if necessary.

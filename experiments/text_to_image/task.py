@@ -113,8 +113,7 @@ def needs(settings: SettingsView) -> tuple[Need, ...]:
     Returns:
         The runs that must be finished.
     """
-    _dataset(settings)
-    return (classifier_of(data.load(settings.data), settings.data, settings.classifier),)
+    return (classifier_of(_dataset(settings), settings.data, settings.classifier),)
 
 
 def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inputs:
@@ -137,7 +136,7 @@ def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inp
         for seed, (split, part) in enumerate((("train", dataset.train), ("test", dataset.test)))
     }
     reader = captions.tokenizer(info.class_names)
-    judge = features_of(data.load(settings.data), *needed)
+    judge = features_of(dataset, *needed)
     arrays = {
         split: data.arrays(dataset, split) | {"texts": texts[split]} for split in ("train", "test")
     }
