@@ -15,6 +15,11 @@ compiling is quick, writing small programs to the cache costs more than it saves
 JAX makes a context of MLIR, with all its dialects, for every program. With `--quick-compile` the
 programs of a file share one: tests/objectives and tests/flows took 144 s of processor for 177, each
 in one process and both at once (two cores of an AMD EPYC, family 25, JAX 0.10.2, 2026-11-30).
+
+On that machine and day the quick part compiled 34,235 programs, 21,803 of them different, and took
+28 minutes of processor time: XLA 15, lowering and tracing 4 each at most (traces within traces are
+counted twice). Keeping compiled programs from file to file, by their text or in JAX's own caches,
+saved 5 % in five folders and took 1 GB more; it was left out.
 """
 
 import functools
