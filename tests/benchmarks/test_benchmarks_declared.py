@@ -203,3 +203,18 @@ def test_steps_without_the_guard_are_those_with_it():
     for other in others:
         for mine, theirs in zip(kept, other, strict=True):
             assert jnp.allclose(mine, theirs, atol=1e-6) and jnp.isfinite(mine).all()
+
+
+@pytest.mark.parametrize(
+    "without, fails, moves",
+    [([], True, False), (["choice"], True, True), (["choice", "check"], False, True)],
+)
+def test_a_part_of_the_guard_is_taken_out(without, fails, moves, monkeypatch):
+    """Where the guard is told that nothing is finite."""
+    from benchmarks.families.guard import ours
+
+    monkeypatch.setattr(ours.engine_steps, "all_finite", lambda tree: jnp.array(False))
+    shape, target = {"width": 8, "batch": 16}, "gan_ring.ours:engine"
+    lane = ours.engine(target, without, shape, seeds=1, steps=3).call()[0]
+    assert bool(lane.failed_at[0] >= 0) == fails
+    assert bool(lane.train_state.step[0] > 0) == moves
