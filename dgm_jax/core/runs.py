@@ -255,6 +255,9 @@ class LaneProgram(NamedTuple):
         evaluate: `(lane, data) -> {name: array}`.
         evaluate_final: the same, after the last step; `{}` where the task has nothing to add.
         stream: `hyper -> Stream`. Where its draw is a `Gather`, data may be `Fed`.
+        try_part: `(lane, sums, data, num_steps, replica) -> (TrainState, Sums, int32[])`: steps
+            made whatever comes out, of which `advance_part` consists; and the number of the first
+            that was not finite. What a step costs is counted there.
     """
 
     init: Callable[[Key, dict[str, Array]], Lane]
@@ -266,3 +269,4 @@ class LaneProgram(NamedTuple):
     evaluate: Callable[[Lane, PyTree], Metrics]
     evaluate_final: Callable[[Lane, PyTree], Metrics] = lambda lane, data: {}
     stream: Callable[[dict[str, Array]], Stream] | None = None
+    try_part: Callable[..., tuple[TrainState, Sums, Array]] | None = None

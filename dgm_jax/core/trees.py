@@ -30,8 +30,34 @@ def all_finite(tree: PyTree) -> Array:
     inexact = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     if not inexact:
         return jnp.array(True)
-    flags = [jnp.all(jnp.isfinite(leaf)) for leaf in inexact]
+    return jax.lax.platform_dependent(inexact, cpu=_finite_by_products, default=_finite_by_element)
+
+
+def _finite_by_element(leaves: list[Array]) -> Array:
+    flags = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
     return jnp.all(jnp.stack(flags))
+
+
+def _finite_by_products(leaves: list[Array]) -> Array:
+    """The same by products with zeros, 0 for finite numbers and NaN for others.
+
+    XLA's CPU backend stores what `isfinite` says of each number before it combines them.
+    """
+    products = [
+        jax.lax.reshape(
+            _times_zeros(leaf), (leaf.size // max(1, leaf.shape[-1] if leaf.ndim else 1),)
+        )
+        for leaf in leaves
+    ]
+    return jnp.all(jnp.isfinite(jnp.concatenate(products)))
+
+
+def _times_zeros(x: Array) -> Array:
+    """[*B, C] times [C] zeros; a scalar times 0."""
+    if x.ndim == 0:
+        return 0 * x
+    zeros = jax.lax.full(x.shape[-1:], 0, x.dtype)
+    return jax.lax.dot_general(x, zeros, (((x.ndim - 1,), (0,)), ((), ())))
 
 
 def select_tree(

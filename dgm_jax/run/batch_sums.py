@@ -56,8 +56,8 @@ def _compare(small: Any, large: Any, parameters: set, times: float, sums: list) 
         return False
     for one, two in zip(small_nodes, large_nodes, strict=True):
         pairs = zip(one.inner, two.inner, strict=True)
-        for (inner, turns), (other, _) in pairs:
-            if not _compare(inner, other, parameters, times * turns, sums):
+        for inner, other in pairs:
+            if not _compare(inner.jaxpr, other.jaxpr, parameters, times * inner.times, sums):
                 return False
         if not one.inner:
             sums += _of(one, two, parameters, times)

@@ -182,7 +182,7 @@ def _batch_size(experiment: Experiment, config: StudyConfig, inputs: Inputs, lan
 
 
 def step_jaxpr(program: LaneProgram, lane: PyTree, data: PyTree, microbatches: int = 1) -> Any:
-    """Traces one step of one lane, with the guard around it.
+    """Traces one step of one lane, with the look at whether it is finite.
 
     Args:
         program: of the lane.
@@ -195,12 +195,13 @@ def step_jaxpr(program: LaneProgram, lane: PyTree, data: PyTree, microbatches: i
     """
     replica = alone(microbatches)
 
-    def step(lane, sums, data, num_steps, last):
-        return program.advance_part(lane, sums, data, num_steps, last, replica)
+    def step(lane, sums, data, num_steps):
+        assert program.try_part is not None
+        return program.try_part(lane, sums, data, num_steps, replica)
 
     with native.use_convolutions("lax"):
         sums = jax.eval_shape(program.no_sums, lane, data)
-        return jax.make_jaxpr(step)(lane, sums, data, np.int32(1), np.bool_(True))
+        return jax.make_jaxpr(step)(lane, sums, data, np.int32(1))
 
 
 def _by_kind(small: Any, large: Any, params: PyTree) -> dict[str, float] | None:
@@ -253,17 +254,22 @@ def program_cost(
     config: StudyConfig = group.arms[0].config
     keys, hyper = lanes_of(group, config)
     program = program_of(experiment, config, inputs)
-    with native.use_convolutions("lax"):
+
+    def compiled(of_lane: LaneProgram) -> tuple[Lane, Any]:
         spread = parallel.distribute(
-            program, keys, hyper, strategy="vmap", only=devices, microbatches=microbatches
+            of_lane, keys, hyper, strategy="vmap", only=devices, microbatches=microbatches
         )
         lanes = spread.abstract(keys, hyper)
-        compiled = spread.lower_advance(lanes, spread.abstract_data(inputs.arrays)).compile()
-    said = (compiled.cost_analysis() or {}) if microbatches == 1 else {}
-    sizes = compiled.memory_analysis()
+        return lanes, spread.lower_advance(lanes, spread.abstract_data(inputs.arrays)).compile()
+
+    with native.use_convolutions("lax"):
+        lanes, whole = compiled(program)
+        _, of_steps = compiled(_without_choice(program))
+    said = (of_steps.cost_analysis() or {}) if microbatches == 1 else {}
+    sizes = whole.memory_analysis()
     exchanged: collections.Counter = collections.Counter()
     shape = parallel.split_devices(len(keys), len(devices))
-    for one in parallel.collectives(compiled.as_text() or "", shape):
+    for one in parallel.collectives(whole.as_text() or "", shape):
         exchanged[one.axis, one.kind] += one.num_bytes
     return ProgramCost(
         operations=said.get("flops"),
@@ -273,3 +279,15 @@ def program_cost(
         mesh=shape,
         exchanged=dict(exchanged),
     )
+
+
+def _without_choice(program: LaneProgram) -> LaneProgram:
+    """The same steps, taken whatever comes out: XLA would count what is done once in many steps."""
+
+    def part(lane, sums, data, num_steps, last, replica):
+        del last
+        assert program.try_part is not None
+        state, sums, failed = program.try_part(lane, sums, data, num_steps, replica)
+        return lane._replace(train_state=state, failed_at=failed), sums, {}
+
+    return program._replace(advance_part=part)

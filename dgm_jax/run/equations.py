@@ -21,6 +21,22 @@ REDUCES = frozenset(
 )
 
 
+class Turn(NamedTuple):
+    """What a loop or a condition runs.
+
+    Attributes:
+        jaxpr: of one turn.
+        times: how often it runs.
+        num_constants: number of its first operands that stay the same.
+        num_carried: number of operands behind these that its first results replace.
+    """
+
+    jaxpr: Any
+    times: float = 1.0
+    num_constants: int = 0
+    num_carried: int = 0
+
+
 class Node(NamedTuple):
     """An equation of a jaxpr after calls were inlined.
 
@@ -31,7 +47,8 @@ class Node(NamedTuple):
         in_avals: shapes and types of the operands.
         outs: what its results are called.
         out_avals: shapes and types of the results.
-        inner: jaxprs of a loop or condition, and how often each runs.
+        inner: what a loop or condition runs.
+        factor: of a product with a number that is written in the program; None for other nodes.
     """
 
     name: str
@@ -40,24 +57,25 @@ class Node(NamedTuple):
     in_avals: tuple
     outs: tuple
     out_avals: tuple
-    inner: tuple = ()
+    inner: tuple[Turn, ...] = ()
+    factor: float | None = None
 
 
-def live_nodes(jaxpr: Any) -> tuple[list[Node], set]:
+def live_nodes(jaxpr: Any) -> tuple[list[Node], list]:
     """Inlines calls, and leaves out what no result depends on.
 
     Args:
         jaxpr: closed or open.
 
     Returns:
-        The nodes in order, and what the results are called.
+        The nodes in order, and what the results are called in order, None for literals.
     """
     jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
     inputs = (*jaxpr.invars, *jaxpr.constvars)
     named: dict[Any, Any] = {variable: variable for variable in inputs}
     nodes: list[Node] = []
     _inline(jaxpr, named, nodes, ())
-    results = {_name(v, named) for v in jaxpr.outvars} - {None}
+    results = [_name(v, named) for v in jaxpr.outvars]
     needed = set(results)
     kept = []
     for node in reversed(nodes):
@@ -103,8 +121,14 @@ def _node(equation: Any, ins: tuple, place: tuple) -> Node:
     num_results = len(equation.outvars)
     outs = tuple((place, index) for index in range(num_results))
     out_avals = tuple(v.aval for v in equation.outvars)
-    inner = tuple(_loops(name, equation.params))
-    return Node(name, equation.params, ins, in_avals, outs, out_avals, inner)
+    inner = tuple(_turns(name, equation.params))
+    factor = _factor(equation) if name == "mul" else None
+    return Node(name, equation.params, ins, in_avals, outs, out_avals, inner, factor)
+
+
+def _factor(equation: Any) -> float | None:
+    numbers = [v.val for v in equation.invars if hasattr(v, "val")]
+    return float(numbers[0]) if numbers else None
 
 
 def _name(atom: Any, named: dict) -> Any:
@@ -130,16 +154,20 @@ def _called(equation: Any) -> Any:
     return None
 
 
-def _loops(name: str, params: dict) -> Iterator[tuple[Any, float]]:
-    """The jaxprs of a loop or a condition, and how often each runs."""
+def _turns(name: str, params: dict) -> Iterator[Turn]:
+    """What a loop or a condition runs; nothing for other primitives."""
     if name == "scan":
-        yield params["jaxpr"], float(params["length"])
+        yield Turn(
+            params["jaxpr"], float(params["length"]), params["num_consts"], params["num_carry"]
+        )
     elif name == "while":
-        yield params["cond_jaxpr"], 1.0
-        yield params["body_jaxpr"], 1.0
+        body = params["body_jaxpr"]
+        num_constants = params["body_nconsts"]
+        yield Turn(params["cond_jaxpr"])
+        yield Turn(body, 1.0, num_constants, len(body.out_avals))
     elif name == "cond":
         for branch in params["branches"]:
-            yield branch, 1.0
+            yield Turn(branch)
 
 
 def aval_size(aval: Any) -> int:

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax.run.equations import MOVES, REDUCES, Node, aval_bytes, aval_size, live_nodes
-from dgm_jax.run.traffic import traffic
+from dgm_jax.run.equations import MOVES, REDUCES, Node, Turn, aval_bytes, aval_size, live_nodes
+from dgm_jax.run.traffic import copied, traffic
 
 _RANDOM = frozenset(("random_bits", "threefry2x32", "random_split", "random_fold_in"))
 # Threefry makes two words of 32 bits by 20 rounds of an addition, a rotation (three operations) and
@@ -69,11 +69,17 @@ def count(jaxpr: Any) -> Work:
     Returns:
         The work.
     """
-    nodes, results = live_nodes(jaxpr)
-    moved, kept = traffic(nodes, results)
+    return _count(Turn(jaxpr))
+
+
+def _count(turn: Turn) -> Work:
+    """The work of one turn."""
+    nodes, results = live_nodes(turn.jaxpr)
+    moved, kept = traffic(nodes, set(results))
+    moved += copied(nodes, _carried(turn, results), set(results))
     done = Work(moved=moved, kept=kept)
     for node in nodes:
-        inner = [(count(inside), times) for inside, times in node.inner]
+        inner = [(_count(inside), inside.times) for inside in node.inner]
         if node.name == "cond":
             dearest = max(inner, key=lambda pair: pair[0].operations)
             inner = [dearest]
@@ -83,6 +89,14 @@ def count(jaxpr: Any) -> Work:
             products, others = _arithmetic(node)
             done = done.plus(Work(products, others))
     return done
+
+
+def _carried(turn: Turn, results: list) -> list[tuple[Any, Any]]:
+    """What a turn of a loop carries: names of operands with those of the results that replace
+    them."""
+    jaxpr = getattr(turn.jaxpr, "jaxpr", turn.jaxpr)
+    operands = jaxpr.invars[turn.num_constants :][: turn.num_carried]
+    return list(zip(operands, results[: turn.num_carried], strict=True))
 
 
 def _arithmetic(node: Node) -> tuple[float, float]:

@@ -178,10 +178,11 @@ def fitting_seeds(cost: StepCost, kind: Kind) -> int:
         kind: of the device.
 
     Returns:
-        The memory that the data leave, over state and intermediate results of one lane with its
-        whole batch, or one microbatch of it. XLA reuses memory, so more may fit.
+        The memory that the data leave, over twice the state (the present one and the one to go back
+        to, see `dgm_jax.training.attempts`) and the intermediate results of one lane with its whole
+        batch, or one microbatch of it. XLA reuses memory, so more may fit.
     """
-    each = cost.state_bytes + cost.whole.kept
+    each = 2 * cost.state_bytes + cost.whole.kept
     free = kind.memory - cost.data_bytes
     return max(0, int(free / each))
 

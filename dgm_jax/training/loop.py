@@ -28,9 +28,9 @@ from dgm_jax.core import (
     TrainState,
     require,
 )
-from dgm_jax.training import steps
+from dgm_jax.training import attempts, steps
+from dgm_jax.training.attempts import Step
 from dgm_jax.training.reports import kinds
-from dgm_jax.training.steps import GuardedStep
 
 TaskOf = Callable[[dict[str, Array]], Task]
 
@@ -69,9 +69,9 @@ def lane_program(task_of: TaskOf) -> LaneProgram:
         ) -> tuple[TrainState, Metrics, Metrics]:
             return steps.one_step(task_of(hyper), data, replica)(now)
 
-        return jax.jit(step, inline=True)
+        return jax.jit(step)
 
-    def step_of(lane: Lane, data: PyTree, replica: Replica) -> GuardedStep:
+    def step_of(lane: Lane, data: PyTree, replica: Replica) -> Step:
         return lambda now: traced_once(replica)(now, lane.hyper, data)
 
     def advance(lane: Lane, data: PyTree, num_steps: int, replica: Replica) -> tuple[Lane, Metrics]:
@@ -88,6 +88,12 @@ def lane_program(task_of: TaskOf) -> LaneProgram:
         replica: Replica,
     ) -> tuple[Lane, Sums, Metrics]:
         return steps.make_steps(step_of(lane, data, replica), lane, num_steps, sums, last)
+
+    def try_part(
+        lane: Lane, sums: Sums, data: PyTree, num_steps: Array, replica: Replica
+    ) -> tuple[TrainState, Sums, Array]:
+        step = step_of(lane, data, replica)
+        return attempts.try_steps(step, lane.train_state, sums, num_steps)
 
     def no_sums(lane: Lane, data: PyTree, replica: Replica = SOLO) -> Sums:
         return steps.no_sums(step_of(lane, data, replica), lane)
@@ -110,6 +116,7 @@ def lane_program(task_of: TaskOf) -> LaneProgram:
         evaluate=lambda lane, data: _evaluate(task_of(lane.hyper), lane, data),
         evaluate_final=evaluate_final,
         stream=stream,
+        try_part=try_part,
     )
 
 

@@ -1,6 +1,5 @@
-"""Guarded steps of one lane under one loop: what diverges is frozen, metrics are averaged."""
+"""Guarded steps of one lane: what diverges is frozen, metrics are averaged."""
 
-from collections.abc import Callable
 from typing import cast
 
 import jax
@@ -18,12 +17,10 @@ from dgm_jax.core import (
     all_finite,
     float_type,
     require,
-    select_tree,
 )
+from dgm_jax.training import attempts
+from dgm_jax.training.attempts import Step
 from dgm_jax.training.reports import checked, recorded
-
-# A training state -> the next one, losses, and what is recorded of the step.
-GuardedStep = Callable[[TrainState], tuple[TrainState, Metrics, Metrics]]
 
 
 def advance_lane(
@@ -35,13 +32,18 @@ def advance_lane(
     sums: Sums | None = None,
     last: bool | Array = True,
 ) -> tuple[Lane, Sums, Metrics]:
-    """Make guarded steps under one loop; metrics are averaged over the steps of running lanes.
+    """Make guarded steps; metrics are averaged over the steps of running lanes.
 
     A step whose parameters, model state or losses are not finite is not taken: the lane keeps its
     last finite state for the rest of the run, and `failed_at` records which step it was. After the
     last step of a chunk the optimizers' arrays must be finite too: Adam with an infinite second
-    moment never moves again, though its parameters stay finite. Nothing here looks across lanes, so
-    the other lanes are not affected.
+    moment never moves again, though its parameters stay finite. The other lanes of a program are not
+    affected.
+
+    An int as the number of steps makes a loop that JAX can differentiate in reverse, such as with
+    respect to a learning rate. A traced number makes one that copies the state once in many steps,
+    not in each (`dgm_jax.training.attempts`), and calls a step again where a later one has to be
+    undone: what a task prints from inside it may then be seen twice.
 
     A chunk may be made in parts, each continuing from the lane and the sums of the one before. By
     one program with a traced number of steps the parts have the bits of the whole.
@@ -59,12 +61,12 @@ def advance_lane(
         The lane, the sums, and the means over the chunk's steps so far.
     """
     # Under jit, so that `no_sums` and the loop share one trace.
-    step = jax.jit(one_step(task, data, replica), inline=True)
+    step = jax.jit(one_step(task, data, replica))
     return make_steps(step, lane, num_steps, sums, last)
 
 
 def make_steps(
-    step: GuardedStep,
+    step: Step,
     lane: Lane,
     num_steps: int | Array,
     sums: Sums | None,
@@ -83,22 +85,11 @@ def make_steps(
         The lane, the sums, and the means over the chunk's steps so far.
     """
 
-    def body(_: Array, carry: tuple[Lane, Sums]) -> tuple[Lane, Sums]:
-        lane, sums = carry
-        now = lane.train_state
-        new, losses, metrics = step(now)
-        is_running = lane.failed_at < 0
-        taken = is_running & all_finite((new.params, new.state, losses))
-        kept = _select_state(taken, new, now)
-        failed_at = jnp.where(is_running & ~taken, now.step, lane.failed_at)
-        totals = jax.tree.map(
-            lambda total, value: jnp.where(taken, total + value, total), sums.totals, metrics
-        )
-        lane = Lane(kept, failed_at, lane.eval_key, lane.hyper)
-        return lane, Sums(totals, sums.count + taken)
-
     so_far = no_sums(step, lane) if sums is None else sums
-    lane, so_far = jax.lax.fori_loop(0, num_steps, body, (lane, so_far))
+    if isinstance(num_steps, int):
+        lane, so_far = choose_each(step, lane, so_far, num_steps)
+    else:
+        lane, so_far = attempts.make(step, lane, so_far, num_steps)
     stuck = last & (lane.failed_at < 0) & ~_finite_arrays(lane.train_state.opt_state)
     failed_at = jnp.where(stuck, lane.train_state.step - 1, lane.failed_at)
     lane = lane._replace(failed_at=failed_at)
@@ -106,7 +97,40 @@ def make_steps(
     return lane, so_far, means
 
 
-def no_sums(step: GuardedStep, lane: Lane) -> Sums:
+def choose_each(step: Step, lane: Lane, sums: Sums, num_steps: int | Array) -> tuple[Lane, Sums]:
+    """Make steps, each of which is taken or not before the next one is made.
+
+    For an int this is a loop that JAX can differentiate in reverse, which that of `attempts.make`
+    is not.
+
+    Args:
+        step: of the task's algorithm.
+        lane: its present state.
+        sums: of the chunk's earlier steps.
+        num_steps: an int, or a traced int32[].
+
+    Returns:
+        As `attempts.make`.
+    """
+
+    def body(_: Array, carry: tuple[Lane, Sums]) -> tuple[Lane, Sums]:
+        lane, sums = carry
+        now = lane.train_state
+        new, losses, metrics = step(now)
+        is_running = lane.failed_at < 0
+        taken = is_running & all_finite((new.params, new.state, losses))
+        kept = attempts.select_state(taken, new, now)
+        failed_at = jnp.where(is_running & ~taken, now.step, lane.failed_at)
+        totals = jax.tree.map(
+            lambda total, value: jnp.where(taken, total + value, total), sums.totals, metrics
+        )
+        lane = lane._replace(train_state=kept, failed_at=failed_at)
+        return lane, Sums(totals, sums.count + taken)
+
+    return jax.lax.fori_loop(0, num_steps, body, (lane, sums))
+
+
+def no_sums(step: Step, lane: Lane) -> Sums:
     """Return the sums at the beginning of a chunk.
 
     Args:
@@ -126,7 +150,7 @@ def no_sums(step: GuardedStep, lane: Lane) -> Sums:
     return Sums(zeros, jnp.int32(0))
 
 
-def one_step(task: Task, data: PyTree, replica: Replica) -> GuardedStep:
+def one_step(task: Task, data: PyTree, replica: Replica) -> Step:
     """Return one step of a task's algorithm.
 
     Args:
@@ -174,14 +198,3 @@ def _mean(total: Array, count: Array) -> Array:
 def _finite_arrays(opt_state: PyTree) -> Array:
     """Whether all arrays of the optimizers are finite; some scalars are infinite at the start."""
     return all_finite([x for x in jax.tree.leaves(opt_state) if x.ndim > 0])
-
-
-def _select_state(taken: Array, new: TrainState, now: TrainState) -> TrainState:
-    """The new state if the step is taken; keys never change, so they need no choice."""
-    chosen = select_tree(
-        taken,
-        (new.step, new.params, new.state, new.opt_state),
-        (now.step, now.params, now.state, now.opt_state),
-    )
-    step, params, state, opt_state = chosen
-    return now._replace(step=step, params=params, state=state, opt_state=opt_state)

@@ -61,6 +61,37 @@ def test_loops_and_conditions():
     assert work(branches, X, True).products == 2 * 6 * 4 * 4
 
 
+def test_a_loop_copies_what_it_overwrites_while_something_else_reads_it():
+    """w is read by the product that its new value does not wait for; where it waits, or nothing
+    else reads it, w is overwritten in place."""
+
+    def moved(turn):
+        w = jnp.zeros((4, 4))
+        y = jnp.zeros((6, 4))
+        return work(lambda n: lax.fori_loop(0, n, lambda i, at: turn(*at), (w, y)), 3).moved
+
+    index = 2 * 4  # a turn reads and writes its number, and the condition reads two
+    condition = 2 * 4 + 1
+    product = 4 * (24 + 16 + 24)
+    update = 2 * 4 * 16
+    alone = moved(lambda w, y: (w + 1, y + 1))
+    assert alone == index + condition + update + 2 * 4 * 24
+    read = moved(lambda w, y: (w + 1, jnp.dot(y, w)))
+    assert read == index + condition + update + product + 2 * 4 * 16
+    waits = moved(lambda w, y: (w + jnp.sum(jnp.dot(y, w)), y))
+    waiting = product + 4 * 24 + 4  # the product is summed, and the sum added
+    assert waits == index + condition + update + waiting + 4
+
+
+def test_a_sum_with_one_factor_is_computed_anew_by_its_users():
+    """m / 2 + x / 2 is written as a result, and read again as m and x by what uses it."""
+    y = jnp.ones((6, 4))
+    shared = lambda c: lambda m, x: (lambda new: (new, new * y))(c * m + 0.5 * x)
+    size = 4 * 24
+    assert work(shared(0.5), X, X).moved == 3 * size + 4 * size
+    assert work(shared(0.25), X, X).moved == 3 * size + 3 * size
+
+
 @pytest.mark.parametrize("stride, padding, dilation", [(1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 0, 1)])
 def test_a_convolution_has_an_operation_for_each_tap_on_an_input(stride, padding, dilation):
     """Counted one by one for [2, 5, 6, 3] images and [3, 2, 3, 4] kernels."""

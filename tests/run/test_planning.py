@@ -148,7 +148,7 @@ def test_where_the_data_axis_stops_paying():
 
 
 def test_how_many_seeds_fit():
-    assert fitting_seeds(COST, KIND) == int((20_500 - 5000) / (1000 + 100 + 16 * 25))
+    assert fitting_seeds(COST, KIND) == int((20_500 - 5000) / (2 * 1000 + 100 + 16 * 25))
     assert fitting_seeds(COST, KIND._replace(memory=10.0)) == 0
 
 

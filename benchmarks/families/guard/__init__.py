@@ -1,15 +1,15 @@
-"""What the guard against divergence costs in a step of the engine. It looks whether new parameters
-and losses are finite, and keeps the state before a step where they are not. "without choosing"
-looks and takes every step, "without the guard" does not look: no way to train, but they say where
-the time goes."""
+"""What the guard against divergence costs in a step of the engine. It looks after each step whether
+new parameters and losses are finite, and chooses once in many steps between the state before them
+and after them. "choosing at every step" does what it did until 2026-11-30. "without the guard" does
+not look: no way to train, but it says where the time goes."""
 
 from benchmarks.contract import Benchmark, Side
 from benchmarks.families import gan_ring, vae
 
-WITHOUT = {
-    "ours": [],
-    "ours, without choosing": ["choice"],
-    "ours, without the guard": ["choice", "check"],
+CHANGES = {
+    "ours": None,
+    "ours, choosing at every step": "choosing_each",
+    "ours, without the guard": "not_looking",
 }
 NAMES = (
     "gan_ring_small_1_seeds",
@@ -23,8 +23,8 @@ NAMES = (
 def _benchmark(of: Benchmark) -> Benchmark:
     options = {**of.sides["ours"].options, "target": of.sides["ours"].target}
     sides = {
-        name: Side("guard.ours:engine", options | {"without": without})
-        for name, without in WITHOUT.items()
+        name: Side("guard.ours:engine", options | {"changed": changed})
+        for name, changed in CHANGES.items()
     }
     return of._replace(
         name=f"guard_{of.name}",

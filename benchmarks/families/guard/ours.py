@@ -1,4 +1,4 @@
-"""Steps of a family on the library's engine, with parts of the guard taken out."""
+"""Steps of a family on the library's engine, with another guard."""
 
 import contextlib
 import importlib
@@ -7,19 +7,19 @@ from unittest import mock
 import jax.numpy as jnp
 
 from benchmarks.contract import FAMILIES, Case
+from dgm_jax.training import attempts
 from dgm_jax.training import steps as engine_steps
 
-WITHOUT = {
-    "choice": ("_select_state", lambda taken, new, now: new),
-    "check": ("all_finite", lambda tree: jnp.array(True)),
+CHANGES = {
+    "choosing_each": lambda: mock.patch.object(attempts, "make", engine_steps.choose_each),
+    "not_looking": lambda: mock.patch.object(attempts, "all_finite", lambda tree: jnp.array(True)),
 }
 
 
-def engine(target: str, without: list[str], shape: dict[str, int], seeds: int, steps: int) -> Case:
+def engine(target: str, changed: str | None, shape: dict[str, int], seeds: int, steps: int) -> Case:
     """The steps of another benchmark's side."""
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(f"{FAMILIES}.{module}"), name)
-    with contextlib.ExitStack() as patches:
-        for part in without:
-            patches.enter_context(mock.patch.object(engine_steps, *WITHOUT[part]))
+    patch = contextlib.nullcontext() if changed is None else CHANGES[changed]()
+    with patch:
         return function(shape=shape, seeds=seeds, steps=steps)
