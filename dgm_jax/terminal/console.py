@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from dgm_jax.terminal.signals import Interrupted, watch_signals
 
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports of any program whose reader has gone
-CANNOT_WRITE = 2
+MISTAKE = 2  # what the caller can mend
 _leaves_threads_behind = False
 
 
@@ -101,12 +101,16 @@ def guarded(work: Callable[[], int], ends_process: bool = False) -> int:
 def _guarded(work: Callable[[], int], ends_process: bool) -> int:
     """Do what `guarded` says, but for the end of the process."""
     with watch_signals(tell, ends_process) as stop:
+        # A library may turn what was raised in the middle of its work into any error, and a command
+        # such an error into the code of a mistake.
         try:
-            return _written_out(work)
+            code = _written_out(work)
+            if code != MISTAKE or not stop.raised or stop.number is None:
+                return code
+            code = 128 + stop.number
         except Interrupted as interrupted:
             code = interrupted.exit_code
         except Exception:
-            # A library may turn what was raised in the middle of its work into any error.
             if not stop.raised or stop.number is None:
                 raise
             code = 128 + stop.number
@@ -127,7 +131,7 @@ def _written_out(work: Callable[[], int]) -> int:
         return BROKEN_PIPE
     except OSError as error:
         tell(f"error: {error}")
-        return CANNOT_WRITE
+        return MISTAKE
     finally:
         silence_what_is_broken()
 

@@ -4,6 +4,7 @@ In this process where the work sends itself the signal; in one of its own where 
 process is the subject. `tests/run/test_launch_stopped.py` has what a run saves.
 """
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -70,6 +71,21 @@ def test_what_a_library_makes_of_the_interruption_is_no_error(capfd):
 
     assert console.guarded(work) == 130
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("code, expected", [(0, 0), (2, 130), (6, 6)])
+def test_a_mistake_that_the_interruption_was_taken_for_is_no_mistake(code, expected, capfd):
+    """As where the import of an experiment is interrupted, and the command says that it cannot be
+    imported. What was done to its end was done."""
+
+    def work():
+        with contextlib.suppress(KeyboardInterrupt):
+            send(signal.SIGINT)
+        return code
+
+    assert console.guarded(work) == expected
+    assert ("stopped by SIGINT" in capfd.readouterr().err) == (expected == 130)
+    assert console.guarded(lambda: 2) == 2
 
 
 def test_an_error_without_a_signal_stays_one():
