@@ -37,8 +37,7 @@ def advance_lane(
     A step whose parameters, model state or losses are not finite is not taken: the lane keeps its
     last finite state for the rest of the run, and `failed_at` records which step it was. After the
     last step of a chunk the optimizers' arrays must be finite too: Adam with an infinite second
-    moment never moves again, though its parameters stay finite. The other lanes of a program are not
-    affected.
+    moment never moves again, though its parameters stay finite. Other lanes are not affected.
 
     An int as the number of steps makes a loop that JAX can differentiate in reverse, such as with
     respect to a learning rate. A traced number makes one that copies the state once in many steps,
