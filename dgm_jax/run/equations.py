@@ -121,7 +121,7 @@ def _node(equation: Any, ins: tuple, place: tuple) -> Node:
     num_results = len(equation.outvars)
     outs = tuple((place, index) for index in range(num_results))
     out_avals = tuple(v.aval for v in equation.outvars)
-    inner = tuple(_turns(name, equation.params))
+    inner = tuple(_turns(equation))
     factor = _factor(equation) if name == "mul" else None
     return Node(name, equation.params, ins, in_avals, outs, out_avals, inner, factor)
 
@@ -154,20 +154,34 @@ def _called(equation: Any) -> Any:
     return None
 
 
-def _turns(name: str, params: dict) -> Iterator[Turn]:
+def _turns(equation: Any) -> Iterator[Turn]:
     """What a loop or a condition runs; nothing for other primitives."""
+    name = equation.primitive.name
+    params = equation.params
     if name == "scan":
-        yield Turn(
-            params["jaxpr"], float(params["length"]), params["num_consts"], params["num_carry"]
-        )
+        yield _scan_turn(equation)
     elif name == "while":
         body = params["body_jaxpr"]
-        num_constants = params["body_nconsts"]
         yield Turn(params["cond_jaxpr"])
-        yield Turn(body, 1.0, num_constants, len(body.out_avals))
+        yield Turn(body, 1.0, params["body_nconsts"], len(body.out_avals))
     elif name == "cond":
         for branch in params["branches"]:
             yield Turn(branch)
+
+
+def _scan_turn(equation: Any) -> Turn:
+    """A turn of a scan: what it goes along has an axis more outside, what it carries has not."""
+    body = equation.params["jaxpr"]
+    num_along = _with_an_axis_more(equation.invars, body.in_avals)
+    num_stacked = _with_an_axis_more(equation.outvars, body.out_avals)
+    num_carried = len(body.out_avals) - num_stacked
+    num_constants = len(body.in_avals) - num_along - num_carried
+    return Turn(body, float(equation.params["length"]), num_constants, num_carried)
+
+
+def _with_an_axis_more(outside: Any, inside: Any) -> int:
+    pairs = zip(outside, inside, strict=True)
+    return sum(len(atom.aval.shape) > len(aval.shape) for atom, aval in pairs)
 
 
 def aval_size(aval: Any) -> int:

@@ -83,6 +83,15 @@ def test_a_loop_copies_what_it_overwrites_while_something_else_reads_it():
     assert waits == index + condition + update + waiting + 4
 
 
+def test_a_scan_copies_what_it_carries_and_not_what_it_goes_along():
+    """a stays the same, w is carried, and what is read from xs and written to ys is neither."""
+    w, a = jnp.zeros((4, 4)), jnp.zeros((6, 4))
+    turn = lambda a: lambda w, x: (w + x, jnp.dot(a, w))
+    scanned = work(lambda a, w, xs: lax.scan(turn(a), w, xs), a, w, jnp.zeros((5, 4, 4)))
+    product = 4 * (24 + 16 + 24)
+    assert scanned.moved == 5 * (product + 3 * 4 * 16 + 2 * 4 * 16)
+
+
 def test_a_sum_with_one_factor_is_computed_anew_by_its_users():
     """m / 2 + x / 2 is written as a result, and read again as m and x by what uses it."""
     y = jnp.ones((6, 4))
