@@ -43,12 +43,7 @@ def _finite_by_products(leaves: list[Array]) -> Array:
 
     XLA's CPU backend stores what `isfinite` says of each number before it combines them.
     """
-    products = [
-        jax.lax.reshape(
-            _times_zeros(leaf), (leaf.size // max(1, leaf.shape[-1] if leaf.ndim else 1),)
-        )
-        for leaf in leaves
-    ]
+    products = [_times_zeros(leaf).reshape(-1) for leaf in leaves]
     return jnp.all(jnp.isfinite(jnp.concatenate(products)))
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 # Primitives that move or relabel data without arithmetic.
 MOVES = frozenset(
     "broadcast_in_dim reshape transpose squeeze expand_dims convert_element_type copy copy_p slice"
@@ -58,7 +60,7 @@ class Node(NamedTuple):
     outs: tuple
     out_avals: tuple
     inner: tuple[Turn, ...] = ()
-    factor: float | None = None
+    factor: complex | None = None
 
 
 def live_nodes(jaxpr: Any) -> tuple[list[Node], list]:
@@ -126,9 +128,9 @@ def _node(equation: Any, ins: tuple, place: tuple) -> Node:
     return Node(name, equation.params, ins, in_avals, outs, out_avals, inner, factor)
 
 
-def _factor(equation: Any) -> float | None:
+def _factor(equation: Any) -> complex | None:
     numbers = [v.val for v in equation.invars if hasattr(v, "val")]
-    return float(numbers[0]) if numbers else None
+    return np.asarray(numbers[0]).item() if numbers else None
 
 
 def _name(atom: Any, named: dict) -> Any:

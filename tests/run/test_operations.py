@@ -99,6 +99,7 @@ def test_a_sum_with_one_factor_is_computed_anew_by_its_users():
     size = 4 * 24
     assert work(shared(0.5), X, X).moved == 3 * size + 4 * size
     assert work(shared(0.25), X, X).moved == 3 * size + 3 * size
+    assert work(lambda x: 1j * x, X.astype(jnp.complex64)).moved == 2 * 2 * size
 
 
 @pytest.mark.parametrize("stride, padding, dilation", [(1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 0, 1)])
