@@ -216,3 +216,17 @@ def test_what_another_guard_does_where_nothing_is_finite(guard, steps_made, monk
     shape, target = {"width": 8, "batch": 16}, "gan_ring.ours:engine"
     lane = ours.engine(target, guard, shape, seeds=1, steps=3).call()[0]
     assert lane.train_state.step.tolist() == [steps_made]
+
+
+def test_a_guard_that_chooses_at_every_step_makes_no_attempts(monkeypatch):
+    from benchmarks.families.guard import ours
+
+    def refused(*states):
+        raise AssertionError("an attempt")
+
+    monkeypatch.setattr(ours.attempts, "try_steps", refused)
+    shape, target = {"width": 8, "batch": 16}, "gan_ring.ours:engine"
+    case = ours.engine(target, "choosing_each", shape, seeds=1, steps=3)
+    assert case.call()[0].train_state.step.tolist() == [3]
+    with pytest.raises(AssertionError, match="an attempt"):
+        ours.engine(target, None, shape, seeds=1, steps=3)
