@@ -5,7 +5,7 @@ or narrow, tall or short, relative to the terciles of the training images. "a ph
 pullover" is true of its image.
 """
 
-import functools
+import itertools
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -18,6 +18,8 @@ PAD = "<pad>"
 FORMS = ("a {}", "a photo of a {}", "this is a {}", "{}")
 WORDS = {"brightness": ("dark", "bright"), "width": ("narrow", "wide"), "height": ("short", "tall")}
 ON = 32  # a pixel belongs to the object if its value is at least this
+
+_AT_ONCE = 100  # images whose pixels as float64 stay in a processor's cache
 
 
 class Tokenizer(NamedTuple):
@@ -129,6 +131,12 @@ def measurements(images: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         {"brightness", "width", "height"}, each [N].
     """
+    starts = range(0, max(1, len(images)), _AT_ONCE)
+    parts = [_measured(images[start : start + _AT_ONCE]) for start in starts]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _measured(images: np.ndarray) -> dict[str, np.ndarray]:
     gray = images.mean(axis=-1)
     on = gray >= ON
     num_on = on.sum(axis=(1, 2))
@@ -174,16 +182,17 @@ def describe(images: np.ndarray, limits: dict[str, tuple[float, float]]) -> list
         For each image the words of `WORDS` whose measurement is strictly below the lower limit, or
         strictly above the upper one.
     """
-    words_of: list[list[str]] = [[] for _ in images]
+    side_of = np.zeros(len(images), np.int64)  # a digit for each measurement: 0 neither, 1, 2
     for name, values in measurements(images).items():
         low, high = limits[name]
-        below, above = WORDS[name]
-        for words, value in zip(words_of, values, strict=True):
-            if value < low:
-                words.append(below)
-            elif value > high:
-                words.append(above)
-    return [tuple(words) for words in words_of]
+        side_of = 3 * side_of + np.where(values < low, 1, np.where(values > high, 2, 0))
+    pairs = WORDS.values()
+    listed = []
+    for sides in itertools.product(range(3), repeat=len(pairs)):
+        listed.append(
+            tuple(pair[side - 1] for side, pair in zip(sides, pairs, strict=True) if side)
+        )
+    return [listed[number] for number in side_of.tolist()]
 
 
 def captions(
@@ -211,30 +220,51 @@ def captions(
     Returns:
         int32[N, num_texts, L].
     """
-    rng = np.random.default_rng(seed)
     true_words = describe(images, limits)
+    groups: dict[tuple[int, tuple[str, ...]], int] = {}  # images of which the same is true
+    group_of = np.array(
+        [
+            groups.setdefault((int(label), words), len(groups))
+            for label, words in zip(labels, true_words, strict=True)
+        ]
+    )
+    listed = list(groups)
+    num_words = np.array([len(words) for _, words in listed])[group_of]
+    num_names = np.array([len(nouns(class_names[label])) for label, _ in listed])[group_of]
+    choices = _choices(num_words, num_names, num_texts, np.random.default_rng(seed))
+    # A few hundred different captions serve all images.
+    shape = len(listed), 2 ** len(WORDS), num_names.max(), len(FORMS)
+    numbers = np.ravel_multi_index((np.repeat(group_of, num_texts), *choices), shape)
+    different, which = np.unique(numbers, return_inverse=True)
     reader = tokenizer(class_names)
-    names_by_label = [nouns(name) for name in class_names]
     encoded = []
+    for group, said, name, form in zip(*np.unravel_index(different, shape), strict=True):
+        label, words = listed[group]
+        chosen = [word for index, word in enumerate(words) if said >> index & 1]
+        noun = nouns(class_names[label])[name]
+        encoded.append(reader.encode(sentence(FORMS[form], " ".join([*chosen, noun]))))
+    return np.stack(encoded)[which.reshape(len(images), num_texts)]
 
-    @functools.cache
-    def number_of(form: str, *words: str) -> int:
-        # A few hundred different captions serve all images.
-        text = sentence(form, " ".join(words))
-        encoded.append(reader.encode(text))
-        return len(encoded) - 1
 
-    def random_caption(label: int, words: tuple[str, ...]) -> int:
-        names = names_by_label[label]
-        chosen = [word for word in words if rng.integers(2)]
-        noun = names[rng.integers(len(names))]
-        form = FORMS[rng.integers(len(FORMS))]
-        return number_of(form, *chosen, noun)
+def _choices(
+    num_words: np.ndarray, num_names: np.ndarray, num_texts: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Chooses words, a name and a form for each caption, [N * num_texts] each.
 
-    numbers = []
-    for label, words in zip(labels, true_words, strict=True):
-        numbers.append([random_caption(label, words) for _ in range(num_texts)])
-    return np.stack(encoded)[np.array(numbers)]
+    Bit i of the first says whether word i is in the caption. All are drawn at once, in the order of
+    the captions: 0 or 1 for each word, then the name, then the form.
+    """
+    num_words = np.repeat(num_words, num_texts)
+    ends = np.cumsum(num_words + 2)
+    limits = np.full(ends[-1], 2)
+    limits[ends - 2] = np.repeat(num_names, num_texts)
+    limits[ends - 1] = len(FORMS)
+    drawn = rng.integers(limits)
+    said = np.zeros(len(ends), np.int64)
+    for index in range(len(WORDS)):
+        has = num_words > index
+        said[has] += drawn[(ends - 2 - num_words)[has] + index] << index
+    return said, drawn[ends - 2], drawn[ends - 1]
 
 
 def sentence(form: str, phrase: str) -> str:

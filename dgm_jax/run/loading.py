@@ -194,7 +194,7 @@ def _structure(folder, experiment: Experiment, make, config, dataset, seeds: int
     """The model, and the shapes of {"params", "state"} over seeds, by the experiment's recipe."""
     try:
         model = make(*experiment.build_view(config), dataset)
-        params, state = jax.eval_shape(model.init, jax.random.key(0))
+        params, state = jax.eval_shape(lambda: model.init(jax.random.key(0)))
     except DgmError:
         raise
     # A recipe may raise anything for an identity that was edited.

@@ -22,6 +22,11 @@ def test_measurements_of_boxes():
     np.testing.assert_array_equal(found["brightness"], [200, 40, 0])  # 31 is off
     np.testing.assert_array_equal(found["width"], [4, 20, 0])
     np.testing.assert_array_equal(found["height"], [10, 2, 0])
+    # more than are measured at once, and none
+    many = captions.measurements(np.tile(images, (90, 1, 1, 1)))
+    for name, values in found.items():
+        np.testing.assert_array_equal(many[name], np.tile(values, 90))
+        assert captions.measurements(images[:0])[name].shape == (0,)
 
 
 def test_words_are_judged_against_the_terciles():
@@ -60,6 +65,25 @@ def test_every_caption_is_true_and_can_be_read():
         texts, captions.captions(images, labels, NAMES, limits, num_texts=6, seed=1)
     )
     assert np.any(texts != captions.captions(images, labels, NAMES, limits, num_texts=6, seed=2))
+
+
+def test_captions_are_drawn_one_after_the_other():
+    """The same tokens as by a loop that draws a number at a time, for hundreds of images."""
+    rng = np.random.default_rng(2)
+    images = np.stack([box(*rng.integers(2, 22, 2), rng.integers(40, 256)) for _ in range(300)])
+    labels = rng.integers(0, 3, 300)
+    limits, reader = captions.terciles(images), captions.tokenizer(NAMES)
+    rng = np.random.default_rng(7)
+    expected = []
+    for label, words in zip(labels, captions.describe(images, limits), strict=True):
+        for _ in range(5):
+            chosen = [word for word in words if rng.integers(2)]
+            names = captions.nouns(NAMES[label])
+            noun = names[rng.integers(len(names))]
+            form = captions.FORMS[rng.integers(len(captions.FORMS))]
+            expected.append(reader.encode(captions.sentence(form, " ".join([*chosen, noun]))))
+    texts = captions.captions(images, labels, NAMES, limits, num_texts=5, seed=7)
+    np.testing.assert_array_equal(texts.reshape(-1, reader.length), expected)
 
 
 def test_articles():
