@@ -28,6 +28,12 @@
 #include "oneapi/dnnl/dnnl.hpp"
 #include "xla/ffi/api/ffi.h"
 
+// Of the OpenMP that oneDNN is linked to, if it is.
+extern "C" {
+__attribute__((weak)) int omp_get_max_threads();
+__attribute__((weak)) void omp_set_num_threads(int);
+}
+
 namespace {
 
 namespace ffi = xla::ffi;
@@ -38,6 +44,8 @@ constexpr const char* kNames[] = {"forward", "gradient of the input", "gradient 
 
 constexpr size_t kMostPrimitives = 256;
 constexpr size_t kKeptScratch = size_t{64} << 20;  // bytes that a thread keeps between calls
+// To wake OpenMP's threads takes longer than to reorder so many bytes, of most kernels, alone.
+constexpr size_t kAlone = size_t{256} << 10;
 
 // One lane's convolution; the key of the cache.
 struct Geometry {
@@ -62,11 +70,30 @@ dnnl::engine& Engine() {
   return engine;
 }
 
+// What oneDNN makes or executes in its scope uses the calling thread only.
+class Alone {
+ public:
+  explicit Alone(bool wanted) {
+    if (!wanted || !omp_set_num_threads || !omp_get_max_threads) return;
+    before_ = omp_get_max_threads();
+    omp_set_num_threads(1);
+  }
+  ~Alone() {
+    if (before_) omp_set_num_threads(before_);
+  }
+  Alone(const Alone&) = delete;
+  Alone& operator=(const Alone&) = delete;
+
+ private:
+  int before_ = 0;
+};
+
 // A primitive with its reorders between the caller's layouts and the ones that it works in.
 struct Convolution {
   dnnl::primitive primitive;
   std::array<memory::desc, 3> ours, theirs;  // of x, w, y: NHWC and HWIO; what the primitive wants
   std::array<dnnl::primitive, 3> reorders;   // empty where the two are the same
+  std::array<bool, 3> alone{};               // reorders of little
   memory::desc scratch;
   std::array<size_t, 4> offsets;  // in the workspace: x, w, y, scratch
   size_t workspace = 0;
@@ -88,6 +115,8 @@ void Fill(Convolution& c, const Description& d, int64_t map) {
     if (c.ours[i] == c.theirs[i]) continue;
     c.workspace += Aligned(c.theirs[i].get_size());
     const bool out = i == Output(map);
+    c.alone[i] = c.theirs[i].get_size() <= kAlone;
+    const Alone alone(c.alone[i]);
     c.reorders[i] = dnnl::reorder(dnnl::reorder::primitive_desc(
         Engine(), out ? c.theirs[i] : c.ours[i], Engine(), out ? c.ours[i] : c.theirs[i]));
   }
@@ -180,6 +209,12 @@ class Workspace {
   char* start_;
 };
 
+void Reorder(const Convolution& c, int operand, const memory& from, const memory& to,
+             dnnl::stream& stream) {
+  const Alone alone(c.alone[operand]);
+  c.reorders[operand].execute(stream, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+}
+
 void Run(const Convolution& c, int64_t map, std::array<void*, 3> data, const Workspace& space) {
   static dnnl::stream stream(Engine());
   std::array<memory, 3> outer, inner;
@@ -188,8 +223,7 @@ void Run(const Convolution& c, int64_t map, std::array<void*, 3> data, const Wor
     outer[i] = memory(c.ours[i], Engine(), data[i]);
     const bool same = !c.reorders[i];
     inner[i] = same ? outer[i] : memory(c.theirs[i], Engine(), space.at(c.offsets[i]));
-    if (!same && i != out)
-      c.reorders[i].execute(stream, {{DNNL_ARG_FROM, outer[i]}, {DNNL_ARG_TO, inner[i]}});
+    if (!same && i != out) Reorder(c, i, outer[i], inner[i], stream);
   }
   const memory scratch(c.scratch, Engine(), space.at(c.offsets[3]));
   c.primitive.execute(
@@ -197,8 +231,7 @@ void Run(const Convolution& c, int64_t map, std::array<void*, 3> data, const Wor
                {map == kKernelGradient ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, inner[1]},
                {map == kForward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, inner[2]},
                {DNNL_ARG_SCRATCHPAD, scratch}});
-  if (c.reorders[out])
-    c.reorders[out].execute(stream, {{DNNL_ARG_FROM, inner[out]}, {DNNL_ARG_TO, outer[out]}});
+  if (c.reorders[out]) Reorder(c, out, inner[out], outer[out], stream);
   stream.wait();
 }
 
