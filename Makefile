@@ -14,25 +14,26 @@ setup-test: $(VENV)/.installed-test
 setup-lint: $(VENV)/.installed-lint
 setup-docs: $(VENV)/.installed-docs
 
-# One install each, of the versions that constraints.txt pins for this Python.
+# One install each, of the versions that constraints.txt pins for this Python. Python compiles what it imports at
+# its first import; pip would compile everything.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onednn]"
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onednn]"
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-lint: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[lint]"
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[lint]"
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-docs: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs,onednn]"
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs,onednn]"
 	touch $@ $(VENV)/.installed
 
 # docs/gan_ring.png: make demo OUT=runs/demo, then .venv/bin/dgm-jax sample runs/demo --out docs/gan_ring.png
@@ -68,9 +69,11 @@ test-quick: setup-test
 test-optimized: setup-test
 	$(PYTEST) -m "not slow and optimized" $(shell grep -rl --include="test_*.py" "mark\.optimized" tests)
 
-# The networks once more, without oneDNN.
+# The networks that have convolutions once more, without oneDNN.
 test-plain: setup-test
-	DGM_JAX_CONVOLUTIONS=plain $(PYTEST) -m "not slow" --quick-compile tests/networks
+	DGM_JAX_CONVOLUTIONS=plain $(PYTEST) -m "not slow" --quick-compile \
+	  $(filter-out $(addprefix tests/networks/test_,$(WITHOUT_CONVOLUTIONS:=.py)),$(wildcard tests/networks/test_*.py))
+WITHOUT_CONVOLUTIONS = adapter networks_mlp networks_normalization transformer
 
 test-slow: setup-test
 	$(BIN)/python -m pytest -m slow
@@ -89,13 +92,13 @@ test-newest:
 # minutes after the installation; one file, benchmarks/results/DEVICE/jaxlib_VERSION/accelerator.json.
 JAX_EXTRA ?= $(if $(shell command -v nvidia-smi),cuda13,$(if $(wildcard /dev/accel*),tpu))
 accelerator: setup-test
-	$(if $(JAX_EXTRA),$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "jax[$(JAX_EXTRA)]")
+	$(if $(JAX_EXTRA),$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt "jax[$(JAX_EXTRA)]")
 	$(BIN)/python -m benchmarks.accelerator
 
 # Goes on where the last call stopped: make benchmark MINUTES=20.
 MINUTES ?=
 benchmark: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onednn,benchmark]"
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onednn,benchmark]"
 	$(BIN)/python -m benchmarks $(if $(MINUTES),--minutes $(MINUTES))
 	$(BIN)/python -m benchmarks --page
 
