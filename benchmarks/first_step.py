@@ -5,7 +5,7 @@ cache and with them.
     python -m benchmarks.first_step --quick      shows that it runs: one experiment, nothing written
 
 Each experiment runs as `dgm-jax run NAME --log_every 1` does, with its defaults otherwise, in a
-process of its own that ends after the first chunk, of one step. It runs once with an empty cache of
+process of its own that ends when the first step is made and all programs are compiled. It runs once with an empty cache of
 compiled programs, then once more. The code of oneDNN is built, and the classifier that some
 experiments need is trained, before anything is measured. Seconds are given twice: of the clock,
 from the start of the process, and of the processor, over all threads; on a busy machine only the
@@ -16,7 +16,7 @@ from the cache); all other time belongs to the stage that the run is in:
     opening    settings, the run folder, the record of the environment
     data       loading data, and what an experiment computes from them before it trains
     preparing  everything else before the first step, such as shapes, placement, Python's own work
-    step       the first step
+    step       the first step, beside which a run traces and compiles what the step does not need
 """
 
 import argparse
@@ -59,13 +59,26 @@ class Split:
         self._stack = [first]
         self._last = began
         self._clocks = clocks
+        self._is_over = False
 
     def _settle(self) -> None:
+        if self._is_over:
+            return
         now = self._clocks()
         spent = self.seconds.setdefault(self._stack[-1], [0.0] * len(now))
         for index, (before, after) in enumerate(zip(self._last, now, strict=True)):
             spent[index] += after - before
         self._last = now
+
+    @property
+    def now(self) -> str:
+        """The stage."""
+        return self._stack[0]
+
+    def end(self) -> None:
+        """What follows counts nowhere; any thread may say so."""
+        self._settle()
+        self._is_over = True
 
     def stage(self, name: str) -> None:
         """From here on what has no other cause belongs to this stage."""
@@ -93,8 +106,10 @@ def measured(name: str, flags: list[str], began: float) -> dict:
     split = Split("imports", (began, 0.0), clocks)
     from dgm_jax import _cache, cli
     from dgm_jax.run import catalogue
+    from dgm_jax.terminal import console
 
     _cache.keep_compiled_programs()
+    console.collect_seldom()
     import jax
 
     from dgm_jax import training
@@ -106,7 +121,6 @@ def measured(name: str, flags: list[str], began: float) -> dict:
     _mark_stages(split, launch, training, jax.block_until_ready)
     with contextlib.suppress(_Reached):
         raise SystemExit(cli.main(["run", name, *flags]) or 1)  # it must not come to an end
-    split.stage("after")
     return {
         "seconds": {cause: split.seconds.get(cause, [0.0, 0.0]) for cause in COLUMNS},
         "programs": programs["/jax/core/compile/backend_compile_duration"],
@@ -118,17 +132,18 @@ def _listen(split: Split, monitoring) -> dict[str, int]:
     """Tells the split what JAX does; returns counts of events, which go on being counted."""
     counts = dict.fromkeys((*EVENTS, "/jax/compilation_cache/cache_hits"), 0)
 
-    # Of several threads the main one is the one that the first step waits for.
-    is_main = lambda: threading.current_thread() is threading.main_thread()
+    def is_waited_for() -> bool:
+        # Of several threads the first step waits for the main one, until it begins itself.
+        return threading.current_thread() is threading.main_thread() and split.now != "step"
 
     def begins(event: str, value: float, **_) -> None:
-        if event in EVENTS and is_main():
+        if event in EVENTS and is_waited_for():
             split.enter(EVENTS[event])
 
     def ends(event: str, seconds: float, **_) -> None:
         if event in EVENTS:
             counts[event] += 1
-            if is_main():
+            if is_waited_for():
                 split.leave()
 
     def happens(event: str, **_) -> None:
@@ -142,8 +157,8 @@ def _listen(split: Split, monitoring) -> dict[str, int]:
 
 
 def _mark_stages(split: Split, launch, training, ready: Callable) -> None:
-    """Changes stages where a run does, and ends it after the first chunk."""
-    inputs, run = launch.Job.inputs, training.run
+    """Changes stages where a run does, and ends it after the first step."""
+    inputs, run, in_parts = launch.Job.inputs, training.run, training.in_parts
 
     def loading(*arguments):
         split.stage("data")
@@ -154,13 +169,21 @@ def _mark_stages(split: Split, launch, training, ready: Callable) -> None:
     def chunks(advance, *arguments, **options):
         def advancing(*of):
             split.stage("step")
-            ready(advance(*of))
-            raise _Reached
+            return advance(*of)
 
         return run(advancing, *arguments, **options)
 
+    def parts(program, **options):
+        def one(*of):
+            ready(program(*of))
+            split.end()
+            raise _Reached  # once what is compiled beside the step is done
+
+        return in_parts(one, **options)
+
     launch.Job.inputs = loading
     training.run = chunks
+    training.in_parts = parts
 
 
 def in_a_process(name: str, flags: list[str], environment: dict[str, str]) -> dict:

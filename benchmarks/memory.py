@@ -19,7 +19,7 @@ import tempfile
 import jax
 
 from benchmarks import machine, records
-from dgm_jax.run import catalogue, estimate, start
+from dgm_jax.run import catalogue, fitting, start
 from dgm_jax.run.cells import groups
 from dgm_jax.run.lanes import distribute_group, lanes_of
 from dgm_jax.run.launch import Job
@@ -71,7 +71,7 @@ def estimated(name: str, flags: str) -> dict:
         compiled = distribute_group(job.experiment, job.launch, group, inputs, *start_from)
         quiet = lambda what: contextlib.nullcontext()
         programs.append(Programs(group, compiled, start_from, inputs.arrays, quiet))
-    found = estimate.require_all_fit(programs, job.config, job.launch)
+    found = fitting.require_all_fit(programs, job.config, job.launch)
     parts = {part.name: part.num_bytes for part in found.moment.parts}
     parts["loaded data and programs"] = found.taken - baseline
     return {

@@ -13,7 +13,7 @@ import numpy as np
 from dgm_jax import training
 from dgm_jax.core import Lane
 from dgm_jax.parallel import fetched
-from dgm_jax.run import estimate, logged, memory, models, outcomes
+from dgm_jax.run import fitting, logged, memory, models, outcomes
 from dgm_jax.run.cells import Group
 from dgm_jax.run.checkpoints import GroupCheckpoints
 from dgm_jax.run.context import Run
@@ -62,14 +62,16 @@ def train_all(run: Run, found: list[Group], stop: signals.Stop) -> list[ArmOutco
         )
         for g, d, start in zip(found, distributed, lanes, strict=True)
     ]
+    beside = fitting.Beside()
     if not run.directory.resumed:
-        estimate.require_all_fit(programs, run.config, run.launch)
+        alongside = run.progress.alongside
+        beside = fitting.beside_first_chunk(programs, run.config, run.launch, alongside)
     finished = []
     ends = []
     for group in found:
         strategy = programs[0].distributed.strategy
         with memory.exhaustion_told(memory.advice(run.config, strategy)):
-            trained, *end = _train(run, programs.pop(0), stop, live)
+            trained, *end = _train(run, programs.pop(0), stop, live, beside)
         finished += trained
         ends.append((group, *end))
     for end in ends:  # now, since rows of the first may have suffered while the last was trained
@@ -78,7 +80,7 @@ def train_all(run: Run, found: list[Group], stop: signals.Stop) -> list[ArmOutco
 
 
 def _train(
-    run: Run, programs: Programs, stop: signals.Stop, live: LiveReport
+    run: Run, programs: Programs, stop: signals.Stop, live: LiveReport, beside: fitting.Beside
 ) -> tuple[list[ArmOutcome], int, list[dict]]:
     """Trains one group of arms to the end, from the start or from its newest checkpoint.
 
@@ -104,7 +106,7 @@ def _train(
         # all failed: nothing to do
         end = config.num_steps if np.any(_failed_at(programs, lanes) < 0) else start
         if run.directory.resumed and start < end:
-            estimate.require_fits(programs, run.config, run.launch, fresh=False)
+            fitting.require_fits(programs, run.config, run.launch, fresh=False)
         evaluate = _evaluation(run, programs)
         evaluated = None
         at = start
@@ -112,7 +114,7 @@ def _train(
             run.progress.training(group.name, config.num_steps, programs.num_lanes, start),
             feed_of(run, programs, lanes, (start, end), stop.check) as feed,
         ):
-            advance = _timed_advance(run, programs, stop, feed)
+            advance = _timed_advance(run, programs, stop, feed, beside)
             for chunk in training.run(
                 advance, lanes, arrays, start=start, num_steps=end, chunk_steps=config.log_every
             ):
@@ -151,12 +153,11 @@ def _evaluation(run: Run, programs: Programs):
     After the last step the result includes the task's final evaluation.
     """
     each = programs.turns.each
-    evaluate = programs.evaluate
-    evaluate_final = programs.evaluate_final
 
     def evaluated(lanes, arrays, step):
         of = lambda program: fetched(each(lambda lanes, turn: program(lanes, arrays), lanes))
-        values = of(evaluate)
+        values = of(programs.evaluate)
+        evaluate_final = programs.evaluate_final
         if evaluate_final is None or step < run.config.num_steps:
             return values
         with run.progress.phase(f"final evaluation of {programs.group.name}"):
@@ -165,10 +166,13 @@ def _evaluation(run: Run, programs: Programs):
     return evaluated
 
 
-def _timed_advance(run: Run, programs: Programs, stop: signals.Stop, feed: Feed | None):
+def _timed_advance(
+    run: Run, programs: Programs, stop: signals.Stop, feed: Feed | None, beside: fitting.Beside
+):
     """`advance(lanes, data, length)`, whose seconds count as training.
 
-    With a feed the steps read what it has in place of the data.
+    With a feed the steps read what it has in place of the data. The first chunk of the run is
+    trained beside what it does not wait for.
 
     A signal ends it within a part of the chunk; the last checkpoint stays valid.
     """
@@ -177,6 +181,7 @@ def _timed_advance(run: Run, programs: Programs, stop: signals.Stop, feed: Feed 
     before = 0  # steps of a chunk that earlier turns have made
 
     def between(made):
+        beside.check()
         stop.check()
         run.progress.running((before + made) // turns.count)
         run.profile.between_parts()
@@ -195,10 +200,16 @@ def _timed_advance(run: Run, programs: Programs, stop: signals.Stop, feed: Feed 
             before = turn * length
             return chunk(lanes, data, length)
 
+        def timed():
+            start = time.monotonic()
+            return turns.each(of_turn, lanes), time.monotonic() - start
+
+        alone = not beside.waits
         start = time.monotonic()
-        out = turns.each(of_turn, lanes)
-        run.clock.train_seconds += time.monotonic() - start
-        run.clock.seed_steps += length * programs.num_lanes
+        out, seconds = beside.train(timed)
+        if not alone:
+            run.progress.waited(time.monotonic() - start - seconds)
+        run.clock.count(length * programs.num_lanes, seconds, alone)
         return out
 
     return advance
@@ -225,7 +236,7 @@ def _start(
             run.progress.notice(notice)
         _settle(run, group, step, rows)
         if lanes is None:
-            estimate.require_fits(programs, run.config, run.launch, fresh=True)
+            fitting.require_fits(programs, run.config, run.launch, fresh=True)
     if lanes is None:
         lanes = programs.first_lanes()
     return step, lanes, rows

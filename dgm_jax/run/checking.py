@@ -7,7 +7,7 @@ import jax
 
 from dgm_jax import native
 from dgm_jax.core import DgmError, tree_size
-from dgm_jax.run import estimate, memory
+from dgm_jax.run import fitting, memory
 from dgm_jax.run.ablation import shared_inputs, variants
 from dgm_jax.run.cells import Arm, groups
 from dgm_jax.run.experiment import Need
@@ -70,7 +70,7 @@ def _check(job: Job, cells: list[Arm], compiles: bool) -> None:
         if placement.on == "host":
             print(f"{group.name}: {placement}")
     if compiles:
-        print(f"memory: {estimate.require_all_fit(programs, job.config, job.launch)}")
+        print(f"memory: {fitting.require_all_fit(programs, job.config, job.launch)}")
 
 
 def _lanes(programs: Programs) -> str:

@@ -25,6 +25,8 @@ class Clock:
         compile_seconds: spent on compilation.
         train_seconds: spent on training.
         seed_steps: steps made, summed over lanes.
+        seconds_alone: of training, while nothing was compiled beside it.
+        seed_steps_alone: made in these seconds.
         feeding: of each group of arms with data on the host, how it waited for them.
     """
 
@@ -32,7 +34,31 @@ class Clock:
     compile_seconds: float = 0.0
     train_seconds: float = 0.0
     seed_steps: int = 0
+    seconds_alone: float = 0.0
+    seed_steps_alone: int = 0
     feeding: dict[str, dict] = dataclasses.field(default_factory=dict)
+
+    def count(self, seed_steps: int, seconds: float, alone: bool) -> None:
+        """Counts a chunk.
+
+        Args:
+            seed_steps: steps made, summed over lanes.
+            seconds: spent on them.
+            alone: whether nothing was compiled beside it.
+        """
+        self.seed_steps += seed_steps
+        self.train_seconds += seconds
+        if alone:
+            self.seed_steps_alone += seed_steps
+            self.seconds_alone += seconds
+
+    @property
+    def rate(self) -> float | None:
+        """Steps a second, summed over lanes; of chunks beside which nothing was compiled, if there
+        are any. None before the first chunk."""
+        if self.seconds_alone:
+            return self.seed_steps_alone / self.seconds_alone
+        return self.seed_steps / self.train_seconds if self.train_seconds else None
 
 
 class Run(NamedTuple):

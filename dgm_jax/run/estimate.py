@@ -8,16 +8,14 @@ measured. The estimate does not include what an experiment's own functions take 
 pictures or distances.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
 from dgm_jax.parallel import processes
-from dgm_jax.run.lanes import devices_of
-from dgm_jax.run.memory import Memory, advice, in_units, memory_of, taken_of, tree_bytes
-from dgm_jax.run.programs import Programs, compiled_ahead
-from dgm_jax.run.settings import LaunchConfig, StudyConfig
+from dgm_jax.run.memory import Memory, in_units, memory_of, taken_of, tree_bytes
+from dgm_jax.run.programs import Programs
 
 
 class Part(NamedTuple):
@@ -112,7 +110,13 @@ class Estimate(NamedTuple):
 
 
 def estimate(
-    programs: Programs, *, devices: Sequence, fresh: bool, keeps_best: bool = False
+    programs: Programs,
+    *,
+    devices: Sequence,
+    fresh: bool,
+    keeps_best: bool = False,
+    first_steps: bool = False,
+    taken: Callable[[Any], int] = taken_of,
 ) -> Estimate:
     """Estimates the most that a group of arms will need. Compiles what is not compiled yet.
 
@@ -121,6 +125,8 @@ def estimate(
         devices: those it runs on. CPUs share one memory, other devices have their own.
         fresh: whether it starts at step 0; otherwise its lanes and data are placed already.
         keeps_best: whether the best model of each arm is held as well (`--keep_best`).
+        first_steps: whether only what comes before the first evaluation counts.
+        taken: returns the bytes that are held already, given the first device.
 
     Returns:
         The estimate.
@@ -129,11 +135,31 @@ def estimate(
     first = devices[0]
     on_cpu = first.platform == "cpu"
     copies = len(devices) if on_cpu else 1
-    candidates = moments(
-        programs, fresh=fresh, on_host=on_cpu, keeps_best=keeps_best, copies=copies
-    )
+    if first_steps:
+        candidates = first_moments(programs)
+    else:
+        candidates = moments(
+            programs, fresh=fresh, on_host=on_cpu, keeps_best=keeps_best, copies=copies
+        )
     largest = max(candidates, key=lambda moment: moment.num_bytes)
-    return Estimate(largest, memory_of(first), taken_of(first), copies)
+    return Estimate(largest, memory_of(first), taken(first), copies)
+
+
+def first_moments(programs: Programs) -> list[Moment]:
+    """Lists the moments up to the first evaluation of a run that starts at step 0.
+
+    Args:
+        programs: of the group, of which only the initialization and the steps are needed.
+
+    Returns:
+        The moments.
+    """
+    data = _data(programs)
+    held = (*_state(programs), *data, *_fed(programs))
+    return [
+        _running(programs, "the steps", programs.advance.compiled, held),
+        _running(programs, "the initialization", programs.init, data),
+    ]
 
 
 def moments(
@@ -157,11 +183,9 @@ def moments(
     Returns:
         The moments.
     """
-    data = (Part("data on the device", tree_bytes(programs.data_shapes), by_lane=False),)
-    fed = Part("batches on the way", programs.placement.fed_bytes, by_lane=False)
+    data = _data(programs)
     lasting = (*_state(programs), *data) if fresh else ()
-    if fed.num_bytes:
-        lasting += (fed,)
+    lasting += _fed(programs)
     if on_host and keeps_best:
         lasting += (Part("the best models so far", _model_bytes(programs)),)
     held = (*lasting, *_evaluated(programs)) if on_host else lasting
@@ -178,6 +202,15 @@ def moments(
         waiting = _waiting(programs, copies)
         listed = [moment._replace(parts=(*moment.parts, *waiting)) for moment in listed]
     return listed
+
+
+def _data(programs: Programs) -> tuple[Part, ...]:
+    return (Part("data on the device", tree_bytes(programs.data_shapes), by_lane=False),)
+
+
+def _fed(programs: Programs) -> tuple[Part, ...]:
+    num_bytes = programs.placement.fed_bytes
+    return (Part("batches on the way", num_bytes, by_lane=False),) if num_bytes else ()
 
 
 def _waiting(programs: Programs, copies: int) -> tuple[Part, ...]:
@@ -240,60 +273,3 @@ def _saving(programs: Programs, held: Sequence[Part]) -> Moment:
     copy = Part("copies for checkpoints and models", max(copied, model))
     name = f"the saving of {programs.group.name}"
     return Moment(name, (*held, copy), _places(programs))
-
-
-def require_all_fit(
-    found: Sequence[Programs], config: StudyConfig, launch: LaunchConfig
-) -> Estimate:
-    """Requires that every group fits into memory. Compiles all groups first, as a fresh run does.
-
-    Args:
-        found: the programs of all groups.
-        config: settings of the study.
-        launch: how it is launched.
-
-    Returns:
-        The estimate of the group that needs most.
-
-    Raises:
-        ConfigError: there is not enough memory; the message has the largest parts, and what would
-            fit.
-    """
-    with compiled_ahead(found):
-        for programs in found:  # where one does not fit, the next ones need not be compiled
-            require_fits(programs, config, launch, fresh=True)
-    compiled = [require_fits(programs, config, launch, fresh=True) for programs in found]
-    return max(compiled, key=lambda estimated: estimated.num_bytes)
-
-
-def require_fits(
-    programs: Programs, config: StudyConfig, launch: LaunchConfig, *, fresh: bool
-) -> Estimate:
-    """Requires that a group fits into memory, in all processes of the run.
-
-    Args:
-        programs: of the group.
-        config: settings of the study.
-        launch: how it is launched.
-        fresh: whether the run starts at step 0.
-
-    Returns:
-        The estimate.
-
-    Raises:
-        ConfigError: there is not enough memory; the message has the largest parts, and what would
-            fit.
-    """
-    devices = devices_of(launch)
-    keeps_best = bool(launch.keep_best)
-    needed = estimate(programs, devices=devices, fresh=fresh, keeps_best=keeps_best)
-    remedy = advice(config, programs.distributed.strategy)
-    if fresh:
-        seeds = needed.fitting_lanes // len(programs.group.arms)
-        most = f"at most {seeds:,} seeds" if seeds else "not one seed of each arm"
-        remedy = f"by this estimate {most} would fit: {remedy}"
-    else:
-        remedy = f"go on where there is more, or begin again in another folder and {remedy}"
-    message = f"this run cannot fit: it would need {needed}; {remedy}"
-    processes.require_everywhere(needed.fits, message)
-    return needed

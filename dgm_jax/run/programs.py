@@ -19,6 +19,9 @@ from dgm_jax.run.placement import Placement
 from dgm_jax.run.turns import Turns
 from dgm_jax.terminal import console
 
+FIRST_STEPS = ("advance", "init")  # what a run needs before its first step
+ALL = (*FIRST_STEPS, "evaluate", "evaluate_final")
+
 
 class Programs:
     """What a group of arms runs. A program is compiled when it is first used.
@@ -76,14 +79,19 @@ class Programs:
         """Shapes of all lanes as checkpoints have them, with shardings."""
         return self.turns.saved_shapes(self.shapes)
 
-    def begin(self, compilers: Executor) -> None:
-        """Lowers all programs, and lets other threads compile them meanwhile.
+    def begin(self, compilers: Executor, names: Sequence[str] = ALL) -> None:
+        """Lowers programs that are not compiled yet, and lets other threads compile them meanwhile.
 
         Args:
             compilers: the threads.
+            names: of the programs.
         """
-        with self._compiling(f"programs of {self.group.name}"):
-            for name in ("advance", "evaluate", "evaluate_final", "init"):
+        left = [name for name in names if name not in vars(self)]
+        if not left:
+            return
+        which = "first programs" if names == FIRST_STEPS else "programs"
+        with self._compiling(f"{which} of {self.group.name}"):
+            for name in left:
                 lowered, finish = self._lowered(name)
                 compiled = None if lowered is None else compilers.submit(lowered.compile).result
                 self._begun[name] = compiled, finish
@@ -139,8 +147,8 @@ def _same(compiled: Any) -> Any:
 
 
 @contextmanager
-def compiled_ahead(found: Sequence[Programs]) -> Iterator[None]:
-    """Lets threads compile the programs of all groups while this one lowers them.
+def compiled_ahead(found: Sequence[Programs], names: Sequence[str] = ALL) -> Iterator[None]:
+    """Lets threads compile programs of all groups while this one lowers them.
 
     XLA compiles without Python, and one program alone does not keep all cores busy. Tracing and
     lowering stay in the caller's thread, whose settings of JAX they depend on. Of several processes
@@ -148,6 +156,7 @@ def compiled_ahead(found: Sequence[Programs]) -> Iterator[None]:
 
     Args:
         found: the programs of all groups.
+        names: which programs of each; those that are compiled already stay.
 
     Yields:
         Nothing; inside of the context a program is ready when its property returns.
@@ -158,7 +167,7 @@ def compiled_ahead(found: Sequence[Programs]) -> Iterator[None]:
     compilers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="compile")
     try:
         for programs in found:
-            programs.begin(compilers)
+            programs.begin(compilers, names)
         yield
     except BaseException:  # a signal, or a run that cannot fit: what is left need not be compiled
         console.leave_threads_behind()

@@ -44,7 +44,6 @@ def summary_of(run: Run, results: list[ArmOutcome]) -> dict:
         for r in results
         for row in run.experiment.functions.references(r.arm_result.config)
     ]
-    rate = clock.seed_steps / clock.train_seconds if clock.train_seconds else None
     return {
         "experiment": run.experiment.name,
         "config": as_recorded(config),
@@ -54,7 +53,7 @@ def summary_of(run: Run, results: list[ArmOutcome]) -> dict:
         **({"parent": run.directory.parent} if run.directory.parent else {}),
         "wall_seconds": time.monotonic() - clock.start,
         "compile_seconds": clock.compile_seconds,
-        "seed_steps_per_second": rate,
+        "seed_steps_per_second": clock.rate,
         **({"feeding": clock.feeding} if clock.feeding else {}),
         "strategy": {r.arm_result.name: r.strategy for r in results},
         "layout": results[0].layout,

@@ -10,7 +10,6 @@ The compiled program has no part in this: the host reports between chunks of ste
                 progress.update(step, {"modes": modes_per_seed}, failed={3: 120})
 """
 
-import collections
 import contextlib
 import sys
 import threading
@@ -22,6 +21,7 @@ import rich.console
 
 from dgm_jax.core import lookup
 from dgm_jax.terminal import displays
+from dgm_jax.terminal.rates import Rate
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -73,6 +73,7 @@ class Progress:
         self._training: dict | None = None
         self._plan: list[tuple[int, int]] = []
         self._begun = 0
+        self._alongside = False
 
     def _event(self, kind: str, **fields: Any) -> None:
         self._sink.event(
@@ -114,9 +115,18 @@ class Progress:
         finally:
             done.set()
             beat.join()
-            if self._training is not None:
-                self._training["pauses"].append((start, self._clock()))
+            if self._training is not None and not self._alongside:
+                self._training["rate"].pause(start)
             self._event("phase_end", name=name, seconds=self._clock() - start, outcome=outcome)
+
+    @contextlib.contextmanager
+    def alongside(self) -> Iterator[None]:
+        """Let phases inside a context go on beside the training, which does not pause for them."""
+        self._alongside = True
+        try:
+            yield
+        finally:
+            self._alongside = False
 
     def _beat(self, name: str, start: float, done: threading.Event) -> None:
         """Report every few seconds that a long phase still runs."""
@@ -171,8 +181,7 @@ class Progress:
             "failed": {},
             "metrics": {},
             "step": first_step,
-            "pauses": [],
-            "window": collections.deque([(start, first_step)], maxlen=20),
+            "rate": Rate(self._clock, first_step),
         }
         self._event(
             "training_start",
@@ -222,11 +231,11 @@ class Progress:
             RuntimeError: there is no training.
         """
         state = self._now_training("update")
-        state["window"].append(self._moment(state, step))
+        state["rate"].update(int(step))
         state["step"] = int(step)
         state["failed"] = {int(seed): int(when) for seed, when in (failed or {}).items()}
         state["metrics"] = metrics or {}
-        self._steps("progress", state, state["window"][-1])
+        self._steps("progress", state, int(step))
 
     def running(self, made: int) -> None:
         """Report steps between two updates, so that the bar moves and the time left is known.
@@ -238,7 +247,18 @@ class Progress:
             RuntimeError: there is no training.
         """
         state = self._now_training("running")
-        self._steps("running", state, self._moment(state, state["step"] + made))
+        self._steps("running", state, state["step"] + made)
+
+    def waited(self, seconds: float) -> None:
+        """Leave the last seconds out of the rate: the training waited for something else.
+
+        Args:
+            seconds: how many.
+
+        Raises:
+            RuntimeError: there is no training.
+        """
+        self._now_training("waited")["rate"].pause(self._clock() - seconds)
 
     def _now_training(self, what: str) -> dict:
         """Return the state of the training, or raise RuntimeError."""
@@ -246,17 +266,9 @@ class Progress:
             raise RuntimeError(f"Progress.{what} belongs inside Progress.training")
         return self._training
 
-    def _moment(self, state: dict, step: int) -> tuple[float, int]:
-        """Return the time without pauses, and the step."""
-        return self._clock() - _covered(state["pauses"]), int(step)
-
-    def _steps(self, kind: str, state: dict, now: tuple[float, int]) -> None:
-        """Report steps with the rate between the oldest update of the window and now."""
-        time_now, step = now
-        time_before, step_before = state["window"][0]
-        seconds = time_now - time_before
-        steps = step - step_before
-        rate = steps / seconds if seconds > 0 and steps > 0 else None
+    def _steps(self, kind: str, state: dict, step: int) -> None:
+        """Report steps with their rate."""
+        rate = state["rate"].at(step)
         eta = rate and max(0, state["total"] - step) / rate
         # Future arms: as many lane-steps per second as now.
         later_steps = state["total"] * state["lanes_to_come"] / state["num_seeds"]
@@ -284,13 +296,3 @@ class Progress:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
-
-
-def _covered(spans: list[tuple[float, float]]) -> float:
-    """Return the seconds that lie in at least one of the spans (start, end), maybe nested."""
-    total = 0.0
-    reached = -float("inf")
-    for start, end in sorted(spans):
-        total += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return total

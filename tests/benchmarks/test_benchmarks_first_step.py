@@ -27,7 +27,10 @@ def test_what_is_nested_counts_where_it_is_innermost():
         (20.0, split.leave),
         (21.0, split.leave),
         (25.0, lambda: split.stage("step")),
-        (26.0, lambda: split.stage("after")),
+        (26.0, split.end),
+        (27.0, lambda: split.enter("tracing")),  # beside the step, and not waited for
+        (30.0, split.leave),
+        (31.0, lambda: split.stage("after")),
     ):
         clock.now = at
         what()

@@ -17,7 +17,8 @@ from dgm_jax import parallel, training
 from dgm_jax.core import Aux, ConfigError, Player, Task
 from dgm_jax.run import start
 from dgm_jax.run.cells import Arm, Group
-from dgm_jax.run.estimate import Estimate, Moment, Part, estimate, moments, require_fits
+from dgm_jax.run.estimate import Estimate, Moment, Part, estimate, moments
+from dgm_jax.run.fitting import require_fits
 from dgm_jax.run.memory import Memory
 from dgm_jax.run.programs import Programs
 from dgm_jax.run.settings import LaunchConfig, StudyConfig
@@ -166,7 +167,10 @@ def small_machine(monkeypatch):
     monkeypatch.setattr("dgm_jax.run.estimate.memory_of", memory_of)
 
 
-def test_a_run_that_cannot_fit_ends_before_its_first_step(small_machine, tmp_path, capfd):
+def test_a_run_that_cannot_fit_is_never_evaluated_and_leaves_nothing(
+    small_machine, tmp_path, capfd
+):
+    """Its first chunk is trained meanwhile, but neither logged nor saved."""
     experiment = tiny(build=sorting, snapshots=lambda *arguments: pytest.fail("it was evaluated"))
     flags = ("--num_seeds", "3", "--strategy", "vmap", "--progress", "json")
     assert run(tmp_path / "run", *flags, experiment=experiment) == 2
@@ -179,8 +183,19 @@ def test_a_run_that_cannot_fit_ends_before_its_first_step(small_machine, tmp_pat
     events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     compiled = [e["name"] for e in events if e["event"] == "phase_start"]
     assert len(set(compiled)) == len(compiled)  # nothing twice
-    assert not any(event["event"] == "training_start" for event in events)
-    assert not (tmp_path / "run" / "config.json").exists()
+    assert not any(event["event"] == "progress" for event in events)
+    assert [file.name for file in (tmp_path / "run").rglob("*")] == [".lock"]
+
+
+def test_a_run_whose_steps_cannot_fit_ends_before_its_first_step(monkeypatch, tmp_path, capfd):
+    monkeypatch.setattr(
+        "dgm_jax.run.estimate.memory_of", lambda device: Memory(1, "a tiny machine")
+    )
+    experiment = tiny(build=sorting)
+    assert run(tmp_path / "run", "--progress", "json", experiment=experiment) == 2
+    said = capfd.readouterr().err
+    assert "at the steps of plain" in said.splitlines()[-1]
+    assert "training_start" not in said and "evaluation" not in said
 
 
 def test_a_check_says_how_much_and_what(capsys):

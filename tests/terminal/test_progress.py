@@ -138,6 +138,23 @@ def test_compiling_within_training_does_not_count_for_the_rate():
     ] == pytest.approx(45.0)
 
 
+def test_what_goes_on_beside_the_training_counts_only_where_it_is_waited_for():
+    """Compiling for 12 s beside 5 s of steps, then 7 s of waiting for the rest of it."""
+    shown, stream, clock = session("json")
+    with shown.training("a", total=100, num_seeds=1):
+        with shown.alongside(), shown.phase("compiling"):
+            clock.now += 5.0
+            shown.running(10)
+            clock.now += 7.0
+        shown.waited(7.0)
+        shown.update(10)
+    rates = [e["seed_steps_per_second"] for e in events_of(stream, "running")]
+    rates += [e["seed_steps_per_second"] for e in events_of(stream, "progress")]
+    assert rates == [pytest.approx(2.0), pytest.approx(2.0)]
+    with pytest.raises(RuntimeError, match="waited belongs inside"):
+        shown.waited(1.0)
+
+
 def events_of(stream, kind):
     return [e for e in map(json.loads, stream.getvalue().splitlines()) if e["event"] == kind]
 
