@@ -176,7 +176,7 @@ class Beside:
         self._work = None
         if work is None:
             return chunk()
-        checks = jax.config.jax_debug_nans, jax.config.jax_debug_infs
+        checks = [getattr(jax.config, name) for name in ("jax_debug_nans", "jax_debug_infs")]
         with ThreadPoolExecutor(1, thread_name_prefix="first chunk") as trainer:
             trained = trainer.submit(_checked, chunk, *checks)
             trained.add_done_callback(lambda _: self._stepped.set())

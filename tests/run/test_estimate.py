@@ -15,9 +15,9 @@ from tiny_game import build, run, tiny
 
 from dgm_jax import parallel, training
 from dgm_jax.core import Aux, ConfigError, Player, Task
-from dgm_jax.run import start
+from dgm_jax.run import fitting, memory, start
 from dgm_jax.run.cells import Arm, Group
-from dgm_jax.run.estimate import Estimate, Moment, Part, estimate, moments
+from dgm_jax.run.estimate import Estimate, Moment, Part, estimate, first_moments, moments
 from dgm_jax.run.fitting import require_fits
 from dgm_jax.run.memory import Memory
 from dgm_jax.run.programs import Programs
@@ -123,6 +123,25 @@ def test_a_host_holds_the_last_results_until_the_next_evaluation():
     assert (
         found["the saving of plain"]["copies for checkpoints and models"] == 2 * LANES * 4 * WIDTH
     )
+
+
+def test_what_a_chunk_holds_is_not_counted_twice(monkeypatch):
+    """While the first chunk is trained the process holds its lanes, data and working memory."""
+    own, launch = programs("vmap"), LaunchConfig(num_devices=1)
+    asked = []
+    monkeypatch.setattr(fitting, "require_all_fit", lambda *of: asked.append(of))
+    before = memory.taken_of(jax.devices()[0])
+    beside = fitting.beside_first_chunk([own], StudyConfig(), launch, contextlib.nullcontext)
+    assert not {"evaluate", "evaluate_final"} & set(vars(own))  # not compiled yet
+    beside.train(lambda: None)
+    ((_, _, _, taken),) = asked
+    held = max(moment.num_bytes for moment in first_moments(own))
+    assert held > LANES * 2 * 4 * WIDTH  # w and its momentum, and more
+    now = 10**12
+    monkeypatch.setattr(fitting, "taken_of", lambda device: now)
+    assert taken(None) == now - held
+    now = 0  # a chunk that has hardly begun
+    assert taken(None) > before / 2  # what the process held before it
 
 
 def test_a_run_that_goes_on_is_told_to_go_on_elsewhere(monkeypatch):
