@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 from jax.sharding import Sharding
 
@@ -148,7 +149,7 @@ def distribute(
     target = platforms.target(platform, present)
     processes.require_all_present(present)
     _backend.check_once(platforms.platform_of(present))
-    program = program._replace(init=jax.jit(program.init, inline=True))
+    program = program._replace(init=_traced_once(program.init, keys, hyper))
     shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
     lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
     strategy = choose_strategy(strategy, lane.train_state.params, platform=target.platform)
@@ -158,6 +159,21 @@ def distribute(
         _require_pmap(options, target)
     programs = LAYOUTS[layout](program, shapes, strategy, present, options)
     return _distributed(program, programs, len(keys), strategy, target, options)
+
+
+def _traced_once(
+    init: Callable[[Key, dict[str, Array]], Lane], keys: Key, hyper: dict[str, Array]
+) -> Callable[[Key, dict[str, Array]], Lane]:
+    """The same function of one lane. Its Python is run once, and not for every program of it."""
+    start = jax.eval_shape(lambda lanes: jax.tree.map(lambda x: x[0], lanes), (keys, hyper))
+    traced, shapes = jax.make_jaxpr(init, return_shape=True)(*start)
+    as_function = jax.extend.core.jaxpr_as_fun(traced)
+    structure = jax.tree.structure(shapes)
+
+    def again(key: Key, hyper: dict[str, Array]) -> Lane:
+        return structure.unflatten(as_function(*jax.tree.leaves((key, hyper))))
+
+    return jax.jit(again, inline=True)
 
 
 def _distributed(

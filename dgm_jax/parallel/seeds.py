@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from dgm_jax.core import PyTree, has_kernels, lookup, platform_or_at_hand
 
@@ -10,7 +11,26 @@ _Function = Callable[[PyTree, PyTree], PyTree]
 
 
 def _vmap(function: _Function) -> _Function:
-    return jax.vmap(function, in_axes=(0, None))
+    batched = jax.vmap(function, in_axes=(0, None))
+
+    def mapped(lanes: PyTree, data: PyTree) -> PyTree:
+        return _alone(function, lanes, data) if _is_one(lanes) else batched(lanes, data)
+
+    return mapped
+
+
+def _is_one(lanes: PyTree) -> bool:
+    return all(jnp.shape(leaf)[0] == 1 for leaf in jax.tree.leaves(lanes))
+
+
+def _alone(function: _Function, lanes: PyTree, data: PyTree) -> PyTree:
+    """One lane without the axis.
+
+    A matrix product with a batch of one is slower: XLA's CPU backend leaves the gradients of
+    kernels transposed, and whatever updates them reads along the wrong axis.
+    """
+    result = function(jax.tree.map(lambda leaf: leaf[0], lanes), data)
+    return jax.tree.map(lambda leaf: leaf[None], result)
 
 
 def _map(function: _Function) -> _Function:
@@ -27,9 +47,10 @@ def over_seeds(
 
     Args:
         function: `(lane, data) -> result`.
-        strategy: "vmap" computes all lanes at once, with batched matrix products. "map" computes
-            them one after the other inside the same program (`lax.map`). "auto" has to be resolved
-            first by `choose_strategy`, which sees the parameters.
+        strategy: "vmap" computes all lanes at once, with batched matrix products, and a lane that
+            is alone without the axis. "map" computes them one after the other inside the same
+            program (`lax.map`). "auto" has to be resolved first by `choose_strategy`, which sees
+            the parameters.
 
     Returns:
         `(lanes [L, ...], data) -> results [L, ...]`.

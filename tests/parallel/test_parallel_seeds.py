@@ -102,6 +102,23 @@ def test_lanes_do_not_notice_each_other(strategy):
     assert np.isnan(np.asarray(b["losses"])[3, -1])
 
 
+def test_one_lane_by_vmap_is_the_function_itself():
+    """The same bits, and no product with an axis of lanes."""
+    one = lanes(num_seeds=1)
+    found = jax.jit(parallel.over_seeds(train, "vmap"))(one, data())
+    expected = jax.jit(train)(lane(0, one), data())
+    jax.tree.map(np.testing.assert_array_equal, lane(0, found), expected)
+    assert all(len(leaf) == 1 for leaf in jax.tree.leaves(found))
+    product = lambda w, x: x @ w
+    kernels, x = jnp.ones((1, 3, 4)), jnp.ones((2, 3))
+    (equation,) = [
+        equation
+        for equation in jax.make_jaxpr(parallel.over_seeds(product, "vmap"))(kernels, x).eqns
+        if equation.primitive.name == "dot_general"
+    ]
+    assert equation.params["dimension_numbers"][1] == ((), ())
+
+
 def test_unknown_strategy_names_the_nearest():
     with pytest.raises(
         ConfigError, match="unknown seed strategy 'vmapp' .did you mean 'vmap'.*known: map, vmap"
