@@ -137,7 +137,7 @@ def measurements(images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _measured(images: np.ndarray) -> dict[str, np.ndarray]:
-    gray = images[..., 0] if images.shape[-1] == 1 else images.mean(axis=-1)
+    gray: np.ndarray = images[..., 0] if images.shape[-1] == 1 else images.mean(axis=-1)
     on = gray >= ON
     num_on = on.sum(axis=(1, 2))
     total = (gray * on).sum(axis=(1, 2), dtype=float)
