@@ -137,13 +137,13 @@ def measurements(images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _measured(images: np.ndarray) -> dict[str, np.ndarray]:
-    gray: np.ndarray = images[..., 0] if images.shape[-1] == 1 else images.mean(axis=-1)
+    gray = images[..., 0] if images.shape[-1] == 1 else images.mean(axis=-1)
     on = gray >= ON
     num_on = on.sum(axis=(1, 2))
     total = (gray * on).sum(axis=(1, 2), dtype=float)
     brightness = total / np.maximum(num_on, 1)
-    width = _extent(on.any(axis=1))
-    height = _extent(on.any(axis=2))
+    width = _extent(np.asarray(on.any(axis=1)))
+    height = _extent(np.asarray(on.any(axis=2)))
     return {"brightness": brightness, "width": width, "height": height}
 
 
