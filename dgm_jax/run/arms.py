@@ -40,8 +40,9 @@ def train_all(run: Run, found: list[Group], stop: signals.Stop) -> list[ArmOutco
         The outcomes of all arms.
 
     Raises:
-        ConfigError: a group cannot be built or, in a run from the beginning, cannot fit into
-            memory. Both are checked before the first group starts.
+        ConfigError: a group cannot be built, which is checked before the first group starts. Or, in
+            a run from the beginning, one cannot fit into memory, which is checked before anything
+            is evaluated, logged or saved.
     """
     models.require_as_started(run.directory, run.launch.keep_best)
     live = LiveReport(run.experiment, run.config, run.launch, run.directory, run.progress)

@@ -1,13 +1,15 @@
 """The axis of lanes: every lane computes what it would compute alone."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from dgm_jax import core, parallel
-from dgm_jax.core import ConfigError
+from dgm_jax import core, parallel, training
+from dgm_jax.core import Aux, ConfigError, Player, Task
 
 pytestmark = pytest.mark.optimized
 
@@ -117,6 +119,31 @@ def test_one_lane_by_vmap_is_the_function_itself():
         if equation.primitive.name == "dot_general"
     ]
     assert equation.params["dimension_numbers"][1] == ((), ())
+
+
+@pytest.mark.parametrize("strategy", ["vmap", "map"])
+def test_the_python_of_init_is_run_once(strategy):
+    """Not for the shapes, for the program and for each number of lanes."""
+    calls = []
+
+    def task(hyper):
+        def init(key):
+            calls.append(1)
+            return {"w": {"w": jax.random.normal(key, (3,))}}, {}
+
+        loss = lambda params, state, batch, key: (jnp.sum(params["w"]["w"] ** 2), Aux(state, {}))
+        players = {"w": Player(("w",), loss)}
+        algorithm = partial(training.alternating, players, {"w": optax.sgd(0.1)})
+        return Task(init, lambda *_: 0.0, algorithm, lambda *_: {})
+
+    keys = lanes()["key"]
+    program = training.lane_program(task)
+    made = parallel.distribute(program, keys, {}, strategy=strategy, only=jax.devices()[:1])
+    started = made.init(*made.place_data((keys, {})))
+    assert calls == [1]
+    found = np.asarray(started.train_state.params["w"]["w"])
+    alone = jax.vmap(lambda key: task({}).init(jax.random.split(key, 3)[0])[0]["w"]["w"])(keys)
+    np.testing.assert_array_equal(found, alone)
 
 
 def test_unknown_strategy_names_the_nearest():

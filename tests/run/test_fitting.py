@@ -57,18 +57,18 @@ def test_the_chunk_is_checked_as_its_caller_asked():
 
 
 def test_the_first_step_is_not_slowed():
-    """The work begins when the first part of the chunk is made."""
-    order = []
+    """The work begins when the first part of the chunk is made, and not before."""
+    begun = threading.Event()
+    early = []
 
     def chunk():
-        order.append("first part")
+        early.append(begun.wait(0.2))
         beside.check()
-        assert done.wait(SOON)
+        assert begun.wait(SOON)
 
-    done = threading.Event()
-    beside = Beside(lambda: (order.append("work"), done.set()))
+    beside = Beside(begun.set)
     beside.train(chunk)
-    assert order == ["first part", "work"]
+    assert early == [False]
 
 
 def test_work_that_fails_ends_the_chunk_and_is_what_is_raised():
