@@ -70,15 +70,12 @@ def devices() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
-    """The processor's model name, from /proc/cpuinfo if available."""
-    listing = pathlib.Path("/proc/cpuinfo")
-    if listing.exists():
-        text = listing.read_text(errors="replace")
-        match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-        if match:
-            return match.group(1).strip()
-    return platform.processor() or platform.machine()
+def _processor(listing: pathlib.Path = pathlib.Path("/proc/cpuinfo")) -> str:
+    """The processor's model and family, since many generations share a model ("AMD EPYC")."""
+    text = listing.read_text(errors="replace") if listing.exists() else ""
+    facts = dict(re.findall(r"^(model name|cpu family)[ \t]*:[ \t]*(.*\S)", text, re.MULTILINE))
+    model = facts.get("model name") or platform.processor() or platform.machine()
+    return f"{model}, family {facts['cpu family']}" if "cpu family" in facts else model
 
 
 def git_state(folder: pathlib.Path | None = None) -> dict[str, Any] | None:

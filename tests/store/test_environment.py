@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 
 import jax
@@ -77,3 +78,24 @@ def test_git_state_of_a_checkout(tmp_path):
 def test_no_git_is_no_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert environment.git_state() is None
+
+
+@pytest.mark.parametrize(
+    "listing, named",
+    [
+        (
+            "vendor_id\t: X\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: An EPYC \n",
+            "An EPYC, family 25",
+        ),
+        ("cpu family\t: 6\nmodel name\t: A\n\ncpu family\t: 6\nmodel name\t: A\n", "A, family 6"),
+        ("model name\t: Arm\ncpu family\t:\n", "Arm"),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", None),
+        (None, None),
+    ],
+)
+def test_a_processor_is_named_by_model_and_family(listing, named, tmp_path):
+    """As Linux lists them on x86, and where it lists less or nothing."""
+    path = tmp_path / "cpuinfo"
+    if listing is not None:
+        path.write_text(listing)
+    assert environment._processor(path) == (named or platform.processor() or platform.machine())
