@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from dgm_jax.core import Array, checks, require, widened
 
@@ -187,67 +188,81 @@ def _evaluate(xi: Array, bins: Bins) -> tuple[Array, Array]:
 def _find_bins(value: Array, raw: Array, bound: float, by_height: bool) -> Bins:
     """The bin of each value, looked up among the heights of the knots or among their positions.
 
-    A mask selects the entries of a bin, because the gradient of a gather would be a scatter.
+    Masks select the entries of a bin, because the gradient of a gather would be a scatter.
     """
     num_params = jnp.shape(raw)[-1]
     num_bins, remainder = divmod(num_params + 1, 3)
     fits = num_params >= 2 and remainder == 0
     require(fits, f"raw must be [*B, 3 K - 1] for K bins; got {num_params} numbers")
-    raw_widths = raw[..., :num_bins]
-    raw_heights = raw[..., num_bins : 2 * num_bins]
+    widths = jax.nn.softmax(raw[..., :num_bins], -1)
+    heights = jax.nn.softmax(raw[..., num_bins : 2 * num_bins], -1)
     raw_slopes = raw[..., 2 * num_bins :]
-    x = _knots(raw_widths, bound)
-    y = _knots(raw_heights, bound)
-    slopes = _slopes(raw_slopes)
-    # The number of inner knots at or below the value is the index of its bin.
-    knots = y if by_height else x
-    inner = knots[..., 1:-1]
-    reached = value[..., None] >= inner
-    index = jnp.sum(reached, -1)
-    is_bin = index[..., None] == jnp.arange(num_bins)
-
-    def pick(values: Array) -> Array:
-        picked = jnp.where(is_bin, values, 0)
-        return jnp.sum(picked, -1)
-
-    def at_left(knots: Array) -> Array:
-        return pick(knots[..., :-1])
-
-    def at_right(knots: Array) -> Array:
-        return pick(knots[..., 1:])
-
-    def extent(knots: Array) -> Array:
-        return pick(knots[..., 1:] - knots[..., :-1])
-
+    index = _index(value, heights if by_height else widths, bound)
+    one = jnp.sum(jnp.arange(num_bins) == index[..., None], -1)
+    place = _Place(index, one.astype(raw.dtype))
+    x, width = _interval(widths, place, bound)
+    y, height = _interval(heights, place, bound)
     return Bins(
-        x=at_left(x),
-        y=at_left(y),
-        width=extent(x),
-        height=extent(y),
-        slope=at_left(slopes),
-        next_slope=at_right(slopes),
+        x=x,
+        y=y,
+        width=width,
+        height=height,
+        slope=_slope(raw_slopes, place),
+        next_slope=_slope(raw_slopes, place._replace(index=index + 1)),
     )
 
 
-def _slopes(raw: Array) -> Array:
-    """[*B, K - 1] -> [*B, K + 1], the slopes at all knots, 1 at both ends."""
+class _Place(NamedTuple):
+    """Which of the K bins, or of the K + 1 knots.
+
+    Attributes:
+        index: int [*B].
+        one: [*B], 1 everywhere; the compiler cannot know it.
+    """
+
+    index: Array
+    one: Array
+
+
+def _index(value: Array, shares: Array, bound: float) -> Array:
+    """The number of inner knots at or below the value, which is the index of its bin."""
+    num_bins = shares.shape[-1]
+    before = jnp.cumsum(lax.stop_gradient(shares), -1)[..., :-1]
+    inner = _knot(before, jnp.arange(1, num_bins), num_bins, bound)
+    return jnp.sum(value[..., None] >= inner, -1)
+
+
+def _knot(before: Array, index: Array, num_bins: int, bound: float) -> Array:
+    """The knot of an index; bins before it have these shares of what no minimum takes."""
+    shared = 1 - MIN_BIN * num_bins
+    return -bound + 2 * bound * (MIN_BIN * index + shared * before)
+
+
+def _interval(shares: Array, place: _Place, bound: float) -> tuple[Array, Array]:
+    """(left knot, extent) of a bin, of shares [*B, K]. The last bin ends at bound exactly."""
+    num_bins = shares.shape[-1]
+    index = place.index[..., None]
+    before = _selected(shares, jnp.arange(num_bins) < index, place)
+    own = _selected(shares, jnp.arange(num_bins) == index, place)
+    left = _knot(before, place.index, num_bins, bound)
+    extent = 2 * bound * (MIN_BIN + (1 - MIN_BIN * num_bins) * own)
+    return left, jnp.where(place.index == num_bins - 1, bound - left, extent)
+
+
+def _slope(raw: Array, place: _Place) -> Array:
+    """The slope at a knot, of raw values [*B, K - 1] at the inner ones; 1 at both ends."""
     # softplus(shift) = 1 - MIN_SLOPE, so that a raw value of zero means a slope of 1.
     shift = math.log(math.expm1(1 - MIN_SLOPE))
-    slopes = MIN_SLOPE + jax.nn.softplus(raw + shift)
-    padding = [(0, 0)] * (slopes.ndim - 1)
-    padding.append((1, 1))
-    return jnp.pad(slopes, padding, constant_values=1)
+    num_inner = raw.shape[-1]
+    own = _selected(raw, jnp.arange(1, num_inner + 1) == place.index[..., None], place)
+    is_inner = (place.index > 0) & (place.index <= num_inner)
+    return jnp.where(is_inner, MIN_SLOPE + jax.nn.softplus(own + shift), 1)
 
 
-def _knots(logits: Array, bound: float) -> Array:
-    """[*B, K] -> K + 1 increasing knots from -bound to bound, both met exactly."""
-    num_bins = logits.shape[-1]
-    shared = 1 - MIN_BIN * num_bins  # what is left when every bin has its minimum
-    weights = jax.nn.softmax(logits, -1)
-    shares = MIN_BIN + shared * weights
-    sums = jnp.cumsum(shares, -1)
-    below = sums[..., :-1]
-    inner = -bound + 2 * bound * below
-    batch_shape = logits.shape[:-1]
-    ends = jnp.full((*batch_shape, 1), bound, inner.dtype)
-    return jnp.concatenate([-ends, inner, ends], -1)
+def _selected(values: Array, mask: Array, place: _Place) -> Array:
+    """Sum the values [*B, K] where the mask is set, and divide by one.
+
+    The gradient of each of the K entries is that of the sum. XLA's CPU backend would compute all
+    that leads to it K times, in the loop over the entries; what a division gives it computes once.
+    """
+    return jnp.sum(jnp.where(mask, values, 0), -1) / place.one

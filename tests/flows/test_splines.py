@@ -107,3 +107,26 @@ def test_gradients_are_finite_on_the_knots(direction):
 
     for gradient in jax.jit(jax.grad(total, (0, 1)))(at, jnp.asarray(raw)):
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
+@pytest.mark.parametrize("direction", [flows.spline_forward, flows.spline_inverse])
+def test_splines_of_float32_join_at_their_knots(direction):
+    """Whichever bin rounding puts a number into: it gets values that double precision has within
+    the rounding of a knot."""
+    rows = RNG(3).normal(size=(50, flows.num_spline_params(BINS))).astype(np.float32)
+    side = 1 if direction is flows.spline_inverse else 0
+    knots = np.array([knots_of(row.astype(np.float64))[side] for row in rows])
+    steps = np.arange(-3, 4) * 2.0**-22  # of one unit in the last place of 2
+    at = np.clip(knots[..., None] + steps, -BOUND, BOUND).astype(np.float32)
+    raw = np.broadcast_to(rows[:, None, None], (*at.shape, rows.shape[-1]))
+    single = np.asarray(direction(jnp.asarray(at), jnp.asarray(raw), BOUND))
+    with jax.enable_x64(True):
+        wide = jnp.asarray(raw, jnp.float64)
+        near = [direction(jnp.asarray(at + d, jnp.float64), wide, BOUND) for d in (-2e-6, 0, 2e-6)]
+        double = np.asarray(near)  # [3, 2, ...]: values and log-slopes
+    assert np.all(np.abs(single - double[1]) <= 1e-5 + np.ptp(double, axis=0))
+    ends = np.array([-BOUND, BOUND], np.float32)
+    raw = np.broadcast_to(rows[:, None], (50, 2, rows.shape[-1]))
+    np.testing.assert_allclose(
+        direction(jnp.tile(ends, (50, 1)), jnp.asarray(raw), BOUND)[0], [ends] * 50, atol=1e-6
+    )
