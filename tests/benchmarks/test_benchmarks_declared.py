@@ -13,6 +13,7 @@ from jax.extend.core import jaxprs_in_params
 import dgm_jax  # noqa: F401 - before the first computation
 from benchmarks import arithmetic, contract, registry
 from benchmarks.families import flows, hmc
+from dgm_jax.parallel import places
 
 ROOT = pathlib.Path(__file__).parents[2]
 EVERYTHING = registry.all_benchmarks()
@@ -230,3 +231,36 @@ def test_a_guard_that_chooses_at_every_step_makes_no_attempts(monkeypatch):
     assert case.call()[0].train_state.step.tolist() == [3]
     with pytest.raises(AssertionError, match="an attempt"):
         ours.engine(target, None, shape, seeds=1, steps=3)
+
+
+@pytest.mark.parametrize("strategy", ["auto", "map"])
+def test_a_group_is_trained_by_the_strategy_that_a_side_names(strategy, monkeypatch):
+    """Each seed's parameters are those of the seed alone, up to rounding."""
+    from benchmarks.families.groups import ours
+
+    used = []
+    over_seeds = places.over_seeds
+
+    def noted(function, strategy):
+        used.append(strategy)
+        return over_seeds(function, strategy)
+
+    monkeypatch.setattr(places, "over_seeds", noted)
+    common = {"target": "gan_ring.ours:engine", "shape": {"width": 8, "batch": 16}, "steps": 3}
+    alone = ours.engine(strategy=strategy, seeds=1, **common).call()[0]
+    group = ours.engine(strategy=strategy, seeds=4, **common)
+    assert group.count == 12
+    assert ("vmap" in used) == (strategy == "auto")  # keys and initial states are always by map
+    params = jax.tree.leaves(group.call()[0].train_state.params)
+    for mine, of_all in zip(jax.tree.leaves(alone.train_state.params), params, strict=True):
+        assert of_all.shape == (4, *mine.shape[1:])
+        assert jnp.allclose(mine[0], of_all[0], atol=1e-6)
+    assert any(jnp.abs(leaf[0] - leaf[1]).max() > 0.01 for leaf in params)
+
+
+def test_a_group_is_measured_beside_a_seed_alone():
+    for benchmark in (b for b in EVERYTHING.values() if b.family == "groups"):
+        seeds = {name: side.options["seeds"] for name, side in benchmark.sides.items()}
+        assert seeds.pop("a seed alone") == 1 and set(seeds.values()) == {benchmark.seeds}
+        targets = {side.options["target"] for side in benchmark.sides.values()}
+        assert len(targets) == 1

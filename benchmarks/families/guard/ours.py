@@ -1,12 +1,12 @@
 """Steps of a family on the library's engine, with another guard."""
 
 import contextlib
-import importlib
 from unittest import mock
 
 import jax.numpy as jnp
 
-from benchmarks.contract import FAMILIES, Case
+from benchmarks.contract import Case
+from benchmarks.families._shared import engine as shared
 from dgm_jax.training import attempts
 from dgm_jax.training import steps as engine_steps
 
@@ -18,8 +18,6 @@ CHANGES = {
 
 def engine(target: str, changed: str | None, shape: dict[str, int], seeds: int, steps: int) -> Case:
     """The steps of another benchmark's side."""
-    module, _, name = target.partition(":")
-    function = getattr(importlib.import_module(f"{FAMILIES}.{module}"), name)
     patch = contextlib.nullcontext() if changed is None else CHANGES[changed]()
     with patch:
-        return function(shape=shape, seeds=seeds, steps=steps)
+        return shared.of_family(target)(shape=shape, seeds=seeds, steps=steps)

@@ -1,0 +1,58 @@
+"""What a seed of a group of eight costs beside a seed alone, in the same rounds, and what the other
+strategy over seeds would cost: "auto" trains dense networks all at once by `vmap` on CPU, and those
+with convolutions one after the other by `map`."""
+
+from benchmarks.contract import PEER, Benchmark, Side
+from benchmarks.families import (
+    adversarial_variational_bayes,
+    flow_density,
+    gan_images,
+    gan_ring,
+    gumbel_vae,
+    transformer,
+    vae,
+    vqvae,
+)
+
+SEEDS = 8
+OTHER_STRATEGY = {  # than the one that "auto" chooses on CPU
+    adversarial_variational_bayes: "map",
+    flow_density: "map",
+    gan_images: "vmap",
+    gan_ring: "map",
+    gumbel_vae: "map",
+    transformer: "map",
+    vae: "map",
+    vqvae: "vmap",
+}
+ALSO_LARGE = (gumbel_vae, vae)
+
+
+def _benchmark(of: Benchmark, other: str) -> Benchmark:
+    common = {**of.sides["ours"].options, "target": of.sides["ours"].target}
+    sides = {
+        "ours": Side("groups.ours:engine", common | {"strategy": "auto"}),
+        f"ours, by {other}": Side("groups.ours:engine", common | {"strategy": other}),
+        "a seed alone": Side("groups.ours:engine", common | {"strategy": "auto", "seeds": 1}, PEER),
+    }
+    return of._replace(
+        name=f"group_{of.family}_{of.size}",
+        family="groups",
+        size=f"{of.family} {of.size}",
+        sides=sides,
+        check=None,
+        unchecked="all sides take the same steps",
+    )
+
+
+def _declared() -> list[Benchmark]:
+    found = []
+    for family, other in OTHER_STRATEGY.items():
+        sizes = ("small", "large") if family in ALSO_LARGE else ("small",)
+        for benchmark in family.BENCHMARKS:
+            if benchmark.seeds == SEEDS and benchmark.size in sizes:
+                found.append(_benchmark(benchmark, other))
+    return found
+
+
+BENCHMARKS = _declared()
