@@ -22,6 +22,7 @@ from dgm_jax import core
 from dgm_jax.core import Array, Key, PyTree
 from dgm_jax.networks.causal import CausalNetwork, require_tokens
 from dgm_jax.networks.layers import initializers
+from dgm_jax.networks.layers.dense import by_rows
 from dgm_jax.networks.transformer_block import Block
 
 
@@ -166,7 +167,7 @@ class Transformer(nn.Module):
         for layer, block in enumerate(self.blocks):
             x, keys[layer], values[layer] = block.step(x, keys[layer], values[layer], position)
         cache = Cache(tuple(keys), tuple(values))
-        logits = self.head(self.norm(x))
+        logits = by_rows(self.head, self.norm(x))
         return cache, logits[:, 0]
 
     def init_cache(self, batch: int) -> Cache:
@@ -198,7 +199,7 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x, keys, values = block(x, train)
             pairs.append((keys, values))
-        logits = self.head(self.norm(x))
+        logits = by_rows(self.head, self.norm(x))
         return logits, pairs
 
     def _embed(self, before: Array, positions: Array) -> Array:

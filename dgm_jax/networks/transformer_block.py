@@ -13,6 +13,7 @@ from dgm_jax import core
 from dgm_jax.core import Array
 from dgm_jax.core.reductions import softmax
 from dgm_jax.networks.layers import initializers
+from dgm_jax.networks.layers.dense import by_rows
 
 
 class Block(nn.Module):
@@ -95,7 +96,7 @@ class Block(nn.Module):
     def _heads(self, x: Array) -> tuple[Array, Array, Array]:
         """Queries, keys and values [B, heads, T, D]."""
         normalized = self.norm_attention(x)
-        joint = self.query_key_value(normalized)
+        joint = by_rows(self.query_key_value, normalized)
         joint = joint.reshape(*x.shape[:2], 3, self.num_heads, -1)
         joint = joint.transpose(2, 0, 3, 1, 4)
         return joint[0], joint[1], joint[2]
@@ -103,11 +104,11 @@ class Block(nn.Module):
     def _finish(self, x: Array, attended: Array, train: bool) -> Array:
         merged = attended.transpose(0, 2, 1, 3)
         merged = merged.reshape(x.shape)
-        change = self.attention_out(merged)
+        change = by_rows(self.attention_out, merged)
         x = x + self._drop(change, train)
         normalized = self.norm_mlp(x)
-        hidden = nn.gelu(self.mlp_in(normalized))
-        change = self.mlp_out(hidden)
+        hidden = nn.gelu(by_rows(self.mlp_in, normalized))
+        change = by_rows(self.mlp_out, hidden)
         return x + self._drop(change, train)
 
     def _drop(self, x: Array, train: bool) -> Array:

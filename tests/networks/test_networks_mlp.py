@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from dgm_jax import core, networks
+from dgm_jax.networks.layers.dense import by_rows
 
 
 def leaves64(params):
@@ -25,6 +26,14 @@ def test_mlp_is_its_formula():
     np.testing.assert_allclose(jax.jit(network.apply)(params, state, x)[0], h, atol=1e-5)
     y = network.apply(params, state, x.reshape(7, 1, 3))[0]
     np.testing.assert_allclose(y[:, 0], h, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (2, 4), (2, 0), (0, 4, 5)])
+def test_a_layer_by_rows_is_the_layer(batch):
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(*batch, 3)), rng.normal(size=(3, 6))
+    y = by_rows(lambda rows: rows @ kernel, x)
+    np.testing.assert_allclose(y, np.einsum("...d,df->...f", x, kernel), rtol=1e-12)
 
 
 def test_maxout_is_its_formula():

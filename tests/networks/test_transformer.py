@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from dgm_jax import core
 from dgm_jax.core import ConfigError, DataError
@@ -23,6 +24,15 @@ OPTIONS = {
     "plain": {"init_name": "torch", "gain": 2.0},
     "stream": {"init_name": "torch", "gain": 2.0, "num_prefix": 2, "grid": (2, 3), "pad_id": 0},
 }
+
+
+def products(jaxpr):
+    """Every product in a traced function and in the functions it calls."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from products(inner)
 
 
 @functools.cache
@@ -232,3 +242,13 @@ def test_rematerialization_changes_no_parameter_and_no_gradient():
 
     a, b = gradient(plain), gradient(remat)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), a, b)
+
+
+def test_gradients_of_kernels_are_products_of_two_matrices():
+    net, params = network()
+    tokens = tokens_of()
+    loss = lambda params: jnp.sum(net.logits(params, tokens) ** 2)
+    found = list(products(jax.make_jaxpr(jax.grad(loss))(params).jaxpr))
+    dense = [e for e in found if e.params["dimension_numbers"][1] == ((), ())]
+    assert len(dense) == 3 * (4 * SIZES["num_layers"] + 1)  # forward, of the input, of the kernel
+    assert {tuple(v.aval.ndim for v in e.invars) for e in dense} == {(2, 2)}

@@ -10,6 +10,16 @@ from dgm_jax.core import Array
 from dgm_jax.networks.layers import initializers
 
 
+def by_rows(layer: Callable[[Array], Array], x: Array) -> Array:
+    """Apply a layer of vectors to x [*B, D], as to rows [prod(B), D]. Returns layer(x), [*B, F].
+
+    The gradient of a kernel is then a product of two matrices. Where it is a sum over several axes
+    of x [B, T, D], XLA's CPU backend first copies what it multiplies to another layout.
+    """
+    y = layer(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]))
+    return y.reshape(*x.shape[:-1], y.shape[-1])
+
+
 class Dense(nn.Module):
     """Compute x @ kernel + bias, with a named initialization of both.
 
