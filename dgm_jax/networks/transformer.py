@@ -167,7 +167,7 @@ class Transformer(nn.Module):
         for layer, block in enumerate(self.blocks):
             x, keys[layer], values[layer] = block.step(x, keys[layer], values[layer], position)
         cache = Cache(tuple(keys), tuple(values))
-        logits = by_rows(self.head, self.norm(x))
+        logits = by_rows(self._head, x)
         return cache, logits[:, 0]
 
     def init_cache(self, batch: int) -> Cache:
@@ -199,8 +199,11 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x, keys, values = block(x, train)
             pairs.append((keys, values))
-        logits = by_rows(self.head, self.norm(x))
+        logits = by_rows(self._head, x)
         return logits, pairs
+
+    def _head(self, rows: Array) -> Array:
+        return self.head(self.norm(rows))
 
     def _embed(self, before: Array, positions: Array) -> Array:
         """Inputs [B, Q, width] at positions [Q], from the tokens `before` [B, Q] them."""

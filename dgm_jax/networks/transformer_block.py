@@ -95,8 +95,7 @@ class Block(nn.Module):
 
     def _heads(self, x: Array) -> tuple[Array, Array, Array]:
         """Queries, keys and values [B, heads, T, D]."""
-        normalized = self.norm_attention(x)
-        joint = by_rows(self.query_key_value, normalized)
+        joint = by_rows(self._project, x)
         joint = joint.reshape(*x.shape[:2], 3, self.num_heads, -1)
         joint = joint.transpose(2, 0, 3, 1, 4)
         return joint[0], joint[1], joint[2]
@@ -106,10 +105,15 @@ class Block(nn.Module):
         merged = merged.reshape(x.shape)
         change = by_rows(self.attention_out, merged)
         x = x + self._drop(change, train)
-        normalized = self.norm_mlp(x)
-        hidden = nn.gelu(by_rows(self.mlp_in, normalized))
-        change = by_rows(self.mlp_out, hidden)
+        change = by_rows(self._mlp, x)
         return x + self._drop(change, train)
+
+    def _project(self, rows: Array) -> Array:
+        return self.query_key_value(self.norm_attention(rows))
+
+    def _mlp(self, rows: Array) -> Array:
+        hidden = nn.gelu(self.mlp_in(self.norm_mlp(rows)))
+        return self.mlp_out(hidden)
 
     def _drop(self, x: Array, train: bool) -> Array:
         x = x.astype(jnp.float32)

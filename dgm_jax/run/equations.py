@@ -12,7 +12,7 @@ MOVES = frozenset(
     " dynamic_slice dynamic_update_slice concatenate pad rev gather iota stop_gradient"
     " bitcast_convert_type random_wrap random_unwrap random_seed split device_put"
     " sharding_constraint optimization_barrier create_token pvary select_and_gather_add"
-    " empty full_like dgm_jax_spread".split()
+    " empty full_like dgm_jax_spread dgm_jax_cpu_barrier".split()
 )
 # Primitives that combine elements of an operand; their jaxprs say how two are combined.
 REDUCES = frozenset(

@@ -2,6 +2,7 @@
 them."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dgm_jax.core import reductions
+from dgm_jax.networks.layers.dense import by_rows
 
 SHAPES = [(6, 5), (7, 3, 5), (3, 4, 6, 5), (2, 1, 1, 3), (0, 4, 4, 3), (2, 3, 2, 2, 4)]
 
@@ -140,6 +142,40 @@ def test_on_cpu_no_sum_runs_over_the_positions_of_an_image():
     text = jax.jit(reductions.total).lower(images(64, 28, 28, 8)).compile().as_text()
     assert " dot(" in text and "f32[64,28,28,8]" in text
     assert not any("784" in line and " reduce" in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize("how", [jax.jit, lambda function: function])
+def test_a_barrier_is_the_identity_in_all_that_jax_does(how):
+    x, t = images(3, 4), images(3, 4)[::-1]
+    barrier = reductions.cpu_barrier
+    cubed = lambda x: jnp.sum(barrier(x) ** 3)
+    assert np.array_equal(how(barrier)(x), x)
+    assert np.array_equal(how(jax.vmap(barrier, 1, 1))(x), x)
+    np.testing.assert_allclose(how(jax.grad(cubed))(x), 3 * x**2, rtol=1e-6)
+    np.testing.assert_allclose(how(jax.vmap(jax.grad(cubed)))(x), 3 * x**2, rtol=1e-6)
+    slope = lambda x, t: jax.jvp(jax.grad(cubed), (x,), (t,))[1]
+    np.testing.assert_allclose(how(slope)(x, t), 6 * x * t, rtol=1e-6)
+    remat = jax.grad(jax.checkpoint(cubed))
+    np.testing.assert_allclose(how(remat)(x), 3 * x**2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("platform, number", [("cpu", 1), ("cuda", 0), ("tpu", 0)])
+def test_a_barrier_is_one_on_cpu(platform, number):
+    exported = jax.export.export(jax.jit(reductions.cpu_barrier), platforms=[platform])(
+        images(3, 4)
+    )
+    assert exported.mlir_module().count("stablehlo.optimization_barrier") == number
+
+
+def test_on_cpu_the_gradient_of_a_bias_sums_rows():
+    x, bias = images(8, 64, 24), images(24)
+    cubed = lambda bias: jnp.sum(by_rows(lambda rows: rows + bias, x) ** 3)
+    text = jax.jit(jax.grad(cubed)).lower(bias).compile().as_text()
+    shapes = re.findall(r"= f32\[([\d,]*)\]\S* reduce", text)
+    assert shapes and all(shape.count(",") <= 1 for shape in shapes)
+    over_axes = lambda bias: jnp.sum((x + bias) ** 3)
+    text = jax.jit(jax.grad(over_axes)).lower(bias).compile().as_text()
+    assert any(shape.count(",") == 2 for shape in re.findall(r"= f32\[([\d,]*)\]\S* reduce", text))
 
 
 ROWS = [(5,), (3, 1), (2, 3, 33), (4, 64), (2, 40), (3, 1000), (0, 50)]

@@ -7,16 +7,19 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgm_jax.core import Array
+from dgm_jax.core.reductions import cpu_barrier
 from dgm_jax.networks.layers import initializers
 
 
-def by_rows(layer: Callable[[Array], Array], x: Array) -> Array:
-    """Apply a layer of vectors to x [*B, D], as to rows [prod(B), D]. Returns layer(x), [*B, F].
+def by_rows(layers: Callable[[Array], Array], x: Array) -> Array:
+    """Apply layers of vectors to x [*B, D], as to rows [prod(B), D]. Returns layers(x), [*B, F].
 
-    The gradient of a kernel is then a product of two matrices. Where it is a sum over several axes
-    of x [B, T, D], XLA's CPU backend first copies what it multiplies to another layout.
+    The gradient of a kernel is then a product of two matrices, and that of a bias the sum of a
+    matrix's rows. Where they are sums over several axes of x [B, T, D], XLA's CPU backend copies
+    what it multiplies to another layout, and adds up number by number.
     """
-    y = layer(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]))
+    rows = cpu_barrier(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]))
+    y = cpu_barrier(layers(rows))
     return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
