@@ -6,8 +6,8 @@ from benchmarks.contract import require_close
 from benchmarks.families._shared.features import operands
 from benchmarks.families.neighbours import ours, peer
 
-# Two rows of a thousand may lie on a border up to rounding, and of a density, which counts pairs and
-# can be far above 1, two pairs of a thousand.
+# Two rows of a thousand may lie on a border up to rounding, and two pairs of a thousand where a
+# density counts pairs: it can be far above 1.
 TOLERANCE, MOST_ROWS = 2e-3, 1_000
 
 
