@@ -93,8 +93,8 @@ def row_total(x: Array) -> Array:
 def cpu_barrier(x: Array) -> Array:
     """Return x, and its gradient, as arrays that XLA's CPU backend does not reshape.
 
-    It merges a reshape into the sum after it, and a sum over two axes takes 3 to 15 times as long
-    as one over the rows of a matrix. On other platforms nothing is done.
+    It merges a reshape into the sum after it, and sums over two axes more slowly than over the rows
+    of a matrix (figures in benchmarks/README.md). On other platforms nothing is done.
 
     Args:
         x: floating.
@@ -292,5 +292,10 @@ def _define(primitive, transpose, batch, elsewhere, on_cpu) -> None:
 _define(total_p, _transpose_total, _batch_total, _sum, _sum_by_products)
 _define(spread_p, _transpose_spread, _batch_spread, _repeat, _repeat)
 _define(row_total_p, _transpose_row_total, _batch_row_total, _row_sum, _row_sum_by_products)
-_barrier = jax.lax.optimization_barrier
-_define(cpu_barrier_p, _transpose_cpu_barrier, _batch_cpu_barrier, lambda x: x, _barrier)
+_define(
+    cpu_barrier_p,
+    _transpose_cpu_barrier,
+    _batch_cpu_barrier,
+    lambda x: x,
+    jax.lax.optimization_barrier,
+)

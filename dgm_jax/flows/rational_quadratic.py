@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from dgm_jax.core import Array, checks, require, widened
 
@@ -227,7 +226,7 @@ class _Place(NamedTuple):
 def _index(value: Array, shares: Array, bound: float) -> Array:
     """The number of inner knots at or below the value, which is the index of its bin."""
     num_bins = shares.shape[-1]
-    before = jnp.cumsum(lax.stop_gradient(shares), -1)[..., :-1]
+    before = jnp.cumsum(jax.lax.stop_gradient(shares), -1)[..., :-1]
     inner = _knot(before, jnp.arange(1, num_bins), num_bins, bound)
     return jnp.sum(value[..., None] >= inner, -1)
 

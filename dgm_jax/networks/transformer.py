@@ -159,16 +159,14 @@ class Transformer(nn.Module):
             fits = 0 <= position <= last
             message = f"position {position} is outside the context 0..{last}"
             core.require(bool(fits), message, core.DataError)
-        before = token[:, None]
         positions = jnp.asarray(position)[None]
-        x = self._embed(before, positions)
+        x = self._embed(token[:, None], positions)
         keys = list(cache.keys)
         values = list(cache.values)
         for layer, block in enumerate(self.blocks):
             x, keys[layer], values[layer] = block.step(x, keys[layer], values[layer], position)
-        cache = Cache(tuple(keys), tuple(values))
-        logits = by_rows(self._head, x)
-        return cache, logits[:, 0]
+        logits = self._logits(x)
+        return Cache(tuple(keys), tuple(values)), logits[:, 0]
 
     def init_cache(self, batch: int) -> Cache:
         """Create an empty cache.
@@ -199,11 +197,10 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x, keys, values = block(x, train)
             pairs.append((keys, values))
-        logits = by_rows(self._head, x)
-        return logits, pairs
+        return self._logits(x), pairs
 
-    def _head(self, rows: Array) -> Array:
-        return self.head(self.norm(rows))
+    def _logits(self, x: Array) -> Array:
+        return by_rows(lambda rows: self.head(self.norm(rows)), x)
 
     def _embed(self, before: Array, positions: Array) -> Array:
         """Inputs [B, Q, width] at positions [Q], from the tokens `before` [B, Q] them."""
@@ -277,8 +274,7 @@ def from_transformer(module: Transformer) -> CausalNetwork:
 
     def init(key: Key) -> PyTree:
         tokens = jnp.zeros((1, 1), jnp.int32)
-        variables = module.init(key, tokens)
-        return variables["params"]
+        return module.init(key, tokens)["params"]
 
     def logits(params: PyTree, tokens: Array, key: Key | None = None) -> Array:
         rngs = {} if key is None else {"dropout": key}

@@ -1,5 +1,7 @@
 """Perceptrons against numpy, published parameter counts, and the laws of the initialisations."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +36,18 @@ def test_a_layer_by_rows_is_the_layer(batch):
     x, kernel = rng.normal(size=(*batch, 3)), rng.normal(size=(3, 6))
     y = by_rows(lambda rows: rows @ kernel, x)
     np.testing.assert_allclose(y, np.einsum("...d,df->...f", x, kernel), rtol=1e-4, atol=1e-6)
+
+
+def test_on_cpu_the_gradient_of_a_bias_sums_rows():
+    x = np.random.default_rng(0).normal(size=(8, 64, 24)).astype(np.float32)
+    bias = jnp.ones(24)
+    cubed = lambda bias: jnp.sum(by_rows(lambda rows: rows + bias, x) ** 3)
+    text = jax.jit(jax.grad(cubed)).lower(bias).compile().as_text()
+    shapes = re.findall(r"= f32\[([\d,]*)\]\S* reduce", text)
+    assert shapes and all(shape.count(",") <= 1 for shape in shapes)
+    over_axes = lambda bias: jnp.sum((x + bias) ** 3)
+    text = jax.jit(jax.grad(over_axes)).lower(bias).compile().as_text()
+    assert any(shape.count(",") == 2 for shape in re.findall(r"= f32\[([\d,]*)\]\S* reduce", text))
 
 
 def test_maxout_is_its_formula():

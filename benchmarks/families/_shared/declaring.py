@@ -27,6 +27,16 @@ TORCH_IMAGES = {
 }
 
 
+def by_other_sides(
+    of: Benchmark, family: str, name: str, sides: Mapping[str, Side], unchecked: str
+) -> Benchmark:
+    """The work of a benchmark of another family, done by other sides."""
+    size = f"{of.family} {of.size}"
+    return of._replace(
+        name=name, family=family, size=size, sides=sides, check=None, unchecked=unchecked
+    )
+
+
 def training(
     family: str,
     shapes: Mapping[str, Shape],

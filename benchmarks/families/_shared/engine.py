@@ -1,7 +1,6 @@
 """Cases in JAX: steps on the library's engine, steps of a peer, and compiled functions."""
 
 import contextlib
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.contract import FAMILIES, Case
+from benchmarks.contract import Case
 from dgm_jax import native, parallel, training
 from dgm_jax.core import Task
 
@@ -41,12 +40,6 @@ def engine(
         return results
 
     return Case(call, seeds * steps)
-
-
-def of_family(target: str) -> Callable[..., Case]:
-    """The function that a side names, for families that measure other families' steps."""
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(f"{FAMILIES}.{module}"), name)
 
 
 def compiled(function: Callable[..., Any], *operands: Any, count: float = 1.0) -> Case:

@@ -13,6 +13,7 @@ from benchmarks.families import (
     vae,
     vqvae,
 )
+from benchmarks.families._shared.declaring import by_other_sides
 
 SEEDS = 8
 OTHER_STRATEGY = {  # than the one that "auto" chooses on CPU
@@ -35,14 +36,8 @@ def _benchmark(of: Benchmark, other: str) -> Benchmark:
         f"ours, by {other}": Side("groups.ours:engine", common | {"strategy": other}),
         "a seed alone": Side("groups.ours:engine", common | {"strategy": "auto", "seeds": 1}, PEER),
     }
-    return of._replace(
-        name=f"group_{of.family}_{of.size}",
-        family="groups",
-        size=f"{of.family} {of.size}",
-        sides=sides,
-        check=None,
-        unchecked="all sides take the same steps",
-    )
+    name = f"group_{of.family}_{of.size}"
+    return by_other_sides(of, "groups", name, sides, "all sides take the same steps")
 
 
 def _declared() -> list[Benchmark]:

@@ -3,8 +3,7 @@
 import functools
 from unittest import mock
 
-from benchmarks.contract import Case
-from benchmarks.families._shared import engine as shared
+from benchmarks.contract import Case, function_of
 from dgm_jax import parallel
 
 
@@ -12,4 +11,4 @@ def engine(target: str, strategy: str, shape: dict[str, int], seeds: int, steps:
     """The steps of another benchmark's side."""
     distribute = functools.partial(parallel.distribute, strategy=strategy)
     with mock.patch.object(parallel, "distribute", distribute):
-        return shared.of_family(target)(shape=shape, seeds=seeds, steps=steps)
+        return function_of(target)(shape=shape, seeds=seeds, steps=steps)

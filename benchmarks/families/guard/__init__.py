@@ -5,6 +5,7 @@ not look: no way to train, but it says where the time goes."""
 
 from benchmarks.contract import Benchmark, Side
 from benchmarks.families import gan_ring, vae
+from benchmarks.families._shared.declaring import by_other_sides
 
 CHANGES = {
     "ours": None,
@@ -26,14 +27,8 @@ def _benchmark(of: Benchmark) -> Benchmark:
         name: Side("guard.ours:engine", options | {"changed": changed})
         for name, changed in CHANGES.items()
     }
-    return of._replace(
-        name=f"guard_{of.name}",
-        family="guard",
-        size=f"{of.family} {of.size}",
-        sides=sides,
-        check=None,
-        unchecked="all sides take the same steps while these are finite",
-    )
+    unchecked = "all sides take the same steps while these are finite"
+    return by_other_sides(of, "guard", f"guard_{of.name}", sides, unchecked)
 
 
 BENCHMARKS = [_benchmark(b) for b in (*gan_ring.BENCHMARKS, *vae.BENCHMARKS) if b.name in NAMES]

@@ -5,8 +5,7 @@ from unittest import mock
 
 import jax.numpy as jnp
 
-from benchmarks.contract import Case
-from benchmarks.families._shared import engine as shared
+from benchmarks.contract import Case, function_of
 from dgm_jax.training import attempts
 from dgm_jax.training import steps as engine_steps
 
@@ -20,4 +19,4 @@ def engine(target: str, changed: str | None, shape: dict[str, int], seeds: int, 
     """The steps of another benchmark's side."""
     patch = contextlib.nullcontext() if changed is None else CHANGES[changed]()
     with patch:
-        return shared.of_family(target)(shape=shape, seeds=seeds, steps=steps)
+        return function_of(target)(shape=shape, seeds=seeds, steps=steps)
