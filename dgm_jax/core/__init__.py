@@ -3,6 +3,7 @@
 from dgm_jax.core import checks, json_values
 from dgm_jax.core.checks import require_at_least, require_at_most, require_positive
 from dgm_jax.core.chunks import chunked, even_chunks
+from dgm_jax.core.draws import named_key, normal, quick_key, uniform
 from dgm_jax.core.errors import (
     ConfigError,
     DataError,
@@ -29,10 +30,7 @@ from dgm_jax.core.numerics import (
     compensated_add,
     exp_remainder,
     float_type,
-    named_key,
-    normal,
     product_parts,
-    uniform,
     widened,
 )
 from dgm_jax.core.parts import (
@@ -158,6 +156,7 @@ __all__ = [
     "on_host",
     "platform_or_at_hand",
     "product_parts",
+    "quick_key",
     "require",
     "require_at_least",
     "require_at_most",

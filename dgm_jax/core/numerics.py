@@ -1,90 +1,16 @@
-"""Random draws that compile quickly, floating types, and sums with little rounding.
-
-XLA's CPU compiler needs seconds for an N-dimensional threefry draw and milliseconds for a flat one;
-the values are the same bit for bit. So draws here are flat and then reshaped.
-"""
+"""Floating types, and sums with little rounding."""
 
 import itertools
 import math
-import zlib
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from dgm_jax.core import checks
-from dgm_jax.core.types import Array, Key
+from dgm_jax.core.types import Array
 
 # Up to this many terms a product is one sum, beyond it a sum of several; see `product_parts`.
 _WHOLE_SUM = 64
-
-
-def named_key(key: Key, name: str) -> Key:
-    """Derive a key for a named use of randomness, such as "encoder dropout".
-
-    It is `fold_in(key, CRC-32 of the name)`, so a new use leaves all other draws unchanged.
-
-    Args:
-        key: a typed key.
-        name: of the use.
-
-    Returns:
-        A typed key.
-
-    Example:
-        >>> jax.random.key_data(core.named_key(jax.random.key(0), "dropout")).shape
-        (2,)
-    """
-    return jax.random.fold_in(checks.one_key(key), zlib.crc32(name.encode()))
-
-
-def normal(
-    key: Key,
-    shape: tuple[int, ...],
-    dtype: DTypeLike = float,
-) -> Array:
-    """Standard normal draws, equal to `jax.random.normal(key, shape)` and quicker to compile.
-
-    Args:
-        key: a typed key.
-        shape: of the result.
-        dtype: floating type of the draws.
-
-    Returns:
-        Draws [*shape].
-
-    Example:
-        >>> core.normal(jax.random.key(0), (2, 3)).shape
-        (2, 3)
-    """
-    return jax.random.normal(checks.one_key(key), (math.prod(shape),), dtype).reshape(shape)
-
-
-def uniform(
-    key: Key,
-    shape: tuple[int, ...],
-    dtype: DTypeLike = float,
-    minval: ArrayLike = 0.0,
-    maxval: ArrayLike = 1.0,
-) -> Array:
-    """Draws from U[minval, maxval), equal to `jax.random.uniform(key, shape)`.
-
-    Args:
-        key: a typed key.
-        shape: of the result.
-        dtype: floating type of the draws.
-        minval: lower end, included.
-        maxval: upper end, excluded.
-
-    Returns:
-        Draws [*shape].
-
-    Example:
-        >>> bool(jnp.all(core.uniform(jax.random.key(0), (2, 3)) < 1))
-        True
-    """
-    draws = jax.random.uniform(checks.one_key(key), (math.prod(shape),), dtype, minval, maxval)
-    return draws.reshape(shape)
 
 
 def float_type(*values: ArrayLike | DTypeLike) -> jnp.dtype:

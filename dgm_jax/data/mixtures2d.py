@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, ConfigError, Key, checks, normal, require
+from dgm_jax.core import Array, ConfigError, Key, checks, normal, require, uniform
 from dgm_jax.data.dataset import Density2D
 from dgm_jax.data.limits2d import LARGEST, MAX_COMPONENTS, count, finite, positive
 
@@ -51,7 +51,7 @@ def isotropic_mixture(
 
     def sample(key: Key, n: int) -> Array:
         key_mode, key_noise = jax.random.split(key)
-        uniforms = jax.random.uniform(key_mode, (n,))
+        uniforms = uniform(key_mode, (n,))
         modes = _modes(uniforms, thresholds)
         noise = normal(key_noise, (n, 2))
         return centers[modes] + scale * noise

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, require, uniform
+from dgm_jax.core import Array, Key, quick_key, require, uniform
 from dgm_jax.data.dataset import BINARIZATIONS, DEQUANTIZATIONS, SCALINGS
 
 
@@ -123,7 +123,7 @@ def uniform_dequantize(key: Key, images: Array) -> Array:
         ConfigError: for another dtype.
     """
     _check_uint8(images)
-    bits = jax.random.bits(key, (images.size,), jnp.uint16)
+    bits = jax.random.bits(quick_key(key), (images.size,), jnp.uint16)
     u = bits.reshape(images.shape).astype(jnp.float32) / 65536.0
     return (images.astype(jnp.float32) + u) / 256.0
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core import Array, DataError, at_least_float32, checks, exp_remainder, require
+from dgm_jax.core.reductions import row_max, row_total
 
 
 def log_prob(x: Array, logits: Array) -> Array:
@@ -33,15 +34,17 @@ def log_prob(x: Array, logits: Array) -> Array:
         -1.3863
     """
     x = require_classes(x, jnp.shape(logits)[-1])
-    log_p = _log_softmax(logits)
-    *batch, num_classes = log_p.shape
+    logits = at_least_float32(logits)
+    *batch, num_classes = logits.shape
+    top = jax.lax.stop_gradient(row_max(logits))
+    below_top = logits - top[..., None]
+    log_total = jnp.log(row_total(jnp.exp(below_top)))
     shape = jnp.broadcast_shapes(x.shape, tuple(batch))
-    log_p = jnp.broadcast_to(log_p, (*shape, num_classes))
+    below_top = jnp.broadcast_to(below_top, (*shape, num_classes))
     inside = (x >= 0) & (x < num_classes)
-    index = jnp.where(inside, x, 0)
-    index = jnp.broadcast_to(index, shape)
-    chosen = jnp.take_along_axis(log_p, index[..., None], axis=-1)
-    return jnp.where(inside, chosen[..., 0], -jnp.inf)
+    index = jnp.broadcast_to(jnp.where(inside, x, 0), shape)
+    log_p = _entry(below_top, index) - log_total
+    return jnp.where(inside, log_p, -jnp.inf)
 
 
 def entropy(logits: Array) -> Array:
@@ -139,6 +142,24 @@ def require_classes(x: Array, num_classes: int) -> Array:
             DataError,
         )
     return x.astype(jnp.int32)
+
+
+@jax.custom_jvp
+def _entry(values: Array, index: Array) -> Array:
+    """values[index] along the last axis of [*B, K], for an index of each row, [*B].
+
+    Its gradient is a comparison with the index, which XLA fuses with what follows; that of a
+    gather would be a scatter into an array of zeros.
+    """
+    return jnp.take_along_axis(values, index[..., None], axis=-1)[..., 0]
+
+
+@_entry.defjvp
+def _entry_jvp(primals: tuple[Array, Array], tangents: tuple) -> tuple[Array, Array]:
+    values, index = primals
+    is_entry = jnp.arange(values.shape[-1]) == index[..., None]
+    tangent = jnp.sum(jnp.where(is_entry, tangents[0], 0), axis=-1)
+    return _entry(values, index), tangent
 
 
 def _log_softmax(logits: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, normal
+from dgm_jax.core import Array, Key, normal, uniform
 
 LogDensity = Callable[[Array], Array]  # z [C, B, *E] -> [C, B]
 
@@ -126,7 +126,7 @@ def transition(
     finite = jnp.isfinite(change) & slope_is_finite
     probability = jnp.exp(jnp.minimum(change, 0))
     probability = jnp.where(finite, probability, 0)
-    u = jax.random.uniform(key_accept, probability.shape, probability.dtype)
+    u = uniform(key_accept, probability.shape, probability.dtype)
     accept = u < probability
 
     def choose(new: Array, old: Array) -> Array:

@@ -4,6 +4,8 @@ A decoder's output is [*B, H, W, F]; F is the number of channels, or twice that 
 with a location and a scale per pixel.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,7 @@ from dgm_jax.core import (
     lookup,
     require,
 )
+from dgm_jax.core.reductions import row_total
 from dgm_jax.densities import bernoulli, logit_laplace
 
 
@@ -68,7 +71,8 @@ def log_likelihood(name: str, out: Array, x: Array) -> Array:
         ConfigError: no likelihood has the name.
         DataError: known pixels outside the support of the distribution.
     """
-    return jnp.sum(lookup(LIKELIHOODS, name, "likelihood")(out, x), axis=(-3, -2, -1))
+    terms = lookup(LIKELIHOODS, name, "likelihood")(out, x)
+    return row_total(terms.reshape(*terms.shape[:-3], math.prod(terms.shape[-3:])))
 
 
 def of_decoder(

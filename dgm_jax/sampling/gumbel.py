@@ -14,7 +14,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import Array, Key, at_least_float32, checks, require
+from dgm_jax.core import Array, Key, at_least_float32, checks, quick_key, require
 
 
 def gumbel_noise(
@@ -39,7 +39,7 @@ def gumbel_noise(
         >>> gumbel_noise(jax.random.key(0), (2, 3)).shape
         (2, 3)
     """
-    noise = jax.random.gumbel(checks.one_key(key), (math.prod(shape),), jnp.float32, mode)
+    noise = jax.random.gumbel(quick_key(key), (math.prod(shape),), jnp.float32, mode)
     return noise.reshape(shape)
 
 

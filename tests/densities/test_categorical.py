@@ -88,6 +88,35 @@ def test_log_prob_against_scipy_and_for_all_pixels():
     np.testing.assert_allclose(np.exp(every).sum(), 1, rtol=1e-5)
 
 
+def test_derivatives_of_log_prob_against_closed_forms():
+    """1[k = x] - p_k, and -(diag p - p p^T); forward mode, reverse mode, and one of the other."""
+    logits = RNG.normal(size=40) * 3
+    x = jnp.array(17)
+    p = special.softmax(logits)
+    log_prob = functools.partial(categorical.log_prob, x)
+    expected = (np.arange(40) == 17) - p
+    for differentiate in (jax.grad, jax.jacfwd):
+        found = differentiate(log_prob)(jnp.asarray(logits))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    for differentiate in (jax.hessian, lambda f: jax.jacrev(jax.jacfwd(f))):
+        found = differentiate(log_prob)(jnp.asarray(logits))
+        np.testing.assert_allclose(found, np.outer(p, p) - np.diag(p), rtol=1e-4, atol=1e-6)
+
+
+def test_gradient_of_log_prob_of_many_classes_under_one_distribution():
+    """The sum over classes x of n_x log p_x has the gradient n - N p."""
+    logits = RNG.normal(size=5)
+    x = np.array([[0, 3, 3], [4, 0, 0]])
+    counts = np.bincount(x.ravel(), minlength=5)
+    total = lambda logits: jnp.sum(categorical.log_prob(x, logits))
+    expected = counts - 6 * special.softmax(logits)
+    np.testing.assert_allclose(jax.grad(total)(jnp.asarray(logits)), expected, rtol=1e-5, atol=1e-5)
+    scaled = jnp.asarray(logits) * jnp.array([[1.0], [2.0]])
+    by_one = jax.vmap(jax.grad(total))(scaled)
+    expected = counts - 6 * special.softmax(scaled, -1)
+    np.testing.assert_allclose(by_one, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_narrow_logits_are_summed_in_float32():
     logits = jnp.zeros(8192, jnp.bfloat16)
     assert categorical.entropy(logits).dtype == jnp.float32

@@ -1,6 +1,7 @@
 """The transformer: one pass, prefill and steps agree; nothing sees what comes after it."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax.extend.core import jaxprs_in_params
 from dgm_jax import core
 from dgm_jax.core import ConfigError, DataError
 from dgm_jax.networks.transformer import Transformer, from_transformer
+from dgm_jax.networks.transformer_block import _attend_by_halves
 
 VOCAB, LENGTH = 7, 8
 SIZES = {
@@ -68,9 +70,11 @@ def steps_from(net, params, cache, tokens, start):
     return jax.lax.scan(body, cache, jnp.arange(start, LENGTH))[1].swapaxes(0, 1)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_cached_logits_equal_uncached_at_every_position(name):
-    net, params = network(name)
+@pytest.mark.parametrize(
+    "name, heads", [("plain", 3), ("stream", 3), ("plain", 1), ("plain", 2), ("plain", 6)]
+)
+def test_cached_logits_equal_uncached_at_every_position(name, heads):
+    net, params = network(name, num_heads=heads)
     tokens = tokens_of()
     full = net.logits(params, tokens)
     assert full.shape == (3, LENGTH, VOCAB) and full.dtype == jnp.float32 and np.std(full) > 0.3
@@ -252,3 +256,48 @@ def test_gradients_of_kernels_are_products_of_two_matrices():
     dense = [e for e in found if e.params["dimension_numbers"][1] == ((), ())]
     assert len(dense) == 3 * (4 * SIZES["num_layers"] + 1)  # forward, of the input, of the kernel
     assert {tuple(v.aval.ndim for v in e.invars) for e in dense} == {(2, 2)}
+
+
+def test_the_heads_of_attention_are_computed_by_halves_on_cpu_only():
+    """Of each of the two layers two products, in float32: scores and weighted values."""
+    net, params = network()
+    tokens = tokens_of()
+
+    def heads_on(platform):
+        exported = jax.export.export(net.logits, platforms=[platform])(params, tokens)
+        results = re.findall(r"dot_general.*-> tensor<3x(\d)x8x\dxf32>", exported.mlir_module())
+        return [int(heads) for heads in results]
+
+    assert heads_on("tpu") == [3, 3] * 2
+    assert sorted(heads_on("cpu")) == [1] * 4 + [2] * 4
+
+
+@pytest.mark.parametrize("vary", ["grad", "vmap of grad", "jvp of grad"])
+def test_halves_of_attention_have_the_derivatives_of_the_whole(vary):
+    rng = np.random.default_rng(5)
+    shape = (2, 3, 4, 5)
+    query, keys, values = (jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in range(3))
+    mask = jnp.tril(jnp.ones((4, 4), bool))
+    weights = jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    def whole(query, keys, values):
+        scores = jnp.sum(query[:, :, :, None] * keys[:, :, None], -1) / np.sqrt(5)
+        shares = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), -1)
+        return jnp.sum(shares[..., None] * values[:, :, None], -2)
+
+    def derivative(attend):
+        loss = lambda *operands: jnp.sum(weights * attend(*operands) ** 2)
+        gradient = jax.grad(loss, (0, 1, 2))
+        if vary == "grad":
+            return gradient(query, keys, values)
+        if vary == "vmap of grad":
+            batch = lambda x: jnp.stack([x, 2 * x, -x])
+            return jax.vmap(gradient)(batch(query), batch(keys), batch(values))
+        return jax.jvp(gradient, (query, keys, values), (keys, values, query))[1]
+
+    halves = lambda *operands: _attend_by_halves(*operands, mask)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+        derivative(jax.jit(halves)),
+        derivative(whole),
+    )
