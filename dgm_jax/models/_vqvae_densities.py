@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from dgm_jax.core import Array, Network, Params, Prior, Quantized, Quantizer, State
 from dgm_jax.densities import discretized_logistic
+from dgm_jax.models.likelihoods import pixel_total
 from dgm_jax.objectives import vqvae as objective
 
 ENCODER = "encoder"
@@ -169,4 +170,4 @@ def log_likelihood_of(output: Array, x: Array) -> Array:
     scaled = (x + 1) * ((LEVELS - 1) / 2)
     levels = jnp.round(scaled).astype(jnp.int32)
     log_probs = discretized_logistic.log_prob(levels, loc, log_scale, LEVELS)
-    return jnp.sum(log_probs, axis=(1, 2, 3))
+    return pixel_total(log_probs)

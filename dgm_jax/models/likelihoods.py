@@ -71,7 +71,15 @@ def log_likelihood(name: str, out: Array, x: Array) -> Array:
         ConfigError: no likelihood has the name.
         DataError: known pixels outside the support of the distribution.
     """
-    terms = lookup(LIKELIHOODS, name, "likelihood")(out, x)
+    return pixel_total(lookup(LIKELIHOODS, name, "likelihood")(out, x))
+
+
+def pixel_total(terms: Array) -> Array:
+    """Sum a value of each pixel [*B, H, W, C] over the image.
+
+    By `core.reductions.row_total`: within a sum of its own XLA's CPU backend would compute the
+    logarithms that lead to the values number by number.
+    """
     return row_total(terms.reshape(*terms.shape[:-3], math.prod(terms.shape[-3:])))
 
 
