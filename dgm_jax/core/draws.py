@@ -20,6 +20,7 @@ from dgm_jax.core import checks
 from dgm_jax.core.types import Array, Key
 
 _THREEFRY = "threefry2x32"
+_LAYOUT = "jax_threefry_partitionable"  # the default since JAX 0.5
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 _MOST_BLOCKS = 2**32  # so that the first word of every counter is zero
@@ -64,7 +65,8 @@ def quick_key(key: Key) -> Key:
         True
     """
     key = checks.one_key(key)
-    if jax.random.key_impl(key) != _THREEFRY or not jax.config.jax_threefry_partitionable:
+    is_partitionable = getattr(jax.config, _LAYOUT)
+    if jax.random.key_impl(key) != _THREEFRY or not is_partitionable:
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_UNROLLED)
 

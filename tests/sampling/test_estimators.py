@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from dgm_jax import sampling
 from dgm_jax.core import ConfigError
@@ -19,6 +20,7 @@ from dgm_jax.sampling.estimators import (
     UNBIASED,
     expectation,
 )
+from dgm_jax.sampling.gumbel import conditional_perturbed_logits, perturbed_logits
 
 KEY = jax.random.key(77)
 # compiles twice as fast
@@ -385,6 +387,86 @@ def test_expectation_differentiates_in_encoder_and_decoder(name):
         name
     ].value
     np.testing.assert_allclose(values, alone, rtol=1e-4, atol=1e-6)
+
+
+PATHWISE = {
+    "straight_through": {},
+    "gumbel_softmax": {"temperature": 0.6},
+    "straight_through_gumbel_softmax": {"temperature": 0.6},
+    "gumbel_rao": {"temperature": 0.6, "num_conditional": 5},
+    "reinmax": {"temperature": 1.4},
+}
+
+
+def pathwise_reference(name, logits, slope, *, temperature=1.0, num_conditional=1):
+    """The docstring's formula in float64, of the draws that KEY gives, three of them."""
+
+    def jacobian_times(p, cotangent):
+        matrix = np.einsum("...k,kl->...kl", p, np.eye(p.shape[-1])) - np.einsum(
+            "...k,...l->...kl", p, p
+        )
+        return np.einsum("...kl,...l->...k", matrix, cotangent)
+
+    key_hard, key_conditional = jax.random.split(KEY)
+    z = perturbed_logits(
+        key_hard if name == "gumbel_rao" else KEY, jnp.broadcast_to(logits, (3, *logits.shape))
+    )
+    x = np.eye(logits.shape[-1])[np.argmax(z, -1)]
+    p = special.softmax(np.asarray(logits, np.float64), -1)
+    if name == "straight_through":
+        return x, jacobian_times(p, slope(x)).mean(0)
+    if name == "reinmax":
+        q = special.softmax(np.asarray(logits, np.float64) / temperature, -1)
+        terms = 2 * jacobian_times((x + q) / 2, slope(x)) - jacobian_times(p, slope(x)) / 2
+        return x, terms.mean(0)
+    if name == "gumbel_rao":
+        shape = (num_conditional, *x.shape)
+        index = np.broadcast_to(np.argmax(x, -1), shape[:-1])
+        z = conditional_perturbed_logits(key_conditional, jnp.broadcast_to(logits, shape), index)
+    y = special.softmax(np.asarray(z, np.float64) / temperature, -1)
+    x = y if name == "gumbel_softmax" else x
+    terms = jacobian_times(y, np.broadcast_to(slope(x), y.shape)) / temperature
+    return x, terms.reshape(-1, *logits.shape).mean(0)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3)])
+@pytest.mark.parametrize("name", PATHWISE)
+def test_pathwise_estimators_and_expectation_are_their_formulas(name, shape):
+    rng = np.random.default_rng(3)
+    logits = jnp.asarray(rng.normal(size=shape), jnp.float32)
+    weights = rng.normal(size=shape)
+    axes = tuple(range(1, len(shape) + 1))
+
+    def objective(x, scale=1.0):
+        return scale * jnp.sum(jnp.asarray(weights, jnp.float32) * x**3, axes)
+
+    slope = lambda x: 3 * weights * x**2
+    x, expected = pathwise_reference(name, logits, slope, **PATHWISE[name])
+    value = np.sum(weights * x**3, axes).mean()
+    options = {**PATHWISE[name], "num_samples": 3}
+    found = ESTIMATORS[name](KEY, objective, logits, **options)
+    np.testing.assert_allclose(found.gradient, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.value, value, rtol=1e-4, atol=1e-5)
+
+    def loss(logits, scale):
+        return expectation(name, KEY, lambda x: objective(x, scale), logits, **options)
+
+    got, (of_logits, of_scale) = jax.value_and_grad(loss, (0, 1))(logits, 2.0)
+    np.testing.assert_allclose(got, 2 * value, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(of_logits, 2 * expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(of_scale, value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PATHWISE)
+def test_expectation_differentiates_the_objective_once_for_encoder_and_decoder(name):
+    """A decoder of one product: forward, the gradient of its weights, that of its input."""
+
+    def loss(logits, weights):
+        objective = lambda x: jnp.sum(jnp.sin(x @ weights), -1)
+        return expectation(name, KEY, objective, logits, **PATHWISE[name])
+
+    traced = jax.make_jaxpr(jax.grad(loss, (0, 1)))(jnp.zeros(3), jnp.ones((3, 4)))
+    assert str(traced).count("dot_general[") == 3
 
 
 def test_expectation_with_masked_logits_is_finite():

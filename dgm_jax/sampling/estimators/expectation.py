@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import Array, Key, by_name, checks
-from dgm_jax.sampling.estimators.estimate import Estimator, Objective
+from dgm_jax.sampling.estimators.estimate import Estimator, Objective, evaluate, prepare
+from dgm_jax.sampling.estimators.pathwise import POINTS
 from dgm_jax.sampling.estimators.registry import ESTIMATORS
 from dgm_jax.sampling.gumbel import as_logits
 
@@ -48,7 +49,12 @@ def expectation(
     """
     function = by_name(ESTIMATORS, estimator, "gradient estimator", Callable)
     logits = as_logits(logits)
-    estimate = function(checks.one_key(key), objective, jax.lax.stop_gradient(logits), **options)
+    key = checks.one_key(key)
+    for known, points_of in POINTS.items():
+        if function is known:
+            points = points_of(key, prepare(logits), **options)
+            return jnp.mean(evaluate(objective, points))
+    estimate = function(key, objective, jax.lax.stop_gradient(logits), **options)
     # The product adds exactly zero to the value and the gradient to the derivative.
     unmasked = jnp.where(jnp.isneginf(logits), 0, logits)
     slope = jax.lax.stop_gradient(estimate.gradient)

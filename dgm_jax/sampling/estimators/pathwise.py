@@ -2,18 +2,26 @@
 
 All need a differentiable objective; its derivative is taken at the hard draw (straight-through
 kinds) or at a relaxed point (`gumbel_softmax`).
+
+Each is a function from logits to points (`POINTS`) that can be differentiated: the objective's
+derivative at the points, taken back to the logits, is the estimate. So `expectation` needs one
+derivative of the objective for the logits and for what the objective closes over.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import Array, Key, checks, require
+from dgm_jax.sampling._straight_through import straight_through as hard_with_soft_derivative
 from dgm_jax.sampling.estimators.estimate import (
     Estimate,
+    Estimator,
     Objective,
     draw_one_hot,
     draw_perturbed,
-    evaluate_with_gradient,
+    evaluate,
     one_hot_argmax,
     prepare,
     softmax_pullback,
@@ -50,10 +58,8 @@ def straight_through(
         >>> estimators.straight_through(jax.random.key(0), affine, jnp.zeros(2)).gradient.tolist()
         [-0.5, 0.5]
     """
-    logits = prepare(logits)
-    values, slope = evaluate_with_gradient(objective, draw_one_hot(key, logits, num_samples))
-    p = jax.nn.softmax(logits, axis=-1)
-    return Estimate(jnp.mean(values), softmax_pullback(p, jnp.mean(slope, axis=0)))
+    points = lambda logits: _straight_through_points(key, logits, num_samples=num_samples)
+    return _estimate(objective, points, logits)
 
 
 def gumbel_softmax(
@@ -90,10 +96,10 @@ def gumbel_softmax(
         >>> bool(jnp.all(jnp.abs(estimate.gradient) < 1e-6))
         True
     """
-    z = draw_perturbed(key, prepare(logits), num_samples)
-    y = jax.nn.softmax(tempered(z, temperature), axis=-1)
-    values, slope = evaluate_with_gradient(objective, y)
-    return Estimate(jnp.mean(values), jnp.mean(softmax_pullback(y, slope), axis=0) / temperature)
+    points = lambda logits: _relaxed_points(
+        key, logits, temperature=temperature, num_samples=num_samples
+    )
+    return _estimate(objective, points, logits)
 
 
 def straight_through_gumbel_softmax(
@@ -131,10 +137,10 @@ def straight_through_gumbel_softmax(
         >>> bool(jnp.all(jnp.abs(estimate.gradient) < 1e-6))
         True
     """
-    z = draw_perturbed(key, prepare(logits), num_samples)
-    y = jax.nn.softmax(tempered(z, temperature), axis=-1)
-    values, slope = evaluate_with_gradient(objective, one_hot_argmax(z))
-    return Estimate(jnp.mean(values), jnp.mean(softmax_pullback(y, slope), axis=0) / temperature)
+    points = lambda logits: _straight_through_relaxed_points(
+        key, logits, temperature=temperature, num_samples=num_samples
+    )
+    return _estimate(objective, points, logits)
 
 
 def gumbel_rao(
@@ -174,18 +180,14 @@ def gumbel_rao(
         >>> bool(jnp.all(jnp.abs(estimate.gradient) < 1e-6))
         True
     """
-    require(num_conditional >= 1, f"num_conditional must be at least 1, got {num_conditional}")
-    checks.positive(temperature, "temperature")
-    logits = prepare(logits)
-    key_hard, key_conditional = jax.random.split(key)
-    x = draw_one_hot(key_hard, logits, num_samples)
-    values, slope = evaluate_with_gradient(objective, x)
-    shape = (num_conditional, *x.shape)
-    index = jnp.broadcast_to(jnp.argmax(x, axis=-1), shape[:-1])
-    z = conditional_perturbed_logits(key_conditional, jnp.broadcast_to(logits, shape), index)
-    y = jax.nn.softmax(tempered(z, temperature), axis=-1)
-    gradient = jnp.mean(softmax_pullback(y, slope), axis=(0, 1)) / temperature
-    return Estimate(jnp.mean(values), gradient)
+    points = lambda logits: _rao_points(
+        key,
+        logits,
+        temperature=temperature,
+        num_conditional=num_conditional,
+        num_samples=num_samples,
+    )
+    return _estimate(objective, points, logits)
 
 
 def reinmax(
@@ -220,10 +222,79 @@ def reinmax(
         >>> estimators.reinmax(jax.random.key(0), total, jnp.zeros(2)).gradient.tolist()
         [0.0, 0.0]
     """
-    logits = prepare(logits)
-    p = jax.nn.softmax(logits, axis=-1)
-    q = jax.nn.softmax(tempered(logits, temperature), axis=-1)
+    points = lambda logits: _reinmax_points(
+        key, logits, temperature=temperature, num_samples=num_samples
+    )
+    return _estimate(objective, points, logits)
+
+
+def _estimate(objective: Objective, points: Callable[[Array], Array], logits: Array) -> Estimate:
+    """The mean of the objective over points [n, *E, K], and its derivative in the logits."""
+
+    def mean_of(logits: Array) -> Array:
+        return jnp.mean(evaluate(objective, points(logits)))
+
+    return Estimate(*jax.value_and_grad(mean_of)(prepare(logits)))
+
+
+def _straight_through_points(key: Key, logits: Array, *, num_samples: int = 1) -> Array:
     x = draw_one_hot(key, logits, num_samples)
-    values, slope = evaluate_with_gradient(objective, x)
-    gradient = 2 * softmax_pullback((x + q) / 2, slope) - softmax_pullback(p, slope) / 2
-    return Estimate(jnp.mean(values), jnp.mean(gradient, axis=0))
+    p = jax.nn.softmax(logits, axis=-1)
+    return hard_with_soft_derivative(x, jnp.broadcast_to(p, x.shape))
+
+
+def _relaxed_points(
+    key: Key, logits: Array, *, temperature: Array | float = 1.0, num_samples: int = 1
+) -> Array:
+    z = draw_perturbed(key, logits, num_samples)
+    return jax.nn.softmax(tempered(z, temperature), axis=-1)
+
+
+def _straight_through_relaxed_points(
+    key: Key, logits: Array, *, temperature: Array | float = 1.0, num_samples: int = 1
+) -> Array:
+    z = draw_perturbed(key, logits, num_samples)
+    y = jax.nn.softmax(tempered(z, temperature), axis=-1)
+    return hard_with_soft_derivative(one_hot_argmax(z), y)
+
+
+def _rao_points(
+    key: Key,
+    logits: Array,
+    *,
+    temperature: Array | float = 1.0,
+    num_conditional: int = 10,
+    num_samples: int = 1,
+) -> Array:
+    require(num_conditional >= 1, f"num_conditional must be at least 1, got {num_conditional}")
+    checks.positive(temperature, "temperature")
+    key_hard, key_conditional = jax.random.split(key)
+    x = draw_one_hot(key_hard, logits, num_samples)
+    shape = (num_conditional, *x.shape)
+    index = jnp.broadcast_to(jnp.argmax(x, axis=-1), shape[:-1])
+    means = jnp.broadcast_to(logits, shape)
+    z = conditional_perturbed_logits(key_conditional, jax.lax.stop_gradient(means), index)
+    y = jax.nn.softmax(tempered(hard_with_soft_derivative(z, means), temperature), axis=-1)
+    return hard_with_soft_derivative(x, jnp.mean(y, axis=0))
+
+
+def _reinmax_points(
+    key: Key, logits: Array, *, temperature: Array | float = 1.0, num_samples: int = 1
+) -> Array:
+    known = jax.lax.stop_gradient(logits)
+    p = jax.nn.softmax(known, axis=-1)
+    q = jax.nn.softmax(tempered(known, temperature), axis=-1)
+    x = draw_one_hot(key, known, num_samples)
+    # Linear in the logits: only its derivative counts, and both matrices are symmetric.
+    soft = 2 * softmax_pullback((x + q) / 2, logits) - softmax_pullback(p, logits) / 2
+    return hard_with_soft_derivative(x, soft)
+
+
+# Estimator -> (key, logits [*E, K] that are finite, **options) -> points [n, *E, K].
+POINTS: dict[Estimator, Callable[..., Array]] = {
+    straight_through: _straight_through_points,
+    gumbel_softmax: _relaxed_points,
+    straight_through_gumbel_softmax: _straight_through_relaxed_points,
+    gumbel_rao: _rao_points,
+    reinmax: _reinmax_points,
+}
