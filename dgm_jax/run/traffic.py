@@ -5,7 +5,8 @@ where they are used, are
 
 - operands and results of products, convolutions, sorts, gathers and scatters, and what a loop
   carries;
-- results of reductions, and what is used before and after a reduction;
+- results of reductions, and what is used before and after a reduction, unless it is a comparison,
+  which each of its users makes again;
 - a transposed result of a product: XLA copies it to the layout of its users;
 - results of divisions and of elementary functions (exp, log, tanh and the like) that are used more
   than once: XLA repeats only cheap operations (`xla::InstructionFusion::IsExpensive`).
@@ -32,6 +33,7 @@ _EXPENSIVE = frozenset(
     "exp exp2 log log1p expm1 tanh logistic erf erf_inv pow sqrt rsqrt cbrt sin cos tan atan2"
     " lgamma digamma div rem".split()
 )
+_COMPARISONS = frozenset("eq ne lt le gt ge".split())
 _RELABELS = frozenset(("reshape", "squeeze", "expand_dims"))
 
 
@@ -141,7 +143,7 @@ def _is_kept(node: Node, stages: list[int], made: dict) -> bool:
     """Whether a result of a node is written for the sake of its users, in those stages."""
     if node.name == "transpose":
         return _is_transposed_product(node, made)
-    if node.name in MOVES:
+    if node.name in MOVES or node.name in _COMPARISONS:
         return False
     if len(set(stages)) > 1:
         return True

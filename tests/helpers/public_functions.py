@@ -553,6 +553,7 @@ EXCEPTIONS = {
     "core.named_key": "keys",
     "core.on_host": "copies",
     "core.platform_or_at_hand": "names",
+    "core.quick_key": "keys",
     "core.require": "a condition",
     "core.require_at_least": "settings",
     "core.require_at_most": "settings",
