@@ -54,7 +54,8 @@ def quick_key(key: Key) -> Key:
     Returns:
         A typed key that gives to every function of `jax.random` what `key` gives to it: for keys of
         Threefry one of an implementation of ours, for others the key itself. It is for draws only:
-        a program that is handed such a key, or returns one, would not be one for JAX's keys.
+        a program that is handed such a key, or returns one, would not be one for JAX's keys. Do not
+        draw indices of a gather with it: XLA would hash again for each number that is gathered.
 
     Raises:
         ConfigError: no key, or several.

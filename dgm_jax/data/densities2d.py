@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Key, Registry, normal, quick_key, require, uniform
+from dgm_jax.core import Array, Key, Registry, normal, require, uniform
 from dgm_jax.data.curves2d import spiral, two_moons, two_spirals
 from dgm_jax.data.dataset import Density2D
 from dgm_jax.data.limits2d import count, finite, positive
@@ -51,7 +51,7 @@ def circles(radii: tuple[float, ...] = (1.0, 2.0), scale: float = 0.1) -> Densit
     def sample(key: Key, n: int) -> Array:
         key_circle, key_angle, key_noise = jax.random.split(key, 3)
         angle = uniform(key_angle, (n,), maxval=2 * math.pi)
-        which = jax.random.randint(quick_key(key_circle), (n,), 0, num_circles)
+        which = jax.random.randint(key_circle, (n,), 0, num_circles)
         cos = jnp.cos(angle)
         sin = jnp.sin(angle)
         directions = jnp.stack([cos, sin], axis=-1)
@@ -111,7 +111,7 @@ def pinwheel(
         key_arm, key_noise = jax.random.split(key)
         noise = normal(key_noise, (n, 2))
         u = center + scales * noise
-        which = jax.random.randint(quick_key(key_arm), (n,), 0, num_arms)
+        which = jax.random.randint(key_arm, (n,), 0, num_arms)
         rotation = angles[which] + twist * _length(u)
         return _rotate(u, rotation)
 
@@ -158,7 +158,7 @@ def checkerboard(side: int = 4, width: float = 2.0) -> Density2D:
 
     def sample(key: Key, n: int) -> Array:
         key_cell, key_place = jax.random.split(key)
-        which = jax.random.randint(quick_key(key_cell), (n,), 0, num_cells)
+        which = jax.random.randint(key_cell, (n,), 0, num_cells)
         # A millionth away from the border, so that rounding carries no sample into an empty cell.
         place = uniform(key_place, (n, 2), minval=2.0**-20, maxval=1 - 2.0**-20)
         points = corners[which] + place - half

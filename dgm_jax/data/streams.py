@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import Array, Draw, Gather, Key, PyTree, quick_key, require
+from dgm_jax.core import Array, Draw, Gather, Key, PyTree, require
 from dgm_jax.data.checks import check_batch_size
 from dgm_jax.data.dataset import Dataset
 from dgm_jax.data.pixels import model_input
@@ -195,7 +195,7 @@ def _round_keys(key: Key, epoch: Array | int, n: int) -> tuple[Array, Array]:
         shifts: int32[R] in 0..n-1.
         salts: uint32[R].
     """
-    words = jax.random.bits(quick_key(key), (2 * NUM_ROUNDS,))
+    words = jax.random.bits(key, (2 * NUM_ROUNDS,))
     epoch = jnp.asarray(epoch).astype(jnp.uint32)
     hashed = _hash(epoch, words)
     shift_words, salts = jnp.split(hashed, 2)

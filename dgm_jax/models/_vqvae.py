@@ -37,7 +37,6 @@ from dgm_jax.core import (
     described,
     lookup,
     named_key,
-    quick_key,
     require,
 )
 from dgm_jax.models._vqvae_densities import (
@@ -84,7 +83,7 @@ def vqvae(
         key_codes, _ = jax.random.split(checks.one_key(key))
         if vae.prior is None:
             shape = (num_samples, *vae.code_grid)
-            codes = jax.random.randint(quick_key(key_codes), shape, 0, vae.quantizer.num_codes)
+            codes = jax.random.randint(key_codes, shape, 0, vae.quantizer.num_codes)
         else:
             codes = vae.prior.sample(params[PRIOR], key_codes, num_samples)
         return decode(params, state, codes)

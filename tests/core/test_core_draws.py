@@ -1,5 +1,6 @@
 """Draws are those of `jax.random`, bit for bit; the block cipher has its published vectors."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,44 +26,47 @@ FUNCTIONS = {
 }
 
 
-def equal(a, b):
-    assert a.dtype == b.dtype
-    np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-
-
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_a_quick_key_gives_the_numbers_of_jax(name, transform):
     key = jax.random.key(2**31 + 5)
     function = transform(FUNCTIONS[name])
-    equal(function(core.quick_key(key)), function(key))
+    chex.assert_trees_all_equal(function(core.quick_key(key)), function(key), strict=True)
 
 
 def test_a_quick_key_under_vmap_and_scan():
     keys = jax.random.split(jax.random.key(1), 6)
     of_one = lambda key: jax.random.uniform(key, (3, 2))
     quick = lambda key: of_one(core.quick_key(key))
-    equal(jax.jit(jax.vmap(quick))(keys), jax.vmap(of_one)(keys))
+    chex.assert_trees_all_equal(jax.jit(jax.vmap(quick))(keys), jax.vmap(of_one)(keys), strict=True)
     nested = keys.reshape(2, 3)
-    equal(jax.vmap(jax.vmap(quick))(nested), jax.vmap(jax.vmap(of_one))(nested))
+    chex.assert_trees_all_equal(
+        jax.vmap(jax.vmap(quick))(nested), jax.vmap(jax.vmap(of_one))(nested), strict=True
+    )
     scanned = jax.lax.scan(lambda total, key: (total, quick(key)), 0.0, keys)[1]
-    equal(scanned, jax.vmap(of_one)(keys))
+    chex.assert_trees_all_equal(scanned, jax.vmap(of_one)(keys), strict=True)
 
 
 def test_normal_and_uniform_are_those_of_jax():
     key = jax.random.key(4)
-    equal(core.normal(key, (3, 5)), jax.random.normal(key, (3, 5)))
-    equal(core.uniform(key, (3, 5)), jax.random.uniform(key, (3, 5)))
+    chex.assert_trees_all_equal(
+        core.normal(key, (3, 5)), jax.random.normal(key, (3, 5)), strict=True
+    )
+    chex.assert_trees_all_equal(
+        core.uniform(key, (3, 5)), jax.random.uniform(key, (3, 5)), strict=True
+    )
     ours = core.uniform(key, (8,), jnp.float16, -2.0, 3.0)
-    equal(ours, jax.random.uniform(key, (8,), jnp.float16, -2.0, 3.0))
+    chex.assert_trees_all_equal(
+        ours, jax.random.uniform(key, (8,), jnp.float16, -2.0, 3.0), strict=True
+    )
     raw = jax.random.PRNGKey(4)
-    equal(core.normal(raw, (3,)), jax.random.normal(key, (3,)))
+    chex.assert_trees_all_equal(core.normal(raw, (3,)), jax.random.normal(key, (3,)), strict=True)
 
 
 def test_keys_that_are_not_of_threefry_stay():
     key = jax.random.key(0, impl="rbg")
     assert core.quick_key(key) is key
-    equal(core.normal(key, (4,)), jax.random.normal(key, (4,)))
+    chex.assert_trees_all_equal(core.normal(key, (4,)), jax.random.normal(key, (4,)), strict=True)
 
 
 def test_the_older_layout_of_bits_is_kept():
@@ -70,7 +74,7 @@ def test_the_older_layout_of_bits_is_kept():
     with jax.threefry_partitionable(False):
         assert core.quick_key(key) is key
         old = core.uniform(key, (5,))
-        equal(old, jax.random.uniform(key, (5,)))
+        chex.assert_trees_all_equal(old, jax.random.uniform(key, (5,)), strict=True)
     assert np.any(np.asarray(old) != np.asarray(core.uniform(key, (5,))))
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.contract import Case
-from dgm_jax import core, native, parallel, training
+from dgm_jax import native, parallel, training
 from dgm_jax.core import Task
 
 
@@ -77,8 +77,7 @@ def random_batches(num: int, batch: int, convert: Callable[[Any], Any]) -> Calla
     """`draw(arrays, data_key, index)` of random rows of `arrays["image"]` [num, ...], converted."""
 
     def draw(arrays, data_key, index):
-        key = core.quick_key(jax.random.fold_in(data_key, index))
-        which = jax.random.randint(key, (batch,), 0, num)
+        which = jax.random.randint(jax.random.fold_in(data_key, index), (batch,), 0, num)
         return {"x": convert(arrays["image"][which]), "step": index}
 
     return draw

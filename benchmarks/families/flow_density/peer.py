@@ -12,7 +12,6 @@ from benchmarks.families._shared import engine as shared
 from benchmarks.families._shared import flowjax_couplings
 from benchmarks.families.flow_density import NUM_ROWS
 from benchmarks.families.flow_density.ours import flow_of
-from dgm_jax import core
 
 
 def parts(params, shape: dict[str, int], scanned: bool):
@@ -33,7 +32,7 @@ def train(shape: dict[str, int], steps: int, seeds: int, scanned: bool = False) 
     def step(rows, carry):
         trained, moments, key = carry
         key, own = jax.random.split(key)
-        x = rows[jax.random.randint(core.quick_key(own), (shape["batch"],), 0, NUM_ROWS)]
+        x = rows[jax.random.randint(own, (shape["batch"],), 0, NUM_ROWS)]
         value, slopes = eqx.filter_value_and_grad(loss)(trained, rest, x)
         updates, moments = adam.update(slopes, moments, trained)
         return (eqx.apply_updates(trained, updates), moments, key), value

@@ -38,7 +38,7 @@ def task(features: int, batch: int, precision: str = "float32") -> Task:
 
     def draw(arrays, data_key, index):
         key_x, key_z = jax.random.split(jax.random.fold_in(data_key, index))
-        which = jax.random.randint(core.quick_key(key_x), (batch,), 0, NUM_IMAGES)
+        which = jax.random.randint(key_x, (batch,), 0, NUM_IMAGES)
         z = core.normal(key_z, (batch, LATENT))
         return {"x": to_model_range(arrays["image"][which]), "z": z}
 

@@ -12,7 +12,6 @@ from benchmarks.contract import Case
 from benchmarks.families._shared import engine as shared
 from benchmarks.families._shared.images import binary_images
 from benchmarks.families.vae import NUM_IMAGES, PIXELS, widths
-from dgm_jax import core
 from dgm_jax.networks import MLP
 
 ENCODER, DECODER = "encoder", "decoder"
@@ -64,7 +63,7 @@ def train(shape: dict[str, int], steps: int, seeds: int) -> Case:
     def step(images, carry):
         state, key = carry
         key, own = jax.random.split(key)
-        which = jax.random.randint(core.quick_key(own), (shape["batch"],), 0, NUM_IMAGES)
+        which = jax.random.randint(own, (shape["batch"],), 0, NUM_IMAGES)
         state, value = svi.update(state, images[which].astype(jnp.float32))
         return (state, key), value
 
