@@ -18,8 +18,8 @@ A loop overwrites what it carries. XLA copies an array before, which is a read a
 where something reads the old one that need not be done by then: the gradient with respect to the
 input of a layer reads its kernel, whose new value waits for its own gradient only.
 
-For twelve programs of three families, compiled for a CPU, these rules are within 9 % of XLA's own
-count (`python -m benchmarks.plan`, 2026-11-30; docs/scaling.md).
+For twelve programs of three families, compiled for a CPU, these rules are within 14 % of XLA's own
+count (`python -m benchmarks.plan`, 2026-12-01; docs/scaling.md).
 """
 
 import collections
