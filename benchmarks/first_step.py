@@ -6,8 +6,9 @@ cache and with them.
 
 Each experiment runs as `dgm-jax run NAME --log_every 1` does, with its defaults otherwise, in a
 process of its own that ends when the first step is made and all programs are compiled. It runs once
-with an empty cache of compiled programs, then once more. The code of oneDNN is built, and the
-classifier that some experiments need is trained, before anything is measured. Seconds are given
+with an empty cache of compiled programs, then once more. The code of oneDNN is built, modules
+are kept as bytecode, and the classifier that some experiments need is trained, before anything is
+measured. Seconds are given
 twice: of the clock, from the start of the process, and of the processor, over all threads; on a
 busy machine only the latter say something. JAX reports when it traces, lowers and compiles (or
 reads a compiled program from the cache); all other time belongs to the stage that the run is in:
@@ -195,8 +196,9 @@ def in_a_process(name: str, flags: list[str], environment: dict[str, str]) -> di
 
 
 def environment_of(cache: pathlib.Path) -> dict[str, str]:
-    """This process's, with a cache of its own."""
-    found = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMPILATION_CACHE")}
+    """This process's, with a cache of its own, and modules that are kept as bytecode."""
+    left_out = ("JAX_COMPILATION_CACHE", "PYTHONDONTWRITEBYTECODE")
+    found = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
     return {**found, "DGM_JAX_CACHE_DIR": str(cache)}
 
 

@@ -19,6 +19,8 @@ FORMS = ("a {}", "a photo of a {}", "this is a {}", "{}")
 WORDS = {"brightness": ("dark", "bright"), "width": ("narrow", "wide"), "height": ("short", "tall")}
 ON = 32  # a pixel belongs to the object if its value is at least this
 
+Measurements = dict[str, np.ndarray]
+
 _AT_ONCE = 100  # images whose pixels as float64 stay in a processor's cache
 
 
@@ -119,7 +121,7 @@ def nouns(class_name: str) -> tuple[str, ...]:
     return tuple(alternative.strip().lower() for alternative in alternatives)
 
 
-def measurements(images: np.ndarray) -> dict[str, np.ndarray]:
+def measurements(images: np.ndarray) -> Measurements:
     """Measure brightness, width and height of the object in each image.
 
     Brightness is the mean of the object's pixels (at least `ON`); width and height are those of
@@ -136,7 +138,7 @@ def measurements(images: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _measured(images: np.ndarray) -> dict[str, np.ndarray]:
+def _measured(images: np.ndarray) -> Measurements:
     gray = images[..., 0] if images.shape[-1] == 1 else images.mean(axis=-1)
     on = gray >= ON
     num_on = on.sum(axis=(1, 2))
@@ -156,34 +158,41 @@ def _extent(on: np.ndarray) -> np.ndarray:
     return np.where(is_on, extent, 0)
 
 
-def terciles(images: np.ndarray) -> dict[str, tuple[float, float]]:
+def terciles(
+    images: np.ndarray, measured: Measurements | None = None
+) -> dict[str, tuple[float, float]]:
     """Compute the values below which a third and two thirds of the images lie.
 
     Args:
         images: uint8[N, H, W, C].
+        measured: `measurements(images)`, if they are at hand.
 
     Returns:
         For each of the `measurements`, its lower and its upper tercile.
     """
-    return {
-        name: tuple(np.quantile(values, (1 / 3, 2 / 3)))
-        for name, values in measurements(images).items()
-    }
+    measured = measurements(images) if measured is None else measured
+    return {name: tuple(np.quantile(values, (1 / 3, 2 / 3))) for name, values in measured.items()}
 
 
-def describe(images: np.ndarray, limits: dict[str, tuple[float, float]]) -> list[tuple[str, ...]]:
+def describe(
+    images: np.ndarray,
+    limits: dict[str, tuple[float, float]],
+    measured: Measurements | None = None,
+) -> list[tuple[str, ...]]:
     """List the words that are true of each image.
 
     Args:
         images: uint8[N, H, W, C].
         limits: lower and upper limit of each measurement, from `terciles`.
+        measured: `measurements(images)`, if they are at hand.
 
     Returns:
         For each image the words of `WORDS` whose measurement is strictly below the lower limit, or
         strictly above the upper one.
     """
     side_of = np.zeros(len(images), np.int64)  # a digit for each measurement: 0 neither, 1, 2
-    for name, values in measurements(images).items():
+    measured = measurements(images) if measured is None else measured
+    for name, values in measured.items():
         low, high = limits[name]
         side_of = 3 * side_of + np.where(values < low, 1, np.where(values > high, 2, 0))
     pairs = WORDS.values()
@@ -203,6 +212,7 @@ def captions(
     *,
     num_texts: int = 4,
     seed: int = 0,
+    measured: Measurements | None = None,
 ) -> np.ndarray:
     """Write captions for images, as tokens of `tokenizer(class_names)`.
 
@@ -216,11 +226,12 @@ def captions(
         limits: from `terciles`.
         num_texts: captions for each image.
         seed: of the random choices.
+        measured: `measurements(images)`, if they are at hand.
 
     Returns:
         int32[N, num_texts, L].
     """
-    true_words = describe(images, limits)
+    true_words = describe(images, limits, measured)
     groups: dict[tuple[int, tuple[str, ...]], int] = {}  # images of which the same is true
     group_of = np.array(
         [

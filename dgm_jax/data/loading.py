@@ -1,7 +1,9 @@
 """Load data sets by name, or make them of arrays in memory."""
 
+import contextlib
+import contextvars
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,27 @@ from dgm_jax.data.paths import PathLike
 from dgm_jax.data.pixels import check_choices
 
 MAX_SEED = 2**32 - 1
+
+_KNOWN: contextvars.ContextVar[dict[str, Dataset] | None] = contextvars.ContextVar(
+    "data sets that were loaded", default=None
+)
+
+
+@contextlib.contextmanager
+def each_once() -> Iterator[None]:
+    """Read each data set once inside of this context, however often `load` is asked for it.
+
+    Every `load` returns arrays of its own, except for those that cannot be written to. Files are
+    assumed to stay as they are meanwhile.
+
+    Yields:
+        Nothing.
+    """
+    token = _KNOWN.set({})
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
 
 
 def load_images(name: str, **options: Any) -> Dataset:
@@ -87,14 +110,32 @@ def load(
         f"expected the name of a data set, got {described(name)}{told}",
     )
     treatment = _treatment(scaling, binarization, dequantization, seed)
+    known = _KNOWN.get()
+    if known is None:
+        return _read(name, data_dir, treatment, options)
+    asked = repr((name, data_dir, treatment, sorted(options.items())))
+    if asked not in known:
+        known[asked] = _read(name, data_dir, treatment, options)
+    dataset = known[asked]
+    return dataset._replace(train=_own(dataset.train), test=_own(dataset.test))
+
+
+def _own(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays that may be changed."""
+    return {name: x.copy() if x.flags.writeable else x for name, x in arrays.items()}
+
+
+def _read(
+    name: str, data_dir: PathLike | None, treatment: Treatment, options: dict[str, Any]
+) -> Dataset:
     name, options = split_name(name, options)
     name = available().name if name == AUTO else name
     if name in DENSITIES:
         choices = {
             "data_dir": (data_dir, None),
-            "scaling": (scaling, "symmetric"),
-            "binarization": (binarization, "none"),
-            "dequantization": (dequantization, "none"),
+            "scaling": (treatment.scaling, "symmetric"),
+            "binarization": (treatment.binarization, "none"),
+            "dequantization": (treatment.dequantization, "none"),
         }
         for key, (value, default) in choices.items():
             require(value == default, f"{name} is a 2-D density; {key}={value!r} is for images")

@@ -83,7 +83,7 @@ class GatedPixelCNN(nn.Module):
             core.DataError,
         )
         shape = (self.num_codes, self.width)
-        embedding = self.param("code_embedding", lambda key: core.normal(key, shape))
+        embedding = self.param("code_embedding", lambda key: initializers.normal(key, shape))
         x = embedding[codes]
         vertical = _shift(x, 1)
         horizontal = _shift(x, 2)

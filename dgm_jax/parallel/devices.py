@@ -149,9 +149,10 @@ def distribute(
     target = platforms.target(platform, present)
     processes.require_all_present(present)
     _backend.check_once(platforms.platform_of(present))
-    program = program._replace(init=_traced_once(program.init, keys, hyper))
-    shapes = jax.eval_shape(jax.vmap(program.init), keys, hyper)
-    lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
+    init, lane = _traced_once(program.init, keys, hyper)
+    program = program._replace(init=init)
+    of_all = lambda x: jax.ShapeDtypeStruct((len(keys), *x.shape), x.dtype)
+    shapes = jax.tree.map(of_all, lane)
     strategy = choose_strategy(strategy, lane.train_state.params, platform=target.platform)
     lookup(STRATEGIES, strategy, "seed strategy")
     options = Options(checks.whole(microbatches, "microbatches"), shard_parameters)
@@ -163,8 +164,11 @@ def distribute(
 
 def _traced_once(
     init: Callable[[Key, dict[str, Array]], Lane], keys: Key, hyper: dict[str, Array]
-) -> Callable[[Key, dict[str, Array]], Lane]:
-    """The same function of one lane. Its Python is run once, and not for every program of it."""
+) -> tuple[Callable[[Key, dict[str, Array]], Lane], Lane]:
+    """The same function of one lane, and the shapes of its result.
+
+    Its Python is run once, and not for every program of it.
+    """
     start = jax.eval_shape(lambda lanes: jax.tree.map(lambda x: x[0], lanes), (keys, hyper))
     traced, shapes = jax.make_jaxpr(init, return_shape=True)(*start)
     as_function = jax.extend.core.jaxpr_as_fun(traced)
@@ -173,7 +177,7 @@ def _traced_once(
     def again(key: Key, hyper: dict[str, Array]) -> Lane:
         return structure.unflatten(as_function(*jax.tree.leaves((key, hyper))))
 
-    return jax.jit(again, inline=True)
+    return jax.jit(again, inline=True), shapes
 
 
 def _distributed(

@@ -8,11 +8,10 @@ import jax
 from dgm_jax import native
 from dgm_jax.core import DgmError, tree_size
 from dgm_jax.run import fitting, memory
-from dgm_jax.run.ablation import shared_inputs, variants
 from dgm_jax.run.cells import Arm, groups
 from dgm_jax.run.experiment import Need
 from dgm_jax.run.lanes import distribute_group, lanes_of, placement_in
-from dgm_jax.run.launch import Job, folders_of
+from dgm_jax.run.launch import Job, inputs_of
 from dgm_jax.run.needs import finished_folder
 from dgm_jax.run.programs import Programs
 from dgm_jax.terminal import console
@@ -44,9 +43,7 @@ def check(job: Job, compiles: bool = True) -> int:
 
 def _check(job: Job, cells: list[Arm], compiles: bool) -> None:
     experiment = job.experiment
-    listed = variants(experiment, job.config, job.grid)
-    needed = [folders_of(experiment, variant.settings, _or_say_so) for variant in listed]
-    inputs = shared_inputs(experiment, listed, needed)
+    inputs = inputs_of(job, _or_say_so)
     print(f"data: {inputs.identity.get('identity', inputs.identity.get('name', 'none'))}")
     print(
         f"devices: {jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"

@@ -157,8 +157,8 @@ def first_moments(programs: Programs) -> list[Moment]:
     data = _data(programs)
     held = (*_state(programs), *data, *_fed(programs))
     return [
-        _running(programs, "the steps", programs.advance.compiled, held),
-        _running(programs, "the initialization", programs.init, data),
+        _running(programs, "the steps", "advance", held),
+        _running(programs, "the initialization", "init", data),
     ]
 
 
@@ -190,13 +190,13 @@ def moments(
         lasting += (Part("the best models so far", _model_bytes(programs)),)
     held = (*lasting, *_evaluated(programs)) if on_host else lasting
     listed = [
-        _running(programs, "the steps", programs.advance.compiled, held),
-        _running(programs, "the evaluation", programs.evaluate, lasting),
+        _running(programs, "the steps", "advance", held),
+        _running(programs, "the evaluation", "evaluate", lasting),
     ]
     if programs.evaluate_final is not None:
-        listed.append(_running(programs, "the final evaluation", programs.evaluate_final, held))
+        listed.append(_running(programs, "the final evaluation", "evaluate_final", held))
     if fresh:  # here the lanes are the result
-        listed.append(_running(programs, "the initialization", programs.init, data))
+        listed.append(_running(programs, "the initialization", "init", data))
     if on_host:
         listed.append(_saving(programs, held))
         waiting = _waiting(programs, copies)
@@ -235,8 +235,8 @@ def _state(programs: Programs) -> tuple[Part, ...]:
     return (Part(f"state of {many}", tree_bytes(programs.shapes)),)
 
 
-def _running(programs: Programs, what: str, compiled, held: Sequence[Part]) -> Moment:
-    sizes = compiled.memory_analysis()
+def _running(programs: Programs, what: str, program: str, held: Sequence[Part]) -> Moment:
+    sizes = programs.sizes(program)
     name = f"{what} of {programs.group.name}"
     if sizes is None:  # this backend does not tell
         return Moment(name, tuple(held), _places(programs))
@@ -248,7 +248,7 @@ def _running(programs: Programs, what: str, compiled, held: Sequence[Part]) -> M
 
 
 def _evaluated(programs: Programs) -> tuple[Part, ...]:
-    sizes = programs.evaluate.memory_analysis()
+    sizes = programs.sizes("evaluate")
     num_bytes = 0 if sizes is None else programs.turns.count * sizes.output_size_in_bytes
     return (Part("what the last evaluation returned", num_bytes),)
 

@@ -3,16 +3,19 @@
 A run that was killed continues at its newest checkpoint and ends with the same bits.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import functools
 import pathlib
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from dgm_jax import native
 from dgm_jax.core import DgmError, require
+from dgm_jax.data.loading import each_once
 from dgm_jax.parallel import processes
 from dgm_jax.report import summaries
 from dgm_jax.report.page import write_report
@@ -29,7 +32,6 @@ from dgm_jax.run.outcomes import ArmOutcome
 from dgm_jax.run.profile import Profile
 from dgm_jax.run.settings import (
     LaunchConfig,
-    SettingsView,
     StudyConfig,
     as_recorded,
     may_lack,
@@ -82,11 +84,8 @@ class Job(NamedTuple):
 
     def inputs(self, progress: Progress) -> Inputs:
         """Loads the data of all cells; runs of other experiments that it needs come first."""
-        listed = variants(self.experiment, self.config, self.grid)
         obtain = lambda need: _or_train(need, self.launch, progress)
-        needed = [folders_of(self.experiment, variant.settings, obtain) for variant in listed]
-        with progress.phase("loading data"):
-            return shared_inputs(self.experiment, listed, needed)
+        return inputs_of(self, obtain, progress.phase("loading data"))
 
 
 def run(job: Job, command: Command | None) -> int:
@@ -122,17 +121,27 @@ def run(job: Job, command: Command | None) -> int:
         return together.failed(f"error: {error}; {how}", error)
 
 
-def folders_of(
-    experiment: Experiment, settings: SettingsView, obtain: Callable[[Need], pathlib.Path | None]
-) -> tuple[pathlib.Path | None, ...]:
-    """The folders of all needs.
+def inputs_of(
+    job: Job,
+    obtain: Callable[[Need], pathlib.Path | None],
+    loading: AbstractContextManager | None = None,
+) -> Inputs:
+    """Loads the data of all cells; what the run needs is obtained before.
 
     Args:
-        experiment: whose needs they are.
-        settings: what `needs` reads.
+        job: the run.
         obtain: returns the folder of a need.
+        loading: entered after the needs are met.
+
+    Returns:
+        The inputs.
     """
-    return tuple(obtain(need) for need in experiment.functions.needs(settings))
+    listed = variants(job.experiment, job.config, job.grid)
+    needs = job.experiment.functions.needs
+    with each_once():
+        needed = [tuple(map(obtain, needs(variant.settings))) for variant in listed]
+        with loading or contextlib.nullcontext():
+            return shared_inputs(job.experiment, listed, needed)
 
 
 def _or_train(need: Need, launch: LaunchConfig, progress: Progress) -> pathlib.Path:

@@ -6,11 +6,10 @@ import jax
 
 from dgm_jax.core import DgmError, require
 from dgm_jax.parallel import KINDS, Kind
-from dgm_jax.run.ablation import shared_inputs, variants
 from dgm_jax.run.cells import Group, groups
 from dgm_jax.run.costs import ProgramCost, StepCost, program_cost, step_cost
 from dgm_jax.run.experiment import Inputs
-from dgm_jax.run.launch import Job, folders_of
+from dgm_jax.run.launch import Job, inputs_of
 from dgm_jax.run.memory import memory_of
 from dgm_jax.run.needs import finished_folder
 from dgm_jax.run.scaling import (
@@ -85,11 +84,7 @@ def untrained(job: Job) -> tuple[list[Group], Inputs]:
     """
     job, cells = job.resolved().cells()
     experiment = job.experiment
-    listed = variants(experiment, job.config, job.grid)
-    needed = [folders_of(experiment, v.settings, finished_folder) for v in listed]
-    arm_groups = groups(experiment, cells)
-    inputs = shared_inputs(experiment, listed, needed)
-    return arm_groups, inputs
+    return groups(experiment, cells), inputs_of(job, finished_folder)
 
 
 def kind_of(name: str) -> Kind:

@@ -128,12 +128,14 @@ def load(settings: SettingsView, needed: tuple[pathlib.Path | None, ...]) -> Inp
     """
     dataset = _dataset(settings)
     info = dataset.info
-    limits = captions.terciles(dataset.train["image"])
+    measured = captions.measurements(dataset.train["image"])
+    limits = captions.terciles(dataset.train["image"], measured)
+    write = functools.partial(
+        captions.captions, class_names=info.class_names, limits=limits, num_texts=NUM_TEXTS
+    )
     texts = {
-        split: captions.captions(
-            part["image"], part["label"], info.class_names, limits, num_texts=NUM_TEXTS, seed=seed
-        )
-        for seed, (split, part) in enumerate((("train", dataset.train), ("test", dataset.test)))
+        "train": write(dataset.train["image"], dataset.train["label"], seed=0, measured=measured),
+        "test": write(dataset.test["image"], dataset.test["label"], seed=1),
     }
     reader = captions.tokenizer(info.class_names)
     judge = features_of(dataset, *needed)

@@ -38,6 +38,9 @@ def test_words_are_judged_against_the_terciles():
     )
     limits = captions.terciles(images)
     words = captions.describe(images, limits)
+    measured = captions.measurements(images)
+    assert captions.terciles(images[:0], measured) == limits  # what is at hand is not measured
+    assert captions.describe(images, limits, measured) == words
     assert words[0] == ("dark", "short") and words[5] == ("bright", "tall") and words[2] == ()
     assert all("wide" not in w and "narrow" not in w for w in words)  # all have one width
 

@@ -12,6 +12,7 @@ from PIL import Image
 from dgm_jax import data
 from dgm_jax.core import ConfigError, DataError, DgmError
 from dgm_jax.data import idx, mnist_files
+from dgm_jax.data.loading import each_once
 
 RNG = np.random.default_rng(1)
 
@@ -469,3 +470,26 @@ def test_typos_of_one_letter_are_answered_with_the_right_name():
             data.load(typo)
         right += f"did you mean {name!r}" in str(caught.value)
     assert total > 60 and right >= 0.95 * total
+
+
+@pytest.mark.parametrize("num_train", [None, 20])  # arrays as they are in the file, and copies
+def test_a_set_is_read_once_where_that_is_asked_for(tmp_path, num_train):
+    parts = write_set(tmp_path / "set")
+    name = f"idx:{tmp_path / 'set'}"
+    with each_once():
+        first = data.load(name, num_train=num_train)
+        kept = {"train": dict(first.train), "test": dict(first.test)}
+        shown = first.train["image"].copy()
+        for arrays in kept.values():
+            for array in filter(lambda x: x.flags.writeable, arrays.values()):
+                array[:] = 0  # the reader's own
+        for file in (tmp_path / "set").iterdir():
+            file.unlink()
+        again = data.load(name, num_train=num_train)
+        assert again.info == first.info
+        np.testing.assert_array_equal(again.train["image"], shown)
+        np.testing.assert_array_equal(again.test["image"][..., 0], parts["test_images"])
+        with pytest.raises(DataError):  # other arguments: another set
+            data.load(name, num_train=10)
+    with pytest.raises(DataError):
+        data.load(name, num_train=num_train)

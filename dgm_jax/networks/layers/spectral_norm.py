@@ -9,8 +9,8 @@ estimates keep the returned `u_state`; to leave them unchanged discard it.
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import core
 from dgm_jax.core import Array, Key, PyTree
+from dgm_jax.networks.layers import initializers
 
 _TINY = 1e-12  # for kernels that are exactly zero; PyTorch's value
 
@@ -30,7 +30,7 @@ def spectral_init(key: Key, params: PyTree) -> dict[str, Array]:
     keys = jax.random.split(key, max(num_kernels, 1))
     vectors = {}
     for key_kernel, (path, kernel) in zip(keys[:num_kernels], kernels.items(), strict=True):
-        vector = core.normal(key_kernel, kernel.shape[-1:])
+        vector = initializers.normal(key_kernel, kernel.shape[-1:])
         vectors[path] = _unit(vector)
     return vectors
 
