@@ -34,8 +34,13 @@ def all_finite(tree: PyTree) -> Array:
 
 
 def _finite_by_element(leaves: list[Array]) -> Array:
-    flags = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
+    # Operations of `lax`, here and below: those of `jnp` take longer to trace.
+    flags = [_all(jax.lax.is_finite(leaf)) for leaf in leaves]
     return jnp.all(jnp.stack(flags))
+
+
+def _all(flags: Array) -> Array:
+    return jax.lax.reduce(flags, np.bool_(True), jax.lax.bitwise_and, range(flags.ndim))
 
 
 def _finite_by_products(leaves: list[Array]) -> Array:
@@ -43,8 +48,9 @@ def _finite_by_products(leaves: list[Array]) -> Array:
 
     XLA's CPU backend stores what `isfinite` says of each number before it combines them.
     """
-    products = [_times_zeros(leaf).reshape(-1) for leaf in leaves]
-    return jnp.all(jnp.isfinite(jnp.concatenate(products)))
+    products = [_times_zeros(leaf) for leaf in leaves]
+    flat = [jax.lax.reshape(product, (product.size,)) for product in products]
+    return jnp.all(jnp.isfinite(jnp.concatenate(flat)))
 
 
 def _times_zeros(x: Array) -> Array:
