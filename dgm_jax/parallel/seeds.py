@@ -67,7 +67,8 @@ def choose_strategy(strategy: str, params: PyTree, *, platform: str | None = Non
     On CPU a network with convolution kernels (rank 4) runs its lanes one after the other and any
     other network all at once; on accelerators lanes are always batched. The choice is a rule and
     not a timing at run time, because the two strategies differ in the last bit and a resumed run
-    must take the same one. `benchmarks/` holds the measurements.
+    must take the same one. Shapes of parameters do not tell everything: transformers on CPU are
+    faster by "map", which has to be asked for. `benchmarks/` holds the measurements.
 
     Args:
         strategy: "auto"; any other value is returned as it is.

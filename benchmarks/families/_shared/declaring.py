@@ -46,6 +46,7 @@ def training(
     steps: Mapping[str, int],
     peers: Mapping[str, Mapping[str, Any]] | None = None,
     ours: Mapping[str, Mapping[str, Any]] | None = None,
+    of_several: Mapping[str, Any] | None = None,
     unchecked: str = "",
     seeds: Sequence[int] = SEEDS,
 ) -> list[Benchmark]:
@@ -62,6 +63,7 @@ def training(
             that no ratio is taken to; "batched" marks one that trains all seeds at once,
             whose keyword `seeds` is their number; "slow" one that a quick run leaves out.
         ours: further sides of ours for one seed, by name, with their options.
+        of_several: what ours is told for several seeds, such as another strategy than "auto".
         unchecked: why there is no check.
         seeds: numbers of seeds.
 
@@ -73,7 +75,7 @@ def training(
         common = {"shape": dict(shape), "steps": steps[size]}
         check = Side(f"{family}.check:check", {"shape": dict(shape)}) if peers else None
         for number in seeds:
-            options = {**common, "seeds": number}
+            options = {**common, "seeds": number, **(of_several or {} if number > 1 else {})}
             sides = {"ours": Side(f"{family}.ours:engine", options)}
             for name, more in (ours or {}).items() if number == 1 else ():
                 sides[name] = Side(f"{family}.ours:engine", {**options, **more})

@@ -20,16 +20,18 @@ def engine(
     steps: int,
     *,
     convolutions: str | None = None,
+    strategy: str = "auto",
 ) -> Case:
     """`steps` steps of all seeds in one compiled call, with draws, metrics and the guard against
-    divergence, on one device and with the strategy that the library chooses."""
+    divergence, on one device."""
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(seeds))
     chosen = (
         contextlib.nullcontext() if convolutions is None else native.use_convolutions(convolutions)
     )
     with chosen:
         program = training.lane_program(task)
-        compiled = parallel.distribute(program, keys, {}, only=jax.devices()[:1])
+        of = {"strategy": strategy, "only": jax.devices()[:1]}
+        compiled = parallel.distribute(program, keys, {}, **of)
         lanes, data = compiled.init(keys, {}), compiled.place_data(data)
         advance = compiled.compile_advance(lanes, data)
     holder = [lanes]

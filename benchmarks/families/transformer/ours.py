@@ -40,7 +40,13 @@ def task(width: int, layers: int, length: int, batch: int, precision: str = "flo
     return Task(made.init, draw, algorithm, shared.no_evaluation)
 
 
-def engine(shape: dict[str, int], seeds: int, steps: int, precision: str = "float32") -> Case:
+def engine(
+    shape: dict[str, int],
+    seeds: int,
+    steps: int,
+    precision: str = "float32",
+    strategy: str = "auto",
+) -> Case:
     """Steps on the library's engine."""
     made, rows = task(**shape, precision=precision), {"image": tokens(shape["length"])}
-    return shared.engine(lambda hyper: made, rows, seeds, steps)
+    return shared.engine(lambda hyper: made, rows, seeds, steps, strategy=strategy)
