@@ -6,12 +6,12 @@ cache and with them.
 
 Each experiment runs as `dgm-jax run NAME --log_every 1` does, with its defaults otherwise, in a
 process of its own that ends when the first step is made and all programs are compiled. It runs once
-with an empty cache of compiled programs, then once more. The code of oneDNN is built, modules
-are kept as bytecode, and the classifier that some experiments need is trained, before anything is
-measured. Seconds are given
-twice: of the clock, from the start of the process, and of the processor, over all threads; on a
-busy machine only the latter say something. JAX reports when it traces, lowers and compiles (or
-reads a compiled program from the cache); all other time belongs to the stage that the run is in:
+with an empty cache of compiled programs, then once more. The code of oneDNN is built, modules are
+kept as bytecode, and the classifier that some experiments need is trained, before anything is
+measured. Seconds are given twice: of the clock, from the start of the process, and of the
+processor, over all threads; on a busy machine only the latter say something. JAX reports when it
+traces, lowers and compiles (or reads a compiled program from the cache); all other time belongs to
+the stage that the run is in:
 
     imports    Python, the library and the experiment's functions
     opening    settings, the run folder, the record of the environment

@@ -34,12 +34,14 @@ def all_finite(tree: PyTree) -> Array:
 
 
 def _finite_by_element(leaves: list[Array]) -> Array:
-    # Operations of `lax`, here and below: those of `jnp` take longer to trace.
-    flags = [_all(jax.lax.is_finite(leaf)) for leaf in leaves]
-    return jnp.all(jnp.stack(flags))
+    return jnp.all(jnp.stack([_finite(leaf) for leaf in leaves]))
 
 
-def _all(flags: Array) -> Array:
+def _finite(leaf: Array) -> Array:
+    """Whether all of an array is finite, by operations of `lax`: those of `jnp` take longer to
+    trace."""
+    is_complex = jnp.issubdtype(leaf.dtype, jnp.complexfloating)
+    flags = jnp.isfinite(leaf) if is_complex else jax.lax.is_finite(leaf)
     return jax.lax.reduce(flags, np.bool_(True), jax.lax.bitwise_and, range(flags.ndim))
 
 
