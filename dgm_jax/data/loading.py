@@ -1,14 +1,13 @@
 """Load data sets by name, or make them of arrays in memory."""
 
-import contextlib
-import contextvars
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from dgm_jax.core import DataError, checks, described, lookup, require
+from dgm_jax.core.once import once
 from dgm_jax.data._available import AUTO, available
 from dgm_jax.data.checks import as_array
 from dgm_jax.data.dataset import Dataset
@@ -22,27 +21,6 @@ from dgm_jax.data.paths import PathLike
 from dgm_jax.data.pixels import check_choices
 
 MAX_SEED = 2**32 - 1
-
-_KNOWN: contextvars.ContextVar[dict[str, Dataset] | None] = contextvars.ContextVar(
-    "data sets that were loaded", default=None
-)
-
-
-@contextlib.contextmanager
-def each_once() -> Iterator[None]:
-    """Read each data set once inside of this context, however often `load` is asked for it.
-
-    Every `load` returns arrays of its own, except for those that cannot be written to. Files are
-    assumed to stay as they are meanwhile.
-
-    Yields:
-        Nothing.
-    """
-    token = _KNOWN.set({})
-    try:
-        yield
-    finally:
-        _KNOWN.reset(token)
 
 
 def load_images(name: str, **options: Any) -> Dataset:
@@ -110,19 +88,17 @@ def load(
         f"expected the name of a data set, got {described(name)}{told}",
     )
     treatment = _treatment(scaling, binarization, dequantization, seed)
-    known = _KNOWN.get()
-    if known is None:
-        return _read(name, data_dir, treatment, options)
     asked = repr((name, data_dir, treatment, sorted(options.items())))
-    if asked not in known:
-        known[asked] = _read(name, data_dir, treatment, options)
-    dataset = known[asked]
-    return dataset._replace(train=_own(dataset.train), test=_own(dataset.test))
+    return once(("data", asked), lambda: _read(name, data_dir, treatment, options), _own)
 
 
-def _own(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays that may be changed."""
-    return {name: x.copy() if x.flags.writeable else x for name, x in arrays.items()}
+def _own(dataset: Dataset) -> Dataset:
+    """The data set with arrays that may be changed, or that cannot be."""
+    train, test = (
+        {name: x.copy() if x.flags.writeable else x for name, x in arrays.items()}
+        for arrays in (dataset.train, dataset.test)
+    )
+    return dataset._replace(train=train, test=test)
 
 
 def _read(

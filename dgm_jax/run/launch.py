@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from dgm_jax import native
 from dgm_jax.core import DgmError, require
-from dgm_jax.data.loading import each_once
+from dgm_jax.core.once import each_once
 from dgm_jax.parallel import processes
 from dgm_jax.report import summaries
 from dgm_jax.report.page import write_report

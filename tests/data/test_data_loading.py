@@ -11,8 +11,8 @@ from PIL import Image
 
 from dgm_jax import data
 from dgm_jax.core import ConfigError, DataError, DgmError
+from dgm_jax.core.once import each_once
 from dgm_jax.data import idx, mnist_files
-from dgm_jax.data.loading import each_once
 
 RNG = np.random.default_rng(1)
 
