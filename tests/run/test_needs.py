@@ -12,6 +12,7 @@ import pytest
 from tiny_game import Tiny, rows_of, run, summary_of, tiny
 
 from dgm_jax.core import ConfigError
+from dgm_jax.core.once import once
 from dgm_jax.run import Inputs, Need, catalogue, check
 from dgm_jax.run.needs import needed_experiment
 
@@ -73,6 +74,26 @@ def test_what_is_needed_is_trained_first_and_only_once(first, tmp_path, capfd):
     written = (before / "summary.json").stat().st_mtime_ns
     assert run(tmp_path / "again", "--rate", "0.2", experiment=second(before)) == 0
     assert (before / "summary.json").stat().st_mtime_ns == written
+
+
+def test_needs_and_load_compute_together_what_both_read(tmp_path):
+    made = []
+
+    def read():
+        return once("set", lambda: made.append("read") or len(made), int)
+
+    def needs(view):
+        del view
+        assert read() == len(made)
+        return ()
+
+    def load(view, needed):
+        del view, needed
+        return Inputs({"target": jnp.float32(read())}, {"name": "number"})
+
+    both = tiny(name="both", needs=needs, load=load)
+    assert run(tmp_path / "first", experiment=both) == 0 and made == ["read"]
+    assert run(tmp_path / "second", experiment=both) == 0 and made == ["read", "read"]
 
 
 def test_what_is_needed_has_the_bits_of_a_run_of_its_own(first, tmp_path):
